@@ -1,0 +1,60 @@
+"""What a run could not reveal, from its own properties: one sentence each, with the smallest change that would."""
+
+import numpy as np
+
+from compare.data import Data
+from compare.experiment import Experiment
+
+__all__ = ["blind_spots"]
+
+
+def blind_spots(experiment: Experiment, data: Data, steps: int) -> tuple[str, ...]:
+    """The kinds of mistake that this experiment on this data cannot show, most important first."""
+    N = data.X.shape[1]
+    batch_size = N if experiment.batch_size is None else experiment.batch_size
+    hidden = experiment.layers[1:-1]
+    return tuple(
+        sentence
+        for applies, sentence in (
+            (batch_size == 1, "sums over examples mistaken (batches of 1; use --batch-size 32)"),
+            (steps == 1, "state carried from step to step (one step; use --steps 5)"),
+            (not hidden, "errors passed between layers (no hidden layer; use three or more --layers)"),
+            (
+                batch_size > 1 and (N % batch_size == 0 or steps * batch_size < N),
+                f"a short last batch (no step has one; run a whole epoch with a --batch-size that does not divide {N})",
+            ),
+            (experiment.optimizer == "gradient-descent", "momentum (gradient descent; use --optimizer momentum)"),
+            (
+                experiment.optimizer == "momentum" and experiment.beta == 0,
+                "the memory of momentum (beta is 0; use --beta 0.9)",
+            ),
+            (
+                experiment.beta == 0.5 and experiment.optimizer == "momentum",
+                "beta swapped with 1 - beta (beta is 0.5; use --beta 0.9)",
+            ),
+            (experiment.learning_rate == 1, "a forgotten or doubled rate (it is 1; use --learning-rate 0.1)"),
+            (experiment.l2 == 0, "weight decay (l2 is 0; use --l2 0.1)"),
+            (experiment.layers[-1] == 1, "mistakes between outputs (one output; use data with several labels)"),
+            (
+                any(a == b for a, b in zip(experiment.layers, experiment.layers[1:], strict=False)),
+                "transposes told by their shape (a weight matrix is square; use widths that differ)",
+            ),
+            (experiment.bias_scale == 0 and steps == 1, "an unused bias (biases are 0; use --bias-scale 0.1)"),
+            (
+                not _curved(experiment),
+                "the derivative of an activation (no hidden layer has one but 1; use tanh or relu)",
+            ),
+            (bool(np.all(data.Y == data.Y.flat[0])), "mistakes in the label (all labels are equal; use varied data)"),
+            (
+                "relu" in experiment.activations,
+                "ReLU' at exactly 0 (random weights hardly ever give z = 0)",
+            ),
+        )
+        if applies
+    )
+
+
+def _curved(experiment: Experiment) -> bool:
+    """Whether the derivative of an activation enters a gradient: a hidden layer's, or the last under squared error."""
+    used = experiment.activations if experiment.loss == "squared-error" else experiment.activations[:-1]
+    return any(name != "identity" for name in used) or not experiment.layers[1:-1]

@@ -1,0 +1,208 @@
+"""The command line: `handgrad`. Help and argument errors import neither torch nor NumPy."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, Field, fields, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from compare.errors import InputError
+from compare.experiment import Experiment
+from compare.report import Report
+
+__all__ = ["main"]
+
+EQUAL, DIFFERENT, UNUSABLE = 0, 1, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns 0 if all is equal, 1 if something differs, 2 if arguments or input are unusable."""
+    try:
+        arguments = _parser().parse_args(argv)
+        return int(arguments.command(arguments))
+    except InputError as error:
+        print(f"handgrad: {error}", file=sys.stderr)
+        return UNUSABLE
+    except BrokenPipeError:  # the reader has seen enough, as in `handgrad check | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNUSABLE
+    except KeyboardInterrupt:
+        return 130
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    """`handgrad check`: the notes' network on data, both sides."""
+    given = {item.name: getattr(arguments, item.name) for item in fields(Experiment) if hasattr(arguments, item.name)}
+    experiment = Experiment(**_completed(given))
+    _check_output(arguments.output, arguments.data)
+
+    from compare.data import load
+
+    data = load(arguments.data)
+    if "layers" not in given:
+        layers = (data.X.shape[0], *experiment.layers[1:-1], data.Y.shape[0])
+        experiment = replace(experiment, layers=layers)
+    report = experiment.run(data)
+    _write(report, arguments)
+    return EQUAL if report.ok else DIFFERENT
+
+
+def _completed(given: dict[str, Any]) -> dict[str, Any]:
+    """Fill in layers or activations from each other: hidden layers of 16 units, tanh inside and sigmoid at the end."""
+    depth = len(given["activations"]) if "activations" in given else len(given.get("layers", (30, 16, 1))) - 1
+    layers = (30, *(16,) * (depth - 1), 1)
+    activations = ("tanh",) * (depth - 1) + ("sigmoid",)
+    return {"layers": layers, "activations": activations, **given}
+
+
+def _check_output(output: str | None, data: str) -> None:
+    """Refuse an output that cannot be written or that would destroy the input, before any work is done."""
+    if output is None:
+        return
+    path = Path(output)
+    if path.is_dir() or not path.parent.is_dir():
+        raise InputError(
+            f"--output {output} is a folder or lies in one that does not exist; name a file in an existing folder"
+        )
+    if path.exists() and Path(data).exists() and path.samefile(data):
+        raise InputError(f"--output {output} is the data file itself and would be overwritten; name another file")
+
+
+def _write(report: Report, arguments: argparse.Namespace) -> None:
+    """Print the report, or write it to --output and print its two closing lines."""
+    if arguments.output is None:
+        print(_rendered(report, arguments.format, _colour()), end="")
+        return
+    try:
+        Path(arguments.output).write_text(_rendered(report, arguments.format, colour=False), encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"--output {arguments.output} cannot be written ({error.strerror}); name another file"
+        ) from None
+    from compare.report.text import closing
+
+    print("\n".join(closing(report)))
+
+
+def _rendered(report: Report, form: str, colour: bool) -> str:
+    if form == "json":
+        return report.to_json()
+    from compare.report.text import render
+
+    return render(report, colour=colour)
+
+
+def _colour() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Argument errors in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(UNUSABLE, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+class _Version(argparse.Action):
+    """`--version`, looked up only when asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> NoReturn:
+        from importlib.metadata import version
+
+        print(f"handgrad {version('handgrad')}")
+        parser.exit()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="handgrad", description="Check a backward pass derived by hand in NumPy against PyTorch.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    check = commands.add_parser(
+        "check",
+        help="train the notes' network by hand and in torch.nn, side by side, and compare everything",
+        description="Train the lecture notes' network by hand and in torch.nn on the same weights and batches, and "
+        "compare every intermediate, gradient, velocity and updated weight. "
+        "Exit 0: all equal, 1: a difference, 2: unusable input.",
+    )
+    check.set_defaults(command=_check)
+    check.add_argument(
+        "--data",
+        default="breast-cancer",
+        metavar="NAME|FILE",
+        help="breast-cancer (default), digits, synthetic, or a .npz or .csv file with X and y",
+    )
+    check.add_argument(
+        "--format", choices=("text", "json"), default="text", help="how to show the report (default text)"
+    )
+    check.add_argument(
+        "--output", metavar="FILE", help="write the report to FILE, replacing it, and print the outcome only"
+    )
+    group = check.add_argument_group("the experiment")
+    for item in fields(Experiment):
+        _add_flag(group, item)
+    return parser
+
+
+def _add_flag(group: argparse._ArgumentGroup, item: Field[Any]) -> None:
+    """One flag per field of Experiment; absent unless given, so that the field's default stands in one place."""
+    flag = f"--{item.name.replace('_', '-')}"
+    text = item.metadata["help"]
+    if item.type == "bool":
+        group.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=text)
+        return
+    default = "fitted to the data" if item.name == "layers" else _shown(item.default)
+    parse, metavar = _TYPES[str(item.type)]
+    group.add_argument(
+        flag,
+        type=parse,
+        metavar=metavar,
+        default=argparse.SUPPRESS,
+        help=f"{text} (default {default})".replace("%", "%%"),
+    )
+
+
+def _shown(default: Any) -> str:
+    assert default is not MISSING
+    if default is None:
+        return "as many as the epochs have"
+    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number; write for example 4") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number; write for example 0.1") from None
+
+
+def _integer_or_full(text: str) -> int | None:
+    return None if text == "full" else _integer(text)
+
+
+def _integers(text: str) -> tuple[int, ...]:
+    return tuple(_integer(part) for part in text.split(","))
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(","))
+
+
+_TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
+    "int": (_integer, "N"),
+    "int | None": (_integer_or_full, "N"),
+    "float": (_number, "X"),
+    "str": (str, "NAME"),
+    "tuple[int, ...]": (_integers, "N,N,..."),
+    "tuple[str, ...]": (_words, "NAME,NAME,..."),
+}

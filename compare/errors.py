@@ -1,0 +1,22 @@
+"""The two ways in which a check ends without a pass: unusable input, and a difference."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = ["InputError", "ParityError", "did_you_mean"]
+
+
+class InputError(ValueError):
+    """What the user handed over cannot be used; the message states the value, the rule and the remedy."""
+
+
+class ParityError(AssertionError):
+    """The two sides differ; the message is the report."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A remedy for an unknown name: the closest known one if any is close, and the whole list."""
+    names = list(known)
+    close = get_close_matches(str(name), names, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}known are {', '.join(names)}"

@@ -1,0 +1,143 @@
+"""The registry: every operation of the notes' network, its half by hand, its twin in torch, its equations.
+
+Adding an operation takes the functions in `manual`, the twin in `torchref` and one row here. Halves are named as
+"module:attribute" and resolved on use, so that reading the registry imports neither NumPy nor torch.
+"""
+
+import re
+from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import Any
+
+__all__ = ["EQUATIONS", "OPERATIONS", "Operation", "equation_of", "names", "operation"]
+
+EQUATIONS = {
+    "F1": "Z[l] = W[l] A[l-1] + b[l], A[0] = X",
+    "F2": "A[l] = g(Z[l])",
+    "L1": "J = (1/n) sum of the losses",
+    "L2": "loss = -[ y log p + (1-y) log(1-p) ]",
+    "L3": "loss = (1/2) (a - y)^2",
+    "L4": "penalty = (l2/2) sum over layers ||W[l]||^2",
+    "B1": "dZ[L] = (A[L] - Y)/n",
+    "B2": "dW[l] = dZ[l] A[l-1]^T",
+    "B3": "db[l] = row sums of dZ[l]",
+    "B4": "dA[l-1] = W[l]^T dZ[l]",
+    "B5": "dZ[l] = dA[l] * g'(Z[l])",
+    "U1": "w = w - a dJ/dw",
+    "O1": "batch, stochastic, mini-batch",
+    "O2": "for each iteration: select a batch, forward propagation, backpropagation, update",
+    "O3": "V = B V + (1-B) dJ/dw",
+    "O4": "w = w - a V",
+}
+"""Label and formula of every equation that a recorded tensor can come from."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation: what kind it is, its name, its functions by hand, its torch twin and its equation labels.
+
+    `by_hand` holds forward and backward (an optimiser: initial state and step; an initialiser: standard deviation).
+    `reads` is for losses: the tensor of the last layer that the loss is a function of, "Z" or "A".
+    """
+
+    kind: str
+    name: str
+    by_hand: tuple[str, ...]
+    torch: str
+    equations: tuple[str, ...]
+    reads: str = ""
+
+    def hands(self) -> tuple[Any, ...]:
+        """The functions by hand, imported."""
+        return tuple(resolve_name(path) for path in self.by_hand)
+
+    def twin(self) -> Any:
+        """The torch twin, imported."""
+        return resolve_name(self.torch)
+
+
+def _activation(name: str) -> Operation:
+    pair = (f"manual.activations:{name}", f"manual.activations:{name}_derivative")
+    return Operation("activation", name, pair, f"torchref.activations:{name}", ("F2", "B5"))
+
+
+def _loss(name: str, label: str, reads: str) -> Operation:
+    attribute = name.replace("-", "_")
+    pair = (f"manual.losses:{attribute}", "manual.losses:output_gradient")
+    return Operation("loss", name, pair, f"torchref.losses:{attribute}", (label, "B1"), reads)
+
+
+def _optimizer(name: str, start: str, equations: tuple[str, ...]) -> Operation:
+    attribute = name.replace("-", "_")
+    pair = (f"manual.optimizers:{start}", f"manual.optimizers:{attribute}")
+    return Operation("optimizer", name, pair, f"torchref.optimizers:{attribute}", equations)
+
+
+def _initializer(name: str, *equations: str) -> Operation:
+    attribute = name.replace("-", "_")
+    hand, twin = f"manual.initializers:{attribute}", f"torchref.initializers:{attribute}"
+    return Operation("initializer", name, (hand,), twin, equations)
+
+
+OPERATIONS = (
+    Operation(
+        "layer",
+        "linear",
+        ("manual.network:linear", "manual.network:linear_backward"),
+        "torch.nn:Linear",
+        ("F1", "B2", "B3", "B4"),
+    ),
+    _activation("sigmoid"),
+    _activation("relu"),
+    _activation("tanh"),
+    _activation("identity"),
+    _loss("binary-cross-entropy", "L2", "Z"),
+    _loss("squared-error", "L3", "A"),
+    Operation("cost", "mean", ("manual.losses:mean_loss",), "torchref.losses:mean_loss", ("L1",)),
+    Operation("cost", "weight-decay", ("manual.losses:weight_decay",), "torchref.losses:weight_decay", ("L4",)),
+    _optimizer("gradient-descent", "no_velocities", ("U1",)),
+    _optimizer("momentum", "zero_velocities", ("O3", "O4")),
+    _initializer("lecun", "I1", "I2"),
+    _initializer("glorot", "I5"),
+    _initializer("he", "I3"),
+    _initializer("small", "I6"),
+    _initializer("zeros"),
+    _initializer("notes-xavier", "I4"),
+    _initializer("notes-he", "I5"),
+)
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """The names of all operations of a kind, in registry order."""
+    return tuple(row.name for row in OPERATIONS if row.kind == kind)
+
+
+def operation(kind: str, name: str) -> Operation:
+    """The registry row of that kind and name; KeyError if there is none."""
+    for row in OPERATIONS:
+        if (row.kind, row.name) == (kind, name):
+            return row
+    raise KeyError(f"no {kind} {name!r} in the registry")
+
+
+_LABELS = {"Z": "F1", "A": "F2", "dW": "B2", "db": "B3", "dA": "B4", "dZ": "B5"}
+_FIXED = {"X": "O1", "Y": "O1", "penalty": "L4", "J": "L1"}
+
+
+def equation_of(name: str, *, depth: int, loss: str, optimizer: str) -> str:
+    """The label of the equation that computes a recorded tensor of the notes' network, such as "B2" for "dW1".
+
+    `depth` is L; `loss` and `optimizer` are registry names. Unknown names give an empty label.
+    """
+    if name in _FIXED:
+        return _FIXED[name]
+    if name == "losses":
+        return operation("loss", loss).equations[0]
+    if name.endswith("_next"):
+        return operation("optimizer", optimizer).equations[-1]
+    if re.fullmatch(r"v[Wb]\d+", name):
+        return operation("optimizer", optimizer).equations[0]
+    if name == f"d{operation('loss', loss).reads}{depth}":
+        return operation("loss", loss).equations[1]
+    stem = re.fullmatch(r"(\D+)\d+", name)
+    return _LABELS.get(stem[1], "") if stem else ""

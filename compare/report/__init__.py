@@ -1,0 +1,94 @@
+"""What a check found, as plain values, and its renderings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from compare.errors import ParityError
+
+__all__ = ["FAILING", "Finding", "Report", "Row"]
+
+FAILING = ("FAULT", "NONFINITE", "MISSING")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tensor of one step: where it stands, how far the two sides are apart and where, and the verdict.
+
+    `rho` is the difference in units of what rounding explains; None as long as no such bound was computed.
+    """
+
+    step: int
+    phase: str
+    name: str
+    equation: str
+    shape: tuple[int, ...]
+    max_abs_diff: float
+    index: tuple[int, ...] | None = None
+    by_hand: float | None = None
+    torch: float | None = None
+    rho: float | None = None
+    rho_basis: str | None = None
+    verdict: str = "OK"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A culprit: a tensor that is wrong by itself, not by what it was computed from.
+
+    `equation` is the label of the equation that computes it, `cause` a stable code, `factor` the ratio of the two sides
+    where the cause is one, `index` the worst entry.
+    """
+
+    step: int
+    phase: str
+    name: str
+    equation: str
+    verdict: str
+    cause: str
+    explanation: str
+    factor: float | None = None
+    index: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of a check: every tensor compared, culprits in dataflow order, and what could not be seen."""
+
+    rows: tuple[Row, ...]
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    blind_spots: tuple[str, ...] = ()
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """True if no finding is FAULT, NONFINITE or MISSING."""
+        return not any(finding.verdict in FAILING for finding in self.findings)
+
+    @property
+    def first(self) -> Finding | None:
+        """The first culprit in dataflow order, or None."""
+        return self.findings[0] if self.findings else None
+
+    def raise_if_failed(self, strict: bool = False) -> None:
+        """Raise ParityError, an AssertionError whose message is the report, if the report is not ok.
+
+        With `strict`, any finding raises.
+        """
+        if not self.ok or (strict and self.findings):
+            raise ParityError(f"\n{self}")
+
+    def __str__(self) -> str:
+        """The report as a person reads it on a terminal."""
+        from compare.report.text import render
+
+        return render(self)
+
+    def to_json(self) -> str:
+        """The report as JSON, schema handgrad.report/1; the same run gives the same bytes."""
+        from compare.report.json import render
+
+        return render(self)

@@ -1,0 +1,48 @@
+"""What a side computed in one step: ordered records, frozen."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+__all__ = ["PHASES", "Key", "Trace", "extend", "frozen", "step_trace"]
+
+PHASES = ("forward", "loss", "backward", "update")
+
+
+class Key(NamedTuple):
+    """Where a record stands: step (from 1), phase, and the name of the tensor."""
+
+    step: int
+    phase: str
+    name: str
+
+    def __str__(self) -> str:
+        """As a person reads it: step 3 / backward / dW2."""
+        return f"step {self.step} / {self.phase} / {self.name}"
+
+
+Trace = dict[Key, np.ndarray]
+Phases = Iterator[tuple[int, str, Mapping[str, Any]]]
+
+
+def frozen(value: Any) -> np.ndarray:
+    """A read-only copy: whatever its owner does later, the record stays what it was."""
+    array = np.array(value)
+    array.flags.writeable = False
+    return array
+
+
+def step_trace(phases: Phases, copy: Callable[[Any], np.ndarray] = frozen) -> Trace:
+    """Draw one step, phase by phase, from a side that is training, copying each record; empty if it has ended."""
+    trace: Trace = {}
+    extend(trace, phases, copy)
+    return trace
+
+
+def extend(trace: Trace, phases: Phases, copy: Callable[[Any], np.ndarray] = frozen) -> None:
+    """As step_trace, into a trace that keeps what was recorded before the side raised an exception."""
+    for step, phase, values in phases:
+        trace.update({Key(step, phase, name): copy(value) for name, value in values.items()})
+        if phase == PHASES[-1]:
+            return

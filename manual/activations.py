@@ -1,0 +1,72 @@
+"""Activations and their derivatives, side by side.
+
+    A2  ReLU(z) = 0 for z <= 0, z for z > 0;  ReLU'(z) = 0 for z <= 0, 1 for z > 0
+    A3  tanh'(z) = 1 - tanh(z)^2
+
+Every function is elementwise: Z and A are (n_l, n), the result has the shape and dtype of Z.
+A derivative takes Z and A = g(Z), and uses whichever gives the shorter formula.
+"""
+
+import numpy as np
+
+__all__ = [
+    "identity",
+    "identity_derivative",
+    "relu",
+    "relu_derivative",
+    "sigmoid",
+    "sigmoid_derivative",
+    "tanh",
+    "tanh_derivative",
+]
+
+
+def sigmoid(Z: np.ndarray) -> np.ndarray:
+    """Sigmoid: A = 1 / (1 + exp(-Z)), evaluated without overflow for any finite Z.
+
+    With E = exp(-|Z|) <= 1 it is 1 / (1 + E) where Z >= 0 and E / (1 + E) elsewhere.
+    Z and A are (n_l, n). Source: the notes, "Improving NNs" A.
+    """
+    E = np.exp(-np.abs(Z))  # (n_l, n), in [0, 1]
+    return np.where(Z >= 0, 1, E) / (1 + E)  # (n_l, n)
+
+
+def sigmoid_derivative(Z: np.ndarray, A: np.ndarray) -> np.ndarray:
+    """Derivative of the sigmoid: g'(Z) = A (1 - A). Z, A and the result are (n_l, n)."""
+    return A * (1 - A)  # (n_l, n)
+
+
+def relu(Z: np.ndarray) -> np.ndarray:
+    """ReLU: A = max(Z, 0). Z and A are (n_l, n). Source: the notes, "Improving NNs" A."""
+    return np.maximum(Z, 0)  # (A2) (n_l, n)
+
+
+def relu_derivative(Z: np.ndarray, A: np.ndarray) -> np.ndarray:
+    """Derivative of ReLU: g'(Z) = 1 where Z > 0, else 0; the value at Z = 0 is a convention, torch.relu's too.
+
+    Z, A and the result are (n_l, n).
+    """
+    return (Z > 0).astype(Z.dtype)  # (n_l, n)
+
+
+def tanh(Z: np.ndarray) -> np.ndarray:
+    """Hyperbolic tangent: A = tanh(Z). Z and A are (n_l, n). Source: the notes, "Improving NNs" A.
+
+    np.tanh, because the quotient of exponentials in the notes is nan for large Z (manual.as_written.tanh).
+    """
+    return np.tanh(Z)  # (n_l, n)
+
+
+def tanh_derivative(Z: np.ndarray, A: np.ndarray) -> np.ndarray:
+    """Derivative of tanh: g'(Z) = 1 - A^2. Z, A and the result are (n_l, n)."""
+    return 1 - A * A  # (A3) (n_l, n)
+
+
+def identity(Z: np.ndarray) -> np.ndarray:
+    """Identity: A = Z, as an array of its own. Z and A are (n_l, n). Source: the notes, C0."""
+    return Z.copy()  # (n_l, n)
+
+
+def identity_derivative(Z: np.ndarray, A: np.ndarray) -> np.ndarray:
+    """Derivative of the identity: g'(Z) = 1. Z, A and the result are (n_l, n)."""
+    return np.ones_like(Z)  # (n_l, n)

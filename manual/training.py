@@ -1,0 +1,40 @@
+"""The loop of the notes.
+
+O2  for each iteration: select a batch, forward propagation, backpropagation, update
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import numpy as np
+
+from manual.network import Network, backward, cost, forward
+
+__all__ = ["Optimizer", "train"]
+
+Arrays = Mapping[str, np.ndarray]
+Optimizer = Callable[[Arrays, Arrays, Arrays], tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]
+
+
+def train(
+    network: Network,
+    params: Arrays,
+    velocities: Arrays,
+    optimizer: Optimizer,
+    X: np.ndarray,
+    Y: np.ndarray,
+    batches: Iterable[np.ndarray],
+) -> Iterator[tuple[int, str, dict[str, np.ndarray | np.floating]]]:
+    """Train, and yield everything on the way: (step, phase, {name: value}), phase by phase.
+
+    The phases are "forward" (X, Y, Z1, A1, ...), "loss" (losses, penalty, J), "backward" (dZL, dWL, ..., db1) and
+    "update" (vW1, ..., W1_next, ...). X is (n_x, N), Y is (K, N), a batch is an array of column indices (n,).
+    """
+    for step, batch in enumerate(batches, start=1):  # (O2)
+        X_batch, Y_batch = X[:, batch], Y[:, batch]  # (n_x, n), (K, n)
+        cache = forward(network, params, X_batch)
+        yield step, "forward", {"X": X_batch, "Y": Y_batch, **cache}
+        yield step, "loss", cost(network, params, cache, Y_batch)
+        gradients = backward(network, params, cache, X_batch, Y_batch)
+        yield step, "backward", {**gradients}
+        params, velocities = optimizer(params, gradients, velocities)
+        yield step, "update", {**velocities, **{f"{name}_next": w for name, w in params.items()}}

@@ -1,0 +1,36 @@
+"""Arrays into tensors and back, always by copy: shared memory would make a comparison vacuous."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["load", "parameters", "to_array", "to_tensor"]
+
+
+def to_tensor(array: Any) -> Tensor:
+    """A tensor with the values, shape and dtype of a NumPy array, in memory of its own."""
+    return torch.tensor(array)
+
+
+def to_array(tensor: Tensor) -> Any:
+    """A NumPy array with the values, shape and dtype of a tensor, in memory of its own."""
+    return tensor.detach().cpu().numpy().copy()
+
+
+def parameters(model: nn.Sequential) -> dict[str, nn.Parameter]:
+    """The parameters under the notes' names: W1 (n_1, n_0), b1 (n_1,) as nn.Linear holds it, W2, ..."""
+    linears = [module for module in model if isinstance(module, nn.Linear)]
+    named: dict[str, nn.Parameter] = {}
+    for l, linear in enumerate(linears, start=1):
+        named[f"W{l}"] = linear.get_parameter("weight")
+        named[f"b{l}"] = linear.get_parameter("bias")
+    return named
+
+
+def load(model: nn.Sequential, arrays: Mapping[str, Any]) -> None:
+    """Copy weights W1 (n_1, n_0), b1 (n_1, 1), ... into the model, in place and without sharing memory."""
+    with torch.no_grad():
+        for name, parameter in parameters(model).items():
+            parameter.copy_(to_tensor(arrays[name]).reshape(parameter.shape))
