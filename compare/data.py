@@ -90,24 +90,19 @@ def _sklearn() -> Any:
 
 
 def _read_npz(path: Path) -> Data:
+    remedy = "save it with np.savez(file, X=X, y=y)"
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise InputError(f"{path.name} holds a single array; save both with np.savez(file, X=X, y=y)")
-            missing = [name for name in ("X", "y") if name not in archive]
-            if missing:
-                raise InputError(
-                    f"{path.name} holds {', '.join(archive) or 'nothing'} but not {' and '.join(missing)}; "
-                    "save both with np.savez(file, X=X, y=y)"
-                )
-            X, y = archive["X"], archive["y"]
-    except InputError:
-        raise
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            held = set(archive.files) if isinstance(archive, np.lib.npyio.NpzFile) else set()
+            missing = {"X", "y"} - held
+            arrays = () if missing else (archive["X"], archive["y"])
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{path.name} cannot be read as .npz ({_reason(error)}); save it with np.savez(file, X=X, y=y)"
-        ) from None
-    return _from_rows(X, y, path.name)
+        raise InputError(f"{path.name} cannot be read as .npz ({_reason(error)}); {remedy}") from None
+    if missing:
+        names = ", ".join(sorted(held)) or "nothing"
+        raise InputError(f"{path.name} holds {names} but not {' and '.join(sorted(missing))}; {remedy}")
+    return _from_rows(*arrays, path.name)
 
 
 def _read_csv(path: Path) -> Data:
@@ -125,7 +120,7 @@ def _read_csv(path: Path) -> Data:
     if not lines:
         raise InputError(f"{path.name} is empty; it must hold one example per line, so write X and y into it")
     width = len(lines[0][1])
-    header = None if all(_is_number(cell) for cell in lines[0][1]) else [cell.strip() for cell in lines[0][1]]
+    header = None if any(_is_number(cell) for cell in lines[0][1]) else [cell.strip() for cell in lines[0][1]]
     if header is not None:
         lines = lines[1:]
     if not lines:

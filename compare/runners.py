@@ -6,10 +6,13 @@ import linecache
 import platform
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import chain, islice, tee
 from math import ceil
 from pathlib import Path
+from traceback import walk_tb
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -29,7 +32,7 @@ from compare.errors import InputError
 from compare.experiment import Experiment
 from compare.operations import EQUATIONS, equation_of, operation
 from compare.report import FAILING, Finding, Report
-from compare.trace import PHASES, Key, Phases, Trace, extend, step_trace
+from compare.trace import PHASES, Key, Phases, Trace, extend, frozen, step_trace
 from compare.verdict import Judgement, judge_step
 from manual.network import Activation, Network
 
@@ -56,17 +59,23 @@ def run(experiment: Experiment, source: Any) -> Report:
     steps = 0
     while failure is None:
         hand_step: Trace = {}
+        complete = set(PHASES)
         try:
-            extend(hand_step, hand)
+            with np.errstate(all="ignore"):  # what overflows shows in the values
+                extend(hand_step, hand)
         except Exception as error:  # whatever the hand-written side raises is a finding, not a crash of the check
-            failure = _raised(steps + 1, hand_step, error)
+            complete = {key.phase for key in hand_step}
+            hand_step |= interrupted(steps + 1, error)
+            failure = _raised(steps + 1, complete, error)
         torch_step = step_trace(twin, torchref.exchange.to_array)
         if not torch_step and not hand_step:
             break
         steps += 1
-        if failure is not None:
-            torch_step = {key: torch_step[key] for key in hand_step if key in torch_step}
-        judgements += judge_step(hand_step, torch_step, _equations(experiment, {*hand_step, *torch_step}))
+        torch_step = {key: value for key, value in torch_step.items() if key.phase in complete or key in hand_step}
+        judged = judge_step(hand_step, torch_step, _equations(experiment, {*hand_step, *torch_step}))
+        judgements += judged
+        if any(judgement.cause in ("missing", "shape") for judgement in judged):
+            break  # torch cannot follow from here
         if not experiment.free_running and failure is None:
             resynchronise({key.name: value for key, value in hand_step.items() if key.phase == "update"})
 
@@ -172,6 +181,36 @@ def in_torch(
     return torchref.training.train(model, cost, optimizer, X, Y, islice(batches, experiment.steps)), resynchronise
 
 
+# The dictionaries in which the functions of `manual` collect what they return, the phase of each, and its record names.
+_COLLECTED = {
+    "cache": ("forward", "{}"),
+    "costs": ("loss", "{}"),
+    "gradients": ("backward", "{}"),
+    "moved": ("update", "{}"),
+    "updated": ("update", "{}_next"),
+}
+
+
+def interrupted(step: int, error: Exception) -> Trace:
+    """What the hand-written side had computed in the functions that an exception left, read from its traceback.
+
+    A tensor of the wrong shape often raises only where it is used next; this is how its own equation gets the blame.
+    """
+    trace: Trace = {}
+    for frame, _ in _frames_by_hand(error):
+        for variable, (phase, pattern) in _COLLECTED.items():
+            if variable in frame.f_code.co_varnames[frame.f_code.co_argcount + frame.f_code.co_kwonlyargcount :]:
+                for name, value in frame.f_locals.get(variable, {}).items():
+                    trace[Key(step, phase, pattern.format(name))] = frozen(value)
+    return trace
+
+
+def _frames_by_hand(error: Exception) -> list[tuple[FrameType, int]]:
+    """The frames of an exception that lie in `manual`, outermost first, each with the line it had come to."""
+    entries = list(walk_tb(error.__traceback__))
+    return [(frame, line) for frame, line in entries if Path(frame.f_code.co_filename).parent.name == "manual"]
+
+
 def _equations(experiment: Experiment, keys: set[Key]) -> dict[str, str]:
     """The equation label of each recorded name."""
     label = partial(equation_of, depth=experiment.depth, loss=experiment.loss, optimizer=experiment.optimizer)
@@ -193,24 +232,21 @@ def _culprits(judgements: list[Judgement], failure: Finding | None) -> tuple[Fin
                 judgement.explanation,
                 index=row.index,
             )
-            return (culprit,) if failure is None else (culprit, failure)
+            if failure is None:
+                return (culprit,)
+            return (replace(culprit, explanation=f"{culprit.explanation}; then {failure.explanation}"),)
     return () if failure is None else (failure,)
 
 
-def _raised(step: int, recorded: Trace, error: Exception) -> Finding:
+def _raised(step: int, complete: set[str], error: Exception) -> Finding:
     """An exception of the hand-written side, against the equation on whose line it was raised."""
-    done = {key.phase for key in recorded}
-    phase = next((phase for phase in PHASES if phase not in done), PHASES[-1])
+    phase = next(phase for phase in PHASES if phase not in complete)
     label, place = "", ""
-    frame = error.__traceback__
-    while frame is not None:
-        path = Path(frame.tb_frame.f_code.co_filename)
-        if path.parent.name == "manual":
-            line = linecache.getline(str(path), frame.tb_lineno)
-            found = re.search(r"# \((\w+)\)", line)
-            label = found[1] if found else label
-            place = f"manual/{path.name} line {frame.tb_lineno}"
-        frame = frame.tb_next
+    for frame, line_number in _frames_by_hand(error):
+        path = Path(frame.f_code.co_filename)
+        found = re.search(r"# \(([A-Z]\d)\)", linecache.getline(str(path), line_number))
+        label = found[1] if found else label
+        place = f"manual/{path.name} line {line_number}"
     name = EQUATIONS.get(label, phase).partition(" = ")[0]
     return Finding(step, phase, name, label, "FAULT", "exception", f"{type(error).__name__} in {place}: {error}")
 

@@ -82,13 +82,20 @@ def _judge(key: Key, equation: str, by_hand: Trace, torch: Trace) -> Judgement:
         row = Row(*key, **at, verdict="FAULT")
         return Judgement(row, "precision-loss", f"its dtype is {hand.dtype}, torch's is {reference.dtype}")
     if not np.isfinite(difference[index]):
-        where = "both sides are" if np.isnan(hand[index]) and np.isnan(reference[index]) else "one side is"
-        return Judgement(Row(*key, **at, verdict="NONFINITE"), "not-finite", f"{where} not finite at {index}")
+        return Judgement(Row(*key, **at, verdict="NONFINITE"), "not-finite", _not_finite(at["by_hand"], at["torch"]))
     limit = allowed(key, by_hand, torch)
     if not difference[index] <= limit:
         explanation = f"the largest difference is {difference[index]:.3g}; at this size {hand.dtype} allows {limit:.1g}"
         return Judgement(Row(*key, **at, verdict="FAULT"), "unknown", explanation)
     return Judgement(Row(*key, **at, verdict="OK"))
+
+
+def _not_finite(by_hand: float, torch: float) -> str:
+    if np.isfinite(torch):
+        return f"by hand it is {by_hand}, in torch it is finite"
+    if np.isfinite(by_hand):
+        return f"in torch it is {torch}, by hand it is finite"
+    return "both sides overflow, so nothing can be compared; lower the learning rate or rescale the data"
 
 
 def _worst(difference: np.ndarray) -> tuple[int, ...]:

@@ -79,12 +79,14 @@ def cost(
     network: Network, params: Mapping[str, np.ndarray], cache: Mapping[str, np.ndarray], Y: np.ndarray
 ) -> dict[str, np.ndarray | np.floating]:
     """The losses (K, n), the penalty (only if l2 > 0) and the cost J, in this order. Y is (K, n)."""
+    costs: dict[str, np.ndarray | np.floating] = {}
     L = len(network.activations)
     losses = network.loss(cache[f"{network.loss_reads}{L}"], Y)  # (K, n)
-    if not network.l2:
-        return {"losses": losses, "J": mean_loss(losses)}
-    penalty = weight_decay((params[f"W{l}"] for l in range(1, L + 1)), network.l2)  # ()
-    return {"losses": losses, "penalty": penalty, "J": mean_loss(losses, penalty)}
+    costs["losses"] = losses
+    if network.l2:
+        costs["penalty"] = weight_decay((params[f"W{l}"] for l in range(1, L + 1)), network.l2)  # ()
+    costs["J"] = mean_loss(losses, costs.get("penalty", 0.0))  # ()
+    return costs
 
 
 def backward(

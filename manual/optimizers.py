@@ -52,6 +52,6 @@ def momentum(
     updated, moved = {}, {}
     for name, w in params.items():
         V = beta * velocities[f"v{name}"] + (1 - beta) * gradients[f"d{name}"]  # (O3)
-        updated[name] = w - learning_rate * V  # (O4)
         moved[f"v{name}"] = V
+        updated[name] = w - learning_rate * V  # (O4)
     return updated, moved

@@ -1,0 +1,205 @@
+import os
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import manual.network
+from compare.cli import main
+from compare.experiment import Experiment
+from tests.support import edited, parsed, small_data
+
+
+@pytest.fixture
+def data_file(tmp_path):
+    X, y = small_data(6, 2, 11, seed=1)
+    path = tmp_path / "data.npz"
+    np.savez(path, X=X, y=y)
+    return str(path)
+
+
+def test_the_default_run_is_the_notes_setting_on_real_data(capsys):
+    assert main(["check"]) == 0
+    out = capsys.readouterr().out
+    lines = out.strip().splitlines()
+    assert "30-16-1, tanh/sigmoid, binary-cross-entropy, lecun weights, momentum, batches of 32" in out
+    assert "569 x 30, each column standardised" in out
+    assert lines[-3].startswith("OK: by hand and torch agree on all 828 tensors of 36 steps; the largest")
+    assert lines[-1].startswith("Not shown by this run: weight decay")
+
+
+def test_json_has_every_name_in_every_step(capsys):
+    assert main(["check", "--format", "json"]) == 0
+    report = parsed(capsys.readouterr().out)
+    assert (report["schema"], report["ok"], report["findings"]) == ("handgrad.report/1", True, [])
+    expected = {f"{stem}{l}" for l in (1, 2) for stem in ("Z", "A", "dZ", "dW", "db", "vW", "vb")}
+    expected |= {"J", "dA1", "W1_next", "W2_next", "b1_next", "b2_next"}
+    steps = {}
+    for row in report["rows"]:
+        steps.setdefault(row["step"], set()).add(row["name"])
+    assert [*steps] == list(range(1, 37))
+    assert all(expected <= found for found in steps.values())
+
+
+def test_a_difference_exits_1_and_names_the_culprit(capsys, data_file):
+    with edited(manual.network, "dZ @ A_prev.T", "2 * dZ @ A_prev.T"):
+        assert main(["check", "--data", data_file, "--batch-size", "4"]) == 1
+    out = capsys.readouterr().out
+    assert "step 1 / backward / dW2   (B2) dW[l] = dZ[l] A[l-1]^T  FAULT" in out
+    assert "FAULT: dW2 (B2) is the first tensor that differs, at step 1" in out
+
+
+@pytest.mark.parametrize("command", [[sys.executable, "-m", "compare"], ["handgrad"]], ids=["module", "script"])
+def test_both_ways_to_start_it(command, data_file):
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        [*command, "check", "--data", data_file, "--batch-size", "4"], capture_output=True, text=True, env=environment
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "agree on all" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_every_field_of_an_experiment_has_a_flag(capsys, data_file):
+    values = {
+        "layers": "6,5,4,2",
+        "activations": "relu,tanh,identity",
+        "loss": "squared-error",
+        "initializer": "notes-he",
+        "distribution": "uniform",
+        "bias_scale": "0.3",
+        "optimizer": "gradient-descent",
+        "learning_rate": "0.25",
+        "beta": "0.5",
+        "l2": "0.125",
+        "batch_size": "full",
+        "epochs": "3",
+        "steps": "2",
+        "dtype": "float32",
+        "seed": "9",
+        "free_running": None,
+    }
+    assert set(values) == {field.name for field in fields(Experiment)}
+    argv = ["check", "--data", data_file, "--format", "json"]
+    for name, value in values.items():
+        argv += [f"--{name.replace('_', '-')}"] + ([] if value is None else [value])
+    assert main(argv) == 0
+    experiment = parsed(capsys.readouterr().out)["environment"]["experiment"]
+    assert experiment == {
+        "layers": [6, 5, 4, 2],
+        "activations": ["relu", "tanh", "identity"],
+        "loss": "squared-error",
+        "initializer": "notes-he",
+        "distribution": "uniform",
+        "bias_scale": 0.3,
+        "optimizer": "gradient-descent",
+        "learning_rate": 0.25,
+        "beta": 0.5,
+        "l2": 0.125,
+        "batch_size": None,
+        "epochs": 3,
+        "steps": 2,
+        "dtype": "float32",
+        "seed": 9,
+        "free_running": True,
+    }
+
+
+def test_layers_fit_themselves_to_the_data_unless_given(capsys, data_file):
+    for flags, expected in (
+        ([], [6, 16, 2]),
+        (["--activations", "relu,tanh,sigmoid"], [6, 16, 16, 2]),
+        (["--layers", "6,3,3,3,2"], [6, 3, 3, 3, 2]),
+    ):
+        assert main(["check", "--data", data_file, "--batch-size", "4", "--format", "json", *flags]) == 0
+        assert parsed(capsys.readouterr().out)["environment"]["experiment"]["layers"] == expected
+
+
+BAD = {
+    "zero width": (["--layers", "6,0,2"], "layers[1] is 0"),
+    "layers do not fit": (["--layers", "5,3,2"], "start layers with 6"),
+    "outputs do not fit": (["--layers", "6,3,1"], "end layers with 2"),
+    "layers not numbers": (["--layers", "six"], "'six' is not a whole number"),
+    "activation": (["--activations", "tahn,sigmoid"], "did you mean 'tanh'"),
+    "initializer": (["--initializer", "leccun"], "did you mean 'lecun'"),
+    "data name": (["--data", "digit"], "did you mean 'digits'"),
+    "rate": (["--learning-rate", "0"], "above 0"),
+    "rate not a number": (["--learning-rate", "fast"], "'fast' is not a number"),
+    "beta": (["--beta", "1"], "below 1"),
+    "missing file": (["--data", "nowhere.csv"], "nowhere.csv cannot be read"),
+    "batch larger than the data": (["--batch-size", "12"], "at most 11"),
+    "format": (["--format", "xml"], "invalid choice: 'xml'"),
+    "unknown flag": (["--rtol", "1e-3"], "unrecognized arguments"),
+    "output in no folder": (["--output", "nowhere/report.txt"], "existing folder"),
+    "no command": (None, "required"),
+}
+
+
+@pytest.mark.parametrize(("flags", "words"), BAD.values(), ids=BAD)
+def test_bad_input_is_one_line_exit_2_and_writes_nothing(flags, words, data_file, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    argv = [] if flags is None else ["check", "--data", data_file, "--batch-size", "4", *flags]
+    try:
+        code = main(argv)
+    except SystemExit as stop:  # argparse
+        code = stop.code
+    captured = capsys.readouterr()
+    assert (code, captured.out) == (2, "")
+    assert words in captured.err
+    assert captured.err.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_output_holds_the_report_and_the_outcome_is_printed(capsys, data_file, tmp_path):
+    path = tmp_path / "report.json"
+    argv = ["check", "--data", data_file, "--batch-size", "4", "--format", "json", "--output", str(path)]
+    assert main(argv) == 0
+    first = path.read_bytes()
+    assert parsed(first.decode())["ok"] is True
+    assert capsys.readouterr().out.startswith("OK: by hand and torch agree")
+    assert main(argv) == 0
+    assert path.read_bytes() == first
+
+
+def test_output_never_replaces_the_data(capsys, data_file):
+    before = Path(data_file).read_bytes()
+    assert main(["check", "--data", data_file, "--output", data_file]) == 2
+    assert "would be overwritten" in capsys.readouterr().err
+    assert Path(data_file).read_bytes() == before
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["check", "--help"], ["--version"], ["check", "--beta", "2"], ["chek"]])
+def test_help_version_and_argument_errors_import_neither_torch_nor_numpy(argv):
+    code = (
+        "import sys\nfrom compare.cli import main\n"
+        f"try:\n    code = main({argv!r})\nexcept SystemExit as stop:\n    code = stop.code\n"
+        "assert not {'torch', 'numpy', 'tabulate'} & set(sys.modules), 'imported'\nsys.exit(code or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "imported" not in done.stderr
+    assert done.returncode == (0 if {"--help", "--version"} & set(argv) else 2)
+    assert "Traceback" not in done.stderr
+
+
+def test_colour_only_on_a_terminal_and_never_with_no_color(monkeypatch, capsys, data_file):
+    argv = ["check", "--data", data_file, "--batch-size", "4"]
+    main(argv)
+    assert "\x1b[" not in capsys.readouterr().out
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    main(argv)
+    assert "\x1b[32mOK" in capsys.readouterr().out
+    monkeypatch.setenv("NO_COLOR", "1")
+    main(argv)
+    assert "\x1b[" not in capsys.readouterr().out
+
+
+def test_a_reader_who_has_seen_enough_causes_no_traceback(data_file):
+    command = f"{sys.executable} -m compare check --data {data_file} --batch-size 4 --format json | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert done.stdout == "{\n"
+    assert done.stderr == ""

@@ -1,0 +1,246 @@
+"""The two sides agree wherever they should, and a planted fault is caught at the tensor that it corrupts."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+import manual.losses
+import manual.network
+import manual.optimizers
+import manual.training
+import torchref.exchange
+from compare.data import load
+from compare.experiment import Experiment
+from compare.runners import by_hand, epoch_orders, in_torch, initial_parameters
+from compare.trace import extend
+from tests.support import edited, planted, small_data
+
+LAYERS = {1: (5,), 2: (5, 7), 4: (5, 7, 6, 9)}
+N = 11  # batches of 4, 4 and 3
+
+
+def experiment(activation="tanh", depth=2, K=2, loss="binary-cross-entropy", batch_size=4, **fields):
+    last = "sigmoid" if loss == "binary-cross-entropy" else "identity"
+    settings = {"l2": 0.05, "bias_scale": 0.5, "learning_rate": 0.01, "epochs": 2, "seed": 3, **fields}
+    return Experiment(
+        layers=(*LAYERS[depth], K),
+        activations=(activation,) * (depth - 1) + (last,),
+        loss=loss,
+        batch_size=batch_size,
+        **settings,
+    )
+
+
+GRID = list(
+    product(
+        ("sigmoid", "relu", "tanh", "identity"),
+        LAYERS,
+        (1, 3),
+        ("binary-cross-entropy", "squared-error"),
+        (None, 1, 4),
+        ("gradient-descent", "momentum"),
+        ("float64", "float32"),
+    )
+)
+
+
+@pytest.mark.parametrize("free_running", [False, True], ids=["resynchronised", "free-running"])
+@pytest.mark.parametrize("activation", ["sigmoid", "relu", "tanh", "identity"])
+def test_both_sides_agree_over_the_grid(activation, free_running):
+    for case in GRID:
+        if case[0] != activation:
+            continue
+        _, depth, K, loss, batch_size, optimizer, dtype = case
+        run = experiment(*case[:5], optimizer=optimizer, dtype=dtype, free_running=free_running)
+        report = run.run(small_data(5, K, N, seed=sum(map(len, map(str, case)))))
+        assert report.ok, f"{case}\n{report}"
+        names = {row.name for row in report.rows}
+        expected = {f"{stem}{l}" for l in range(1, depth + 1) for stem in ("Z", "A", "dZ", "dW", "db")}
+        expected |= {f"{stem}{l}_next" for l in range(1, depth + 1) for stem in "Wb"} | {
+            "X",
+            "Y",
+            "losses",
+            "penalty",
+            "J",
+        }
+        expected |= {f"dA{l}" for l in range(1, depth + (loss == "squared-error"))}
+        if optimizer == "momentum":
+            expected |= {f"v{stem}{l}" for l in range(1, depth + 1) for stem in "Wb"}
+        assert names == expected, case
+        assert len({row.step for row in report.rows}) == {None: 2, 1: 2 * N, 4: 6}[batch_size]
+
+
+def test_momentum_agrees_over_twelve_steps_with_a_short_last_batch():
+    report = experiment(epochs=4).run(small_data(5, 2, N, seed=1))
+    assert report.ok, str(report)
+    widths = [row.shape[1] for row in report.rows if row.name == "X"]
+    assert widths == [4, 4, 3] * 4
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not():
+    data = small_data(5, 2, N, seed=2)
+    first, again = experiment().run(data).to_json(), experiment().run(data).to_json()
+    assert first == again
+    assert first != experiment(seed=4).run(data).to_json()
+
+
+def test_the_sides_never_share_memory():
+    run, data = experiment(), load(small_data(5, 2, N, seed=2))
+    params = initial_parameters(run)
+    hand = by_hand(run, data, params, epoch_orders(run, N))
+    twin, resynchronise = in_torch(run, data, params, epoch_orders(run, N))
+    ours, theirs = {}, {}
+    extend(ours, hand)
+    live = {}
+    for _, phase, values in twin:
+        live.update(values)
+        theirs.update({name: torchref.exchange.to_array(value) for name, value in values.items()})
+        if phase == "update":
+            break
+    resynchronise({key.name: value for key, value in ours.items() if key.phase == "update"})
+    arrays = [*ours.values(), *params.values(), data.X, data.Y]
+    for name, tensor in live.items():
+        for array in arrays:
+            assert not np.shares_memory(tensor.detach().numpy(), array), name
+    for array in ours.values():
+        assert not array.flags.writeable
+        assert not any(np.shares_memory(array, param) for param in params.values())
+
+
+# Planted faults: what the derivation gets wrong, and the first tensor that must be named. Each is an edit of one line.
+NETWORK, LOSSES, OPTIMIZERS = manual.network, manual.losses, manual.optimizers
+FAULTS = {
+    "sign of the output gradient": (LOSSES, "(A - Y) / n", "(Y - A) / n", {}, (1, "dZ4", "B1")),
+    "1/n forgotten in the gradient": (LOSSES, "(A - Y) / n", "A - Y", {}, (1, "dZ4", "B1")),
+    "1/n forgotten in the cost": (LOSSES, "losses.sum() / n", "losses.sum()", {}, (1, "J", "L1")),
+    "1/n twice in a hidden dZ": (
+        NETWORK,
+        "dA * derivative",
+        "dA * derivative / X.shape[1]",
+        {},
+        (1, "dZ3", "B5"),
+    ),
+    "dW transposed": (NETWORK, "dZ @ A_prev.T + l2 * W", "(dZ @ A_prev.T + l2 * W).T", {}, (1, "dW4", "B2")),
+    "W for its transpose": (NETWORK, "W.T @ dZ", "W @ dZ", {"layers": (5, 5, 5, 5, 5)}, (1, "dA3", "B4")),
+    "mean for sum in db": (
+        NETWORK,
+        "dZ.sum(axis=1, keepdims=True)",
+        "dZ.mean(axis=1, keepdims=True)",
+        {},
+        (1, "db4", "B3"),
+    ),
+    "db lost its second axis": (NETWORK, "dZ.sum(axis=1, keepdims=True)", "dZ.sum(axis=1)", {}, (1, "db4", "B3")),
+    "bias unused": (NETWORK, "W @ A_prev + b", "W @ A_prev", {}, (1, "Z1", "F1")),
+    "derivative of the activation forgotten": (NETWORK, "dA * derivative", "dA * 1", {}, (1, "dZ3", "B5")),
+    "weight decay with the wrong sign": (NETWORK, "+ l2 * W", "- l2 * W", {}, (1, "dW4", "B2")),
+    "weight decay doubled in the cost": (LOSSES, "l2 / 2 * sum", "l2 * sum", {}, (1, "penalty", "L4")),
+    "the notes' literal loss": (
+        LOSSES,
+        "np.maximum(Z, 0) - Z * Y",
+        "np.minimum(Z, 0) - Z * Y",
+        {},
+        (1, "losses", "L2"),
+    ),
+    "1 - beta forgotten": (OPTIMIZERS, "(1 - beta) * gradients", "gradients", {}, (1, "vW1", "O3")),
+    "velocity never kept": (OPTIMIZERS, 'beta * velocities[f"v{name}"] + ', "", {}, (2, "vW1", "O3")),
+    "ascent": (OPTIMIZERS, "w - learning_rate * V", "w + learning_rate * V", {}, (1, "W1_next", "O4")),
+    "rate applied twice": (OPTIMIZERS, "learning_rate * V", "learning_rate**2 * V", {}, (1, "W1_next", "O4")),
+    "gradient descent ascends": (
+        OPTIMIZERS,
+        "w - learning_rate * gradients",
+        "w + learning_rate * gradients",
+        {"optimizer": "gradient-descent"},
+        (1, "W1_next", "U1"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("module", "right", "wrong", "fields", "culprit"), FAULTS.values(), ids=FAULTS)
+def test_a_planted_fault_is_caught_at_its_tensor(module, right, wrong, fields, culprit):
+    layers = fields.get("layers", (5, 7, 6, 9, 2))
+    run = Experiment(
+        layers=layers,
+        activations=("tanh", "relu", "tanh", "sigmoid"),
+        batch_size=4,
+        l2=0.05,
+        bias_scale=0.5,
+        seed=6,
+        optimizer=fields.get("optimizer", "momentum"),
+    )
+    data = small_data(layers[0], layers[-1], N, seed=7)
+    assert run.run(data).ok
+    with edited(module, right, wrong):
+        report = run.run(data)
+    first = report.first
+    assert not report.ok
+    assert (first.step, first.name, first.equation) == culprit, str(report)
+    assert first.name in str(report)
+
+
+def test_backprop_through_already_updated_weights_is_caught_in_the_layer_below():
+    """The most reported public bug: layer 2 is updated before its weights carry the error on to layer 1."""
+
+    def wrong(dZ, W, A_prev, l2=0.0, *, needs_dA_prev=True):
+        dW = dZ @ A_prev.T + l2 * W
+        updated = W - 0.001 * dW
+        return dW, updated.T @ dZ if needs_dA_prev else None, dZ.sum(axis=1, keepdims=True)
+
+    with planted(manual.network.linear_backward, wrong):
+        report = experiment(depth=4).run(small_data(5, 2, N, seed=7))
+    assert (report.first.name, report.first.equation) == ("dA3", "B4"), str(report)
+
+
+def test_a_velocity_reset_at_each_epoch_is_caught_at_the_first_step_of_the_second():
+    def wrong(params, gradients, velocities, *, learning_rate, beta):
+        import manual.optimizers
+
+        step = vars(manual.optimizers).setdefault("_calls", [0])
+        step[0] += 1
+        keep = 0.0 if step[0] == 4 else beta  # step 4 opens the second epoch
+        moved = {f"v{name}": keep * velocities[f"v{name}"] + (1 - beta) * gradients[f"d{name}"] for name in params}
+        return {name: w - learning_rate * moved[f"v{name}"] for name, w in params.items()}, moved
+
+    try:
+        with planted(manual.optimizers.momentum, wrong):
+            report = experiment().run(small_data(5, 2, N, seed=7))
+    finally:
+        vars(manual.optimizers).pop("_calls", None)
+    assert (report.first.step, report.first.name, report.first.equation) == (4, "vW1", "O3"), str(report)
+
+
+def test_an_exception_is_a_finding_against_the_line_that_raised_it():
+    with edited(manual.network, "dZ @ A_prev.T + l2 * W  # (B2)", "dZ @ A_prev + l2 * W  # (B2)"):
+        report = experiment().run(small_data(5, 2, N, seed=7))
+    first = report.first
+    assert (first.equation, first.cause, first.name) == ("B2", "exception", "dW[l]")
+    assert "ValueError in manual/network.py line" in first.explanation
+    assert {row.phase for row in report.rows} == {"forward", "loss", "backward"}
+
+
+def test_a_tensor_of_the_wrong_shape_gets_the_blame_for_the_exception_it_causes():
+    with edited(manual.network, "A = g.value(Z)  # (F2)", "A = g.value(Z).T  # (F2)"):
+        report = experiment().run(small_data(5, 2, N, seed=7))
+    assert (report.first.name, report.first.equation, report.first.cause) == ("A1", "F2", "shape")
+    assert "then ValueError" in report.first.explanation
+
+
+def test_a_gradient_that_is_missing_or_misnamed_is_named():
+    with edited(manual.network, 'gradients[f"dW{l}"]', 'gradients[f"dw{l}"]'):
+        report = experiment(optimizer="gradient-descent").run(small_data(5, 2, N, seed=7))
+    assert (report.first.name, report.first.verdict, report.first.cause) == ("dW2", "MISSING", "missing")
+
+
+def test_a_nan_on_one_side_is_not_finite():
+    with edited(manual.losses, "losses.sum() / n", "losses.sum() / n * np.nan"):
+        report = experiment().run(small_data(5, 2, N, seed=7))
+    assert (report.first.name, report.first.verdict, report.first.cause) == ("J", "NONFINITE", "not-finite")
+
+
+def test_resynchronised_steps_are_judged_by_themselves_and_free_running_ones_are_not():
+    """A fault in one step's update must not spread to the next step's forward pass, unless torch runs freely."""
+    with edited(manual.optimizers, "w - learning_rate * V", "w - learning_rate * V * 1.001"):
+        by_itself = experiment().run(small_data(5, 2, N, seed=7))
+        freely = experiment(free_running=True).run(small_data(5, 2, N, seed=7))
+    assert {row.phase for row in by_itself.rows if row.verdict != "OK"} == {"update"}
+    assert {row.phase for row in freely.rows if row.verdict != "OK"} == {"forward", "loss", "backward", "update"}
