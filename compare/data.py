@@ -66,7 +66,7 @@ def _digits() -> Data:
 def _synthetic() -> Data:
     rng = np.random.default_rng(2026)
     X = rng.standard_normal((569, 30))
-    y = (X @ rng.standard_normal(30) + rng.standard_normal(569) > 0).astype(float)
+    y = (X[:, :5].sum(axis=1) + rng.standard_normal(569) > 0).astype(float)
     return _from_rows(X, y, "synthetic (built in, seeded, 569 x 30, standard normal)")
 
 
@@ -96,13 +96,13 @@ def _read_npz(path: Path) -> Data:
             archive = np.load(file, allow_pickle=False)
             held = set(archive.files) if isinstance(archive, np.lib.npyio.NpzFile) else set()
             missing = {"X", "y"} - held
-            arrays = () if missing else (archive["X"], archive["y"])
+            X, y = (None, None) if missing else (archive["X"], archive["y"])
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path.name} cannot be read as .npz ({_reason(error)}); {remedy}") from None
     if missing:
         names = ", ".join(sorted(held)) or "nothing"
         raise InputError(f"{path.name} holds {names} but not {' and '.join(sorted(missing))}; {remedy}")
-    return _from_rows(*arrays, path.name)
+    return _from_rows(X, y, path.name)
 
 
 def _read_csv(path: Path) -> Data:

@@ -36,7 +36,7 @@ from compare.trace import PHASES, Key, Phases, Trace, extend, frozen, step_trace
 from compare.verdict import Judgement, judge_step
 from manual.network import Activation, Network
 
-__all__ = ["by_hand", "in_torch", "run"]
+__all__ = ["by_hand", "check_fit", "epoch_orders", "in_torch", "initial_parameters", "interrupted", "run"]
 
 Arrays = dict[str, np.ndarray]
 

@@ -13,7 +13,7 @@ import numpy as np
 from compare.report import Row
 from compare.trace import Key, Trace
 
-__all__ = ["Judgement", "judge_step"]
+__all__ = ["Judgement", "allowed", "judge_step"]
 
 LIMIT = {"float64": 1e-11, "float32": 1e-4}
 

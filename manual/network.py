@@ -83,10 +83,11 @@ def cost(
     L = len(network.activations)
     losses = network.loss(cache[f"{network.loss_reads}{L}"], Y)  # (K, n)
     costs["losses"] = losses
-    if network.l2:
-        costs["penalty"] = weight_decay((params[f"W{l}"] for l in range(1, L + 1)), network.l2)  # ()
-    costs["J"] = mean_loss(losses, costs.get("penalty", 0.0))  # ()
-    return costs
+    if not network.l2:
+        return {**costs, "J": mean_loss(losses)}
+    penalty = weight_decay((params[f"W{l}"] for l in range(1, L + 1)), network.l2)  # ()
+    costs["penalty"] = penalty
+    return {**costs, "J": mean_loss(losses, penalty)}
 
 
 def backward(

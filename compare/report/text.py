@@ -14,7 +14,8 @@ _GREEN, _RED, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[0m"
 
 def render(report: Report, *, colour: bool = False) -> str:
     """The whole report as text, the verdicts coloured if asked for."""
-    parts = [_setting(report), _table(report.rows, colour), *_findings(report, colour), *report.notes, *closing(report)]
+    end = "\n".join(closing(report))
+    parts = [_setting(report), _table(report.rows, colour), *_findings(report, colour), *report.notes, end]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -78,7 +79,8 @@ def _findings(report: Report, colour: bool) -> list[str]:
     rows = {(row.step, row.phase, row.name): row for row in report.rows}
     blocks = []
     for position, finding in enumerate(report.findings):
-        head = f"{_head(finding)}  {_coloured(finding.verdict, colour)}  {finding.cause}: {finding.explanation}"
+        cause = "" if finding.cause == "unknown" else f"{finding.cause}: "
+        head = f"{_head(finding)}  {_coloured(finding.verdict, colour)}  {cause}{finding.explanation}"
         if position == 0:
             row = rows.get((finding.step, finding.phase, finding.name))
             later = sum(row.verdict != "OK" for row in report.rows) - len(report.findings)

@@ -27,7 +27,7 @@ def test_the_default_run_is_the_notes_setting_on_real_data(capsys):
     lines = out.strip().splitlines()
     assert "30-16-1, tanh/sigmoid, binary-cross-entropy, lecun weights, momentum, batches of 32" in out
     assert "569 x 30, each column standardised" in out
-    assert lines[-3].startswith("OK: by hand and torch agree on all 828 tensors of 36 steps; the largest")
+    assert lines[-2].startswith("OK: by hand and torch agree on all 828 tensors of 36 steps; the largest")
     assert lines[-1].startswith("Not shown by this run: weight decay")
 
 

@@ -40,7 +40,7 @@ def test_weak_fails_only_when_strict():
 
 def test_text_shows_the_culprit_in_full_and_the_rest_as_a_count():
     text = str(Report(rows=(FINE, WRONG, LOST, LATER), findings=(CULPRIT,), blind_spots=("a kink",)))
-    assert "step 1 / backward / dW1   (B2) dW[l] = dZ[l] A[l-1]^T  FAULT  unknown: too large" in text
+    assert "step 1 / backward / dW1   (B2) dW[l] = dZ[l] A[l-1]^T  FAULT  too large" in text
     assert "affects 2 later tensors." in text
     assert "worst at (1, 0): by hand -12.64908, torch -3.16227" in text
     assert (

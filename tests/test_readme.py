@@ -1,0 +1,84 @@
+"""What the README shows is what happens: every snippet runs, every output is the program's, up to its numbers."""
+
+import io
+import re
+import shlex
+from contextlib import redirect_stdout
+
+import pytest
+
+import manual.network
+from compare.cli import main
+from tests.support import ROOT, edited
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```\n", README, flags=re.DOTALL)
+
+
+def blocks(language):
+    return [text for kind, text in BLOCKS if kind == language]
+
+
+def masked(text):
+    """The text without what differs between machines: numbers, and the widths of columns that follow from them."""
+    return re.sub(r"[-\s]+", " ", re.sub(r"[-+]?\d+(\.\d+)?(e[-+]\d+)?", "#", text.replace("+cpu", ""))).strip()
+
+
+def shown(command):
+    """The output that the README shows for a command."""
+    (block,) = [text for text in blocks("console") if text.startswith(f"$ {command}\n")]
+    return block.partition("\n")[2]
+
+
+def printed(command, capsys):
+    words = shlex.split(command)
+    assert words[0] == "handgrad"
+    code = main(words[1:])
+    return code, capsys.readouterr().out
+
+
+def test_the_default_check_prints_what_the_readme_shows(capsys):
+    code, output = printed("handgrad check", capsys)
+    assert code == 0
+    assert masked(output) == masked(shown("handgrad check"))
+
+
+def test_the_wrong_line_gives_the_report_that_the_readme_shows(capsys):
+    (wrong,) = [text for text in blocks("python") if "(B2)" in text]
+    (right,) = re.findall(r"    dW = .*# \(B2\).*\n", (ROOT / "manual" / "network.py").read_text(encoding="utf-8"))
+    assert wrong == right.replace("dW = ", "dW = 2 * ")
+    with edited(manual.network, right, wrong):
+        code, output = printed("handgrad check --steps 2", capsys)
+    assert code == 1
+    assert masked(output) == masked(shown("handgrad check --steps 2"))
+    assert printed("handgrad check --steps 2", capsys)[0] == 0
+
+
+def test_the_python_snippet_prints_what_the_readme_shows():
+    (snippet,) = [text for text in blocks("python") if "Experiment(" in text]
+    output = io.StringIO()
+    with redirect_stdout(output):
+        exec(snippet, {})
+    assert [output.getvalue()] == blocks("")
+
+
+COMMANDS = [line for text in blocks("sh") for line in text.splitlines() if line.startswith("handgrad")]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_runs(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = "\n".join(f"{i % 7},{i % 3},{i % 2}" for i in range(40))
+    (tmp_path / "measurements.csv").write_text(f"a,b,y\n{rows}\n")
+    assert printed(command, capsys)[0] == 0
+
+
+def test_the_two_commands_and_their_pip_lines_are_what_the_makefile_runs():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    first, pip_lines = blocks("sh")[:2]
+    assert [line.split()[:2] for line in first.splitlines()] == [["make", "check"], ["make", "test"]]
+    recipes = makefile.replace("$(BIN)", ".venv/bin").replace("$(VENV)", ".venv").replace("--quiet ", "")
+    recipes = recipes.replace("$(PYTHON)", "python3")
+    for line in pip_lines.splitlines():
+        assert line in recipes
+    assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
