@@ -21,17 +21,27 @@ EQUAL, DIFFERENT, UNUSABLE = 0, 1, 2
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns 0 if all is equal, 1 if something differs, 2 if arguments or input are unusable."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name may hold what the terminal cannot show
     try:
         arguments = _parser().parse_args(argv)
         return int(arguments.command(arguments))
     except InputError as error:
-        print(f"handgrad: {error}", file=sys.stderr)
-        return UNUSABLE
+        return _unusable(str(error))
     except BrokenPipeError:  # the reader has seen enough, as in `handgrad check | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNUSABLE
+    except MemoryError:
+        return _unusable("this run does not fit into memory; use narrower --layers or a smaller --batch-size")
+    except OSError as error:
+        return _unusable(f"the report cannot be written ({error.strerror}); free some space or name another --output")
     except KeyboardInterrupt:
         return 130
+
+
+def _unusable(message: str) -> int:
+    print(f"handgrad: {message}".encode("ascii", "backslashreplace").decode(), file=sys.stderr)
+    return UNUSABLE
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -40,13 +50,17 @@ def _check(arguments: argparse.Namespace) -> int:
     experiment = Experiment(**_completed(given))
     _check_output(arguments.output, arguments.data)
 
-    from compare.data import load
+    try:
+        from compare import runners
+        from compare.data import load
+    except (SyntaxError, ImportError, NameError, AttributeError, TypeError) as error:
+        raise InputError(f"the code in manual/ cannot be imported: {_located(error)}; mend that line") from None
 
     data = load(arguments.data)
     if "layers" not in given:
         layers = (data.X.shape[0], *experiment.layers[1:-1], data.Y.shape[0])
         experiment = replace(experiment, layers=layers)
-    report = experiment.run(data)
+    report = runners.run(experiment, data)
     _write(report, arguments)
     return EQUAL if report.ok else DIFFERENT
 
@@ -59,33 +73,67 @@ def _completed(given: dict[str, Any]) -> dict[str, Any]:
     return {"layers": layers, "activations": activations, **given}
 
 
+def _located(error: Exception) -> str:
+    """An error on import with the file and line of the user's that it comes from."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{type(error).__name__} in {Path(error.filename).name} line {error.lineno}: {error.msg}"
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    place = f" in {Path(frame.tb_frame.f_code.co_filename).name} line {frame.tb_lineno}" if frame else ""
+    return f"{type(error).__name__}{place}: {error}"
+
+
 def _check_output(output: str | None, data: str) -> None:
     """Refuse an output that cannot be written or that would destroy the input, before any work is done."""
     if output is None:
         return
     path = Path(output)
-    if path.is_dir() or not path.parent.is_dir():
+    try:
+        folder = path.is_dir() or output.endswith("/") or not path.parent.is_dir()
+        same = path.exists() and Path(data).exists() and path.samefile(data)
+        fifo = path.is_fifo()
+    except (OSError, ValueError):
+        raise InputError(f"--output {output} is no name that a file can have; name another file") from None
+    if folder:
         raise InputError(
-            f"--output {output} is a folder or lies in one that does not exist; name a file in an existing folder"
+            f"--output {output} is a folder or lies in one that does not exist; name a file in an existing one"
         )
-    if path.exists() and Path(data).exists() and path.samefile(data):
+    if same:
         raise InputError(f"--output {output} is the data file itself and would be overwritten; name another file")
+    if fifo:
+        raise InputError(f"--output {output} is a pipe and would wait for a reader; name a file")
 
 
 def _write(report: Report, arguments: argparse.Namespace) -> None:
     """Print the report, or write it to --output and print its two closing lines."""
     if arguments.output is None:
-        print(_rendered(report, arguments.format, _colour()), end="")
+        print(_rendered(report, arguments.format, _colour()), end="", flush=True)
         return
+    text = _rendered(report, arguments.format, colour=False).encode("utf-8", "backslashreplace")
     try:
-        Path(arguments.output).write_text(_rendered(report, arguments.format, colour=False), encoding="utf-8")
+        _replace(Path(arguments.output), text)
     except OSError as error:
         raise InputError(
             f"--output {arguments.output} cannot be written ({error.strerror}); name another file"
         ) from None
     from compare.report.text import closing
 
-    print("\n".join(closing(report)))
+    print("\n".join(closing(report)), flush=True)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a whole file or nothing: beside it first, then in its place; devices are written to as they are."""
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
+    path = path.resolve()
+    draft = path.with_name(f".{path.name[:100]}.{os.getpid()}")
+    try:
+        draft.write_bytes(content)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _rendered(report: Report, form: str, colour: bool) -> str:
@@ -97,14 +145,14 @@ def _rendered(report: Report, form: str, colour: bool) -> str:
 
 
 def _colour() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 class _Parser(argparse.ArgumentParser):
     """Argument errors in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(UNUSABLE, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(UNUSABLE, f"{self.prog}: {' '.join(message.split())}; see {self.prog} --help\n")
 
 
 class _Version(argparse.Action):
@@ -191,7 +239,10 @@ def _integer_or_full(text: str) -> int | None:
 
 
 def _integers(text: str) -> tuple[int, ...]:
-    return tuple(_integer(part) for part in text.split(","))
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers; write for example 30,16,1") from None
 
 
 def _words(text: str) -> tuple[str, ...]:

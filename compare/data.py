@@ -44,6 +44,12 @@ def load(source: Any) -> Data:
             raise InputError(
                 f"data {name!r} is neither a known name nor a .npz or .csv file; {did_you_mean(name, NAMES)}"
             )
+        try:
+            usable = path.is_file()
+        except (OSError, ValueError):  # a name too long, or with a NUL
+            usable = False
+        if not usable:
+            raise InputError(f"data {name!r} is no file that exists; give the path of a .npz or .csv file")
         return reader(path)
     if isinstance(source, Sequence) and len(source) == 2:
         return _from_rows(source[0], source[1], "arrays")
@@ -97,22 +103,18 @@ def _read_npz(path: Path) -> Data:
             held = set(archive.files) if isinstance(archive, np.lib.npyio.NpzFile) else set()
             missing = {"X", "y"} - held
             X, y = (None, None) if missing else (archive["X"], archive["y"])
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise InputError(f"{path.name} cannot be read as .npz ({_reason(error)}); {remedy}") from None
     if missing:
-        names = ", ".join(sorted(held)) or "nothing"
-        raise InputError(f"{path.name} holds {names} but not {' and '.join(sorted(missing))}; {remedy}")
+        held_names = f"it holds {', '.join(sorted(held))}" if held else "it holds no named array"
+        raise InputError(f"{path.name} lacks {' and '.join(sorted(missing))}, {held_names}; {remedy}")
     return _from_rows(X, y, path.name)
 
 
 def _read_csv(path: Path) -> Data:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [
-                (number, row)
-                for number, row in enumerate(csv.reader(file), start=1)
-                if any(cell.strip() for cell in row)
-            ]
+            lines = [(number, row) for number, row in enumerate(csv.reader(file), start=1) if row]
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(
             f"{path.name} cannot be read as .csv ({_reason(error)}); save it as comma-separated UTF-8 text"
@@ -158,7 +160,9 @@ def _is_number(cell: str) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of an error, without the path that some carry."""
+    """The first line of an error, without the path that some carry or the advice to load unsafely."""
+    if "allow_pickle" in str(error):
+        return "it is not an archive of plain arrays"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return text.splitlines()[0].rstrip(".") if text else type(error).__name__
 
@@ -190,12 +194,14 @@ def _from_rows(X: Any, y: Any, description: str) -> Data:
 
 
 def _numbers(name: str, value: Any) -> np.ndarray:
+    if np.ma.isMaskedArray(value):
+        raise InputError(f"{name} is a masked array, whose mask would be lost; hand over the rows without gaps")
     try:
         array = np.asarray(value)
         if array.dtype.kind not in "biuf":
             raise TypeError
         return array.astype(np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):
         raise InputError(f"{name} is not an array of real numbers; hand over a rectangular array of floats") from None
 
 

@@ -7,7 +7,11 @@ __all__ = ["InputError", "ParityError", "did_you_mean"]
 
 
 class InputError(ValueError):
-    """What the user handed over cannot be used; the message states the value, the rule and the remedy."""
+    """What the user handed over cannot be used; the message states the value, the rule and the remedy, in one line."""
+
+    def __init__(self, message: str) -> None:
+        """Whatever the message quotes, it stays one line."""
+        super().__init__(" ".join(message.split()))
 
 
 class ParityError(AssertionError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from compare.errors import InputError, did_you_mean
@@ -13,9 +14,11 @@ from compare.operations import names
 if TYPE_CHECKING:
     from compare.report import Report
 
-__all__ = ["DISTRIBUTIONS", "DTYPES", "Experiment"]
+__all__ = ["DISTRIBUTIONS", "DTYPES", "FLOAT32_MAX", "Experiment"]
 
 DTYPES = ("float64", "float32")
+FLOAT32_MAX = 3.4e38
+LARGEST = 10**8  # parameters, or steps: what a machine can be expected to hold and a person to wait for
 DISTRIBUTIONS = ("normal", "uniform")
 
 
@@ -81,6 +84,8 @@ class Experiment:
 
 def _integer(name: str, value: Any) -> int:
     try:
+        if isinstance(value, bool):
+            raise TypeError
         return operator.index(value)
     except TypeError:
         raise InputError(f"{name} is {value!r}; it must be a whole number, so write for example 4") from None
@@ -92,18 +97,37 @@ def _optional_integer(name: str, value: Any) -> int | None:
 
 def _number(name: str, value: Any) -> float:
     try:
+        if isinstance(value, (str, bytes, bool)):
+            raise TypeError
         number = float(value)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         raise InputError(f"{name} is {value!r}; it must be a number, so write for example 0.1") from None
     if not math.isfinite(number):
         raise InputError(f"{name} is {number}; it must be finite, so write for example 0.1")
+    if abs(number) > FLOAT32_MAX:
+        raise InputError(f"{name} is {number}; float32 holds no more than {FLOAT32_MAX:.1e}, so write for example 0.1")
     return number
 
 
 def _sequence(name: str, value: Any) -> tuple[Any, ...]:
     if isinstance(value, str) or not hasattr(value, "__iter__"):
-        raise InputError(f"{name} is {value!r}; it must be a sequence, so write for example ({value!r},)")
+        raise InputError(f"{name} is {value!r}; it must be a sequence, so write for example {EXAMPLES[name]}")
     return tuple(value)
+
+
+EXAMPLES = {"layers": (30, 16, 1), "activations": ("tanh", "sigmoid")}
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise InputError(f"{name} is {value!r}; it must be a name in quotes, so write for example 'float64'")
+    return value
+
+
+def _flag(name: str, value: Any) -> bool:
+    if value is not True and value is not False:
+        raise InputError(f"{name} is {value!r}; it must be True or False, so write one of them")
+    return value
 
 
 def _widths(name: str, value: Any) -> tuple[int, ...]:
@@ -121,6 +145,8 @@ _COERCE = {
     "epochs": _integer,
     "steps": _optional_integer,
     "seed": _integer,
+    "free_running": _flag,
+    **dict.fromkeys(("loss", "initializer", "distribution", "optimizer", "dtype"), _text),
 }
 
 
@@ -134,6 +160,9 @@ def _check(experiment: Experiment) -> None:
             raise InputError(
                 f"layers[{i}] is {width}; every width must be at least 1, so give that layer a positive width"
             )
+    count = sum(a * b for a, b in pairwise(layers))
+    if count > LARGEST:
+        raise InputError(f"layers {layers} have {count} weights; no more than {LARGEST} can be held, so narrow a layer")
     for name in activations:
         _known("activation", name, names("activation"))
     _known("loss", experiment.loss, names("loss"))
@@ -160,6 +189,9 @@ def _check(experiment: Experiment) -> None:
     if experiment.batch_size is not None:
         _at_least("batch_size", experiment.batch_size, 1)
     _at_least("epochs", experiment.epochs, 1)
+    for name, number in (("epochs", experiment.epochs), ("steps", experiment.steps or 0)):
+        if number > LARGEST:
+            raise InputError(f"{name} is {number}; it must be at most {LARGEST}, so write for example 20")
     if experiment.steps is not None:
         _at_least("steps", experiment.steps, 1)
     _at_least("seed", experiment.seed, 0)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import Any
 
+from compare.errors import InputError
+
 __all__ = ["EQUATIONS", "OPERATIONS", "Operation", "equation_of", "names", "operation"]
 
 EQUATIONS = {
@@ -37,7 +39,8 @@ class Operation:
     """One operation: what kind it is, its name, its functions by hand, its torch twin and its equation labels.
 
     `by_hand` holds forward and backward (an optimiser: initial state and step; an initialiser: standard deviation).
-    `reads` is for losses: the tensor of the last layer that the loss is a function of, "Z" or "A".
+    `reads` is for losses: the tensor of the last layer that the loss is a function of, "Z" or "A". `value_units` and
+    `derivative_units` are for activations: how many units of roundoff g(Z) may be off, and g'(Z) dA per |dA|.
     """
 
     kind: str
@@ -46,19 +49,30 @@ class Operation:
     torch: str
     equations: tuple[str, ...]
     reads: str = ""
+    value_units: float = 0.0
+    derivative_units: float = 0.0
 
     def hands(self) -> tuple[Any, ...]:
         """The functions by hand, imported."""
-        return tuple(resolve_name(path) for path in self.by_hand)
+        return tuple(_resolved(path) for path in self.by_hand)
 
     def twin(self) -> Any:
         """The torch twin, imported."""
-        return resolve_name(self.torch)
+        return _resolved(self.torch)
 
 
-def _activation(name: str) -> Operation:
+def _resolved(path: str) -> Any:
+    try:
+        return resolve_name(path)
+    except AttributeError:
+        module, _, attribute = path.partition(":")
+        raise InputError(f"{module} has no {attribute}, which the registry names; define it there again") from None
+
+
+def _activation(name: str, value_units: float = 0.0, derivative_units: float = 0.0) -> Operation:
     pair = (f"manual.activations:{name}", f"manual.activations:{name}_derivative")
-    return Operation("activation", name, pair, f"torchref.activations:{name}", ("F2", "B5"))
+    twin = f"torchref.activations:{name}"
+    return Operation("activation", name, pair, twin, ("F2", "B5"), "", value_units, derivative_units)
 
 
 def _loss(name: str, label: str, reads: str) -> Operation:
@@ -87,9 +101,9 @@ OPERATIONS = (
         "torch.nn:Linear",
         ("F1", "B2", "B3", "B4"),
     ),
-    _activation("sigmoid"),
+    _activation("sigmoid", value_units=8.0, derivative_units=10.0),
     _activation("relu"),
-    _activation("tanh"),
+    _activation("tanh", value_units=8.0, derivative_units=18.0),
     _activation("identity"),
     _loss("binary-cross-entropy", "L2", "Z"),
     _loss("squared-error", "L3", "A"),

@@ -27,8 +27,12 @@ Phases = Iterator[tuple[int, str, Mapping[str, Any]]]
 
 
 def frozen(value: Any) -> np.ndarray:
-    """A read-only copy: whatever its owner does later, the record stays what it was."""
-    array = np.array(value)
+    """A read-only copy: whatever its owner does later, the record stays what it was.
+
+    What is neither an array nor a number, a list for example, is recorded as the name of its type.
+    """
+    plain = type(value) is np.ndarray or isinstance(value, (np.generic, float, int))
+    array = np.array(value) if plain else np.array(type(value).__name__, dtype=object)
     array.flags.writeable = False
     return array
 
@@ -43,6 +47,6 @@ def step_trace(phases: Phases, copy: Callable[[Any], np.ndarray] = frozen) -> Tr
 def extend(trace: Trace, phases: Phases, copy: Callable[[Any], np.ndarray] = frozen) -> None:
     """As step_trace, into a trace that keeps what was recorded before the side raised an exception."""
     for step, phase, values in phases:
-        trace.update({Key(step, phase, name): copy(value) for name, value in values.items()})
+        trace.update({Key(step, phase, str(name)): copy(value) for name, value in values.items()})
         if phase == PHASES[-1]:
             return

@@ -1,104 +1,201 @@
-"""Do two records of the same tensor agree?
+"""Rounding or fault: the verdict on one tensor, with no tolerance to set.
 
-Interim criterion, replaced by the one of local replay and the precision ladder: the error scaled by the tensor's
-maximum (for db, and for what follows from it, by the sum of |dZ|) is at most LIMIT[dtype]. It stands in `allowed`.
+What is judged is the local difference: the recorded tensor against the reference evaluated in float64 on the records
+that it was computed from (compare.replay). Two questions decide. Is the difference larger than rounding can explain
+(compare.rounding, where the operation is in the registry)? And does it shrink, as rounding does, about 2^29-fold from
+float32 to float64, or stay, as a wrong formula does? The cut is the geometric midpoint, 2^-14.5.
+
+    OK         rounding explains it in every precision that was run
+    FAULT      it does not, and the difference did not shrink
+    WEAK       it does not, but the difference shrank: the formula is right, the arithmetic loses digits
+    NONFINITE  nan or infinity where the reference is finite, or the first place where both overflow
+    MISSING    nothing was recorded
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from compare.report import Row
-from compare.trace import Key, Trace
+from compare.rounding import PRECISIONS, Allowance, Precision
 
-__all__ = ["Judgement", "allowed", "judge_step"]
+__all__ = ["CUT", "Ladder", "Local", "Outcome", "is_float32", "judge"]
 
-LIMIT = {"float64": 1e-11, "float32": 1e-4}
+CUT = 2.0**-14.5
+JITTER_CUT = 2.0**-5
+SMALL = 4096  # up to so many entries the allowance is computed everywhere, without a screen
+
+Array = np.ndarray
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """A row of the report and, unless it is OK, the cause code and a sentence on it."""
+class Local:
+    """One tensor in one precision: what was recorded, and the reference evaluated on the records it was made of."""
 
-    row: Row
-    cause: str = ""
-    explanation: str = ""
-
-
-def judge_step(by_hand: Trace, torch: Trace, equations: Mapping[str, str]) -> list[Judgement]:
-    """Compare one step's records in dataflow order: names, then shape, dtype, finiteness and value of each tensor."""
-    judgements = []
-    for key in [*torch, *(key for key in by_hand if key not in torch)]:  # torch's order is dataflow order
-        equation = equations[key.name]
-        if key not in by_hand:
-            judgements.append(
-                _unpaired(key, equation, torch[key], "missing", "the hand-written side did not compute it")
-            )
-        elif key not in torch:
-            judgements.append(
-                _unpaired(key, equation, by_hand[key], "unknown-name", "torch computes nothing of this name")
-            )
-        else:
-            judgements.append(_judge(key, equation, by_hand, torch))
-    return judgements
+    recorded: Array
+    reference: Array
 
 
-def allowed(key: Key, by_hand: Trace, torch: Trace) -> float:
-    """The largest absolute difference that passes: LIMIT times the tensor's scale."""
-    reference = torch[key]
-    scale = float(np.max(np.abs(reference), initial=0.0))
-    stem = key.name.removeprefix("d").removeprefix("v").removesuffix("_next")
-    if stem.startswith("b"):
-        dZ = by_hand.get(Key(key.step, "backward", f"dZ{stem[1:]}"))
-        scale = max(scale, 0.0 if dZ is None else float(np.max(np.abs(dZ).sum(axis=1))))
-    return LIMIT[str(reference.dtype)] * scale
+@dataclass(frozen=True)
+class Ladder:
+    """Further evidence on one tensor whose operation has no allowance, computed only where it is needed.
+
+    `spread()` is the largest change of the local float64 reference when everything its segment reads moves by one
+    float32 rounding. `jitter()` is the ratio of change of the local difference when the parameters move by 2^-20.
+    """
+
+    spread: Callable[[], float]
+    jitter: Callable[[], float]
 
 
-def _unpaired(key: Key, equation: str, array: np.ndarray, cause: str, explanation: str) -> Judgement:
-    row = Row(*key, equation=equation, shape=array.shape, max_abs_diff=float("nan"), verdict="MISSING")
-    return Judgement(row, cause, explanation)
+@dataclass(frozen=True)
+class Outcome:
+    """The verdict on one tensor, its difference in units of what rounding explains, the rule, and the worst entry."""
+
+    verdict: str
+    rho: float
+    basis: str
+    index: tuple[int, ...]
 
 
-def _judge(key: Key, equation: str, by_hand: Trace, torch: Trace) -> Judgement:
-    hand, reference = by_hand[key], torch[key]
-    if hand.shape != reference.shape:
-        row = Row(*key, equation=equation, shape=hand.shape, max_abs_diff=float("nan"), verdict="FAULT")
-        return Judgement(row, "shape", f"its shape is {hand.shape}, torch's is {reference.shape}")
-    with np.errstate(invalid="ignore", over="ignore"):
-        apart = np.abs(hand.astype(np.float64) - reference)
-    difference = np.where(hand == reference, 0.0, apart)  # equal infinities differ by nothing
-    index = _worst(difference)
-    at: dict[str, Any] = {
-        "equation": equation,
-        "shape": hand.shape,
-        "max_abs_diff": float(difference[index]),
-        "index": index,
-        "by_hand": float(hand[index]),
-        "torch": float(reference[index]),
-    }
-    if hand.dtype != reference.dtype:
-        row = Row(*key, **at, verdict="FAULT")
-        return Judgement(row, "precision-loss", f"its dtype is {hand.dtype}, torch's is {reference.dtype}")
-    if not np.isfinite(difference[index]):
-        return Judgement(Row(*key, **at, verdict="NONFINITE"), "not-finite", _not_finite(at["by_hand"], at["torch"]))
-    limit = allowed(key, by_hand, torch)
-    if not difference[index] <= limit:
-        explanation = f"the largest difference is {difference[index]:.3g}; at this size {hand.dtype} allows {limit:.1g}"
-        return Judgement(Row(*key, **at, verdict="FAULT"), "unknown", explanation)
-    return Judgement(Row(*key, **at, verdict="OK"))
+def judge(
+    runs: Mapping[str, Local], allowances: Mapping[str, Allowance] | None, ladder: Ladder | None = None
+) -> Outcome:
+    """Judge one tensor from its runs by dtype, "float64" and "float32" or one of them alone.
+
+    With `allowances`, one per run, the bound of rounding decides and the ladder tells FAULT from WEAK. Without, the
+    precision ladder decides alone.
+    """
+    basis = "ladder" if allowances is None else "bound"
+    for local in runs.values():
+        index = _not_finite(local)
+        if index is not None:
+            return Outcome("NONFINITE", float("inf"), basis, index)
+    differences = {dtype: _difference(local) for dtype, local in runs.items()}
+    if allowances is None:
+        return _by_ladder(runs, differences, ladder)
+    return _by_bound(runs, differences, allowances)
 
 
-def _not_finite(by_hand: float, torch: float) -> str:
-    if np.isfinite(torch):
-        return f"by hand it is {by_hand}, in torch it is finite"
-    if np.isfinite(by_hand):
-        return f"in torch it is {torch}, by hand it is finite"
-    return "both sides overflow, so nothing can be compared; lower the learning rate or rescale the data"
+def _difference(local: Local) -> Array:
+    """|recorded - reference| in float64, at least one-dimensional."""
+    return np.asarray(np.abs(np.atleast_1d(local.recorded).astype(np.float64) - np.atleast_1d(local.reference)))
 
 
-def _worst(difference: np.ndarray) -> tuple[int, ...]:
-    """The index of the first nan if there is one, else of the largest entry."""
-    flat = int(np.argmax(difference))  # argmax takes nan for the largest
-    return tuple(int(i) for i in np.unravel_index(flat, difference.shape))
+def _not_finite(local: Local) -> tuple[int, ...] | None:
+    """The first entry that is not finite on either side."""
+    wrong = ~(np.isfinite(local.recorded) & np.isfinite(local.reference))
+    return _index(int(np.argmax(wrong)), local.recorded.shape) if wrong.any() else None
+
+
+def _by_bound(
+    runs: Mapping[str, Local], differences: Mapping[str, Array], allowances: Mapping[str, Allowance]
+) -> Outcome:
+    worst, rho, verdict = 0, 0.0, "OK"
+    for dtype, difference in differences.items():
+        precision = PRECISIONS[dtype]
+        times, entry = _times_allowed(difference, runs[dtype].reference, allowances[dtype], precision)
+        if times >= rho:
+            rho, worst = times, entry
+        if not times <= 1:
+            verdict = "WEAK"
+    shape = next(iter(runs.values())).recorded.shape
+    if verdict == "WEAK":
+        fault = _fault(runs, differences, allowances)
+        if fault is not None:
+            return Outcome("FAULT", rho, "bound", _index(fault, shape))
+    return Outcome(verdict, rho, "bound", _index(worst, shape))
+
+
+def _times_allowed(
+    difference: Array, reference: Array, allowance: Allowance, precision: Precision
+) -> tuple[float, int]:
+    """The largest difference in units of the allowance, and the flat index of its entry.
+
+    The screen bounds the ratio from above without the product of absolute matrices; the exact ratio is computed only at
+    entries that could still be the largest.
+    """
+    reference = np.atleast_1d(reference)
+    if difference.size <= SMALL:
+        ratios = _ratio(difference, allowance.everywhere(difference.shape, precision))
+        return float(ratios.max()), int(ratios.argmax())
+    upper = _ratio(difference, allowance.screen(reference, precision)).ravel()
+    if allowance.magnitude is None:
+        return float(upper.max()), int(upper.argmax())
+    best, entry = -1.0, 0
+    candidates = np.array([upper.argmax()])
+    while candidates.size:
+        entries = np.unravel_index(candidates, difference.shape)
+        exact = _ratio(difference[entries], allowance.at(entries, precision))
+        if exact.max() > best:
+            best, entry = float(exact.max()), int(candidates[exact.argmax()])
+        upper[candidates] = -1.0
+        left = np.flatnonzero(upper > best)
+        candidates = left[np.argsort(upper[left])[::-1][: max(64, 4 * candidates.size)]]
+    return best, entry
+
+
+def _ratio(difference: Array, allowed: Array) -> Array:
+    """Difference / allowed, where nothing over nothing is 0."""
+    with np.errstate(all="ignore"):
+        ratio = np.where(difference == 0, 0.0, difference / allowed)
+    return np.asarray(ratio)
+
+
+def _fault(
+    runs: Mapping[str, Local], differences: Mapping[str, Array], allowances: Mapping[str, Allowance]
+) -> int | None:
+    """The flat index of the worst entry that rounding cannot explain and that did not shrink, if there is one."""
+    if "float64" not in runs:
+        return _stored_only(runs["float32"], differences["float32"])
+    difference = differences["float64"]
+    allowed = allowances["float64"].everywhere(difference.shape, PRECISIONS["float64"])
+    source = allowances.get("float32", allowances["float64"])
+    coarse = source.everywhere(difference.shape, PRECISIONS["float32"])
+    floor = CUT * np.maximum(coarse, differences.get("float32", 0.0))
+    if is_float32(runs["float64"].recorded):
+        floor = coarse  # the values were cast: their difference cannot shrink
+    exceeding = ~(difference <= allowed) & ~(difference <= floor)
+    return int(np.argmax(np.where(exceeding, difference, -1.0))) if exceeding.any() else None
+
+
+def _stored_only(local: Local, difference: Array) -> int | None:
+    """One precision and nothing that could shrink: no fault below a relative difference of sqrt(u)."""
+    scale = np.max(np.abs(local.reference), initial=0.0)
+    worst = int(difference.argmax())
+    return worst if not difference.max() <= np.sqrt(PRECISIONS["float32"].u) * scale else None
+
+
+def is_float32(recorded: Array) -> bool:
+    """Whether every value of a float64 array is one that float32 can hold."""
+    with np.errstate(all="ignore"):
+        return bool(np.array_equal(recorded.astype(np.float32).astype(np.float64), recorded))
+
+
+def _by_ladder(runs: Mapping[str, Local], differences: Mapping[str, Array], ladder: Ladder | None) -> Outcome:
+    """Screen, floor and jitter, each only if the one before flags the tensor; in the maximum norm."""
+    coarse, fine = PRECISIONS["float32"], PRECISIONS["float64"]
+    dtype = "float64" if "float64" in runs else "float32"
+    local, difference = runs[dtype], differences[dtype]
+    scale = float(np.max(np.abs(local.reference), initial=0.0))
+    rounding = coarse.u * scale + coarse.eta
+    worst, index = float(difference.max()), _index(int(difference.argmax()), local.recorded.shape)
+    if dtype == "float32":
+        allowed = max(np.sqrt(coarse.u) * scale, 8 * (0.0 if ladder is None else ladder.spread())) + coarse.eta
+        return Outcome("OK" if worst <= allowed else "FAULT", worst / allowed, "ladder", index)
+    error32 = float(differences["float32"].max()) if "float32" in differences else 0.0
+    allowed = max(CUT * (error32 + rounding), 8 * fine.u * scale)
+    if not worst <= allowed and ladder is not None:
+        allowed = max(allowed, CUT * (max(error32, ladder.spread()) + rounding))
+    if worst <= allowed:
+        return Outcome("OK", worst / allowed, "ladder", index)
+    if ladder is None:
+        systematic = worst > np.sqrt(fine.u) * scale
+    else:
+        was_cast = is_float32(local.recorded) and worst <= 64 * rounding
+        systematic = not was_cast and ladder.jitter() <= JITTER_CUT
+    return Outcome("FAULT" if systematic else "WEAK", worst / allowed, "ladder", index)
+
+
+def _index(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.unravel_index(flat, shape)) if shape else ()

@@ -18,7 +18,7 @@ import numpy as np
 
 from manual.losses import mean_loss, output_gradient, weight_decay
 
-__all__ = ["Activation", "Network", "backward", "cost", "forward", "linear", "linear_backward"]
+__all__ = ["Activation", "Network", "backward", "cost", "forward", "linear", "linear_backward", "read_only"]
 
 
 class Activation(NamedTuple):
@@ -71,7 +71,7 @@ def forward(network: Network, params: Mapping[str, np.ndarray], X: np.ndarray) -
     for l, g in enumerate(network.activations, start=1):
         Z = linear(params[f"W{l}"], A, params[f"b{l}"])  # (n_l, n)
         A = g.value(Z)  # (F2) (n_l, n)
-        cache[f"Z{l}"], cache[f"A{l}"] = _read_only(Z), _read_only(A)
+        cache[f"Z{l}"], cache[f"A{l}"] = read_only(Z), read_only(A)
     return cache
 
 
@@ -121,7 +121,7 @@ def backward(
     return gradients
 
 
-def _read_only(array: np.ndarray) -> np.ndarray:
-    """The same array, so marked that writing into it raises: backward must not change what forward kept."""
+def read_only(array: np.ndarray) -> np.ndarray:
+    """The same array, so marked that writing into it raises: no step may change what an earlier one kept."""
     array.flags.writeable = False
     return array

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
-from manual.network import Network, backward, cost, forward
+from manual.network import Network, backward, cost, forward, read_only
 
 __all__ = ["Optimizer", "train"]
 
@@ -30,11 +30,13 @@ def train(
     "update" (vW1, ..., W1_next, ...). X is (n_x, N), Y is (K, N), a batch is an array of column indices (n,).
     """
     for step, batch in enumerate(batches, start=1):  # (O2)
-        X_batch, Y_batch = X[:, batch], Y[:, batch]  # (n_x, n), (K, n)
+        X_batch, Y_batch = read_only(X[:, batch]), read_only(Y[:, batch])  # (n_x, n), (K, n)
         cache = forward(network, params, X_batch)
         yield step, "forward", {"X": X_batch, "Y": Y_batch, **cache}
         yield step, "loss", cost(network, params, cache, Y_batch)
         gradients = backward(network, params, cache, X_batch, Y_batch)
         yield step, "backward", {**gradients}
+        for array in (*params.values(), *velocities.values(), *gradients.values()):
+            read_only(array)
         params, velocities = optimizer(params, gradients, velocities)
         yield step, "update", {**velocities, **{f"{name}_next": w for name, w in params.items()}}

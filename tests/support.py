@@ -65,11 +65,13 @@ def rewritten(module: ModuleType, source: str | ast.Module) -> Iterator[None]:
 
 
 @contextmanager
-def edited(module: ModuleType, old: str, new: str) -> Iterator[None]:
-    """While entered, `module` runs with one piece of its source replaced; the piece must stand there exactly once."""
+def edited(module: ModuleType, *pairs: tuple[str, str]) -> Iterator[None]:
+    """While entered, `module` runs with pieces of its source replaced; each must stand there exactly once."""
     source = inspect.getsource(module)
-    assert source.count(old) == 1, f"{old!r} stands {source.count(old)} times in {module.__name__}"
-    with rewritten(module, source.replace(old, new)):
+    for old, new in pairs:
+        assert source.count(old) == 1, f"{old!r} stands {source.count(old)} times in {module.__name__}"
+        source = source.replace(old, new)
+    with rewritten(module, source):
         yield
 
 

@@ -47,7 +47,7 @@ def test_the_wrong_line_gives_the_report_that_the_readme_shows(capsys):
     (wrong,) = [text for text in blocks("python") if "(B2)" in text]
     (right,) = re.findall(r"    dW = .*# \(B2\).*\n", (ROOT / "manual" / "network.py").read_text(encoding="utf-8"))
     assert wrong == right.replace("dW = ", "dW = 2 * ")
-    with edited(manual.network, right, wrong):
+    with edited(manual.network, (right, wrong)):
         code, output = printed("handgrad check --steps 2", capsys)
     assert code == 1
     assert masked(output) == masked(shown("handgrad check --steps 2"))

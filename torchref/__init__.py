@@ -1,5 +1,17 @@
 """The same network in torch.nn: forward passes only, autograd supplies every gradient."""
 
+from torchref.network import mlp
 from torchref.tap import tap
 
-__all__ = ["activations", "batches", "exchange", "initializers", "losses", "network", "optimizers", "tap", "training"]
+__all__ = [
+    "activations",
+    "batches",
+    "exchange",
+    "initializers",
+    "losses",
+    "mlp",
+    "network",
+    "optimizers",
+    "tap",
+    "training",
+]

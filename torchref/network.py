@@ -7,15 +7,20 @@ B1-B5 stand nowhere here: autograd supplies every gradient. torch has examples a
 as (n_x, n), is transposed once at the entry, and every tap hands out the notes' orientation.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
+from torchref import activations as activation_modules
+from torchref import losses as loss_functions
 from torchref.losses import mean_loss, weight_decay
 from torchref.tap import tap
 
-__all__ = ["build", "cost"]
+__all__ = ["Reference", "build", "cost", "mlp"]
+
+Reference = Callable[[Mapping[str, Tensor], Tensor, Tensor], Tensor]
 
 
 def build(layers: Sequence[int], activations: Sequence[type[nn.Module]], dtype: torch.dtype) -> nn.Sequential:
@@ -34,7 +39,7 @@ def cost(
     loss_reads: str = "Z",
     l2: float = 0.0,
 ) -> Tensor:
-    """Forward pass and cost J, a scalar, naming Z1, A1, ..., ZL, AL, losses, penalty and J by taps.
+    """Forward pass and cost J, a scalar, naming Z1, A1, ..., ZL, AL, losses and penalty by taps.
 
     X is (n_x, n), Y is (K, n). `loss_reads` names the tensor of the last layer that the loss is a function of: "Z"
     (logits) or "A". The penalty is there only if l2 > 0.
@@ -48,6 +53,41 @@ def cost(
         a = tap(f"A{l}", a.T).T
     losses = tap("losses", loss((z if loss_reads == "Z" else a).T, Y))  # (K, n)
     if not l2:
-        return tap("J", mean_loss(losses))
+        return mean_loss(losses)
     weights = [module.weight for module in modules if isinstance(module, nn.Linear)]
-    return tap("J", mean_loss(losses, tap("penalty", weight_decay(weights, l2))))
+    return mean_loss(losses, tap("penalty", weight_decay(weights, l2)))
+
+
+def mlp(layers: Sequence[int], activations: Sequence[str], loss: str, *, l2: float = 0.0) -> Reference:
+    """The notes' network as a reference: reference(params, X, Y) -> J, with params W1 (n_1, n_x), b1 (n_1, 1), ...
+
+    Activations are sigmoid, relu, tanh or identity, one per layer after the input; the loss is binary-cross-entropy,
+    which reads the logits ZL, or squared-error, which reads AL. X is (n_x, n), Y is (K, n).
+    """
+    modules = [getattr(activation_modules, name) for name in activations]
+    function = getattr(loss_functions, loss.replace("-", "_"))
+    model = _Cost(build(layers, modules, torch.float64), function, "Z" if loss == "binary-cross-entropy" else "A", l2)
+
+    def reference(params: Mapping[str, Tensor], X: Tensor, Y: Tensor) -> Tensor:
+        placed = {}
+        for l in range(1, len(layers)):
+            placed[f"model.{2 * l - 2}.weight"] = params[f"W{l}"]
+            placed[f"model.{2 * l - 2}.bias"] = params[f"b{l}"].squeeze(1)
+        J: Tensor = functional_call(model, placed, (X, Y))
+        return J
+
+    return reference
+
+
+class _Cost(nn.Module):
+    """A network and its cost as one module, so that its parameters can be handed in with every call."""
+
+    def __init__(
+        self, model: nn.Sequential, loss: Callable[[Tensor, Tensor], Tensor], loss_reads: str, l2: float
+    ) -> None:
+        super().__init__()
+        self.model, self.loss, self.loss_reads, self.l2 = model, loss, loss_reads, l2
+
+    def forward(self, X: Tensor, Y: Tensor) -> Tensor:
+        """J, a scalar."""
+        return cost(self.model, X, Y, self.loss, self.loss_reads, self.l2)

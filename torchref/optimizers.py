@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchref.exchange import to_tensor
 
 __all__ = ["gradient_descent", "momentum", "set_velocities", "step", "velocities"]
 
-Parameters = Mapping[str, nn.Parameter]
+Parameters = Mapping[str, Tensor]
 
 
 def gradient_descent(parameters: Parameters, *, learning_rate: float, beta: float = 0.0) -> torch.optim.SGD:

@@ -15,7 +15,7 @@ from torchref.tap import tapped
 
 __all__ = ["train"]
 
-LOSS_PHASE = ("losses", "penalty", "J")
+LOSS_PHASE = ("losses", "penalty")
 
 
 def train(
@@ -43,7 +43,7 @@ def train(
 
         with tapped(keep):
             J = cost(X_batch, Y_batch)
-        loss = {name: taps.pop(name) for name in [*taps] if name in LOSS_PHASE}
+        loss = {name: taps.pop(name) for name in [*taps] if name in LOSS_PHASE} | {"J": J}
         yield step, "forward", {"X": X_batch, "Y": Y_batch, **taps}
         yield step, "loss", loss
         optimizer.zero_grad()

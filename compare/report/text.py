@@ -7,7 +7,7 @@ from tabulate import tabulate
 from compare.operations import EQUATIONS
 from compare.report import Finding, Report, Row
 
-__all__ = ["closing", "render"]
+__all__ = ["closeness", "closing", "render"]
 
 _GREEN, _RED, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[0m"
 
@@ -23,24 +23,40 @@ def closing(report: Report) -> tuple[str, ...]:
     """Two lines: what agreed, how closely, over how many tensors and steps; and what the run could not show."""
     steps = len({row.step for row in report.rows})
     compared = len(report.rows)
-    differing = sum(row.verdict != "OK" for row in report.rows)
     if report.ok:
-        worst = max(report.rows, key=lambda row: row.max_abs_diff)
+        worst = max(report.rows, key=lambda row: row.rho or 0.0)
         first = (
-            f"OK: by hand and torch agree on all {compared} tensors of {_count(steps, 'step')}; "
-            f"the largest difference is {worst.max_abs_diff:.2g}, in {worst.name} at step {worst.step}."
+            f"OK: by hand and torch agree on all {compared} tensors of {_count(steps, 'step')}{_precisions(report)}; "
+            f"the largest difference is {closeness(worst)} ({worst.name} at step {worst.step})."
         )
     else:
         culprit = report.findings[0]
         first = (
-            f"{culprit.verdict}: {culprit.name} ({culprit.equation}) is the first tensor that differs, "
-            f"at step {culprit.step}; {differing} of {_count(compared, 'compared tensor')} differ "
-            f"over {_count(steps, 'step')}."
+            f"{culprit.verdict}: {culprit.name}{_bracketed(culprit.equation)} is the first tensor that differs, "
+            f"at step {culprit.step}; {_count(len(report.findings), 'tensor')} wrong by itself "
+            f"among {_count(compared, 'compared tensor')} of {_count(steps, 'step')}."
         )
     return (
         first,
         f"Not shown by this run: {'; '.join(report.blind_spots) or 'nothing on the list of known blind spots'}.",
     )
+
+
+def closeness(row: Row) -> str:
+    """How close a row came to being flagged, in words: 0.4 of what rounding explains."""
+    if row.rho is None:
+        return f"{row.max_abs_diff:.2g}"
+    explained = "what rounding can drift to" if row.rho_basis == "twins" else "what rounding explains"
+    return f"{row.rho:.2g} of {explained}"
+
+
+def _precisions(report: Report) -> str:
+    judged = report.environment.get("precisions", ())
+    return f", in {' and '.join(judged)}" if judged else ""
+
+
+def _bracketed(label: str) -> str:
+    return f" ({label})" if label else ""
 
 
 def _setting(report: Report) -> str:
@@ -49,11 +65,11 @@ def _setting(report: Report) -> str:
 
 
 def _table(rows: Iterable[Row], colour: bool) -> str:
-    """One row per tensor, in dataflow order: its first failing step, or the step where it differs most."""
+    """One row per tensor, in dataflow order: its first failing step, or the step where it came closest to that."""
     shown: dict[str, Row] = {}
     for row in rows:
         best = shown.get(row.name)
-        if best is None or (best.verdict == "OK" and (row.verdict != "OK" or row.max_abs_diff > best.max_abs_diff)):
+        if best is None or (best.verdict == "OK" and (row.verdict != "OK" or (row.rho or 0) > (best.rho or 0))):
             shown[row.name] = row
     cells = [
         (
@@ -61,6 +77,7 @@ def _table(rows: Iterable[Row], colour: bool) -> str:
             row.name,
             "x".join(map(str, row.shape)) or "scalar",
             row.step,
+            "" if row.rho is None else f"{row.rho:.2g}",
             f"{row.max_abs_diff:.2g}",
             "" if row.index is None else ",".join(map(str, row.index)),
             "" if row.by_hand is None else f"{row.by_hand:.7g}",
@@ -69,32 +86,27 @@ def _table(rows: Iterable[Row], colour: bool) -> str:
         )
         for row in shown.values()
     ]
-    headers = ("eq.", "tensor", "shape", "step", "max |diff|", "at", "by hand", "torch", "verdict")
-    align = ("left", "left", "left", "right", "right", "left", "right", "right", "left")
+    headers = ("eq.", "tensor", "shape", "step", "x rounding", "max |diff|", "at", "by hand", "torch", "verdict")
+    align = ("left", "left", "left", "right", "right", "right", "left", "right", "right", "left")
     return tabulate(cells, headers=headers, colalign=align, disable_numparse=True)
 
 
 def _findings(report: Report, colour: bool) -> list[str]:
     """The first culprit in full, the others in a line each, everything downstream as a count."""
-    rows = {(row.step, row.phase, row.name): row for row in report.rows}
     blocks = []
     for position, finding in enumerate(report.findings):
         cause = "" if finding.cause == "unknown" else f"{finding.cause}: "
-        head = f"{_head(finding)}  {_coloured(finding.verdict, colour)}  {cause}{finding.explanation}"
+        parts = finding.explanation.split("; ")
+        head = f"{_head(finding)}  {_coloured(finding.verdict, colour)}  {cause}{parts[0]}"
         if position == 0:
-            row = rows.get((finding.step, finding.phase, finding.name))
-            later = sum(row.verdict != "OK" for row in report.rows) - len(report.findings)
-            details = [f"affects {_count(later, 'later tensor')}."] if later > 0 else []
-            if row is not None and row.index is not None:
-                details.append(f"worst at {row.index}: by hand {row.by_hand:.9g}, torch {row.torch:.9g}")
-            head += "".join(f"\n  {line}" for line in details)
+            head += "".join(f"\n  {part}" for part in parts[1:])
         blocks.append(head)
     return blocks
 
 
 def _head(finding: Finding) -> str:
-    formula = EQUATIONS.get(finding.equation, "")
-    return f"step {finding.step} / {finding.phase} / {finding.name}   ({finding.equation}) {formula}"
+    place = f"step {finding.step} / {finding.phase} / {finding.name}"
+    return f"{place}   ({finding.equation}) {EQUATIONS.get(finding.equation, '')}" if finding.equation else place
 
 
 def _coloured(verdict: str, colour: bool) -> str:

@@ -1,4 +1,6 @@
 import os
+import re
+import shutil
 import subprocess
 import sys
 from dataclasses import fields
@@ -10,7 +12,7 @@ import pytest
 import manual.network
 from compare.cli import main
 from compare.experiment import Experiment
-from tests.support import edited, parsed, small_data
+from tests.support import ROOT, edited, parsed, small_data
 
 
 @pytest.fixture
@@ -27,7 +29,8 @@ def test_the_default_run_is_the_notes_setting_on_real_data(capsys):
     lines = out.strip().splitlines()
     assert "30-16-1, tanh/sigmoid, binary-cross-entropy, lecun weights, momentum, batches of 32" in out
     assert "569 x 30, each column standardised" in out
-    assert lines[-2].startswith("OK: by hand and torch agree on all 828 tensors of 36 steps; the largest")
+    assert lines[-2].startswith("OK: by hand and torch agree on all 828 tensors of 36 steps, in float64 and float32;")
+    assert re.search(r"the largest difference is 0\.\d+ of what rounding explains \(\w+ at step \d+\)", lines[-2])
     assert lines[-1].startswith("Not shown by this run: weight decay")
 
 
@@ -45,7 +48,7 @@ def test_json_has_every_name_in_every_step(capsys):
 
 
 def test_a_difference_exits_1_and_names_the_culprit(capsys, data_file):
-    with edited(manual.network, "dZ @ A_prev.T", "2 * dZ @ A_prev.T"):
+    with edited(manual.network, ("dZ @ A_prev.T", "2 * dZ @ A_prev.T")):
         assert main(["check", "--data", data_file, "--batch-size", "4"]) == 1
     out = capsys.readouterr().out
     assert "step 1 / backward / dW2   (B2) dW[l] = dZ[l] A[l-1]^T  FAULT" in out
@@ -122,18 +125,18 @@ BAD = {
     "zero width": (["--layers", "6,0,2"], "layers[1] is 0"),
     "layers do not fit": (["--layers", "5,3,2"], "start layers with 6"),
     "outputs do not fit": (["--layers", "6,3,1"], "end layers with 2"),
-    "layers not numbers": (["--layers", "six"], "'six' is not a whole number"),
+    "layers not numbers": (["--layers", "six"], "'six' is no list of whole numbers"),
     "activation": (["--activations", "tahn,sigmoid"], "did you mean 'tanh'"),
     "initializer": (["--initializer", "leccun"], "did you mean 'lecun'"),
     "data name": (["--data", "digit"], "did you mean 'digits'"),
     "rate": (["--learning-rate", "0"], "above 0"),
     "rate not a number": (["--learning-rate", "fast"], "'fast' is not a number"),
     "beta": (["--beta", "1"], "below 1"),
-    "missing file": (["--data", "nowhere.csv"], "nowhere.csv cannot be read"),
+    "missing file": (["--data", "nowhere.csv"], "is no file that exists"),
     "batch larger than the data": (["--batch-size", "12"], "at most 11"),
     "format": (["--format", "xml"], "invalid choice: 'xml'"),
     "unknown flag": (["--rtol", "1e-3"], "unrecognized arguments"),
-    "output in no folder": (["--output", "nowhere/report.txt"], "existing folder"),
+    "output in no folder": (["--output", "nowhere/report.txt"], "existing one"),
     "no command": (None, "required"),
 }
 
@@ -163,6 +166,74 @@ def test_output_holds_the_report_and_the_outcome_is_printed(capsys, data_file, t
     assert capsys.readouterr().out.startswith("OK: by hand and torch agree")
     assert main(argv) == 0
     assert path.read_bytes() == first
+
+
+SLIPS = {
+    "a syntax error": ("network.py", "return W @ A_prev + b", "return W @ A_prev +", "SyntaxError in network.py line"),
+    "a bad import": (
+        "losses.py",
+        "import numpy as np",
+        "import numpi as np",
+        "ModuleNotFoundError in losses.py line 1",
+    ),
+    "a renamed function": ("optimizers.py", "def momentum(", "def momentom(", "manual.optimizers has no momentum"),
+}
+
+
+@pytest.mark.parametrize(("file", "right", "wrong", "words"), SLIPS.values(), ids=SLIPS)
+def test_a_slip_in_the_derivation_is_one_line_and_exit_2(file, right, wrong, words, tmp_path, data_file):
+    for package in ("manual", "torchref", "compare"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    path = tmp_path / "manual" / file
+    path.write_text(
+        path.read_text().replace(right, wrong, 1).replace('"momentum",', "", 1 if "momentom" in wrong else 0)
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "compare", "check", "--data", data_file, "--batch-size", "4"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--output", "x" * 300], "no name that a file can have|cannot be written"),
+        (["--output", "new/"], "folder"),
+        (["--output", "pipe"], "is a pipe"),
+        (["--data", "pipe.csv"], "no file that exists"),
+        (["--data", "two\nlines.csv"], "two lines.csv|no file that exists"),
+        (["--learning-rate", "1e39"], "float32 holds no more"),
+        (["--layers", "6,1000000000000,2"], "no more than 100000000"),
+        (["--steps", "99999999999999999999"], "at most 100000000"),
+        (["--layers", "6,,2"], "'6,,2' is no list"),
+    ],
+)
+def test_awkward_input_is_one_line_and_exit_2(flags, words, data_file, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe.csv")
+    try:
+        code = main(["check", "--data", data_file, "--batch-size", "4", *flags])
+    except SystemExit as stop:  # argparse
+        code = stop.code
+    captured = capsys.readouterr()
+    assert (code, captured.out) == (2, "")
+    assert re.search(words, captured.err)
+    assert captured.err.count("\n") == 1
+
+
+def test_a_report_that_cannot_be_written_leaves_the_file_as_it_was(tmp_path, data_file, capsys, monkeypatch):
+    path = tmp_path / "report.txt"
+    path.write_text("as it was")
+    monkeypatch.setattr("compare.cli._rendered", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")))
+    assert main(["check", "--data", data_file, "--batch-size", "4", "--output", str(path)]) == 2
+    assert path.read_text() == "as it was"
+    assert "No space left" in capsys.readouterr().err
 
 
 def test_output_never_replaces_the_data(capsys, data_file):

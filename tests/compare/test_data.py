@@ -65,6 +65,7 @@ def test_csv(tmp_path, text, X, Y):
 BAD_FILES = {
     "empty.csv": (b"", "is empty"),
     "blank.csv": (b"\n\n", "is empty"),
+    "gap.csv": (b"1,2,0\n,,\n", "line 2, column 1 is ''"),
     "heading.csv": (b"a,y\n", "no example"),
     "ragged.csv": (b"1,2,0\n1,0\n", "line 2 has 2 cells and the first has 3"),
     "word.csv": (b"a,y\n1,0\ntwo,1\n", "line 3, column 1 is 'two'"),
@@ -94,7 +95,7 @@ def test_bad_files_are_one_sentence(tmp_path, name):
 
 def test_npz_without_both_arrays_or_with_objects_is_refused(tmp_path):
     np.savez(tmp_path / "x.npz", X=np.ones((2, 2)), labels=np.ones(2))
-    with pytest.raises(InputError, match="holds X, labels but not y"):
+    with pytest.raises(InputError, match="lacks y, it holds X, labels"):
         load(tmp_path / "x.npz")
     np.savez(tmp_path / "o.npz", X=np.array([{}, []], dtype=object), y=np.ones(2))
     with pytest.raises(InputError, match="cannot be read"):
@@ -105,8 +106,8 @@ def test_npz_without_both_arrays_or_with_objects_is_refused(tmp_path):
     ("source", "words"),
     [
         ("breast-cancr", "did you mean 'breast-cancer'"),
-        ("missing.csv", "No such file"),
-        ("missing.npz", "No such file"),
+        ("missing.csv", "no file that exists"),
+        ("missing.npz", "no file that exists"),
         ("data.parquet", "neither a known name nor"),
         (17, "of type int"),
         ((np.ones((2, 2)),), "of type tuple"),

@@ -1,80 +1,166 @@
 import numpy as np
 import pytest
 
-from compare.trace import Key
-from compare.verdict import judge_step
+from compare import rounding
+from compare.rounding import PRECISIONS, Allowance
+from compare.verdict import CUT, Ladder, Local, judge
 
-KEY = Key(1, "backward", "dW1")
-
-
-def judge(hand, reference):
-    sides = ({} if side is None else {KEY: side} for side in (hand, reference))
-    (judgement,) = judge_step(*sides, {"dW1": "B2"})
-    return judgement
+U64, U32 = PRECISIONS["float64"].u, PRECISIONS["float32"].u
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_rounding_passes_and_a_small_fault_does_not(dtype):
-    reference = np.random.default_rng(1).standard_normal((6, 5)).astype(dtype)
-    unit = np.finfo(dtype).eps
-    assert judge(reference * (1 + 4 * unit).astype(dtype), reference).row.verdict == "OK"
-    assert judge(reference * dtype_of(dtype, 1.001), reference).row.verdict == "FAULT"
+def product(seed, shape=(6, 5, 7)):
+    """W (m, k), A (k, n), b (m, 1) in float64, of values that float32 can hold: both runs have the same operands."""
+    rng = np.random.default_rng(seed)
+    m, k, n = shape
+    arrays = rng.standard_normal((m, k)), rng.standard_normal((k, n)), rng.standard_normal((m, 1))
+    return [array.astype(np.float32).astype(np.float64) for array in arrays]
 
 
-def dtype_of(dtype, value):
-    return np.dtype(dtype).type(value)
+def judged(wrong, seed=1, shape=(6, 5, 7), operands=None, known=True):
+    """The verdict on Z = W A + b computed by `wrong` in both precisions."""
+    W, A, b = operands or product(seed, shape)
+    allowance = rounding.linear(W, A, b)
+    runs = {}
+    for dtype in ("float64", "float32"):
+        runs[dtype] = Local(wrong(*(array.astype(dtype) for array in (W, A, b))), W @ A + b)
+    allowances = dict.fromkeys(runs, allowance) if known else None
+    return judge(runs, allowances, Ladder(spread=lambda: 0.0, jitter=lambda: 0.0))
 
 
-def test_the_row_holds_the_worst_entry_of_both_sides():
-    reference = np.zeros((2, 3))
-    hand = reference.copy()
-    hand[1, 2] = 0.5
-    row = judge(hand, reference).row
-    assert (row.index, row.by_hand, row.torch, row.max_abs_diff) == ((1, 2), 0.5, 0.0, 0.5)
+RIGHT = {
+    "as it is": lambda W, A, b: W @ A + b,
+    "einsum": lambda W, A, b: np.einsum("ij,jk->ik", W, A) + b,
+    "one by one": lambda W, A, b: sum((W[:, k : k + 1] * A[k] for k in range(len(A))), b),
+    "backwards": lambda W, A, b: b + sum(W[:, k : k + 1] * A[k] for k in reversed(range(len(A)))),
+}
 
 
-@pytest.mark.parametrize(
-    ("hand", "reference", "verdict", "cause"),
-    [
-        (None, np.ones((2, 2)), "MISSING", "missing"),
-        (np.ones((2, 2)), None, "MISSING", "unknown-name"),
-        (np.ones((2, 1)), np.ones((2,)), "FAULT", "shape"),
-        (np.ones((2, 2)), np.ones((2, 2), np.float32), "FAULT", "precision-loss"),
-        (np.full((2, 2), np.nan), np.ones((2, 2)), "NONFINITE", "not-finite"),
-        (np.full((2, 2), np.nan), np.full((2, 2), np.nan), "NONFINITE", "not-finite"),
-        (np.full((2, 2), np.inf), np.full((2, 2), -np.inf), "NONFINITE", "not-finite"),
-        (np.full((2, 2), np.inf), np.full((2, 2), np.inf), "OK", ""),
-        (np.zeros((2, 2)), -np.zeros((2, 2)), "OK", ""),
-        (np.full((2, 2), 1e-300), np.zeros((2, 2)), "FAULT", "unknown"),
-    ],
-    ids=[
-        "missing",
-        "extra",
-        "shape",
-        "dtype",
-        "nan",
-        "nan on both",
-        "infinities",
-        "same infinity",
-        "-0.0",
-        "tiny for 0",
-    ],
-)
-def test_structure_comes_before_values(hand, reference, verdict, cause):
-    judgement = judge(hand, reference)
-    assert (judgement.row.verdict, judgement.cause) == (verdict, cause)
-    assert bool(judgement.explanation) == (verdict != "OK")
+@pytest.mark.parametrize("shape", [(6, 5, 7), (1, 1, 1), (3, 300, 2), (90, 3, 80)])
+@pytest.mark.parametrize("right", RIGHT.values(), ids=RIGHT)
+def test_differently_rounded_products_are_ok(right, shape):
+    for seed in range(5):
+        outcome = judged(right, seed, shape)
+        assert outcome.verdict == "OK"
+        assert outcome.rho < 1
 
 
-def test_a_nan_is_shown_wherever_it_stands():
-    hand, reference = np.zeros((2, 3)), np.zeros((2, 3))
-    hand[0, 1], hand[1, 2] = np.nan, 7.0
-    assert judge(hand, reference).row.index == (0, 1)
+WRONG = {
+    "factor": lambda W, A, b: (W @ A + b) * (1 + 1e-6),
+    "small factor": lambda W, A, b: (W @ A + b) * W.dtype.type(1 + 1e-9),
+    "sign": lambda W, A, b: W @ A - b,
+    "one entry": lambda W, A, b: (W @ A + b) * (1 + 1e-9 * (np.arange(A.shape[1]) == 3)),
+}
 
 
-def test_a_bias_gradient_that_cancels_is_measured_by_what_it_sums():
-    dZ = np.array([[1.0, -1.0 + 1e-9]])
-    trace = {Key(1, "backward", "dZ1"): dZ, Key(1, "backward", "db1"): np.array([[1e-9]])}
-    other = {**trace, Key(1, "backward", "db1"): np.array([[1e-9 + 4e-16]])}
-    verdicts = [judgement.row.verdict for judgement in judge_step(trace, other, {"dZ1": "B5", "db1": "B3"})]
-    assert verdicts == ["OK", "OK"]
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+def test_what_rounding_cannot_explain_and_more_digits_do_not_shrink_is_a_fault(wrong):
+    outcome = judged(wrong)
+    assert outcome.verdict == "FAULT"
+    assert outcome.rho > 1
+    assert outcome.basis == "bound"
+
+
+def test_a_part_in_a_million_million_is_still_found():
+    assert judged(lambda W, A, b: (W @ A + b) * W.dtype.type(1 + 1e-12)).verdict == "WEAK"
+
+
+def test_the_worst_entry_of_a_fault_is_shown():
+    assert judged(WRONG["one entry"]).index[1] == 3
+
+
+def test_an_arithmetic_that_loses_digits_is_weak_not_fault():
+    """(W A + 1000 b) - 999 b is the same formula, with a cancellation that rounding of the formula does not explain."""
+    outcome = judged(lambda W, A, b: (W @ A + 1000 * b) - 999 * b)
+    assert outcome.verdict == "WEAK"
+    assert outcome.rho > 1
+
+
+def test_a_record_that_was_cast_to_float32_is_weak_not_fault():
+    assert judged(lambda W, A, b: (W @ A + b).astype(np.float32).astype(W.dtype)).verdict == "WEAK"
+
+
+def test_what_overflows_on_one_side_only_is_not_finite():
+    outcome = judged(lambda W, A, b: np.where(np.arange(A.shape[1]) == 2, np.inf, W @ A + b))
+    assert (outcome.verdict, outcome.index[1]) == ("NONFINITE", 2)
+
+
+def test_computing_in_float64_in_both_runs_is_no_fault():
+    def inside(W, A, b):
+        return W.astype(np.float64) @ A.astype(np.float64) + b
+
+    for seed in range(20):
+        assert judged(inside, seed).verdict == "OK"
+        assert judged(inside, seed, known=False).verdict == "OK"
+
+
+def test_subnormal_results_are_allowed_their_underflow():
+    W, A, b = (array * 1e-23 for array in product(3))
+    operands = [array.astype(np.float32).astype(np.float64) for array in (W, A, 0 * b)]
+    with np.errstate(under="ignore"):
+        assert judged(RIGHT["one by one"], operands=operands).verdict == "OK"
+
+
+def test_the_screen_gives_the_same_verdict_as_the_whole_product():
+    """Beyond 4096 entries the product of absolute values is computed only where the screen is not enough."""
+    W, A, b = product(5, (70, 9, 90))
+    W[:, 1::2], A[1::2] = W[:, :-1:2], -A[:-1:2]  # cancelling pairs: the screen fails nearly everywhere
+    reference = W @ A + b
+    allowance = rounding.linear(W, A, b)
+    hand = RIGHT["one by one"](W, A, b)
+    local = {"float64": Local(hand, reference)}
+    outcome = judge(local, {"float64": allowance})
+    everywhere = np.abs(hand - reference) / allowance.everywhere(reference.shape, PRECISIONS["float64"])
+    assert outcome.rho == pytest.approx(everywhere.max())
+    assert outcome.verdict == "OK"
+    hand[3, 4] += 1e-9
+    wrong = judge({"float64": Local(hand, reference)}, {"float64": allowance})
+    assert (wrong.verdict, wrong.index) == ("FAULT", (3, 4))
+
+
+def test_an_exact_operation_allows_nothing_and_nothing_over_nothing_is_nothing():
+    X = np.array([[1.0, 0.0]])
+    same = judge({"float64": Local(X, X)}, {"float64": Allowance(0)})
+    assert (same.verdict, same.rho) == ("OK", 0.0)
+    other = judge({"float64": Local(np.nextafter(X, 2), X)}, {"float64": Allowance(0)})
+    assert other.verdict != "OK"
+
+
+LADDER = {
+    "rounding": (1e-9, 1.0, 1.0, "OK"),  # the float64 difference is far below that of float32
+    "cancelling, computed in float64": (1e-6, 1.0, 1.0, "OK"),  # the spread of the reference covers it
+    "a fault": (1e-3, 0.0, 1e-6, "FAULT"),  # no spread, and the difference stays when the parameters move
+    "noise": (1e-3, 0.0, 0.9, "WEAK"),  # the difference changes altogether
+}
+
+
+@pytest.mark.parametrize(("error", "spread", "jitter", "verdict"), LADDER.values(), ids=LADDER)
+def test_without_an_allowance_the_stages_of_the_ladder_decide(error, spread, jitter, verdict):
+    rng = np.random.default_rng(2)
+    reference = rng.standard_normal((4, 5))
+    runs = {
+        "float64": Local(reference + error * rng.standard_normal((4, 5)), reference),
+        "float32": Local((reference * (1 + 1e-3 * (verdict == "OK"))).astype(np.float32), reference),
+    }
+    outcome = judge(runs, None, Ladder(spread=lambda: spread, jitter=lambda: jitter))
+    assert (outcome.verdict, outcome.basis) == (verdict, "ladder")
+
+
+def test_the_later_stages_are_not_run_where_the_first_does_not_flag():
+    def never():
+        raise AssertionError
+
+    reference = np.ones((2, 2))
+    runs = {"float64": Local(reference, reference), "float32": Local(reference.astype(np.float32), reference)}
+    assert judge(runs, None, Ladder(spread=never, jitter=never)).verdict == "OK"
+
+
+@pytest.mark.parametrize(("relative", "verdict"), [(1e-6, "WEAK"), (1e-2, "FAULT")])
+def test_float32_alone_calls_no_fault_below_the_root_of_u(relative, verdict):
+    W, A, b = product(1)
+    hand = ((W @ A + b) * (1 + relative)).astype(np.float32)
+    outcome = judge({"float32": Local(hand, W @ A + b)}, {"float32": rounding.linear(W, A, b)})
+    assert outcome.verdict == verdict
+
+
+def test_the_cut_is_the_midpoint_between_rounding_and_fault():
+    assert pytest.approx(U64 / U32) == CUT**2

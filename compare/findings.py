@@ -1,0 +1,230 @@
+"""From the verdicts on single tensors to the rows of a report and its culprits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from compare.report import Finding, Row
+from compare.rounding import PRECISIONS, Allowance
+from compare.trace import Key, Trace
+from compare.verdict import Ladder, Local, Outcome, judge
+
+__all__ = ["Drift", "Judgement", "StepRun", "culprits", "is_real", "judge_step", "times"]
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class StepRun:
+    """One step of the derivation in one precision.
+
+    `records` is what it computed, `local` the reference evaluated on those records in float64, `allowances` what
+    rounding can explain where the operation is known. Each is by record name.
+    """
+
+    records: Arrays
+    local: Arrays
+    allowances: Mapping[str, Allowance] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A row, the finding if the tensor is a culprit, and whether its end-to-end difference is beyond rounding."""
+
+    row: Row
+    finding: Finding | None = None
+    differs: bool = False
+
+
+def judge_step(
+    keys: Iterable[tuple[Key, str]],
+    runs: Mapping[str, StepRun],
+    end_to_end: tuple[Arrays, Arrays],
+    reads: Mapping[str, frozenset[str]],
+    ladders: Mapping[str, Ladder],
+) -> list[Judgement]:
+    """Judge the records of one step, given in dataflow order with their equation labels.
+
+    `runs` are the same step by dtype; `end_to_end` the two sides that are printed, by hand and in torch, each on its
+    own tensors. Names come first, then shapes, then finiteness and value. `reads` names what each forward tensor is
+    computed from: after a FAULT there, the gradients of what it read are inherited.
+    """
+    judgements: list[Judgement] = []
+    inherited: set[str] = set()
+    not_finite_before = False
+    for key, equation in keys:
+        structure = _structure(key, equation, runs, end_to_end)
+        if structure is not None:
+            judgements.append(structure)
+            continue
+        local = {dtype: Local(run.records[key.name], run.local[key.name]) for dtype, run in runs.items()}
+        known = {dtype: run.allowances[key.name] for dtype, run in runs.items() if key.name in run.allowances}
+        outcome = judge(local, known if len(known) == len(runs) else None, ladders.get(key.name))
+        row, differs = _row(key, equation, outcome, *end_to_end)
+        if outcome.verdict == "OK":
+            judgements.append(Judgement(row, None, differs))
+            continue
+        both = all(not np.isfinite(side[outcome.index]) for side in _sides(local, outcome))
+        is_inherited = key.name in inherited or (outcome.verdict == "NONFINITE" and both and not_finite_before)
+        not_finite_before |= outcome.verdict == "NONFINITE"
+        if outcome.verdict == "FAULT":
+            inherited |= {f"d{name}" for name in reads.get(key.name, ())}
+        finding = None if is_inherited else _finding(key, equation, outcome, local)
+        judgements.append(Judgement(row, finding, differs))
+    return judgements
+
+
+class Drift:
+    """Judges free-running steps: how far may two runs drift apart by rounding alone?
+
+    As far as ten times the spread of runs by hand that start one rounding apart, plus the rounding of the step itself.
+    A spread is a small sample, so for each tensor the largest one up to the step counts.
+    """
+
+    def __init__(self) -> None:
+        """Nothing has drifted yet."""
+        self.spread: dict[str, float] = {}
+        self.scale: dict[str, float] = {}
+
+    def judge(self, keys: Iterable[tuple[Key, str]], by_hand: Sequence[Trace], torch: Trace) -> list[Judgement]:
+        """Judge one step by hand, the first of `by_hand`, against torch; the others are the runs that started apart."""
+        return [self._judge(key, equation, by_hand, torch[key]) for key, equation in keys]
+
+    def _judge(self, key: Key, equation: str, by_hand: Sequence[Trace], torch: np.ndarray) -> Judgement:
+        ends = ({key.name: by_hand[0][key]} if key in by_hand[0] else {}, {key.name: torch})
+        structure = _structure(key, equation, {"free": StepRun(*ends)}, ends)
+        if structure is not None:
+            return structure
+        hand, *twins = (side[key].astype(np.float64) for side in by_hand)
+        apart = max(float(np.max(np.abs(hand - twin), initial=0.0)) for twin in twins)
+        self.spread[key.name] = max(self.spread.get(key.name, 0.0), apart)
+        self.scale[key.name] = max(self.scale.get(key.name, 0.0), float(np.max(np.abs(torch), initial=0.0)))
+        allowed = 10 * self.spread[key.name] + 8 * PRECISIONS[str(torch.dtype)].u * self.scale[key.name]
+        difference = np.abs(hand - torch)
+        index = tuple(int(i) for i in np.unravel_index(int(np.argmax(difference)), difference.shape))
+        rho = float(difference[index]) / allowed if difference[index] != 0 else 0.0
+        verdict = "OK" if rho <= 1 else "FAULT" if np.isfinite(difference[index]) else "NONFINITE"
+        outcome = Outcome(verdict, rho, "twins", index)
+        row, differs = _row(key, equation, outcome, *ends)
+        local = {"free": Local(by_hand[0][key], torch)}
+        return Judgement(row, None if verdict == "OK" else _finding(key, equation, outcome, local), differs)
+
+
+def culprits(judgements: Iterable[Judgement]) -> tuple[Finding, ...]:
+    """The findings in dataflow order, each tensor at its first step; the first says how many tensors it affects."""
+    found: dict[str, Finding] = {}
+    affected, steps = 0, set()
+    for judgement in judgements:
+        finding = judgement.finding
+        if finding is None:
+            affected += bool(found) and judgement.differs
+        elif finding.name not in found:
+            found[finding.name] = finding
+            steps.add(finding.step)
+    findings = list(found.values())
+    if findings and affected:
+        later = "1 later tensor" if affected == 1 else f"{affected} later tensors"
+        findings[0] = replace(findings[0], explanation=f"{findings[0].explanation}; affects {later}")
+    return tuple(findings)
+
+
+def _structure(
+    key: Key, equation: str, runs: Mapping[str, StepRun], end_to_end: tuple[Arrays, Arrays]
+) -> Judgement | None:
+    """A record that is missing, unknown to torch or of the wrong shape."""
+    by_hand, torch = end_to_end
+    missing = [dtype for dtype, run in runs.items() if key.name not in run.records]
+    if missing:
+        shape, verdict, cause = torch[key.name].shape if key.name in torch else (), "MISSING", "missing"
+        explanation = "the hand-written side did not compute it"
+        if len(missing) < len(runs):
+            explanation += f" in {missing[0]}"
+    elif any(not is_real(run.records[key.name]) for run in runs.values()):
+        shape, verdict, cause = by_hand[key.name].shape, "MISSING", "missing"
+        record = by_hand[key.name]
+        kind = record.item() if record.dtype == object and record.shape == () else f"array of dtype {record.dtype}"
+        explanation = f"it is not a NumPy array of real numbers but of type {kind}"
+    elif any(key.name not in run.local for run in runs.values()):
+        shape, verdict, cause = by_hand[key.name].shape, "FAULT", "unknown-name"
+        explanation = "torch computes nothing of this name"
+    else:
+        wrong = [run for run in runs.values() if run.records[key.name].shape != run.local[key.name].shape]
+        if not wrong:
+            return None
+        shape, verdict, cause = wrong[0].records[key.name].shape, "FAULT", "shape"
+        explanation = f"its shape is {shape}, torch's is {wrong[0].local[key.name].shape}"
+    row = Row(*key, equation=equation, shape=shape, max_abs_diff=float("nan"), verdict=verdict)
+    return Judgement(row, Finding(*key, equation, verdict, cause, explanation), differs=True)
+
+
+def is_real(record: np.ndarray) -> bool:
+    """Whether a record is an array of real numbers of at most 64 bits."""
+    return record.dtype.kind in "biuf" and record.dtype.itemsize <= 8
+
+
+def _row(key: Key, equation: str, outcome: Outcome, by_hand: Arrays, torch: Arrays) -> tuple[Row, bool]:
+    """The row of a judged tensor with its end-to-end difference, and whether that is beyond rounding.
+
+    Beyond rounding means here above sqrt(u) of the tensor's scale: it only decides what is counted as affected.
+    """
+    hand, reference = np.asarray(by_hand[key.name]), np.asarray(torch[key.name])
+    with np.errstate(all="ignore"):
+        apart = np.abs(hand.astype(np.float64) - reference)
+    difference = np.where(hand == reference, 0.0, apart)
+    index = tuple(int(i) for i in np.unravel_index(int(np.argmax(difference)), difference.shape))
+    worst = float(difference[index])
+    u = PRECISIONS[str(reference.dtype)].u
+    row = Row(
+        *key,
+        equation=equation,
+        shape=hand.shape,
+        max_abs_diff=worst,
+        index=index,
+        by_hand=float(hand[index]),
+        torch=float(reference[index]),
+        rho=outcome.rho,
+        rho_basis=outcome.basis,
+        verdict=outcome.verdict,
+    )
+    return row, not worst <= np.sqrt(u) * float(np.max(np.abs(reference), initial=0.0))
+
+
+def _sides(local: Mapping[str, Local], outcome: Outcome) -> tuple[np.ndarray, np.ndarray]:
+    """The recorded tensor and its reference in the run that shows the outcome best."""
+    shown = next(
+        (run for run in local.values() if not np.isfinite(run.recorded).all() or not np.isfinite(run.reference).all()),
+        next(iter(local.values())),
+    )
+    return shown.recorded, shown.reference
+
+
+def _finding(key: Key, equation: str, outcome: Outcome, local: Mapping[str, Local]) -> Finding:
+    recorded, reference = (float(side[outcome.index]) for side in _sides(local, outcome))
+    at = f"at {outcome.index}: " if outcome.index else ""
+    worst = f"{at}by hand {recorded:.9g}, torch {reference:.9g} from the same inputs"
+    if outcome.verdict == "NONFINITE":
+        cause, text = "not-finite", _not_finite(recorded, reference)
+    elif outcome.verdict == "WEAK":
+        cause = "precision-loss"
+        text = f"the formula is right, its arithmetic loses digits: {times(outcome.rho)} what rounding explains"
+    else:
+        cause, text = "unknown", f"{times(outcome.rho)} what rounding explains"
+        if len(local) > 1:
+            text += ", and 9 more digits do not shrink it"
+    return Finding(*key, equation, outcome.verdict, cause, f"{text}; {worst}", index=outcome.index)
+
+
+def _not_finite(recorded: float, reference: float) -> str:
+    if np.isfinite(reference):
+        return f"by hand it is {recorded}, in torch it is finite"
+    if np.isfinite(recorded):
+        return f"in torch it is {reference}, by hand it is finite"
+    return "both sides overflow, so nothing can be compared; lower the learning rate or rescale the data"
+
+
+def times(rho: float) -> str:
+    """How many times what rounding explains, as a person says it."""
+    return f"{rho:.1e} times" if rho >= 1000 else f"{rho:.2g} times"

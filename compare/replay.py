@@ -1,0 +1,192 @@
+"""Local replay: every operation of a torch reference evaluated on the derivation's own recorded tensors.
+
+Upstream rounding and upstream faults cancel, and only the operation that is wrong by itself is left with a difference.
+It is one autograd Function and one backward pass: a tap's forward keeps the tensor that came in, the local reference of
+the value, and goes on with the recorded one; its backward keeps the cotangent that came in, the local reference of the
+gradient, and passes on the recorded one. Value and gradient are replaced independently; a missing record lengthens the
+segment in that direction only, and with no records at all it is the reference's own, end-to-end run.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compare.errors import InputError
+from torchref.exchange import to_array, to_tensor
+from torchref.tap import tapped
+
+__all__ = ["Replay", "replay"]
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What the reference computes at each tap and leaf, in float64 unless the leaves are of another dtype.
+
+    `values` holds tapped tensors and J, `gradients` d<name> of taps and leaves that J depends on. Both are in dataflow
+    order. `reads` names, for each tap and J, the taps and leaves that its segment reads. `side_outputs` are taps that J
+    does not depend on.
+    """
+
+    values: dict[str, np.ndarray]
+    gradients: dict[str, np.ndarray]
+    reads: dict[str, frozenset[str]]
+    side_outputs: frozenset[str]
+
+
+def replay(
+    reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], records: Arrays, *, inspect: bool = False
+) -> Replay:
+    """Run `reference`, a call without arguments that returns the scalar J, with records in place of its own tensors.
+
+    `leaves` are the tensors with requires_grad that it reads, by name. A record `Z1` replaces the value of tap Z1, a
+    record `dZ1` its gradient; a record whose shape is not the tensor's is left alone. With `inspect`, `reads` is filled
+    and misuse of taps is an InputError: a result that the code does not go on with, or goes on with only in part.
+    """
+    sites = _Sites(records, inspect)
+    for leaf in leaves.values():
+        leaf.grad = None
+    with tapped(sites.tap):
+        J = reference()
+    if not isinstance(J, Tensor) or J.numel() != 1:
+        got = f"a tensor of shape {tuple(J.shape)}" if isinstance(J, Tensor) else f"a {type(J).__name__}"
+        raise InputError(f"the reference returns {got}; it must return the scalar J, so end it with a sum or a mean")
+    reads = {}
+    if inspect:
+        reads = {name: sites.reads(site.came_in, leaves) for name, site in sites.all.items()}
+        reads["J"] = sites.reads(J, leaves)
+    if J.requires_grad:
+        hooks = [_hook_after_accumulation(leaf, _noting(name, sites.order)) for name, leaf in leaves.items()]
+        J.backward()  # type: ignore[no-untyped-call]  # torch annotates no return type
+        for hook in hooks:
+            hook.remove()
+    if inspect:
+        sites.check()
+    gradients = {name: site.gradient for name, site in sites.all.items()}
+    gradients |= {name: leaf.grad for name, leaf in leaves.items()}
+    found = ((name, gradients[name]) for name in dict.fromkeys(sites.order))
+    return Replay(
+        values={name: to_array(site.value) for name, site in sites.all.items()} | {"J": to_array(J).reshape(())},
+        gradients={f"d{name}": to_array(gradient) for name, gradient in found if gradient is not None},
+        reads=reads,
+        side_outputs=frozenset(name for name, site in sites.all.items() if site.gradient is None),
+    )
+
+
+@dataclass
+class _Site:
+    """One call of tap: what came in, what is recorded in its place, and the gradients that arrived."""
+
+    name: str
+    came_in: Tensor
+    value: Tensor
+    record: Tensor | None
+    recorded_gradient: Tensor | None
+    order: list[str]
+    gradient: Tensor | None = None  # of the tap's result
+    gradient_of_came_in: Tensor | None = None  # of the tensor handed to tap, over all its uses
+    node: Any = None  # the tap in autograd's graph
+
+
+class _Tap(torch.autograd.Function):
+    """Goes on with the record, forward and backward, and keeps what came in."""
+
+    @staticmethod
+    def forward(ctx: Any, came_in: Tensor, site: _Site) -> Tensor:
+        ctx.site = site
+        return came_in.clone() if site.record is None else site.record.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, None]:
+        site: _Site = ctx.site
+        site.gradient = cotangents[0].clone()
+        site.order.append(site.name)
+        return cotangents[0] if site.recorded_gradient is None else site.recorded_gradient, None
+
+
+class _Sites:
+    """The taps of one run in call order, and the order in which gradients were found."""
+
+    def __init__(self, records: Arrays, inspect: bool) -> None:
+        self.records, self.inspect = records, inspect
+        self.all: dict[str, _Site] = {}
+        self.order: list[str] = []
+
+    def tap(self, name: str, tensor: Tensor) -> Tensor:
+        """The handler of torchref.tap: a new tensor in place of the one that came in, which is kept."""
+        numbered, times = name, 1
+        while numbered in self.all:
+            times += 1
+            numbered = f"{name}[{times}]"
+        record, gradient = self._record(numbered, tensor), self._record(f"d{numbered}", tensor)
+        site = _Site(numbered, tensor, tensor.detach().clone(), record, gradient, self.order)
+        self.all[numbered] = site
+        if not tensor.requires_grad:
+            return tensor.clone() if record is None else record
+        if self.inspect:
+            tensor.register_hook(_arriving(site))  # type: ignore[no-untyped-call]  # torch annotates no return type
+        result: Tensor = _Tap.apply(tensor, site)  # type: ignore[no-untyped-call]  # torch annotates no signature
+        site.node = result.grad_fn
+        return result
+
+    def _record(self, name: str, tensor: Tensor) -> Tensor | None:
+        array = self.records.get(name)
+        if array is None or array.shape != tuple(tensor.shape):
+            return None
+        return to_tensor(array).to(tensor.dtype)
+
+    def check(self) -> None:
+        """Raise InputError for a tap whose result the reference does not go on with, or not everywhere."""
+        for name, site in self.all.items():
+            remedy = f"go on with its result everywhere, as in {name} = tap({name!r}, ...)"
+            if site.gradient_of_came_in is None:
+                continue
+            if site.gradient is None:
+                raise InputError(f"the result of tap {name!r} is not used but the tensor handed to it is; {remedy}")
+            passed_on = site.gradient if site.recorded_gradient is None else site.recorded_gradient
+            if not torch.equal(passed_on.nan_to_num(), site.gradient_of_came_in.nan_to_num()):
+                raise InputError(f"tap {name!r} is bypassed, its tensor is used beside its result; {remedy}")
+
+    def reads(self, tensor: Tensor, leaves: Mapping[str, Tensor]) -> frozenset[str]:
+        """The taps and leaves that a tensor was computed from, walking back through autograd's graph to the nearest."""
+        taps = {id(site.node): name for name, site in self.all.items() if site.node is not None}
+        names = {id(leaf): name for name, leaf in leaves.items()}
+        found = {names[id(tensor)]} if id(tensor) in names else set()
+        pending: list[Any] = [tensor.grad_fn]
+        seen: dict[int, Any] = {}  # keeps the nodes alive, so that no identity is used twice
+        while pending:
+            node = pending.pop()
+            if node is None or id(node) in seen:
+                continue
+            seen[id(node)] = node
+            variable = getattr(node, "variable", None)
+            if id(node) in taps:
+                found.add(taps[id(node)])
+            elif id(variable) in names:
+                found.add(names[id(variable)])
+            else:
+                pending += [parent for parent, _ in node.next_functions]
+        return frozenset(found)
+
+
+def _arriving(site: _Site) -> Callable[[Tensor], None]:
+    def keep(gradient: Tensor) -> None:
+        site.gradient_of_came_in = gradient.clone()
+
+    return keep
+
+
+def _hook_after_accumulation(leaf: Tensor, hook: Callable[[Tensor], None]) -> Any:
+    return leaf.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]  # torch annotates no types
+
+
+def _noting(name: str, order: list[str]) -> Callable[[Tensor], None]:
+    def note(_: Tensor) -> None:
+        order.append(name)
+
+    return note

@@ -1,0 +1,286 @@
+"""The verdict against fixed tolerances, on random correct and random wrong derivations.
+
+    python -m tests.benchmarks.verdict [--seed N] [--cases N] [--operations N]
+
+prints the table. The seed is fresh unless given, and printed. Exit 1 if a target is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from tabulate import tabulate
+
+from compare.data import load
+from compare.experiment import Experiment
+from compare.gradients import check_gradients
+from compare.report import Report
+from compare.runners import epoch_orders, in_torch, initial_parameters
+from tests.benchmarks import operations
+from tests.benchmarks.networks import VARIANTS, Case, Mistake, random_case, random_mistake
+from torchref.exchange import to_array
+
+Steps = list[dict[str, np.ndarray]]
+MOVED = 1e-12  # a mistake counts if it moves a gradient or an update by more, relative to its maximum
+
+
+# The rules that people use today: each takes both sides' records in float32 and in float64, and says whether it alarms.
+def _assert_close(hand: Mapping[str, Steps], twin: Mapping[str, Steps]) -> bool:
+    def compare(ours: np.ndarray, theirs: np.ndarray) -> None:
+        torch.testing.assert_close(torch.tensor(ours), torch.tensor(theirs))
+
+    return _any(compare, hand["float32"], twin["float32"])
+
+
+def _numpy_rtol(dtype: str, rtol: float, hand: Mapping[str, Steps], twin: Mapping[str, Steps]) -> bool:
+    return _any(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol), hand[dtype], twin[dtype])
+
+
+def _twice(hand: Mapping[str, Steps], twin: Mapping[str, Steps]) -> bool:
+    """The error against float64 is at most twice torch's own float32 error, tensor by tensor in the maximum norm."""
+    for ours, theirs, exact in zip(hand["float32"], twin["float32"], twin["float64"], strict=True):
+        for name, reference in exact.items():
+            if name in ours and ours[name].shape == reference.shape:
+                allowed = 2 * np.max(np.abs(theirs[name].astype(np.float64) - reference), initial=0.0)
+                if not np.max(np.abs(ours[name].astype(np.float64) - reference), initial=0.0) <= allowed:
+                    return True
+    return False
+
+
+def _any(compare: Callable[[Any, Any], None], hand: Steps, twin: Steps) -> bool:
+    for ours, theirs in zip(hand, twin, strict=True):
+        for name, reference in theirs.items():
+            if name in ours:
+                try:
+                    compare(ours[name], reference)
+                except AssertionError:
+                    return True
+    return False
+
+
+PEERS: dict[str, Callable[[Mapping[str, Steps], Mapping[str, Steps]], bool]] = {
+    "torch.testing.assert_close, float32": _assert_close,
+    "numpy assert_allclose rtol 1e-5, float32": partial(_numpy_rtol, "float32", 1e-5),
+    "numpy assert_allclose rtol 1e-7, float64": partial(_numpy_rtol, "float64", 1e-7),
+    "at most twice torch's float32 error": _twice,
+}
+
+
+def network_counts(seed: int, index: int) -> Counter[str]:
+    """One random network: one correct variant, one structural and one subtle mistake, by every rule."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    rng = np.random.default_rng([seed, index])
+    case = random_case(rng)
+    counts: Counter[str] = Counter()
+    with case.running():
+        base, twin = _both(case.by_hand), _both(partial(_in_torch, case))
+    for edits in [*VARIANTS.values()][index % len(VARIANTS) :]:
+        with case.running(edits):
+            hand = _both(case.by_hand)
+            if _differs(hand["float32"], base["float32"]) or _differs(hand["float64"], base["float64"]):
+                _count(counts, "right", case, hand, twin)
+                break
+        counts["variants that equal the base in bits, replaced"] += 1
+    for kind in ("structural", "subtle"):
+        for _ in range(10):
+            title, mistake = random_mistake(case, rng, kind)
+            with case.running(mistake.edits):
+                hand = _both(case.by_hand)
+            if _moves(hand["float64"], base["float64"]):
+                with case.running(mistake.edits):
+                    _count(counts, kind, case, hand, twin, mistake, f"{index} {title}")
+                break
+            counts["mistakes that move nothing, drawn again"] += 1
+    return counts
+
+
+def _count(
+    counts: Counter[str],
+    kind: str,
+    case: Case,
+    hand: Mapping[str, Steps],
+    twin: Mapping[str, Steps],
+    mistake: Mistake | None = None,
+    title: str = "",
+) -> None:
+    """Judge one run by every rule."""
+    report = case.experiment.run((case.X, case.y))
+    counts[kind] += 1
+    counts[f"ours {kind}"] += bool(report.findings)
+    for name, rule in PEERS.items():
+        counts[f"{name} {kind}"] += rule(hand, twin)
+    if mistake is None:
+        counts["rho above 1"] += _largest_rho(report) > 1
+        counts[f"max rho {_largest_rho(report):.3f}"] += 1
+        if report.findings:
+            counts[f"note: false alarm {case.experiment} {report.first}"] += 1
+    elif report.findings:
+        counts[f"FAULT {kind}"] += report.findings[0].verdict != "WEAK"
+        counts[f"first {kind}"] += report.findings[0].equation == mistake.equation
+        counts[f"equations {kind}"] += len({finding.equation for finding in report.findings})
+        if report.findings[0].equation != mistake.equation:
+            counts[f"note: {title}: first finding {report.findings[0].name} {report.findings[0].equation}"] += 1
+    else:
+        counts[f"note: missed {title} in {case.experiment}"] += 1
+
+
+def _both(run: Callable[[str], Steps]) -> dict[str, Steps]:
+    return {dtype: run(dtype) for dtype in ("float32", "float64")}
+
+
+def _in_torch(case: Case, dtype: str) -> Steps:
+    """What torch records on its own, step by step."""
+    experiment = Experiment(**{**case.experiment.as_dict(), "dtype": dtype})
+    orders = epoch_orders(experiment, len(case.X))
+    phases, _ = in_torch(experiment, load((case.X, case.y)), initial_parameters(experiment), orders)
+    steps: Steps = []
+    for step, _, values in phases:
+        steps += [{}] * (step - len(steps))
+        steps[step - 1] = steps[step - 1] | {name: to_array(value) for name, value in values.items()}
+    return steps
+
+
+def _differs(some: Steps, other: Steps) -> bool:
+    pairs = ((a[name], b[name]) for a, b in zip(some, other, strict=True) for name in b)
+    return any(not np.array_equal(a, b, equal_nan=True) for a, b in pairs)
+
+
+def _moves(wrong: Steps, right: Steps) -> bool:
+    """Whether some gradient or update of the first steps is off by more than MOVED."""
+    for a, b in zip(wrong, right, strict=True):
+        for name, value in b.items():
+            if name.startswith(("dW", "db")) or name.endswith("_next"):
+                scale = np.max(np.abs(value), initial=0.0)
+                if not np.max(np.abs(a[name] - value), initial=0.0) <= MOVED * scale and np.isfinite(scale):
+                    return True
+    return False
+
+
+def _largest_rho(report: Report) -> float:
+    return max((row.rho or 0.0 for row in report.rows), default=0.0)
+
+
+def operation_counts(seed: int, index: int) -> Counter[str]:
+    """One random case of every operation whose formula the checker does not know."""
+    torch.set_num_threads(1)
+    counts: Counter[str] = Counter()
+    for position, (name, build) in enumerate(operations.BUILDERS.items()):
+        case = build(np.random.default_rng([seed, index, position]))
+        check = partial(check_gradients, reference=case.reference, params=case.params, batch=case.batch)
+        for number, variant in enumerate(case.variants):
+            findings = check(variant).findings
+            counts["generic right"] += 1
+            counts["generic false"] += any(finding.verdict != "WEAK" for finding in findings)
+            counts["generic weak"] += any(finding.verdict == "WEAK" for finding in findings)
+            if findings:
+                counts[f"note: {name} variant {number} in case {index}: {findings[0]}"] += 1
+        for fault in case.faults:
+            findings = check(fault.derivation).findings
+            counts[f"generic {fault.kind}"] += 1
+            counts[f"generic {fault.kind} found"] += bool(findings)
+            if findings:
+                counts["generic found"] += 1
+                counts["generic first"] += findings[0].name == fault.tensor
+                counts["generic findings"] += len(findings)
+                if "rounded to float32" in fault.name:
+                    counts["casts"] += 1
+                    counts["casts called FAULT"] += findings[0].verdict == "FAULT"
+                else:
+                    counts["generic named"] += 1
+                    counts["generic FAULT"] += findings[0].verdict != "WEAK"
+            else:
+                counts[f"note: missed {fault.name} in case {index}"] += 1
+    return counts
+
+
+def _gathered(function: Callable[[int, int], Counter[str]], seed: int, indices: Iterable[int]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for counts in pool.map(partial(function, seed), indices):
+            total += counts
+    return total
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part} of {whole} ({100 * part / whole:.2f} %)" if whole else "none run"
+
+
+def rules_table(counts: Counter[str]) -> str:
+    """False alarms and detection per rule."""
+    kinds = ("right", "structural", "subtle")
+    rows = [[rule, *(_share(counts[f"{rule} {kind}"], counts[kind]) for kind in kinds)] for rule in ("ours", *PEERS)]
+    return tabulate(rows, headers=["rule", "false alarms", "structural found", "subtle found"])
+
+
+def targets_table(network: Counter[str], generic: Counter[str]) -> tuple[str, bool]:
+    """Every target beside what was measured, and whether all are met."""
+    found = network["ours structural"] + network["ours subtle"]
+    largest = max((float(key.split()[-1]) for key in network if key.startswith("max rho")), default=0.0)
+    per_fault = generic["generic findings"] / max(generic["generic found"], 1)
+    rows = [
+        _none("network: false alarms", network["ours right"], network["right"]),
+        ("network: largest rho of a correct run", f"{largest:.3f}", "< 1", largest < 1),
+        _at_least("network: structural found", network["ours structural"], network["structural"], 0.99),
+        _at_least("network: subtle found", network["ours subtle"], network["subtle"], 0.99),
+        _at_least("network: labelled FAULT", network["FAULT structural"] + network["FAULT subtle"], found, 0.98),
+        _at_least("network: culprit first", network["first structural"] + network["first subtle"], found, 0.99),
+        _none("generic: FAULT on correct", generic["generic false"], generic["generic right"]),
+        _at_least(
+            "generic: structural found", generic["generic structural found"], generic["generic structural"], 0.995
+        ),
+        _at_least("generic: small found", generic["generic small found"], generic["generic small"], 0.98),
+        _at_least("generic: labelled FAULT", generic["generic FAULT"], generic["generic named"], 0.98),
+        _at_least("generic: culprit first", generic["generic first"], generic["generic found"], 0.99),
+        _none("generic: recorded casts called FAULT", generic["casts called FAULT"], generic["casts"]),
+        ("generic: findings per fault", f"{per_fault:.2f}", "<= 1.3", per_fault <= 1.3),
+    ]
+    shown = [(*row[:3], "met" if row[3] else "MISSED") for row in rows]
+    return tabulate(shown, headers=["", "measured", "target", ""]), all(row[3] for row in rows)
+
+
+def _none(title: str, part: int, whole: int) -> tuple[str, str, str, bool]:
+    return title, _share(part, whole), "0", whole > 0 and part == 0
+
+
+def _at_least(title: str, part: int, whole: int, target: float) -> tuple[str, str, str, bool]:
+    return title, _share(part, whole), f">= {100 * target:g} %", whole > 0 and part >= target * whole
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run both corpora and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(2**31), help="fresh unless given")
+    parser.add_argument("--cases", type=int, default=1000, help="random networks")
+    parser.add_argument("--operations", type=int, default=6, help="random cases of each generic operation")
+    arguments = parser.parse_args(argv)
+    started = time.perf_counter()
+    print(f"seed {arguments.seed}")
+    network = _gathered(network_counts, arguments.seed, range(arguments.cases))
+    generic = _gathered(operation_counts, arguments.seed, range(arguments.operations))
+    table, met = targets_table(network, generic)
+    print(f"\n{rules_table(network)}\n\n{table}\n")
+    for key, number in sorted((network + generic).items()):
+        if key.startswith("note: "):
+            print(f"{key[6:]}" + (f" ({number} times)" if number > 1 else ""))
+    print(f"correct runs that differ in bits from the code as it stands: {network['right']}")
+    for key in ("variants that equal the base in bits, replaced", "mistakes that move nothing, drawn again"):
+        print(f"{key}: {network[key]}")
+    print(f"{time.perf_counter() - started:.0f} s")
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

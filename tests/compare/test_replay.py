@@ -1,0 +1,172 @@
+"""The local replay of references of every shape, and its complaints about taps that it cannot trust."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from compare.errors import InputError
+from compare.replay import replay
+from torchref import tap
+
+RNG = np.random.default_rng(3)
+W, X, C = RNG.standard_normal((4, 3)), RNG.standard_normal((3, 5)), RNG.standard_normal((4, 5))
+
+
+def leaf(array):
+    return torch.tensor(array, requires_grad=True)
+
+
+def run(reference, leaves, records=None, inspect=True):
+    return replay(lambda: reference(leaves), leaves, records or {}, inspect=inspect)
+
+
+def chain(p):
+    Z = tap("Z", p["W"] @ torch.tensor(X))
+    A = tap("A", torch.tanh(Z))
+    return (torch.tensor(C) * A).sum()
+
+
+def test_without_records_it_is_the_references_own_run():
+    leaves = {"W": leaf(W)}
+    found = run(chain, leaves)
+    A = np.tanh(W @ X)
+    np.testing.assert_allclose(found.values["Z"], W @ X)
+    np.testing.assert_allclose(found.values["J"], (C * A).sum())
+    np.testing.assert_allclose(found.gradients["dZ"], C * (1 - A**2))
+    np.testing.assert_allclose(found.gradients["dW"], C * (1 - A**2) @ X.T)
+    assert [*found.values] == ["Z", "A", "J"]
+    assert [*found.gradients] == ["dA", "dZ", "dW"]
+    assert found.reads == {"Z": {"W"}, "A": {"Z"}, "J": {"A"}}
+
+
+def test_each_operation_is_evaluated_on_the_records_alone():
+    records = {name: RNG.standard_normal((4, 5)) for name in ("Z", "A", "dA", "dZ")}
+    found = run(chain, {"W": leaf(W)}, records)
+    np.testing.assert_allclose(found.values["Z"], W @ X)
+    np.testing.assert_allclose(found.values["A"], np.tanh(records["Z"]))
+    np.testing.assert_allclose(found.values["J"], (C * records["A"]).sum())
+    np.testing.assert_allclose(found.gradients["dA"], C)
+    np.testing.assert_allclose(found.gradients["dZ"], records["dA"] * (1 - np.tanh(records["Z"]) ** 2))
+    np.testing.assert_allclose(found.gradients["dW"], records["dZ"] @ X.T)
+
+
+@pytest.mark.parametrize("recorded", [["Z"], ["dZ"], ["A", "dZ"], ["dA"]], ids=" ".join)
+def test_values_and_gradients_are_replaced_independently(recorded):
+    """A missing record lengthens the segment in its direction only."""
+    records = {name: RNG.standard_normal((4, 5)) for name in recorded}
+    found = run(chain, {"W": leaf(W)}, records)
+    Z = records.get("Z", W @ X)
+    dA = records.get("dA", C)
+    dZ = records.get("dZ", dA * (1 - np.tanh(Z) ** 2))
+    np.testing.assert_allclose(found.values["A"], np.tanh(Z))
+    np.testing.assert_allclose(found.values["J"], (C * records.get("A", np.tanh(Z))).sum())
+    np.testing.assert_allclose(found.gradients["dZ"], dA * (1 - np.tanh(Z) ** 2))
+    np.testing.assert_allclose(found.gradients["dW"], dZ @ X.T)
+
+
+def test_a_record_of_another_shape_is_left_alone():
+    found = run(chain, {"W": leaf(W)}, {"Z": np.ones((5, 4)), "dA": np.ones(3)})
+    np.testing.assert_allclose(found.values["A"], np.tanh(W @ X))
+
+
+def test_tied_weights_collect_the_gradient_of_both_uses():
+    def tied(p):
+        H = tap("H", p["W"] @ torch.tensor(X))
+        R = tap("R", p["W"].T @ H)
+        return (R * torch.tensor(X)).sum()
+
+    records = {name: RNG.standard_normal(shape) for name, shape in (("H", (4, 5)), ("dH", (4, 5)), ("dR", (3, 5)))}
+    found = run(tied, {"W": leaf(W)}, records)
+    np.testing.assert_allclose(found.gradients["dH"], W @ records["dR"])
+    np.testing.assert_allclose(found.gradients["dW"], records["dH"] @ X.T + records["H"] @ records["dR"].T)
+
+
+def test_a_skip_connection_has_the_total_derivative_at_its_tap():
+    def block(p):
+        H = tap("H", p["W"] @ torch.tensor(X))
+        F = tap("F", torch.tanh(H))
+        return ((H + F) * torch.tensor(C)).sum()
+
+    records = {"H": RNG.standard_normal((4, 5)), "dF": RNG.standard_normal((4, 5))}
+    found = run(block, {"W": leaf(W)}, records)
+    np.testing.assert_allclose(found.gradients["dF"], C)
+    np.testing.assert_allclose(found.gradients["dH"], C + records["dF"] * (1 - np.tanh(records["H"]) ** 2))
+    assert found.reads["J"] == {"H", "F"}
+
+
+def test_a_tensor_tapped_inside_a_module_and_an_operation_in_place_after_a_tap():
+    class Layer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(3, 4, bias=False, dtype=torch.float64)
+
+        def forward(self, x):
+            z = tap("z", self.linear(x))
+            z.relu_()
+            return z
+
+    layer = Layer()
+    leaves = {"W": layer.linear.weight}
+    found = replay(lambda: (layer(torch.tensor(X.T)) * torch.tensor(C.T)).sum(), leaves, {}, inspect=True)
+    Z = X.T @ layer.linear.weight.detach().numpy().T
+    np.testing.assert_allclose(found.values["z"], Z)
+    np.testing.assert_allclose(found.gradients["dz"], C.T * (Z > 0))
+    assert found.reads["J"] == {"z"}
+
+
+def test_a_name_tapped_again_is_numbered_in_call_order():
+    def recurrent(p):
+        h = torch.zeros(4, 1, dtype=torch.float64)
+        for t in range(3):
+            h = tap("h", torch.tanh(p["W"] @ torch.tensor(X[:, t : t + 1]) + h))
+        return h.sum()
+
+    found = run(recurrent, {"W": leaf(W)}, {"h[2]": np.ones((4, 1))})
+    assert [*found.values] == ["h", "h[2]", "h[3]", "J"]
+    np.testing.assert_allclose(found.values["h[3]"], np.tanh(W @ X[:, 2:3] + 1))
+
+
+def test_a_side_output_has_a_value_and_no_gradient():
+    def reference(p):
+        Z = tap("Z", p["W"] @ torch.tensor(X))
+        tap("A", torch.sigmoid(Z))
+        return Z.sum()
+
+    found = run(reference, {"W": leaf(W)})
+    assert found.side_outputs == {"A"}
+    assert "dA" not in found.gradients
+    np.testing.assert_allclose(found.values["A"], 1 / (1 + np.exp(-(W @ X))))
+
+
+def unused(p):
+    Z = p["W"] @ torch.tensor(X)
+    tap("Z", Z)
+    return Z.sum()
+
+
+def bypassed(p):
+    Z = p["W"] @ torch.tensor(X)
+    A = torch.tanh(tap("Z", Z))
+    return (A * Z).sum()
+
+
+@pytest.mark.parametrize(("reference", "words"), [(unused, "is not used"), (bypassed, "is bypassed")])
+def test_a_tap_that_the_code_does_not_go_on_with_is_an_error(reference, words):
+    with pytest.raises(InputError, match=rf"tap 'Z'.*{words}|{words}.*go on with") as caught:
+        run(reference, {"W": leaf(W)})
+    assert "Z = tap('Z', ...)" in str(caught.value)
+
+
+@pytest.mark.parametrize("returned", [torch.ones(2, 2), 3.0, None], ids=["matrix", "float", "None"])
+def test_a_reference_must_return_a_scalar(returned):
+    with pytest.raises(InputError, match="must return the scalar J"):
+        run(lambda p: returned, {"W": leaf(W)})
+
+
+def test_records_and_results_share_no_memory_with_the_graph():
+    records = {"Z": RNG.standard_normal((4, 5))}
+    before = records["Z"].copy()
+    found = run(chain, {"W": leaf(W)}, records)
+    found.values["A"][:] = 7
+    np.testing.assert_array_equal(records["Z"], before)

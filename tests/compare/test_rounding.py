@@ -1,0 +1,67 @@
+"""Each allowance covers every rounding of its operation, and not much more."""
+
+import numpy as np
+import pytest
+
+from compare import rounding
+from compare.rounding import PRECISIONS
+
+RNG = np.random.default_rng(12)
+W, A, dZ = (RNG.standard_normal(shape).astype(np.float32).astype(float) for shape in ((7, 5), (5, 9), (7, 9)))
+b, V, g = (RNG.standard_normal((7, 1)).astype(np.float32).astype(float) for _ in range(3))
+f = np.float32
+
+
+def sequentially(P, Q):
+    return sum(P[:, k : k + 1] * Q[k] for k in range(Q.shape[0]))
+
+
+# operation: its allowance, its value in float64, and its value rounded in float32 in an awkward order
+OPERATIONS = {
+    "Z": (rounding.linear(W, A, b), W @ A + b, sequentially(f(W), f(A)) + f(b)),
+    "dA": (rounding.input_gradient(W, dZ), W.T @ dZ, sequentially(f(W).T, f(dZ))),
+    "dW": (
+        rounding.weight_gradient(dZ, A, W, 0.3),
+        dZ @ A.T + 0.3 * W,
+        f(0.3) * f(W) + sequentially(f(dZ), f(A).T),
+    ),
+    "db": (rounding.bias_gradient(dZ), dZ.sum(1, keepdims=True), np.add.accumulate(f(dZ), axis=1)[:, -1:]),
+    "dZ": (rounding.hidden_gradient(dZ * A[0], dZ, 10.0), dZ * A[0], f(dZ) * f(A[0])),
+    "V": (rounding.velocity(V, g, 0.9), 0.9 * V + (1 - 0.9) * g, f(V) + f(1 - 0.9) * (f(g) - f(V))),
+    "W_next": (rounding.descent(W, W * 3, 0.1), W - 0.1 * (W * 3), f(W) - f(0.1) * f(W * 3)),
+    "losses": (
+        rounding.cross_entropy(A, np.logaddexp(0, A) - 0.5 * A),
+        np.logaddexp(0, A) - 0.5 * A,
+        np.logaddexp(f(0), f(A)) - f(0.5) * f(A),
+    ),
+}
+
+
+@pytest.mark.parametrize(("allowance", "exact", "rounded"), OPERATIONS.values(), ids=OPERATIONS)
+def test_an_allowance_covers_the_rounding_of_its_operation_but_not_a_hundred_times_it(allowance, exact, rounded):
+    assert rounded.dtype == np.float32
+    allowed = allowance.everywhere(exact.shape, PRECISIONS["float32"])
+    error = np.abs(rounded - exact)
+    assert (error <= allowed).all()
+    assert allowed.max() < 200 * PRECISIONS["float32"].u * np.abs(exact).max() + 200 * error.max()
+    assert np.isfinite(allowed).all()
+    assert (allowed >= 0).all()
+    assert not np.signbit(allowed).any()
+
+
+@pytest.mark.parametrize(("allowance", "exact", "rounded"), OPERATIONS.values(), ids=OPERATIONS)
+def test_the_screen_never_allows_more_than_the_allowance(allowance, exact, rounded):
+    for precision in PRECISIONS.values():
+        everywhere = allowance.everywhere(exact.shape, precision)
+        assert (allowance.screen(exact, precision) <= everywhere * (1 + 1e-12)).all()
+        entries = np.unravel_index([0, exact.size - 1], exact.shape)
+        np.testing.assert_allclose(allowance.at(entries, precision), everywhere[entries])
+
+
+def test_float64_is_allowed_both_sides_rounding():
+    one, two = (rounding.linear(W, A, b).everywhere((7, 9), PRECISIONS[dtype]) for dtype in ("float32", "float64"))
+    np.testing.assert_allclose(two / one, 2 * 2.0**-29, rtol=1e-5)
+
+
+def test_copies_are_allowed_nothing():
+    assert not rounding.activation(0.0).everywhere((2, 2), PRECISIONS["float32"]).any()
