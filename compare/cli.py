@@ -62,7 +62,8 @@ def _check(arguments: argparse.Namespace) -> int:
         experiment = replace(experiment, layers=layers)
     report = runners.run(experiment, data)
     _write(report, arguments)
-    return EQUAL if report.ok else DIFFERENT
+    failed = not report.ok or (arguments.strict and report.findings)
+    return DIFFERENT if failed else EQUAL
 
 
 def _completed(given: dict[str, Any]) -> dict[str, Any]:
@@ -186,6 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--format", choices=("text", "json"), default="text", help="how to show the report (default text)"
     )
+    check.add_argument("--strict", action="store_true", help="exit 1 also where the formula is right but loses digits")
     check.add_argument(
         "--output", metavar="FILE", help="write the report to FILE, replacing it, and print the outcome only"
     )

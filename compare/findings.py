@@ -12,7 +12,7 @@ from compare.rounding import PRECISIONS, Allowance
 from compare.trace import Key, Trace
 from compare.verdict import Ladder, Local, Outcome, judge
 
-__all__ = ["Drift", "Judgement", "StepRun", "culprits", "is_real", "judge_step", "times"]
+__all__ = ["Drift", "Judgement", "StepRun", "culprits", "is_real", "judge_step", "out_of_range", "times"]
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -32,11 +32,12 @@ class StepRun:
 
 @dataclass(frozen=True)
 class Judgement:
-    """A row, the finding if the tensor is a culprit, and whether its end-to-end difference is beyond rounding."""
+    """A row, the finding if it is a culprit, whether its end-to-end difference is beyond rounding, and a note."""
 
     row: Row
     finding: Finding | None = None
     differs: bool = False
+    note: str = ""
 
 
 def judge_step(
@@ -54,18 +55,23 @@ def judge_step(
     """
     judgements: list[Judgement] = []
     inherited: set[str] = set()
-    not_finite_before = False
+    not_finite_before = overflown = False
     for key, equation in keys:
         structure = _structure(key, equation, runs, end_to_end)
         if structure is not None:
             judgements.append(structure)
             continue
         local = {dtype: Local(run.records[key.name], run.local[key.name]) for dtype, run in runs.items()}
-        known = {dtype: run.allowances[key.name] for dtype, run in runs.items() if key.name in run.allowances}
-        outcome = judge(local, known if len(known) == len(runs) else None, ladders.get(key.name))
+        note = ""
+        if len(local) > 1 and (overflown or out_of_range(local["float32"])):
+            overflown = True  # what is computed from it says nothing either
+            del local["float32"]
+            note = "Some values exceed what float32 can hold; those tensors are judged in float64 alone."
+        known = {dtype: runs[dtype].allowances[key.name] for dtype in local if key.name in runs[dtype].allowances}
+        outcome = judge(local, known if len(known) == len(local) else None, ladders.get(key.name))
         row, differs = _row(key, equation, outcome, *end_to_end)
         if outcome.verdict == "OK":
-            judgements.append(Judgement(row, None, differs))
+            judgements.append(Judgement(row, None, differs, note))
             continue
         both = all(not np.isfinite(side[outcome.index]) for side in _sides(local, outcome))
         is_inherited = key.name in inherited or (outcome.verdict == "NONFINITE" and both and not_finite_before)
@@ -73,8 +79,22 @@ def judge_step(
         if outcome.verdict == "FAULT":
             inherited |= {f"d{name}" for name in reads.get(key.name, ())}
         finding = None if is_inherited else _finding(key, equation, outcome, local)
-        judgements.append(Judgement(row, finding, differs))
+        judgements.append(Judgement(row, finding, differs, note))
     return judgements
+
+
+def out_of_range(local: Local) -> bool:
+    """Whether a float32 record is infinite where it must be, its reference being too large for float32 or not finite.
+
+    That is the correct rounding of an overflow, and what follows from it; it says nothing about the formula.
+    """
+    wrong = ~np.isfinite(local.recorded)
+    if not wrong.any():
+        return False
+    with np.errstate(over="ignore"):
+        rounded = local.reference.astype(np.float32)
+    explained = (rounded == local.recorded) | ~np.isfinite(local.reference)
+    return bool(explained[wrong].all())
 
 
 class Drift:

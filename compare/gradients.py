@@ -66,6 +66,7 @@ def check_gradients(
         for name in sorted(printed.end_to_end.side_outputs)
         if f"d{name}" in printed.records
     ]
+    notes += dict.fromkeys(judgement.note for judgement in judged if judgement.note)
     return Report(
         rows=tuple(judgement.row for judgement in judged),
         findings=culprits(judged),
@@ -93,7 +94,8 @@ def _judged(sides: Mapping[str, _Side], printed: _Side) -> list[Judgement]:
         if key.name in source.records
     }
     end_to_end = (printed.records, {**values, **gradients})
-    return judge_step([(key, "") for key in keys], runs, end_to_end, printed.end_to_end.reads, ladders)
+    with np.errstate(all="ignore"):
+        return judge_step([(key, "") for key in keys], runs, end_to_end, printed.end_to_end.reads, ladders)
 
 
 class _Side:

@@ -88,7 +88,7 @@ def _resynchronised(experiment: Experiment, data: Data) -> Judged:
         if failure is None and step == 1:
             convention, judged = _by_convention(experiment, sides, torch_step, judged)
         judged, told = _told_apart(experiment, sides, torch_step, step, convention, judged)
-        notes |= dict.fromkeys([*convention.notes, *told])
+        notes |= dict.fromkeys([*convention.notes, *told, *(j.note for j in judged if j.note)])
         judgements += judged
         if failure is not None or any(j.finding and j.finding.cause in ("missing", "shape") for j in judged):
             return judgements, failure, step, tuple(notes)  # torch cannot follow from here
@@ -102,10 +102,11 @@ def _judged(
     experiment: Experiment, sides: Sequence[_Side], torch_step: Trace, step: int, convention: Convention
 ) -> list[Judgement]:
     """The verdicts on one step, its records read in a convention."""
-    runs = {side.dtype: side.evaluate(convention) for side in sides}
-    end_to_end = (runs[sides[0].dtype].records, {key.name: value for key, value in torch_step.items()})
     labelled = [(key, label(experiment, key.name)) for key in _expected(torch_step, sides, step)]
-    return judge_step(labelled, runs, end_to_end, sides[0].reads, {})
+    by_torch = {key.name: value for key, value in torch_step.items()}
+    with _quietly():
+        runs = {side.dtype: side.evaluate(convention) for side in sides}
+        return judge_step(labelled, runs, (runs[sides[0].dtype].records, by_torch), sides[0].reads, {})
 
 
 def _by_convention(
@@ -243,7 +244,8 @@ def _free_running(experiment: Experiment, data: Data) -> Judged:
         if not torch_step and not traces[0]:
             return judgements, None, step - 1, ()
         labelled = [(key, label(experiment, key.name)) for key in torch_step]
-        judgements += drift.judge(labelled, traces, torch_step)
+        with _quietly():
+            judgements += drift.judge(labelled, traces, torch_step)
     raise AssertionError("unreachable")
 
 

@@ -29,6 +29,12 @@ def closing(report: Report) -> tuple[str, ...]:
             f"OK: by hand and torch agree on all {compared} tensors of {_count(steps, 'step')}{_precisions(report)}; "
             f"the largest difference is {closeness(worst)} ({worst.name} at step {worst.step})."
         )
+        if report.findings:
+            weak = report.findings[0]
+            first = (
+                f"OK, but WEAK: the formulas are right on all {compared} tensors of {_count(steps, 'step')}, and the "
+                f"arithmetic of {len(report.findings)} loses digits, first {weak.name} at step {weak.step}."
+            )
     else:
         culprit = report.findings[0]
         first = (

@@ -281,3 +281,26 @@ def test_writing_into_what_an_earlier_equation_kept_is_an_exception_there(right,
         report = experiment().run(small_data(5, 2, N, seed=7))
     assert (report.first.cause, report.first.equation) == ("exception", equation), str(report)
     assert "read-only" in report.first.explanation
+
+
+def test_what_float32_cannot_hold_is_a_note_and_float64_decides():
+    """Squares of 1e25 overflow in float32 as they must; the formula is right."""
+    run = Experiment(
+        layers=(3, 2, 1), activations=("relu", "identity"), loss="squared-error", batch_size=4, steps=2, bias_scale=0.5
+    )
+    X, y = small_data(3, 1, N, seed=7)
+    report = run.run((1e25 * X, y))
+    assert report.ok, str(report)
+    assert report.notes == ("Some values exceed what float32 can hold; those tensors are judged in float64 alone.",)
+    with edited(manual.losses, ("(A - Y) ** 2 / 2", "(A - Y) ** 2")):
+        assert run.run((1e25 * X, y)).first.name == "losses"
+
+
+def test_a_run_that_overflows_on_both_sides_cannot_pass():
+    run = Experiment(
+        layers=(3, 2, 1), activations=("relu", "identity"), loss="squared-error", batch_size=1, learning_rate=1e30
+    )
+    report = run.run(small_data(3, 1, N, seed=7))
+    assert not report.ok
+    assert report.first.verdict == "NONFINITE"
+    assert "lower the learning rate" in report.first.explanation

@@ -1,0 +1,105 @@
+"""Two conventions are notes and no faults; derivations that work in one precision are recognised."""
+
+from contextlib import ExitStack
+
+import pytest
+
+import manual.losses
+import manual.network
+import manual.optimizers
+import manual.training
+from tests.compare.test_parity import N, experiment
+from tests.support import edited, small_data
+
+MEAN_LATE = (
+    (manual.losses, ("return (A - Y) / n", "return A - Y")),
+    (
+        manual.network,
+        ("dW = dZ @ A_prev.T + l2 * W", "dW = dZ @ A_prev.T / dZ.shape[1] + l2 * W"),
+        ("db = dZ.sum(axis=1, keepdims=True)", "db = dZ.sum(axis=1, keepdims=True) / dZ.shape[1]"),
+    ),
+)
+HEAVY_BALL = (
+    manual.optimizers,
+    ("(1 - beta) * gradients", "gradients"),
+    ("w - learning_rate * V", "w - learning_rate * (1 - beta) * V"),
+)
+
+
+def run(*edits, **fields):
+    with ExitStack() as stack:
+        for module, *pairs in edits:
+            stack.enter_context(edited(module, *pairs))
+        return experiment(depth=4, **fields).run(small_data(5, 2, N, seed=7))
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "gradient-descent"])
+def test_dz_without_the_mean_is_a_note(optimizer):
+    report = run(*MEAN_LATE, optimizer=optimizer)
+    assert report.ok, str(report)
+    assert report.findings == ()
+    assert [note[:10] for note in report.notes] == ["Convention"]
+    assert "1/(n)" in report.notes[0]
+    assert "short" not in report.notes[0]
+
+
+def test_a_velocity_times_one_over_one_minus_beta_is_a_note():
+    report = run(HEAVY_BALL)
+    assert report.ok, str(report)
+    assert "1/(1 - beta)" in report.notes[0]
+
+
+def test_both_conventions_at_once_are_two_notes():
+    report = run(*MEAN_LATE, HEAVY_BALL)
+    assert report.ok, str(report)
+    assert len(report.notes) == 2
+
+
+WRONG = {
+    "1/n extra in hidden dZ": ((manual.network, ("dA * derivative", "dA * derivative / X.shape[1]")), "dZ3"),
+    "dZ lacks the 1/n and dW too": (MEAN_LATE[0], "dZ4"),
+    "velocity too large and used as it is": ((manual.optimizers, ("(1 - beta) * gradients", "gradients")), "vW1"),
+    "only the update scaled": (
+        (manual.optimizers, ("w - learning_rate * V", "w - learning_rate * (1 - beta) * V")),
+        "W1_next",
+    ),
+}
+
+
+@pytest.mark.parametrize(("edit", "name"), WRONG.values(), ids=WRONG)
+def test_half_a_convention_is_a_fault(edit, name):
+    report = run(edit)
+    assert not report.ok
+    assert report.notes == ()
+    assert report.first.name == name
+
+
+CAST = "(W.astype({0}) @ A_prev.astype({0}) + b.astype({0})){1}"
+
+
+def test_a_cast_to_float32_is_weak_and_fails_only_when_strict():
+    report = run((manual.network, ("W @ A_prev + b", CAST.format("np.float32", ".astype(W.dtype)"))))
+    assert report.ok
+    assert {finding.verdict for finding in report.findings} == {"WEAK"}
+    assert report.first.name == "Z1"
+    assert "OK, but WEAK" in str(report)
+    with pytest.raises(AssertionError):
+        report.raise_if_failed(strict=True)
+
+
+def test_float64_inside_is_a_note():
+    report = run((manual.network, ("W @ A_prev + b", CAST.format("np.float64", ""))))
+    assert report.findings == ()
+    assert report.notes == ("The derivation computes in float64 also where it is handed float32; that is no fault.",)
+
+
+def test_float32_only_is_recognised_and_judged_in_float32_alone():
+    batch = "X_batch, Y_batch = read_only(X[:, batch]), read_only(Y[:, batch])"
+    cast = (
+        "params = {name: np.float32(w) for name, w in params.items()}; "
+        "velocities = {name: np.float32(V) for name, V in velocities.items()}; "
+        "X_batch, Y_batch = np.float32(X[:, batch]), np.float32(Y[:, batch])"
+    )
+    report = run((manual.training, (batch, cast)))
+    assert report.findings == (), str(report)
+    assert any("computes in float32 also where it is handed float64" in note for note in report.notes), report.notes
