@@ -51,7 +51,7 @@ def _check(arguments: argparse.Namespace) -> int:
     _check_output(arguments.output, arguments.data)
 
     try:
-        from compare import runners
+        from compare import lockstep
         from compare.data import load
     except (SyntaxError, ImportError, NameError, AttributeError, TypeError) as error:
         raise InputError(f"the code in manual/ cannot be imported: {_located(error)}; mend that line") from None
@@ -60,7 +60,7 @@ def _check(arguments: argparse.Namespace) -> int:
     if "layers" not in given:
         layers = (data.X.shape[0], *experiment.layers[1:-1], data.Y.shape[0])
         experiment = replace(experiment, layers=layers)
-    report = runners.run(experiment, data)
+    report = lockstep.run(experiment, data)
     _write(report, arguments)
     failed = not report.ok or (arguments.strict and report.findings)
     return DIFFERENT if failed else EQUAL

@@ -73,7 +73,7 @@ class Experiment:
         `data` is a name (breast-cancer, digits, synthetic), a .npz or .csv file with X and y, or a pair (X, y) with X
         of shape (N, n_x) and y of shape (N,) or (N, K). Raises InputError if the data cannot be used.
         """
-        from compare.runners import run
+        from compare.lockstep import run
 
         return run(self, data)
 

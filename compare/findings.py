@@ -191,6 +191,9 @@ def _row(key: Key, equation: str, outcome: Outcome, by_hand: Arrays, torch: Arra
     Beyond rounding means here above sqrt(u) of the tensor's scale: it only decides what is counted as affected.
     """
     hand, reference = np.asarray(by_hand[key.name]), np.asarray(torch[key.name])
+    if hand.shape != reference.shape:  # its inputs have another size on this side
+        row = Row(*key, equation=equation, shape=hand.shape, max_abs_diff=float("nan"), rho=outcome.rho)
+        return replace(row, rho_basis=outcome.basis, verdict=outcome.verdict), True
     with np.errstate(all="ignore"):
         apart = np.abs(hand.astype(np.float64) - reference)
     difference = np.where(hand == reference, 0.0, apart)
