@@ -307,3 +307,22 @@ def test_a_run_that_overflows_on_both_sides_cannot_pass():
     assert not report.ok
     assert report.first.verdict == "NONFINITE"
     assert "lower the learning rate" in report.first.explanation
+
+
+def test_resynchronising_sets_torchs_weights_and_velocities():
+    run, data = experiment(), load(small_data(5, 2, N, seed=2))
+    twin, resynchronise = in_torch(run, data, initial_parameters(run), epoch_orders(run, N))
+
+    def step():
+        trace = {}
+        extend(trace, twin, torchref.exchange.to_array)
+        return {key.name: value for key, value in trace.items() if key.phase in ("backward", "update")}
+
+    first = step()
+    resynchronise({name: value + 100 for name, value in first.items()})
+    second = step()
+    for name in ("vW1", "vb2"):
+        expected = 0.9 * (first[name] + 100) + 0.1 * second[f"d{name[1:]}"]
+        np.testing.assert_allclose(second[name], expected)
+        weights = first[f"{name[1:]}_next"] + 100
+        np.testing.assert_allclose(second[f"{name[1:]}_next"], weights - run.learning_rate * expected)
