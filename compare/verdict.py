@@ -122,16 +122,19 @@ def _times_allowed(
     upper = _ratio(difference, allowance.screen(reference, precision)).ravel()
     if allowance.magnitude is None:
         return float(upper.max()), int(upper.argmax())
-    best, entry = -1.0, 0
     candidates = np.array([upper.argmax()])
-    while candidates.size:
+    entries = np.unravel_index(candidates, difference.shape)
+    best, entry = float(_ratio(difference[entries], allowance.at(entries, precision))[0]), int(candidates[0])
+    upper[candidates] = -1.0
+    candidates = np.flatnonzero(upper > best)
+    if candidates.size > SMALL:  # so many are cheaper all at once
+        ratios = _ratio(difference, allowance.everywhere(difference.shape, precision))
+        return float(ratios.max()), int(ratios.argmax())
+    if candidates.size:
         entries = np.unravel_index(candidates, difference.shape)
         exact = _ratio(difference[entries], allowance.at(entries, precision))
         if exact.max() > best:
             best, entry = float(exact.max()), int(candidates[exact.argmax()])
-        upper[candidates] = -1.0
-        left = np.flatnonzero(upper > best)
-        candidates = left[np.argsort(upper[left])[::-1][: max(64, 4 * candidates.size)]]
     return best, entry
 
 

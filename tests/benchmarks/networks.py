@@ -6,7 +6,7 @@ case runs, so that what is measured is the whole command and not a model of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,10 +19,11 @@ import manual.initializers
 import manual.losses
 import manual.network
 import manual.optimizers
+import manual.training
 from compare.data import load
 from compare.experiment import Experiment
 from compare.runners import by_hand, epoch_orders, initial_parameters
-from tests.support import edited
+from tests.support import edited, network_of
 
 Edit = tuple[ModuleType, str, str]
 NETWORK, LOSSES, OPTIMIZERS, ACTIVATIONS = manual.network, manual.losses, manual.optimizers, manual.activations
@@ -48,6 +49,17 @@ class Case:
             for module, pairs in by_module.items():
                 stack.enter_context(edited(module, *pairs))
             yield
+
+    def derivation(self) -> Callable[..., dict[str, np.ndarray]]:
+        """Forward, cost and backward as a function of (params, X, Y), as a user would hand it over."""
+        network, _ = network_of(self.experiment)
+
+        def derive(params: dict[str, np.ndarray], X: np.ndarray, Y: np.ndarray) -> dict[str, np.ndarray]:
+            cache = NETWORK.forward(network, params, X)
+            costs, gradients = NETWORK.cost(network, params, cache, Y), NETWORK.backward(network, params, cache, X, Y)
+            return {**cache, **costs, **gradients}
+
+        return derive
 
     def by_hand(self, dtype: str) -> list[dict[str, np.ndarray]]:
         """What the hand-written side records, step by step, without any comparison."""
@@ -158,6 +170,35 @@ VARIANTS: dict[str, tuple[Edit, ...]] = {
 }
 
 
+# Right formulas in poor arithmetic: never a FAULT, at most WEAK or NONFINITE.
+POOR: dict[str, tuple[Edit, ...]] = {
+    "cross-entropy on probabilities": (
+        (
+            LOSSES,
+            "np.maximum(Z, 0) - Z * Y + np.log1p(np.exp(-np.abs(Z)))",
+            "-(Y * np.log(1 / (1 + np.exp(-Z))) + (1 - Y) * np.log(1 - 1 / (1 + np.exp(-Z))))",
+        ),
+    ),
+    "tanh by exponentials": (
+        (ACTIVATIONS, "return np.tanh(Z)", "return (np.exp(Z) - np.exp(-Z)) / (np.exp(Z) + np.exp(-Z))"),
+    ),
+    "float64 inside": (
+        (NETWORK, "W @ A_prev + b", "W.astype(float) @ A_prev.astype(float) + b"),
+        (NETWORK, "dZ @ A_prev.T + l2 * W", "dZ.astype(float) @ A_prev.T.astype(float) + l2 * W"),
+    ),
+    "recorded casts": ((NETWORK, "A = g.value(Z)", "A = g.value(Z).astype(np.float32).astype(Z.dtype)"),),
+    "float32 only": (
+        (
+            manual.training,
+            "X_batch, Y_batch = read_only(X[:, batch]), read_only(Y[:, batch])",
+            "params = {name: np.float32(w) for name, w in params.items()}; "
+            "velocities = {name: np.float32(V) for name, V in velocities.items()}; "
+            "X_batch, Y_batch = np.float32(X[:, batch]), np.float32(Y[:, batch])",
+        ),
+    ),
+}
+
+
 @dataclass(frozen=True)
 class Mistake:
     """A planted mistake: its edits, the equation it is in, and what a case must have for it to show."""
@@ -218,13 +259,15 @@ MISTAKES: dict[str, Mistake] = {
 }
 
 
-def random_mistake(case: Case, rng: np.random.Generator, kind: str) -> tuple[str, Mistake]:
-    """A mistake of a kind, "structural" or "subtle", that can show in the case."""
+def random_mistake(case: Case, rng: np.random.Generator, kind: str, equations: str = "FBOU") -> tuple[str, Mistake]:
+    """A mistake of a kind, "structural" or "subtle", that can show in the case, in equations of those letters."""
     if kind == STRUCTURAL:
-        names = [name for name, mistake in MISTAKES.items() if mistake.shows_in(case)]
+        shown = {name: mistake for name, mistake in MISTAKES.items() if mistake.shows_in(case)}
+        names = [name for name, mistake in shown.items() if mistake.equation[0] in equations]
         name = str(rng.choice(names))
         return name, MISTAKES[name]
     lines = [line for line in SUBTLE if Mistake((), line[2], "subtle", line[3]).shows_in(case)]
+    lines = [line for line in lines if line[2][0] in equations]
     module, right, equation, needs = lines[int(rng.integers(len(lines)))]
     factor = 1 + float(rng.choice([-1, 1])) * float(10 ** rng.uniform(-8, -3))
     start, value = right.split(" = ", 1) if " = " in right else right.split(" ", 1)

@@ -17,19 +17,22 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
 from tabulate import tabulate
 
+import manual.network
 from compare.data import load
 from compare.experiment import Experiment
 from compare.gradients import check_gradients
 from compare.report import Report
-from compare.runners import epoch_orders, in_torch, initial_parameters
+from compare.runners import by_hand, epoch_orders, in_torch, initial_parameters
 from tests.benchmarks import operations
-from tests.benchmarks.networks import VARIANTS, Case, Mistake, random_case, random_mistake
+from tests.benchmarks.networks import POOR, VARIANTS, Case, Mistake, random_case, random_mistake
+from torchref import mlp
 from torchref.exchange import to_array
 
 Steps = list[dict[str, np.ndarray]]
@@ -206,6 +209,122 @@ def operation_counts(seed: int, index: int) -> Counter[str]:
     return counts
 
 
+PREFIXES = {"F1": "Z", "F2": "A", "B1": "d", "B2": "dW", "B3": "db", "B4": "dA", "B5": "dZ"}
+
+
+def switched_off_counts(seed: int, index: int) -> Counter[str]:
+    """One random network as a derivation whose formulas the checker does not know, saturated ones counted apart."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    rng = np.random.default_rng([seed, index, 1])
+    case = random_case(rng, largest=1e5)
+    e, counts = case.experiment, Counter[str]()
+    title = "saturated" if case.weight_scale > 1 else "off"
+    reference = mlp(e.layers, e.activations, e.loss, l2=e.l2)
+    batch = (case.X.T[:, : e.batch_size], case.y.T[:, : e.batch_size])
+    with case.running():
+        params, right = initial_parameters(e), case.derivation()
+        base = right(params, *batch)
+
+    def findings(edits: tuple[Any, ...]) -> Any:
+        with case.running(edits):
+            return check_gradients(case.derivation(), reference, params, batch).findings
+
+    found = findings([*VARIANTS.values()][index % len(VARIANTS)])
+    counts[f"{title} right"] += 1
+    counts[f"{title} false"] += any(finding.verdict == "FAULT" for finding in found)
+    if found:
+        counts[f"note: registry off, correct run {index}: {found[0]}"] += 1
+    for kind in ("structural", "subtle"):
+        name, mistake = random_mistake(case, rng, kind, "FB")
+        with case.running(mistake.edits), np.errstate(all="ignore"):
+            moves = _moves([case.derivation()(params, *batch)], [base])
+        if not moves:
+            continue
+        found = findings(mistake.edits)
+        counts[f"{title} {kind}"] += 1
+        counts[f"{title} {kind} found"] += bool(found)
+        counts[f"{title} first"] += bool(found) and found[0].name.startswith(PREFIXES[mistake.equation])
+        if not found:
+            counts[f"note: registry off, missed {name} in run {index}"] += 1
+    return counts
+
+
+def poor_counts(seed: int, index: int) -> Counter[str]:
+    """Right formulas in poor arithmetic on one random network; and the smallest factor on dW that is found there."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    case = random_case(np.random.default_rng([seed, index, 2]), largest=1e5)
+    counts: Counter[str] = Counter()
+    for name, edits in POOR.items():
+        with case.running(edits):
+            report = case.experiment.run((case.X, case.y))
+        counts["poor"] += 1
+        counts["poor FAULT"] += any(finding.verdict == "FAULT" for finding in report.findings)
+        if counts["poor FAULT"] and any(finding.verdict == "FAULT" for finding in report.findings):
+            counts[f"note: {name}: {next(f for f in report.findings if f.verdict == 'FAULT')}"] += 1
+    for digits in range(16, 2, -1):
+        edit = (manual.network, "dW = dZ @ A_prev.T + l2 * W", f"dW = (1 + 1e-{digits}) * (dZ @ A_prev.T + l2 * W)")
+        with case.running((edit,)):
+            if case.experiment.run((case.X, case.y)).findings:
+                counts[f"smallest 1e-{digits}"] += 1
+                break
+    return counts
+
+
+def extra_costs(rounds: int = 60) -> dict[str, float]:
+    """What the verdict costs beside both sides and a largest difference, in units of one torch forward and backward.
+
+    Notes' network 30-16-1, batches of 32, one thread; medians of interleaved rounds.
+    """
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((32, 30)), rng.integers(0, 2, (32, 1)).astype(float)
+    experiment = Experiment(steps=1)
+    case = Case(experiment, X, y, 1.0)
+    params, data = initial_parameters(experiment), load((X, y))
+    reference = mlp(experiment.layers, experiment.activations, experiment.loss)
+    leaves = {name: torch.tensor(value, requires_grad=True) for name, value in params.items()}
+    tensors = torch.tensor(X.T), torch.tensor(y.T)
+    many = Experiment(batch_size=None, epochs=20)
+
+    def step() -> None:
+        reference(leaves, *tensors).backward()
+
+    def plain() -> None:
+        hand = by_hand(many, data, params, epoch_orders(many, 32))
+        twin, _ = in_torch(many, data, params, epoch_orders(many, 32))
+        for (_, _, ours), (_, _, theirs) in zip(hand, twin, strict=True):
+            for name, value in theirs.items():
+                np.max(np.abs(ours[name] - to_array(value)))
+
+    def derive() -> None:
+        case.derivation()(params, X.T, y.T)
+        step()
+
+    def generic() -> None:
+        check_gradients(case.derivation(), reference, params, (X.T, y.T))
+
+    timed: dict[str, list[float]] = {name: [] for name in ("step", "plain", "full", "derive", "generic")}
+    for _ in range(rounds):
+        for name, act in (("step", step), ("derive", derive), ("generic", generic)):
+            timed[name].append(_seconds(act))
+    for _ in range(max(rounds // 10, 3)):
+        timed["plain"].append(_seconds(plain) / 20)
+        timed["full"].append(_seconds(lambda: many.run(data)) / 20)
+    middle = {name: median(values) for name, values in timed.items()}
+    return {
+        "registry": (middle["full"] - middle["plain"]) / middle["step"],
+        "generic": (middle["generic"] - middle["derive"]) / middle["step"],
+    }
+
+
+def _seconds(act: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    act()
+    return time.perf_counter() - start
+
+
 def _gathered(function: Callable[[int, int], Counter[str]], seed: int, indices: Iterable[int]) -> Counter[str]:
     total: Counter[str] = Counter()
     with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -225,8 +344,12 @@ def rules_table(counts: Counter[str]) -> str:
     return tabulate(rows, headers=["rule", "false alarms", "structural found", "subtle found"])
 
 
-def targets_table(network: Counter[str], generic: Counter[str]) -> tuple[str, bool]:
+def targets_table(
+    network: Counter[str], generic: Counter[str], off: Counter[str], poor: Counter[str], costs: Mapping[str, float]
+) -> tuple[str, bool]:
     """Every target beside what was measured, and whether all are met."""
+    factors = {float(key.split()[-1]): number for key, number in poor.items() if key.startswith("smallest ")}
+    smallest = median([factor for factor, number in factors.items() for _ in range(number)] or [1.0])
     found = network["ours structural"] + network["ours subtle"]
     largest = max((float(key.split()[-1]) for key in network if key.startswith("max rho")), default=0.0)
     per_fault = generic["generic findings"] / max(generic["generic found"], 1)
@@ -246,9 +369,21 @@ def targets_table(network: Counter[str], generic: Counter[str]) -> tuple[str, bo
         _at_least("generic: culprit first", generic["generic first"], generic["generic found"], 0.99),
         _none("generic: recorded casts called FAULT", generic["casts called FAULT"], generic["casts"]),
         ("generic: findings per fault", f"{per_fault:.2f}", "<= 1.3", per_fault <= 1.3),
+        _none("registry off: FAULT on correct", off["off false"], off["off right"]),
+        _at_least("registry off: structural found", off["off structural found"], off["off structural"], 0.995),
+        _at_least("registry off: small found", off["off subtle found"], off["off subtle"], 0.98),
+        _at_most("registry off, weights x30: FAULT on correct", off["saturated false"], off["saturated right"], 0.003),
+        _none("right formulas in poor arithmetic: FAULT", poor["poor FAULT"], poor["poor"]),
+        ("smallest factor on dW found, median", f"{smallest:.0e}", "1e-12", smallest <= 1e-12),
+        ("extra cost, registry path", f"{costs['registry']:.1f}x", "<= 1x", costs["registry"] <= 1),
+        ("extra cost, generic path", f"{costs['generic']:.1f}x", "<= 8x", costs["generic"] <= 8),
     ]
     shown = [(*row[:3], "met" if row[3] else "MISSED") for row in rows]
     return tabulate(shown, headers=["", "measured", "target", ""]), all(row[3] for row in rows)
+
+
+def _at_most(title: str, part: int, whole: int, target: float) -> tuple[str, str, str, bool]:
+    return title, _share(part, whole), f"<= {100 * target:g} %", whole > 0 and part <= target * whole
 
 
 def _none(title: str, part: int, whole: int) -> tuple[str, str, str, bool]:
@@ -270,9 +405,11 @@ def main(argv: list[str] | None = None) -> int:
     print(f"seed {arguments.seed}")
     network = _gathered(network_counts, arguments.seed, range(arguments.cases))
     generic = _gathered(operation_counts, arguments.seed, range(arguments.operations))
-    table, met = targets_table(network, generic)
+    off = _gathered(switched_off_counts, arguments.seed, range(arguments.cases // 2))
+    poor = _gathered(poor_counts, arguments.seed, range(arguments.cases // 20))
+    table, met = targets_table(network, generic, off, poor, extra_costs())
     print(f"\n{rules_table(network)}\n\n{table}\n")
-    for key, number in sorted((network + generic).items()):
+    for key, number in sorted((network + generic + off + poor).items()):
         if key.startswith("note: "):
             print(f"{key[6:]}" + (f" ({number} times)" if number > 1 else ""))
     print(f"correct runs that differ in bits from the code as it stands: {network['right']}")
