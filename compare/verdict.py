@@ -157,7 +157,8 @@ def _fault(
     coarse = source.everywhere(difference.shape, PRECISIONS["float32"])
     floor = CUT * np.maximum(coarse, differences.get("float32", 0.0))
     if is_float32(runs["float64"].recorded):
-        floor = coarse  # the values were cast: their difference cannot shrink
+        coarse_u = PRECISIONS["float32"].u  # the values were cast: their difference cannot shrink
+        floor = np.maximum(coarse, coarse_u * np.abs(np.atleast_1d(runs["float64"].reference)))
     exceeding = ~(difference <= allowed) & ~(difference <= floor)
     return int(np.argmax(np.where(exceeding, difference, -1.0))) if exceeding.any() else None
 

@@ -79,6 +79,13 @@ def test_a_record_that_was_cast_to_float32_is_weak_not_fault():
     assert judged(lambda W, A, b: (W @ A + b).astype(np.float32).astype(W.dtype)).verdict == "WEAK"
 
 
+def test_a_copy_that_was_cast_to_float32_is_weak_not_fault():
+    Z = np.random.default_rng(3).standard_normal((4, 5))
+    runs = {"float64": Local(Z.astype(np.float32).astype(float), Z)}
+    runs["float32"] = Local(Z.astype(np.float32), Z.astype(np.float32).astype(float))
+    assert judge(runs, dict.fromkeys(runs, rounding.activation(0.0))).verdict == "WEAK"
+
+
 def test_what_overflows_on_one_side_only_is_not_finite():
     outcome = judged(lambda W, A, b: np.where(np.arange(A.shape[1]) == 2, np.inf, W @ A + b))
     assert (outcome.verdict, outcome.index[1]) == ("NONFINITE", 2)
