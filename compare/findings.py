@@ -15,6 +15,7 @@ from compare.verdict import Ladder, Local, Outcome, judge
 __all__ = ["Drift", "Judgement", "StepRun", "culprits", "is_real", "judge_step", "out_of_range", "times"]
 
 Arrays = Mapping[str, np.ndarray]
+LESS_EXACT = 2.0**-20  # a gradient computed from a value cast to float32 is off by a few of its roundings, 2^-24
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,12 @@ def judge_step(
 
     `runs` are the same step by dtype; `end_to_end` the two sides that are printed, by hand and in torch, each on its
     own tensors. Names come first, then shapes, then finiteness and value. `reads` names what each forward tensor is
-    computed from: after a FAULT there, the gradients of what it read are inherited.
+    computed from: after a FAULT there, the gradients of what it read are inherited; after WEAK, as far as a float32
+    value in it explains them.
     """
     judgements: list[Judgement] = []
     inherited: set[str] = set()
+    less_exact: set[str] = set()
     not_finite_before = overflown = False
     for key, equation in keys:
         structure = _structure(key, equation, runs, end_to_end)
@@ -76,11 +79,21 @@ def judge_step(
         both = all(not np.isfinite(side[outcome.index]) for side in _sides(local, outcome))
         is_inherited = key.name in inherited or (outcome.verdict == "NONFINITE" and both and not_finite_before)
         not_finite_before |= outcome.verdict == "NONFINITE"
+        is_inherited |= key.name in less_exact and _largest_share(local) <= LESS_EXACT
         if outcome.verdict == "FAULT":
             inherited |= {f"d{name}" for name in reads.get(key.name, ())}
+        elif outcome.verdict == "WEAK":
+            less_exact |= {f"d{name}" for name in reads.get(key.name, ())}
         finding = None if is_inherited else _finding(key, equation, outcome, local)
         judgements.append(Judgement(row, finding, differs, note))
     return judgements
+
+
+def _largest_share(local: Mapping[str, Local]) -> float:
+    """The largest local difference of the finest run, relative to the tensor's maximum."""
+    finest = local.get("float64", next(iter(local.values())))
+    scale = float(np.max(np.abs(finest.reference), initial=0.0))
+    return float(np.max(np.abs(finest.recorded - finest.reference), initial=0.0)) / scale if scale else 0.0
 
 
 def out_of_range(local: Local) -> bool:

@@ -87,6 +87,15 @@ def test_a_cast_to_float32_is_weak_and_fails_only_when_strict():
         report.raise_if_failed(strict=True)
 
 
+def test_an_activation_cast_to_float32_is_weak_and_its_gradient_inherits_that():
+    report = run((manual.network, ("A = g.value(Z)", "A = g.value(Z).astype(np.float32).astype(Z.dtype)")))
+    assert {finding.verdict for finding in report.findings} == {"WEAK"}, str(report)
+    assert {finding.name for finding in report.findings} <= {"A1", "A2", "A3", "A4"}
+    cast = ("A = g.value(Z)", "A = g.value(Z).astype(np.float32).astype(Z.dtype)")
+    report = run((manual.network, cast, ("dA * derivative", "dA * derivative * 1.001")))
+    assert not report.ok
+
+
 def test_float64_inside_is_a_note():
     report = run((manual.network, ("W @ A_prev + b", CAST.format("np.float64", ""))))
     assert report.findings == ()
