@@ -326,3 +326,19 @@ def test_resynchronising_sets_torchs_weights_and_velocities():
         np.testing.assert_allclose(second[name], expected)
         weights = first[f"{name[1:]}_next"] + 100
         np.testing.assert_allclose(second[f"{name[1:]}_next"], weights - run.learning_rate * expected)
+
+
+@pytest.mark.parametrize(
+    ("module", "right", "wrong", "prefix"),
+    [
+        (NETWORK, "A = g.value(Z)", "A = g.value(Z) * 1.001", "A"),
+        (OPTIMIZERS, "(1 - beta) * gradients", "gradients", "v"),
+    ],
+    ids=["an activation and the derivative that reads it", "a velocity and the weights that follow it"],
+)
+def test_what_only_follows_from_a_culprit_is_no_finding(module, right, wrong, prefix):
+    with edited(module, (right, wrong)):
+        report = experiment(depth=4).run(small_data(5, 2, N, seed=7))
+    assert report.findings
+    assert {finding.name[0] for finding in report.findings} == {prefix}, str(report)
+    assert "affects" in report.first.explanation
