@@ -121,6 +121,9 @@ def _count(
 ) -> None:
     """Judge one run by every rule."""
     report = case.experiment.run((case.X, case.y))
+    if mistake is None and report.first is not None and "both sides overflow" in report.first.explanation:
+        counts["correct runs that overflow on both sides, left out"] += 1  # said, rightly; there is nothing to judge
+        return
     counts[kind] += 1
     counts[f"ours {kind}"] += bool(report.findings)
     for name, rule in PEERS.items():
@@ -413,7 +416,11 @@ def main(argv: list[str] | None = None) -> int:
         if key.startswith("note: "):
             print(f"{key[6:]}" + (f" ({number} times)" if number > 1 else ""))
     print(f"correct runs that differ in bits from the code as it stands: {network['right']}")
-    for key in ("variants that equal the base in bits, replaced", "mistakes that move nothing, drawn again"):
+    for key in (
+        "variants that equal the base in bits, replaced",
+        "mistakes that move nothing, drawn again",
+        "correct runs that overflow on both sides, left out",
+    ):
         print(f"{key}: {network[key]}")
     print(f"{time.perf_counter() - started:.0f} s")
     return 0 if met else 1
