@@ -10,7 +10,7 @@ import numpy as np
 from compare.report import Finding, Row
 from compare.rounding import PRECISIONS, Allowance
 from compare.trace import Key, Trace
-from compare.verdict import Ladder, Local, Outcome, judge
+from compare.verdict import Ladder, Local, Outcome, index_of, judge
 
 __all__ = ["Drift", "Judgement", "StepRun", "culprits", "is_real", "judge_step", "out_of_range", "times"]
 
@@ -137,7 +137,7 @@ class Drift:
         self.scale[key.name] = max(self.scale.get(key.name, 0.0), float(np.max(np.abs(torch), initial=0.0)))
         allowed = 10 * self.spread[key.name] + 8 * PRECISIONS[str(torch.dtype)].u * self.scale[key.name]
         difference = np.abs(hand - torch)
-        index = tuple(int(i) for i in np.unravel_index(int(np.argmax(difference)), difference.shape))
+        index = index_of(int(np.argmax(difference)), difference.shape)
         rho = float(difference[index]) / allowed if difference[index] != 0 else 0.0
         verdict = "OK" if rho <= 1 else "FAULT" if np.isfinite(difference[index]) else "NONFINITE"
         outcome = Outcome(verdict, rho, "twins", index)
@@ -149,14 +149,13 @@ class Drift:
 def culprits(judgements: Iterable[Judgement]) -> tuple[Finding, ...]:
     """The findings in dataflow order, each tensor at its first step; the first says how many tensors it affects."""
     found: dict[str, Finding] = {}
-    affected, steps = 0, set()
+    affected = 0
     for judgement in judgements:
         finding = judgement.finding
         if finding is None:
             affected += bool(found) and judgement.differs
         elif finding.name not in found:
             found[finding.name] = finding
-            steps.add(finding.step)
     findings = list(found.values())
     if findings and affected:
         later = "1 later tensor" if affected == 1 else f"{affected} later tensors"
@@ -210,7 +209,7 @@ def _row(key: Key, equation: str, outcome: Outcome, by_hand: Arrays, torch: Arra
     with np.errstate(all="ignore"):
         apart = np.abs(hand.astype(np.float64) - reference)
     difference = np.where(hand == reference, 0.0, apart)
-    index = tuple(int(i) for i in np.unravel_index(int(np.argmax(difference)), difference.shape))
+    index = index_of(int(np.argmax(difference)), difference.shape)
     worst = float(difference[index])
     u = PRECISIONS[str(reference.dtype)].u
     row = Row(

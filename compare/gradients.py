@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from compare.conventions import FLOAT32_ONLY, FLOAT64_INSIDE
 from compare.environment import versions
 from compare.errors import InputError
 from compare.findings import Judgement, StepRun, culprits, judge_step
@@ -55,12 +56,9 @@ def check_gradients(
         and all(map(is_float32, finest.records.values()))
     ):
         judged = _judged({"float32": sides["float32"]}, sides["float32"])
-        notes.append(
-            "The derivation computes in float32 also where it is handed float64: it is judged in float32 alone, "
-            "which hides faults below a relative size of 2e-4."
-        )
+        notes.append(FLOAT32_ONLY)
     if "float32" in sides and any(array.dtype == np.float64 for array in sides["float32"].records.values()):
-        notes.append("The derivation computes in float64 also where it is handed float32; that is no fault.")
+        notes.append(FLOAT64_INSIDE)
     notes += [
         f"d{name} is not judged: J does not depend on {name} in the reference."
         for name in sorted(printed.end_to_end.side_outputs)

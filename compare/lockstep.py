@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from compare.blindspots import blind_spots
-from compare.conventions import AS_IN_THE_NOTES, Convention, conventions
+from compare.conventions import AS_IN_THE_NOTES, FLOAT32_ONLY, FLOAT64_INSIDE, Convention, conventions
 from compare.data import Data, load
 from compare.environment import versions
 from compare.experiment import DTYPES, Experiment
@@ -127,12 +127,9 @@ def _told_apart(
     records = {dtype: [array for array in side.recorded.values() if is_real(array)] for dtype, side in by_dtype.items()}
     told = []
     if any(array.dtype == np.float64 for array in records["float32"]):
-        told.append("The derivation computes in float64 also where it is handed float32; that is no fault.")
+        told.append(FLOAT64_INSIDE)
     if any(j.finding for j in judged) and all(is_float32(array) for array in records["float64"]):
-        told.append(
-            "The derivation computes in float32 also where it is handed float64: it is judged in float32 alone, "
-            "which hides faults below a relative size of 2e-4."
-        )
+        told.append(FLOAT32_ONLY)
         judged = _judged(experiment, [by_dtype["float32"]], torch_step, step, convention)
     return judged, told
 

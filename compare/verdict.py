@@ -19,7 +19,7 @@ import numpy as np
 
 from compare.rounding import PRECISIONS, Allowance, Precision
 
-__all__ = ["CUT", "Ladder", "Local", "Outcome", "is_float32", "judge"]
+__all__ = ["CUT", "Ladder", "Local", "Outcome", "index_of", "is_float32", "judge"]
 
 CUT = 2.0**-14.5
 JITTER_CUT = 2.0**-5
@@ -85,7 +85,7 @@ def _difference(local: Local) -> Array:
 def _not_finite(local: Local) -> tuple[int, ...] | None:
     """The first entry that is not finite on either side."""
     wrong = ~(np.isfinite(local.recorded) & np.isfinite(local.reference))
-    return _index(int(np.argmax(wrong)), local.recorded.shape) if wrong.any() else None
+    return index_of(int(np.argmax(wrong)), local.recorded.shape) if wrong.any() else None
 
 
 def _by_bound(
@@ -103,8 +103,8 @@ def _by_bound(
     if verdict == "WEAK":
         fault = _fault(runs, differences, allowances)
         if fault is not None:
-            return Outcome("FAULT", rho, "bound", _index(fault, shape))
-    return Outcome(verdict, rho, "bound", _index(worst, shape))
+            return Outcome("FAULT", rho, "bound", index_of(fault, shape))
+    return Outcome(verdict, rho, "bound", index_of(worst, shape))
 
 
 def _times_allowed(
@@ -183,7 +183,7 @@ def _by_ladder(runs: Mapping[str, Local], differences: Mapping[str, Array], ladd
     local, difference = runs[dtype], differences[dtype]
     scale = float(np.max(np.abs(local.reference), initial=0.0))
     rounding = coarse.u * scale + coarse.eta
-    worst, index = float(difference.max()), _index(int(difference.argmax()), local.recorded.shape)
+    worst, index = float(difference.max()), index_of(int(difference.argmax()), local.recorded.shape)
     if dtype == "float32":
         allowed = max(np.sqrt(coarse.u) * scale, 8 * (0.0 if ladder is None else ladder.spread())) + coarse.eta
         return Outcome("OK" if worst <= allowed else "FAULT", worst / allowed, "ladder", index)
@@ -201,5 +201,6 @@ def _by_ladder(runs: Mapping[str, Local], differences: Mapping[str, Array], ladd
     return Outcome("FAULT" if systematic else "WEAK", worst / allowed, "ladder", index)
 
 
-def _index(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+def index_of(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The index of a flat position in an array of that shape, as plain integers; () for a scalar."""
     return tuple(int(i) for i in np.unravel_index(flat, shape)) if shape else ()
