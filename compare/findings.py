@@ -10,9 +10,9 @@ import numpy as np
 from compare.report import Finding, Row
 from compare.rounding import PRECISIONS, Allowance
 from compare.trace import Key, Trace
-from compare.verdict import Ladder, Local, Outcome, index_of, judge
+from compare.verdict import Ladder, Local, Outcome, closest, index_of, judge
 
-__all__ = ["Drift", "Judgement", "StepRun", "culprits", "is_real", "judge_step", "out_of_range", "times"]
+__all__ = ["Drift", "Judgement", "StepRun", "agreeing", "culprits", "is_real", "judge_step", "out_of_range", "times"]
 
 Arrays = Mapping[str, np.ndarray]
 LESS_EXACT = 2.0**-20  # a gradient computed from a value cast to float32 is off by a few of its roundings, 2^-24
@@ -87,6 +87,32 @@ def judge_step(
         finding = None if is_inherited else _finding(key, equation, outcome, local)
         judgements.append(Judgement(row, finding, differs, note))
     return judgements
+
+
+def agreeing(
+    labelled: Sequence[tuple[str, str, str]],
+    steps: Sequence[int],
+    runs: Mapping[str, StepRun],
+    end_to_end: tuple[Arrays, Arrays],
+) -> list[list[Judgement] | None]:
+    """Judge several steps at once where rounding explains everything; None for a step that needs a closer look.
+
+    `labelled` holds phase, name and equation of every tensor in dataflow order. In `runs` and `end_to_end` each tensor
+    is stacked over the steps along a first axis; all of them have an allowance.
+    """
+    fine, judged = np.ones(len(steps), dtype=bool), []
+    for phase, name, equation in labelled:
+        local = {dtype: Local(run.records[name], run.local[name]) for dtype, run in runs.items()}
+        rho, _ = closest(local, {dtype: run.allowances[name] for dtype, run in runs.items()}, steps=len(steps))
+        fine &= rho <= 1
+        keys = [Key(step, phase, name) for step in steps]
+        ours, theirs = (side[name] for side in end_to_end)
+        judged.append(_rows(keys, equation, ours, theirs, rho, Outcome("OK", 0.0, "bound", ())))
+    by_step = zip(*judged, strict=True)
+    return [
+        [Judgement(row, None, differs) for row, differs in step] if well else None
+        for step, well in zip(by_step, fine.tolist(), strict=True)
+    ]
 
 
 def _largest_share(local: Mapping[str, Local]) -> float:
@@ -198,33 +224,39 @@ def is_real(record: np.ndarray) -> bool:
 
 
 def _row(key: Key, equation: str, outcome: Outcome, by_hand: Arrays, torch: Arrays) -> tuple[Row, bool]:
-    """The row of a judged tensor with its end-to-end difference, and whether that is beyond rounding.
-
-    Beyond rounding means here above sqrt(u) of the tensor's scale: it only decides what is counted as affected.
-    """
+    """The row of a judged tensor with its end-to-end difference, and whether that is beyond rounding."""
     hand, reference = np.asarray(by_hand[key.name]), np.asarray(torch[key.name])
     if hand.shape != reference.shape:  # its inputs have another size on this side
         row = Row(*key, equation=equation, shape=hand.shape, max_abs_diff=float("nan"), rho=outcome.rho)
         return replace(row, rho_basis=outcome.basis, verdict=outcome.verdict), True
+    (judged,) = _rows([key], equation, hand[np.newaxis], reference[np.newaxis], np.array([outcome.rho]), outcome)
+    return judged
+
+
+def _rows(
+    keys: Sequence[Key], equation: str, hand: np.ndarray, torch: np.ndarray, rho: np.ndarray, outcome: Outcome
+) -> list[tuple[Row, bool]]:
+    """One tensor of several steps, stacked: its rows, and whether its end-to-end difference is beyond rounding.
+
+    Beyond rounding means here above sqrt(u) of the tensor's scale: it only decides what is counted as affected.
+    """
+    steps, shape = len(keys), hand.shape[1:]
+    hand, torch = hand.reshape(steps, -1), torch.reshape(steps, -1)
     with np.errstate(all="ignore"):
-        apart = np.abs(hand.astype(np.float64) - reference)
-    difference = np.where(hand == reference, 0.0, apart)
-    index = index_of(int(np.argmax(difference)), difference.shape)
-    worst = float(difference[index])
-    u = PRECISIONS[str(reference.dtype)].u
-    row = Row(
-        *key,
-        equation=equation,
-        shape=hand.shape,
-        max_abs_diff=worst,
-        index=index,
-        by_hand=float(hand[index]),
-        torch=float(reference[index]),
-        rho=outcome.rho,
-        rho_basis=outcome.basis,
-        verdict=outcome.verdict,
-    )
-    return row, not worst <= np.sqrt(u) * float(np.max(np.abs(reference), initial=0.0))
+        difference = np.where(hand == torch, 0.0, np.abs(hand.astype(np.float64) - torch))
+    flat, every = difference.argmax(axis=1), np.arange(steps)
+    worst = difference[every, flat]
+    differs = ~(worst <= np.sqrt(PRECISIONS[str(torch.dtype)].u) * np.abs(torch).max(axis=1))
+    index = np.stack(np.unravel_index(flat, shape), axis=1).tolist() if shape else [()] * steps
+    columns = (worst.tolist(), index, hand[every, flat].tolist(), torch[every, flat].tolist(), rho.tolist())
+    rows = [
+        Row(
+            *(key.step, key.phase, key.name, equation, shape, apart, tuple(at), float(ours), theirs),
+            *(times, outcome.basis, outcome.verdict),
+        )
+        for key, apart, at, ours, theirs, times in zip(keys, *columns, strict=True)
+    ]
+    return list(zip(rows, differs.tolist(), strict=True))
 
 
 def _sides(local: Mapping[str, Local], outcome: Outcome) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import linecache
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from traceback import walk_tb
@@ -63,7 +63,7 @@ def _frames_by_hand(error: BaseException) -> list[tuple[FrameType, int]]:
     return [(frame, line) for frame, line in entries if Path(frame.f_code.co_filename).parent.name == "manual"]
 
 
-def raised(step: int, complete: set[str], error: BaseException) -> Finding:
+def raised(step: int, complete: Set[str], error: BaseException) -> Finding:
     """An exception of the hand-written side, against the equation on whose line it was raised."""
     phase = next(phase for phase in PHASES if phase not in complete)
     label, place = "", ""

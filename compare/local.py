@@ -1,7 +1,7 @@
-"""One step of the notes' network, each tensor evaluated by torch on the records that it is computed from.
+"""Steps of the notes' network, each tensor evaluated by torch on the records that it is computed from.
 
 Forward, loss and backward by local replay; velocities and updated weights by torch's optimiser on the recorded V, g
-and W.
+and W. Steps of equal shapes may be stacked along a first axis and are then evaluated at once.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from torch import Tensor
 
 import torchref.exchange
 import torchref.network
@@ -20,58 +21,60 @@ from compare.operations import operation
 from compare.replay import Replay, replay
 from compare.rounding import Allowance
 
-__all__ = ["LocalStep", "allowances"]
+__all__ = ["LocalTwin", "allowances"]
 
 Arrays = Mapping[str, np.ndarray]
 
 
-class LocalStep:
-    """The torch twin of an experiment in float64, built once, and set for every step to what the hand started from."""
+class LocalTwin:
+    """The torch twin of an experiment in float64, evaluated on what the hand-written side recorded.
 
-    def __init__(self, experiment: Experiment, params: Arrays) -> None:
-        """Build the reference and the optimisers; `params` gives the shapes."""
+    `params` and `velocities` are what a step started from, `records` what it computed, X and Y among them.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        """Build the reference."""
         self.experiment = experiment
         self.reference = torchref.network.mlp(
             experiment.layers, experiment.activations, experiment.loss, l2=experiment.l2
         )
-        wide = {name: torchref.exchange.to_tensor(array.astype(np.float64)) for name, array in params.items()}
-        self.leaves = {name: tensor.requires_grad_() for name, tensor in wide.items()}
-        rates = {"learning_rate": experiment.learning_rate, "beta": experiment.beta}
-        self.optimizer = operation("optimizer", experiment.optimizer).twin()(self.leaves, **rates)
-        self.descent = torchref.optimizers.gradient_descent(self.leaves, **rates)
 
-    def replay(self, params: Arrays, records: Arrays, *, inspect: bool) -> Replay:
-        """Forward, loss and backward of the step that starts from `params`, replayed on its records."""
-        self._set(params)
-        X, Y = (torchref.exchange.to_tensor(records[name].astype(np.float64)) for name in ("X", "Y"))
-        return replay(lambda: self.reference(self.leaves, X, Y), self.leaves, records, inspect=inspect)
+    def replay(self, params: Arrays, records: Arrays, *, inspect: bool = False, stacked: bool = False) -> Replay:
+        """Forward, loss and backward, replayed on the records."""
+        leaves = {name: tensor.requires_grad_() for name, tensor in _wide(params).items()}
+        batch = _wide({name: records[name] for name in ("X", "Y")}).values()
+        run = torch.vmap(self.reference) if stacked else self.reference
+        return replay(lambda: run(leaves, *batch), leaves, records, inspect=inspect, stacked=stacked)
 
     def update(self, params: Arrays, velocities: Arrays, records: Arrays) -> dict[str, np.ndarray]:
         """Velocities from the recorded gradients and those before; updated weights from the recorded velocities."""
-        updated = self._step(self.optimizer, params, {name: records[f"d{name}"] for name in params}, velocities)
+        rates = {"learning_rate": self.experiment.learning_rate, "beta": self.experiment.beta}
+        leaves = _wide(params)
+        optimizer = operation("optimizer", self.experiment.optimizer).twin()(leaves, **rates)
+        if velocities:
+            torchref.optimizers.set_velocities(optimizer, leaves, velocities)
+        updated = _step(optimizer, leaves, {name: records[f"d{name}"] for name in params})
         if not velocities:
             return updated
-        moved = torchref.optimizers.velocities(self.optimizer, self.leaves)
-        found = {name: torchref.exchange.to_array(V) for name, V in moved.items()}
+        found = torchref.optimizers.velocities(optimizer, leaves)
         if all(f"v{name}" in records for name in params):
-            updated = self._step(self.descent, params, {name: records[f"v{name}"] for name in params}, {})
-        return found | updated
+            leaves = _wide(params)
+            descent = torchref.optimizers.gradient_descent(leaves, **rates)
+            updated = _step(descent, leaves, {name: records[f"v{name}"] for name in params})
+        return {name: torchref.exchange.to_array(V) for name, V in found.items()} | updated
 
-    def _step(
-        self, optimizer: torch.optim.SGD, params: Arrays, gradients: Arrays, velocities: Arrays
-    ) -> dict[str, np.ndarray]:
-        self._set(params)
-        for name, leaf in self.leaves.items():
-            leaf.grad = torchref.exchange.to_tensor(gradients[name].astype(np.float64))
-        if velocities:
-            torchref.optimizers.set_velocities(optimizer, self.leaves, velocities)
-        torchref.optimizers.step(optimizer)
-        return {f"{name}_next": torchref.exchange.to_array(leaf) for name, leaf in self.leaves.items()}
 
-    def _set(self, params: Arrays) -> None:
-        with torch.no_grad():
-            for name, leaf in self.leaves.items():
-                leaf.copy_(torchref.exchange.to_tensor(params[name]))
+def _step(optimizer: torch.optim.SGD, leaves: Mapping[str, Tensor], gradients: Arrays) -> dict[str, np.ndarray]:
+    """The weights after a step along some gradients."""
+    for name, gradient in _wide(gradients).items():
+        leaves[name].grad = gradient
+    torchref.optimizers.step(optimizer)
+    return {f"{name}_next": torchref.exchange.to_array(leaf) for name, leaf in leaves.items()}
+
+
+def _wide(arrays: Arrays) -> dict[str, Tensor]:
+    """Tensors in float64."""
+    return {name: torchref.exchange.to_tensor(array.astype(np.float64)) for name, array in arrays.items()}
 
 
 def allowances(experiment: Experiment, params: Arrays, velocities: Arrays, records: Arrays) -> dict[str, Allowance]:
@@ -105,7 +108,7 @@ def _allowance(experiment: Experiment, name: str, read: Arrays, before: Arrays) 
     if name == "penalty":
         return rounding.penalty([read[f"W{l}"] for l in range(1, L + 1)], read["penalty"])
     if name == "J":
-        return rounding.cost(read["losses"], float(read.get("penalty", np.zeros(()))))
+        return rounding.cost(read["losses"], read.get("penalty", 0.0))
     if name == f"d{loss.reads}{L}":
         return rounding.output_gradient(read[name], last.value_units if loss.reads == "Z" else 0.0)
     if name.endswith("_next"):

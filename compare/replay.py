@@ -40,20 +40,28 @@ class Replay:
 
 
 def replay(
-    reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], records: Arrays, *, inspect: bool = False
+    reference: Callable[[], Tensor],
+    leaves: Mapping[str, Tensor],
+    records: Arrays,
+    *,
+    inspect: bool = False,
+    stacked: bool = False,
 ) -> Replay:
     """Run `reference`, a call without arguments that returns the scalar J, with records in place of its own tensors.
 
     `leaves` are the tensors with requires_grad that it reads, by name. A record `Z1` replaces the value of tap Z1, a
     record `dZ1` its gradient; a record whose shape is not the tensor's is left alone. With `inspect`, `reads` is filled
     and misuse of taps is an InputError: a result that the code does not go on with, or goes on with only in part.
+
+    With `stacked`, K runs are replayed at once: `reference` is a torch.vmap that returns (K,), and every leaf, record
+    and result has a first axis of K.
     """
-    sites = _Sites(records, inspect)
+    sites = _Sites(records, inspect, stacked)
     for leaf in leaves.values():
         leaf.grad = None
     with tapped(sites.tap):
         J = reference()
-    if not isinstance(J, Tensor) or J.numel() != 1:
+    if not isinstance(J, Tensor) or (J.numel() != 1 and not stacked):
         got = f"a tensor of shape {tuple(J.shape)}" if isinstance(J, Tensor) else f"a {type(J).__name__}"
         raise InputError(f"the reference returns {got}; it must return the scalar J, so end it with a sum or a mean")
     reads = {}
@@ -62,7 +70,7 @@ def replay(
         reads["J"] = sites.reads(J, leaves)
     if J.requires_grad:
         hooks = [_hook_after_accumulation(leaf, _noting(name, sites.order)) for name, leaf in leaves.items()]
-        J.backward()  # type: ignore[no-untyped-call]  # torch annotates no return type
+        J.sum().backward()  # type: ignore[no-untyped-call]  # torch annotates no return type
         for hook in hooks:
             hook.remove()
     if inspect:
@@ -70,36 +78,54 @@ def replay(
     gradients = {name: site.gradient for name, site in sites.all.items()}
     gradients |= {name: leaf.grad for name, leaf in leaves.items()}
     found = ((name, gradients[name]) for name in dict.fromkeys(sites.order))
+    J = J if stacked else J.reshape(())
     return Replay(
-        values={name: to_array(site.value) for name, site in sites.all.items()} | {"J": to_array(J).reshape(())},
+        values={name: to_array(site.value) for name, site in sites.all.items()} | {"J": to_array(J)},
         gradients={f"d{name}": to_array(gradient) for name, gradient in found if gradient is not None},
         reads=reads,
         side_outputs=frozenset(name for name, site in sites.all.items() if site.gradient is None),
     )
 
 
-@dataclass
 class _Site:
     """One call of tap: what came in, what is recorded in its place, and the gradients that arrived."""
 
-    name: str
-    came_in: Tensor
-    value: Tensor
-    record: Tensor | None
-    recorded_gradient: Tensor | None
-    order: list[str]
-    gradient: Tensor | None = None  # of the tap's result
-    gradient_of_came_in: Tensor | None = None  # of the tensor handed to tap, over all its uses
-    node: Any = None  # the tap in autograd's graph
+    def __init__(self, name: str, came_in: Tensor, records: Arrays, order: list[str]) -> None:
+        self.name, self.came_in, self.records, self.order = name, came_in, records, order
+        self.recorded_gradient: Tensor | None = None
+        self.gradient: Tensor | None = None  # of the tap's result
+        self.gradient_of_came_in: Tensor | None = None  # of the tensor handed to tap, over all its uses
+        self.node: Any = None  # the tap in autograd's graph
+
+    def pass_on(self, came_in: Tensor) -> Tensor:
+        """Keep the value of what came in, of all runs where they are stacked, and go on with the record."""
+        self.value = came_in.detach().clone()
+        self.recorded_gradient = self._record(f"d{self.name}")
+        record = self._record(self.name)
+        return came_in.clone() if record is None else record
+
+    def _record(self, name: str) -> Tensor | None:
+        array = self.records.get(name)
+        if array is None or array.shape != tuple(self.value.shape):
+            return None
+        return to_tensor(array).to(self.value.dtype)
 
 
 class _Tap(torch.autograd.Function):
     """Goes on with the record, forward and backward, and keeps what came in."""
 
     @staticmethod
-    def forward(ctx: Any, came_in: Tensor, site: _Site) -> Tensor:
-        ctx.site = site
-        return came_in.clone() if site.record is None else site.record.clone()
+    def forward(came_in: Tensor, site: _Site) -> Tensor:
+        return site.pass_on(came_in)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, _Site], output: Tensor) -> None:
+        ctx.site = inputs[1]
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int, None], came_in: Tensor, site: _Site) -> tuple[Tensor, int]:
+        stacked: Tensor = _Tap.apply(came_in.movedim(in_dims[0], 0), site)  # type: ignore[no-untyped-call]
+        return stacked, 0
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, None]:
@@ -112,8 +138,8 @@ class _Tap(torch.autograd.Function):
 class _Sites:
     """The taps of one run in call order, and the order in which gradients were found."""
 
-    def __init__(self, records: Arrays, inspect: bool) -> None:
-        self.records, self.inspect = records, inspect
+    def __init__(self, records: Arrays, inspect: bool, stacked: bool) -> None:
+        self.records, self.inspect, self.stacked = records, inspect, stacked
         self.all: dict[str, _Site] = {}
         self.order: list[str] = []
 
@@ -123,22 +149,14 @@ class _Sites:
         while numbered in self.all:
             times += 1
             numbered = f"{name}[{times}]"
-        record, gradient = self._record(numbered, tensor), self._record(f"d{numbered}", tensor)
-        site = _Site(numbered, tensor, tensor.detach().clone(), record, gradient, self.order)
-        self.all[numbered] = site
-        if not tensor.requires_grad:
-            return tensor.clone() if record is None else record
+        site = self.all[numbered] = _Site(numbered, tensor, self.records, self.order)
+        if not (tensor.requires_grad or self.stacked):  # inside torch.vmap a tensor does not tell
+            return site.pass_on(tensor)
         if self.inspect:
             tensor.register_hook(_arriving(site))  # type: ignore[no-untyped-call]  # torch annotates no return type
         result: Tensor = _Tap.apply(tensor, site)  # type: ignore[no-untyped-call]  # torch annotates no signature
         site.node = result.grad_fn
         return result
-
-    def _record(self, name: str, tensor: Tensor) -> Tensor | None:
-        array = self.records.get(name)
-        if array is None or array.shape != tuple(tensor.shape):
-            return None
-        return to_tensor(array).to(tensor.dtype)
 
     def check(self) -> None:
         """Raise InputError for a tap whose result the reference does not go on with, or not everywhere."""

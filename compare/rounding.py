@@ -6,7 +6,8 @@ of k roundings is off by at most gamma_k times the sum of the absolute products,
 smaller and wrong for sums of equal terms. Every allowance adds k eta for underflow, and is doubled for float64, because
 the reference it is compared with is evaluated in float64 as well and rounds too.
 
-Each function here describes one operation by what it reads: W, A, dZ and so on are recorded tensors in float64.
+Each function here describes one operation by what it reads: W, A, dZ and so on are recorded tensors in float64. Steps
+may be stacked: every array then has the same first axes.
 Constants such as 8u for tanh are the libraries' documented worst cases (4 ulp) plus the roundings around them.
 """
 
@@ -92,10 +93,10 @@ def linear(W: Array, A_prev: Array, b: Array) -> Allowance:
     """Z = W A_prev + b: gamma_(n_in+1) (|W||A_prev| + |b|)."""
 
     def magnitude(entries: Entries | None) -> Array:
-        offset = np.abs(b) if entries is None else np.abs(b[entries[0], 0])
+        offset = np.abs(b) if entries is None else np.abs(b[(*entries[:-1], 0)])
         return np.asarray(_absolute_product(W, A_prev, entries) + offset)
 
-    return Allowance(W.shape[1] + 1, magnitude=magnitude)
+    return Allowance(W.shape[-1] + 1, magnitude=magnitude)
 
 
 def activation(units: float) -> Allowance:
@@ -115,18 +116,18 @@ def squared_error(losses: Array) -> Allowance:
 
 def penalty(weights: Sequence[Array], value: Array) -> Allowance:
     """(l2/2) sum of squares over k weights: gamma_(k+3) times itself, no term being negative."""
-    return Allowance(sum(W.size for W in weights) + 3, magnitude=_known(np.abs(value).reshape(1)))
+    return Allowance(sum(_size(W) for W in weights) + 3, magnitude=_known(np.atleast_1d(np.abs(value))))
 
 
-def cost(losses: Array, penalty_value: float) -> Allowance:
+def cost(losses: Array, penalty_value: Array | float) -> Allowance:
     """J = (1/n) sum of n K losses + penalty: gamma_(nK+2) times the sum of the absolute terms."""
-    total = np.abs(losses).sum() / losses.shape[1] + abs(penalty_value)
-    return Allowance(losses.size + 2, magnitude=_known(total.reshape(1)))
+    total = np.abs(losses).sum(axis=(-2, -1)) / losses.shape[-1] + np.abs(penalty_value)
+    return Allowance(_size(losses) + 2, magnitude=_known(np.atleast_1d(total)))
 
 
 def output_gradient(gradient: Array, units: float) -> Allowance:
     """(A[L] - Y)/n, where A[L] is itself off by `units` u unless it is recorded: units u/n + 4u|gradient|."""
-    return Allowance(2, units=units / gradient.shape[1] + 4.0 * np.abs(gradient))
+    return Allowance(2, units=units / gradient.shape[-1] + 4.0 * np.abs(gradient))
 
 
 def hidden_gradient(dZ: Array, dA: Array, per_dA: float) -> Allowance:
@@ -136,22 +137,23 @@ def hidden_gradient(dZ: Array, dA: Array, per_dA: float) -> Allowance:
 
 def input_gradient(W: Array, dZ: Array) -> Allowance:
     """dA = W^T dZ: gamma_(n_out+1) |W|^T|dZ|, one more than the sum needs, so that n_out = 1 is not at its limit."""
-    return Allowance(W.shape[0] + 1, magnitude=lambda entries: _absolute_product(W.T, dZ, entries))
+    return Allowance(W.shape[-2] + 1, magnitude=lambda entries: _absolute_product(W.swapaxes(-1, -2), dZ, entries))
 
 
 def weight_gradient(dZ: Array, A_prev: Array, W: Array, l2: float) -> Allowance:
     """dW = dZ A_prev^T + l2 W: gamma_(n+2) |dZ||A_prev|^T + 3u l2|W|."""
     decay = l2 * np.abs(W)
-    n = dZ.shape[1]
-    return Allowance(
-        n + 2, units=3.0 * decay, magnitude=lambda entries: _absolute_product(dZ, A_prev.T, entries), beside=decay
-    )
+
+    def magnitude(entries: Entries | None) -> Array:
+        return _absolute_product(dZ, A_prev.swapaxes(-1, -2), entries)
+
+    return Allowance(dZ.shape[-1] + 2, units=3.0 * decay, magnitude=magnitude, beside=decay)
 
 
 def bias_gradient(dZ: Array) -> Allowance:
     """db = row sums of dZ: gamma_(n+2) times the row sums of |dZ|."""
-    sums = np.abs(dZ).sum(axis=1, keepdims=True)
-    return Allowance(dZ.shape[1] + 2, magnitude=_known(sums))
+    sums = np.abs(dZ).sum(axis=-1, keepdims=True)
+    return Allowance(dZ.shape[-1] + 2, magnitude=_known(sums))
 
 
 def velocity(V: Array, g: Array, beta: float) -> Allowance:
@@ -170,9 +172,14 @@ def _known(M: Array) -> Callable[[Entries | None], Array]:
     return lambda entries: M if entries is None else np.asarray(M[entries])
 
 
+def _size(matrix: Array) -> int:
+    """The number of entries of one matrix, of one step where they are stacked."""
+    return int(np.prod(matrix.shape[-2:]))
+
+
 def _absolute_product(P: Array, Q: Array, entries: Entries | None) -> Array:
     """|P||Q|, everywhere or at some entries only."""
     if entries is None:
         return np.asarray(np.abs(P) @ np.abs(Q))
-    rows, columns = entries
-    return np.asarray(np.einsum("ek,ek->e", np.abs(P[rows]), np.abs(Q.T[columns])))
+    *step, rows, columns = entries
+    return np.asarray(np.einsum("ek,ek->e", np.abs(P[(*step, rows)]), np.abs(Q.swapaxes(-1, -2)[(*step, columns)])))

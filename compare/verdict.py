@@ -19,7 +19,7 @@ import numpy as np
 
 from compare.rounding import PRECISIONS, Allowance, Precision
 
-__all__ = ["CUT", "Ladder", "Local", "Outcome", "index_of", "is_float32", "judge"]
+__all__ = ["CUT", "Ladder", "Local", "Outcome", "closest", "index_of", "is_float32", "judge"]
 
 CUT = 2.0**-14.5
 JITTER_CUT = 2.0**-5
@@ -91,51 +91,60 @@ def _not_finite(local: Local) -> tuple[int, ...] | None:
 def _by_bound(
     runs: Mapping[str, Local], differences: Mapping[str, Array], allowances: Mapping[str, Allowance]
 ) -> Outcome:
-    worst, rho, verdict = 0, 0.0, "OK"
-    for dtype, difference in differences.items():
-        precision = PRECISIONS[dtype]
-        times, entry = _times_allowed(difference, runs[dtype].reference, allowances[dtype], precision)
-        if times >= rho:
-            rho, worst = times, entry
-        if not times <= 1:
-            verdict = "WEAK"
+    rho, worst = closest(runs, allowances, steps=1)
     shape = next(iter(runs.values())).recorded.shape
-    if verdict == "WEAK":
-        fault = _fault(runs, differences, allowances)
-        if fault is not None:
-            return Outcome("FAULT", rho, "bound", index_of(fault, shape))
-    return Outcome(verdict, rho, "bound", index_of(worst, shape))
+    fault = None if rho[0] <= 1 else _fault(runs, differences, allowances)
+    verdict = "OK" if rho[0] <= 1 else "WEAK" if fault is None else "FAULT"
+    return Outcome(verdict, float(rho[0]), "bound", index_of(int(worst[0]) if fault is None else fault, shape))
+
+
+def closest(runs: Mapping[str, Local], allowances: Mapping[str, Allowance], *, steps: int) -> tuple[Array, Array]:
+    """How close one tensor of several steps, stacked along a first axis, came to what rounding explains.
+
+    Per step rho, the largest over the precisions, and the flat index of its entry; rho is nan or infinite where a side
+    is not finite.
+    """
+    rho, worst = np.zeros(steps), np.zeros(steps, dtype=int)
+    for dtype, local in runs.items():
+        times, entry = _times_allowed(_difference(local), local.reference, allowances[dtype], PRECISIONS[dtype], steps)
+        keep = (rho > times) | np.isnan(rho)
+        rho, worst = np.where(keep, rho, times), np.where(keep, worst, entry)
+    return rho, worst
 
 
 def _times_allowed(
-    difference: Array, reference: Array, allowance: Allowance, precision: Precision
-) -> tuple[float, int]:
-    """The largest difference in units of the allowance, and the flat index of its entry.
+    difference: Array, reference: Array, allowance: Allowance, precision: Precision, steps: int
+) -> tuple[Array, Array]:
+    """Per step the largest difference in units of the allowance, and the flat index of its entry.
 
     The screen bounds the ratio from above without the product of absolute matrices; the exact ratio is computed only at
     entries that could still be the largest.
     """
-    reference = np.atleast_1d(reference)
-    if difference.size <= SMALL:
-        ratios = _ratio(difference, allowance.everywhere(difference.shape, precision))
-        return float(ratios.max()), int(ratios.argmax())
-    upper = _ratio(difference, allowance.screen(reference, precision)).ravel()
+    size = difference.size // steps
+    if size <= SMALL:
+        return _largest(_ratio(difference, allowance.everywhere(difference.shape, precision)), steps)
+    upper = _ratio(difference, allowance.screen(np.atleast_1d(reference), precision)).reshape(steps, size)
     if allowance.magnitude is None:
-        return float(upper.max()), int(upper.argmax())
-    candidates = np.array([upper.argmax()])
-    entries = np.unravel_index(candidates, difference.shape)
-    best, entry = float(_ratio(difference[entries], allowance.at(entries, precision))[0]), int(candidates[0])
-    upper[candidates] = -1.0
-    candidates = np.flatnonzero(upper > best)
-    if candidates.size > SMALL:  # so many are cheaper all at once
-        ratios = _ratio(difference, allowance.everywhere(difference.shape, precision))
-        return float(ratios.max()), int(ratios.argmax())
-    if candidates.size:
-        entries = np.unravel_index(candidates, difference.shape)
-        exact = _ratio(difference[entries], allowance.at(entries, precision))
-        if exact.max() > best:
-            best, entry = float(exact.max()), int(candidates[exact.argmax()])
-    return best, entry
+        return _largest(upper, steps)
+    exact = np.full(difference.size, -1.0)
+
+    def settle(entries: Array) -> None:
+        at = np.unravel_index(entries, difference.shape)
+        exact[entries] = _ratio(difference[at], allowance.at(at, precision))
+
+    settle(upper.argmax(axis=1) + size * np.arange(steps))
+    candidates = np.flatnonzero(~(upper <= exact.reshape(steps, size).max(axis=1, keepdims=True)))
+    if candidates.size > SMALL * steps:  # so many are cheaper all at once
+        return _largest(_ratio(difference, allowance.everywhere(difference.shape, precision)), steps)
+    settle(candidates)
+    return _largest(exact, steps)
+
+
+def _largest(ratios: Array, steps: int) -> tuple[Array, Array]:
+    """Per step the largest ratio and its flat index; nan counts as largest."""
+    by_step = ratios.reshape(steps, -1)
+    worst = by_step.argmax(axis=1)
+    return by_step[np.arange(steps), worst], worst
 
 
 def _ratio(difference: Array, allowed: Array) -> Array:
