@@ -243,15 +243,17 @@ def _rows(
     steps, shape = len(keys), hand.shape[1:]
     hand, torch = hand.reshape(steps, -1), torch.reshape(steps, -1)
     with np.errstate(all="ignore"):
-        difference = np.where(hand == torch, 0.0, np.abs(hand.astype(np.float64) - torch))
+        difference = np.abs(np.subtract(hand, torch, dtype=np.float64))
+    if not difference.max(initial=0.0) < np.inf:
+        difference = np.where(hand == torch, 0.0, difference)  # both infinite, or both nowhere near
     flat, every = difference.argmax(axis=1), np.arange(steps)
     worst = difference[every, flat]
     differs = ~(worst <= np.sqrt(PRECISIONS[str(torch.dtype)].u) * np.abs(torch).max(axis=1))
-    index = np.stack(np.unravel_index(flat, shape), axis=1).tolist() if shape else [()] * steps
+    index = zip(*(axis.tolist() for axis in np.unravel_index(flat, shape)), strict=True) if shape else [()] * steps
     columns = (worst.tolist(), index, hand[every, flat].tolist(), torch[every, flat].tolist(), rho.tolist())
     rows = [
         Row(
-            *(key.step, key.phase, key.name, equation, shape, apart, tuple(at), float(ours), theirs),
+            *(key.step, key.phase, key.name, equation, shape, apart, at, float(ours), theirs),
             *(times, outcome.basis, outcome.verdict),
         )
         for key, apart, at, ours, theirs, times in zip(keys, *columns, strict=True)

@@ -61,7 +61,7 @@ def check_gradients(
         notes.append(FLOAT64_INSIDE)
     notes += [
         f"d{name} is not judged: J does not depend on {name} in the reference."
-        for name in sorted(printed.end_to_end.side_outputs)
+        for name in sorted(printed.end_to_end().side_outputs)
         if f"d{name}" in printed.records
     ]
     notes += dict.fromkeys(judgement.note for judgement in judged if judgement.note)
@@ -75,11 +75,11 @@ def check_gradients(
 
 def _judged(sides: Mapping[str, _Side], printed: _Side) -> list[Judgement]:
     """The verdicts on everything recorded, and on what should have been."""
-    values, gradients = printed.end_to_end.values, printed.end_to_end.gradients
+    values, gradients = printed.end_to_end().values, printed.end_to_end().gradients
     owed = {f"d{name}" for name in printed.params}
     keys = [Key(1, "loss" if name == "J" else "forward", name) for name in values if name in printed.records]
     keys += [Key(1, "backward", name) for name in gradients if name in printed.records or name in owed]
-    ignored = {f"d{name}" for name in printed.end_to_end.side_outputs}
+    ignored = {f"d{name}" for name in printed.end_to_end().side_outputs}
     unknown = [name for name in printed.records if name not in values and name not in gradients and name not in ignored]
     keys += [Key(1, "backward" if name.startswith("d") else "forward", name) for name in unknown]
     if not any(key.name in printed.records for key in keys):
@@ -93,7 +93,7 @@ def _judged(sides: Mapping[str, _Side], printed: _Side) -> list[Judgement]:
     }
     end_to_end = (printed.records, {**values, **gradients})
     with np.errstate(all="ignore"):
-        return judge_step([(key, "") for key in keys], runs, end_to_end, printed.end_to_end.reads, ladders)
+        return judge_step([(key, "") for key in keys], runs, end_to_end, printed.end_to_end().reads, ladders)
 
 
 class _Side:
@@ -107,9 +107,9 @@ class _Side:
         self.batch = tuple(_cast(value, dtype) for value in batch)
         self.inputs = _input_names(reference, len(self.batch))
         self.records = self._derive(self.params)
-        self.end_to_end = self._replay(self.params, self.batch, {}, dtype, inspect=True)
         self.replayed = self._replay(self.params, self.batch, self.records, "float64")
         self.local = {**self.replayed.values, **self.replayed.gradients}
+        self.end_to_end = cache(partial(self._replay, self.params, self.batch, {}, dtype, inspect=True))
         self.spreads = cache(self._spreads)
         self.jitters = cache(self._jitters)
 

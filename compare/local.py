@@ -74,7 +74,7 @@ def _step(optimizer: torch.optim.SGD, leaves: Mapping[str, Tensor], gradients: A
 
 def _wide(arrays: Arrays) -> dict[str, Tensor]:
     """Tensors in float64."""
-    return {name: torchref.exchange.to_tensor(array.astype(np.float64)) for name, array in arrays.items()}
+    return {name: torchref.exchange.to_tensor(array.astype(np.float64, copy=False)) for name, array in arrays.items()}
 
 
 def allowances(experiment: Experiment, params: Arrays, velocities: Arrays, records: Arrays) -> dict[str, Allowance]:
@@ -82,8 +82,8 @@ def allowances(experiment: Experiment, params: Arrays, velocities: Arrays, recor
 
     A record whose operands were not recorded has none; it is judged by the precision ladder alone.
     """
-    read = {name: array.astype(np.float64) for name, array in {**params, **records}.items()}
-    before = {name: array.astype(np.float64) for name, array in velocities.items()}
+    read = {name: array.astype(np.float64, copy=False) for name, array in {**params, **records}.items()}
+    before = {name: array.astype(np.float64, copy=False) for name, array in velocities.items()}
     if "X" in read:
         read["A0"] = read["X"]
     found = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import count
 from typing import Any
 
@@ -59,7 +60,7 @@ def run(experiment: Experiment, source: Any) -> Report:
 
 Judged = tuple[list[Judgement], Finding | None, int, tuple[str, ...]]
 WINDOW = 64  # so many steps are evaluated at once, unless they hold more numbers than this:
-NUMBERS = 2**21
+NUMBERS = 2**22
 
 
 def _resynchronised(experiment: Experiment, data: Data) -> Judged:
@@ -116,6 +117,12 @@ class _Step:
     sides: dict[str, _SideStep]
     torch: Trace
 
+    @cached_property
+    def is_whole(self) -> bool:
+        """Whether every side recorded just what torch has, in the same shapes."""
+        shapes = {key.name: value.shape for key, value in self.torch.items()}
+        return all(side.has(shapes) and len(side.recorded) == len(shapes) for side in self.sides.values())
+
     @property
     def printed(self) -> _SideStep:
         """The hand-written side in the precision that is printed."""
@@ -131,13 +138,11 @@ class _Step:
         """How many numbers one side recorded."""
         return sum(array.size for array in self.printed.recorded.values())
 
-    def is_whole(self) -> bool:
-        """Whether every side recorded just what torch has, in the same shapes."""
-        shapes = {key.name: value.shape for key, value in self.torch.items()}
-        return all(side.has(shapes) and len(side.recorded) == len(shapes) for side in self.sides.values())
-
+    @property
     def can_be_followed(self) -> bool:
         """Whether every side has the weights and velocities from which torch can go on."""
+        if self.is_whole:
+            return True
         shapes = {key.name: value.shape for key, value in self.torch.items() if key.phase == "update"}
         return bool(shapes) and all(side.has(shapes) for side in self.sides.values())
 
@@ -156,23 +161,23 @@ class _Training:
         steps: list[_Step] = []
         while len(steps) < count:
             torch_step = step_trace(self.twin, to_array)
-            step = _Step(
-                self.number + 1, {side.dtype: side.advance(self.number + 1) for side in self.sides}, torch_step
-            )
+            with quietly():
+                sides = {side.dtype: side.advance(self.number + 1) for side in self.sides}
+            step = _Step(self.number + 1, sides, torch_step)
             if not torch_step and not step.printed.recorded:
                 if step.failure is not None:
                     steps.append(step)
                 break
             self.number += 1
             steps.append(step)
-            if not step.is_whole():
+            if not step.is_whole:
                 break
             self.follow(step, convention)
         return steps
 
     def follow(self, step: _Step, convention: Convention) -> None:
         """Start the next step of torch from the weights and velocities that the hand has after this one."""
-        if step.can_be_followed():
+        if step.can_be_followed:
             for side in self.sides:
                 side.follow(convention.normalised(step.sides[side.dtype].recorded))
             self.resynchronise(convention.normalised(step.printed.recorded))
@@ -195,8 +200,7 @@ class _Side:
         trace: Trace = {}
         complete, failure = frozenset(PHASES), None
         try:
-            with quietly():
-                extend(trace, self.phases)
+            extend(trace, self.phases)
         except (Exception, SystemExit) as error:  # whatever the hand-written side raises is a finding, not a crash
             complete = frozenset(key.phase for key in trace)
             trace |= interrupted(number, error)
@@ -221,7 +225,7 @@ class _Judging:
 
     def convention(self, step: _Step) -> Convention:
         """The convention in which a step has no finding, and gradients and updates agree end to end, if any."""
-        if step.is_whole():
+        if step.is_whole:
             n, K = step.printed.recorded["X"].shape[1], step.printed.recorded["Y"].shape[0]
             for convention in conventions(n, K, self.experiment.beta):
                 again = self._singly(step, convention)
@@ -234,7 +238,7 @@ class _Judging:
         """The verdicts on each step, and notes: at once for steps of equal shapes, singly where one needs a look."""
         alike: dict[tuple[int, ...], list[_Step]] = {}
         for step in steps:
-            if step.is_whole():
+            if step.is_whole:
                 alike.setdefault(step.printed.recorded["X"].shape, []).append(step)
         well: dict[int, list[Judgement] | None] = {}
         for group in alike.values():

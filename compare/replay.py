@@ -76,12 +76,12 @@ def replay(
     if inspect:
         sites.check()
     gradients = {name: site.gradient for name, site in sites.all.items()}
-    gradients |= {name: leaf.grad for name, leaf in leaves.items()}
-    found = ((name, gradients[name]) for name in dict.fromkeys(sites.order))
+    gradients |= {name: to_array(leaf.grad) for name, leaf in leaves.items() if leaf.grad is not None}
+    found = ((name, gradients.get(name)) for name in dict.fromkeys(sites.order))
     J = J if stacked else J.reshape(())
     return Replay(
-        values={name: to_array(site.value) for name, site in sites.all.items()} | {"J": to_array(J)},
-        gradients={f"d{name}": to_array(gradient) for name, gradient in found if gradient is not None},
+        values={name: site.value for name, site in sites.all.items()} | {"J": to_array(J)},
+        gradients={f"d{name}": gradient for name, gradient in found if gradient is not None},
         reads=reads,
         side_outputs=frozenset(name for name, site in sites.all.items() if site.gradient is None),
     )
@@ -93,46 +93,59 @@ class _Site:
     def __init__(self, name: str, came_in: Tensor, records: Arrays, order: list[str]) -> None:
         self.name, self.came_in, self.records, self.order = name, came_in, records, order
         self.recorded_gradient: Tensor | None = None
-        self.gradient: Tensor | None = None  # of the tap's result
+        self.gradient: np.ndarray | None = None  # of the tap's result
         self.gradient_of_came_in: Tensor | None = None  # of the tensor handed to tap, over all its uses
         self.node: Any = None  # the tap in autograd's graph
 
     def pass_on(self, came_in: Tensor) -> Tensor:
         """Keep the value of what came in, of all runs where they are stacked, and go on with the record."""
-        self.value = came_in.detach().clone()
-        self.recorded_gradient = self._record(f"d{self.name}")
-        record = self._record(self.name)
+        self.value = to_array(came_in)
+        self.recorded_gradient = self._record(f"d{self.name}", came_in)
+        record = self._record(self.name, came_in)
         return came_in.clone() if record is None else record
 
-    def _record(self, name: str) -> Tensor | None:
+    def _record(self, name: str, like: Tensor) -> Tensor | None:
         array = self.records.get(name)
-        if array is None or array.shape != tuple(self.value.shape):
+        if array is None or array.shape != tuple(like.shape):
             return None
-        return to_tensor(array).to(self.value.dtype)
+        return to_tensor(array).to(like.dtype)
 
 
 class _Tap(torch.autograd.Function):
     """Goes on with the record, forward and backward, and keeps what came in."""
 
     @staticmethod
-    def forward(came_in: Tensor, site: _Site) -> Tensor:
+    def forward(ctx: Any, came_in: Tensor, site: _Site) -> Tensor:
+        ctx.site = site
         return site.pass_on(came_in)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, _Site], output: Tensor) -> None:
-        ctx.site = inputs[1]
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int, None], came_in: Tensor, site: _Site) -> tuple[Tensor, int]:
-        stacked: Tensor = _Tap.apply(came_in.movedim(in_dims[0], 0), site)  # type: ignore[no-untyped-call]
-        return stacked, 0
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, None]:
         site: _Site = ctx.site
-        site.gradient = cotangents[0].clone()
+        site.gradient = to_array(cotangents[0])
         site.order.append(site.name)
         return cotangents[0] if site.recorded_gradient is None else site.recorded_gradient, None
+
+
+class _StackedTap(torch.autograd.Function):
+    """Inside torch.vmap, a tap of all stacked runs at once."""
+
+    @staticmethod
+    def forward(came_in: Tensor, site: _Site) -> Tensor:
+        raise AssertionError(f"tap {site.name!r} is not inside torch.vmap")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, _Site], output: Tensor) -> None:
+        """Nothing to keep: _Tap does."""
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int, None], came_in: Tensor, site: _Site) -> tuple[Tensor, int]:
+        return _applied(_Tap, came_in.movedim(in_dims[0], 0), site), 0
+
+
+def _applied(function: type[torch.autograd.Function], came_in: Tensor, site: _Site) -> Tensor:
+    result: Tensor = function.apply(came_in, site)  # type: ignore[no-untyped-call]  # torch annotates no signature
+    return result
 
 
 class _Sites:
@@ -150,11 +163,13 @@ class _Sites:
             times += 1
             numbered = f"{name}[{times}]"
         site = self.all[numbered] = _Site(numbered, tensor, self.records, self.order)
-        if not (tensor.requires_grad or self.stacked):  # inside torch.vmap a tensor does not tell
+        if self.stacked:
+            return _applied(_StackedTap, tensor, site)
+        if not tensor.requires_grad:
             return site.pass_on(tensor)
         if self.inspect:
             tensor.register_hook(_arriving(site))  # type: ignore[no-untyped-call]  # torch annotates no return type
-        result: Tensor = _Tap.apply(tensor, site)  # type: ignore[no-untyped-call]  # torch annotates no signature
+        result = _applied(_Tap, tensor, site)
         site.node = result.grad_fn
         return result
 
@@ -166,8 +181,8 @@ class _Sites:
                 continue
             if site.gradient is None:
                 raise InputError(f"the result of tap {name!r} is not used but the tensor handed to it is; {remedy}")
-            passed_on = site.gradient if site.recorded_gradient is None else site.recorded_gradient
-            if not torch.equal(passed_on.nan_to_num(), site.gradient_of_came_in.nan_to_num()):
+            passed_on = site.gradient if site.recorded_gradient is None else to_array(site.recorded_gradient)
+            if not np.array_equal(passed_on, to_array(site.gradient_of_came_in), equal_nan=True):
                 raise InputError(f"tap {name!r} is bypassed, its tensor is used beside its result; {remedy}")
 
     def reads(self, tensor: Tensor, leaves: Mapping[str, Tensor]) -> frozenset[str]:

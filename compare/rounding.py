@@ -81,12 +81,12 @@ class Allowance:
 
     def everywhere(self, shape: tuple[int, ...], precision: Precision) -> Array:
         """The allowance at every entry."""
-        M = np.zeros(shape) if self.magnitude is None else self.magnitude(None)
+        M = np.zeros(()) if self.magnitude is None else self.magnitude(None)
         return np.broadcast_to(self._total(M, self.units, precision), shape)
 
     def _total(self, M: Array, units: Array | float, precision: Precision) -> Array:
-        total = precision.gamma(self.k) * M + precision.u * units + self.k * precision.eta
-        return np.asarray(precision.sides * total)
+        total = np.asarray(precision.sides * precision.gamma(self.k) * M + precision.sides * self.k * precision.eta)
+        return total if isinstance(units, float) and not units else total + precision.sides * precision.u * units
 
 
 def linear(W: Array, A_prev: Array, b: Array) -> Allowance:

@@ -79,7 +79,8 @@ def judge(
 
 def _difference(local: Local) -> Array:
     """|recorded - reference| in float64, at least one-dimensional."""
-    return np.asarray(np.abs(np.atleast_1d(local.recorded).astype(np.float64) - np.atleast_1d(local.reference)))
+    recorded, reference = np.atleast_1d(local.recorded), np.atleast_1d(local.reference)
+    return np.asarray(np.abs(np.subtract(recorded, reference, dtype=np.float64)))
 
 
 def _not_finite(local: Local) -> tuple[int, ...] | None:
@@ -150,8 +151,8 @@ def _largest(ratios: Array, steps: int) -> tuple[Array, Array]:
 def _ratio(difference: Array, allowed: Array) -> Array:
     """Difference / allowed, where nothing over nothing is 0."""
     with np.errstate(all="ignore"):
-        ratio = np.where(difference == 0, 0.0, difference / allowed)
-    return np.asarray(ratio)
+        ratio = np.asarray(difference / allowed)
+    return ratio if allowed.all() else np.where(difference == 0, 0.0, ratio)
 
 
 def _fault(

@@ -11,12 +11,12 @@ __all__ = ["load", "parameters", "to_array", "to_tensor"]
 
 def to_tensor(array: Any) -> Tensor:
     """A tensor with the values, shape and dtype of a NumPy array, in memory of its own."""
-    return torch.tensor(array)
+    return torch.from_numpy(array.copy())
 
 
 def to_array(tensor: Tensor) -> Any:
     """A NumPy array with the values, shape and dtype of a tensor, in memory of its own."""
-    return tensor.detach().cpu().numpy().copy()
+    return tensor.numpy(force=True).copy()
 
 
 def parameters(model: nn.Sequential) -> dict[str, nn.Parameter]:
