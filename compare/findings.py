@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import numpy as np
 
+from compare.diagnosis import UNKNOWN, Cause, explained
+from compare.errors import did_you_mean
+from compare.fitting import shape_hint
 from compare.report import Finding, Row
 from compare.rounding import PRECISIONS, Allowance
 from compare.trace import Key, Trace
@@ -33,12 +37,16 @@ class StepRun:
 
 @dataclass(frozen=True)
 class Judgement:
-    """A row, the finding if it is a culprit, whether its end-to-end difference is beyond rounding, and a note."""
+    """A row, the finding if it is a culprit, whether its end-to-end difference is beyond rounding, and a note.
+
+    `factor` is the ratio of the two sides where one explains the finding, named or not.
+    """
 
     row: Row
     finding: Finding | None = None
     differs: bool = False
     note: str = ""
+    factor: float | None = None
 
 
 def judge_step(
@@ -47,13 +55,15 @@ def judge_step(
     end_to_end: tuple[Arrays, Arrays],
     reads: Mapping[str, frozenset[str]],
     ladders: Mapping[str, Ladder],
+    sizes: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Judgement]:
     """Judge the records of one step, given in dataflow order with their equation labels.
 
     `runs` are the same step by dtype; `end_to_end` the two sides that are printed, by hand and in torch, each on its
     own tensors. Names come first, then shapes, then finiteness and value. `reads` names what each forward tensor is
     computed from: after a FAULT there, the gradients of what it read are inherited; after WEAK, as far as a float32
-    value in it explains them.
+    value in it explains them. J's own value enters no gradient, so nothing is inherited from it. `sizes` names the
+    numbers by which a gradient may be off.
     """
     judgements: list[Judgement] = []
     inherited: set[str] = set()
@@ -80,12 +90,15 @@ def judge_step(
         is_inherited = key.name in inherited or (outcome.verdict == "NONFINITE" and both and not_finite_before)
         not_finite_before |= outcome.verdict == "NONFINITE"
         is_inherited |= key.name in less_exact and _largest_share(local) <= LESS_EXACT
-        if outcome.verdict == "FAULT":
+        if key.name == "J":
+            pass
+        elif outcome.verdict == "FAULT":
             inherited |= {f"d{name}" for name in reads.get(key.name, ())}
         elif outcome.verdict == "WEAK":
             less_exact |= {f"d{name}" for name in reads.get(key.name, ())}
-        finding = None if is_inherited else _finding(key, equation, outcome, local)
-        judgements.append(Judgement(row, finding, differs, note))
+        cause = explained(local, sizes) if outcome.verdict == "FAULT" and not is_inherited else UNKNOWN
+        finding = None if is_inherited else _finding(key, equation, outcome, local, cause)
+        judgements.append(Judgement(row, finding, differs, note, cause.factor))
     return judgements
 
 
@@ -207,13 +220,15 @@ def _structure(
         explanation = f"it is not a NumPy array of real numbers but of type {kind}"
     elif any(key.name not in run.local for run in runs.values()):
         shape, verdict, cause = by_hand[key.name].shape, "FAULT", "unknown-name"
-        explanation = "torch computes nothing of this name"
+        known = [name for run in runs.values() for name in run.local]
+        explanation = f"torch computes nothing of this name; {did_you_mean(key.name, dict.fromkeys(known))}"
     else:
         wrong = [run for run in runs.values() if run.records[key.name].shape != run.local[key.name].shape]
         if not wrong:
             return None
         shape, verdict, cause = wrong[0].records[key.name].shape, "FAULT", "shape"
-        explanation = f"its shape is {shape}, torch's is {wrong[0].local[key.name].shape}"
+        due = wrong[0].local[key.name].shape
+        explanation = f"its shape is {shape}, torch's is {due}{shape_hint(shape, due)}"
     row = Row(*key, equation=equation, shape=shape, max_abs_diff=float("nan"), verdict=verdict)
     return Judgement(row, Finding(*key, equation, verdict, cause, explanation), differs=True)
 
@@ -270,20 +285,22 @@ def _sides(local: Mapping[str, Local], outcome: Outcome) -> tuple[np.ndarray, np
     return shown.recorded, shown.reference
 
 
-def _finding(key: Key, equation: str, outcome: Outcome, local: Mapping[str, Local]) -> Finding:
+def _finding(key: Key, equation: str, outcome: Outcome, local: Mapping[str, Local], cause: Cause = UNKNOWN) -> Finding:
     recorded, reference = (float(side[outcome.index]) for side in _sides(local, outcome))
     at = f"at {outcome.index}: " if outcome.index else ""
     worst = f"{at}by hand {recorded:.9g}, torch {reference:.9g} from the same inputs"
     if outcome.verdict == "NONFINITE":
-        cause, text = "not-finite", _not_finite(recorded, reference)
+        cause, text = Cause("not-finite"), _not_finite(recorded, reference)
     elif outcome.verdict == "WEAK":
-        cause = "precision-loss"
+        cause = Cause("precision-loss")
         text = f"the formula is right, its arithmetic loses digits: {times(outcome.rho)} what rounding explains"
     else:
-        cause, text = "unknown", f"{times(outcome.rho)} what rounding explains"
+        text = f"{times(outcome.rho)} what rounding explains"
         if len(local) > 1:
             text += ", and 9 more digits do not shrink it"
-    return Finding(*key, equation, outcome.verdict, cause, f"{text}; {worst}", index=outcome.index)
+        text = f"{cause.text}; {text}" if cause.text else text
+    factor = None if cause.code == "unknown" else cause.factor
+    return Finding(*key, equation, outcome.verdict, cause.code, f"{text}; {worst}", factor, outcome.index)
 
 
 def _not_finite(recorded: float, reference: float) -> str:

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from compare.calling import (
+    Call,
+    call,
+    checked_arrays,
+    checked_precisions,
+    differing,
+    in_precision,
+    undisturbed,
+)
 from compare.conventions import FLOAT32_ONLY, FLOAT64_INSIDE
 from compare.environment import versions
 from compare.errors import InputError
-from compare.findings import Judgement, StepRun, culprits, judge_step
-from compare.replay import Replay, replay
-from compare.report import Report
-from compare.trace import Key, frozen
-from compare.verdict import Ladder, is_float32
-from torchref.exchange import to_tensor
+from compare.findings import Judgement, StepRun, culprits, is_real, judge_step
+from compare.fitting import Fitted, fitted
+from compare.interruptions import quietly
+from compare.own_loss import against_own_loss
+from compare.references import Evidence, Reference, input_names, run_reference
+from compare.replay import Replay
+from compare.report import Finding, Report, Row
+from compare.trace import Key
+from compare.verdict import is_float32
 
-__all__ = ["check_gradients"]
+__all__ = ["Derivation", "Problem", "check_gradients", "judged_records", "sizes_of"]
 
 Arrays = dict[str, np.ndarray]
 Derivation = Callable[..., Mapping[str, Any]]
-Reference = Callable[..., Tensor]
-
-REPLAYS = 3  # replays with moved inputs, and reruns with moved parameters
 
 
 def check_gradients(
@@ -42,151 +48,296 @@ def check_gradients(
 
     derivation(params, *batch) is NumPy code and returns a mapping of names to arrays: any of the intermediates that the
     reference names by taps, J, and d<name> for parameters, intermediates and inputs. reference(params, *batch) is torch
-    code that returns the scalar J. Floating arrays are cast to each of `precisions`, the others pass unchanged. Raises
-    InputError, a ValueError, if there is nothing to compare or the reference misuses taps.
+    code that returns the scalar J. Floating arrays are cast to each of `precisions`, the others pass unchanged. Both
+    sides get copies. Raises InputError, a ValueError, if the arguments cannot be used, the reference fails or misuses
+    taps, or there is nothing to compare; whatever the derivation does is a finding.
     """
-    sides = {dtype: _Side(derivation, reference, params, batch, dtype) for dtype in precisions}
-    printed = sides[precisions[0]]
-    judged, notes = _judged(sides, printed), []
-    finest = sides.get("float64")
-    if (
-        finest
-        and "float32" in sides
-        and any(j.finding for j in judged)
-        and all(map(is_float32, finest.records.values()))
-    ):
-        judged = _judged({"float32": sides["float32"]}, sides["float32"])
-        notes.append(FLOAT32_ONLY)
-    if "float32" in sides and any(array.dtype == np.float64 for array in sides["float32"].records.values()):
-        notes.append(FLOAT64_INSIDE)
-    notes += [
-        f"d{name} is not judged: J does not depend on {name} in the reference."
-        for name in sorted(printed.end_to_end().side_outputs)
-        if f"d{name}" in printed.records
-    ]
-    notes += dict.fromkeys(judgement.note for judgement in judged if judgement.note)
+    with undisturbed():
+        problem = Problem(reference, params, batch, checked_precisions(precisions))
+        return _report(derivation, problem)
+
+
+class Problem:
+    """The arguments of a check, looked through: the reference, and params and batch by name."""
+
+    def __init__(
+        self, reference: Reference, params: Mapping[str, Any], batch: Sequence[Any], precisions: tuple[str, ...]
+    ) -> None:
+        """Raise InputError for arguments that cannot be used."""
+        if not callable(reference):
+            raise InputError(f"reference is a {type(reference).__name__}; it must be a function that returns J")
+        if not isinstance(batch, (tuple, list)):
+            raise InputError(f"batch is a {type(batch).__name__}; it must be a tuple of arrays, like (X, Y)")
+        self.reference, self.precisions = reference, precisions
+        self.params = checked_arrays("params", params, trained=True)
+        if not self.params:
+            raise InputError("params is empty; hand over at least one parameter, like {'W1': W1}")
+        self.batch = checked_arrays("batch", self.named(batch), trained=False)
+        if self.params.keys() & self.batch.keys():
+            both = sorted(self.params.keys() & self.batch.keys())[0]
+            raise InputError(f"{both!r} names a parameter and an input of the reference; rename one of them")
+
+    def named(self, batch: Sequence[Any]) -> dict[str, Any]:
+        """A batch by the names of the reference's parameters after the first."""
+        return dict(zip(input_names(self.reference, len(batch)), batch, strict=True))
+
+
+def _report(derivation: Derivation, problem: Problem) -> Report:
+    """Call the derivation in each precision, twice in the first, and judge what it returned."""
+    if not callable(derivation):
+        raise InputError(f"derivation is a {type(derivation).__name__}; it must be a function of params and the batch")
+    calls = {}
+    for dtype in problem.precisions:
+        params, batch = (in_precision(of, dtype) for of in (problem.params, problem.batch))
+        calls[dtype] = call(derivation, params, batch)
+    printed = problem.precisions[0]
+    params, batch = (in_precision(of, printed) for of in (problem.params, problem.batch))
+    again = call(derivation, params, batch)
+
+    def derive(moved: Mapping[str, np.ndarray]) -> Arrays:
+        return call(derivation, moved, in_precision(problem.batch, "float64")).records
+
+    judged = judged_records(problem, problem.params, problem.batch, calls, step=1, derive=derive)
+    notes = list(judged.notes)
+    if any(finding.cause != "missing" for finding in judged.findings):
+        notes += against_own_loss(derivation, in_precision(problem.params, "float64"), problem.batch, calls)
     return Report(
-        rows=tuple(judgement.row for judgement in judged),
-        findings=culprits(judged),
-        notes=tuple(notes),
-        environment={"precisions": list(precisions), **versions()},
+        rows=judged.rows,
+        findings=(*_misbehaviour(calls[printed], again, judged.end_to_end, problem), *judged.findings),
+        notes=tuple(dict.fromkeys(notes)),
+        blind_spots=_blind_spots(calls[printed], judged.end_to_end, problem),
+        environment={
+            "check": f"check_gradients: by hand (NumPy {np.__version__}) against torch, "
+            f"{' and '.join(problem.precisions)}",
+            "precisions": list(problem.precisions),
+            **versions(),
+        },
     )
 
 
-def _judged(sides: Mapping[str, _Side], printed: _Side) -> list[Judgement]:
-    """The verdicts on everything recorded, and on what should have been."""
-    values, gradients = printed.end_to_end().values, printed.end_to_end().gradients
-    owed = {f"d{name}" for name in printed.params}
-    keys = [Key(1, "loss" if name == "J" else "forward", name) for name in values if name in printed.records]
-    keys += [Key(1, "backward", name) for name in gradients if name in printed.records or name in owed]
-    ignored = {f"d{name}" for name in printed.end_to_end().side_outputs}
-    unknown = [name for name in printed.records if name not in values and name not in gradients and name not in ignored]
-    keys += [Key(1, "backward" if name.startswith("d") else "forward", name) for name in unknown]
-    if not any(key.name in printed.records for key in keys):
+@dataclass(frozen=True)
+class JudgedRecords:
+    """The rows, findings and notes on one call of a derivation, and the reference's own run beside it."""
+
+    rows: tuple[Row, ...]
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+    end_to_end: Replay
+
+
+def judged_records(
+    problem: Problem,
+    params: Arrays,
+    batch: Arrays,
+    calls: Mapping[str, Call],
+    *,
+    step: int,
+    derive: Callable[[Mapping[str, np.ndarray]], Arrays] | None,
+    owed: bool = True,
+) -> JudgedRecords:
+    """Judge what a derivation returned by dtype for some params and batch; `owed`: a gradient of every parameter."""
+    printed = next(iter(calls))
+    everything = {name: array for each in calls.values() for name, array in each.records.items()}
+    end_to_end = run_reference(problem.reference, params, batch, everything, printed, check=True)
+    keys = _keys(step, end_to_end, calls[printed], params if owed else {}, batch)
+    failed = _failed(step, keys, calls)
+    calls = {dtype: each for dtype, each in calls.items() if each.raised is None and not each.instead}
+    if printed not in calls:
+        return JudgedRecords((), () if failed is None else (failed,), (), end_to_end)
+    if not keys:
         raise InputError("the derivation returns no tensor that the reference has; return J or d<name> of a parameter")
-    runs = {dtype: StepRun(side.records, side.local) for dtype, side in sides.items()}
-    source = sides.get("float64", printed)
-    ladders = {
-        key.name: Ladder(partial(source.spread, key.name), partial(source.jitter, key.name))
-        for key in keys
-        if key.name in source.records
+    shapes = {f"d{name}": array.shape for name, array in params.items()} | {"J": ()}
+    fits = {dtype: fitted(each.records, shapes) for dtype, each in calls.items()}
+    evidence = {
+        dtype: Evidence(problem.reference, in_precision(params, dtype), in_precision(batch, dtype), fit.records)
+        for dtype, fit in fits.items()
     }
-    end_to_end = (printed.records, {**values, **gradients})
-    with np.errstate(all="ignore"):
-        return judge_step([(key, "") for key in keys], runs, end_to_end, printed.end_to_end().reads, ladders)
+    if "float64" in evidence:
+        evidence["float64"] = replace(evidence["float64"], derive=derive, reads=end_to_end.reads)
+    judged, notes = _judged(keys, evidence, end_to_end, sizes_of(batch))
+    judged = [_with_shape(judgement, fits[printed]) for judgement in judged]
+    judged = [_with_alias(judgement, calls[printed]) for judgement in judged]
+    findings = _as_one(culprits(judged), judged, params, end_to_end)
+    notes += fits[printed].notes
+    notes += [
+        f"d{name} is not judged: J does not depend on {name} in the reference."
+        for name in sorted({*end_to_end.side_outputs, *params, *batch})
+        if f"d{name}" in everything and f"d{name}" not in end_to_end.gradients
+    ]
+    rows = tuple(judgement.row for judgement in judged)
+    return JudgedRecords(rows, findings if failed is None else (*findings, failed), tuple(notes), end_to_end)
 
 
-class _Side:
-    """The derivation and the reference in one precision, and the further evidence that the ladder asks for."""
+def _keys(step: int, end_to_end: Replay, printed: Call, owed: Mapping[str, Any], batch: Mapping[str, Any]) -> list[Key]:
+    """What was returned and what should have been, in dataflow order; then what the reference does not have."""
+    values, gradients, records = end_to_end.values, end_to_end.gradients, printed.records
+    wanted = {f"d{name}" for name in owed}
+    keys = [Key(step, "loss" if name == "J" else "forward", name) for name in values if name in records]
+    keys += [Key(step, "backward", name) for name in gradients if name in records or name in wanted]
+    known = {*values, *gradients, *(f"d{name}" for name in (*end_to_end.side_outputs, *owed, *batch))}
+    unknown = [name for name in records if name not in known]
+    return keys + [Key(step, "backward" if name.startswith("d") else "forward", name) for name in unknown]
 
-    def __init__(
-        self, derivation: Derivation, reference: Reference, params: Mapping[str, Any], batch: Sequence[Any], dtype: str
-    ) -> None:
-        self.derivation, self.reference, self.dtype = derivation, reference, dtype
-        self.params = {name: _cast(value, dtype) for name, value in params.items()}
-        self.batch = tuple(_cast(value, dtype) for value in batch)
-        self.inputs = _input_names(reference, len(self.batch))
-        self.records = self._derive(self.params)
-        self.replayed = self._replay(self.params, self.batch, self.records, "float64")
-        self.local = {**self.replayed.values, **self.replayed.gradients}
-        self.end_to_end = cache(partial(self._replay, self.params, self.batch, {}, dtype, inspect=True))
-        self.spreads = cache(self._spreads)
-        self.jitters = cache(self._jitters)
 
-    def spread(self, name: str) -> float:
-        """The largest change of the local reference of a record when all it is computed from moves by one rounding."""
-        return self.spreads().get(name, 0.0)
+def _judged(
+    keys: Sequence[Key], evidence: Mapping[str, Evidence], end_to_end: Replay, sizes: Mapping[str, int]
+) -> tuple[list[Judgement], list[str]]:
+    """The verdicts, in stages: float64 alone where that shows rounding only, then both precisions with the ladder."""
+    printed = next(iter(evidence.values()))
+    both = (printed.records, {**end_to_end.values, **end_to_end.gradients})
+    labelled = [(key, "") for key in keys]
 
-    def jitter(self, name: str) -> float:
-        """How much of the local difference of a record changes when the parameters move a little: 0 for a fault."""
-        return self.jitters().get(name, 0.0)
+    def judge(dtypes: Iterable[str], *, closely: bool) -> list[Judgement]:
+        runs = {dtype: StepRun(evidence[dtype].records, evidence[dtype].local) for dtype in dtypes}
+        source = evidence.get("float64", printed)
+        ladders = {key.name: source.ladder(key.name) for key in keys if key.name in source.records} if closely else {}
+        with quietly():
+            return judge_step(labelled, runs, both, end_to_end.reads, ladders, sizes)
 
-    def _derive(self, params: Arrays) -> Arrays:
-        with np.errstate(all="ignore"):  # what overflows shows in the values
-            returned = self.derivation(
-                {name: array.copy() for name, array in params.items()}, *(array.copy() for array in self.batch)
+    notes = [FLOAT64_INSIDE] if _in_float64(evidence.get("float32")) else []
+    finest = evidence.get("float64")
+    if finest is not None and _alike(evidence):
+        judged = judge(["float64"], closely=False)
+        if all(judgement.row.verdict == "OK" for judgement in judged):
+            return judged, notes
+    judged = judge(evidence, closely=True)
+    if len(evidence) > 1 and any(j.finding for j in judged) and _all_float32(evidence["float64"]):
+        return judge(["float32"], closely=True), [*notes, FLOAT32_ONLY]
+    return judged, [*notes, *(judgement.note for judgement in judged if judgement.note)]
+
+
+def _in_float64(run: Evidence | None) -> bool:
+    return run is not None and any(array.dtype == np.float64 and array.ndim for array in run.records.values())
+
+
+def _all_float32(run: Evidence) -> bool:
+    return all(is_float32(array) for array in run.records.values() if is_real(array))
+
+
+def _alike(evidence: Mapping[str, Evidence]) -> bool:
+    """Whether every precision returned the same names and shapes, all real and finite."""
+    first, *others = ({name: array.shape for name, array in each.records.items()} for each in evidence.values())
+    real = all(is_real(array) and np.isfinite(array).all() for e in evidence.values() for array in e.records.values())
+    return real and all(other == first for other in others)
+
+
+def sizes_of(batch: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """The numbers that a factor may be: the sizes of the batch."""
+    return {f"size of axis {axis} of {name}": n for name, a in batch.items() for axis, n in enumerate(a.shape)}
+
+
+def _with_shape(judgement: Judgement, fit: Fitted) -> Judgement:
+    """A gradient that cannot be subtracted from its parameter is a FAULT, whatever its values."""
+    row = judgement.row
+    if row.name not in fit.misshapen:
+        return judgement
+    values = "its values agree once it has that shape" if judgement.finding is None else "its values are wrong too"
+    text = f"{fit.misshapen[row.name]}; {values}"
+    finding = Finding(row.step, row.phase, row.name, row.equation, "FAULT", "shape", text)
+    return replace(judgement, row=replace(row, verdict="FAULT"), finding=finding)
+
+
+def _with_alias(judgement: Judgement, made: Call) -> Judgement:
+    """A wrong tensor that shares memory with another was most likely overwritten by what became of the other."""
+    finding = judgement.finding
+    if finding is None or finding.verdict != "FAULT" or finding.cause not in ("unknown", "zero"):
+        return judgement
+    for pair in made.aliased:
+        if finding.name in pair:
+            other = pair[pair[0] == finding.name]
+            text = f"it shares memory with {other}, so what is done to one is done to both; copy before changing it"
+            return replace(
+                judgement, finding=replace(finding, cause="aliased", explanation=f"{text}; {finding.explanation}")
             )
-        return {str(name): frozen(value) for name, value in returned.items()}
-
-    def _replay(
-        self, params: Arrays, batch: Sequence[np.ndarray], records: Arrays, dtype: str, *, inspect: bool = False
-    ) -> Replay:
-        leaves = {name: to_tensor(_cast(array, dtype)).requires_grad_() for name, array in params.items()}
-        inputs = [to_tensor(_cast(array, dtype)) for array in batch]
-        tracked = {
-            name: tensor.requires_grad_()
-            for name, tensor in zip(self.inputs, inputs, strict=True)
-            if f"d{name}" in self.records and tensor.is_floating_point()
-        }
-        with torch.enable_grad():
-            return replay(lambda: self.reference(leaves, *inputs), {**leaves, **tracked}, records, inspect=inspect)
-
-    def _spreads(self) -> dict[str, float]:
-        rng = np.random.default_rng(0)
-        found: dict[str, float] = {}
-        for _ in range(REPLAYS):
-            moved = partial(_moved, rng=rng, by=2.0**-24)
-            params = {name: moved(array) for name, array in self.params.items()}
-            records = {name: moved(array) for name, array in self.records.items()}
-            again = self._replay(params, [moved(array) for array in self.batch], records, "float64")
-            for name, reference in {**again.values, **again.gradients}.items():
-                found[name] = max(found.get(name, 0.0), _largest(reference - self.local[name]))
-        return found
-
-    def _jitters(self) -> dict[str, float]:
-        rng = np.random.default_rng(1)
-        found: dict[str, float] = {}
-        for _ in range(REPLAYS):
-            params = {name: _moved(array, rng=rng, by=2.0**-20) for name, array in self.params.items()}
-            records = self._derive(params)
-            again = self._replay(params, self.batch, records, "float64")
-            for name, reference in {**again.values, **again.gradients}.items():
-                if name in records and records[name].shape == reference.shape == self.records[name].shape:
-                    before, now = self.records[name] - self.local[name], records[name] - reference
-                    change = _largest(now - before) / max(_largest(before), np.finfo(float).tiny)
-                    found[name] = min(found.get(name, np.inf), change)
-        return found
+    return judgement
 
 
-def _cast(value: Any, dtype: str) -> np.ndarray:
-    """Floating arrays in the dtype asked for, the others as they are."""
-    array = np.asarray(value)
-    return array.astype(dtype) if array.dtype.kind == "f" else array
+def _as_one(
+    findings: tuple[Finding, ...], judged: Sequence[Judgement], params: Mapping[str, Any], end_to_end: Replay
+) -> tuple[Finding, ...]:
+    """One finding where every parameter gradient is off by the same factor: it comes from one place before them all."""
+    gradients = {f"d{name}" for name in params} & end_to_end.gradients.keys()
+    of = {j.row.name: j for j in judged if j.row.name in gradients}
+    factors = [judgement.factor for judgement in of.values()]
+    first = next((finding for finding in findings if finding.name in of and finding.cause in ("scale", "sign")), None)
+    if first is None or first.factor is None or len(of) < 2 or len(of) < len(gradients):
+        return findings
+    if not all(factor is not None and abs(factor / first.factor - 1) <= 1e-6 for factor in factors):
+        return findings
+    others = ", ".join(name for name in of if name != first.name)
+    kept = [finding for finding in findings if finding.name not in of or finding is first]
+    text = f"{first.explanation}; so is that of {others}, so the factor comes in before all of them"
+    return tuple(replace(finding, explanation=text) if finding is first else finding for finding in kept)
 
 
-def _moved(array: np.ndarray, *, rng: np.random.Generator, by: float) -> np.ndarray:
-    """Every entry of a floating array moved by a relative amount, up or down at random, in float64."""
-    if array.dtype.kind != "f":
-        return array
-    return np.asarray(array.astype(np.float64) * (1 + by * rng.choice([-1.0, 1.0], array.shape)))
+def _failed(step: int, keys: Sequence[Key], calls: Mapping[str, Call]) -> Finding | None:
+    """An exception, or something else than a mapping, against the tensor that was to be computed next."""
+    for dtype, made in calls.items():
+        if made.raised is None and not made.instead:
+            continue
+        known = {key.name: key for key in keys}
+        waiting = next((key for key in keys if key.name not in made.records), Key(step, "forward", "J"))
+        if made.raised is not None:
+            key = known.get(made.raised.assigned, known.get(f"d{made.raised.assigned}", waiting))
+            other = any(each.raised is None for each in calls.values())
+            text = made.raised.what + (f" (in {dtype} only)" if other else "")
+            return Finding(*key, "", "FAULT", "exception", text)
+        text = f"the derivation returned {made.instead}; return a dict, like {{'J': J, '{waiting.name}': ...}}"
+        return Finding(*waiting, "", "MISSING", "missing", text)
+    return None
 
 
-def _largest(difference: np.ndarray) -> float:
-    return float(np.max(np.abs(np.nan_to_num(difference)), initial=0.0))
+def _misbehaviour(made: Call, again: Call, end_to_end: Replay, problem: Problem) -> list[Finding]:
+    """What makes any comparison worthless: changed inputs, another answer when asked again, gradients all zero."""
+    found = []
+    for name in dict.fromkeys([*made.mutated, *again.mutated]):
+        kind = "parameter" if name in problem.params else "input"
+        text = (
+            f"the derivation changes the {kind} {name} that it is handed; let it compute a new array, as in {name} - a"
+        )
+        found.append(Finding(1, "forward", name, "", "FAULT", "mutated-input", text))
+    unlike = differing(made.records, again.records) if made.raised is None and again.raised is None else ()
+    if unlike:
+        text = (
+            f"called twice on the same params and batch, the derivation gives two answers for {', '.join(unlike)}; "
+            "keep no state between calls, and pass dropout masks in the batch"
+        )
+        phase = "backward" if unlike[0].startswith("d") else "loss" if unlike[0] == "J" else "forward"
+        found.append(Finding(1, phase, unlike[0], "", "FAULT", "not-repeatable", text))
+    gradients = {name: made.records[name] for name in (f"d{p}" for p in problem.params) if name in made.records}
+    known = {name: array for name, array in gradients.items() if is_real(array) and name in end_to_end.gradients}
+    in_torch_too = all(not end_to_end.gradients[name].any() for name in known)
+    if known and in_torch_too and not any(array.any() for array in known.values()):
+        text = (
+            "every parameter gradient is exactly zero on both sides, so nothing is compared; choose params and a batch "
+            "whose gradients are not zero"
+        )
+        found.append(Finding(1, "backward", next(iter(known)), "", "FAULT", "zero", text))
+    return found
 
 
-def _input_names(reference: Reference, count: int) -> list[str]:
-    """The names of the reference's positional parameters after the first, or numbers where it has none."""
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    named = [p.name for p in inspect.signature(reference).parameters.values() if p.kind in kinds][1:]
-    return [named[i] if i < len(named) else f"input{i + 1}" for i in range(count)]
+def _blind_spots(made: Call, end_to_end: Replay, problem: Problem) -> tuple[str, ...]:
+    """What this comparison could not show: what was not returned, and what the sizes hide."""
+    absent = [name for name in end_to_end.values if name not in made.records]
+    taps = [name for name in end_to_end.gradients if name not in {f"d{p}" for p in problem.params}]
+    absent += [name for name in taps if name not in made.records]
+    square = [
+        name for name, array in problem.params.items() if array.ndim == 2 and len({*array.shape}) == 1 < array.size
+    ]
+    zero = [name for name, array in problem.params.items() if not array.any()]
+    return tuple(
+        text
+        for applies, text in (
+            (absent, f"where a mistake enters between the tensors returned (not returned: {', '.join(absent)})"),
+            (len(problem.precisions) == 1, _one_precision(problem.precisions[0])),
+            (square, f"transposes told by their shape ({', '.join(square)} square; use sizes that differ)"),
+            (zero, f"how the gradients depend on {', '.join(zero)} (all zero; use random values)"),
+        )
+        if applies
+    )
+
+
+def _one_precision(dtype: str) -> str:
+    if dtype == "float32":
+        return "mistakes below a relative size of 2e-4 (float32 alone; use both precisions)"
+    return "arithmetic that loses digits, told from mistakes (float64 alone; use both precisions)"

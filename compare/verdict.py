@@ -41,10 +41,13 @@ class Ladder:
     """Further evidence on one tensor whose operation has no allowance, computed only where it is needed.
 
     `spread()` is the largest change of the local float64 reference when everything its segment reads moves by one
-    float32 rounding. `jitter()` is the ratio of change of the local difference when the parameters move by 2^-20.
+    float32 rounding. `cotangent()` is the largest gradient that a gradient is computed from, 0 for a value: saturated
+    units leave of it less than one of its own roundings. `jitter()` is the ratio of change of the local difference when
+    the parameters move by 2^-20.
     """
 
     spread: Callable[[], float]
+    cotangent: Callable[[], float]
     jitter: Callable[[], float]
 
 
@@ -200,7 +203,7 @@ def _by_ladder(runs: Mapping[str, Local], differences: Mapping[str, Array], ladd
     error32 = float(differences["float32"].max()) if "float32" in differences else 0.0
     allowed = max(CUT * (error32 + rounding), 8 * fine.u * scale)
     if not worst <= allowed and ladder is not None:
-        allowed = max(allowed, CUT * (max(error32, ladder.spread()) + rounding))
+        allowed = max(allowed, CUT * (max(error32, ladder.spread()) + rounding), 8 * fine.u * ladder.cotangent())
     if worst <= allowed:
         return Outcome("OK", worst / allowed, "ladder", index)
     if ladder is None:

@@ -24,7 +24,7 @@ def judged(wrong, seed=1, shape=(6, 5, 7), operands=None, known=True):
     for dtype in ("float64", "float32"):
         runs[dtype] = Local(wrong(*(array.astype(dtype) for array in (W, A, b))), W @ A + b)
     allowances = dict.fromkeys(runs, allowance) if known else None
-    return judge(runs, allowances, Ladder(spread=lambda: 0.0, jitter=lambda: 0.0))
+    return judge(runs, allowances, Ladder(spread=lambda: 0.0, cotangent=lambda: 0.0, jitter=lambda: 0.0))
 
 
 RIGHT = {
@@ -148,7 +148,7 @@ def test_without_an_allowance_the_stages_of_the_ladder_decide(error, spread, jit
         "float64": Local(reference + error * rng.standard_normal((4, 5)), reference),
         "float32": Local((reference * (1 + 1e-3 * (verdict == "OK"))).astype(np.float32), reference),
     }
-    outcome = judge(runs, None, Ladder(spread=lambda: spread, jitter=lambda: jitter))
+    outcome = judge(runs, None, Ladder(spread=lambda: spread, cotangent=lambda: 0.0, jitter=lambda: jitter))
     assert (outcome.verdict, outcome.basis) == (verdict, "ladder")
 
 
@@ -158,7 +158,7 @@ def test_the_later_stages_are_not_run_where_the_first_does_not_flag():
 
     reference = np.ones((2, 2))
     runs = {"float64": Local(reference, reference), "float32": Local(reference.astype(np.float32), reference)}
-    assert judge(runs, None, Ladder(spread=never, jitter=never)).verdict == "OK"
+    assert judge(runs, None, Ladder(spread=never, cotangent=never, jitter=never)).verdict == "OK"
 
 
 @pytest.mark.parametrize(("relative", "verdict"), [(1e-6, "WEAK"), (1e-2, "FAULT")])

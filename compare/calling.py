@@ -1,0 +1,208 @@
+"""Calling code that is not ours: on copies, leaving no trace, and keeping what went wrong instead of raising it."""
+
+from __future__ import annotations
+
+import linecache
+import random
+import re
+import sysconfig
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from traceback import extract_tb
+from typing import Any
+
+import numpy as np
+import torch
+
+from compare.errors import InputError
+from compare.interruptions import quietly
+from compare.trace import frozen
+
+__all__ = [
+    "Call",
+    "Raised",
+    "as_record",
+    "call",
+    "checked_arrays",
+    "checked_precisions",
+    "differing",
+    "in_precision",
+    "located",
+    "undisturbed",
+]
+
+Arrays = dict[str, np.ndarray]
+PRECISIONS = ("float64", "float32")
+OURS = tuple(str(Path(__file__).resolve().parent.parent / name) for name in ("compare", "torchref"))
+LIBRARIES = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib"))
+
+
+@dataclass(frozen=True)
+class Raised:
+    """An exception of the user's code: what it says, where, and the name that its line was about to assign."""
+
+    what: str
+    assigned: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call: what it returned by name, and what was wrong about how it did that.
+
+    `instead` says what came back where a mapping was due, `mutated` which of the arrays handed over were changed,
+    `aliased` which returned arrays share memory.
+    """
+
+    records: Arrays = field(default_factory=dict)
+    raised: Raised | None = None
+    instead: str = ""
+    mutated: tuple[str, ...] = ()
+    aliased: tuple[tuple[str, str], ...] = ()
+
+
+def call(function: Callable[..., Any], params: Mapping[str, np.ndarray], batch: Mapping[str, np.ndarray]) -> Call:
+    """Call function(params, *batch) on copies and keep copies of what it returns, a mapping of names to arrays."""
+    theirs = {name: array.copy() for name, array in params.items()}
+    inputs = [array.copy() for array in batch.values()]
+    handed = dict(zip([*params, *batch], [*theirs.values(), *inputs], strict=True))
+    try:
+        with quietly():
+            returned = function(theirs, *inputs)
+    except (Exception, SystemExit) as error:  # whatever the user's code raises is a finding, not a crash
+        return Call(raised=located(error))
+    before = {**params, **batch}
+    mutated = tuple(name for name, array in handed.items() if not _same(before[name], array))
+    if not isinstance(returned, Mapping):
+        return Call(instead=_described(returned), mutated=mutated)
+    arrays = {str(name): value for name, value in returned.items()}
+    kept = {name: value for name, value in arrays.items() if isinstance(value, np.ndarray) and value.size > 0}
+    shared = [(a, b) for a, b in combinations(kept, 2) if np.may_share_memory(kept[a], kept[b])]
+    aliased = tuple((a, b) for a, b in shared if np.shares_memory(kept[a], kept[b]))
+    return Call({name: as_record(value) for name, value in arrays.items()}, None, "", mutated, aliased)
+
+
+def as_record(value: Any) -> np.ndarray:
+    """A read-only copy of an array, a number or nested lists of numbers; anything else becomes the name of its type."""
+    if isinstance(value, (list, tuple)):
+        try:
+            value = np.array(value)
+        except ValueError:  # lists of different lengths
+            return frozen(value)
+    if isinstance(value, torch.Tensor):
+        value = value.numpy(force=True)
+    return frozen(value)
+
+
+def differing(first: Arrays, second: Arrays) -> tuple[str, ...]:
+    """The records in which two calls on the same input differ by more than another order of summation can explain."""
+    names = dict.fromkeys([*first, *second])
+    return tuple(
+        name for name in names if name not in first or name not in second or not _close(first[name], second[name])
+    )
+
+
+def _close(a: np.ndarray, b: np.ndarray) -> bool:
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    if a.dtype.kind != "f" or _same(a, b):
+        return _same(a, b)
+    with np.errstate(all="ignore"):
+        apart, scale = np.max(np.abs(a - b)), np.max(np.abs(a))
+    return bool(apart <= 64 * np.finfo(a.dtype).eps * scale)
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    if a.dtype.kind == "O" or b.dtype.kind == "O":
+        return a.shape == b.shape and bool(np.all(a == b))
+    return a.shape == b.shape and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc" and b.dtype.kind in "fc")
+
+
+def _described(returned: Any) -> str:
+    return "None" if returned is None else f"a {type(returned).__name__}"
+
+
+def located(error: BaseException) -> Raised:
+    """An exception with the user's own file and line, without frames of handgrad or of libraries."""
+    theirs = [entry for entry in extract_tb(error.__traceback__) if _is_theirs(entry.filename)]
+    place, assigned = "", ""
+    if isinstance(error, SyntaxError) and error.filename:
+        place = f" in {Path(error.filename).name} line {error.lineno}"
+    elif theirs:
+        line = linecache.getline(theirs[-1].filename, theirs[-1].lineno or 0)
+        place = f" in {Path(theirs[-1].filename).name} line {theirs[-1].lineno}"
+        found = re.match(r"""\s*(?:\w+\[["'](\w+)["']\]|(\w+))\s*[-+*/@]?=[^=]""", line)
+        assigned = (found[1] or found[2]) if found else ""
+    what = getattr(error, "msg", None) if isinstance(error, SyntaxError) else str(error)
+    return Raised(" ".join(f"{type(error).__name__}{place}: {what}".split()), assigned)
+
+
+def _is_theirs(filename: str) -> bool:
+    if filename.startswith("<"):
+        return filename.startswith(("<stdin", "<string", "<ipython"))
+    return not str(Path(filename).resolve()).startswith(OURS + LIBRARIES)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Random states, thread counts, default dtypes and gradient mode are afterwards what they were before."""
+    python, numpy, generator = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002  # the user's, to be put back
+    dtype, threads, errors = torch.get_default_dtype(), torch.get_num_threads(), np.geterr()
+    grad, deterministic = torch.is_grad_enabled(), torch.are_deterministic_algorithms_enabled()
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002  # as above
+        torch.set_rng_state(generator)
+        torch.set_default_dtype(dtype)
+        torch.set_num_threads(threads)
+        np.seterr(**errors)
+        torch.set_grad_enabled(grad)
+        torch.use_deterministic_algorithms(deterministic)
+
+
+def checked_precisions(precisions: Sequence[str]) -> tuple[str, ...]:
+    """The precisions asked for, each once; InputError unless they are among float64 and float32."""
+    if isinstance(precisions, str):
+        precisions = (precisions,)
+    wrong = [name for name in precisions if name not in PRECISIONS]
+    if wrong or not precisions:
+        raise InputError(f"precisions is {tuple(precisions)!r}; it may hold 'float64' and 'float32', so leave it out")
+    return tuple(dict.fromkeys(precisions))
+
+
+def checked_arrays(kind: str, values: Any, *, trained: bool) -> Arrays:
+    """A mapping of names to arrays of real numbers; InputError, naming `kind`, for anything else.
+
+    Those that are `trained` must be floating.
+    """
+    if not isinstance(values, Mapping):
+        raise InputError(f"{kind} is {_described(values)}; it must be a dict of names and arrays, like {{'W1': W1}}")
+    arrays = {}
+    for name, value in values.items():
+        array = as_record(value)
+        if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+            raise InputError(
+                f"{kind}[{name!r}] is {_described(value) if array.dtype.kind == 'O' else array.dtype}; "
+                "it must be an array of real numbers of at most 64 bits"
+            )
+        if trained and array.dtype.kind != "f":
+            raise InputError(
+                f"{kind}[{name!r}] holds {array.dtype}; what is trained must be floating, so write 1.0 for 1, "
+                "and indices and masks belong in the batch"
+            )
+        if array.size == 0:
+            raise InputError(f"{kind}[{name!r}] has shape {array.shape} and no entry; hand over at least one number")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise InputError(f"{kind}[{name!r}] holds nan or infinity; start from finite numbers")
+        arrays[str(name)] = array
+    return arrays
+
+
+def in_precision(arrays: Mapping[str, np.ndarray], dtype: str) -> Arrays:
+    """Floating arrays in the dtype asked for, the others as they are."""
+    return {name: array.astype(dtype) if array.dtype.kind == "f" else array for name, array in arrays.items()}

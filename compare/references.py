@@ -1,0 +1,182 @@
+"""A user's torch reference: run on its own, replayed on records, and with its inputs moved a little."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compare.calling import in_precision, located
+from compare.errors import InputError
+from compare.replay import Replay, replay
+from compare.verdict import Ladder
+from torchref.exchange import to_array, to_tensor
+
+__all__ = ["Evidence", "Reference", "input_names", "run_reference"]
+
+Arrays = Mapping[str, np.ndarray]
+Reference = Callable[..., Tensor]
+
+REPLAYS = 3  # replays with moved inputs, and reruns with moved parameters
+
+
+def input_names(reference: Reference, count: int) -> list[str]:
+    """The names of the reference's positional parameters after the first, or numbers where it has none."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    try:
+        parameters = inspect.signature(reference).parameters.values()
+    except (TypeError, ValueError):
+        parameters = {}.values()
+    named = [p.name for p in parameters if p.kind in kinds][1:]
+    return [named[i] if i < len(named) else f"input{i + 1}" for i in range(count)]
+
+
+def run_reference(
+    reference: Reference, params: Arrays, batch: Arrays, records: Arrays, dtype: str, *, check: bool = False
+) -> Replay:
+    """Replay reference(params, *batch) in a dtype on some records; without records it is the reference's own run.
+
+    An input has a gradient if `records` holds one for it. With `check`, taps are inspected, and InputError is raised
+    where the reference fails, changes what it is handed, or gives another J when it is called again.
+    """
+    leaves = {name: to_tensor(array).requires_grad_() for name, array in in_precision(params, dtype).items()}
+    inputs = {name: to_tensor(array) for name, array in in_precision(batch, dtype).items()}
+    tracked = {
+        name: tensor.requires_grad_()
+        for name, tensor in inputs.items()
+        if f"d{name}" in records and tensor.is_floating_point()
+    }
+    used = records if not check else {}
+    try:
+        found = replay(lambda: reference(dict(leaves), *inputs.values()), {**leaves, **tracked}, used, inspect=check)
+        again = _value(reference, leaves, inputs) if check else None
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"the reference raises {located(error).what}; it must run on params and batch") from None
+    if again is not None:
+        _check_repeatable(found, again)
+        _check_unchanged({**params, **batch}, {**leaves, **inputs}, dtype)
+    return found
+
+
+def _value(reference: Reference, leaves: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> np.ndarray:
+    with torch.no_grad():
+        return np.asarray(to_array(reference(dict(leaves), *inputs.values())))
+
+
+def _check_repeatable(first: Replay, again: np.ndarray) -> None:
+    J = first.values["J"]
+    with np.errstate(all="ignore"):
+        same = np.array_equal(J, again.reshape(()), equal_nan=True) or abs(J - again) <= 1e-6 * abs(J)
+    if not same:
+        raise InputError(
+            f"the reference gives J = {float(J):.9g} and, called again, {float(again):.9g}; it must be repeatable, "
+            "so put a module in eval() or pass dropout masks in the batch"
+        )
+
+
+def _check_unchanged(before: Arrays, after: Mapping[str, Tensor], dtype: str) -> None:
+    for name, array in in_precision(before, dtype).items():
+        if not np.array_equal(array, to_array(after[name]), equal_nan=array.dtype.kind == "f"):
+            raise InputError(f"the reference changes {name} in place; let it compute a new tensor instead")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A derivation's records in one precision beside the reference, and what the ladder asks for where it must.
+
+    `derive` runs the derivation again on other parameters, or is None where it cannot be run again.
+    """
+
+    reference: Reference
+    params: Arrays
+    batch: Arrays
+    records: Arrays
+    derive: Callable[[Arrays], Arrays] | None = None
+    reads: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    @cached_property
+    def local(self) -> dict[str, np.ndarray]:
+        """The reference in float64, evaluated on the records."""
+        return self._replayed(self.params, self.batch, self.records)
+
+    def ladder(self, name: str) -> Ladder:
+        """Further evidence on one record."""
+        return Ladder(
+            spread=lambda: self._spreads.get(name, 0.0),
+            cotangent=partial(self._cotangent, name),
+            jitter=lambda: self._jitters.get(name, 0.0),
+        )
+
+    def _replayed(self, params: Arrays, batch: Arrays, records: Arrays) -> dict[str, np.ndarray]:
+        found = run_reference(self.reference, params, batch, records, "float64")
+        return {**found.values, **found.gradients}
+
+    def _cotangent(self, name: str) -> float:
+        """The largest gradient of the taps that are computed from what `name` is the gradient of."""
+        readers = [tap for tap, read in self.reads.items() if tap != "J" and name.removeprefix("d") in read]
+        if not name.startswith("d"):
+            return 0.0
+        arrays = (self.records.get(f"d{tap}", self.local.get(f"d{tap}")) for tap in readers)
+        return max((_largest(array) for array in arrays if array is not None), default=0.0)
+
+    @cached_property
+    def _spreads(self) -> dict[str, float]:
+        """The largest change of each local reference when all it is computed from moves by one rounding."""
+        rng = np.random.default_rng(0)
+        found: dict[str, float] = {}
+        for _ in range(REPLAYS):
+            moved = partial(_moved, rng=rng, by=2.0**-24)
+            again = self._replayed(
+                *({n: moved(a) for n, a in of.items()} for of in (self.params, self.batch, self.records))
+            )
+            for name, reference in again.items():
+                found[name] = max(found.get(name, 0.0), _largest(reference - self.local[name]))
+        return found
+
+    @cached_property
+    def _jitters(self) -> dict[str, float]:
+        """How much of each local difference changes when the parameters move a little: next to nothing for a fault.
+
+        A value that swallowed its digits (1 + tanh z where z is -40) stays as it is although its reference moves; where
+        the difference is below one rounding of what it is computed from, that counts as change.
+        """
+        if self.derive is None:
+            return {}
+        rng = np.random.default_rng(1)
+        found: dict[str, list[float]] = {}
+        for _ in range(REPLAYS):
+            params = {name: _moved(array, rng=rng, by=2.0**-20) for name, array in self.params.items()}
+            records = self.derive(params)
+            again = self._replayed(params, self.batch, records)
+            for name, reference in again.items():
+                if name in records and records[name].shape == reference.shape == self.records[name].shape:
+                    before, now = self.records[name] - self.local[name], records[name] - reference
+                    change = _largest(now - before) / max(_largest(before), np.finfo(float).tiny)
+                    swallowed = not np.any(records[name] != self.records[name], where=before != 0)
+                    small = _largest(before) <= 8 * 2.0**-53 * self._largest_read(name)
+                    found.setdefault(name, []).append(np.inf if swallowed and small else change)
+        return {name: float(np.median(changes)) for name, changes in found.items()}
+
+    def _largest_read(self, name: str) -> float:
+        """The largest value that a tapped value is computed from."""
+        everything = {**self.params, **self.batch, **self.local, **self.records}
+        return max((_largest(everything[read]) for read in self.reads.get(name, ()) if read in everything), default=0.0)
+
+
+def _moved(array: np.ndarray, *, rng: np.random.Generator, by: float) -> np.ndarray:
+    """Every entry of a floating array moved by a relative amount, up or down at random, in float64."""
+    if array.dtype.kind != "f":
+        return array
+    return np.asarray(array.astype(np.float64) * (1 + by * rng.choice([-1.0, 1.0], array.shape)))
+
+
+def _largest(difference: Any) -> float:
+    return float(np.max(np.abs(np.nan_to_num(difference)), initial=0.0))
