@@ -30,7 +30,7 @@ from compare.report import Finding, Report, Row
 from compare.trace import Key
 from compare.verdict import is_float32
 
-__all__ = ["Derivation", "Problem", "check_gradients", "judged_records", "sizes_of"]
+__all__ = ["Derivation", "JudgedRecords", "Problem", "check_gradients", "judged_records", "sizes_of"]
 
 Arrays = dict[str, np.ndarray]
 Derivation = Callable[..., Mapping[str, Any]]

@@ -36,7 +36,16 @@ from compare.gradients import check_gradients
 from compare.report import Report
 from compare.runners import by_hand, epoch_orders, in_torch, initial_parameters
 from tests.benchmarks import operations
-from tests.benchmarks.networks import POOR, VARIANTS, Case, Mistake, random_case, random_mistake
+from tests.benchmarks.networks import (
+    POOR,
+    VARIANTS,
+    Case,
+    Mistake,
+    listed,
+    random_case,
+    random_mistake,
+    stationary_point,
+)
 from torchref import mlp
 from torchref.exchange import to_array
 
@@ -282,6 +291,13 @@ def poor_counts(seed: int, index: int) -> Counter[str]:
     return counts
 
 
+def stationary_counts(seed: int, index: int) -> Counter[str]:
+    """One layer in Python lists, float64 whatever it is handed, where the gradient of the bias cancels to nothing."""
+    params, batch = stationary_point(np.random.default_rng([seed, index, 4]))
+    findings = check_gradients(listed, mlp((5, 2), ("identity",), "squared-error"), params, batch).findings
+    return Counter({"stationary": 1, "stationary false": int(bool(findings))})
+
+
 def extra_costs(seed: int, networks: int = 7, rounds: int = 7, steps: int = 64) -> dict[str, list[float]]:
     """What the verdict costs, in units of one torch training step (forward, backward, update), for some networks.
 
@@ -434,6 +450,9 @@ def targets_table(
         _at_least("registry off: small found", off["off subtle found"], off["off subtle"], 0.98),
         _at_most("registry off, weights x30: FAULT on correct", off["saturated false"], off["saturated right"], 0.003),
         _none("right formulas in poor arithmetic: FAULT", poor["poor FAULT"], poor["poor"]),
+        _none(
+            "Python lists at a stationary point of the last bias: flagged", poor["stationary false"], poor["stationary"]
+        ),
         ("smallest factor on dW found, median", f"{smallest:.0e}", "1e-12", smallest <= 1e-12),
         _cost("extra cost of the verdict, registry path, median", costs["registry"], 1),
         _cost("extra cost, generic path, median", costs["generic"], 8),
@@ -472,6 +491,7 @@ def main(argv: list[str] | None = None) -> int:
     generic = _gathered(operation_counts, arguments.seed, range(arguments.operations))
     off = _gathered(switched_off_counts, arguments.seed, range(arguments.cases // 2))
     poor = _gathered(poor_counts, arguments.seed, range(arguments.cases // 20))
+    poor += _gathered(stationary_counts, arguments.seed, range(60))
     costs = extra_costs(arguments.seed)
     table, met = targets_table(network, generic, off, poor, costs)
     whole = costs["all in"]
@@ -488,8 +508,9 @@ def main(argv: list[str] | None = None) -> int:
         "variants that equal the base in bits, replaced",
         "mistakes that move nothing, drawn again",
         "correct runs that overflow on both sides, left out",
+        "every gradient is zero, left out",
     ):
-        print(f"{key}: {network[key]}")
+        print(f"{key}: {(network + off)[key]}")
     print(f"{time.perf_counter() - started:.0f} s")
     return 0 if met else 1
 

@@ -6,6 +6,7 @@ import torch
 
 from compare.errors import InputError
 from compare.gradients import check_gradients
+from tests.benchmarks.networks import listed, stationary_point
 from tests.benchmarks.operations import BUILDERS
 from torchref import mlp, tap
 
@@ -99,21 +100,9 @@ def _of(p, X, dZ):
     return {"dW": dZ @ X.T, "db": dZ.sum(1, keepdims=True)}
 
 
-def listed(p, X, Y):
-    """A network of one layer with Python lists, which are float64 whatever they are made of."""
-    W, b, x, y = p["W1"].tolist(), p["b1"].tolist(), X.tolist(), Y.tolist()
-    n, K, n_x = len(x[0]), len(W), len(x)
-    Z = [[sum(W[k][i] * x[i][j] for i in range(n_x)) + b[k][0] for j in range(n)] for k in range(K)]
-    dZ = [[(Z[k][j] - y[k][j]) / n for j in range(n)] for k in range(K)]
-    dW = [[sum(dZ[k][j] * x[i][j] for j in range(n)) for i in range(n_x)] for k in range(K)]
-    return {"Z1": np.array(Z), "dZ1": np.array(dZ), "dW1": np.array(dW), "db1": np.array([[sum(row)] for row in dZ])}
-
-
 def test_python_lists_at_a_stationary_point_of_the_last_bias_are_left_in_peace():
     """db is a pure cancellation there: the float32 run shows nothing of its rounding, only the spread does."""
     for seed in range(10):
-        rng = np.random.default_rng(seed)
-        W, X, Y = rng.standard_normal((2, 5)), rng.standard_normal((5, 40)), rng.standard_normal((2, 40))
-        b = (Y - W @ X).mean(axis=1, keepdims=True)
-        report = check_gradients(listed, mlp((5, 2), ("identity",), "squared-error"), {"W1": W, "b1": b}, (X, Y))
+        params, batch = stationary_point(np.random.default_rng(seed))
+        report = check_gradients(listed, mlp((5, 2), ("identity",), "squared-error"), params, batch)
         assert report.findings == (), f"seed {seed}\n{report}"
