@@ -71,6 +71,8 @@ def call(function: Callable[..., Any], params: Mapping[str, np.ndarray], batch: 
     try:
         with quietly():
             returned = function(theirs, *inputs)
+    except InputError:  # of ours, as from per_example
+        raise
     except (Exception, SystemExit) as error:  # whatever the user's code raises is a finding, not a crash
         return Call(raised=located(error))
     before = {**params, **batch}

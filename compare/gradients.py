@@ -97,7 +97,8 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
     def derive(moved: Mapping[str, np.ndarray]) -> Arrays:
         return call(derivation, moved, in_precision(problem.batch, "float64")).records
 
-    judged = judged_records(problem, problem.params, problem.batch, calls, step=1, derive=derive)
+    everywhere = dict.fromkeys(problem.precisions, problem.params)
+    judged = judged_records(problem, everywhere, problem.batch, calls, step=1, derive=derive)
     notes = list(judged.notes)
     if any(finding.cause != "missing" for finding in judged.findings):
         notes += against_own_loss(derivation, in_precision(problem.params, "float64"), problem.batch, calls)
@@ -127,16 +128,20 @@ class JudgedRecords:
 
 def judged_records(
     problem: Problem,
-    params: Arrays,
+    params_by: Mapping[str, Arrays],
     batch: Arrays,
     calls: Mapping[str, Call],
     *,
     step: int,
-    derive: Callable[[Mapping[str, np.ndarray]], Arrays] | None,
+    derive: Callable[[Mapping[str, np.ndarray]], Arrays] | None = None,
     owed: bool = True,
 ) -> JudgedRecords:
-    """Judge what a derivation returned by dtype for some params and batch; `owed`: a gradient of every parameter."""
+    """Judge what a derivation returned by dtype for params, also by dtype, and a batch.
+
+    `derive` runs it again on other parameters, where it can be. `owed`: a gradient of every parameter is due.
+    """
     printed = next(iter(calls))
+    params = params_by[printed]
     everything = {name: array for each in calls.values() for name, array in each.records.items()}
     end_to_end = run_reference(problem.reference, params, batch, everything, printed, check=True)
     keys = _keys(step, end_to_end, calls[printed], params if owed else {}, batch)
@@ -144,12 +149,14 @@ def judged_records(
     calls = {dtype: each for dtype, each in calls.items() if each.raised is None and not each.instead}
     if printed not in calls:
         return JudgedRecords((), () if failed is None else (failed,), (), end_to_end)
-    if not keys:
+    if not keys and owed:
         raise InputError("the derivation returns no tensor that the reference has; return J or d<name> of a parameter")
     shapes = {f"d{name}": array.shape for name, array in params.items()} | {"J": ()}
     fits = {dtype: fitted(each.records, shapes) for dtype, each in calls.items()}
     evidence = {
-        dtype: Evidence(problem.reference, in_precision(params, dtype), in_precision(batch, dtype), fit.records)
+        dtype: Evidence(
+            problem.reference, in_precision(params_by[dtype], dtype), in_precision(batch, dtype), fit.records
+        )
         for dtype, fit in fits.items()
     }
     if "float64" in evidence:

@@ -18,7 +18,7 @@ from compare.replay import Replay, replay
 from compare.verdict import Ladder
 from torchref.exchange import to_array, to_tensor
 
-__all__ = ["Evidence", "Reference", "input_names", "run_reference"]
+__all__ = ["Evidence", "Reference", "input_names", "moved", "run_reference"]
 
 Arrays = Mapping[str, np.ndarray]
 Reference = Callable[..., Tensor]
@@ -133,9 +133,9 @@ class Evidence:
         rng = np.random.default_rng(0)
         found: dict[str, float] = {}
         for _ in range(REPLAYS):
-            moved = partial(_moved, rng=rng, by=2.0**-24)
+            nudged = partial(moved, rng=rng, by=2.0**-24)
             again = self._replayed(
-                *({n: moved(a) for n, a in of.items()} for of in (self.params, self.batch, self.records))
+                *({n: nudged(a) for n, a in of.items()} for of in (self.params, self.batch, self.records))
             )
             for name, reference in again.items():
                 found[name] = max(found.get(name, 0.0), _largest(reference - self.local[name]))
@@ -153,7 +153,7 @@ class Evidence:
         rng = np.random.default_rng(1)
         found: dict[str, list[float]] = {}
         for _ in range(REPLAYS):
-            params = {name: _moved(array, rng=rng, by=2.0**-20) for name, array in self.params.items()}
+            params = {name: moved(array, rng=rng, by=2.0**-20) for name, array in self.params.items()}
             records = self.derive(params)
             again = self._replayed(params, self.batch, records)
             for name, reference in again.items():
@@ -171,7 +171,7 @@ class Evidence:
         return max((_largest(everything[read]) for read in self.reads.get(name, ()) if read in everything), default=0.0)
 
 
-def _moved(array: np.ndarray, *, rng: np.random.Generator, by: float) -> np.ndarray:
+def moved(array: np.ndarray, *, rng: np.random.Generator, by: float) -> np.ndarray:
     """Every entry of a floating array moved by a relative amount, up or down at random, in float64."""
     if array.dtype.kind != "f":
         return array

@@ -7,6 +7,8 @@ gradient, and passes on the recorded one. Value and gradient are replaced indepe
 segment in that direction only, and with no records at all it is the reference's own, end-to-end run.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -57,15 +59,22 @@ def replay(
     and result has a first axis of K.
     """
     sites = _Sites(records, inspect, stacked)
+    try:
+        return _replayed(reference, leaves, sites)
+    finally:
+        sites.let_go()
+
+
+def _replayed(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], sites: _Sites) -> Replay:
     for leaf in leaves.values():
         leaf.grad = None
     with tapped(sites.tap):
         J = reference()
-    if not isinstance(J, Tensor) or (J.numel() != 1 and not stacked):
+    if not isinstance(J, Tensor) or (J.numel() != 1 and not sites.stacked):
         got = f"a tensor of shape {tuple(J.shape)}" if isinstance(J, Tensor) else f"a {type(J).__name__}"
         raise InputError(f"the reference returns {got}; it must return the scalar J, so end it with a sum or a mean")
     reads = {}
-    if inspect:
+    if sites.inspect:
         reads = {name: sites.reads(site.came_in, leaves) for name, site in sites.all.items()}
         reads["J"] = sites.reads(J, leaves)
     if J.requires_grad:
@@ -73,12 +82,12 @@ def replay(
         J.sum().backward()  # type: ignore[no-untyped-call]  # torch annotates no return type
         for hook in hooks:
             hook.remove()
-    if inspect:
+    if sites.inspect:
         sites.check()
     gradients = {name: site.gradient for name, site in sites.all.items()}
     gradients |= {name: to_array(leaf.grad) for name, leaf in leaves.items() if leaf.grad is not None}
     found = ((name, gradients.get(name)) for name in dict.fromkeys(sites.order))
-    J = J if stacked else J.reshape(())
+    J = J if sites.stacked else J.reshape(())
     return Replay(
         values={name: site.value for name, site in sites.all.items()} | {"J": to_array(J)},
         gradients={f"d{name}": gradient for name, gradient in found if gradient is not None},
@@ -96,6 +105,7 @@ class _Site:
         self.gradient: np.ndarray | None = None  # of the tap's result
         self.gradient_of_came_in: Tensor | None = None  # of the tensor handed to tap, over all its uses
         self.node: Any = None  # the tap in autograd's graph
+        self.hook: Any = None  # on the tensor handed to tap
 
     def pass_on(self, came_in: Tensor) -> Tensor:
         """Keep the value of what came in, of all runs where they are stacked, and go on with the record."""
@@ -168,7 +178,7 @@ class _Sites:
         if not tensor.requires_grad:
             return site.pass_on(tensor)
         if self.inspect:
-            tensor.register_hook(_arriving(site))  # type: ignore[no-untyped-call]  # torch annotates no return type
+            site.hook = tensor.register_hook(_arriving(site))  # type: ignore[no-untyped-call]  # torch annotates no return type
         result = _applied(_Tap, tensor, site)
         site.node = result.grad_fn
         return result
@@ -184,6 +194,13 @@ class _Sites:
             passed_on = site.gradient if site.recorded_gradient is None else to_array(site.recorded_gradient)
             if not np.array_equal(passed_on, to_array(site.gradient_of_came_in), equal_nan=True):
                 raise InputError(f"tap {name!r} is bypassed, its tensor is used beside its result; {remedy}")
+
+    def let_go(self) -> None:
+        """Break the circle of hook, site and tensor, which Python's collector cannot see and would keep for ever."""
+        for site in self.all.values():
+            if site.hook is not None:
+                site.hook.remove()
+            del site.came_in, site.node, site.hook
 
     def reads(self, tensor: Tensor, leaves: Mapping[str, Tensor]) -> frozenset[str]:
         """The taps and leaves that a tensor was computed from, walking back through autograd's graph to the nearest."""

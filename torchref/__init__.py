@@ -1,5 +1,6 @@
 """The same network in torch.nn: forward passes only, autograd supplies every gradient."""
 
+from torchref.modules import from_module
 from torchref.network import mlp
 from torchref.tap import tap
 
@@ -7,9 +8,11 @@ __all__ = [
     "activations",
     "batches",
     "exchange",
+    "from_module",
     "initializers",
     "losses",
     "mlp",
+    "modules",
     "network",
     "optimizers",
     "tap",

@@ -1,0 +1,62 @@
+"""Derivations written for one example, on a whole batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from compare.errors import InputError
+
+__all__ = ["per_example"]
+
+
+def per_example(
+    derivation: Callable[..., Mapping[str, Any]], *, axis: int, reduction: str = "mean"
+) -> Callable[..., dict[str, np.ndarray]]:
+    """Turn a derivation for one example into one for a batch of n examples that lie along an axis.
+
+    Example i is np.take(a, i, axis) of every array of the batch. J and the gradients of parameters are averaged over
+    the examples, or summed with reduction="sum"; intermediates are stacked along the axis, and so are their gradients
+    and those of inputs, divided by n for "mean". The result is a derivation for check_gradients. Raises InputError, a
+    ValueError, for an unknown reduction, an axis that an array of the batch does not have, or arrays of different n.
+    """
+    if reduction not in ("mean", "sum"):
+        raise InputError(f"reduction is {reduction!r}; it must be 'mean' or 'sum'")
+    if not isinstance(axis, int) or isinstance(axis, bool):
+        raise InputError(f"axis is {axis!r}; it must be a whole number, like 1 for examples in columns")
+
+    def batched(params: Mapping[str, np.ndarray], *batch: np.ndarray) -> dict[str, np.ndarray]:
+        n = _examples(batch, axis)
+        each = [derivation(params, *(np.take(array, i, axis) for array in batch)) for i in range(n)]
+        shared = {"J", *(f"d{name}" for name in params)}
+        over = n if reduction == "mean" else 1
+        found = {}
+        for name in each[0]:
+            values = [np.asarray(one[name]) for one in each]
+            if name in shared:
+                found[name] = np.sum(values, axis=0) / over
+            else:
+                stacked = np.stack(values, axis=min(axis, values[0].ndim) if axis >= 0 else axis)
+                found[name] = stacked / over if name.startswith("d") else stacked
+        return found
+
+    return batched
+
+
+def _examples(batch: tuple[np.ndarray, ...], axis: int) -> int:
+    """The number of examples of a batch."""
+    if not batch:
+        raise InputError("the batch is empty; per_example needs at least one array to take examples from")
+    for array in batch:
+        if not -array.ndim <= axis < array.ndim:
+            raise InputError(
+                f"an array of the batch has shape {array.shape} and no axis {axis}; give the axis of examples"
+            )
+    sizes = {array.shape[axis] for array in batch}
+    if len(sizes) > 1:
+        raise InputError(
+            f"the arrays of the batch hold {sorted(sizes)} examples along axis {axis}; they must hold equally many"
+        )
+    return int(sizes.pop())

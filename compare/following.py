@@ -1,0 +1,158 @@
+"""torch's optimiser following a derivation: it starts each step from the derivation's parameters, its state is its own.
+
+Updates are judged entry by entry in float64 on W_next, with the same gradients on both sides, so no state needs a name.
+What rounding explains is measured: more optimisers get the parameters and gradients moved by one float32 rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compare.calling import located
+from compare.diagnosis import explained
+from compare.errors import InputError
+from compare.findings import Judgement, times
+from compare.report import Finding, Row
+from compare.rounding import PRECISIONS
+from compare.trace import Key
+from compare.verdict import CUT, Local, index_of
+from torchref.exchange import to_array, to_tensor
+
+__all__ = ["Follower", "Optimizer", "UpdateRun", "judge_update"]
+
+Arrays = Mapping[str, np.ndarray]
+Optimizer = Callable[[list[Tensor]], torch.optim.Optimizer]
+MOVED = 3
+
+
+class Follower:
+    """One torch optimiser on tensors of its own, in float64."""
+
+    def __init__(self, optimizer: Optimizer, params: Arrays) -> None:
+        """Build it; InputError if that fails or gives something else than a torch optimiser."""
+        self.leaves = {name: to_tensor(array.astype(np.float64)).requires_grad_() for name, array in params.items()}
+        try:
+            self.optimizer = optimizer(list(self.leaves.values()))
+        except Exception as error:
+            raise InputError(
+                f"the optimizer raises {located(error).what}; it must take a list of tensors and return an optimiser, "
+                "as in lambda tensors: torch.optim.SGD(tensors, lr=0.1)"
+            ) from None
+        if not isinstance(self.optimizer, torch.optim.Optimizer):
+            raise InputError(
+                f"optimizer returns a {type(self.optimizer).__name__}; it must take a list of tensors and return a "
+                "torch optimiser, as in lambda tensors: torch.optim.SGD(tensors, lr=0.1)"
+            )
+
+    def step(self, params: Arrays, gradients: Arrays) -> dict[str, np.ndarray]:
+        """The parameters after one step from `params` along `gradients`, named d<name>."""
+        with torch.no_grad():
+            for name, leaf in self.leaves.items():
+                leaf.copy_(to_tensor(params[name]))
+                gradient = gradients.get(f"d{name}")
+                leaf.grad = None if gradient is None else to_tensor(gradient.astype(np.float64))
+        try:
+            self.optimizer.step()
+        except Exception as error:
+            raise InputError(
+                f"{type(self.optimizer).__name__} raises {located(error).what}; use an optimiser whose step() needs no "
+                "argument"
+            ) from None
+        return {name: to_array(leaf) for name, leaf in self.leaves.items()}
+
+    def velocity(self, name: str) -> np.ndarray | None:
+        """torch's momentum buffer of a parameter, if it keeps one."""
+        buffer = self.optimizer.state[self.leaves[name]].get("momentum_buffer")
+        return None if buffer is None else np.asarray(to_array(buffer))
+
+    def set_velocity(self, name: str, velocity: np.ndarray) -> None:
+        """Replace torch's momentum buffer of a parameter."""
+        buffer = self.optimizer.state[self.leaves[name]].get("momentum_buffer")
+        if buffer is not None and tuple(buffer.shape) == velocity.shape:
+            buffer.copy_(to_tensor(velocity))
+
+
+@dataclass(frozen=True)
+class UpdateRun:
+    """One updated tensor in one precision: before, after by hand, after in torch, and after in the moved optimisers."""
+
+    before: np.ndarray
+    by_hand: np.ndarray
+    torch: np.ndarray
+    moved: Sequence[np.ndarray]
+
+    @property
+    def difference(self) -> np.ndarray:
+        """|by hand - torch|."""
+        with np.errstate(all="ignore"):
+            return np.asarray(np.abs(self.by_hand.astype(np.float64) - self.torch))
+
+    @property
+    def spread(self) -> np.ndarray:
+        """The largest change of torch's result when everything it is computed from moves by one float32 rounding."""
+        with np.errstate(all="ignore"):
+            return np.asarray(np.max([np.abs(moved - self.torch) for moved in self.moved], axis=0, initial=0.0))
+
+    @property
+    def scale(self) -> np.ndarray:
+        """|before| + |after|, what one rounding of the update is relative to."""
+        return np.asarray(np.abs(self.before.astype(np.float64)) + np.abs(self.torch))
+
+
+def judge_update(key: Key, runs: Mapping[str, UpdateRun], printed: str, equation: str = "") -> Judgement:
+    """Judge one updated tensor from its runs by dtype; shapes are equal and everything is a real number."""
+    fine, coarse = PRECISIONS["float64"], PRECISIONS["float32"]
+    dtype = "float64" if "float64" in runs else "float32"
+    run, shown = runs[dtype], runs[printed]
+    with np.errstate(all="ignore"):
+        if dtype == "float64":
+            other = runs["float32"].difference if "float32" in runs else np.zeros(run.before.shape)
+            floor = np.maximum(np.nan_to_num(other), run.spread) + coarse.u * run.scale + coarse.eta
+            allowed = np.maximum(CUT * floor, 8 * fine.u * run.scale)
+        else:
+            moved = np.abs(run.torch - run.before)
+            allowed = np.maximum(8 * run.spread, np.sqrt(coarse.u) * moved) + 8 * coarse.u * run.scale + coarse.eta
+        ratio = np.atleast_1d(np.where(run.difference == 0, 0.0, run.difference / allowed)).ravel()
+    finite = np.isfinite(run.by_hand) & np.isfinite(run.torch)
+    worst = int(np.argmax(np.where(np.isnan(ratio), np.inf, ratio)))
+    index = index_of(worst, run.before.shape)
+    rho = float(ratio[worst])
+    verdict = "NONFINITE" if not finite.all() else "OK" if rho <= 1 else "FAULT"
+    at = index if verdict != "OK" else index_of(int(np.argmax(shown.difference)), run.before.shape)
+    row = Row(
+        *key,
+        equation=equation,
+        shape=run.before.shape,
+        max_abs_diff=float(np.max(shown.difference)),
+        index=at,
+        by_hand=float(shown.by_hand[at]),
+        torch=float(shown.torch[at]),
+        rho=rho,
+        rho_basis="ladder",
+        verdict=verdict,
+    )
+    if verdict == "OK":
+        return Judgement(row)
+    return Judgement(row, _finding(key, equation, verdict, run, index, rho), differs=True)
+
+
+def _finding(key: Key, equation: str, verdict: str, run: UpdateRun, index: tuple[int, ...], rho: float) -> Finding:
+    """The finding on an updated tensor; its cause is sought in the change, not in what it changed."""
+    ours, theirs, before = float(run.by_hand[index]), float(run.torch[index]), float(run.before[index])
+    place = f"at {index}: " if index else ""
+    worst = f"{place}by hand {ours:.9g}, torch {theirs:.9g}, both from {before:.9g}"
+    if verdict == "NONFINITE":
+        text = f"by hand it is {ours}, in torch {theirs}; {worst}"
+        return Finding(*key, equation, verdict, "not-finite", text, index=index)
+    change = Local(run.by_hand.astype(np.float64) - run.before, run.torch - run.before.astype(np.float64))
+    cause = explained({"float64": change}, {})
+    code, factor = cause.code, None if cause.code == "unknown" else cause.factor
+    said = {"zero": "the update leaves it as it was", "sign": "the update goes the other way: it ascends"}
+    text = said.get(code, cause.text.replace("every entry", "every entry of the update"))
+    text = f"{text}; {times(rho)} what rounding explains" if text else f"{times(rho)} what rounding explains"
+    return Finding(*key, equation, verdict, code, f"{text}; {worst}", factor, index)

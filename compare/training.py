@@ -1,0 +1,315 @@
+"""A training loop by hand against torch, which follows it step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from compare.calling import Call, as_record, checked_precisions, differing, in_precision, located, undisturbed
+from compare.environment import versions
+from compare.errors import InputError
+from compare.findings import Judgement, culprits, is_real
+from compare.following import MOVED, Follower, Optimizer, UpdateRun, judge_update
+from compare.gradients import Problem, judged_records
+from compare.interruptions import quietly
+from compare.references import Reference, moved, run_reference
+from compare.report import Finding, Report, Row
+from compare.trace import Key
+from compare.updates import result_structure
+
+__all__ = ["Trainer", "check_training"]
+
+Arrays = dict[str, np.ndarray]
+Trainer = Callable[..., Iterator[Mapping[str, Any]]]
+
+
+def check_training(
+    trainer: Trainer,
+    reference: Reference,
+    optimizer: Optimizer,
+    params: Mapping[str, Any],
+    batches: Sequence[Sequence[Any]],
+    *,
+    precisions: Sequence[str] = ("float64", "float32"),
+) -> Report:
+    """Check a training loop by hand against a torch reference and optimiser that follow it.
+
+    trainer(params, batches) is a generator that yields once per batch, after the update, a mapping: a parameter's name
+    means its new value, other names (J, Z1, dW1, vW1) belong to that step. At each step torch starts from the
+    parameters yielded before, computes its own gradients there, or takes those yielded, and keeps its own optimiser
+    state; a velocity v<name> that is yielded is compared and then replaces torch's. `reference` and `optimizer` are as
+    in check_gradients and check_updates; `batches` is a list of tuples. Raises InputError, a ValueError, if the
+    arguments cannot be used; whatever the trainer does is a finding.
+    """
+    with undisturbed():
+        chosen = checked_precisions(precisions)
+        if isinstance(batches, (str, bytes, Mapping, np.ndarray)) or not isinstance(batches, Sequence) or not batches:
+            raise InputError("batches must be a list with one tuple of arrays a step, like [(X1, Y1), (X2, Y2)]")
+        problem = Problem(reference, params, batches[0], chosen)
+        named = [Problem(reference, params, batch, chosen).batch for batch in batches]
+        if not callable(trainer):
+            raise InputError(f"trainer is a {type(trainer).__name__}; it must be a generator of params and batches")
+        return _report(trainer, problem, optimizer, named)
+
+
+@dataclass
+class _Run:
+    """What a trainer yielded in one precision, step by step, and what ended it before its time."""
+
+    first: str
+    before: list[Arrays] = field(default_factory=list)
+    yielded: list[Arrays] = field(default_factory=list)
+    failure: tuple[str, str] | None = None
+    too_many: bool = False
+    broken: bool = False  # a parameter was missing or of another shape
+    mutated: str = ""
+
+
+def _run(trainer: Trainer, start: Arrays, batches: Sequence[Arrays]) -> _Run:
+    """Run the trainer on copies, and copy at every yield."""
+    run = _Run(next(iter(start)))
+    params = start
+    handed = [tuple(array.copy() for array in batch.values()) for batch in batches]
+    try:
+        with quietly():
+            training = iter(deepcopy(trainer)({name: a.copy() for name, a in start.items()}, handed))
+            for values in training:
+                if len(run.yielded) == len(batches):
+                    run.too_many = True
+                    break
+                if not isinstance(values, Mapping):
+                    what = "None" if values is None else f"a {type(values).__name__}"
+                    run.failure = ("missing", f"the trainer yields {what}; yield a dict of the new parameters")
+                    break
+                kept = {str(name): as_record(value) for name, value in values.items()}
+                run.before.append(params)
+                run.yielded.append(kept)
+                run.broken = any(
+                    n not in kept or not is_real(kept[n]) or kept[n].shape != a.shape for n, a in start.items()
+                )
+                if run.broken:
+                    break
+                params = {name: kept[name] for name in start}
+    except (Exception, SystemExit) as error:  # whatever the user's code raises is a finding, not a crash
+        run.failure = ("exception", located(error).what)
+    for step, (mine, theirs) in enumerate(zip(batches, handed, strict=True), start=1):
+        for (name, before), after in zip(mine.items(), theirs, strict=True):
+            if not np.array_equal(before, after, equal_nan=before.dtype.kind == "f"):
+                run.mutated = run.mutated or f"{name} of batch {step}"
+    return run
+
+
+def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: list[Arrays]) -> Report:
+    runs, followers = {}, {}
+    for dtype in problem.precisions:
+        runs[dtype] = _run(trainer, in_precision(problem.params, dtype), [in_precision(b, dtype) for b in batches])
+        followers[dtype] = [Follower(optimizer, problem.params) for _ in range(1 + MOVED)]
+    printed = problem.precisions[0]
+    again = _run(trainer, in_precision(problem.params, printed), [in_precision(b, printed) for b in batches])
+    rows: list[Row] = []
+    findings: dict[str, Finding] = {}
+    notes: list[str] = []
+    for step in range(min(len(run.yielded) for run in runs.values())):
+        of_step = _Step(step, {dtype: run.before[step] for dtype, run in runs.items()}, batches[step])
+        yielded = {dtype: run.yielded[step] for dtype, run in runs.items()}
+        judged = _judged(of_step, yielded, problem, followers)
+        rows += judged.rows
+        notes += judged.notes
+        findings = {finding.name: finding for finding in judged.findings} | findings
+        if any(finding.cause in ("missing", "shape") and finding.phase == "update" for finding in judged.findings):
+            break
+    in_order = sorted(findings.values(), key=lambda finding: finding.step)
+    name = type(followers[printed][0].optimizer).__name__
+    return Report(
+        rows=tuple(rows),
+        findings=(
+            *_not_repeatable(runs[printed], again),
+            *_never_moved(in_order, runs[printed]),
+            *_ended(runs, batches),
+        ),
+        notes=tuple(dict.fromkeys(notes)),
+        blind_spots=_blind_spots(runs[printed], problem, batches),
+        environment={
+            "check": f"check_training: by hand (NumPy {np.__version__}) against torch, torch.optim.{name}, "
+            f"{len(batches)} steps, {' and '.join(problem.precisions)}",
+            "precisions": list(problem.precisions),
+            **versions(),
+        },
+    )
+
+
+@dataclass(frozen=True)
+class _Step:
+    """Where a step starts: its number from 0, the parameters before it by dtype, and its batch."""
+
+    index: int
+    before: Mapping[str, Arrays]
+    batch: Arrays
+
+
+@dataclass(frozen=True)
+class _JudgedStep:
+    rows: tuple[Row, ...]
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+
+
+def _judged(
+    step: _Step, yielded: Mapping[str, Arrays], problem: Problem, followers: Mapping[str, list[Follower]]
+) -> _JudgedStep:
+    """The verdicts on one step: its records by local replay, then its velocities and updated parameters."""
+    own = {name: f"v{name}" for name in problem.params}
+    calls = {
+        dtype: Call({n: a for n, a in values.items() if n not in own and n not in own.values()})
+        for dtype, values in yielded.items()
+    }
+    recorded = judged_records(problem, step.before, step.batch, calls, step=step.index + 1, owed=False)
+    results = {dtype: _followed(step, dtype, calls[dtype].records, problem, followers[dtype]) for dtype in yielded}
+    notes, velocities, updates = list(recorded.notes), list[Judgement](), list[Judgement]()
+    for name, v in own.items():
+        update = _compared(Key(step.index + 1, "update", f"{name}_next"), name, name, step, yielded, results, problem)
+        velocity = None
+        if all(v in values for values in yielded.values()) and all(v in each[0] for each in results.values()):
+            velocity = _compared(Key(step.index + 1, "update", v), v, name, step, yielded, results, problem)
+        if velocity is not None and velocity.finding and update.finding is None and velocity.finding.cause == "scale":
+            factor = velocity.finding.factor
+            notes.append(f"Convention: the velocity is {factor:.6g} times torch's, and the update makes up for it.")
+            velocity = replace(velocity, row=replace(velocity.row, verdict="OK"), finding=None)
+        elif velocity is not None:
+            velocities.append(velocity)
+            if velocity.finding is not None:
+                update = replace(update, finding=None, differs=True)  # it only follows from the velocity
+            for dtype, values in yielded.items():
+                for follower in followers[dtype]:
+                    follower.set_velocity(name, values[v].astype(np.float64))
+        updates.append(update)
+    judged = [*velocities, *updates]
+    rows = (*recorded.rows, *(judgement.row for judgement in judged))
+    return _JudgedStep(rows, (*recorded.findings, *culprits(judged)), tuple(notes))
+
+
+def _compared(
+    key: Key,
+    record: str,
+    parameter: str,
+    step: _Step,
+    yielded: Mapping[str, Arrays],
+    results: Mapping[str, list[Arrays]],
+    problem: Problem,
+) -> Judgement:
+    """The verdict on one updated parameter or velocity."""
+    structure = result_structure(
+        key, {dtype: values.get(record) for dtype, values in yielded.items()}, problem.params[parameter]
+    )
+    if structure is not None:
+        return structure
+    runs = {}
+    for dtype, values in yielded.items():
+        own, *others = results[dtype]
+        before = step.before[dtype][parameter] if record == parameter else np.zeros_like(values[record])
+        runs[dtype] = UpdateRun(before, values[record], own[record], [other[record] for other in others])
+    return judge_update(key, runs, problem.precisions[0])
+
+
+def _followed(
+    step: _Step, dtype: str, records: Arrays, problem: Problem, followers: Sequence[Follower]
+) -> list[Arrays]:
+    """The parameters and, as v<name>, velocities after torch's step, and after those of the moved followers.
+
+    torch's gradients are those yielded, or its own at the parameters that the step starts from.
+    """
+    rng = np.random.default_rng([step.index, 0])
+    found = []
+    for position, follower in enumerate(followers):
+        by = 2.0**-24 if position else 0.0
+
+        def nudged(arrays: Mapping[str, np.ndarray], by: float = by) -> Arrays:
+            return {name: moved(array, rng=rng, by=by) for name, array in arrays.items()}
+
+        before = nudged(in_precision(step.before[dtype], "float64"))
+        given = {f"d{name}": records.get(f"d{name}") for name in before}
+        gradients = {
+            name: moved(array, rng=rng, by=by)
+            for name, array in given.items()
+            if array is not None and is_real(array) and array.shape == before[name[1:]].shape
+        }
+        if len(gradients) < len(before):
+            gradients = (
+                run_reference(problem.reference, before, nudged(step.batch), {}, "float64").gradients | gradients
+            )
+        after = follower.step(before, gradients)
+        buffers = {f"v{name}": follower.velocity(name) for name in before}
+        found.append(after | {name: buffer for name, buffer in buffers.items() if buffer is not None})
+    return found
+
+
+def _not_repeatable(run: _Run, again: _Run) -> list[Finding]:
+    """The trainer gives another answer when it is run again."""
+    for step, (one, other) in enumerate(zip(run.yielded, again.yielded, strict=False), start=1):
+        unlike = differing(one, other)
+        if unlike:
+            text = "the same training run twice gives two answers; keep no state outside the trainer"
+            name = f"{unlike[0]}_next" if unlike[0] in run.before[0] else unlike[0]
+            return [Finding(step, "update", name, "", "FAULT", "not-repeatable", text)]
+    return []
+
+
+def _never_moved(findings: list[Finding], run: _Run) -> list[Finding]:
+    """Say `zero` of weights that no step changed."""
+    still = run.yielded and all(
+        name in values and np.array_equal(values[name], array)
+        for values in run.yielded
+        for name, array in run.before[0].items()
+    )
+    if not still:
+        return findings
+    text = "no step changes any parameter; update them before the yield"
+    return [
+        replace(f, cause="zero", explanation=text) if f.name.endswith("_next") and f.cause in ("unknown", "zero") else f
+        for f in findings
+    ]
+
+
+def _ended(runs: Mapping[str, _Run], batches: Sequence[Arrays]) -> list[Finding]:
+    """Too few or too many yields, exceptions, and batches that were changed."""
+    for run in runs.values():
+        name = f"{run.first}_next"
+        step = len(run.yielded) + 1
+        if run.failure is not None:
+            cause, text = run.failure
+            verdict = "MISSING" if cause == "missing" else "FAULT"
+            return [Finding(step, "update", name, "", verdict, cause, text)]
+        if run.mutated:
+            text = f"the trainer changes {run.mutated} that it is handed; let it compute a new array instead"
+            return [Finding(1, "forward", run.mutated.partition(" ")[0], "", "FAULT", "mutated-input", text)]
+        if run.too_many:
+            text = f"the trainer yields more than {len(batches)} times for {len(batches)} batches; yield once per batch"
+            return [Finding(step, "update", name, "", "FAULT", "unknown", text)]
+        if len(run.yielded) < len(batches) and not run.broken:
+            times = "once" if len(run.yielded) == 1 else f"{len(run.yielded)} times"
+            text = f"the trainer yields {times} for {len(batches)} batches; yield once per batch, after the update"
+            return [Finding(step, "update", name, "", "MISSING", "missing", text)]
+    return []
+
+
+def _blind_spots(run: _Run, problem: Problem, batches: Sequence[Arrays]) -> tuple[str, ...]:
+    """What this training could not show."""
+    sizes = {tuple(array.shape for array in batch.values()) for batch in batches}
+    names = {name for values in run.yielded for name in values} - problem.params.keys()
+    return tuple(
+        text
+        for applies, text in (
+            (len(batches) == 1, "state carried from step to step (one batch; use three or more)"),
+            (len(sizes) == 1, "a short batch divided by the size of the others (all have one shape; shorten the last)"),
+            (not names, "where in a step a mistake enters (only parameters are yielded; yield dW1, J ... as well)"),
+            (
+                len(problem.precisions) == 1,
+                f"what the other precision would tell ({problem.precisions[0]} alone; use both)",
+            ),
+        )
+        if applies
+    )

@@ -1,0 +1,361 @@
+"""An optimiser step by hand against any torch optimiser, on the same gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from compare.calling import (
+    Raised,
+    as_record,
+    checked_arrays,
+    checked_precisions,
+    differing,
+    in_precision,
+    located,
+    undisturbed,
+)
+from compare.conventions import FLOAT32_ONLY
+from compare.environment import versions
+from compare.errors import InputError
+from compare.findings import Judgement, culprits, is_real
+from compare.fitting import shape_hint
+from compare.following import MOVED, Follower, Optimizer, UpdateRun, judge_update
+from compare.interruptions import quietly
+from compare.references import moved
+from compare.report import Finding, Report, Row
+from compare.trace import Key
+from compare.verdict import is_float32
+
+__all__ = ["Update", "check_updates", "exposing_gradients", "result_structure"]
+
+Arrays = dict[str, np.ndarray]
+Update = Callable[..., Any]
+
+
+def check_updates(
+    update: Update,
+    optimizer: Optimizer,
+    params: Mapping[str, Any],
+    *,
+    steps: int = 5,
+    gradients: Sequence[Mapping[str, Any]] | None = None,
+    precisions: Sequence[str] = ("float64", "float32"),
+) -> Report:
+    """Check an optimiser's update by hand against a torch optimiser, step by step.
+
+    update(params, grads, state) returns (params, state), or None if it changes params in place; state is None at step 1
+    and afterwards what it returned. optimizer(list_of_tensors) returns a torch.optim.Optimizer. Both sides get the same
+    gradients, named d<name>, and keep their own state; torch starts each step from the parameters by hand. The
+    gradients of `steps` steps are drawn to expose optimisers (zeros, changing signs, 1e-8 and 1e4) unless given, one
+    mapping a step. Of a state that is a mapping, the keys v<name> are compared with torch's momentum buffers.
+    Everything is run from `params` and once more from zero, where small steps show. Raises InputError, a ValueError, if
+    the arguments cannot be used; whatever the update does is a finding.
+    """
+    with undisturbed():
+        chosen, start = checked_precisions(precisions), checked_arrays("params", params, trained=True)
+        if not start:
+            raise InputError("params is empty; hand over at least one parameter, like {'W1': W1}")
+        if not callable(update):
+            raise InputError(f"update is a {type(update).__name__}; it must be a function of params, grads and state")
+        sequence = _checked_gradients(gradients, start) if gradients is not None else exposing_gradients(start, steps)
+        return _report(update, optimizer, start, sequence, chosen, drawn=gradients is None)
+
+
+def exposing_gradients(params: Mapping[str, np.ndarray], steps: int) -> list[Arrays]:
+    """Gradients that tell optimisers apart, named d<name>, in float64; the same for the same shapes.
+
+    Entry by entry ordinary, 1e-8, 1e4, of changing sign, or zero every other step.
+    """
+    if not isinstance(steps, int) or isinstance(steps, bool) or not 1 <= steps <= 10_000:
+        raise InputError(f"steps is {steps!r}; it must be a whole number from 1 to 10000, so write for example 5")
+    rng = np.random.default_rng(0)
+    found = []
+    for step in range(steps):
+        gradients = {}
+        for position, (name, array) in enumerate(params.items()):
+            kind = (np.arange(array.size).reshape(array.shape) + position) % 5
+            size = np.choose(kind, [1.0, 1e-8, 1e4, 1.0 if step % 2 else -1.0, 1.0 if step % 2 == 0 else 0.0])
+            draw = rng.standard_normal(array.shape)
+            gradients[f"d{name}"] = size * np.where(kind == 3, np.abs(draw) + 0.5, draw)
+        found.append(gradients)
+    return found
+
+
+def _checked_gradients(gradients: Any, params: Mapping[str, np.ndarray]) -> list[Arrays]:
+    if isinstance(gradients, (str, Mapping)) or not isinstance(gradients, Sequence) or not gradients:
+        raise InputError("gradients must be a list with one mapping a step, like [{'dW1': ...}, {'dW1': ...}]")
+    found = []
+    for step, each in enumerate(gradients, start=1):
+        arrays = checked_arrays(f"gradients of step {step}", each, trained=False)
+        for name, array in params.items():
+            got = arrays.get(f"d{name}")
+            if got is None or got.shape != array.shape:
+                what = "is missing" if got is None else f"has shape {got.shape}"
+                raise InputError(f"d{name} {what} in the gradients of step {step}; it must have shape {array.shape}")
+        found.append(arrays)
+    return found
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The steps of one run of the update: what it had before and after each, and its velocities."""
+
+    before: list[Arrays]
+    after: list[Arrays]
+    velocities: list[Arrays]
+    failure: tuple[str, str] | None = None  # cause and explanation of what ended it
+
+
+def _run(update: Update, start: Arrays, gradients: Sequence[Arrays]) -> _Run:
+    """Take the steps, on copies; the update's own object is copied, so that no run leaves state to the next."""
+    mine = deepcopy(update)
+    params, state = dict(start), None
+    before, after, velocities = list[Arrays](), list[Arrays](), list[Arrays]()
+    for each in gradients:
+        handed = {name: array.copy() for name, array in params.items()}
+        given = {name: array.copy() for name, array in each.items()}
+        try:
+            with quietly():
+                returned = mine(handed, given, state)
+        except (Exception, SystemExit) as error:  # whatever the user's code raises is a finding, not a crash
+            raised: Raised = located(error)
+            return _Run(before, after, velocities, ("exception", raised.what))
+        if returned is None:
+            returned = (handed, state)
+        if not (isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[0], Mapping)):
+            what = f"{type(returned).__name__}"
+            return _Run(
+                before, after, velocities, ("missing", f"the update returned a {what}; return (params, state) or None")
+            )
+        result, state = returned
+        before.append(params)
+        after.append({str(name): as_record(value) for name, value in result.items()})
+        kept = state.items() if isinstance(state, Mapping) else ()
+        velocities.append({str(name): as_record(value) for name, value in kept if f"{name}"[:1] == "v"})
+        changed = [name for name, array in given.items() if not np.array_equal(array, each[name], equal_nan=True)]
+        if changed:
+            text = f"the update changes {changed[0]} in place; the gradient belongs to the caller, so copy it first"
+            return _Run(before, after, velocities, ("mutated-input", text))
+        if any(not _fits(after[-1].get(name), array) for name, array in params.items()):
+            break
+        params = {name: after[-1][name] for name in params}
+    return _Run(before, after, velocities)
+
+
+def _fits(record: np.ndarray | None, like: np.ndarray) -> bool:
+    return record is not None and record.shape == like.shape and is_real(record)
+
+
+def _report(
+    update: Update,
+    optimizer: Optimizer,
+    start: Arrays,
+    gradients: list[Arrays],
+    precisions: tuple[str, ...],
+    *,
+    drawn: bool,
+) -> Report:
+    zero = {name: np.zeros_like(array) for name, array in start.items()}
+    judged, notes = _judged(update, optimizer, start, gradients, precisions)
+    from_zero, more = _judged(update, optimizer, zero, gradients, precisions)
+    found = culprits(judged) or tuple(
+        replace(finding, explanation=f"{finding.explanation}; started from 0, where small steps show")
+        for finding in culprits(from_zero)
+    )
+    rows: dict[tuple[int, str], Row] = {}
+    for judgement in (*judged, *from_zero):
+        row = judgement.row
+        known = rows.get((row.step, row.name))
+        if known is None or (known.verdict == "OK" and not (row.rho or 0.0) <= (known.rho or 0.0)):
+            rows[row.step, row.name] = row
+    name = type(Follower(optimizer, start).optimizer).__name__
+    return Report(
+        rows=tuple(rows.values()),
+        findings=found,
+        notes=tuple(dict.fromkeys([*notes, *more])),
+        blind_spots=tuple(
+            text
+            for applies, text in (
+                (len(gradients) < 5, f"state that builds up ({len(gradients)} steps; use 5 or more)"),
+                (len(start) == 1, "a step counter advanced once per parameter (one parameter; use two or more)"),
+                (not drawn, "what the given gradients do not excite (leave `gradients` out to have them drawn)"),
+                (len(precisions) == 1, f"what the other precision would tell ({precisions[0]} alone; use both)"),
+            )
+            if applies
+        ),
+        environment={
+            "check": f"check_updates: by hand (NumPy {np.__version__}) against torch.optim.{name}, "
+            f"{len(gradients)} steps, {' and '.join(precisions)}",
+            "precisions": list(precisions),
+            **versions(),
+        },
+    )
+
+
+def _judged(
+    update: Update, optimizer: Optimizer, start: Arrays, gradients: list[Arrays], precisions: tuple[str, ...]
+) -> tuple[list[Judgement], list[str]]:
+    """The verdicts on all steps from one start."""
+    runs, twins = {}, {}
+    for dtype in precisions:
+        given = [in_precision(each, dtype) for each in gradients]
+        runs[dtype] = _run(update, in_precision(start, dtype), given)
+        twins[dtype] = _followed(optimizer, runs[dtype], given)
+    printed = precisions[0]
+    again = _run(update, in_precision(start, printed), [in_precision(each, printed) for each in gradients])
+    first = _failure(runs, again, start)
+    judged: list[Judgement] = [] if first is None else [first]
+    if first is not None and first.finding is not None and first.finding.cause == "not-repeatable":
+        return judged, []
+    notes = []
+    if "float64" in runs and _casts(runs["float64"]):
+        notes, runs = [FLOAT32_ONLY], {"float32": runs["float64"]}
+        twins, printed = {"float32": twins["float64"]}, "float32"
+    steps = min(len(run.after) for run in runs.values())
+    velocities = []
+    for step in range(steps):
+        for name in start:
+            key = Key(step + 1, "update", f"{name}_next")
+            structure = result_structure(
+                key, {dtype: run.after[step].get(name) for dtype, run in runs.items()}, start[name]
+            )
+            if structure is not None:
+                judged.append(structure)
+                continue
+            by_dtype = {
+                dtype: UpdateRun(run.before[step][name], run.after[step][name], *twins[dtype][step][name])
+                for dtype, run in runs.items()
+            }
+            judged.append(judge_update(key, by_dtype, printed))
+        velocities += _velocities(step, runs, twins, start, printed)
+    if velocities:
+        convention = _convention(velocities, judged)
+        notes += [convention] if convention else []
+        judged += [] if convention else [judgement for judgement, _ in velocities]
+        judged.sort(key=lambda judgement: (judgement.row.step, not judgement.row.name.startswith("v")))
+    return _never_moved(judged, runs[printed]), notes
+
+
+Followed = tuple[np.ndarray, list[np.ndarray]]
+
+
+def _followed(optimizer: Optimizer, run: _Run, gradients: list[Arrays]) -> list[dict[str, Followed]]:
+    """torch's results step by step: of every parameter and, as v<name>, of its velocity; with those of moved twins."""
+    rng = np.random.default_rng(0)
+    if not run.before:
+        return []
+    twins = [Follower(optimizer, run.before[0]) for _ in range(1 + MOVED)]
+    found = []
+    for before, given in zip(run.before, gradients, strict=False):
+        results = []
+        for position, twin in enumerate(twins):
+            by = 2.0**-24 if position else 0.0
+            args = ({n: moved(a.astype(np.float64), rng=rng, by=by) for n, a in of.items()} for of in (before, given))
+            after = twin.step(*args)
+            buffers = {f"v{name}": twin.velocity(name) for name in before}
+            results.append(after | {name: buffer for name, buffer in buffers.items() if buffer is not None})
+        found.append({name: (results[0][name], [other[name] for other in results[1:]]) for name in results[0]})
+    return found
+
+
+def _velocities(
+    step: int, runs: Mapping[str, _Run], twins: Mapping[str, list[dict[str, Followed]]], start: Arrays, printed: str
+) -> list[tuple[Judgement, float]]:
+    """The verdicts on recorded velocities, each with its ratio to torch's."""
+    found = []
+    for name, array in start.items():
+        v = f"v{name}"
+        if any(v not in run.velocities[step] or v not in twins[dtype][step] for dtype, run in runs.items()):
+            continue
+        key = Key(step + 1, "update", v)
+        structure = result_structure(key, {dtype: run.velocities[step][v] for dtype, run in runs.items()}, array)
+        if structure is not None:
+            found.append((structure, np.nan))
+            continue
+        by_dtype = {
+            dtype: UpdateRun(np.zeros_like(array), run.velocities[step][v], *twins[dtype][step][v])
+            for dtype, run in runs.items()
+        }
+        shown = by_dtype[printed]
+        ours, theirs = shown.by_hand.astype(np.float64), shown.torch
+        ratio = float(np.vdot(ours, theirs) / np.vdot(theirs, theirs)) if theirs.any() else np.nan
+        found.append((judge_update(key, by_dtype, printed), ratio))
+    return found
+
+
+def _convention(velocities: Sequence[tuple[Judgement, float]], judged: Sequence[Judgement]) -> str:
+    """A note if all updates agree and every velocity is the same multiple of torch's; else nothing."""
+    if any(judgement.finding for judgement in judged) or not any(j.finding for j, _ in velocities):
+        return ""
+    ratios = np.array([ratio for _, ratio in velocities if np.isfinite(ratio)])
+    if not len(ratios) or np.ptp(ratios) > 1e-6 * abs(ratios[0]):
+        return ""
+    return f"Convention: the velocity is {ratios[0]:.6g} times torch's, and the update makes up for it."
+
+
+def result_structure(key: Key, records: Mapping[str, np.ndarray | None], like: np.ndarray) -> Judgement | None:
+    """A result that is missing, no array of real numbers, or of another shape."""
+    for record in records.values():
+        if record is not None and is_real(record) and record.shape == like.shape:
+            continue
+        if record is None or not is_real(record):
+            verdict, cause = "MISSING", "missing"
+            what = "it is not there" if record is None else f"it is no array of real numbers but {record.dtype}"
+            text = f"{what} after the update; return every parameter"
+        else:
+            verdict, cause = "FAULT", "shape"
+            text = f"its shape is {record.shape}, it must stay {like.shape}{shape_hint(record.shape, like.shape)}"
+        shape = like.shape if record is None else record.shape
+        row = Row(*key, equation="", shape=shape, max_abs_diff=float("nan"), verdict=verdict)
+        return Judgement(row, Finding(*key, "", verdict, cause, text), differs=True)
+    return None
+
+
+def _failure(runs: Mapping[str, _Run], again: _Run, start: Arrays) -> Judgement | None:
+    """What ended a run, or that a second one gives another answer."""
+    name = next(iter(start))
+    for run in runs.values():
+        if run.failure is not None:
+            step = len(run.after) if run.failure[0] == "mutated-input" else len(run.after) + 1
+            return _judgement(Key(step, "update", f"{name}_next"), *run.failure)
+    first = next(iter(runs.values()))
+    for step, (one, other) in enumerate(zip(first.after, again.after, strict=False), start=1):
+        unlike = differing(one, other)
+        if unlike:
+            text = "the same steps taken twice give two answers; keep what the optimiser remembers in `state`"
+            return _judgement(Key(step, "update", f"{unlike[0]}_next"), "not-repeatable", text)
+    return None
+
+
+def _judgement(key: Key, cause: str, text: str) -> Judgement:
+    row = Row(*key, equation="", shape=(), max_abs_diff=float("nan"), verdict="FAULT")
+    return Judgement(row, Finding(*key, "", "FAULT", cause, text), differs=True)
+
+
+def _casts(run: _Run) -> bool:
+    """Whether everything after every update is float32, although it was handed float64."""
+    arrays = [array for after in run.after for array in after.values() if is_real(array)]
+    moving = [a for before, after in zip(run.before, run.after, strict=True) for a in _moved_entries(before, after)]
+    return bool(moving) and all(map(is_float32, arrays))
+
+
+def _moved_entries(before: Arrays, after: Arrays) -> list[np.ndarray]:
+    return [after[n] for n, a in before.items() if n in after and after[n].shape == a.shape and (after[n] != a).any()]
+
+
+def _never_moved(judged: list[Judgement], run: _Run) -> list[Judgement]:
+    """Say `zero` of weights that no step changed."""
+    if not run.before or any(_moved_entries(b, a) for b, a in zip(run.before, run.after, strict=True)):
+        return judged
+    text = "no step changes any parameter; return the new ones, or change them in place"
+    return [
+        replace(judgement, finding=replace(judgement.finding, cause="zero", explanation=text))
+        if judgement.finding is not None and judgement.finding.cause in ("unknown", "zero")
+        else judgement
+        for judgement in judged
+    ]
