@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from compare.errors import InputError
-from compare.experiment import Experiment
+from compare.experiment import DTYPES, Experiment
 from compare.report import Report
 
 __all__ = ["main"]
@@ -45,10 +45,61 @@ def _unusable(message: str) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    """`handgrad check`: the notes' network on data, both sides."""
+    """`handgrad check`: the checks of a file, or the notes' network on data, both sides."""
+    return _check_network(arguments) if arguments.file is None else _check_file(arguments)
+
+
+FOR_FILES = ("steps", "seed", "dtype")  # of the experiment's flags, those that a file's checks take too
+
+
+def _check_file(arguments: argparse.Namespace) -> int:
+    """The checks that a file defines."""
+    flags = [*(item.name for item in fields(Experiment)), "data"]
+    foreign = [name for name in flags if hasattr(arguments, name) and name not in FOR_FILES]
+    if foreign:
+        raise InputError(
+            f"--{foreign[0].replace('_', '-')} sets up the notes' network and says nothing about {arguments.file}; "
+            "leave it out, or leave the file out"
+        )
+    settings: dict[str, Any] = {
+        name: getattr(arguments, name) for name in ("steps", "seed") if hasattr(arguments, name)
+    }
+    if hasattr(arguments, "dtype"):
+        Experiment(dtype=arguments.dtype)  # raises for an unknown one
+        settings["precisions"] = (arguments.dtype, *(other for other in DTYPES if other != arguments.dtype))
+    _check_output(arguments.output, arguments.file)
+
+    from compare.files import check_file
+
+    reports = [*check_file(arguments.file, arguments.only, settings).values()]
+    _write(reports, arguments)
+    return _exit_status(reports, arguments)
+
+
+def _exit_status(reports: Sequence[Report], arguments: argparse.Namespace) -> int:
+    failed = any(not report.ok or (arguments.strict and report.findings) for report in reports)
+    return DIFFERENT if failed else EQUAL
+
+
+def _init(arguments: argparse.Namespace) -> int:
+    """`handgrad init`: a short runnable file."""
+    from compare.template import write_template
+
+    write_template(arguments.file, broken=arguments.broken)
+    print(f"wrote {arguments.file}; next: handgrad check {arguments.file}")
+    return EQUAL
+
+
+def _check_network(arguments: argparse.Namespace) -> int:
+    """The notes' network on data, both sides."""
+    if arguments.only is not None:
+        raise InputError(
+            f"--only {arguments.only} picks a check of a file; name the file, as in handgrad check FILE.py"
+        )
+    source = getattr(arguments, "data", "breast-cancer")
     given = {item.name: getattr(arguments, item.name) for item in fields(Experiment) if hasattr(arguments, item.name)}
     experiment = Experiment(**_completed(given))
-    _check_output(arguments.output, arguments.data)
+    _check_output(arguments.output, source)
 
     try:
         from compare import lockstep
@@ -56,14 +107,13 @@ def _check(arguments: argparse.Namespace) -> int:
     except (SyntaxError, ImportError, NameError, AttributeError, TypeError) as error:
         raise InputError(f"the code in manual/ cannot be imported: {_located(error)}; mend that line") from None
 
-    data = load(arguments.data)
+    data = load(source)
     if "layers" not in given:
         layers = (data.X.shape[0], *experiment.layers[1:-1], data.Y.shape[0])
         experiment = replace(experiment, layers=layers)
     report = lockstep.run(experiment, data)
-    _write(report, arguments)
-    failed = not report.ok or (arguments.strict and report.findings)
-    return DIFFERENT if failed else EQUAL
+    _write([report], arguments)
+    return _exit_status([report], arguments)
 
 
 def _completed(given: dict[str, Any]) -> dict[str, Any]:
@@ -101,17 +151,17 @@ def _check_output(output: str | None, data: str) -> None:
             f"--output {output} is a folder or lies in one that does not exist; name a file in an existing one"
         )
     if same:
-        raise InputError(f"--output {output} is the data file itself and would be overwritten; name another file")
+        raise InputError(f"--output {output} is the input file itself and would be overwritten; name another file")
     if fifo:
         raise InputError(f"--output {output} is a pipe and would wait for a reader; name a file")
 
 
-def _write(report: Report, arguments: argparse.Namespace) -> None:
-    """Print the report, or write it to --output and print its two closing lines."""
+def _write(reports: Sequence[Report], arguments: argparse.Namespace) -> None:
+    """Print the reports, or write them to --output and print the two closing lines of each."""
     if arguments.output is None:
-        print(_rendered(report, arguments.format, _colour()), end="", flush=True)
+        print(_rendered(reports, arguments.format, _colour()), end="", flush=True)
         return
-    text = _rendered(report, arguments.format, colour=False).encode("utf-8", "backslashreplace")
+    text = _rendered(reports, arguments.format, colour=False).encode("utf-8", "backslashreplace")
     try:
         _replace(Path(arguments.output), text)
     except OSError as error:
@@ -120,7 +170,7 @@ def _write(report: Report, arguments: argparse.Namespace) -> None:
         ) from None
     from compare.report.text import closing
 
-    print("\n".join(closing(report)), flush=True)
+    print("\n".join(line for report in reports for line in closing(report)), flush=True)
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -137,12 +187,14 @@ def _replace(path: Path, content: bytes) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _rendered(report: Report, form: str, colour: bool) -> str:
+def _rendered(reports: Sequence[Report], form: str, colour: bool) -> str:
+    """One after the other as text; as JSON one object, or an array of several."""
     if form == "json":
-        return report.to_json()
+        texts = [report.to_json() for report in reports]
+        return texts[0] if len(texts) == 1 else f"[{','.join(texts)}]\n"
     from compare.report.text import render
 
-    return render(report, colour=colour)
+    return "\n\n".join(render(report, colour=colour) for report in reports)
 
 
 def _colour() -> bool:
@@ -172,15 +224,20 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     check = commands.add_parser(
         "check",
-        help="train the notes' network by hand and in torch.nn, side by side, and compare everything",
-        description="Train the lecture notes' network by hand and in torch.nn on the same weights and batches, and "
-        "compare every intermediate, gradient, velocity and updated weight. "
-        "Exit 0: all equal, 1: a difference, 2: unusable input.",
+        help="check a file of yours, or the notes' network by hand and in torch.nn, side by side",
+        description="Check a file that defines derivation, reference, params and batch (or update, optimizer, params; or "
+        "trainer, reference, optimizer, params, batches; or initializer, torch_initializer, shape). Without a file: "
+        "train the lecture notes' network by hand and in torch.nn on the same weights and batches, and compare every "
+        "intermediate, gradient, velocity and updated weight. Exit 0: all equal, 1: a difference, 2: unusable input.",
     )
     check.set_defaults(command=_check)
+    check.add_argument("file", nargs="?", metavar="FILE.py", help="a file of yours; handgrad init FILE.py writes one")
+    check.add_argument(
+        "--only", metavar="NAME", help="of a file's checks only this one: gradients, updates, training or initializer"
+    )
     check.add_argument(
         "--data",
-        default="breast-cancer",
+        default=argparse.SUPPRESS,
         metavar="NAME|FILE",
         help="breast-cancer (default), digits, synthetic, or a .npz or .csv file with X and y",
     )
@@ -191,7 +248,16 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--output", metavar="FILE", help="write the report to FILE, replacing it, and print the outcome only"
     )
-    group = check.add_argument_group("the experiment")
+    init = commands.add_parser(
+        "init",
+        help="write a short runnable file to start from",
+        description="Write a short derivation with its torch reference, to be changed into yours. "
+        "A file that exists is left as it is.",
+    )
+    init.set_defaults(command=_init)
+    init.add_argument("file", metavar="FILE.py", help="the new file")
+    init.add_argument("--broken", action="store_true", help="with one mistake, to see what a check says")
+    group = check.add_argument_group("the experiment (a file takes --steps, --seed and --dtype)")
     for item in fields(Experiment):
         _add_flag(group, item)
     return parser

@@ -21,6 +21,6 @@ class ParityError(AssertionError):
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A remedy for an unknown name: the closest known one if any is close, and the whole list."""
     names = list(known)
-    close = get_close_matches(str(name), names, n=1)
+    close = [each for each in names if each.lower() == str(name).lower()] or get_close_matches(str(name), names, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}known are {', '.join(names)}"

@@ -298,7 +298,8 @@ def _finding(key: Key, equation: str, outcome: Outcome, local: Mapping[str, Loca
         text = f"{times(outcome.rho)} what rounding explains"
         if len(local) > 1:
             text += ", and 9 more digits do not shrink it"
-        text = f"{cause.text}; {text}" if cause.text else text
+        if cause.text:
+            text = f"{text}; {cause.text}" if cause.code == "unknown" else f"{cause.text}; {text}"
     factor = None if cause.code == "unknown" else cause.factor
     return Finding(*key, equation, outcome.verdict, cause.code, f"{text}; {worst}", factor, outcome.index)
 

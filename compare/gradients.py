@@ -102,9 +102,11 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
     notes = list(judged.notes)
     if any(finding.cause != "missing" for finding in judged.findings):
         notes += against_own_loss(derivation, in_precision(problem.params, "float64"), problem.batch, calls)
+    misbehaviour = _misbehaviour(calls[printed], again, judged.end_to_end, problem)
+    repeatable = not any(finding.cause == "not-repeatable" for finding in misbehaviour)
     return Report(
         rows=judged.rows,
-        findings=(*_misbehaviour(calls[printed], again, judged.end_to_end, problem), *judged.findings),
+        findings=(*misbehaviour, *(judged.findings if repeatable else ())),
         notes=tuple(dict.fromkeys(notes)),
         blind_spots=_blind_spots(calls[printed], judged.end_to_end, problem),
         environment={
@@ -164,7 +166,7 @@ def judged_records(
     judged, notes = _judged(keys, evidence, end_to_end, sizes_of(batch))
     judged = [_with_shape(judgement, fits[printed]) for judgement in judged]
     judged = [_with_alias(judgement, calls[printed]) for judgement in judged]
-    findings = _as_one(culprits(judged), judged, params, end_to_end)
+    findings = _as_one(culprits(judged), judged, everything, end_to_end)
     notes += fits[printed].notes
     notes += [
         f"d{name} is not judged: J does not depend on {name} in the reference."
@@ -218,7 +220,8 @@ def _in_float64(run: Evidence | None) -> bool:
 
 
 def _all_float32(run: Evidence) -> bool:
-    return all(is_float32(array) for array in run.records.values() if is_real(array))
+    real = [array for array in run.records.values() if is_real(array)]
+    return bool(real) and all(map(is_float32, real))
 
 
 def _alike(evidence: Mapping[str, Evidence]) -> bool:
@@ -260,20 +263,20 @@ def _with_alias(judgement: Judgement, made: Call) -> Judgement:
 
 
 def _as_one(
-    findings: tuple[Finding, ...], judged: Sequence[Judgement], params: Mapping[str, Any], end_to_end: Replay
+    findings: tuple[Finding, ...], judged: Sequence[Judgement], records: Mapping[str, Any], end_to_end: Replay
 ) -> tuple[Finding, ...]:
-    """One finding where every parameter gradient is off by the same factor: it comes from one place before them all."""
-    gradients = {f"d{name}" for name in params} & end_to_end.gradients.keys()
-    of = {j.row.name: j for j in judged if j.row.name in gradients}
-    factors = [judgement.factor for judgement in of.values()]
-    first = next((finding for finding in findings if finding.name in of and finding.cause in ("scale", "sign")), None)
-    if first is None or first.factor is None or len(of) < 2 or len(of) < len(gradients):
+    """One finding for gradients off by the same factor where it may come in at a tensor that was not returned."""
+    taps = {f"d{name}" for name in end_to_end.values} & end_to_end.gradients.keys()
+    first = next((f for f in findings if f.phase == "backward" and f.cause in ("scale", "sign")), None)
+    if first is None or first.factor is None or (taps and taps <= records.keys()):
         return findings
-    if not all(factor is not None and abs(factor / first.factor - 1) <= 1e-6 for factor in factors):
+    factors = {j.row.name: j.factor for j in judged if j.row.phase == "backward" and j.factor is not None}
+    alike = [f for f in findings if abs(factors.get(f.name, 0.0) / first.factor - 1) <= 1e-6 and f is not first]
+    if not alike:
         return findings
-    others = ", ".join(name for name in of if name != first.name)
-    kept = [finding for finding in findings if finding.name not in of or finding is first]
-    text = f"{first.explanation}; so is that of {others}, so the factor comes in before all of them"
+    others = ", ".join(finding.name for finding in alike)
+    text = f"{first.explanation}; by the same factor: {others}; it comes in before them"
+    kept = (finding for finding in findings if finding not in alike)
     return tuple(replace(finding, explanation=text) if finding is first else finding for finding in kept)
 
 

@@ -47,9 +47,8 @@ def against_own_loss(
     entries = max(1, min(ENTRIES, ALTOGETHER // len(params)))
     for name, w in params.items():
         gradient = records.get(f"d{name}")
-        if gradient is None or gradient.dtype.kind != "f" or gradient.size != w.size:
+        if gradient is None or gradient.dtype.kind != "f" or gradient.shape != w.shape:
             continue
-        gradient = gradient.reshape(w.shape)
         scale = float(np.max(np.abs(gradient)))
         kinks, wrong = [], []
         for flat in rng.permutation(w.size)[:entries]:

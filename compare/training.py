@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -76,7 +76,11 @@ def _run(trainer: Trainer, start: Arrays, batches: Sequence[Arrays]) -> _Run:
     handed = [tuple(array.copy() for array in batch.values()) for batch in batches]
     try:
         with quietly():
-            training = iter(deepcopy(trainer)({name: a.copy() for name, a in start.items()}, handed))
+            training = deepcopy(trainer)({name: a.copy() for name, a in start.items()}, handed)
+            if not isinstance(training, Iterable):
+                what = "None" if training is None else f"a {type(training).__name__}"
+                run.failure = ("missing", f"the trainer returns {what}; make it a generator: yield once per batch")
+                return run
             for values in training:
                 if len(run.yielded) == len(batches):
                     run.too_many = True

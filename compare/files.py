@@ -1,0 +1,102 @@
+"""Checks defined in a file of the user's: which names make which check, and running them."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compare.calling import located
+from compare.errors import InputError, did_you_mean
+from compare.gradients import check_gradients
+from compare.initialization import check_initializer
+from compare.report import Report
+from compare.training import check_training
+from compare.updates import check_updates
+
+__all__ = ["CHECKS", "FileCheck", "check_file"]
+
+
+@dataclass(frozen=True)
+class FileCheck:
+    """One check: its function, the names that a file must define for it, and those that it may define."""
+
+    function: Callable[..., Report]
+    needs: tuple[str, ...]
+    may: tuple[str, ...]
+
+
+CHECKS = {
+    "gradients": FileCheck(check_gradients, ("derivation", "reference", "params", "batch"), ("precisions",)),
+    "updates": FileCheck(check_updates, ("update", "optimizer", "params"), ("steps", "gradients", "precisions")),
+    "training": FileCheck(check_training, ("trainer", "reference", "optimizer", "params", "batches"), ("precisions",)),
+    "initializer": FileCheck(check_initializer, ("initializer", "torch_initializer", "shape"), ("seed",)),
+}
+
+
+def check_file(path: str, only: str | None = None, settings: Mapping[str, Any] | None = None) -> dict[str, Report]:
+    """Run every check whose names a file defines, or the one named; `settings` come before the file's own.
+
+    Raises InputError if the file cannot be read, run or used, with its own file and line.
+    """
+    if only is not None and only not in CHECKS:
+        raise InputError(f"--only {only} is not known; {did_you_mean(only, CHECKS)}")
+    with redirect_stdout(sys.stderr), _importing_from(Path(path).parent):  # what the file prints is not the report
+        defined = _defined(path)
+        wanted = {only: CHECKS[only]} if only is not None else CHECKS
+        complete = {name: check for name, check in wanted.items() if all(n in defined for n in check.needs)}
+        if not complete:
+            raise InputError(f"{Path(path).name} defines no complete check; {_lacking(wanted, defined)}")
+        reports = {}
+        for name, check in complete.items():
+            given = {**defined, **(settings or {})}
+            options = {option: given[option] for option in check.may if option in given}
+            reports[name] = check.function(*(defined[need] for need in check.needs), **options)
+    return reports
+
+
+def _defined(path: str) -> dict[str, Any]:
+    """The names that a file defines when it is run."""
+    file = Path(path)
+    if file.suffix != ".py":
+        raise InputError(f"{path} is no Python file; name one that ends in .py")
+    try:
+        file.read_bytes()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"{path} cannot be read ({why}); name an existing file, or make one: handgrad init {path}"
+        ) from None
+    try:
+        return runpy.run_path(path, run_name="handgrad_check")
+    except SystemExit:
+        raise InputError(
+            f"{file.name} exits while it is read; keep such calls under if __name__ == '__main__'"
+        ) from None
+    except (Exception, SyntaxError) as error:
+        raise InputError(f"{located(error).what}; mend that line of {file.name}") from None
+
+
+@contextmanager
+def _importing_from(folder: Path) -> Iterator[None]:
+    """While entered, modules beside the file can be imported, as if it were run itself."""
+    before = list(sys.path)
+    sys.path.insert(0, str(folder.resolve()))
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def _lacking(wanted: Mapping[str, FileCheck], defined: Mapping[str, Any]) -> str:
+    """What each check that was begun lacks; or what each needs, where none was."""
+    begun = {name: check for name, check in wanted.items() if check.needs[0] in defined} or wanted
+    lacks = (
+        f"{name} lacks {', '.join(need for need in check.needs if need not in defined)}"
+        for name, check in begun.items()
+    )
+    return "; ".join(lacks)
