@@ -61,9 +61,8 @@ def _check_file(arguments: argparse.Namespace) -> int:
             f"--{foreign[0].replace('_', '-')} sets up the notes' network and says nothing about {arguments.file}; "
             "leave it out, or leave the file out"
         )
-    settings: dict[str, Any] = {
-        name: getattr(arguments, name) for name in ("steps", "seed") if hasattr(arguments, name)
-    }
+    given = ((name, getattr(arguments, name, None)) for name in ("steps", "seed"))
+    settings = {name: value for name, value in given if value is not None}
     if hasattr(arguments, "dtype"):
         Experiment(dtype=arguments.dtype)  # raises for an unknown one
         settings["precisions"] = (arguments.dtype, *(other for other in DTYPES if other != arguments.dtype))
@@ -225,8 +224,8 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser(
         "check",
         help="check a file of yours, or the notes' network by hand and in torch.nn, side by side",
-        description="Check a file that defines derivation, reference, params and batch (or update, optimizer, params; or "
-        "trainer, reference, optimizer, params, batches; or initializer, torch_initializer, shape). Without a file: "
+        description="Check a file that defines derivation, reference, params and batch (or update, optimizer, params; "
+        "or trainer, reference, optimizer, params, batches; or initializer, torch_initializer, shape). Without a file: "
         "train the lecture notes' network by hand and in torch.nn on the same weights and batches, and compare every "
         "intermediate, gradient, velocity and updated weight. Exit 0: all equal, 1: a difference, 2: unusable input.",
     )
