@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from compare.calling import located
-from compare.diagnosis import explained
 from compare.errors import InputError
 from compare.findings import Judgement, times
 from compare.report import Finding, Row
 from compare.rounding import PRECISIONS
 from compare.trace import Key
-from compare.verdict import CUT, Local, index_of
+from compare.verdict import CUT, index_of
 from torchref.exchange import to_array, to_tensor
 
 __all__ = ["Follower", "Optimizer", "UpdateRun", "judge_update"]
@@ -144,15 +143,16 @@ def judge_update(key: Key, runs: Mapping[str, UpdateRun], printed: str, equation
 def _finding(key: Key, equation: str, verdict: str, run: UpdateRun, index: tuple[int, ...], rho: float) -> Finding:
     """The finding on an updated tensor; its cause is sought in the change, not in what it changed."""
     ours, theirs, before = float(run.by_hand[index]), float(run.torch[index]), float(run.before[index])
-    place = f"at {index}: " if index else ""
-    worst = f"{place}by hand {ours:.9g}, torch {theirs:.9g}, both from {before:.9g}"
-    if verdict == "NONFINITE":
-        text = f"by hand it is {ours}, in torch {theirs}; {worst}"
-        return Finding(*key, equation, verdict, "not-finite", text, index=index)
-    change = Local(run.by_hand.astype(np.float64) - run.before, run.torch - run.before.astype(np.float64))
-    cause = explained({"float64": change}, {})
-    code, factor = cause.code, None if cause.code == "unknown" else cause.factor
+    worst = f"{f'at {index}: ' if index else ''}by hand {ours:.9g}, torch {theirs:.9g}, both from {before:.9g}"
     said = {"zero": "the update leaves it as it was", "sign": "the update goes the other way: it ascends"}
-    text = said.get(code, cause.text.replace("every entry", "every entry of the update"))
-    text = f"{text}; {times(rho)} what rounding explains" if text else f"{times(rho)} what rounding explains"
-    return Finding(*key, equation, verdict, code, f"{text}; {worst}", factor, index)
+    why = said.get(cause.code, cause.text.replace("every entry", "every entry of the update"))
+    far = f"{times(row.rho or 0.0)} what rounding explains"
+    if cause.code == "not-finite":
+        text = f"by hand it is {ours}, in torch {theirs}"
+    elif cause.code == "unknown":
+        text = f"{far}; {why}" if why else far
+    else:
+        text = f"{why}; {far}"
+    factor = None if cause.code == "unknown" else cause.factor
+    key = (row.step, row.phase, row.name)
+    return Finding(*key, row.equation, row.verdict, cause.code, f"{text}; {worst}", factor, index)

@@ -180,7 +180,7 @@ def _linear(weights: np.ndarray, draws: dict[str, list[np.ndarray]]) -> _Describ
             if len(D) < 3:
                 continue
             centred = D - D.mean()
-            s = float(centred @ (W - W.mean()) / (centred @ centred))
+            s = float(np.vdot(centred, W - W.mean()) / np.vdot(centred, centred))
             a = float(W.mean() - s * D.mean())
             single = weights.dtype == np.float32
             if np.max(np.abs(a + s * D - W)) <= (2.0**-22 if single else EXACT) * np.max(np.abs(W)):

@@ -61,8 +61,8 @@ def run_reference(
     except Exception as error:
         raise InputError(f"the reference raises {located(error).what}; it must run on params and batch") from None
     if again is not None:
-        _check_repeatable(found, again)
         _check_unchanged({**params, **batch}, {**leaves, **inputs}, dtype)
+        _check_repeatable(found, again)
     return found
 
 

@@ -117,10 +117,11 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: l
     rows: list[Row] = []
     findings: dict[str, Finding] = {}
     notes: list[str] = []
+    factors: list[float] = []
     for step in range(min(len(run.yielded) for run in runs.values())):
         of_step = _Step(step, {dtype: run.before[step] for dtype, run in runs.items()}, batches[step])
         yielded = {dtype: run.yielded[step] for dtype, run in runs.items()}
-        judged = _judged(of_step, yielded, problem, followers)
+        judged = _judged(of_step, yielded, problem, followers, factors)
         rows += judged.rows
         notes += judged.notes
         findings = {finding.name: finding for finding in judged.findings} | findings
@@ -163,9 +164,16 @@ class _JudgedStep:
 
 
 def _judged(
-    step: _Step, yielded: Mapping[str, Arrays], problem: Problem, followers: Mapping[str, list[Follower]]
+    step: _Step,
+    yielded: Mapping[str, Arrays],
+    problem: Problem,
+    followers: Mapping[str, list[Follower]],
+    factors: list[float],
 ) -> _JudgedStep:
-    """The verdicts on one step: its records by local replay, then its velocities and updated parameters."""
+    """The verdicts on one step: its records by local replay, then its velocities and updated parameters.
+
+    `factors` keeps what velocities were times torch's while every update agreed: a convention, if it is always the same.
+    """
     own = {name: f"v{name}" for name in problem.params}
     calls = {
         dtype: Call({n: a for n, a in values.items() if n not in own and n not in own.values()})
@@ -179,10 +187,10 @@ def _judged(
         velocity = None
         if all(v in values for values in yielded.values()) and all(v in each[0] for each in results.values()):
             velocity = _compared(Key(step.index + 1, "update", v), v, name, step, yielded, results, problem)
-        if velocity is not None and velocity.finding and update.finding is None and velocity.finding.cause == "scale":
-            factor = velocity.finding.factor
-            notes.append(f"Convention: the velocity is {factor:.6g} times torch's, and the update makes up for it.")
+        if velocity is not None and update.finding is None and _same_factor(velocity, factors):
+            notes.append(f"Convention: the velocity is {factors[0]:.6g} times torch's, and the update makes up for it.")
             velocity = replace(velocity, row=replace(velocity.row, verdict="OK"), finding=None)
+            velocities.append(velocity)
         elif velocity is not None:
             velocities.append(velocity)
             if velocity.finding is not None:
@@ -194,6 +202,14 @@ def _judged(
     judged = [*velocities, *updates]
     rows = (*recorded.rows, *(judgement.row for judgement in judged))
     return _JudgedStep(rows, (*recorded.findings, *culprits(judged)), tuple(notes))
+
+
+def _same_factor(velocity: Judgement, factors: list[float]) -> bool:
+    """Whether a velocity that differs is the same multiple of torch's as those before it."""
+    if velocity.finding is None or velocity.factor is None:
+        return False
+    factors.append(velocity.factor)
+    return abs(velocity.factor / factors[0] - 1) <= 1e-6
 
 
 def _compared(

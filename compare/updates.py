@@ -350,7 +350,8 @@ def _moved_entries(before: Arrays, after: Arrays) -> list[np.ndarray]:
 
 def _never_moved(judged: list[Judgement], run: _Run) -> list[Judgement]:
     """Say `zero` of weights that no step changed."""
-    if not run.before or any(_moved_entries(b, a) for b, a in zip(run.before, run.after, strict=True)):
+    still = all(b.keys() <= a.keys() and not _moved_entries(b, a) for b, a in zip(run.before, run.after, strict=True))
+    if not run.before or not still:
         return judged
     text = "no step changes any parameter; return the new ones, or change them in place"
     return [

@@ -1,5 +1,7 @@
 """Derivations of other operations than the notes', judged without knowing their formulas."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -106,3 +108,329 @@ def test_python_lists_at_a_stationary_point_of_the_last_bias_are_left_in_peace()
         params, batch = stationary_point(np.random.default_rng(seed))
         report = check_gradients(listed, mlp((5, 2), ("identity",), "squared-error"), params, batch)
         assert report.findings == (), f"seed {seed}\n{report}"
+
+
+# --- self-protection: each message is what a person reads
+
+
+def test_both_sides_get_copies_and_leave_no_trace():
+    import random
+
+    params, batch = {name: a.copy() for name, a in PARAMS.items()}, tuple(a.copy() for a in BATCH)
+
+    def greedy(p, X, C):
+        found = derivation(p, X, C)
+        random.seed(1)
+        np.random.seed(1)  # noqa: NPY002  # the user's doing
+        torch.manual_seed(1)
+        torch.set_default_dtype(torch.float64)
+        np.seterr(all="raise")
+        X[:] = 0
+        return found
+
+    def states():
+        generator = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # noqa: NPY002
+        return (*generator, torch.get_default_dtype(), torch.get_num_threads(), np.geterr())
+
+    before = states()
+    report = check_gradients(greedy, reference, params, batch)
+    assert states() == before
+    for ours, theirs in zip([*params.values(), *batch], [*PARAMS.values(), *BATCH], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert report.first.cause == "mutated-input"
+    assert "the derivation changes the input X that it is handed" in report.first.explanation
+
+
+def test_a_changed_parameter_is_named():
+    def updating(p, X, C):
+        found = derivation(p, X, C)
+        p["W"] -= 0.1 * found["dW"]
+        return found
+
+    first = check_gradients(updating, reference, PARAMS, BATCH).first
+    assert (first.name, first.cause, first.verdict) == ("W", "mutated-input", "FAULT")
+
+
+def test_an_answer_that_is_not_repeatable_is_the_only_finding():
+    calls = []
+
+    def stale(p, X, C):
+        calls.append(1)
+        return {name: value * len(calls) for name, value in derivation(p, X, C).items()}
+
+    report = check_gradients(stale, reference, PARAMS, BATCH)
+    assert [finding.cause for finding in report.findings] == ["not-repeatable"]
+    assert "called twice on the same params and batch" in report.first.explanation
+    assert "pass dropout masks in the batch" in report.first.explanation
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"), [(None, "returned None"), ([1.0], "returned a list"), (3.0, "returned a float")], ids=str
+)
+def test_what_is_no_mapping_is_missing(returned, words):
+    first = check_gradients(lambda *_: returned, reference, PARAMS, BATCH).first
+    assert (first.verdict, first.cause) == ("MISSING", "missing")
+    assert words in first.explanation
+    assert "return a dict" in first.explanation
+
+
+def test_an_empty_mapping_misses_every_parameter():
+    report = check_gradients(lambda *_: {}, reference, PARAMS, BATCH)
+    assert {(finding.name, finding.cause) for finding in report.findings} == {("dW", "missing"), ("db", "missing")}
+    assert report.notes == ()
+
+
+def test_an_exception_is_a_finding_at_the_line_and_the_name_it_was_to_assign():
+    def failing(p, X, C):
+        Z = p["W"] @ X + p["b"]
+        dZ = C * (1 - np.tanh(Z) ** 2)
+        dW = dZ @ X
+        return {"Z": Z, "dW": dW}
+
+    first = check_gradients(failing, reference, PARAMS, BATCH).first
+    assert (first.name, first.cause, first.verdict) == ("dW", "exception", "FAULT")
+    assert re.match(r"ValueError in test_gradients.py line \d+: matmul", first.explanation)
+
+
+def test_an_unknown_name_is_asked_about():
+    def mistyped(*args):
+        found = derivation(*args)
+        return {**found, "dw": found["dW"]}
+
+    first = check_gradients(mistyped, reference, PARAMS, BATCH).first
+    assert (first.name, first.cause) == ("dw", "unknown-name")
+    assert "did you mean 'dW'?" in first.explanation
+
+
+def test_gradients_that_are_zero_everywhere_are_a_fault():
+    zero = check_gradients(
+        lambda *a: {n: 0 * v if n in ("dW", "db") else v for n, v in derivation(*a).items()}, reference, PARAMS, BATCH
+    )
+    assert {(f.name, f.cause) for f in zero.findings} == {("dW", "zero"), ("db", "zero")}
+    dead = (BATCH[0], 0 * BATCH[1])
+    report = check_gradients(derivation, reference, PARAMS, dead)
+    assert (report.first.cause, report.first.verdict) == ("zero", "FAULT")
+    assert "every parameter gradient is exactly zero on both sides, so nothing is compared" in report.first.explanation
+
+
+def test_a_result_overwritten_through_shared_memory_is_aliased():
+    def named(p, X, C):
+        Z = tap("Z", p["W"] @ X + p["b"])
+        return (C * tap("A", torch.relu(Z))).sum()
+
+    def overwriting(p, X, C):
+        Z = p["W"] @ X + p["b"]
+        dA = C.copy()
+        dZ = dA
+        dZ[Z <= 0] = 0
+        return {"Z": Z, "dA": dA, "dZ": dZ, "dW": dZ @ X.T, "db": dZ.sum(1, keepdims=True)}
+
+    report = check_gradients(overwriting, named, PARAMS, BATCH)
+    assert [(finding.name, finding.cause) for finding in report.findings] == [("dA", "aliased")]
+    assert "shares memory with dZ" in report.first.explanation
+
+
+def test_sharing_memory_is_no_fault_where_the_values_are_right():
+    def identity(p, X, C):
+        Z = tap("Z", p["W"] @ X + p["b"])
+        return (C * tap("A", Z)).sum()
+
+    def shared(p, X, C):
+        Z = p["W"] @ X + p["b"]
+        return {"Z": Z, "A": Z, "dA": C, "dZ": C, "dW": C @ X.T, "db": C.sum(1, keepdims=True)}
+
+    assert check_gradients(shared, identity, PARAMS, BATCH).findings == ()
+
+
+SHAPES = {
+    "bias lost its second axis": (lambda d: {**d, "db": d["db"][:, 0]}, "db", "lost its last axis", "(4, 4)"),
+    "dW transposed": (lambda d: {**d, "dW": d["dW"].T}, "dW", "looks transposed", "its values agree"),
+    "broadcast": (lambda d: {**d, "db": d["db"] - np.zeros((1, 4))}, "db", "looks broadcast to (4, 4)", ""),
+    "one axis too many": (lambda d: {**d, "dW": d["dW"][None]}, "dW", "(1, 4, 3)", "its values agree"),
+}
+
+
+@pytest.mark.parametrize(("change", "name", "words", "more"), SHAPES.values(), ids=SHAPES)
+def test_a_gradient_that_cannot_be_subtracted_is_a_fault(change, name, words, more):
+    report = check_gradients(lambda *args: change(derivation(*args)), reference, PARAMS, BATCH)
+    assert [(f.name, f.cause, f.verdict) for f in report.findings] == [(name, "shape", "FAULT")], str(report)
+    assert words in report.first.explanation
+    assert more in report.first.explanation
+
+
+def test_a_wrong_shape_with_wrong_values_says_both():
+    report = check_gradients(
+        lambda *a: {**derivation(*a), "db": 2 * derivation(*a)["db"][:, 0]}, reference, PARAMS, BATCH
+    )
+    assert "its values are wrong too" in report.first.explanation
+
+
+def test_a_gradient_that_can_be_subtracted_is_a_note():
+    def row(p, X, C):
+        return (C * torch.tanh(p["W"] @ X + p["b"].T)).sum()
+
+    def as_vector(p, X, C):
+        found = derivation({"W": p["W"], "b": p["b"].T}, X, C)
+        return {"dW": found["dW"], "db": found["db"][:, 0]}
+
+    report = check_gradients(as_vector, row, {"W": PARAMS["W"], "b": PARAMS["b"].T}, BATCH)
+    assert report.findings == (), str(report)
+    assert report.notes == ("db has shape (4,) where (1, 4) is due; it has the same entries.",)
+
+
+def test_lists_and_scalars_are_arrays_too():
+    def of_lists(p, x):
+        return {"J": float(p["w"]) ** 2 * x[0], "dw": 2.0 * float(p["w"]) * float(x[0]), "s": [float(p["w"])] * 2}
+
+    def in_torch(p, x):
+        tap("s", p["w"] * torch.ones(2, dtype=p["w"].dtype))
+        return p["w"] ** 2 * x[0]
+
+    assert check_gradients(of_lists, in_torch, {"w": 1.5}, ([0.3, 0.4],)).findings == ()
+
+
+def test_integer_inputs_pass_unchanged_and_have_no_gradient():
+    def in_torch(p, index):
+        return (p["E"][index] ** 2).sum()
+
+    def by_hand(p, index):
+        assert index.dtype.kind == "i"
+        dE = np.zeros_like(p["E"])
+        np.add.at(dE, index, 2 * p["E"][index])
+        return {"dE": dE, "J": (p["E"][index] ** 2).sum()}
+
+    assert check_gradients(by_hand, in_torch, {"E": PARAMS["W"]}, (np.array([0, 2, 2]),)).findings == ()
+
+
+BAD = {
+    "derivation": (lambda: check_gradients(3, reference, PARAMS, BATCH), "derivation is a int"),
+    "reference": (lambda: check_gradients(derivation, None, PARAMS, BATCH), "reference is a NoneType"),
+    "params": (lambda: check_gradients(derivation, reference, [1.0], BATCH), "params is a list; it must be a dict"),
+    "no params": (lambda: check_gradients(derivation, reference, {}, BATCH), "params is empty"),
+    "integer params": (
+        lambda: check_gradients(derivation, reference, {**PARAMS, "b": np.array([[1]])}, BATCH),
+        "holds int64; what is trained must be floating",
+    ),
+    "nan": (lambda: check_gradients(derivation, reference, {**PARAMS, "b": np.nan}, BATCH), "holds nan or infinity"),
+    "empty": (lambda: check_gradients(derivation, reference, {**PARAMS, "b": []}, BATCH), "no entry"),
+    "words": (lambda: check_gradients(derivation, reference, {**PARAMS, "b": "x"}, BATCH), "array of real numbers"),
+    "batch": (
+        lambda: check_gradients(derivation, reference, PARAMS, BATCH[0]),
+        "batch is a ndarray; it must be a tuple",
+    ),
+    "precisions": (
+        lambda: check_gradients(derivation, reference, PARAMS, BATCH, precisions=("float16",)),
+        "it may hold 'float64' and 'float32'",
+    ),
+    "reference raises": (
+        lambda: check_gradients(derivation, lambda p, X, C: p["V"].sum(), PARAMS, BATCH),
+        r"the reference raises KeyError in test_gradients.py line \d+: 'V'",
+    ),
+    "reference is random": (
+        lambda: check_gradients(derivation, lambda p, X, C: (p["W"] * torch.rand(4, 3)).sum(), PARAMS, BATCH),
+        "it must be repeatable, so put a module in eval",
+    ),
+    "reference changes its input": (
+        lambda: check_gradients(derivation, lambda p, X, C: (p["W"] @ X * C.mul_(2)).sum(), PARAMS, BATCH),
+        "the reference changes C in place; let it compute a new tensor instead",
+    ),
+}
+
+
+@pytest.mark.parametrize(("act", "words"), BAD.values(), ids=BAD)
+def test_what_is_handed_over_wrongly_is_one_sentence(act, words):
+    with pytest.raises(InputError, match=words) as caught:
+        act()
+    assert "\n" not in str(caught.value)
+
+
+def test_one_precision_says_what_it_hides():
+    for dtype, words in (("float32", "below a relative size of 2e-4"), ("float64", "arithmetic that loses digits")):
+        report = check_gradients(derivation, reference, PARAMS, BATCH, precisions=(dtype,))
+        assert report.findings == ()
+        assert any(words in spot for spot in report.blind_spots), report.blind_spots
+
+
+def test_what_was_not_returned_is_a_blind_spot():
+    report = check_gradients(without("Z", "dZ", "dX"), reference, PARAMS, BATCH)
+    assert any("not returned: Z, J, dZ" in spot for spot in report.blind_spots), report.blind_spots
+
+
+# --- three opinions
+
+
+def sum_of_squares(p, X, C):
+    """A layer whose J is a mean over the n columns."""
+    n = X.shape[1]
+    D = p["W"] @ X + p["b"] - C
+    return {"J": (D**2).sum() / (2 * n), "dW": D @ X.T / n, "db": D.sum(1, keepdims=True) / n}
+
+
+def mean_of_squares(p, X, C):
+    return ((p["W"] @ X + p["b"] - C) ** 2).sum() / (2 * X.shape[1])
+
+
+def test_the_gradient_of_the_sum_with_the_loss_of_the_mean_is_one_finding():
+    def summed(p, X, C):
+        found = sum_of_squares(p, X, C)
+        return {"J": found["J"], "dW": found["dW"] * 6, "db": found["db"] * 6}
+
+    report = check_gradients(summed, mean_of_squares, PARAMS, BATCH)
+    (finding,) = report.findings
+    assert (finding.cause, finding.factor) == ("scale", 6.0)
+    assert "6 = size of axis 1 of X" in finding.explanation
+    assert "by the same factor: dW" in finding.explanation
+    assert any("dW is not the gradient of the derivation's own J" in note for note in report.notes)
+
+
+def test_an_epsilon_in_the_loss_is_a_finding_on_J_alone():
+    def with_epsilon(p, X, C):
+        found = sum_of_squares(p, X, C)
+        return {**found, "J": found["J"] + 1e-6}
+
+    report = check_gradients(with_epsilon, mean_of_squares, PARAMS, BATCH)
+    assert [(f.name, f.verdict) for f in report.findings] == [("J", "FAULT")]
+    assert any("dW, db are the gradient of the derivation's own J" in note for note in report.notes), report.notes
+
+
+def test_a_gradient_that_is_that_of_another_loss_agrees_with_neither_or_with_its_own():
+    def literal(p, X, C):
+        n = X.shape[1]
+        D = p["W"] @ X + p["b"] - C
+        return {"J": (D**2).sum() / n, "dW": 2 * D @ X.T / n, "db": 2 * D.sum(1, keepdims=True) / n}
+
+    report = check_gradients(literal, mean_of_squares, PARAMS, BATCH)
+    assert [f.name for f in report.findings] == ["J", "db"], str(report)
+    assert any("dW, db are the gradient of the derivation's own J" in note for note in report.notes)
+
+
+def test_an_entry_at_a_kink_is_left_out_and_named():
+    def kinked(p, x):
+        return {"J": np.abs(p["w"] * x).sum() + 1.0, "dw": np.sign(p["w"]) * np.abs(x)}
+
+    report = check_gradients(
+        kinked, lambda p, x: (p["w"] * x).abs().sum(), {"w": np.array([0.0, 1.0, -2.0])}, (np.ones(3),)
+    )
+    assert [f.name for f in report.findings] == ["J"]
+    assert any("J has a kink in w at (0,)" in note for note in report.notes), report.notes
+
+
+def test_a_saturated_unit_whose_rounding_is_systematic_is_left_in_peace():
+    """1 - A^2 with A within 1e-8 of 1: its rounding error is a smooth function, and float32 shows nothing but zeros."""
+
+    def saturated(p, x):
+        A = np.tanh(p["w"] * x)
+        dA = np.full_like(A, 1e-22)
+        return {"A": A, "dA": dA, "dZ": dA * (1 - A * A), "dw": (dA * (1 - A * A) * x)}
+
+    def in_torch(p, x):
+        return (1e-22 * tap("A", torch.tanh(tap("Z", p["w"] * x)))).sum()
+
+    params, batch = {"w": np.array([10.06, 12.0, 9.7])}, (np.ones(3),)
+    report = check_gradients(saturated, in_torch, params, batch)
+    assert report.findings == (), str(report)
+
+    def wrong(p, x):
+        return {**saturated(p, x), "dZ": 1.001 * saturated(p, x)["dZ"]}
+
+    assert check_gradients(wrong, in_torch, params, batch).first.name == "dZ"

@@ -1,0 +1,232 @@
+"""Training loops by hand: torch follows, and every mistake of state shows at the step where it happens."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from compare import InputError, check_training
+from torchref import tap
+
+RNG = np.random.default_rng(6)
+PARAMS = {
+    "W1": RNG.standard_normal((4, 3)),
+    "b1": RNG.standard_normal((4, 1)),
+    "W2": RNG.standard_normal((2, 4)),
+    "b2": RNG.standard_normal((2, 1)),
+}
+BATCHES = [(RNG.standard_normal((3, n)), RNG.standard_normal((2, n))) for n in (5, 5, 3, 5, 5, 3)]
+
+
+def reference(p, X, Y):
+    A1 = tap("A1", torch.tanh(p["W1"] @ X + p["b1"]))
+    return ((p["W2"] @ A1 + p["b2"] - Y) ** 2).sum() / (2 * X.shape[1])
+
+
+def gradients(p, X, Y, n, cached):
+    A1 = np.tanh(p["W1"] @ X + p["b1"])
+    dZ2 = (p["W2"] @ A1 + p["b2"] - Y) / n
+    dZ1 = p["W2"].T @ dZ2 * (1 - A1**2)
+    found = {"A1": A1, "dW2": dZ2 @ A1.T, "db2": dZ2.sum(1, keepdims=True)}
+    return found | {"dW1": dZ1 @ cached[:, : X.shape[1]].T, "db1": dZ1.sum(1, keepdims=True)}
+
+
+def trainer(mistake="", shows=()):
+    """Momentum in torch's heavy-ball form; `shows`: what is yielded beside the parameters."""
+
+    def train(params, batches):
+        p, v, total, first = dict(params), dict.fromkeys(params, 0.0), {}, batches[0][0]
+        for step, (X, Y) in enumerate(batches):
+            n = 5 if mistake == "nominal size" else X.shape[1]
+            found = gradients(p, X, Y, n, first if mistake == "stale cache" else X)
+            for name in p:
+                g = found[f"d{name}"]
+                if mistake == "accumulated":
+                    g = total[name] = total.get(name, 0.0) + g
+                if mistake == "reset" and step == 3:
+                    v[name] = 0.0 * g
+                v[name] = 0.9 * v[name] + (0.1 if mistake == "damped" and step == 0 else 1.0) * g
+                p[name] = p[name] - 0.1 * v[name]
+            shown = {**found, **{f"v{name}": v[name] for name in p}}
+            yield {**p, **{name: shown[name] for name in shows}}
+
+    return train
+
+
+def sgd(tensors):
+    return torch.optim.SGD(tensors, lr=0.1, momentum=0.9)
+
+
+GRADIENTS = ("A1", "dW1", "db1", "dW2", "db2")
+VELOCITIES = tuple(f"v{name}" for name in PARAMS)
+SHOWN = {"weights alone": (), "gradients": GRADIENTS, "velocities": VELOCITIES, "all": GRADIENTS + VELOCITIES}
+
+
+@pytest.mark.parametrize("shows", SHOWN.values(), ids=SHOWN)
+def test_a_right_loop_is_left_in_peace(shows):
+    report = check_training(trainer(shows=shows), reference, sgd, PARAMS, BATCHES)
+    assert report.findings == (), str(report)
+    assert len({row.step for row in report.rows}) == len(BATCHES)
+    assert {row.name for row in report.rows} == {*shows, *(f"{name}_next" for name in PARAMS)}
+
+
+MISTAKES = {
+    "stale cache": (2, {"weights alone": "W1_next", "gradients": "dW1", "velocities": "vW1", "all": "dW1"}),
+    "nominal size": (3, {"weights alone": "W1_next", "gradients": "dW2", "velocities": "vW1", "all": "dW2"}),
+    "accumulated": (2, {"weights alone": "W1_next", "gradients": "W1_next", "velocities": "vW1", "all": "vW1"}),
+    "reset": (4, {"weights alone": "W1_next", "gradients": "W1_next", "velocities": "vW1", "all": "vW1"}),
+    "damped": (1, {"weights alone": "W1_next", "gradients": "W1_next", "velocities": "vW1", "all": "vW1"}),
+}
+
+
+@pytest.mark.parametrize("shown", SHOWN)
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_each_mistake_of_state_is_found_at_its_step(mistake, shown):
+    step, names = MISTAKES[mistake]
+    report = check_training(trainer(mistake, SHOWN[shown]), reference, sgd, PARAMS, BATCHES)
+    assert not report.ok
+    assert (report.first.step, report.first.name) == (step, names[shown]), str(report)
+
+
+def test_an_undamped_first_step_is_found_at_step_1():
+    def damped(tensors):
+        optimizer = torch.optim.SGD(tensors, lr=0.1, momentum=0.9, dampening=0.9)
+        for tensor in tensors:
+            optimizer.state[tensor]["momentum_buffer"] = torch.zeros_like(tensor)
+        return optimizer
+
+    def notes(undamped):
+        def train(params, batches):
+            p, v = dict(params), dict.fromkeys(params, 0.0)
+            for step, (X, Y) in enumerate(batches):
+                found = gradients(p, X, Y, X.shape[1], X)
+                for name in p:
+                    v[name] = 0.9 * v[name] + (1.0 if undamped and step == 0 else 0.1) * found[f"d{name}"]
+                    p[name] = p[name] - 0.1 * v[name]
+                yield dict(p)
+
+        return train
+
+    assert check_training(notes(False), reference, damped, PARAMS, BATCHES).findings == ()
+    first = check_training(notes(True), reference, damped, PARAMS, BATCHES).first
+    assert (first.step, first.name, first.cause) == (1, "W1_next", "scale")
+    assert first.factor == pytest.approx(10)
+
+
+def test_a_velocity_in_another_convention_is_a_note():
+    def train(params, batches):
+        p, v = dict(params), dict.fromkeys(params, 0.0)
+        for X, Y in batches:
+            found = gradients(p, X, Y, X.shape[1], X)
+            for name in p:
+                v[name] = 0.9 * v[name] + 0.1 * found[f"d{name}"]
+                p[name] = p[name] - v[name]
+            yield {**p, **{f"v{name}": v[name] for name in p}}
+
+    report = check_training(train, reference, sgd, PARAMS, BATCHES)
+    assert report.findings == (), str(report)
+    assert report.notes == ("Convention: the velocity is 0.1 times torch's, and the update makes up for it.",)
+
+
+def cut(count):
+    def train(params, batches):
+        for step, values in enumerate(trainer()(params, batches)):
+            if step == count:
+                return
+            yield values
+
+    return train
+
+
+def longer(params, batches):
+    yield from trainer()(params, batches)
+    yield dict(params)
+
+
+def endless(params, batches):
+    while True:
+        yield dict(params)
+
+
+def failing(params, batches):
+    yield from cut(2)(params, batches)
+    raise RuntimeError("out of data")
+
+
+def overwriting(params, batches):
+    for X, _ in batches:
+        X[:] = 0
+        yield {name: w - 1 for name, w in params.items()}
+
+
+DRAWS = np.random.default_rng()
+ENDINGS = {
+    "too few": (
+        cut(2),
+        3,
+        "missing",
+        "the trainer yields 2 times for 6 batches; yield once per batch, after the update",
+    ),
+    "none": (cut(0), 1, "missing", "yields 0 times for 6 batches"),
+    "too many": (longer, 7, "unknown", "more than 6 times for 6 batches"),
+    "raises": (failing, 3, "exception", r"RuntimeError in test_training.py line \d+: out of data"),
+    "yields None": (lambda p, b: (None for _ in b), 1, "missing", "yields None; yield a dict"),
+    "no generator": (lambda p, b: None, 1, "missing", "returns None; make it a generator"),
+    "a parameter missing": (lambda p, b: ({"W1": p["W1"]} for _ in b), 1, "missing", "return every parameter|update"),
+    "another shape": (lambda p, b: ({n: w.T for n, w in p.items()} for _ in b), 1, "shape", "it must stay"),
+    "never moves": (lambda p, b: (dict(p) for _ in b), 1, "zero", "no step changes any parameter"),
+    "endless": (endless, 1, "zero", "no step changes any parameter"),
+    "random": (
+        lambda p, b: ({n: w + DRAWS.random() for n, w in p.items()} for _ in b),
+        1,
+        "not-repeatable",
+        "run twice",
+    ),
+}
+
+
+@pytest.mark.parametrize(("train", "step", "cause", "words"), ENDINGS.values(), ids=ENDINGS)
+def test_what_a_trainer_does_is_a_finding(train, step, cause, words):
+    report = check_training(train, reference, sgd, PARAMS, BATCHES)
+    found = [finding for finding in report.findings if finding.cause == cause]
+    assert found, str(report)
+    assert found[0].step == step
+    assert re.search(words, found[0].explanation), found[0].explanation
+    assert not report.ok
+
+
+def test_changed_batches_are_a_finding():
+    report = check_training(overwriting, reference, sgd, PARAMS, BATCHES)
+    assert "mutated-input" in {finding.cause for finding in report.findings}
+
+
+def test_what_is_yielded_is_copied_at_the_yield():
+    def reusing(params, batches):
+        out = {}
+        for values in trainer()(params, batches):
+            for name, value in values.items():
+                out.setdefault(name, np.empty_like(value))[...] = value
+            yield out
+
+    assert check_training(reusing, reference, sgd, PARAMS, BATCHES).findings == ()
+
+
+BAD = {
+    "batches": (lambda: check_training(trainer(), reference, sgd, PARAMS, []), "batches must be a list"),
+    "one batch": (lambda: check_training(trainer(), reference, sgd, PARAMS, BATCHES[0][0]), "batches must be a list"),
+    "trainer": (lambda: check_training(3, reference, sgd, PARAMS, BATCHES), "trainer is a int"),
+}
+
+
+@pytest.mark.parametrize(("act", "words"), BAD.values(), ids=BAD)
+def test_what_is_handed_over_wrongly_is_one_sentence(act, words):
+    with pytest.raises(InputError, match=words):
+        act()
+
+
+def test_equal_batches_and_bare_weights_are_blind_spots():
+    report = check_training(trainer(), reference, sgd, PARAMS, BATCHES[:1])
+    spots = " ".join(report.blind_spots)
+    for words in ("state carried from step to step", "a short batch", "only parameters are yielded"):
+        assert words in spots

@@ -1,0 +1,255 @@
+"""Optimisers by hand against torch.optim: every form told from its neighbours, at the step where they part."""
+
+import numpy as np
+import pytest
+import torch
+
+from compare import InputError, check_updates
+from compare.updates import exposing_gradients
+
+RNG = np.random.default_rng(4)
+PARAMS = {"W1": RNG.standard_normal((3, 4)), "b1": RNG.standard_normal((3, 1)), "W2": RNG.standard_normal((3, 4))}
+
+
+def adam(lr=1e-3, b1=0.9, b2=0.999, eps=1e-8, decay=0.0, decoupled=False, inside=False, corrected=True):
+    def update(params, grads, state):
+        t = 1 if state is None else state["t"] + 1
+        new, kept = {}, {"t": t}
+        for name, w in params.items():
+            m, s = (0.0, 0.0) if state is None else state[name]
+            g = grads[f"d{name}"] + (0.0 if decoupled else decay * w)
+            m, s = b1 * m + (1 - b1) * g, b2 * s + (1 - b2) * g * g
+            mhat, shat = (m / (1 - b1**t), s / (1 - b2**t)) if corrected else (m, s)
+            root = np.sqrt(shat + eps) if inside else np.sqrt(shat) + eps
+            new[name] = w * (1 - lr * decay if decoupled else 1) - lr * mhat / root
+            kept[name] = (m, s)
+        return new, kept
+
+    return update
+
+
+def momentum(step, lr=0.1, mu=0.9):
+    """`step` gives velocity and direction from (mu, velocity, gradient)."""
+
+    def update(params, grads, state):
+        state = state or {f"v{name}": np.zeros_like(w) for name, w in params.items()}
+        new, kept = {}, {}
+        for name, w in params.items():
+            v, direction = step(mu, state[f"v{name}"], grads[f"d{name}"])
+            new[name], kept[f"v{name}"] = w - lr * direction, v
+        return new, kept
+
+    return update
+
+
+def heavy_ball(mu, v, g):
+    return mu * v + g, mu * v + g
+
+
+def nesterov(mu, v, g):
+    return mu * v + g, g + mu * (mu * v + g)
+
+
+def notes(mu, v, g):
+    return mu * v + (1 - mu) * g, mu * v + (1 - mu) * g
+
+
+def scaled(root, start=0.0, keep=1.0, new=1.0, lr=0.1):
+    """RMSprop and Adagrad: the step is lr g / root(mean square)."""
+
+    def update(params, grads, state):
+        state = state or dict.fromkeys(params, start)
+        squares = {name: keep * state[name] + new * grads[f"d{name}"] ** 2 for name in params}
+        return {name: w - lr * grads[f"d{name}"] / root(squares[name]) for name, w in params.items()}, squares
+
+    return update
+
+
+def sgd(**settings):
+    return lambda tensors: torch.optim.SGD(tensors, lr=0.1, **settings)
+
+
+RIGHT = {
+    "gradient descent": (lambda p, g, s: ({n: w - 0.1 * g[f"d{n}"] for n, w in p.items()}, s), sgd()),
+    "weight decay": (
+        lambda p, g, s: ({n: w - 0.1 * (g[f"d{n}"] + 0.5 * w) for n, w in p.items()}, s),
+        sgd(weight_decay=0.5),
+    ),
+    "heavy ball": (momentum(heavy_ball), sgd(momentum=0.9)),
+    "nesterov": (momentum(nesterov), sgd(momentum=0.9, nesterov=True)),
+    "the notes' average": (momentum(notes, lr=1.0), sgd(momentum=0.9)),
+    "Adam": (adam(), lambda t: torch.optim.Adam(t, lr=1e-3)),
+    "Adam with L2": (adam(decay=0.1), lambda t: torch.optim.Adam(t, lr=1e-3, weight_decay=0.1)),
+    "AdamW": (adam(decay=0.1, decoupled=True), lambda t: torch.optim.AdamW(t, lr=1e-3, weight_decay=0.1)),
+    "RMSprop": (scaled(lambda s: np.sqrt(s) + 1e-8, 0.0, 0.99, 0.01), lambda t: torch.optim.RMSprop(t, lr=0.1)),
+    "Adagrad": (scaled(lambda s: np.sqrt(s) + 1e-10), lambda t: torch.optim.Adagrad(t, lr=0.1)),
+}
+
+
+@pytest.mark.parametrize(("update", "optimizer"), RIGHT.values(), ids=RIGHT)
+def test_right_updates_are_left_in_peace(update, optimizer):
+    report = check_updates(update, optimizer, PARAMS)
+    assert report.findings == (), str(report)
+    assert len({row.step for row in report.rows}) == 5
+    assert max(row.rho for row in report.rows) < 0.1
+
+
+def test_a_velocity_in_another_convention_is_a_note():
+    report = check_updates(*RIGHT["the notes' average"], PARAMS)
+    assert report.notes == ("Convention: the velocity is 0.1 times torch's, and the update makes up for it.",)
+
+
+def per_parameter(params, grads, state):
+    """Adam whose step counter advances once per parameter."""
+    step, t, new, kept = adam(), 0 if state is None else state["t"], {}, {}
+    for name in params:
+        inner = None if state is None else {"t": t, name: state[name]}
+        inner = {"t": t, name: (0.0, 0.0)} if inner is None else inner
+        one, after = step({name: params[name]}, grads, inner)
+        new |= one
+        kept[name] = after[name]
+        t += 1
+    return new, kept | {"t": t}
+
+
+def in_place(sign):
+    def update(params, grads, state):
+        for name in params:
+            params[name] -= sign * 0.1 * grads[f"d{name}"]
+
+    return update
+
+
+WRONG = {
+    "epsilon inside the root": (adam(inside=True), RIGHT["Adam"][1], 1, "W1_next", "unknown"),
+    "epsilon ten times too large": (adam(eps=1e-7), RIGHT["Adam"][1], 1, "W1_next", "unknown"),
+    "no bias correction": (adam(corrected=False), RIGHT["Adam"][1], 1, "W1_next", "unknown"),
+    "decoupled for L2": (adam(decay=0.1, decoupled=True), RIGHT["Adam with L2"][1], 1, "W1_next", "unknown"),
+    "L2 for decoupled": (adam(decay=0.1), RIGHT["AdamW"][1], 1, "W1_next", "unknown"),
+    "counter per parameter": (per_parameter, RIGHT["Adam"][1], 1, "b1_next", "unknown"),
+    "Nesterov for heavy ball": (momentum(nesterov), sgd(momentum=0.9), 1, "W1_next", "scale"),
+    "heavy ball for Nesterov": (momentum(heavy_ball), sgd(momentum=0.9, nesterov=True), 1, "W1_next", "scale"),
+    "the notes' average for heavy ball": (momentum(notes), sgd(momentum=0.9), 1, "vW1", "scale"),
+    "no memory": (momentum(lambda mu, v, g: (g, g)), sgd(momentum=0.9), 2, "vW1", "unknown"),
+    "ascent": (in_place(-1), sgd(), 1, "W1_next", "sign"),
+    "rate twice": (in_place(0.1), sgd(), 1, "W1_next", "scale"),
+    "update lost": (lambda p, g, s: None, sgd(), 1, "W1_next", "zero"),
+    "decay missing": (RIGHT["gradient descent"][0], sgd(weight_decay=0.5), 1, "W1_next", "unknown"),
+    "bias left out": (
+        lambda p, g, s: ({n: w - 0.1 * g[f"d{n}"] * (n != "b1") for n, w in p.items()}, s), sgd(), 1, "b1_next", "zero"
+    ),
+    "epsilon of RMSprop inside": (
+        scaled(lambda s: np.sqrt(s + 1e-8), 0.0, 0.99, 0.01), RIGHT["RMSprop"][1], 1, "W1_next", "unknown"
+    ),
+    "a millionth off": (momentum(heavy_ball, mu=0.9 * (1 + 1e-6)), sgd(momentum=0.9), 2, "vW1", "unknown"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("update", "optimizer", "step", "name", "cause"), WRONG.values(), ids=WRONG)
+def test_each_wrong_update_is_found_where_it_first_acts(update, optimizer, step, name, cause):
+    report = check_updates(update, optimizer, PARAMS)
+    assert not report.ok
+    first = report.first
+    assert (first.step, first.phase, first.name, first.cause) == (step, "update", name, cause), str(report)
+
+
+def test_what_is_only_visible_from_zero_is_said_so():
+    tiny = [{f"d{name}": np.full(w.shape, 1e-14) for name, w in PARAMS.items()}] * 5
+    report = check_updates(in_place(1.01), sgd(), PARAMS, gradients=tiny)
+    assert report.first.cause == "scale"
+    assert "started from 0, where small steps show" in report.first.explanation
+
+
+def test_the_drawn_gradients_hold_what_exposes_optimisers():
+    drawn = exposing_gradients({"W": np.zeros((5, 20))}, 6)
+    stack = np.abs([each["dW"] for each in drawn])
+    assert (stack == 0).any()
+    assert ((0 < stack) & (stack < 1e-6)).any()
+    assert (stack > 1e3).any()
+    signs = np.sign([each["dW"] for each in drawn])
+    assert (signs[0] == -signs[1]).any()
+
+
+def test_hidden_state_of_an_object_does_not_reach_the_next_run():
+    class Momentum:
+        def __init__(self):
+            self.v = {}
+
+        def step(self, params, grads, state):
+            for name in params:
+                self.v[name] = 0.9 * self.v.get(name, 0.0) + grads[f"d{name}"]
+                params[name] -= 0.1 * self.v[name]
+
+    assert check_updates(Momentum().step, sgd(momentum=0.9), PARAMS).findings == ()
+
+
+def test_state_in_a_closure_is_not_repeatable():
+    v = {}
+
+    def update(params, grads, state):
+        for name in params:
+            v[name] = 0.9 * v.get(name, 0.0) + grads[f"d{name}"]
+            params[name] -= 0.1 * v[name]
+
+    first = check_updates(update, sgd(momentum=0.9), PARAMS).first
+    assert first.cause == "not-repeatable"
+    assert "keep what the optimiser remembers in `state`" in first.explanation
+
+
+MISBEHAVING = {
+    "raises": (lambda p, g, s: p["V"], "exception", r"KeyError in test_updates.py line \d+: 'V'"),
+    "returns params alone": (lambda p, g, s: dict(p), "missing", r"returned a dict; return \(params, state\) or None"),
+    "drops a parameter": (lambda p, g, s: ({"W1": p["W1"]}, s), "missing", "return every parameter"),
+    "another shape": (lambda p, g, s: ({n: w.T for n, w in p.items()}, s), "shape", "it looks transposed"),
+    "words": (lambda p, g, s: (dict.fromkeys(p, "x"), s), "missing", "no array of real numbers"),
+    "changes the gradient": (lambda p, g, s: [g.update({n: v * 0}) or v.fill(0) for n, v in g.items()] and None,
+                             "mutated-input", "the gradient belongs to the caller"),
+    "nan": (lambda p, g, s: ({n: w * np.nan for n, w in p.items()}, s), "not-finite", "nan"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("update", "cause", "words"), MISBEHAVING.values(), ids=MISBEHAVING)
+def test_misbehaviour_is_a_finding(update, cause, words):
+    import re
+
+    report = check_updates(update, sgd(), PARAMS)
+    assert report.first.cause == cause, str(report)
+    assert re.search(words, report.first.explanation), report.first.explanation
+
+
+def test_float32_inside_is_recognised():
+    def single(params, grads, state):
+        return {n: np.float32(w) - np.float32(0.1) * np.float32(grads[f"d{n}"]) for n, w in params.items()}, state
+
+    report = check_updates(single, sgd(), PARAMS)
+    assert report.findings == (), str(report)
+    assert any("computes in float32" in note for note in report.notes)
+
+
+BAD = {
+    "no optimiser": (lambda: check_updates(in_place(1), lambda t: None, PARAMS), "optimizer returns a NoneType"),
+    "raises": (
+        lambda: check_updates(in_place(1), lambda t: t.x, PARAMS),
+        r"the optimizer raises AttributeError in test_up",
+    ),
+    "closure": (lambda: check_updates(in_place(1), torch.optim.LBFGS, PARAMS), "LBFGS raises TypeError"),
+    "steps": (
+        lambda: check_updates(in_place(1), sgd(), PARAMS, steps=0),
+        "steps is 0; it must be a whole number from 1",
+    ),
+    "gradients": (lambda: check_updates(in_place(1), sgd(), PARAMS, gradients=[{}]), "dW1 is missing in the gradients"),
+    "params": (lambda: check_updates(in_place(1), sgd(), {}), "params is empty"),
+    "update": (lambda: check_updates(None, sgd(), PARAMS), "update is a NoneType"),
+}
+
+
+@pytest.mark.parametrize(("act", "words"), BAD.values(), ids=BAD)
+def test_what_is_handed_over_wrongly_is_one_sentence(act, words):
+    with pytest.raises(InputError, match=words):
+        act()
+
+
+def test_one_parameter_and_few_steps_are_blind_spots():
+    report = check_updates(in_place(1), sgd(), {"w": np.ones(3)}, steps=2)
+    assert any("step counter advanced once per parameter" in spot for spot in report.blind_spots)
+    assert any("state that builds up" in spot for spot in report.blind_spots)
