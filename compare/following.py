@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from compare.calling import located
+from compare.diagnosis import Cause, explained
 from compare.errors import InputError
 from compare.findings import Judgement, times
 from compare.report import Finding, Row
 from compare.rounding import PRECISIONS
 from compare.trace import Key
-from compare.verdict import CUT, index_of
+from compare.verdict import CUT, Local, index_of
 from torchref.exchange import to_array, to_tensor
 
 __all__ = ["Follower", "Optimizer", "UpdateRun", "judge_update"]
@@ -137,10 +138,12 @@ def judge_update(key: Key, runs: Mapping[str, UpdateRun], printed: str, equation
     )
     if verdict == "OK":
         return Judgement(row)
-    return Judgement(row, _finding(key, equation, verdict, run, index, rho), differs=True)
+    change = Local(run.by_hand.astype(np.float64) - run.before, run.torch - run.before.astype(np.float64))
+    cause = explained({"float64": change}, {}) if verdict == "FAULT" else Cause("not-finite")
+    return Judgement(row, _finding(row, run, cause, index), differs=True, factor=cause.factor)
 
 
-def _finding(key: Key, equation: str, verdict: str, run: UpdateRun, index: tuple[int, ...], rho: float) -> Finding:
+def _finding(row: Row, run: UpdateRun, cause: Cause, index: tuple[int, ...]) -> Finding:
     """The finding on an updated tensor; its cause is sought in the change, not in what it changed."""
     ours, theirs, before = float(run.by_hand[index]), float(run.torch[index]), float(run.before[index])
     worst = f"{f'at {index}: ' if index else ''}by hand {ours:.9g}, torch {theirs:.9g}, both from {before:.9g}"

@@ -31,10 +31,11 @@ __all__ = ["check_initializer"]
 Initializer = Callable[[tuple[int, ...], np.random.Generator], Any]
 TorchInitializer = Callable[[torch.Tensor], Any]
 
-SAMPLES = 2**17
+SAMPLES = 2**19
 CALLS = 2048
 SIGMAS = 6.11  # exceeded with probability 1e-9
-EXACT = 256 * 2.0**-53  # a few roundings of a + s D
+EXACT = 256 * 2.0**-53  # a few roundings of a + s D; weights in float32 are rounded once more
+SINGLE = 2.0**-22
 
 
 def check_initializer(
@@ -142,7 +143,8 @@ def _compared(
         text = "it gives the same weights whatever rng it is handed; draw them with rng"
         return [], [_finding("values", "FAULT", "unknown", text)]
     if ours is not None and theirs is not None:
-        return _rows(ours, theirs, EXACT * max(abs(theirs.mean), theirs.spread), 0.0, shape)
+        rounding = EXACT if ours.exact and theirs.exact else SINGLE
+        return _rows(ours, theirs, rounding * max(abs(theirs.mean), theirs.spread), 0.0, shape)
     calls = min(CALLS, ceil(SAMPLES / prod(shape)))
     a = np.concatenate([_drawn(initializer, shape, seed + k).ravel() for k in range(1, 1 + calls)]).astype(float)
     b = np.concatenate([_drawn_in_torch(torch_initializer, shape, seed + k).ravel() for k in range(1, 1 + calls)])
@@ -183,7 +185,7 @@ def _linear(weights: np.ndarray, draws: dict[str, list[np.ndarray]]) -> _Describ
             s = float(np.vdot(centred, W - W.mean()) / np.vdot(centred, centred))
             a = float(W.mean() - s * D.mean())
             single = weights.dtype == np.float32
-            if np.max(np.abs(a + s * D - W)) <= (2.0**-22 if single else EXACT) * np.max(np.abs(W)):
+            if np.max(np.abs(a + s * D - W)) <= (SINGLE if single else EXACT) * np.max(np.abs(W)):
                 mean, spread = (a, abs(s)) if family == "normal" else (a + s / 2, abs(s) / sqrt(12))
                 return _Described(family, mean, spread, exact=not single)
     return None

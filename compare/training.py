@@ -172,7 +172,7 @@ def _judged(
 ) -> _JudgedStep:
     """The verdicts on one step: its records by local replay, then its velocities and updated parameters.
 
-    `factors` keeps what velocities were times torch's while every update agreed: a convention, if it is always the same.
+    `factors` keeps what velocities were times torch's while every update agreed: a convention, if always the same.
     """
     own = {name: f"v{name}" for name in problem.params}
     calls = {

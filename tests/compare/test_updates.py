@@ -199,7 +199,7 @@ def test_state_in_a_closure_is_not_repeatable():
 MISBEHAVING = {
     "raises": (lambda p, g, s: p["V"], "exception", r"KeyError in test_updates.py line \d+: 'V'"),
     "returns params alone": (lambda p, g, s: dict(p), "missing", r"returned a dict; return \(params, state\) or None"),
-    "drops a parameter": (lambda p, g, s: ({"W1": p["W1"]}, s), "missing", "return every parameter"),
+    "drops a parameter": (lambda p, g, s: ({"W1": p["W1"] - 0.1 * g["dW1"]}, s), "missing", "return every parameter"),
     "another shape": (lambda p, g, s: ({n: w.T for n, w in p.items()}, s), "shape", "it looks transposed"),
     "words": (lambda p, g, s: (dict.fromkeys(p, "x"), s), "missing", "no array of real numbers"),
     "changes the gradient": (lambda p, g, s: [g.update({n: v * 0}) or v.fill(0) for n, v in g.items()] and None,

@@ -1,0 +1,73 @@
+"""per_example: a derivation of one example as one of a batch."""
+
+import numpy as np
+import pytest
+
+from compare import InputError, check_gradients, per_example
+
+RNG = np.random.default_rng(2)
+PARAMS = {"w": RNG.standard_normal(3), "c": np.array(0.4)}
+
+
+def one(p, x, y):
+    e = p["w"] @ x + p["c"] - y
+    return {"e": e, "J": e * e / 2, "de": e, "dw": e * x, "dc": e, "dx": e * p["w"]}
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_examples_along_any_axis_averaged_or_summed(axis, reduction):
+    X, Y = RNG.standard_normal((5, 3)), RNG.standard_normal((5, 1))
+    over = 5 if reduction == "mean" else 1
+    batch = (X, Y) if axis == 0 else (X.T, Y.T)
+
+    def of_column(p, x, y):
+        return one(p, x, float(y[0]))
+
+    found = per_example(of_column, axis=axis, reduction=reduction)(PARAMS, *batch)
+    E = X @ PARAMS["w"] + PARAMS["c"] - Y[:, 0]
+    np.testing.assert_allclose(found["J"], (E**2).sum() / 2 / over)
+    np.testing.assert_allclose(found["dw"], E @ X / over)
+    np.testing.assert_allclose(found["dc"], E.sum() / over)
+    np.testing.assert_allclose(found["e"], E)
+    np.testing.assert_allclose(found["de"], E / over)
+    dX = np.outer(E, PARAMS["w"]) / over
+    np.testing.assert_allclose(found["dx"], dX if axis == 0 else dX.T)
+
+
+def test_a_sum_taken_for_a_mean_is_found():
+    def reference(p, X, Y):
+        return ((X @ p["w"] + p["c"] - Y) ** 2).sum() / 2 / len(X)
+
+    batch = (RNG.standard_normal((5, 3)), RNG.standard_normal(5))
+    right = {
+        "mean": per_example(without_input(one), axis=0),
+        "sum": per_example(without_input(one), axis=0, reduction="sum"),
+    }
+    assert check_gradients(right["mean"], reference, PARAMS, batch).findings == ()
+    report = check_gradients(right["sum"], reference, PARAMS, batch)
+    assert {finding.factor for finding in report.findings if finding.cause == "scale"} == {5.0}
+
+
+def without_input(derivation):
+    return lambda *args: {name: v for name, v in derivation(*args).items() if name in ("J", "dw", "dc")}
+
+
+BAD = {
+    "reduction": (lambda: per_example(one, axis=0, reduction="average"), "it must be 'mean' or 'sum'"),
+    "axis": (lambda: per_example(one, axis="rows"), "axis is 'rows'; it must be a whole number"),
+    "no such axis": (lambda: per_example(one, axis=2)(PARAMS, np.ones((3, 4))), "no axis 2"),
+    "different n": (lambda: per_example(one, axis=0)(PARAMS, np.ones(3), np.ones(4)), r"hold \[3, 4\] examples"),
+    "no batch": (lambda: per_example(one, axis=0)(PARAMS), "the batch is empty"),
+}
+
+
+@pytest.mark.parametrize(("act", "words"), BAD.values(), ids=BAD)
+def test_misuse_is_one_sentence(act, words):
+    with pytest.raises(InputError, match=words):
+        act()
+
+
+def test_misuse_inside_a_check_is_one_sentence_too():
+    with pytest.raises(InputError, match="no axis 3"):
+        check_gradients(per_example(one, axis=3), lambda p, x, y: p["w"].sum(), PARAMS, (np.ones((2, 3)), np.ones(2)))

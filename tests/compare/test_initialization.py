@@ -1,0 +1,177 @@
+"""Initialisers by hand against torch.nn.init: family, mean and spread."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import manual.initializers
+import torchref.initializers
+from compare import InputError, check_initializer
+from compare.operations import names, operation
+
+SHAPE = (16, 30)
+
+
+def he(tensor):
+    nn.init.kaiming_normal_(tensor, nonlinearity="relu")
+
+
+def truncated(shape, rng):
+    """Normal, drawn again beyond two standard deviations."""
+    found = rng.standard_normal(shape)
+    while (np.abs(found) > 2).any():
+        found = np.where(np.abs(found) > 2, rng.standard_normal(shape), found)
+    return found
+
+
+RIGHT = {
+    "he": (lambda s, rng: rng.standard_normal(s) * np.sqrt(2 / s[1]), he),
+    "he by normal": (lambda s, rng: rng.normal(0, np.sqrt(2 / s[1]), s), he),
+    "np.random.randn": (lambda s, rng: np.random.randn(*s) * np.sqrt(2 / s[1]), he),  # noqa: NPY002
+    "float32": (lambda s, rng: np.float32(rng.standard_normal(s) * np.sqrt(2 / s[1])), he),
+    "uniform": (lambda s, rng: rng.uniform(-1, 1, s) * np.sqrt(6 / s[1]), nn.init.kaiming_uniform_),
+    "uniform from random": (lambda s, rng: (2 * rng.random(s) - 1) * np.sqrt(6 / sum(s)), nn.init.xavier_uniform_),
+    "zeros": (lambda s, rng: np.zeros(s), nn.init.zeros_),
+    "constant": (lambda s, rng: np.full(s, 0.5), lambda t: nn.init.constant_(t, 0.5)),
+    "truncated": (truncated, nn.init.trunc_normal_),
+    "drawn one by one": (
+        lambda s, rng: np.array([[rng.normal() for _ in range(s[1])] for _ in range(s[0])]),
+        nn.init.normal_,
+    ),
+    "a draw thrown away": (lambda s, rng: (rng.random(3), rng.standard_normal(s))[1], nn.init.normal_),
+}
+
+
+@pytest.mark.parametrize(("hand", "twin"), RIGHT.values(), ids=RIGHT)
+def test_right_initialisers_are_left_in_peace(hand, twin):
+    for seed in (0, 7):
+        report = check_initializer(hand, twin, SHAPE, seed=seed)
+        assert report.findings == (), str(report)
+        assert [row.name for row in report.rows] == ["family", "mean", "spread"]
+
+
+@pytest.mark.parametrize("name", names("initializer"))
+def test_the_notes_initialisers(name):
+    row = operation("initializer", name)
+    (deviation,) = row.hands()
+    report = check_initializer(lambda s, rng: manual.initializers.draw(deviation, s, rng), row.twin(), SHAPE)
+    assert report.findings == (), str(report)
+
+
+WRONG = {
+    "fan-out for fan-in": (
+        lambda s, rng: rng.standard_normal(s) * np.sqrt(2 / s[0]),
+        he,
+        "spread",
+        "scale",
+        r"sqrt\(2/shape\[0\]\), in torch .* = sqrt\(2/shape\[1\]\)",
+    ),
+    "variance for deviation": (
+        lambda s, rng: rng.standard_normal(s) * (2 / s[1]),
+        he,
+        "spread",
+        "scale",
+        r"= 2/shape\[1\]",
+    ),
+    "Glorot for He": (
+        lambda s, rng: rng.standard_normal(s) * np.sqrt(2 / sum(s)),
+        he,
+        "spread",
+        "scale",
+        r"sqrt\(2/\(shape\[0\] \+ shape\[1\]\)\)",
+    ),
+    "limit for deviation": (
+        lambda s, rng: rng.uniform(-1, 1, s) * np.sqrt(2 / s[1]),
+        nn.init.kaiming_uniform_,
+        "spread",
+        "scale",
+        r"0\.57735\d* times",
+    ),
+    "rand for randn": (
+        lambda s, rng: rng.random(s) * np.sqrt(2 / s[1]),
+        he,
+        "family",
+        "unknown",
+        "uniform, in torch normal",
+    ),
+    "clipped for truncated": (
+        lambda s, rng: np.clip(rng.standard_normal(s), -2, 2),
+        nn.init.trunc_normal_,
+        "family",
+        "unknown",
+        "differ in",
+    ),
+    "not centred": (
+        lambda s, rng: 0.01 + rng.standard_normal(s),
+        nn.init.normal_,
+        "mean",
+        "unknown",
+        "the mean is 0.01",
+    ),
+    "a millionth off": (
+        lambda s, rng: (1 + 1e-6) * rng.standard_normal(s),
+        nn.init.normal_,
+        "spread",
+        "scale",
+        "1.000001",
+    ),
+    "zeros for normal": (lambda s, rng: np.zeros(s), he, "family", "unknown", "constant, in torch normal"),
+    "always the same": (
+        lambda s, rng: np.random.default_rng(0).standard_normal(s),
+        nn.init.normal_,
+        "values",
+        "unknown",
+        "whatever rng",
+    ),
+    "raises": (
+        lambda s, rng: rng.standard_normal(s) @ rng.random(3),
+        he,
+        "values",
+        "exception",
+        r"test_init\w+.py line \d+",
+    ),
+    "transposed": (lambda s, rng: rng.standard_normal(s[::-1]), nn.init.normal_, "values", "shape", "looks transposed"),
+    "nothing": (lambda s, rng: None, he, "values", "missing", "return an array"),
+    "nan": (lambda s, rng: np.full(s, np.nan), he, "values", "not-finite", "nan or infinite"),
+    "not repeatable": (
+        lambda s, rng: np.random.default_rng().standard_normal(s),
+        he,
+        "values",
+        "not-repeatable",
+        "two answers",
+    ),
+}
+
+
+@pytest.mark.parametrize(("hand", "twin", "name", "cause", "words"), WRONG.values(), ids=WRONG)
+def test_wrong_initialisers_are_found(hand, twin, name, cause, words):
+    report = check_initializer(hand, twin, SHAPE)
+    assert not report.ok
+    found = next(finding for finding in report.findings if finding.name == name)
+    assert found.cause == cause
+    assert re.search(words, found.explanation), found.explanation
+    if cause == "scale":
+        assert found.factor is not None
+
+
+BAD = {
+    "shape": (lambda: check_initializer(truncated, he, (3, 0)), r"shape is \(3, 0\); it must be a tuple of positive"),
+    "no shape": (lambda: check_initializer(truncated, he, 5), "shape is 5"),
+    "seed": (lambda: check_initializer(truncated, he, SHAPE, seed=-1), "seed is -1"),
+    "torch raises": (lambda: check_initializer(truncated, he, (3,)), "torch_initializer raises ValueError"),
+    "torch fills nothing": (lambda: check_initializer(truncated, lambda t: torch.zeros(3), SHAPE), "leaves nan"),
+}
+
+
+@pytest.mark.parametrize(("act", "words"), BAD.values(), ids=BAD)
+def test_what_is_handed_over_wrongly_is_one_sentence(act, words):
+    with pytest.raises(InputError, match=words):
+        act()
+
+
+def test_a_square_shape_is_a_blind_spot():
+    report = check_initializer(RIGHT["he"][0], torchref.initializers.he, (8, 8))
+    assert report.blind_spots == ("fan-in taken for fan-out (the shape is square; use sizes that differ)",)

@@ -1,0 +1,130 @@
+"""Malformed derivations, updates, trainers and files: a finding or one sentence, never a traceback of ours."""
+
+import contextlib
+import io
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from compare import InputError, Report, check_gradients, check_initializer, check_training, check_updates
+from compare.cli import main
+from torchref import tap
+
+PARAMS = {"W": np.arange(1.0, 7.0).reshape(2, 3), "b": np.array([0.5, -0.5])}
+BATCH = (np.linspace(-1, 1, 12).reshape(4, 3), np.linspace(2, 3, 8).reshape(4, 2))
+NAMES = ("W", "b", "X", "Z", "J", "dW", "db", "dX", "dZ", "dw", "", "v", "vW", "W_next", "Z[2]")
+
+
+def reference(p, X, Y):
+    Z = tap("Z", X @ p["W"].T + p["b"])
+    return ((Z - Y) ** 2).mean()
+
+
+class Subclass(np.ndarray):
+    """As np.matrix is one, without its warning."""
+
+
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 3), st.floats(), st.complex_numbers(), st.text(max_size=3)
+)
+shapes = st.sampled_from([(), (0,), (1,), (2,), (3,), (2, 1), (1, 2), (2, 3), (3, 2), (4, 2), (2, 2, 3), (4, 0)])
+dtypes = st.sampled_from(["f8", "f4", "f2", "i8", "u1", "?", "c16", "O", "U3", "M8[s]", "longdouble"])
+
+
+@st.composite
+def arrays(draw):
+    array = np.zeros(draw(shapes), draw(dtypes))
+    if array.dtype.kind == "f":
+        array = array + draw(st.sampled_from([0.0, 1.0, -2.5, np.nan, np.inf, 1e300, 1e-320]))
+    return draw(st.sampled_from([array, array.tolist(), np.zeros((2, 3)).view(Subclass), np.ma.masked_all((2, 3))]))
+
+
+values = st.one_of(scalars, arrays(), st.lists(scalars, max_size=3), st.just(object()), st.just(torch.ones(2, 3)))
+returned = st.one_of(values, st.dictionaries(st.one_of(st.sampled_from(NAMES), scalars), values, max_size=5))
+
+
+def sound(act):
+    """Whatever it is handed, a check reports or says what to change; and the report can be shown in every form."""
+    with contextlib.suppress(InputError):  # a message of one line by construction
+        report = act()
+        assert isinstance(report, Report)
+        assert str(report)
+        assert report.to_json()
+
+
+fuzz = settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+
+
+@fuzz
+@given(returned)
+def test_derivations_that_return_anything(result):
+    sound(lambda: check_gradients(lambda p, X, Y: result, reference, PARAMS, BATCH))
+
+
+@fuzz
+@given(returned, st.one_of(values, st.tuples(values, values)))
+def test_params_and_batches_of_anything(params, batch):
+    sound(lambda: check_gradients(lambda p, X, Y: {"dW": p["W"]}, reference, params, batch))
+
+
+@fuzz
+@given(st.one_of(returned, st.tuples(returned, values)))
+def test_updates_that_return_anything(result):
+    sound(lambda: check_updates(lambda p, g, s: result, lambda t: torch.optim.SGD(t, lr=0.1), PARAMS))
+
+
+@fuzz
+@given(st.lists(returned, max_size=4))
+def test_trainers_that_yield_anything(results):
+    sound(lambda: check_training(lambda p, b: iter(results), reference, torch.optim.Adam, PARAMS, [BATCH] * 2))
+
+
+@fuzz
+@given(values)
+def test_references_that_return_anything(result):
+    sound(lambda: check_gradients(lambda p, X, Y: {"dW": p["W"]}, lambda p, X, Y: result, PARAMS, BATCH))
+
+
+@fuzz
+@given(values, shapes)
+def test_initializers_that_return_anything(result, shape):
+    sound(lambda: check_initializer(lambda s, rng: result, torch.nn.init.normal_, shape))
+
+
+lines = st.sampled_from(
+    [
+        "import numpy as np", "derivation = 3", "def derivation(p, x): return p", "reference = None", "params = {}",
+        "def reference(p, x): return p['w'].sum()", "params = {'w': [1.0, 2.0]}", "batch = ([1.0],)", "batch = 7",
+        "raise SystemExit", "raise KeyError('x')", "1 +", "\tx", "def f():", "import nothing_here", "exit()", "(",
+        "update = print", "optimizer = len", "trainer = iter", "batches = [batch]", "steps = 'x'", "shape = ()",
+        "initializer = max", "torch_initializer = min", "def derivation(): pass", "del params", "precisions = 5",
+        "gradients = 5", "seed = 'x'", "shape = (2, 3)", "import os; os.nothing", "é = 'ü'", "# coding: nothing", "\0",
+    ]
+)  # fmt: skip
+
+
+@fuzz
+@given(st.lists(lines, max_size=9), st.sampled_from([[], ["--strict"], ["--only", "updates"], ["--format", "json"]]))
+def test_files_of_anything(tmp_path_factory, content, flags):
+    path = tmp_path_factory.mktemp("files") / "mine.py"
+    path.write_text("\n".join(content), encoding="utf-8")
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(["check", str(path), *flags])
+    assert code in (0, 1, 2)
+    assert "Traceback" not in err.getvalue()
+    if code == 2:
+        assert err.getvalue().splitlines()[-1].startswith("handgrad: ")
+        assert out.getvalue() == ""
+
+
+@pytest.mark.parametrize("error", [RecursionError, MemoryError, StopIteration, AssertionError, FloatingPointError])
+def test_derivations_that_raise_anything(error):
+    def raising(p, X, Y):
+        raise error
+
+    report = check_gradients(raising, reference, PARAMS, BATCH)
+    assert report.first.cause == "exception"
