@@ -1,5 +1,8 @@
 """The local replay of references of every shape, and its complaints about taps that it cannot trust."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -170,3 +173,46 @@ def test_records_and_results_share_no_memory_with_the_graph():
     found = run(chain, {"W": leaf(W)}, records)
     found.values["A"][:] = 7
     np.testing.assert_array_equal(records["Z"], before)
+
+
+def two_layers(p, X, C):
+    Z = tap("Z", p["W"] @ X)
+    A = tap("A", torch.tanh(Z))
+    return (C * A).sum()
+
+
+def test_stacked_runs_are_the_same_as_one_after_the_other():
+    """One pass under torch.vmap, each run on its own records, some of them missing or of another shape."""
+    rng = np.random.default_rng(9)
+    stack = {
+        "W": rng.standard_normal((6, 4, 3)),
+        "X": rng.standard_normal((6, 3, 5)),
+        "C": rng.standard_normal((6, 4, 5)),
+    }
+    recorded = {name: rng.standard_normal((6, 4, 5)) for name in ("Z", "dA")} | {"dZ": rng.standard_normal((6, 5, 4))}
+    tensors = {name: torch.tensor(array) for name, array in stack.items()}
+    leaves = {"W": tensors["W"].requires_grad_()}
+    at_once = replay(lambda: torch.vmap(two_layers)(leaves, tensors["X"], tensors["C"]), leaves, recorded, stacked=True)
+    assert at_once.values["J"].shape == (6,)
+    for k in range(6):
+        one = {"W": leaf(stack["W"][k])}
+        inputs = torch.tensor(stack["X"][k]), torch.tensor(stack["C"][k])
+        records = {name: array[k] for name, array in recorded.items()}
+        single = replay(lambda one=one, inputs=inputs: two_layers(one, *inputs), one, records)
+        for name, value in {**single.values, **single.gradients}.items():
+            np.testing.assert_allclose({**at_once.values, **at_once.gradients}[name][k], value, rtol=1e-12)
+    assert [*at_once.gradients] == ["dA", "dZ", "dW"]
+
+
+def test_a_replay_lets_go_of_what_it_ran_on():
+    """Hooks hold their site, and the site its tensor: a circle that Python's collector cannot see."""
+    leaves, gone = {"W": leaf(W)}, []
+
+    def reference(p):
+        Z = p["W"] @ torch.tensor(X)
+        gone.append(weakref.ref(Z))
+        return torch.tanh(tap("Z", Z)).sum()
+
+    run(reference, leaves)
+    gc.collect()
+    assert [ref() for ref in gone] == [None]
