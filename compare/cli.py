@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from compare.errors import InputError
-from compare.experiment import DTYPES, Experiment
+from compare.experiment import Experiment, printed_first
 from compare.report import Report
 
 __all__ = ["main"]
@@ -65,7 +65,7 @@ def _check_file(arguments: argparse.Namespace) -> int:
     settings = {name: value for name, value in given if value is not None}
     if hasattr(arguments, "dtype"):
         Experiment(dtype=arguments.dtype)  # raises for an unknown one
-        settings["precisions"] = (arguments.dtype, *(other for other in DTYPES if other != arguments.dtype))
+        settings["precisions"] = printed_first(arguments.dtype)
     _check_output(arguments.output, arguments.file)
 
     from compare.files import check_file

@@ -14,12 +14,17 @@ from compare.operations import names
 if TYPE_CHECKING:
     from compare.report import Report
 
-__all__ = ["DISTRIBUTIONS", "DTYPES", "FLOAT32_MAX", "Experiment"]
+__all__ = ["DISTRIBUTIONS", "DTYPES", "FLOAT32_MAX", "Experiment", "printed_first"]
 
 DTYPES = ("float64", "float32")
 FLOAT32_MAX = 3.4e38
 LARGEST = 10**8  # parameters, or steps: what a machine can be expected to hold and a person to wait for
 DISTRIBUTIONS = ("normal", "uniform")
+
+
+def printed_first(dtype: str) -> tuple[str, ...]:
+    """Both precisions, the one that is printed first."""
+    return (dtype, *(other for other in DTYPES if other != dtype))
 
 
 def _described(default: Any, text: str) -> Any:

@@ -29,7 +29,7 @@ import torch
 from tabulate import tabulate
 
 import manual.network
-from compare import lockstep
+from compare import judging
 from compare.data import load
 from compare.experiment import Experiment
 from compare.gradients import check_gradients
@@ -358,7 +358,7 @@ def _medians(case: Case, rounds: int, steps: int) -> dict[str, float]:
         check_gradients(derivation, reference, params, (data.X, data.Y))
 
     timed: dict[str, list[float]] = {name: [] for name in ("step", "plain", "verdict", "full", "derive", "generic")}
-    with np.errstate(all="ignore"), _stopwatch(lockstep, "allowances", "agreeing") as spent:
+    with np.errstate(all="ignore"), _stopwatch(judging, "allowances", "agreeing") as spent:
         for _ in range(rounds):
             timed["step"].append(_seconds(step) / 10)
             timed["plain"].append(_seconds(plain) / steps)

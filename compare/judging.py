@@ -1,0 +1,143 @@
+"""The verdicts on the steps of an Experiment, at once where all is well and singly where one needs a look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from compare.conventions import AS_IN_THE_NOTES, FLOAT32_ONLY, FLOAT64_INSIDE, Convention, conventions
+from compare.experiment import Experiment
+from compare.findings import Judgement, StepRun, agreeing, is_real, judge_step
+from compare.interruptions import quietly
+from compare.local import LocalTwin, allowances
+from compare.operations import equation_of
+from compare.stepping import SideStep, Step
+from compare.trace import Key, Trace
+from compare.verdict import is_float32
+
+__all__ = ["Judging", "label_of"]
+
+Arrays = dict[str, np.ndarray]
+
+
+class Judging:
+    """The verdicts on the steps of an experiment, by torch evaluated on what they recorded."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        """Build the torch twin."""
+        self.experiment = experiment
+        self.twin = LocalTwin(experiment)
+
+    def convention(self, step: Step) -> Convention:
+        """The convention in which a step has no finding, and gradients and updates agree end to end, if any."""
+        if step.is_whole:
+            n, K = step.printed.recorded["X"].shape[1], step.printed.recorded["Y"].shape[0]
+            for convention in conventions(n, K, self.experiment.beta):
+                again = self._singly(step, convention)
+                results = [j for j in again if j.row.name.endswith("_next") or j.row.name.startswith(("dW", "db"))]
+                if not any(j.finding for j in again) and not any(j.differs for j in results):
+                    return convention
+        return AS_IN_THE_NOTES
+
+    def window(self, steps: Sequence[Step], convention: Convention) -> list[tuple[list[Judgement], list[str]]]:
+        """The verdicts on each step, and notes: at once for steps of equal shapes, singly where one needs a look."""
+        alike: dict[tuple[int, ...], list[Step]] = {}
+        for step in steps:
+            if step.is_whole:
+                alike.setdefault(step.printed.recorded["X"].shape, []).append(step)
+        well: dict[int, list[Judgement] | None] = {}
+        for group in alike.values():
+            well |= zip((step.number for step in group), self._at_once(group, convention), strict=True)
+        judged = [well.get(step.number) or self._singly(step, convention) for step in steps]
+        return [self._told_apart(*each, convention) for each in zip(steps, judged, strict=True)]
+
+    def _at_once(self, steps: Sequence[Step], convention: Convention) -> list[list[Judgement] | None]:
+        """The verdicts on steps of equal shapes in both precisions, evaluated together; None where one needs a look."""
+        sides = {dtype: [step.sides[dtype] for step in steps] for dtype in steps[0].sides}
+        every = [side for group in sides.values() for side in group]
+        params = _stacked([side.params for side in every])
+        velocities = _stacked([side.velocities for side in every])
+        records = _stacked([convention.normalised(side.recorded) for side in every])
+        runs = {}
+        with quietly():
+            replayed = self.twin.replay(params, records, stacked=True)
+            local = {**_stacked([side.batch for side in every]), **replayed.values, **replayed.gradients}
+            local |= self.twin.update(params, velocities, records)
+            for position, dtype in enumerate(sides):
+                part = slice(position * len(steps), (position + 1) * len(steps))
+                p, v, r, l = ({name: a[part] for name, a in of.items()} for of in (params, velocities, records, local))
+                runs[dtype] = StepRun(r, l, allowances(self.experiment, p, v, r))
+            by_torch = {
+                key.name: np.stack([step.torch[key._replace(step=step.number)] for step in steps])
+                for key in steps[0].torch
+            }
+            labelled = [(key.phase, key.name, label_of(self.experiment, key.name)) for key in steps[0].torch]
+            printed = next(iter(runs.values())).records
+            return agreeing(labelled, [step.number for step in steps], runs, (printed, by_torch))
+
+    def _singly(self, step: Step, convention: Convention, dtypes: Sequence[str] | None = None) -> list[Judgement]:
+        """The verdicts on one step, in both precisions or in those given."""
+        sides = {dtype: side for dtype, side in step.sides.items() if dtypes is None or dtype in dtypes}
+        labelled = [
+            (key, label_of(self.experiment, key.name)) for key in _expected(step.torch, [*sides.values()], step.number)
+        ]
+        by_torch = {key.name: value for key, value in step.torch.items()}
+        with quietly():
+            evaluated = {dtype: self._evaluated(side, convention) for dtype, side in sides.items()}
+            runs = {dtype: run for dtype, (run, _) in evaluated.items()}
+            printed, reads = next(iter(evaluated.values()))
+            return judge_step(labelled, runs, (printed.records, by_torch), reads, {})
+
+    def _evaluated(self, side: SideStep, convention: Convention) -> tuple[StepRun, Mapping[str, frozenset[str]]]:
+        """Torch on what one side recorded, what rounding can explain there, and what each tensor was computed from."""
+        records = convention.normalised(side.recorded)
+        real = {name: array for name, array in records.items() if is_real(array)}
+        local, reads = dict(side.batch), dict[str, frozenset[str]]()
+        if "X" in real and "Y" in real:
+            replayed = self.twin.replay(side.params, real, inspect=True)
+            local |= {**replayed.values, **replayed.gradients}
+            reads = replayed.reads
+        shapes = {name: array.shape for name, array in local.items()}
+        for name, array in side.params.items():
+            shapes |= {f"v{name}": array.shape, f"{name}_next": array.shape}
+        usable = {name: array for name, array in real.items() if shapes.get(name) == array.shape}
+        if all(f"d{name}" in usable for name in side.params):
+            local |= self.twin.update(side.params, side.velocities, usable)
+        return StepRun(records, local, allowances(self.experiment, side.params, side.velocities, usable)), reads
+
+    def _told_apart(
+        self, step: Step, judged: list[Judgement], convention: Convention
+    ) -> tuple[list[Judgement], list[str]]:
+        """Recognise a derivation that works in one precision whatever it is handed, and say so."""
+        records = {
+            dtype: [array for array in side.recorded.values() if is_real(array)] for dtype, side in step.sides.items()
+        }
+        told = []
+        if any(array.dtype == np.float64 for array in records["float32"]):
+            told.append(FLOAT64_INSIDE)
+        if any(j.finding for j in judged) and all(is_float32(array) for array in records["float64"]):
+            told.append(FLOAT32_ONLY)
+            judged = self._singly(step, convention, ["float32"])
+        return judged, told
+
+
+def _stacked(arrays: Sequence[Arrays]) -> Arrays:
+    """The arrays of several runs by name, along a first axis, in float64."""
+    return {
+        name: np.stack([each[name] for each in arrays], dtype=np.float64, casting="same_kind") for name in arrays[0]
+    }
+
+
+def _expected(torch_step: Trace, sides: Sequence[SideStep], step: int) -> list[Key]:
+    """What should have been recorded, in dataflow order, then what else was; less what an exception cut off."""
+    complete = frozenset.intersection(*(side.complete for side in sides))
+    known = [key for key in torch_step if key.phase in complete or all(key.name in side.recorded for side in sides)]
+    names = {key.name for key in torch_step}
+    extra = [name for name in sides[0].recorded if name not in names]
+    return [*known, *(Key(step, "update" if name.endswith("_next") else "backward", name) for name in extra)]
+
+
+def label_of(experiment: Experiment, name: str) -> str:
+    """The equation label of a record of this experiment."""
+    return equation_of(name, depth=experiment.depth, loss=experiment.loss, optimizer=experiment.optimizer)

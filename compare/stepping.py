@@ -1,0 +1,153 @@
+"""Both sides of an Experiment under way: each step by hand in both precisions, and in torch end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from compare.conventions import Convention
+from compare.data import Data
+from compare.experiment import Experiment, printed_first
+from compare.findings import is_real
+from compare.interruptions import interrupted, quietly, raised
+from compare.operations import operation
+from compare.report import Finding
+from compare.runners import by_hand, epoch_orders, in_torch, initial_parameters, torch_batches, torch_data
+from compare.trace import PHASES, Trace, extend, step_trace
+from torchref.exchange import to_array
+
+__all__ = ["SideStep", "Step", "Training"]
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class SideStep:
+    """One step of the hand-written side in one precision.
+
+    `params` and `velocities` are what it started from, `recorded` what it computed, `batch` what it should have
+    selected, `complete` the phases that it finished.
+    """
+
+    params: Arrays
+    velocities: Arrays
+    recorded: Arrays
+    batch: Arrays
+    complete: frozenset[str]
+    failure: Finding | None
+
+    def has(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+        """Whether it recorded real numbers in these shapes under these names, and no exception ended it."""
+        found = {name: array.shape for name, array in self.recorded.items() if is_real(array)}
+        return self.failure is None and shapes.items() <= found.items()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of both sides: by hand in both precisions, the printed one first, and in torch end to end."""
+
+    number: int
+    sides: dict[str, SideStep]
+    torch: Trace
+
+    @cached_property
+    def is_whole(self) -> bool:
+        """Whether every side recorded just what torch has, in the same shapes."""
+        shapes = {key.name: value.shape for key, value in self.torch.items()}
+        return all(side.has(shapes) and len(side.recorded) == len(shapes) for side in self.sides.values())
+
+    @property
+    def printed(self) -> SideStep:
+        """The hand-written side in the precision that is printed."""
+        return next(iter(self.sides.values()))
+
+    @property
+    def failure(self) -> Finding | None:
+        """The exception that ended the hand-written side, if one did."""
+        return next((side.failure for side in self.sides.values() if side.failure is not None), None)
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers one side recorded."""
+        return sum(array.size for array in self.printed.recorded.values())
+
+    @property
+    def can_be_followed(self) -> bool:
+        """Whether every side has the weights and velocities from which torch can go on."""
+        if self.is_whole:
+            return True
+        shapes = {key.name: value.shape for key, value in self.torch.items() if key.phase == "update"}
+        return bool(shapes) and all(side.has(shapes) for side in self.sides.values())
+
+
+class Training:
+    """Both sides under way: each on its own generator, torch set to where the printed precision stands by hand."""
+
+    def __init__(self, experiment: Experiment, data: Data) -> None:
+        """Nothing is computed yet."""
+        self.sides = [_Side(replace(experiment, dtype=dtype), data) for dtype in printed_first(experiment.dtype)]
+        orders = epoch_orders(experiment, data.X.shape[1])
+        self.twin, self.resynchronise = in_torch(experiment, data, initial_parameters(experiment), orders)
+        self.number = 0
+
+    def advance(self, count: int, convention: Convention) -> list[Step]:
+        """The next steps, up to `count` of them; fewer at the end, and after one that needs a look before going on."""
+        steps: list[Step] = []
+        while len(steps) < count:
+            torch_step = step_trace(self.twin, to_array)
+            with quietly():
+                sides = {side.dtype: side.advance(self.number + 1) for side in self.sides}
+            step = Step(self.number + 1, sides, torch_step)
+            if not torch_step and not step.printed.recorded:
+                if step.failure is not None:
+                    steps.append(step)
+                break
+            self.number += 1
+            steps.append(step)
+            if not step.is_whole:
+                break
+            self.follow(step, convention)
+        return steps
+
+    def follow(self, step: Step, convention: Convention) -> None:
+        """Start the next step of torch from the weights and velocities that the hand has after this one."""
+        if step.can_be_followed:
+            for side in self.sides:
+                side.follow(convention.normalised(step.sides[side.dtype].recorded))
+            self.resynchronise(convention.normalised(step.printed.recorded))
+
+
+class _Side:
+    """The hand-written side in one precision, taking its steps."""
+
+    def __init__(self, experiment: Experiment, data: Data) -> None:
+        self.dtype = experiment.dtype
+        self.params = initial_parameters(experiment)
+        self.velocities: Arrays = operation("optimizer", experiment.optimizer).hands()[0](self.params)
+        self.phases = by_hand(experiment, data, self.params, epoch_orders(experiment, data.X.shape[1]))
+        self.X, self.Y = torch_data(experiment, data)
+        N = data.X.shape[1]
+        self.batches = torch_batches(experiment, N, epoch_orders(experiment, N))
+
+    def advance(self, number: int) -> SideStep:
+        """Let the derivation take one step and keep what it records."""
+        trace: Trace = {}
+        complete, failure = frozenset(PHASES), None
+        try:
+            extend(trace, self.phases)
+        except (Exception, SystemExit) as error:  # whatever the hand-written side raises is a finding, not a crash
+            complete = frozenset(key.phase for key in trace)
+            trace |= interrupted(number, error)
+            failure = raised(number, complete, error)
+        recorded = {key.name: value for key, value in trace.items()}
+        selected = next(self.batches, None)
+        batch = {} if selected is None else {"X": to_array(self.X[:, selected]), "Y": to_array(self.Y[:, selected])}
+        return SideStep(self.params, self.velocities, recorded, batch, complete, failure)
+
+    def follow(self, records: Arrays) -> None:
+        """Note what the derivation starts its next step from."""
+        self.params = {name: records[f"{name}_next"] for name in self.params}
+        self.velocities = {name: records[name] for name in self.velocities}

@@ -1,0 +1,66 @@
+"""Steps judged at once are judged as one by one."""
+
+import numpy as np
+import pytest
+
+import manual.network
+from compare.conventions import AS_IN_THE_NOTES
+from compare.data import load
+from compare.judging import Judging
+from compare.stepping import Training
+from tests.compare.test_parity import N, experiment
+from tests.support import edited, small_data
+
+
+def steps_of(run, count=6):
+    return Training(run, load(small_data(5, 2, N, seed=7))).advance(count, AS_IN_THE_NOTES)
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "gradient-descent"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_at_once_and_singly_give_the_same_rows(optimizer, dtype):
+    run = experiment(depth=4, optimizer=optimizer, dtype=dtype)
+    steps, judging = steps_of(run), Judging(run)
+    assert len({step.printed.recorded["X"].shape for step in steps}) == 2, "a short last batch is among them"
+    together = judging.window(steps, AS_IN_THE_NOTES)
+    for step, (judged, _) in zip(steps, together, strict=True):
+        alone = judging._singly(step, AS_IN_THE_NOTES)
+        assert [j.row.name for j in judged] == [j.row.name for j in alone]
+        for a, b in zip(judged, alone, strict=True):
+            assert (a.row.verdict, a.row.index, a.row.max_abs_diff) == (b.row.verdict, b.row.index, b.row.max_abs_diff)
+            assert (a.row.by_hand, a.row.torch, a.differs) == (b.row.by_hand, b.row.torch, b.differs)
+            # the two replays round differently, by a few units of float64
+            np.testing.assert_allclose(a.row.rho, b.row.rho, atol=0.6)
+
+
+def test_a_window_finds_the_one_step_that_is_wrong():
+    """A fault that acts at step 4 alone is found there, the steps around it staying rows."""
+    wrong = ("dW = dZ @ A_prev.T + l2 * W", "dW = dZ @ A_prev.T * (1 + 1e-6 * (COUNT[0] == 4)) + l2 * W")
+    counting = ("cache = {}", "cache = {}; COUNT[0] += 1")
+    manual.network.COUNT = [0]
+    try:
+        with edited(manual.network, wrong, counting):
+            found = []
+            for dtype in ("float64",):
+                manual.network.COUNT[0] = 0
+                run = experiment(depth=2, dtype=dtype)
+                training = Training(run, load(small_data(5, 2, N, seed=7)))
+                training.sides = training.sides[:1]
+                steps = training.advance(6, AS_IN_THE_NOTES)
+                judging = Judging(run)
+                at_once = judging._at_once([step for step in steps if step.number not in (3, 6)], AS_IN_THE_NOTES)
+                found = [rows is None for rows in at_once]
+    finally:
+        del manual.network.COUNT
+    assert found == [False, False, True, False]
+
+
+def test_a_nan_in_float64_is_not_outvoted_by_a_finite_float32():
+    run = experiment(depth=2)
+    steps, judging = steps_of(run, 2), Judging(run)
+    broken = dict(steps[1].sides["float64"].recorded)
+    broken["dZ2"] = np.where(np.arange(broken["dZ2"].size).reshape(broken["dZ2"].shape) == 1, np.nan, broken["dZ2"])
+    steps[1].sides["float64"].recorded.update(broken)
+    judged = judging._at_once(steps, AS_IN_THE_NOTES)
+    assert judged[0] is not None
+    assert judged[1] is None
