@@ -97,7 +97,8 @@ def judge_step(
         elif outcome.verdict == "WEAK":
             less_exact |= {f"d{name}" for name in reads.get(key.name, ())}
         cause = explained(local, sizes) if outcome.verdict == "FAULT" and not is_inherited else UNKNOWN
-        finding = None if is_inherited else _finding(key, equation, outcome, local, cause)
+        operands = _operands(reads.get(key.name, frozenset()), outcome, end_to_end[0], row.shape)
+        finding = None if is_inherited else _finding(key, equation, outcome, local, cause, operands)
         judgements.append(Judgement(row, finding, differs, note, cause.factor))
     return judgements
 
@@ -285,7 +286,9 @@ def _sides(local: Mapping[str, Local], outcome: Outcome) -> tuple[np.ndarray, np
     return shown.recorded, shown.reference
 
 
-def _finding(key: Key, equation: str, outcome: Outcome, local: Mapping[str, Local], cause: Cause = UNKNOWN) -> Finding:
+def _finding(
+    key: Key, equation: str, outcome: Outcome, local: Mapping[str, Local], cause: Cause = UNKNOWN, operands: str = ""
+) -> Finding:
     recorded, reference = (float(side[outcome.index]) for side in _sides(local, outcome))
     at = f"at {outcome.index}: " if outcome.index else ""
     worst = f"{at}by hand {recorded:.9g}, torch {reference:.9g} from the same inputs"
@@ -300,8 +303,18 @@ def _finding(key: Key, equation: str, outcome: Outcome, local: Mapping[str, Loca
             text += ", and 9 more digits do not shrink it"
         if cause.text:
             text = f"{text}; {cause.text}" if cause.code == "unknown" else f"{cause.text}; {text}"
+    text = f"{text}; {worst}{operands if outcome.verdict != 'FAULT' else ''}"
     factor = None if cause.code == "unknown" else cause.factor
-    return Finding(*key, equation, outcome.verdict, cause.code, f"{text}; {worst}", factor, outcome.index)
+    return Finding(*key, equation, outcome.verdict, cause.code, text, factor, outcome.index)
+
+
+def _operands(names: frozenset[str], outcome: Outcome, records: Arrays, shape: tuple[int, ...]) -> str:
+    """What an operation that overflows or loses digits was handed: its operands' values there, or their names."""
+    alike = [name for name in sorted(names) if name in records and records[name].shape == shape]
+    there = [f"{name} is {float(records[name][outcome.index]):.6g} there" for name in alike if is_real(records[name])]
+    if there:
+        return f"; {' and '.join(there)}"
+    return f"; it is computed from {', '.join(sorted(names))}" if names else ""
 
 
 def _not_finite(recorded: float, reference: float) -> str:

@@ -96,6 +96,7 @@ def test_naive_arithmetic_is_weak_or_not_finite_and_never_a_fault():
         report = check_gradients(naive, named, params, BATCH)
         assert "FAULT" not in {finding.verdict for finding in report.findings}, str(report)
     assert (report.first.name, report.first.verdict) == ("A", "NONFINITE")
+    assert re.search(r"; Z is -?\d+\S* there", report.first.explanation), report.first.explanation
 
 
 def _of(p, X, dZ):
