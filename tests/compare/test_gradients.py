@@ -417,21 +417,35 @@ def test_an_entry_at_a_kink_is_left_out_and_named():
 
 
 def test_a_saturated_unit_whose_rounding_is_systematic_is_left_in_peace():
-    """1 - A^2 with A within 1e-8 of 1: its rounding error is a smooth function, and float32 shows nothing but zeros."""
+    """1 - A^2 with A within 1e-8 of 1: its rounding error is a smooth function, and float32 shows only zeros."""
 
-    def saturated(p, x):
+    def saturated(p, x, s):
         A = np.tanh(p["w"] * x)
-        dA = np.full_like(A, 1e-22)
+        dA = np.full_like(A, 1 - 1 / (1 + np.exp(-s)))  # 9e-14, in float32 exactly 0
         return {"A": A, "dA": dA, "dZ": dA * (1 - A * A), "dw": (dA * (1 - A * A) * x)}
 
-    def in_torch(p, x):
-        return (1e-22 * tap("A", torch.tanh(tap("Z", p["w"] * x)))).sum()
+    def in_torch(p, x, s):
+        return ((1 - torch.sigmoid(s)) * tap("A", torch.tanh(tap("Z", p["w"] * x)))).sum()
 
-    params, batch = {"w": np.array([10.06, 12.0, 9.7])}, (np.ones(3),)
+    params, batch = {"w": np.array([10.06, 12.0, 9.7])}, (np.ones(3), np.array(30.0))
     report = check_gradients(saturated, in_torch, params, batch)
     assert report.findings == (), str(report)
 
-    def wrong(p, x):
-        return {**saturated(p, x), "dZ": 1.001 * saturated(p, x)["dZ"]}
+    def wrong(p, x, s):
+        return {**saturated(p, x, s), "dZ": 1.001 * saturated(p, x, s)["dZ"]}
 
     assert check_gradients(wrong, in_torch, params, batch).first.name == "dZ"
+
+
+def test_a_value_that_swallowed_its_digits_is_weak_not_fault():
+    """(1 + tanh(z/2))/2 is sigmoid; where z is -60 it is exactly 0 and the truth 1e-26: its 1 has swallowed the rest."""
+
+    def by_tanh(p, x):
+        Z = p["w"] * x
+        return {"A": (1 + np.tanh(Z / 2)) / 2, "dw": x * np.exp(Z) / (1 + np.exp(Z)) ** 2}
+
+    def in_torch(p, x):
+        return tap("A", torch.sigmoid(tap("Z", p["w"] * x))).sum()
+
+    report = check_gradients(by_tanh, in_torch, {"w": np.array([-60.0, -61.0])}, (np.ones(2),))
+    assert [(finding.name, finding.verdict) for finding in report.findings] == [("A", "WEAK")], str(report)

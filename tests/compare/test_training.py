@@ -87,6 +87,14 @@ def test_each_mistake_of_state_is_found_at_its_step(mistake, shown):
     report = check_training(trainer(mistake, SHOWN[shown]), reference, sgd, PARAMS, BATCHES)
     assert not report.ok
     assert (report.first.step, report.first.name) == (step, names[shown]), str(report)
+    if report.first.name.startswith("v"):
+        assert {finding.name for finding in report.findings} <= set(VELOCITIES), "weights follow from their velocity"
+
+
+def test_torch_goes_on_from_the_velocity_that_was_yielded():
+    report = check_training(trainer("reset", VELOCITIES), reference, sgd, PARAMS, BATCHES)
+    wrong = {(row.step, row.name) for row in report.rows if row.verdict != "OK"}
+    assert wrong == {(4, name) for name in (*VELOCITIES, *(f"{name}_next" for name in PARAMS))}
 
 
 def test_an_undamped_first_step_is_found_at_step_1():
