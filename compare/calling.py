@@ -6,8 +6,9 @@ import linecache
 import random
 import re
 import sysconfig
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -22,6 +23,7 @@ from compare.interruptions import quietly
 from compare.trace import frozen
 
 __all__ = [
+    "CAUGHT",
     "Call",
     "Raised",
     "as_record",
@@ -29,6 +31,7 @@ __all__ = [
     "checked_arrays",
     "checked_precisions",
     "differing",
+    "fresh",
     "in_precision",
     "located",
     "undisturbed",
@@ -37,6 +40,7 @@ __all__ = [
 Arrays = dict[str, np.ndarray]
 PRECISIONS = ("float64", "float32")
 OURS = tuple(str(Path(__file__).resolve().parent.parent / name) for name in ("compare", "torchref"))
+CAUGHT = (Exception, SystemExit, GeneratorExit)  # all but what the person at the keyboard asks for
 LIBRARIES = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib"))
 
 
@@ -73,7 +77,7 @@ def call(function: Callable[..., Any], params: Mapping[str, np.ndarray], batch: 
             returned = function(theirs, *inputs)
     except InputError:  # of ours, as from per_example
         raise
-    except (Exception, SystemExit) as error:  # whatever the user's code raises is a finding, not a crash
+    except CAUGHT as error:  # whatever the user's code raises is a finding, not a crash
         return Call(raised=located(error))
     before = {**params, **batch}
     mutated = tuple(name for name, array in handed.items() if not _same(before[name], array))
@@ -86,8 +90,19 @@ def call(function: Callable[..., Any], params: Mapping[str, np.ndarray], batch: 
     return Call({name: as_record(value) for name, value in arrays.items()}, None, "", mutated, aliased)
 
 
+def fresh(function: Any) -> Any:
+    """A copy of a function or object, so that what it keeps does not reach the next run; itself where it has none."""
+    try:
+        return deepcopy(function)
+    except Exception:  # a lock, a file, or its own __deepcopy__
+        return function
+
+
 def as_record(value: Any) -> np.ndarray:
-    """A read-only copy of an array, a number or nested lists of numbers; anything else becomes the name of its type."""
+    """A read-only copy of an array, a number or nested lists of numbers; anything else becomes the name of its type.
+
+    Extended precision is rounded to float64, which is what it is compared with.
+    """
     if isinstance(value, (list, tuple)):
         try:
             value = np.array(value)
@@ -95,6 +110,8 @@ def as_record(value: Any) -> np.ndarray:
             return frozen(value)
     if isinstance(value, torch.Tensor):
         value = value.numpy(force=True)
+    if isinstance(value, np.longdouble) or (type(value) is np.ndarray and value.dtype == np.longdouble):
+        value = value.astype(np.float64)
     return frozen(value)
 
 
@@ -156,7 +173,7 @@ def undisturbed() -> Iterator[None]:
     dtype, threads, errors = torch.get_default_dtype(), torch.get_num_threads(), np.geterr()
     grad, deterministic = torch.is_grad_enabled(), torch.are_deterministic_algorithms_enabled()
     try:
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
             yield
     finally:
         random.setstate(python)
@@ -172,11 +189,11 @@ def undisturbed() -> Iterator[None]:
 
 def checked_precisions(precisions: Sequence[str]) -> tuple[str, ...]:
     """The precisions asked for, each once; InputError unless they are among float64 and float32."""
-    if isinstance(precisions, str):
+    if isinstance(precisions, str) or not isinstance(precisions, Iterable):
         precisions = (precisions,)
     wrong = [name for name in precisions if name not in PRECISIONS]
     if wrong or not precisions:
-        raise InputError(f"precisions is {tuple(precisions)!r}; it may hold 'float64' and 'float32', so leave it out")
+        raise InputError(f"precisions is {precisions!r}; it may hold 'float64' and 'float32', so leave it out")
     return tuple(dict.fromkeys(precisions))
 
 
@@ -210,4 +227,5 @@ def checked_arrays(kind: str, values: Any, *, trained: bool) -> Arrays:
 
 def in_precision(arrays: Mapping[str, np.ndarray], dtype: str) -> Arrays:
     """Floating arrays in the dtype asked for, the others as they are."""
-    return {name: array.astype(dtype) if array.dtype.kind == "f" else array for name, array in arrays.items()}
+    with np.errstate(over="ignore", under="ignore"):
+        return {name: array.astype(dtype) if array.dtype.kind == "f" else array for name, array in arrays.items()}

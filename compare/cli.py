@@ -70,8 +70,12 @@ def _check_file(arguments: argparse.Namespace) -> int:
 
     from compare.files import check_file
 
-    reports = [*check_file(arguments.file, arguments.only, settings).values()]
+    by_name = check_file(arguments.file, arguments.only, settings)
+    reports = [*by_name.values()]
     _write(reports, arguments)
+    if len(reports) > 1 and (arguments.output is not None or arguments.format == "text"):
+        outcomes = (f"{name} {'OK' if report.ok else 'differs'}" for name, report in by_name.items())
+        print(f"\n{len(reports)} checks of {arguments.file}: {', '.join(outcomes)}.")
     return _exit_status(reports, arguments)
 
 
@@ -147,10 +151,12 @@ def _check_output(output: str | None, data: str) -> None:
         raise InputError(f"--output {output} is no name that a file can have; name another file") from None
     if folder:
         raise InputError(
-            f"--output {output} is a folder or lies in one that does not exist; name a file in an existing one"
+            f"--output {output!r} is a folder or lies in one that does not exist; name a file in an existing one"
         )
     if same:
         raise InputError(f"--output {output} is the input file itself and would be overwritten; name another file")
+    if path.suffix == ".py":
+        raise InputError(f"--output {output} is the name of a program and would replace it; name a .txt or .json file")
     if fifo:
         raise InputError(f"--output {output} is a pipe and would wait for a reader; name a file")
 

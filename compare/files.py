@@ -63,7 +63,7 @@ def _defined(path: str) -> dict[str, Any]:
     """The names that a file defines when it is run."""
     file = Path(path)
     if file.suffix != ".py":
-        raise InputError(f"{path} is no Python file; name one that ends in .py")
+        raise InputError(f"{path!r} is no Python file; name one that ends in .py")
     try:
         file.read_bytes()
     except (OSError, ValueError) as error:
@@ -77,8 +77,12 @@ def _defined(path: str) -> dict[str, Any]:
         raise InputError(
             f"{file.name} exits while it is read; keep such calls under if __name__ == '__main__'"
         ) from None
-    except (Exception, SyntaxError) as error:
-        raise InputError(f"{located(error).what}; mend that line of {file.name}") from None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever the file raises
+        found = located(error).what
+        remedy = "mend that line" if " line " in found else f"mend {file.name}"
+        raise InputError(f"{found}; {remedy}") from None
 
 
 @contextmanager

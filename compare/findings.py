@@ -13,10 +13,10 @@ from compare.errors import did_you_mean
 from compare.fitting import shape_hint
 from compare.report import Finding, Row
 from compare.rounding import PRECISIONS, Allowance
-from compare.trace import Key, Trace
+from compare.trace import Key, Trace, is_real
 from compare.verdict import Ladder, Local, Outcome, closest, index_of, judge
 
-__all__ = ["Drift", "Judgement", "StepRun", "agreeing", "culprits", "is_real", "judge_step", "out_of_range", "times"]
+__all__ = ["Drift", "Judgement", "StepRun", "agreeing", "culprits", "judge_step", "out_of_range", "times"]
 
 Arrays = Mapping[str, np.ndarray]
 LESS_EXACT = 2.0**-20  # a gradient computed from a value cast to float32 is off by a few of its roundings, 2^-24
@@ -234,11 +234,6 @@ def _structure(
     return Judgement(row, Finding(*key, equation, verdict, cause, explanation), differs=True)
 
 
-def is_real(record: np.ndarray) -> bool:
-    """Whether a record is an array of real numbers of at most 64 bits."""
-    return record.dtype.kind in "biuf" and record.dtype.itemsize <= 8
-
-
 def _row(key: Key, equation: str, outcome: Outcome, by_hand: Arrays, torch: Arrays) -> tuple[Row, bool]:
     """The row of a judged tensor with its end-to-end difference, and whether that is beyond rounding."""
     hand, reference = np.asarray(by_hand[key.name]), np.asarray(torch[key.name])
@@ -257,14 +252,16 @@ def _rows(
     Beyond rounding means here above sqrt(u) of the tensor's scale: it only decides what is counted as affected.
     """
     steps, shape = len(keys), hand.shape[1:]
-    hand, torch = hand.reshape(steps, -1), torch.reshape(steps, -1)
+    u = PRECISIONS[str(torch.dtype)].u if torch.dtype.kind == "f" else 0.0
+    hand, torch = (side.reshape(steps, -1) for side in (hand, torch))
+    hand, torch = (side.astype(np.float64) if side.dtype.kind == "b" else side for side in (hand, torch))
     with np.errstate(all="ignore"):
         difference = np.abs(np.subtract(hand, torch, dtype=np.float64))
     if not difference.max(initial=0.0) < np.inf:
         difference = np.where(hand == torch, 0.0, difference)  # both infinite, or both nowhere near
     flat, every = difference.argmax(axis=1), np.arange(steps)
     worst = difference[every, flat]
-    differs = ~(worst <= np.sqrt(PRECISIONS[str(torch.dtype)].u) * np.abs(torch).max(axis=1))
+    differs = ~(worst <= np.sqrt(u) * np.abs(torch).max(axis=1))
     index = zip(*(axis.tolist() for axis in np.unravel_index(flat, shape)), strict=True) if shape else [()] * steps
     columns = (worst.tolist(), index, hand[every, flat].tolist(), torch[every, flat].tolist(), rho.tolist())
     rows = [

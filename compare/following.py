@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compare.calling import located
+from compare.calling import CAUGHT, located
 from compare.diagnosis import Cause, explained
 from compare.errors import InputError
 from compare.findings import Judgement, times
@@ -38,7 +38,7 @@ class Follower:
         self.leaves = {name: to_tensor(array.astype(np.float64)).requires_grad_() for name, array in params.items()}
         try:
             self.optimizer = optimizer(list(self.leaves.values()))
-        except Exception as error:
+        except CAUGHT as error:
             raise InputError(
                 f"the optimizer raises {located(error).what}; it must take a list of tensors and return an optimiser, "
                 "as in lambda tensors: torch.optim.SGD(tensors, lr=0.1)"
@@ -47,6 +47,13 @@ class Follower:
             raise InputError(
                 f"optimizer returns a {type(self.optimizer).__name__}; it must take a list of tensors and return a "
                 "torch optimiser, as in lambda tensors: torch.optim.SGD(tensors, lr=0.1)"
+            )
+
+        held = {id(tensor) for group in self.optimizer.param_groups for tensor in group["params"]}
+        left = [name for name, leaf in self.leaves.items() if id(leaf) not in held]
+        if left:
+            raise InputError(
+                f"the optimizer does not hold {left[0]}; hand torch's optimiser all the tensors it is given"
             )
 
     def step(self, params: Arrays, gradients: Arrays) -> dict[str, np.ndarray]:
@@ -58,7 +65,7 @@ class Follower:
                 leaf.grad = None if gradient is None else to_tensor(gradient.astype(np.float64))
         try:
             self.optimizer.step()
-        except Exception as error:
+        except CAUGHT as error:
             raise InputError(
                 f"{type(self.optimizer).__name__} raises {located(error).what}; use an optimiser whose step() needs no "
                 "argument"

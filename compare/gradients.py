@@ -20,14 +20,15 @@ from compare.calling import (
 from compare.conventions import FLOAT32_ONLY, FLOAT64_INSIDE
 from compare.environment import versions
 from compare.errors import InputError
-from compare.findings import Judgement, StepRun, culprits, is_real, judge_step
-from compare.fitting import Fitted, fitted
+from compare.experiment import FLOAT32_MAX
+from compare.findings import Judgement, StepRun, culprits, judge_step
+from compare.fitting import fitted
 from compare.interruptions import quietly
 from compare.own_loss import against_own_loss
 from compare.references import Evidence, Reference, input_names, run_reference
 from compare.replay import Replay
 from compare.report import Finding, Report, Row
-from compare.trace import Key
+from compare.trace import Key, is_real
 from compare.verdict import is_float32
 
 __all__ = ["Derivation", "JudgedRecords", "Problem", "check_gradients", "judged_records", "sizes_of"]
@@ -70,9 +71,13 @@ class Problem:
             raise InputError(f"batch is a {type(batch).__name__}; it must be a tuple of arrays, like (X, Y)")
         self.reference, self.precisions = reference, precisions
         self.params = checked_arrays("params", params, trained=True)
+        if "float32" in precisions:
+            _check_range("params", self.params)
         if not self.params:
             raise InputError("params is empty; hand over at least one parameter, like {'W1': W1}")
         self.batch = checked_arrays("batch", self.named(batch), trained=False)
+        if "float32" in precisions:
+            _check_range("batch", self.batch)
         if self.params.keys() & self.batch.keys():
             both = sorted(self.params.keys() & self.batch.keys())[0]
             raise InputError(f"{both!r} names a parameter and an input of the reference; rename one of them")
@@ -80,6 +85,16 @@ class Problem:
     def named(self, batch: Sequence[Any]) -> dict[str, Any]:
         """A batch by the names of the reference's parameters after the first."""
         return dict(zip(input_names(self.reference, len(batch)), batch, strict=True))
+
+
+def _check_range(kind: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise InputError for values that float32 cannot hold."""
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and np.max(np.abs(array)) > FLOAT32_MAX:
+            raise InputError(
+                f"{kind}[{name!r}] holds {np.max(np.abs(array)):g}; float32 holds no more than {FLOAT32_MAX:g}, so "
+                "rescale it, or check with precisions=('float64',)"
+            )
 
 
 def _report(derivation: Derivation, problem: Problem) -> Report:
@@ -151,8 +166,6 @@ def judged_records(
     calls = {dtype: each for dtype, each in calls.items() if each.raised is None and not each.instead}
     if printed not in calls:
         return JudgedRecords((), () if failed is None else (failed,), (), end_to_end)
-    if not keys and owed:
-        raise InputError("the derivation returns no tensor that the reference has; return J or d<name> of a parameter")
     shapes = {f"d{name}": array.shape for name, array in params.items()} | {"J": ()}
     fits = {dtype: fitted(each.records, shapes) for dtype, each in calls.items()}
     evidence = {
@@ -164,7 +177,8 @@ def judged_records(
     if "float64" in evidence:
         evidence["float64"] = replace(evidence["float64"], derive=derive, reads=end_to_end.reads)
     judged, notes = _judged(keys, evidence, end_to_end, sizes_of(batch))
-    judged = [_with_shape(judgement, fits[printed]) for judgement in judged]
+    misshapen = {name: text for fit in reversed(fits.values()) for name, text in fit.misshapen.items()}
+    judged = [_with_shape(judgement, misshapen) for judgement in judged]
     judged = [_with_alias(judgement, calls[printed]) for judgement in judged]
     findings = _as_one(culprits(judged), judged, everything, end_to_end)
     notes += fits[printed].notes
@@ -195,9 +209,10 @@ def _judged(
     printed = next(iter(evidence.values()))
     both = (printed.records, {**end_to_end.values, **end_to_end.gradients})
     labelled = [(key, "") for key in keys]
+    masks = bool(np.isfinite(end_to_end.values["J"]).all())
 
     def judge(dtypes: Iterable[str], *, closely: bool) -> list[Judgement]:
-        runs = {dtype: StepRun(evidence[dtype].records, evidence[dtype].local) for dtype in dtypes}
+        runs = {dtype: _run(evidence[dtype], masks=masks) for dtype in dtypes}
         source = evidence.get("float64", printed)
         ladders = {key.name: source.ladder(key.name) for key in keys if key.name in source.records} if closely else {}
         with quietly():
@@ -213,6 +228,20 @@ def _judged(
     if len(evidence) > 1 and any(j.finding for j in judged) and _all_float32(evidence["float64"]):
         return judge(["float32"], closely=True), [*notes, FLOAT32_ONLY]
     return judged, [*notes, *(judgement.note for judgement in judged if judgement.note)]
+
+
+def _run(evidence: Evidence, *, masks: bool) -> StepRun:
+    """Records beside the reference; with `masks`, infinities that stand in both, as in masked scores, are no overflow.
+
+    They are that where J is finite in spite of them, and are left out by counting them as 0 on both sides.
+    """
+    records, local = dict(evidence.records), dict(evidence.local)
+    for name, reference in evidence.local.items() if masks else ():
+        record = records.get(name)
+        if record is not None and is_real(record) and record.shape == reference.shape and np.isinf(record).any():
+            both = np.isinf(record) & (record == reference)
+            records[name], local[name] = np.where(both, 0, record), np.where(both, 0, reference)
+    return StepRun(records, local)
 
 
 def _in_float64(run: Evidence | None) -> bool:
@@ -236,13 +265,13 @@ def sizes_of(batch: Mapping[str, np.ndarray]) -> dict[str, int]:
     return {f"size of axis {axis} of {name}": n for name, a in batch.items() for axis, n in enumerate(a.shape)}
 
 
-def _with_shape(judgement: Judgement, fit: Fitted) -> Judgement:
+def _with_shape(judgement: Judgement, misshapen: Mapping[str, str]) -> Judgement:
     """A gradient that cannot be subtracted from its parameter is a FAULT, whatever its values."""
     row = judgement.row
-    if row.name not in fit.misshapen:
+    if row.name not in misshapen:
         return judgement
     values = "its values agree once it has that shape" if judgement.finding is None else "its values are wrong too"
-    text = f"{fit.misshapen[row.name]}; {values}"
+    text = f"{misshapen[row.name]}; {values}"
     finding = Finding(row.step, row.phase, row.name, row.equation, "FAULT", "shape", text)
     return replace(judgement, row=replace(row, verdict="FAULT"), finding=finding)
 
@@ -307,6 +336,9 @@ def _misbehaviour(made: Call, again: Call, end_to_end: Replay, problem: Problem)
         )
         found.append(Finding(1, "forward", name, "", "FAULT", "mutated-input", text))
     unlike = differing(made.records, again.records) if made.raised is None and again.raised is None else ()
+    if made.raised is None and again.raised is not None:
+        text = f"called again on the same params and batch, the derivation raises: {again.raised.what}"
+        found.append(Finding(1, "loss", "J", "", "FAULT", "not-repeatable", text))
     if unlike:
         text = (
             f"called twice on the same params and batch, the derivation gives two answers for {', '.join(unlike)}; "
@@ -335,12 +367,14 @@ def _blind_spots(made: Call, end_to_end: Replay, problem: Problem) -> tuple[str,
         name for name, array in problem.params.items() if array.ndim == 2 and len({*array.shape}) == 1 < array.size
     ]
     zero = [name for name, array in problem.params.items() if not array.any()]
+    still = [name for name, g in end_to_end.gradients.items() if name in made.records and not g.any()]
     return tuple(
         text
         for applies, text in (
             (absent, f"where a mistake enters between the tensors returned (not returned: {', '.join(absent)})"),
             (len(problem.precisions) == 1, _one_precision(problem.precisions[0])),
             (square, f"transposes told by their shape ({', '.join(square)} square; use sizes that differ)"),
+            (still, f"{', '.join(still)} (exactly zero on both sides; choose values for which it is not)"),
             (zero, f"how the gradients depend on {', '.join(zero)} (all zero; use random values)"),
         )
         if applies

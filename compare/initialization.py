@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from compare.calling import as_record, located, undisturbed
+from compare.calling import CAUGHT, as_record, located, undisturbed
 from compare.environment import versions
 from compare.errors import InputError
-from compare.findings import is_real
 from compare.fitting import shape_hint
 from compare.interruptions import quietly
 from compare.report import Finding, Report, Row
+from compare.trace import is_real
+from compare.verdict import index_of
 from torchref.exchange import to_array
 
 __all__ = ["check_initializer"]
@@ -52,12 +53,16 @@ def check_initializer(
         sizes = _checked_shape(shape)
         if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**31:
             raise InputError(f"seed is {seed!r}; it must be a whole number from 0 to {2**31 - 1}")
+        if not callable(initializer) or not callable(torch_initializer):
+            wrong = "torch_initializer" if callable(initializer) else "initializer"
+            raise InputError(f"{wrong} cannot be called; it must be a function")
         failure = _failure(initializer, sizes, seed)
         rows, findings = ((), (failure,)) if failure else _compared(initializer, torch_initializer, sizes, seed)
+        by_samples = any(row.rho_basis == "samples" for row in rows)
         return Report(
             rows=tuple(rows),
             findings=tuple(findings),
-            blind_spots=_blind_spots(sizes),
+            blind_spots=_blind_spots(sizes, by_samples=by_samples),
             environment={
                 "check": f"check_initializer: by hand (NumPy {np.__version__}) against torch, {sizes}, seed {seed}",
                 "seed": seed,
@@ -77,7 +82,7 @@ class _Described:
 
 
 def _checked_shape(shape: Any) -> tuple[int, ...]:
-    sizes = tuple(shape) if isinstance(shape, (tuple, list)) else ()
+    sizes = tuple(int(n) if isinstance(n, np.integer) else n for n in shape) if isinstance(shape, (tuple, list)) else ()
     if not sizes or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in sizes):
         raise InputError(f"shape is {shape!r}; it must be a tuple of positive whole numbers, like (16, 30)")
     if prod(sizes) > 10**8:
@@ -101,7 +106,7 @@ def _drawn_in_torch(torch_initializer: TorchInitializer, shape: tuple[int, ...],
     try:
         with torch.no_grad():
             torch_initializer(tensor)
-    except Exception as error:
+    except CAUGHT as error:
         raise InputError(
             f"torch_initializer raises {located(error).what}; it must fill a tensor of shape {shape} in place"
         ) from None
@@ -116,7 +121,7 @@ def _failure(initializer: Initializer, shape: tuple[int, ...], seed: int) -> Fin
         first, again = _drawn(initializer, shape, seed), _drawn(initializer, shape, seed)
     except InputError:
         raise
-    except (Exception, SystemExit) as error:  # whatever the user's code raises is a finding, not a crash
+    except CAUGHT as error:  # whatever the user's code raises is a finding, not a crash
         return _finding("values", "FAULT", "exception", located(error).what)
     if not is_real(first):
         text = f"it returns {first.dtype if first.dtype != object else first.item()}; return an array of real numbers"
@@ -139,19 +144,51 @@ def _compared(
     own, torchs = _drawn(initializer, shape, seed + 1), _drawn_in_torch(torch_initializer, shape, seed + 1)
     ours, theirs = _linear(own, _draws(shape, seed + 1)), _linear(torchs, _draws_in_torch(shape, seed + 1))
     fixed = np.array_equal(own, _drawn(initializer, shape, seed + 2))
+    if (
+        fixed
+        and np.ptp(own) + np.ptp(torchs) > 0
+        and np.array_equal(torchs, _drawn_in_torch(torch_initializer, shape, seed + 2))
+    ):
+        return _values(own.astype(np.float64), torchs)
     if fixed and np.ptp(own) > 0:
         text = "it gives the same weights whatever rng it is handed; draw them with rng"
+        return [], [_finding("values", "FAULT", "unknown", text)]
+    distinct = len(np.unique(own)), len(np.unique(torchs))
+    if 1 < distinct[0] < 0.9 * distinct[1]:
+        text = f"only {distinct[0]} of {own.size} weights differ, in torch {distinct[1]}; equal units never separate"
         return [], [_finding("values", "FAULT", "unknown", text)]
     if ours is not None and theirs is not None:
         rounding = EXACT if ours.exact and theirs.exact else SINGLE
         return _rows(ours, theirs, rounding * max(abs(theirs.mean), theirs.spread), 0.0, shape)
     calls = min(CALLS, ceil(SAMPLES / prod(shape)))
-    a = np.concatenate([_drawn(initializer, shape, seed + k).ravel() for k in range(1, 1 + calls)]).astype(float)
+    try:
+        draws = [_drawn(initializer, shape, seed + k) for k in range(1, 1 + calls)]
+    except CAUGHT as failure:  # it fails for some draws only
+        return [], [_finding("values", "FAULT", "exception", located(failure).what)]
+    if any(not is_real(draw) or draw.shape != shape or not np.isfinite(draw).all() for draw in draws):
+        text = f"some of {calls} draws are no finite numbers of shape {shape}"
+        return [], [_finding("values", "FAULT", "not-finite", text)]
+    a = np.concatenate([draw.ravel() for draw in draws]).astype(float)
     b = np.concatenate([_drawn_in_torch(torch_initializer, shape, seed + k).ravel() for k in range(1, 1 + calls)])
-    distance = _distance(_standardised(a), _standardised(b)) / sqrt(log(2 / 1e-9) / len(a))
     sampled = _described(a, ours), _described(b, theirs)
-    error = SIGMAS * sqrt((a.var() + b.var()) / len(a))
-    return _rows(*sampled, error, distance, shape, samples=len(a), spread_error=_spread_error(a, b))
+    error, spread_error = SIGMAS * sqrt((a.var() + b.var()) / len(a)), _spread_error(a, b)
+    alike = abs(a.mean() - b.mean()) <= error and abs(a.std() - b.std()) <= spread_error
+    both = (np.sort(a), np.sort(b)) if alike else (_standardised(a), _standardised(b))
+    distance = _distance(*both) / sqrt(log(2 / 1e-9) / len(a))
+    return _rows(*sampled, error, distance, shape, samples=len(a), spread_error=spread_error)
+
+
+def _values(own: np.ndarray, torchs: np.ndarray) -> tuple[list[Row], list[Finding]]:
+    """Weights that are the same at every call on both sides, entry by entry."""
+    apart = np.abs(own - torchs)
+    at = index_of(int(apart.argmax()), own.shape)
+    allowed = SINGLE * float(np.max(np.abs(torchs)))
+    verdict = "OK" if apart[at] <= allowed else "FAULT"
+    rho = float(apart[at] / allowed) if apart[at] else 0.0
+    mine, other = float(own[at]), float(torchs[at])
+    row = Row(1, "forward", "values", "", own.shape, float(apart[at]), at, mine, other, rho, "bound", verdict)
+    text = f"at {at}: by hand {mine:.7g}, torch {other:.7g}, at every call"
+    return [row], [] if verdict == "OK" else [_finding("values", "FAULT", "unknown", text)]
 
 
 def _draws(shape: tuple[int, ...], seed: int) -> dict[str, list[np.ndarray]]:
@@ -174,13 +211,13 @@ def _draws_in_torch(shape: tuple[int, ...], seed: int) -> dict[str, list[np.ndar
 def _linear(weights: np.ndarray, draws: dict[str, list[np.ndarray]]) -> _Described | None:
     """Mean and spread of weights that are a + s D of one of the draws, exactly; None if they are of none."""
     W = weights.astype(np.float64).ravel()
+    if len(W) < 3:
+        return None  # two numbers are linear in any draw
     if np.ptp(W) == 0:
         return _Described("constant", float(W[0]), 0.0, exact=True)
     for family, candidates in draws.items():
         for draw in candidates:
             D = draw.ravel()
-            if len(D) < 3:
-                continue
             centred = D - D.mean()
             s = float(np.vdot(centred, W - W.mean()) / np.vdot(centred, centred))
             a = float(W.mean() - s * D.mean())
@@ -278,7 +315,7 @@ def _formula(value: float, shape: tuple[int, ...]) -> str:
     found = []
     for (size, n), c in product(sizes.items(), (1, 2)):
         forms = {f"sqrt({c}/{size})": sqrt(c / n), f"{c}/{size}": c / n, f"sqrt({c}/(3 {size}))": sqrt(c / n / 3)}
-        found += [form for form, spread in forms.items() if abs(spread - value) <= 1e-3 * value]
+        found += [form for form, spread in forms.items() if abs(spread - value) <= 1e-6 * value]
     return f" = {' or '.join(found)}" if found else ""
 
 
@@ -286,7 +323,13 @@ def _finding(name: str, verdict: str, cause: str, text: str) -> Finding:
     return Finding(1, "forward", name, "", verdict, cause, text)
 
 
-def _blind_spots(shape: tuple[int, ...]) -> tuple[str, ...]:
-    if len(shape) == 2 and shape[0] == shape[1]:
-        return ("fan-in taken for fan-out (the shape is square; use sizes that differ)",)
-    return ()
+def _blind_spots(shape: tuple[int, ...], *, by_samples: bool) -> tuple[str, ...]:
+    square = len(shape) == 2 and shape[0] == shape[1]
+    return tuple(
+        text
+        for applies, text in (
+            (square, "fan-in taken for fan-out (the shape is square; use sizes that differ)"),
+            (by_samples, "a mean or spread less than about 2 % off (the weights are not linear in one draw)"),
+        )
+        if applies
+    )

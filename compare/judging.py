@@ -8,12 +8,12 @@ import numpy as np
 
 from compare.conventions import AS_IN_THE_NOTES, FLOAT32_ONLY, FLOAT64_INSIDE, Convention, conventions
 from compare.experiment import Experiment
-from compare.findings import Judgement, StepRun, agreeing, is_real, judge_step
+from compare.findings import Judgement, StepRun, agreeing, judge_step
 from compare.interruptions import quietly
 from compare.local import LocalTwin, allowances
 from compare.operations import equation_of
 from compare.stepping import SideStep, Step
-from compare.trace import Key, Trace
+from compare.trace import Key, Trace, is_real
 from compare.verdict import is_float32
 
 __all__ = ["Judging", "label_of"]

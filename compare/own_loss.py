@@ -30,7 +30,7 @@ def against_own_loss(
     records = calls["float64"].records if "float64" in calls else {}
     inputs = in_precision(batch, "float64")
     J = records.get("J")
-    if J is None or J.size != 1 or J.dtype.kind not in "fiu" or not np.isfinite(J).all():
+    if J is None or J.size != 1 or J.dtype != np.float64 or not np.isfinite(J).all():
         return []
 
     def cost(name: str, index: tuple[int, ...]) -> Callable[[float], float]:
@@ -54,6 +54,8 @@ def against_own_loss(
         for flat in rng.permutation(w.size)[:entries]:
             index = tuple(int(i) for i in np.unravel_index(flat, w.shape))
             slope, error, kink = _slope(cost(name, index), float(w[index]), float(J.reshape(())))
+            if not np.isfinite(slope):
+                continue
             tried += not kink
             if kink:
                 kinks.append(index)
@@ -86,7 +88,17 @@ def _slope(cost: Callable[[float], float], w: float, J: float) -> tuple[float, f
     wide = [cost(w + h), cost(w - h)]
     narrow = [cost(w + h / 2), cost(w - h / 2)]
     outer, inner = (wide[0] - wide[1]) / (2 * h), (narrow[0] - narrow[1]) / h
-    bend_outer, bend_inner = abs(wide[0] - 2 * J + wide[1]) / h, abs(narrow[0] - 2 * J + narrow[1]) / (h / 2)
+    bend_outer, bend_inner = (wide[0] - 2 * J + wide[1]) / h, (narrow[0] - 2 * J + narrow[1]) / (h / 2)
     noise = 16 * 2.0**-53 * max(map(abs, [*wide, *narrow, J])) / h
-    kink = bend_inner > 0.75 * bend_outer and bend_inner > 64 * noise
+    kink = _is_bend(bend_outer, bend_inner, noise) and _is_bend(bend_inner, _bend(cost, w, J, h / 4), noise)
     return (4 * inner - outer) / 3, abs(inner - outer) + noise, bool(kink)
+
+
+def _bend(cost: Callable[[float], float], w: float, J: float, h: float) -> float:
+    """How much the slope changes at w, over a distance h: it shrinks with h unless there is a kink."""
+    return (cost(w + h) - 2 * J + cost(w - h)) / h
+
+
+def _is_bend(outer: float, inner: float, noise: float) -> bool:
+    """Whether the slope changes as much over half the distance, by more than the rounding of J."""
+    return abs(inner) > 64 * noise and 0.75 < inner / outer < 1.33 if outer else False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compare.calling import in_precision, located
+from compare.calling import CAUGHT, in_precision, located
 from compare.errors import InputError
 from compare.replay import Replay, replay
+from compare.trace import is_real
 from compare.verdict import Ladder
 from torchref.exchange import to_array, to_tensor
 
@@ -56,14 +57,28 @@ def run_reference(
     try:
         found = replay(lambda: reference(dict(leaves), *inputs.values()), {**leaves, **tracked}, used, inspect=check)
         again = _value(reference, leaves, inputs) if check else None
+        if check and not found.gradients.keys() & {f"d{name}" for name in leaves}:
+            raise InputError(
+                "J depends on no parameter in the reference; compute it from params without detach, no_grad or numpy()"
+            )
     except InputError:
         raise
-    except Exception as error:
-        raise InputError(f"the reference raises {located(error).what}; it must run on params and batch") from None
+    except CAUGHT as error:
+        raise InputError(f"the reference raises {located(error).what}; {_remedy(error, batch)}") from None
+    independent = [name for name in (*leaves, *tracked) if f"d{name}" in records and f"d{name}" not in found.gradients]
+    zeros = {f"d{name}": np.zeros(tuple({**leaves, **tracked}[name].shape), dtype) for name in independent}
+    found = replace(found, gradients=found.gradients | zeros)
     if again is not None:
         _check_unchanged({**params, **batch}, {**leaves, **inputs}, dtype)
         _check_repeatable(found, again)
     return found
+
+
+def _remedy(error: BaseException, batch: Arrays) -> str:
+    whole = [name for name, array in batch.items() if array.dtype.kind != "f"]
+    if whole and any(word in str(error) for word in ("dtype", "Float", "Long", "Int", "Bool")):
+        return f"{whole[0]} holds {batch[whole[0]].dtype} and passes unchanged, so perhaps write .astype(float)"
+    return "it must run on params and batch"
 
 
 def _value(reference: Reference, leaves: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> np.ndarray:
@@ -116,8 +131,10 @@ class Evidence:
         )
 
     def _replayed(self, params: Arrays, batch: Arrays, records: Arrays) -> dict[str, np.ndarray]:
-        found = run_reference(self.reference, params, batch, records, "float64")
-        return {**found.values, **found.gradients}
+        real = {name: array for name, array in records.items() if is_real(array)}
+        found = run_reference(self.reference, params, batch, real, "float64")
+        both = {**found.values, **found.gradients}
+        return {name: array if array.dtype.kind == "f" else array.astype(np.float64) for name, array in both.items()}
 
     def _cotangent(self, name: str) -> float:
         """The largest gradient of the taps that are computed from what `name` is the gradient of."""
@@ -157,9 +174,13 @@ class Evidence:
             records = self.derive(params)
             again = self._replayed(params, self.batch, records)
             for name, reference in again.items():
-                if name in records and records[name].shape == reference.shape == self.records[name].shape:
+                mine, moves = self.records.get(name), records.get(name)
+                if mine is not None and moves is not None and _alike(mine, moves, reference):
                     before, now = self.records[name] - self.local[name], records[name] - reference
-                    change = _largest(now - before) / max(_largest(before), np.finfo(float).tiny)
+                    least = max(_largest(before), np.finfo(float).tiny)
+                    change = _largest(now - before) / least
+                    if _largest(now) <= 2.0**-20 * least:
+                        change = 0.0  # gone as soon as anything moves: it is a special point, like z = 0, not rounding
                     swallowed = not np.any(records[name] != self.records[name], where=before != 0)
                     small = _largest(before) <= 8 * 2.0**-53 * self._largest_read(name)
                     found.setdefault(name, []).append(np.inf if swallowed and small else change)
@@ -169,6 +190,10 @@ class Evidence:
         """The largest value that a tapped value is computed from."""
         everything = {**self.params, **self.batch, **self.local, **self.records}
         return max((_largest(everything[read]) for read in self.reads.get(name, ()) if read in everything), default=0.0)
+
+
+def _alike(mine: np.ndarray, moves: np.ndarray, reference: np.ndarray) -> bool:
+    return is_real(mine) and is_real(moves) and mine.shape == moves.shape == reference.shape
 
 
 def moved(array: np.ndarray, *, rng: np.random.Generator, by: float) -> np.ndarray:

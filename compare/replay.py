@@ -9,7 +9,7 @@ segment in that direction only, and with no records at all it is the reference's
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +58,7 @@ def replay(
     With `stacked`, K runs are replayed at once: `reference` is a torch.vmap that returns (K,), and every leaf, record
     and result has a first axis of K.
     """
-    sites = _Sites(records, inspect, stacked)
+    sites = _Sites(records, {"J", *leaves, *(f"d{name}" for name in leaves)}, inspect, stacked)
     try:
         return _replayed(reference, leaves, sites)
     finally:
@@ -161,13 +161,17 @@ def _applied(function: type[torch.autograd.Function], came_in: Tensor, site: _Si
 class _Sites:
     """The taps of one run in call order, and the order in which gradients were found."""
 
-    def __init__(self, records: Arrays, inspect: bool, stacked: bool) -> None:
+    def __init__(self, records: Arrays, taken: Set[str], inspect: bool, stacked: bool) -> None:
+        self.taken = taken
         self.records, self.inspect, self.stacked = records, inspect, stacked
         self.all: dict[str, _Site] = {}
         self.order: list[str] = []
 
     def tap(self, name: str, tensor: Tensor) -> Tensor:
         """The handler of torchref.tap: a new tensor in place of the one that came in, which is kept."""
+        if not isinstance(name, str) or not name or name in self.taken:
+            why = "is the name of something else" if name in self.taken else "is no name"
+            raise InputError(f"tap({name!r}, ...): {name!r} {why}; give each intermediate a name of its own, like 'Z1'")
         numbered, times = name, 1
         while numbered in self.all:
             times += 1

@@ -11,12 +11,11 @@ import numpy as np
 from compare.conventions import Convention
 from compare.data import Data
 from compare.experiment import Experiment, printed_first
-from compare.findings import is_real
 from compare.interruptions import interrupted, quietly, raised
 from compare.operations import operation
 from compare.report import Finding
 from compare.runners import by_hand, epoch_orders, in_torch, initial_parameters, torch_batches, torch_data
-from compare.trace import PHASES, Trace, extend, step_trace
+from compare.trace import PHASES, Trace, extend, is_real, step_trace
 from torchref.exchange import to_array
 
 __all__ = ["SideStep", "Step", "Training"]

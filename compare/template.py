@@ -58,7 +58,7 @@ def write_template(path: str, *, broken: bool = False) -> None:
     """Write a runnable file, never over one that exists; `broken` takes the derivative of tanh at Z1 instead of A1."""
     file = Path(path)
     if file.suffix != ".py":
-        raise InputError(f"{path} is no name for a Python file; end it in .py")
+        raise InputError(f"{path!r} is no name for a Python file; end it in .py")
     right, wrong = "dA1 * (1 - A1**2)", "dA1 * (1 - Z1**2)"
     content = TEMPLATE.format(name=file.name, dZ1=wrong if broken else right)
     try:

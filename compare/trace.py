@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["PHASES", "Key", "Trace", "extend", "frozen", "step_trace"]
+__all__ = ["PHASES", "Key", "Trace", "extend", "frozen", "is_real", "step_trace"]
 
 PHASES = ("forward", "loss", "backward", "update")
 
@@ -35,6 +35,11 @@ def frozen(value: Any) -> np.ndarray:
     array = np.array(value) if plain else np.array(type(value).__name__, dtype=object)
     array.flags.writeable = False
     return array
+
+
+def is_real(record: np.ndarray) -> bool:
+    """Whether a record is an array of real numbers of at most 64 bits."""
+    return record.dtype.kind in "biuf" and record.dtype.itemsize <= 8
 
 
 def step_trace(phases: Phases, copy: Callable[[Any], np.ndarray] = frozen) -> Trace:

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from compare.calling import Call, as_record, checked_precisions, differing, in_precision, located, undisturbed
+from compare.calling import (
+    CAUGHT,
+    Call,
+    as_record,
+    checked_precisions,
+    differing,
+    fresh,
+    in_precision,
+    located,
+    undisturbed,
+)
 from compare.environment import versions
 from compare.errors import InputError
-from compare.findings import Judgement, culprits, is_real
+from compare.findings import Judgement, culprits
 from compare.following import MOVED, Follower, Optimizer, UpdateRun, judge_update
 from compare.gradients import Problem, judged_records
 from compare.interruptions import quietly
 from compare.references import Reference, moved, run_reference
 from compare.report import Finding, Report, Row
-from compare.trace import Key
+from compare.trace import Key, is_real
 from compare.updates import result_structure
 
 __all__ = ["Trainer", "check_training"]
@@ -76,10 +85,14 @@ def _run(trainer: Trainer, start: Arrays, batches: Sequence[Arrays]) -> _Run:
     handed = [tuple(array.copy() for array in batch.values()) for batch in batches]
     try:
         with quietly():
-            training = deepcopy(trainer)({name: a.copy() for name, a in start.items()}, handed)
+            training = fresh(trainer)({name: a.copy() for name, a in start.items()}, handed)
             if not isinstance(training, Iterable):
                 what = "None" if training is None else f"a {type(training).__name__}"
                 run.failure = ("missing", f"the trainer returns {what}; make it a generator: yield once per batch")
+                return run
+            if isinstance(training, (list, tuple)) and _shared(training):
+                text = "the trainer returns one and the same arrays for every batch; yield at each step, or copy them"
+                run.failure = ("aliased", text)
                 return run
             for values in training:
                 if len(run.yielded) == len(batches):
@@ -98,13 +111,19 @@ def _run(trainer: Trainer, start: Arrays, batches: Sequence[Arrays]) -> _Run:
                 if run.broken:
                     break
                 params = {name: kept[name] for name in start}
-    except (Exception, SystemExit) as error:  # whatever the user's code raises is a finding, not a crash
+    except CAUGHT as error:  # whatever the user's code raises is a finding, not a crash
         run.failure = ("exception", located(error).what)
     for step, (mine, theirs) in enumerate(zip(batches, handed, strict=True), start=1):
         for (name, before), after in zip(mine.items(), theirs, strict=True):
             if not np.array_equal(before, after, equal_nan=before.dtype.kind == "f"):
                 run.mutated = run.mutated or f"{name} of batch {step}"
     return run
+
+
+def _shared(steps: Sequence[Any]) -> bool:
+    """Whether the same array stands for several steps."""
+    ids = [id(v) for step in steps if isinstance(step, Mapping) for v in step.values() if isinstance(v, np.ndarray)]
+    return len(set(ids)) < len(ids)
 
 
 def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: list[Arrays]) -> Report:
@@ -180,8 +199,10 @@ def _judged(
         for dtype, values in yielded.items()
     }
     recorded = judged_records(problem, step.before, step.batch, calls, step=step.index + 1, owed=False)
+    strange = {finding.name: finding for finding in recorded.findings if finding.cause == "unknown-name"}
     results = {dtype: _followed(step, dtype, calls[dtype].records, problem, followers[dtype]) for dtype in yielded}
-    notes, velocities, updates = list(recorded.notes), list[Judgement](), list[Judgement]()
+    notes = [*recorded.notes, *(f"{name} is not compared: {f.explanation}." for name, f in strange.items())]
+    velocities, updates = list[Judgement](), list[Judgement]()
     for name, v in own.items():
         update = _compared(Key(step.index + 1, "update", f"{name}_next"), name, name, step, yielded, results, problem)
         velocity = None
@@ -200,8 +221,9 @@ def _judged(
                     follower.set_velocity(name, values[v].astype(np.float64))
         updates.append(update)
     judged = [*velocities, *updates]
-    rows = (*recorded.rows, *(judgement.row for judgement in judged))
-    return _JudgedStep(rows, (*recorded.findings, *culprits(judged)), tuple(notes))
+    rows = (*(r for r in recorded.rows if r.name not in strange), *(judgement.row for judgement in judged))
+    findings = (*(finding for finding in recorded.findings if finding.name not in strange), *culprits(judged))
+    return _JudgedStep(rows, findings, tuple(notes))
 
 
 def _same_factor(velocity: Judgement, factors: list[float]) -> bool:

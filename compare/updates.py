@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from compare.calling import (
+    CAUGHT,
     Raised,
     as_record,
     checked_arrays,
     checked_precisions,
     differing,
+    fresh,
     in_precision,
     located,
     undisturbed,
@@ -22,13 +23,13 @@ from compare.calling import (
 from compare.conventions import FLOAT32_ONLY
 from compare.environment import versions
 from compare.errors import InputError
-from compare.findings import Judgement, culprits, is_real
+from compare.findings import Judgement, culprits
 from compare.fitting import shape_hint
 from compare.following import MOVED, Follower, Optimizer, UpdateRun, judge_update
 from compare.interruptions import quietly
 from compare.references import moved
 from compare.report import Finding, Report, Row
-from compare.trace import Key
+from compare.trace import Key, is_real
 from compare.verdict import is_float32
 
 __all__ = ["Update", "check_updates", "exposing_gradients", "result_structure"]
@@ -92,6 +93,10 @@ def _checked_gradients(gradients: Any, params: Mapping[str, np.ndarray]) -> list
     found = []
     for step, each in enumerate(gradients, start=1):
         arrays = checked_arrays(f"gradients of step {step}", each, trained=False)
+        unknown = [name for name in arrays if name.removeprefix("d") not in params or not name.startswith("d")]
+        if unknown:
+            names = ", ".join(f"d{name}" for name in params)
+            raise InputError(f"{unknown[0]!r} in the gradients of step {step} is of no parameter; name them {names}")
         for name, array in params.items():
             got = arrays.get(f"d{name}")
             if got is None or got.shape != array.shape:
@@ -113,7 +118,7 @@ class _Run:
 
 def _run(update: Update, start: Arrays, gradients: Sequence[Arrays]) -> _Run:
     """Take the steps, on copies; the update's own object is copied, so that no run leaves state to the next."""
-    mine = deepcopy(update)
+    mine = fresh(update)
     params, state = dict(start), None
     before, after, velocities = list[Arrays](), list[Arrays](), list[Arrays]()
     for each in gradients:
@@ -122,7 +127,7 @@ def _run(update: Update, start: Arrays, gradients: Sequence[Arrays]) -> _Run:
         try:
             with quietly():
                 returned = mine(handed, given, state)
-        except (Exception, SystemExit) as error:  # whatever the user's code raises is a finding, not a crash
+        except CAUGHT as error:  # whatever the user's code raises is a finding, not a crash
             raised: Raised = located(error)
             return _Run(before, after, velocities, ("exception", raised.what))
         if returned is None:

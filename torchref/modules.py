@@ -23,6 +23,13 @@ def from_module(
     {"0.weight": "W1", "0": "Z1"}: a named submodule's output is tapped. A parameter without a name goes by its path.
     Raises ValueError for a path that the module does not have.
     """
+    if not isinstance(module, nn.Module) or not callable(loss):
+        wrong = (
+            ("module", module, "an nn.Module") if not isinstance(module, nn.Module) else ("loss", loss, "a function")
+        )
+        raise ValueError(f"{wrong[0]} is a {type(wrong[1]).__name__}; it must be {wrong[2]}")
+    if names is not None and not (isinstance(names, Mapping) and all(isinstance(n, str) for n in names.values())):
+        raise ValueError(f'names is {names!r}; it must be a dict of paths and names, like {{"0.weight": "W1"}}')
     mine = deepcopy(module)
     chosen = dict(names or {})
     parameters = {path: chosen.get(path, path) for path, _ in mine.named_parameters()}
@@ -31,6 +38,10 @@ def from_module(
     if unknown:
         known = ", ".join([*parameters, *(path for path in modules if path)])
         raise ValueError(f"the module has nothing at {unknown[0]!r}; known are {known}")
+    used = [*parameters.values(), *(name for path, name in chosen.items() if path in modules)]
+    twice = [name for name in used if used.count(name) > 1]
+    if twice:
+        raise ValueError(f"{twice[0]!r} names two things in the module; give each a name of its own")
     for path, name in chosen.items():
         if path in modules:
             modules[path].register_forward_hook(_tapping(name))

@@ -62,8 +62,11 @@ def mlp(layers: Sequence[int], activations: Sequence[str], loss: str, *, l2: flo
     """The notes' network as a reference: reference(params, X, Y) -> J, with params W1 (n_1, n_x), b1 (n_1, 1), ...
 
     Activations are sigmoid, relu, tanh or identity, one per layer after the input; the loss is binary-cross-entropy,
-    which reads the logits ZL, or squared-error, which reads AL. X is (n_x, n), Y is (K, n).
+    which reads the logits ZL and needs sigmoid last, or squared-error, which reads AL. X is (n_x, n), Y is (K, n).
+    Raises ValueError for names that are not known, sizes that are not positive, or params of other shapes.
     """
+    layers, activations = tuple(layers), tuple(activations)
+    _check(layers, activations, loss, l2)
     modules = [getattr(activation_modules, name) for name in activations]
     function = getattr(loss_functions, loss.replace("-", "_"))
     model = _Cost(build(layers, modules, torch.float64), function, "Z" if loss == "binary-cross-entropy" else "A", l2)
@@ -71,12 +74,34 @@ def mlp(layers: Sequence[int], activations: Sequence[str], loss: str, *, l2: flo
     def reference(params: Mapping[str, Tensor], X: Tensor, Y: Tensor) -> Tensor:
         placed = {}
         for l in range(1, len(layers)):
+            for name, shape in ((f"W{l}", (layers[l], layers[l - 1])), (f"b{l}", (layers[l], 1))):
+                got = tuple(params[name].shape) if name in params else "missing"
+                if got != shape:
+                    raise ValueError(f"{name} is {got}; layers {layers} need {shape}")
             placed[f"model.{2 * l - 2}.weight"] = params[f"W{l}"]
             placed[f"model.{2 * l - 2}.bias"] = params[f"b{l}"].squeeze(1)
         J: Tensor = functional_call(model, placed, (X, Y))
         return J
 
     return reference
+
+
+LOSSES = ("binary-cross-entropy", "squared-error")
+
+
+def _check(layers: tuple[int, ...], activations: tuple[str, ...], loss: str, l2: float) -> None:
+    if len(layers) < 2 or not all(isinstance(n, int) and n > 0 for n in layers):
+        raise ValueError(f"layers is {layers}; it must hold two or more positive whole numbers, like (3, 4, 1)")
+    unknown = [name for name in activations if name not in activation_modules.__all__]
+    if unknown or len(activations) != len(layers) - 1:
+        known = " ".join(activation_modules.__all__)
+        raise ValueError(f"activations is {activations}; it must name {len(layers) - 1}, one a layer, of {known}")
+    if loss not in LOSSES:
+        raise ValueError(f"loss is {loss!r}; it must be one of {' '.join(LOSSES)}")
+    if loss == LOSSES[0] and activations[-1] != "sigmoid":
+        raise ValueError(f"the last activation is {activations[-1]!r}; binary-cross-entropy needs sigmoid there")
+    if not isinstance(l2, (int, float)) or not 0 <= l2 < float("inf"):
+        raise ValueError(f"l2 is {l2!r}; it must be a number from 0 on")
 
 
 class _Cost(nn.Module):

@@ -71,3 +71,25 @@ def test_misuse_is_one_sentence(act, words):
 def test_misuse_inside_a_check_is_one_sentence_too():
     with pytest.raises(InputError, match="no axis 3"):
         check_gradients(per_example(one, axis=3), lambda p, x, y: p["w"].sum(), PARAMS, (np.ones((2, 3)), np.ones(2)))
+
+
+def test_labels_with_one_axis_go_by_example_whatever_the_axis():
+    X, y = RNG.standard_normal((3, 5)), np.arange(5)
+    found = per_example(lambda p, x, label: {"J": p["w"] @ x * label, "dw": x * label}, axis=1)(PARAMS, X, y)
+    np.testing.assert_allclose(found["dw"], X @ y / 5)
+
+
+@pytest.mark.parametrize("returned", [None, [1.0]], ids=str)
+def test_what_is_no_mapping_is_reported_as_such(returned):
+    report = check_gradients(
+        per_example(lambda p, x: returned, axis=0),
+        lambda p, x: (x @ p["w"]).sum(),
+        {"w": PARAMS["w"]},
+        (np.ones((2, 3)),),
+    )
+    assert "return a dict" in report.first.explanation
+
+
+def test_a_derivation_must_be_a_function():
+    with pytest.raises(InputError, match="derivation is a NoneType"):
+        per_example(None, axis=0)

@@ -175,3 +175,69 @@ def test_what_is_handed_over_wrongly_is_one_sentence(act, words):
 def test_a_square_shape_is_a_blind_spot():
     report = check_initializer(RIGHT["he"][0], torchref.initializers.he, (8, 8))
     assert report.blind_spots == ("fan-in taken for fan-out (the shape is square; use sizes that differ)",)
+
+
+# --- what a stranger found
+
+
+def sparse(shape, rng):
+    W = 0.01 * rng.standard_normal(shape)
+    for column in range(shape[1]):
+        W[rng.permutation(shape[0])[: -(-shape[0] // 10)], column] = 0
+    return W
+
+
+def signs(tensor):
+    tensor.copy_(torch.randint(0, 2, tensor.shape) * 2 - 1)
+
+
+@pytest.mark.parametrize(
+    ("hand", "twin", "shape"),
+    [
+        (lambda s, rng: rng.standard_normal(s), nn.init.normal_, (1,)),
+        (lambda s, rng: rng.random(s), nn.init.uniform_, (1, 1)),
+        (lambda s, rng: rng.standard_normal(s), nn.init.normal_, (2,)),
+        (sparse, lambda t: nn.init.sparse_(t, 0.1), SHAPE),
+        (lambda s, rng: rng.choice([-1.0, 1.0], s), signs, SHAPE),
+        (lambda s, rng: np.eye(*s), nn.init.eye_, SHAPE),
+        (lambda s, rng: rng.standard_normal(s), nn.init.normal_, (np.int64(3), 4)),
+    ],
+    ids=["one entry", "one uniform entry", "two entries", "sparse", "signs", "identity", "np.int64"],
+)
+def test_unusual_initialisers_are_left_in_peace(hand, twin, shape):
+    report = check_initializer(hand, twin, shape)
+    assert report.findings == (), str(report)
+
+
+def test_another_identity_is_found():
+    report = check_initializer(lambda s, rng: np.eye(*s)[::-1], nn.init.eye_, SHAPE)
+    assert (report.first.name, report.first.verdict) == ("values", "FAULT")
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_equal_units_are_found(axis):
+    def tiled(shape, rng):
+        one = rng.standard_normal(shape[1 - axis])
+        return np.broadcast_to(np.expand_dims(one, axis), shape) * np.sqrt(2 / sum(shape))
+
+    report = check_initializer(lambda s, rng: np.array(tiled(s, rng)), nn.init.xavier_normal_, (30, 20))
+    assert "equal units never separate" in report.first.explanation
+
+
+def test_an_initialiser_that_fails_for_some_draws_is_a_finding():
+    def sometimes(result):
+        def draw(shape, rng):
+            W = truncated(shape, rng)
+            if W[0, 0] > 1:
+                return result()
+            return W
+
+        return draw
+
+    assert check_initializer(sometimes(lambda: 1 / 0), nn.init.trunc_normal_, SHAPE).first.cause == "exception"
+    assert check_initializer(sometimes(lambda: None), nn.init.trunc_normal_, SHAPE).first.cause == "not-finite"
+
+
+def test_how_fine_samples_are_is_a_blind_spot():
+    report = check_initializer(truncated, nn.init.trunc_normal_, SHAPE)
+    assert any("not linear in one draw" in spot for spot in report.blind_spots)

@@ -238,3 +238,32 @@ def test_equal_batches_and_bare_weights_are_blind_spots():
     spots = " ".join(report.blind_spots)
     for words in ("state carried from step to step", "a short batch", "only parameters are yielded"):
         assert words in spots
+
+
+def test_what_torch_has_nothing_of_is_a_note_and_no_finding():
+    def train(params, batches):
+        for values in trainer(shows=("dW1",))(params, batches):
+            yield {**values, "mW1": values["W1"], "rate": 0.1, "dw2": values["W2"]}
+
+    report = check_training(train, reference, sgd, PARAMS, BATCHES)
+    assert report.findings == (), str(report)
+    assert [note.partition(" ")[0] for note in report.notes] == ["mW1", "rate", "dw2"]
+    assert "did you mean 'dW2'?" in report.notes[2]
+
+
+def test_the_same_arrays_for_every_step_are_aliased():
+    def train(params, batches):
+        steps = []
+        for X, Y in batches:
+            found = gradients(params, X, Y, X.shape[1], X)
+            for name in params:
+                params[name] -= 0.1 * found[f"d{name}"]
+            steps.append(params)
+        return steps
+
+    assert check_training(train, reference, sgd, PARAMS, BATCHES).first.cause == "aliased"
+
+
+def test_an_optimizer_that_holds_other_tensors_is_refused():
+    with pytest.raises(InputError, match="the optimizer does not hold b1"):
+        check_training(trainer(), reference, lambda t: sgd(t[:1]), PARAMS, BATCHES)

@@ -85,3 +85,21 @@ def test_only_tensors_can_be_tapped():
     module = nn.Sequential(nn.LSTM(5, 3))
     with pytest.raises(ValueError, match="the submodule named 'h' returns a tuple"):
         reference(params_of(module), X, Y)
+
+
+BAD = {
+    "module": (lambda: from_module(nn.Linear, F.mse_loss), "module is a type; it must be an nn.Module"),
+    "loss": (lambda: from_module(nn.Linear(5, 3), None), "loss is a NoneType; it must be a function"),
+    "names": (lambda: from_module(nn.Linear(5, 3), F.mse_loss, names="W"), "names is 'W'; it must be a dict"),
+    "number": (lambda: from_module(nn.Linear(5, 3), F.mse_loss, names={"weight": 1}), "it must be a dict of paths"),
+    "twice": (
+        lambda: from_module(nn.Linear(5, 5), F.mse_loss, names={"weight": "W", "bias": "W"}),
+        "'W' names two things in the module",
+    ),
+}
+
+
+@pytest.mark.parametrize(("act", "words"), BAD.values(), ids=BAD)
+def test_misuse_is_one_sentence(act, words):
+    with pytest.raises(ValueError, match=words):
+        act()
