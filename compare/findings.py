@@ -67,7 +67,7 @@ def judge_step(
     """
     judgements: list[Judgement] = []
     inherited: set[str] = set()
-    less_exact: set[str] = set()
+    less_exact: dict[str, str] = {}  # the gradient of what a WEAK value was computed from, and that value
     not_finite_before = overflown = False
     for key, equation in keys:
         structure = _structure(key, equation, runs, end_to_end)
@@ -89,13 +89,13 @@ def judge_step(
         both = all(not np.isfinite(side[outcome.index]) for side in _sides(local, outcome))
         is_inherited = key.name in inherited or (outcome.verdict == "NONFINITE" and both and not_finite_before)
         not_finite_before |= outcome.verdict == "NONFINITE"
-        is_inherited |= key.name in less_exact and _largest_share(local) <= LESS_EXACT
+        is_inherited |= key.name in less_exact and _follows_from(less_exact[key.name], local, runs)
         if key.name == "J":
             pass
         elif outcome.verdict == "FAULT":
             inherited |= {f"d{name}" for name in reads.get(key.name, ())}
         elif outcome.verdict == "WEAK":
-            less_exact |= {f"d{name}" for name in reads.get(key.name, ())}
+            less_exact |= {f"d{name}": key.name for name in reads.get(key.name, ())}
         cause = explained(local, sizes) if outcome.verdict == "FAULT" and not is_inherited else UNKNOWN
         operands = _operands(reads.get(key.name, frozenset()), outcome, end_to_end[0], row.shape)
         finding = None if is_inherited else _finding(key, equation, outcome, local, cause, operands)
@@ -129,11 +129,20 @@ def agreeing(
     ]
 
 
-def _largest_share(local: Mapping[str, Local]) -> float:
-    """The largest local difference of the finest run, relative to the tensor's maximum."""
-    finest = local.get("float64", next(iter(local.values())))
-    scale = float(np.max(np.abs(finest.reference), initial=0.0))
-    return float(np.max(np.abs(finest.recorded - finest.reference), initial=0.0)) / scale if scale else 0.0
+def _follows_from(value: str, local: Mapping[str, Local], runs: Mapping[str, StepRun]) -> bool:
+    """Whether the difference of a gradient is what a less exact value makes of it, where a derivative is taken at it.
+
+    g' of tanh and sigmoid changes at most twice as fast as the value does, so dZ = dA g' is off by 2 |dA| |A - A'|;
+    where 1 - A^2 cancels, that is more than the value's own share.
+    """
+    dtype = "float64" if "float64" in local else next(iter(local))
+    run, finest = runs[dtype], local[dtype]
+    difference = np.abs(finest.recorded - finest.reference)
+    allowed = LESS_EXACT * np.max(np.abs(finest.reference), initial=0.0)
+    cotangent = run.records.get(f"d{value}")
+    if cotangent is not None and cotangent.shape == difference.shape == run.records[value].shape:
+        allowed = allowed + 4 * np.abs(cotangent * (run.records[value] - run.local[value]))
+    return bool((difference <= allowed).all())
 
 
 def out_of_range(local: Local) -> bool:

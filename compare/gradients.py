@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from compare.calling import (
-    Call,
-    call,
-    checked_arrays,
-    checked_precisions,
-    differing,
-    in_precision,
-    undisturbed,
-)
-from compare.conventions import FLOAT32_ONLY, FLOAT64_INSIDE
+from compare.calling import Call, call, checked_precisions, differing, in_precision, undisturbed
 from compare.environment import versions
 from compare.errors import InputError
-from compare.experiment import FLOAT32_MAX
-from compare.findings import Judgement, StepRun, culprits, judge_step
-from compare.fitting import fitted
-from compare.interruptions import quietly
 from compare.own_loss import against_own_loss
-from compare.references import Evidence, Reference, input_names, run_reference
+from compare.recorded import Problem, judged_records
+from compare.references import Reference
 from compare.replay import Replay
-from compare.report import Finding, Report, Row
-from compare.trace import Key, is_real
-from compare.verdict import is_float32
+from compare.report import Finding, Report
+from compare.trace import is_real
 
-__all__ = ["Derivation", "JudgedRecords", "Problem", "check_gradients", "judged_records", "sizes_of"]
+__all__ = ["Derivation", "check_gradients"]
 
 Arrays = dict[str, np.ndarray]
 Derivation = Callable[..., Mapping[str, Any]]
@@ -56,45 +42,6 @@ def check_gradients(
     with undisturbed():
         problem = Problem(reference, params, batch, checked_precisions(precisions))
         return _report(derivation, problem)
-
-
-class Problem:
-    """The arguments of a check, looked through: the reference, and params and batch by name."""
-
-    def __init__(
-        self, reference: Reference, params: Mapping[str, Any], batch: Sequence[Any], precisions: tuple[str, ...]
-    ) -> None:
-        """Raise InputError for arguments that cannot be used."""
-        if not callable(reference):
-            raise InputError(f"reference is a {type(reference).__name__}; it must be a function that returns J")
-        if not isinstance(batch, (tuple, list)):
-            raise InputError(f"batch is a {type(batch).__name__}; it must be a tuple of arrays, like (X, Y)")
-        self.reference, self.precisions = reference, precisions
-        self.params = checked_arrays("params", params, trained=True)
-        if "float32" in precisions:
-            _check_range("params", self.params)
-        if not self.params:
-            raise InputError("params is empty; hand over at least one parameter, like {'W1': W1}")
-        self.batch = checked_arrays("batch", self.named(batch), trained=False)
-        if "float32" in precisions:
-            _check_range("batch", self.batch)
-        if self.params.keys() & self.batch.keys():
-            both = sorted(self.params.keys() & self.batch.keys())[0]
-            raise InputError(f"{both!r} names a parameter and an input of the reference; rename one of them")
-
-    def named(self, batch: Sequence[Any]) -> dict[str, Any]:
-        """A batch by the names of the reference's parameters after the first."""
-        return dict(zip(input_names(self.reference, len(batch)), batch, strict=True))
-
-
-def _check_range(kind: str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Raise InputError for values that float32 cannot hold."""
-    for name, array in arrays.items():
-        if array.dtype.kind == "f" and np.max(np.abs(array)) > FLOAT32_MAX:
-            raise InputError(
-                f"{kind}[{name!r}] holds {np.max(np.abs(array)):g}; float32 holds no more than {FLOAT32_MAX:g}, so "
-                "rescale it, or check with precisions=('float64',)"
-            )
 
 
 def _report(derivation: Derivation, problem: Problem) -> Report:
@@ -131,199 +78,6 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
             **versions(),
         },
     )
-
-
-@dataclass(frozen=True)
-class JudgedRecords:
-    """The rows, findings and notes on one call of a derivation, and the reference's own run beside it."""
-
-    rows: tuple[Row, ...]
-    findings: tuple[Finding, ...]
-    notes: tuple[str, ...]
-    end_to_end: Replay
-
-
-def judged_records(
-    problem: Problem,
-    params_by: Mapping[str, Arrays],
-    batch: Arrays,
-    calls: Mapping[str, Call],
-    *,
-    step: int,
-    derive: Callable[[Mapping[str, np.ndarray]], Arrays] | None = None,
-    owed: bool = True,
-) -> JudgedRecords:
-    """Judge what a derivation returned by dtype for params, also by dtype, and a batch.
-
-    `derive` runs it again on other parameters, where it can be. `owed`: a gradient of every parameter is due.
-    """
-    printed = next(iter(calls))
-    params = params_by[printed]
-    everything = {name: array for each in calls.values() for name, array in each.records.items()}
-    end_to_end = run_reference(problem.reference, params, batch, everything, printed, check=True)
-    keys = _keys(step, end_to_end, calls[printed], params if owed else {}, batch)
-    failed = _failed(step, keys, calls)
-    calls = {dtype: each for dtype, each in calls.items() if each.raised is None and not each.instead}
-    if printed not in calls:
-        return JudgedRecords((), () if failed is None else (failed,), (), end_to_end)
-    shapes = {f"d{name}": array.shape for name, array in params.items()} | {"J": ()}
-    fits = {dtype: fitted(each.records, shapes) for dtype, each in calls.items()}
-    evidence = {
-        dtype: Evidence(
-            problem.reference, in_precision(params_by[dtype], dtype), in_precision(batch, dtype), fit.records
-        )
-        for dtype, fit in fits.items()
-    }
-    if "float64" in evidence:
-        evidence["float64"] = replace(evidence["float64"], derive=derive, reads=end_to_end.reads)
-    judged, notes = _judged(keys, evidence, end_to_end, sizes_of(batch))
-    misshapen = {name: text for fit in reversed(fits.values()) for name, text in fit.misshapen.items()}
-    judged = [_with_shape(judgement, misshapen) for judgement in judged]
-    judged = [_with_alias(judgement, calls[printed]) for judgement in judged]
-    findings = _as_one(culprits(judged), judged, everything, end_to_end)
-    notes += fits[printed].notes
-    notes += [
-        f"d{name} is not judged: J does not depend on {name} in the reference."
-        for name in sorted({*end_to_end.side_outputs, *params, *batch})
-        if f"d{name}" in everything and f"d{name}" not in end_to_end.gradients
-    ]
-    rows = tuple(judgement.row for judgement in judged)
-    return JudgedRecords(rows, findings if failed is None else (*findings, failed), tuple(notes), end_to_end)
-
-
-def _keys(step: int, end_to_end: Replay, printed: Call, owed: Mapping[str, Any], batch: Mapping[str, Any]) -> list[Key]:
-    """What was returned and what should have been, in dataflow order; then what the reference does not have."""
-    values, gradients, records = end_to_end.values, end_to_end.gradients, printed.records
-    wanted = {f"d{name}" for name in owed}
-    keys = [Key(step, "loss" if name == "J" else "forward", name) for name in values if name in records]
-    keys += [Key(step, "backward", name) for name in gradients if name in records or name in wanted]
-    known = {*values, *gradients, *(f"d{name}" for name in (*end_to_end.side_outputs, *owed, *batch))}
-    unknown = [name for name in records if name not in known]
-    return keys + [Key(step, "backward" if name.startswith("d") else "forward", name) for name in unknown]
-
-
-def _judged(
-    keys: Sequence[Key], evidence: Mapping[str, Evidence], end_to_end: Replay, sizes: Mapping[str, int]
-) -> tuple[list[Judgement], list[str]]:
-    """The verdicts, in stages: float64 alone where that shows rounding only, then both precisions with the ladder."""
-    printed = next(iter(evidence.values()))
-    both = (printed.records, {**end_to_end.values, **end_to_end.gradients})
-    labelled = [(key, "") for key in keys]
-    masks = bool(np.isfinite(end_to_end.values["J"]).all())
-
-    def judge(dtypes: Iterable[str], *, closely: bool) -> list[Judgement]:
-        runs = {dtype: _run(evidence[dtype], masks=masks) for dtype in dtypes}
-        source = evidence.get("float64", printed)
-        ladders = {key.name: source.ladder(key.name) for key in keys if key.name in source.records} if closely else {}
-        with quietly():
-            return judge_step(labelled, runs, both, end_to_end.reads, ladders, sizes)
-
-    notes = [FLOAT64_INSIDE] if _in_float64(evidence.get("float32")) else []
-    finest = evidence.get("float64")
-    if finest is not None and _alike(evidence):
-        judged = judge(["float64"], closely=False)
-        if all(judgement.row.verdict == "OK" for judgement in judged):
-            return judged, notes
-    judged = judge(evidence, closely=True)
-    if len(evidence) > 1 and any(j.finding for j in judged) and _all_float32(evidence["float64"]):
-        return judge(["float32"], closely=True), [*notes, FLOAT32_ONLY]
-    return judged, [*notes, *(judgement.note for judgement in judged if judgement.note)]
-
-
-def _run(evidence: Evidence, *, masks: bool) -> StepRun:
-    """Records beside the reference; with `masks`, infinities that stand in both, as in masked scores, are no overflow.
-
-    They are that where J is finite in spite of them, and are left out by counting them as 0 on both sides.
-    """
-    records, local = dict(evidence.records), dict(evidence.local)
-    for name, reference in evidence.local.items() if masks else ():
-        record = records.get(name)
-        if record is not None and is_real(record) and record.shape == reference.shape and np.isinf(record).any():
-            both = np.isinf(record) & (record == reference)
-            records[name], local[name] = np.where(both, 0, record), np.where(both, 0, reference)
-    return StepRun(records, local)
-
-
-def _in_float64(run: Evidence | None) -> bool:
-    return run is not None and any(array.dtype == np.float64 and array.ndim for array in run.records.values())
-
-
-def _all_float32(run: Evidence) -> bool:
-    real = [array for array in run.records.values() if is_real(array)]
-    return bool(real) and all(map(is_float32, real))
-
-
-def _alike(evidence: Mapping[str, Evidence]) -> bool:
-    """Whether every precision returned the same names and shapes, all real and finite."""
-    first, *others = ({name: array.shape for name, array in each.records.items()} for each in evidence.values())
-    real = all(is_real(array) and np.isfinite(array).all() for e in evidence.values() for array in e.records.values())
-    return real and all(other == first for other in others)
-
-
-def sizes_of(batch: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """The numbers that a factor may be: the sizes of the batch."""
-    return {f"size of axis {axis} of {name}": n for name, a in batch.items() for axis, n in enumerate(a.shape)}
-
-
-def _with_shape(judgement: Judgement, misshapen: Mapping[str, str]) -> Judgement:
-    """A gradient that cannot be subtracted from its parameter is a FAULT, whatever its values."""
-    row = judgement.row
-    if row.name not in misshapen:
-        return judgement
-    values = "its values agree once it has that shape" if judgement.finding is None else "its values are wrong too"
-    text = f"{misshapen[row.name]}; {values}"
-    finding = Finding(row.step, row.phase, row.name, row.equation, "FAULT", "shape", text)
-    return replace(judgement, row=replace(row, verdict="FAULT"), finding=finding)
-
-
-def _with_alias(judgement: Judgement, made: Call) -> Judgement:
-    """A wrong tensor that shares memory with another was most likely overwritten by what became of the other."""
-    finding = judgement.finding
-    if finding is None or finding.verdict != "FAULT" or finding.cause not in ("unknown", "zero"):
-        return judgement
-    for pair in made.aliased:
-        if finding.name in pair:
-            other = pair[pair[0] == finding.name]
-            text = f"it shares memory with {other}, so what is done to one is done to both; copy before changing it"
-            return replace(
-                judgement, finding=replace(finding, cause="aliased", explanation=f"{text}; {finding.explanation}")
-            )
-    return judgement
-
-
-def _as_one(
-    findings: tuple[Finding, ...], judged: Sequence[Judgement], records: Mapping[str, Any], end_to_end: Replay
-) -> tuple[Finding, ...]:
-    """One finding for gradients off by the same factor where it may come in at a tensor that was not returned."""
-    taps = {f"d{name}" for name in end_to_end.values} & end_to_end.gradients.keys()
-    first = next((f for f in findings if f.phase == "backward" and f.cause in ("scale", "sign")), None)
-    if first is None or first.factor is None or (taps and taps <= records.keys()):
-        return findings
-    factors = {j.row.name: j.factor for j in judged if j.row.phase == "backward" and j.factor is not None}
-    alike = [f for f in findings if abs(factors.get(f.name, 0.0) / first.factor - 1) <= 1e-6 and f is not first]
-    if not alike:
-        return findings
-    others = ", ".join(finding.name for finding in alike)
-    text = f"{first.explanation}; by the same factor: {others}; it comes in before them"
-    kept = (finding for finding in findings if finding not in alike)
-    return tuple(replace(finding, explanation=text) if finding is first else finding for finding in kept)
-
-
-def _failed(step: int, keys: Sequence[Key], calls: Mapping[str, Call]) -> Finding | None:
-    """An exception, or something else than a mapping, against the tensor that was to be computed next."""
-    for dtype, made in calls.items():
-        if made.raised is None and not made.instead:
-            continue
-        known = {key.name: key for key in keys}
-        waiting = next((key for key in keys if key.name not in made.records), Key(step, "forward", "J"))
-        if made.raised is not None:
-            key = known.get(made.raised.assigned, known.get(f"d{made.raised.assigned}", waiting))
-            other = any(each.raised is None for each in calls.values())
-            text = made.raised.what + (f" (in {dtype} only)" if other else "")
-            return Finding(*key, "", "FAULT", "exception", text)
-        text = f"the derivation returned {made.instead}; return a dict, like {{'J': J, '{waiting.name}': ...}}"
-        return Finding(*waiting, "", "MISSING", "missing", text)
-    return None
 
 
 def _misbehaviour(made: Call, again: Call, end_to_end: Replay, problem: Problem) -> list[Finding]:

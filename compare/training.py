@@ -23,8 +23,8 @@ from compare.environment import versions
 from compare.errors import InputError
 from compare.findings import Judgement, culprits
 from compare.following import MOVED, Follower, Optimizer, UpdateRun, judge_update
-from compare.gradients import Problem, judged_records
 from compare.interruptions import quietly
+from compare.recorded import Problem, judged_records
 from compare.references import Reference, moved, run_reference
 from compare.report import Finding, Report, Row
 from compare.trace import Key, is_real

@@ -31,7 +31,7 @@ def shown(command):
 
 
 def printed(command, capsys):
-    words = shlex.split(command)
+    words = shlex.split(command, comments=True)
     assert words[0] == "handgrad"
     code = main(words[1:])
     return code, capsys.readouterr().out
@@ -54,23 +54,32 @@ def test_the_wrong_line_gives_the_report_that_the_readme_shows(capsys):
     assert printed("handgrad check --steps 2", capsys)[0] == 0
 
 
-def test_the_python_snippet_prints_what_the_readme_shows():
-    (snippet,) = [text for text in blocks("python") if "Experiment(" in text]
-    output = io.StringIO()
-    with redirect_stdout(output):
-        exec(snippet, {})
-    assert [output.getvalue()] == blocks("")
+def test_the_python_snippets_print_what_the_readme_shows():
+    """All in one session, one after the other; each block of output belongs to the snippet before it."""
+    snippets = [text for text in blocks("python") if "(B2)" not in text]
+    namespace, shown = {}, []
+    for snippet in snippets:
+        output = io.StringIO()
+        with redirect_stdout(output):
+            exec(snippet, namespace)
+        shown.append(masked(output.getvalue()))
+    assert shown == [masked(text) for text in blocks("")]
 
 
-COMMANDS = [line for text in blocks("sh") for line in text.splitlines() if line.startswith("handgrad")]
+COMMANDS = [
+    [line for line in text.splitlines() if line.startswith("handgrad")]
+    for text in blocks("sh")
+    if "\nhandgrad" in f"\n{text}"
+]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_runs(command, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("commands", COMMANDS, ids=lambda commands: commands[0])
+def test_every_command_runs(commands, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     rows = "\n".join(f"{i % 7},{i % 3},{i % 2}" for i in range(40))
     (tmp_path / "measurements.csv").write_text(f"a,b,y\n{rows}\n")
-    assert printed(command, capsys)[0] == 0
+    for command in commands:
+        assert printed(command, capsys)[0] == 0, command
 
 
 def test_the_two_commands_and_their_pip_lines_are_what_the_makefile_runs():

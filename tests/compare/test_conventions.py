@@ -96,6 +96,21 @@ def test_an_activation_cast_to_float32_is_weak_and_its_gradient_inherits_that():
     assert not report.ok
 
 
+def test_a_cast_of_a_saturated_activation_is_weak_although_its_derivative_cancels():
+    """1 - A^2 makes a large share of a small rounding where A is close to 1; the rest of a mistake stays a fault."""
+    cast = ("A = g.value(Z)", "A = g.value(Z).astype(np.float32).astype(Z.dtype)")
+    X, y = small_data(5, 2, N, seed=7)
+
+    def saturated(*edits):
+        with edited(manual.network, *edits):
+            return experiment(depth=4, steps=1).run((8 * X, y))
+
+    report = saturated(cast)
+    assert {finding.verdict for finding in report.findings} == {"WEAK"}, str(report)
+    assert {finding.name[0] for finding in report.findings} == {"A"}
+    assert not saturated(cast, ("dA * derivative", "dA * derivative * 1.01")).ok
+
+
 def test_float64_inside_is_a_note():
     report = run((manual.network, ("W @ A_prev + b", CAST.format("np.float64", ""))))
     assert report.findings == ()
