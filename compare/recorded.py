@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -109,11 +110,17 @@ def judged_records(
     if "float64" in evidence:
         evidence["float64"] = replace(evidence["float64"], derive=derive, reads=end_to_end.reads)
     judged, notes = _judged(keys, evidence, end_to_end, _sizes(batch))
+    factor = _mean_left_out(judged, fits[printed].records, end_to_end, batch)
+    if factor:
+        again, more = _judged(keys, _divided(evidence, end_to_end, factor), end_to_end, _sizes(batch))
+        gradients = {f"d{name}" for name in params}
+        if not any(judgement.finding or (judgement.differs and judgement.row.name in gradients) for judgement in again):
+            judged, notes = again, [*more, _LEFT_OUT.format(factor)]
     misshapen = {name: text for fit in reversed(fits.values()) for name, text in fit.misshapen.items()}
     judged = [_with_shape(judgement, misshapen) for judgement in judged]
     judged = [_with_alias(judgement, calls[printed]) for judgement in judged]
     findings = _as_one(culprits(judged), judged, everything, end_to_end)
-    notes += fits[printed].notes
+    notes = [*([FLOAT64_INSIDE] if _in_float64(evidence.get("float32")) else []), *notes, *fits[printed].notes]
     notes += [
         f"d{name} is not judged: J does not depend on {name} in the reference."
         for name in sorted({*end_to_end.side_outputs, *params, *batch})
@@ -121,6 +128,48 @@ def judged_records(
     ]
     rows = tuple(judgement.row for judgement in judged)
     return JudgedRecords(rows, findings if failed is None else (*findings, failed), tuple(notes), end_to_end)
+
+
+_LEFT_OUT = "Convention: the gradients of intermediates lack the 1/{} of the mean, which those of parameters have."
+
+
+def _mean_left_out(judged: Sequence[Judgement], records: Arrays, end_to_end: Replay, batch: Arrays) -> int | None:
+    """The size, or product of two sizes of an array of the batch, by which all recorded dT are too large; or None."""
+    taps = _gradients_of_taps(end_to_end) & records.keys()
+    if not taps or not any(judgement.finding for judgement in judged):
+        return None
+    sizes: set[int] = {n for array in batch.values() for n in array.shape}
+    sizes |= {m * n for array in batch.values() for m, n in combinations(array.shape, 2)}
+    for size in sorted(sizes - {1}):
+        if all(_is_times(records[name], end_to_end.gradients[name], size) for name in taps):
+            return size
+    return None
+
+
+def _gradients_of_taps(end_to_end: Replay) -> set[str]:
+    return {f"d{name}" for name in end_to_end.values} & end_to_end.gradients.keys()
+
+
+def _is_times(record: np.ndarray, reference: np.ndarray, factor: float) -> bool:
+    """Whether a record is a factor times torch's, about; what it is exactly is judged after the division."""
+    if not is_real(record) or record.shape != reference.shape or not np.isfinite(record).all():
+        return False
+    return bool(np.max(np.abs(record / factor - reference)) <= 1e-3 * np.max(np.abs(reference)))
+
+
+def _divided(evidence: Mapping[str, Evidence], end_to_end: Replay, factor: float) -> dict[str, Evidence]:
+    """The same with the gradients of intermediates divided by a factor, in float64 so that none is rounded again."""
+    taps = _gradients_of_taps(end_to_end)
+
+    def divided(records: Mapping[str, np.ndarray]) -> Arrays:
+        return {n: a.astype(np.float64) / factor if n in taps and is_real(a) else a for n, a in records.items()}
+
+    found = {}
+    for dtype, each in evidence.items():
+        derive = each.derive
+        again = None if derive is None else (lambda moved, derive=derive: divided(derive(moved)))
+        found[dtype] = replace(each, records=divided(each.records), derive=again)
+    return found
 
 
 def _keys(step: int, end_to_end: Replay, printed: Call, owed: Mapping[str, Any], batch: Mapping[str, Any]) -> list[Key]:
@@ -150,16 +199,15 @@ def _judged(
         with quietly():
             return judge_step(labelled, runs, both, end_to_end.reads, ladders, sizes)
 
-    notes = [FLOAT64_INSIDE] if _in_float64(evidence.get("float32")) else []
     finest = evidence.get("float64")
     if finest is not None and _alike(evidence):
         judged = judge(["float64"], closely=False)
         if all(judgement.row.verdict == "OK" for judgement in judged):
-            return judged, notes
+            return judged, []
     judged = judge(evidence, closely=True)
     if len(evidence) > 1 and any(j.finding for j in judged) and _all_float32(evidence["float64"]):
-        return judge(["float32"], closely=True), [*notes, FLOAT32_ONLY]
-    return judged, [*notes, *(judgement.note for judgement in judged if judgement.note)]
+        return judge(["float32"], closely=True), [FLOAT32_ONLY]
+    return judged, [judgement.note for judgement in judged if judgement.note]
 
 
 def _run(evidence: Evidence, *, masks: bool) -> StepRun:
@@ -227,7 +275,7 @@ def _as_one(
     findings: tuple[Finding, ...], judged: Sequence[Judgement], records: Mapping[str, Any], end_to_end: Replay
 ) -> tuple[Finding, ...]:
     """One finding for gradients off by the same factor where it may come in at a tensor that was not returned."""
-    taps = {f"d{name}" for name in end_to_end.values} & end_to_end.gradients.keys()
+    taps = _gradients_of_taps(end_to_end)
     first = next((f for f in findings if f.phase == "backward" and f.cause in ("scale", "sign")), None)
     if first is None or first.factor is None or (taps and taps <= records.keys()):
         return findings

@@ -612,3 +612,53 @@ def test_cancellation_in_J_is_not_taken_for_a_kink():
         (RNG.standard_normal(9),),
     )
     assert not any("kink" in note for note in report.notes), report.notes
+
+
+# --- the convention that dZ lacks the 1/n
+
+
+def classic(p, X, Y, extra=1.0, late=None):
+    """As it is often taught: dZ without the 1/n, which stands in dW and db."""
+    n = X.shape[1]
+    A1 = np.tanh(p["W1"] @ X + p["b1"])
+    dZ2 = p["W2"] @ A1 + p["b2"] - Y
+    dA1 = p["W2"].T @ dZ2
+    dZ1 = dA1 * (1 - A1**2) * extra
+    late = late or n
+    return {
+        "A1": A1, "dZ2": dZ2, "dW2": dZ2 @ A1.T / n, "db2": dZ2.sum(1, keepdims=True) / n,
+        "dA1": dA1, "dZ1": dZ1, "dW1": dZ1 @ X.T / late, "db1": dZ1.sum(1, keepdims=True) / late,
+    }  # fmt: skip
+
+
+def classic_reference(p, X, Y):
+    A1 = tap("A1", torch.tanh(tap("Z1", p["W1"] @ X + p["b1"])))
+    return ((tap("Z2", p["W2"] @ A1 + p["b2"]) - Y) ** 2).sum() / (2 * X.shape[1])
+
+
+CLASSIC = {
+    "W1": RNG.standard_normal((4, 3)),
+    "b1": RNG.standard_normal((4, 1)),
+    "W2": RNG.standard_normal((2, 4)),
+    "b2": RNG.standard_normal((2, 1)),
+}
+COLUMNS = (RNG.standard_normal((3, 6)), RNG.standard_normal((2, 6)))
+
+
+def test_dZ_without_the_mean_is_a_note():
+    report = check_gradients(classic, classic_reference, CLASSIC, COLUMNS)
+    assert report.findings == (), str(report)
+    assert report.notes == (
+        "Convention: the gradients of intermediates lack the 1/6 of the mean, which those of parameters have.",
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [lambda *a: classic(*a, extra=1 / 6), lambda *a: classic(*a, extra=1 + 1e-6), lambda *a: classic(*a, late=1)],
+    ids=["1/n in one hidden dZ", "a millionth off", "no mean at all in layer 1"],
+)
+def test_half_a_convention_is_a_fault(wrong):
+    report = check_gradients(wrong, classic_reference, CLASSIC, COLUMNS)
+    assert not report.ok
+    assert not any("Convention" in note for note in report.notes)
