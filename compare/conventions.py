@@ -13,9 +13,13 @@ from itertools import product
 
 import numpy as np
 
-__all__ = ["AS_IN_THE_NOTES", "FLOAT32_ONLY", "FLOAT64_INSIDE", "Convention", "conventions"]
+__all__ = ["AS_IN_THE_NOTES", "FLOAT32_ONLY", "FLOAT64_INSIDE", "FLOAT64_ONLY", "Convention", "conventions"]
 
 FLOAT64_INSIDE = "The derivation computes in float64 also where it is handed float32; that is no fault."
+FLOAT64_ONLY = (
+    "The derivation does not run in float32 ({}): it is judged in float64 alone, "
+    "which cannot tell arithmetic that loses digits from a mistake."
+)
 FLOAT32_ONLY = (
     "The derivation computes in float32 also where it is handed float64: it is judged in float32 alone, "
     "which hides faults below a relative size of 2e-4."

@@ -114,9 +114,9 @@ class Judging:
             dtype: [array for array in side.recorded.values() if is_real(array)] for dtype, side in step.sides.items()
         }
         told = []
-        if any(array.dtype == np.float64 for array in records["float32"]):
+        if any(array.dtype == np.float64 for array in records.get("float32", ())):
             told.append(FLOAT64_INSIDE)
-        if any(j.finding for j in judged) and all(is_float32(array) for array in records["float64"]):
+        if any(j.finding for j in judged) and len(records) > 1 and all(map(is_float32, records["float64"])):
             told.append(FLOAT32_ONLY)
             judged = self._singly(step, convention, ["float32"])
         return judged, told

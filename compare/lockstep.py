@@ -65,6 +65,7 @@ def _resynchronised(experiment: Experiment, data: Data) -> Judged:
                 training.follow(steps[0], convention)
                 window = judging.window(steps, convention)
         for step, (judged, told) in zip(steps, window, strict=True):
+            told += [training.float64_only] if training.float64_only else []
             notes |= dict.fromkeys([*convention.notes, *told, *(j.note for j in judged if j.note)])
             judgements += judged
             if step.failure is not None or any(j.finding and j.finding.cause in ("missing", "shape") for j in judged):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from compare.calling import Call, checked_arrays, in_precision
-from compare.conventions import FLOAT32_ONLY, FLOAT64_INSIDE
+from compare.conventions import FLOAT32_ONLY, FLOAT64_INSIDE, FLOAT64_ONLY
 from compare.errors import InputError
 from compare.experiment import FLOAT32_MAX
 from compare.findings import Judgement, StepRun, culprits, judge_step
@@ -95,6 +95,9 @@ def judged_records(
     everything = {name: array for each in calls.values() for name, array in each.records.items()}
     end_to_end = run_reference(problem.reference, params, batch, everything, printed, check=True)
     keys = _keys(step, end_to_end, calls[printed], params if owed else {}, batch)
+    notes = _float64_only(calls)
+    if notes:
+        calls = {"float64": calls["float64"]}
     failed = _failed(step, keys, calls)
     calls = {dtype: each for dtype, each in calls.items() if each.raised is None and not each.instead}
     if printed not in calls:
@@ -109,18 +112,19 @@ def judged_records(
     }
     if "float64" in evidence:
         evidence["float64"] = replace(evidence["float64"], derive=derive, reads=end_to_end.reads)
-    judged, notes = _judged(keys, evidence, end_to_end, _sizes(batch))
+    judged, more = _judged(keys, evidence, end_to_end, _sizes(batch))
     factor = _mean_left_out(judged, fits[printed].records, end_to_end, batch)
     if factor:
-        again, more = _judged(keys, _divided(evidence, end_to_end, factor), end_to_end, _sizes(batch))
+        again, also = _judged(keys, _divided(evidence, end_to_end, factor), end_to_end, _sizes(batch))
         gradients = {f"d{name}" for name in params}
         if not any(judgement.finding or (judgement.differs and judgement.row.name in gradients) for judgement in again):
-            judged, notes = again, [*more, _LEFT_OUT.format(factor)]
+            judged, more = again, [*also, _LEFT_OUT.format(factor)]
     misshapen = {name: text for fit in reversed(fits.values()) for name, text in fit.misshapen.items()}
     judged = [_with_shape(judgement, misshapen) for judgement in judged]
     judged = [_with_alias(judgement, calls[printed]) for judgement in judged]
     findings = _as_one(culprits(judged), judged, everything, end_to_end)
-    notes = [*([FLOAT64_INSIDE] if _in_float64(evidence.get("float32")) else []), *notes, *fits[printed].notes]
+    notes += [FLOAT64_INSIDE] if _in_float64(evidence.get("float32")) else []
+    notes += [*more, *fits[printed].notes]
     notes += [
         f"d{name} is not judged: J does not depend on {name} in the reference."
         for name in sorted({*end_to_end.side_outputs, *params, *batch})
@@ -128,6 +132,16 @@ def judged_records(
     ]
     rows = tuple(judgement.row for judgement in judged)
     return JudgedRecords(rows, findings if failed is None else (*findings, failed), tuple(notes), end_to_end)
+
+
+def _float64_only(calls: Mapping[str, Call]) -> list[str]:
+    """A note on a derivation that runs in float64, the precision printed, and raises in float32."""
+    first, *others = calls.items()
+    single = calls.get("float32")
+    runs = first[0] == "float64" and first[1].raised is None and others
+    return (
+        [FLOAT64_ONLY.format(single.raised.what)] if runs and single is not None and single.raised is not None else []
+    )
 
 
 _LEFT_OUT = "Convention: the gradients of intermediates lack the 1/{} of the mean, which those of parameters have."

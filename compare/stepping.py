@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from compare.conventions import Convention
+from compare.conventions import FLOAT64_ONLY, Convention
 from compare.data import Data
 from compare.experiment import Experiment, printed_first
 from compare.interruptions import interrupted, quietly, raised
@@ -91,6 +91,7 @@ class Training:
         orders = epoch_orders(experiment, data.X.shape[1])
         self.twin, self.resynchronise = in_torch(experiment, data, initial_parameters(experiment), orders)
         self.number = 0
+        self.float64_only = ""  # a note, if float32 raised
 
     def advance(self, count: int, convention: Convention) -> list[Step]:
         """The next steps, up to `count` of them; fewer at the end, and after one that needs a look before going on."""
@@ -99,6 +100,7 @@ class Training:
             torch_step = step_trace(self.twin, to_array)
             with quietly():
                 sides = {side.dtype: side.advance(self.number + 1) for side in self.sides}
+            sides = self._without_float32(sides)
             step = Step(self.number + 1, sides, torch_step)
             if not torch_step and not step.printed.recorded:
                 if step.failure is not None:
@@ -110,6 +112,17 @@ class Training:
                 break
             self.follow(step, convention)
         return steps
+
+    def _without_float32(self, sides: dict[str, SideStep]) -> dict[str, SideStep]:
+        """A derivation that runs in float64, the precision printed, and raises in float32 goes on in float64 alone."""
+        first, *others = sides.values()
+        if self.number or first.failure is not None or not others or others[0].failure is None:
+            return sides
+        if self.sides[0].dtype != "float64":
+            return sides
+        self.float64_only = FLOAT64_ONLY.format(others[0].failure.explanation)
+        self.sides = self.sides[:1]
+        return {"float64": first}
 
     def follow(self, step: Step, convention: Convention) -> None:
         """Start the next step of torch from the weights and velocities that the hand has after this one."""

@@ -662,3 +662,18 @@ def test_half_a_convention_is_a_fault(wrong):
     report = check_gradients(wrong, classic_reference, CLASSIC, COLUMNS)
     assert not report.ok
     assert not any("Convention" in note for note in report.notes)
+
+
+def test_a_derivation_that_runs_in_float64_alone_is_recognised():
+    def picky(p, X, C):
+        assert X.dtype == np.float64, "double precision, please"
+        return derivation(p, X, C)
+
+    report = check_gradients(picky, reference, PARAMS, BATCH)
+    assert report.findings == ()
+    (note,) = report.notes
+    assert "does not run in float32 (AssertionError in test_gradients.py line" in note
+    wrong = check_gradients(
+        lambda p, X, C: {**picky(p, X, C), "db": 2 * picky(p, X, C)["db"]}, reference, PARAMS, BATCH
+    )
+    assert wrong.first.name == "db"
