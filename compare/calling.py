@@ -30,6 +30,7 @@ __all__ = [
     "call",
     "checked_arrays",
     "checked_precisions",
+    "defaulting_to",
     "differing",
     "fresh",
     "in_precision",
@@ -83,7 +84,7 @@ def call(function: Callable[..., Any], params: Mapping[str, np.ndarray], batch: 
     mutated = tuple(name for name, array in handed.items() if not _same(before[name], array))
     if not isinstance(returned, Mapping):
         return Call(instead=_described(returned), mutated=mutated)
-    arrays = {str(name): value for name, value in returned.items()}
+    arrays = {_text(name): value for name, value in returned.items()}
     kept = {name: value for name, value in arrays.items() if isinstance(value, np.ndarray) and value.size > 0}
     shared = [(a, b) for a, b in combinations(kept, 2) if np.may_share_memory(kept[a], kept[b])]
     aliased = tuple((a, b) for a, b in shared if np.shares_memory(kept[a], kept[b]))
@@ -156,14 +157,33 @@ def located(error: BaseException) -> Raised:
         place = f" in {Path(theirs[-1].filename).name} line {theirs[-1].lineno}"
         found = re.match(r"""\s*(?:\w+\[["'](\w+)["']\]|(\w+))\s*[-+*/@]?=[^=]""", line)
         assigned = (found[1] or found[2]) if found else ""
-    what = getattr(error, "msg", None) if isinstance(error, SyntaxError) else str(error)
+    what = error.msg if isinstance(error, SyntaxError) else _text(error)
     return Raised(" ".join(f"{type(error).__name__}{place}: {what}".split()), assigned)
+
+
+def _text(anything: Any) -> str:
+    """What it says of itself, if it does."""
+    try:
+        return str(anything)
+    except Exception:  # its __str__ is the user's
+        return f"<{type(anything).__name__}>"
 
 
 def _is_theirs(filename: str) -> bool:
     if filename.startswith("<"):
         return filename.startswith(("<stdin", "<string", "<ipython"))
     return not str(Path(filename).resolve()).startswith(OURS + LIBRARIES)
+
+
+@contextmanager
+def defaulting_to(dtype: str) -> Iterator[None]:
+    """While entered, torch makes new tensors, those inside optimisers too, in this dtype."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(getattr(torch, dtype))
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 @contextmanager

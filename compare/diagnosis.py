@@ -76,7 +76,7 @@ def _agree(runs: Mapping[str, Local]) -> bool:
 
 def _shown(factor: float, sizes: Mapping[str, int]) -> str:
     names = " or ".join(named_factors(factor, sizes))
-    return f"{factor:.9g}" + (f" = {names}" if names else "")
+    return f"{factor:.12g}" + (f" = {names}" if names else "")
 
 
 def named_factors(factor: float, sizes: Mapping[str, int]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compare.calling import CAUGHT, located
+from compare.calling import CAUGHT, defaulting_to, located
 from compare.diagnosis import Cause, explained
 from compare.errors import InputError
 from compare.findings import Judgement, times
@@ -37,7 +37,8 @@ class Follower:
         """Build it; InputError if that fails or gives something else than a torch optimiser."""
         self.leaves = {name: to_tensor(array.astype(np.float64)).requires_grad_() for name, array in params.items()}
         try:
-            self.optimizer = optimizer(list(self.leaves.values()))
+            with defaulting_to("float64"):
+                self.optimizer = optimizer(list(self.leaves.values()))
         except CAUGHT as error:
             raise InputError(
                 f"the optimizer raises {located(error).what}; it must take a list of tensors and return an optimiser, "
@@ -64,7 +65,8 @@ class Follower:
                 gradient = gradients.get(f"d{name}")
                 leaf.grad = None if gradient is None else to_tensor(gradient.astype(np.float64))
         try:
-            self.optimizer.step()
+            with defaulting_to("float64"):
+                self.optimizer.step()
         except CAUGHT as error:
             raise InputError(
                 f"{type(self.optimizer).__name__} raises {located(error).what}; use an optimiser whose step() needs no "
@@ -119,8 +121,8 @@ def judge_update(key: Key, runs: Mapping[str, UpdateRun], printed: str, equation
     with np.errstate(all="ignore"):
         if dtype == "float64":
             other = runs["float32"].difference if "float32" in runs else np.zeros(run.before.shape)
-            floor = np.maximum(np.nan_to_num(other), run.spread) + coarse.u * run.scale + coarse.eta
-            allowed = np.maximum(CUT * floor, 8 * fine.u * run.scale)
+            floor = np.maximum(np.nan_to_num(other), run.spread) + coarse.u * run.scale
+            allowed = np.maximum(CUT * floor, 8 * fine.u * run.scale + 8 * fine.eta)
         else:
             moved = np.abs(run.torch - run.before)
             allowed = np.maximum(8 * run.spread, np.sqrt(coarse.u) * moved) + 8 * coarse.u * run.scale + coarse.eta

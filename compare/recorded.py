@@ -113,12 +113,12 @@ def judged_records(
     if "float64" in evidence:
         evidence["float64"] = replace(evidence["float64"], derive=derive, reads=end_to_end.reads)
     judged, more = _judged(keys, evidence, end_to_end, _sizes(batch))
-    factor = _mean_left_out(judged, fits[printed].records, end_to_end, batch)
-    if factor:
-        again, also = _judged(keys, _divided(evidence, end_to_end, factor), end_to_end, _sizes(batch))
+    left_out = _mean_left_out(judged, fits[printed].records, end_to_end, batch)
+    if left_out is not None:
+        again, also = _judged(keys, _divided(evidence, *left_out), end_to_end, _sizes(batch))
         gradients = {f"d{name}" for name in params}
         if not any(judgement.finding or (judgement.differs and judgement.row.name in gradients) for judgement in again):
-            judged, more = again, [*also, _LEFT_OUT.format(factor)]
+            judged, more = again, [*also, _LEFT_OUT.format(left_out[0])]
     misshapen = {name: text for fit in reversed(fits.values()) for name, text in fit.misshapen.items()}
     judged = [_with_shape(judgement, misshapen) for judgement in judged]
     judged = [_with_alias(judgement, calls[printed]) for judgement in judged]
@@ -147,16 +147,23 @@ def _float64_only(calls: Mapping[str, Call]) -> list[str]:
 _LEFT_OUT = "Convention: the gradients of intermediates lack the 1/{} of the mean, which those of parameters have."
 
 
-def _mean_left_out(judged: Sequence[Judgement], records: Arrays, end_to_end: Replay, batch: Arrays) -> int | None:
-    """The size, or product of two sizes of an array of the batch, by which all recorded dT are too large; or None."""
-    taps = _gradients_of_taps(end_to_end) & records.keys()
-    if not taps or not any(judgement.finding for judgement in judged):
+def _mean_left_out(
+    judged: Sequence[Judgement], records: Arrays, end_to_end: Replay, batch: Arrays
+) -> tuple[int, set[str]] | None:
+    """The size, or product of two sizes of an array of the batch, by which all recorded dT are too large, and which.
+
+    The gradients of inputs may have it, as a layer's backward returns them, or not. None if no size fits.
+    """
+    between = (_gradients_of_taps(end_to_end) | {f"d{name}" for name in batch}) & records.keys()
+    between &= end_to_end.gradients.keys()
+    if not between or not any(judgement.finding for judgement in judged):
         return None
     sizes: set[int] = {n for array in batch.values() for n in array.shape}
     sizes |= {m * n for array in batch.values() for m, n in combinations(array.shape, 2)}
     for size in sorted(sizes - {1}):
-        if all(_is_times(records[name], end_to_end.gradients[name], size) for name in taps):
-            return size
+        larger = {name for name in between if _is_times(records[name], end_to_end.gradients[name], size)}
+        if larger and between - larger <= {f"d{name}" for name in batch}:
+            return size, larger
     return None
 
 
@@ -171,12 +178,11 @@ def _is_times(record: np.ndarray, reference: np.ndarray, factor: float) -> bool:
     return bool(np.max(np.abs(record / factor - reference)) <= 1e-3 * np.max(np.abs(reference)))
 
 
-def _divided(evidence: Mapping[str, Evidence], end_to_end: Replay, factor: float) -> dict[str, Evidence]:
-    """The same with the gradients of intermediates divided by a factor, in float64 so that none is rounded again."""
-    taps = _gradients_of_taps(end_to_end)
+def _divided(evidence: Mapping[str, Evidence], factor: float, larger: set[str]) -> dict[str, Evidence]:
+    """The same with the larger gradients divided by the factor, in float64 so that none is rounded again."""
 
     def divided(records: Mapping[str, np.ndarray]) -> Arrays:
-        return {n: a.astype(np.float64) / factor if n in taps and is_real(a) else a for n, a in records.items()}
+        return {n: a.astype(np.float64) / factor if n in larger and is_real(a) else a for n, a in records.items()}
 
     found = {}
     for dtype, each in evidence.items():
@@ -227,15 +233,28 @@ def _judged(
 def _run(evidence: Evidence, *, masks: bool) -> StepRun:
     """Records beside the reference; with `masks`, infinities that stand in both, as in masked scores, are no overflow.
 
-    They are that where J is finite in spite of them, and are left out by counting them as 0 on both sides.
+    They are that where J is finite in spite of them, and are left out by counting them as 0 on both sides. A value that
+    the reference itself computes in float32, as in (Z > 0).float().mean(), is compared to within a rounding of that.
     """
     records, local = dict(evidence.records), dict(evidence.local)
+    for name, reference in evidence.local.items():
+        record = records.get(name)
+        if record is not None and reference.dtype == np.float32 and _is_rounded(record, reference):
+            local[name] = record.astype(np.float64)
     for name, reference in evidence.local.items() if masks else ():
         record = records.get(name)
         if record is not None and is_real(record) and record.shape == reference.shape and np.isinf(record).any():
             both = np.isinf(record) & (record == reference)
             records[name], local[name] = np.where(both, 0, record), np.where(both, 0, reference)
     return StepRun(records, local)
+
+
+def _is_rounded(record: np.ndarray, reference: np.ndarray) -> bool:
+    """Whether a float32 value of the reference is a record, to within a few of its roundings."""
+    if not is_real(record) or record.shape != reference.shape:
+        return False
+    apart = np.max(np.abs(record.astype(np.float64) - reference), initial=0.0)
+    return bool(apart <= 4 * 2.0**-24 * np.max(np.abs(reference), initial=0.0))
 
 
 def _in_float64(run: Evidence | None) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compare.calling import CAUGHT, in_precision, located
+from compare.calling import CAUGHT, defaulting_to, in_precision, located
 from compare.errors import InputError
 from compare.replay import Replay, replay
 from compare.trace import is_real
@@ -55,8 +55,11 @@ def run_reference(
     }
     used = records if not check else {}
     try:
-        found = replay(lambda: reference(dict(leaves), *inputs.values()), {**leaves, **tracked}, used, inspect=check)
-        again = _value(reference, leaves, inputs) if check else None
+        with defaulting_to(dtype):
+            found = replay(
+                lambda: reference(dict(leaves), *inputs.values()), {**leaves, **tracked}, used, inspect=check
+            )
+            again = _value(reference, leaves, inputs) if check else None
         if check and not found.gradients.keys() & {f"d{name}" for name in leaves}:
             raise InputError(
                 "J depends on no parameter in the reference; compute it from params without detach, no_grad or numpy()"
@@ -137,12 +140,12 @@ class Evidence:
         return {name: array if array.dtype.kind == "f" else array.astype(np.float64) for name, array in both.items()}
 
     def _cotangent(self, name: str) -> float:
-        """The largest gradient of the taps that are computed from what `name` is the gradient of."""
-        readers = [tap for tap, read in self.reads.items() if tap != "J" and name.removeprefix("d") in read]
-        if not name.startswith("d"):
+        """The largest gradient of the taps that are computed from the tap that `name` is the gradient of."""
+        if not name.startswith("d") or name[1:] not in self.reads:
             return 0.0
+        readers = [tap for tap, read in self.reads.items() if tap != "J" and name[1:] in read]
         arrays = (self.records.get(f"d{tap}", self.local.get(f"d{tap}")) for tap in readers)
-        return max((_largest(array) for array in arrays if array is not None), default=0.0)
+        return max((_largest(array) for array in arrays if array is not None and is_real(array)), default=0.0)
 
     @cached_property
     def _spreads(self) -> dict[str, float]:
@@ -162,8 +165,8 @@ class Evidence:
     def _jitters(self) -> dict[str, float]:
         """How much of each local difference changes when the parameters move a little: next to nothing for a fault.
 
-        A value that swallowed its digits (1 + tanh z where z is -40) stays as it is although its reference moves; where
-        the difference is below one rounding of what it is computed from, that counts as change.
+        A value that swallowed its digits (1 + tanh z where z is -40), on either side, stays as it is although the other
+        moves; where the difference is below one rounding of what it is computed from, that counts as change.
         """
         if self.derive is None:
             return {}
@@ -181,7 +184,8 @@ class Evidence:
                     change = _largest(now - before) / least
                     if _largest(now) <= 2.0**-20 * least:
                         change = 0.0  # gone as soon as anything moves: it is a special point, like z = 0, not rounding
-                    swallowed = not np.any(records[name] != self.records[name], where=before != 0)
+                    pairs = (records[name], self.records[name]), (reference, self.local[name])
+                    swallowed = any(not np.any(again != first, where=before != 0) for again, first in pairs)
                     small = _largest(before) <= 8 * 2.0**-53 * self._largest_read(name)
                     found.setdefault(name, []).append(np.inf if swallowed and small else change)
         return {name: float(np.median(changes)) for name, changes in found.items()}
@@ -189,7 +193,8 @@ class Evidence:
     def _largest_read(self, name: str) -> float:
         """The largest value that a tapped value is computed from."""
         everything = {**self.params, **self.batch, **self.local, **self.records}
-        return max((_largest(everything[read]) for read in self.reads.get(name, ()) if read in everything), default=0.0)
+        read = (everything[name] for name in self.reads.get(name, ()) if name in everything)
+        return max((_largest(array) for array in read if is_real(array)), default=0.0)
 
 
 def _alike(mine: np.ndarray, moves: np.ndarray, reference: np.ndarray) -> bool:

@@ -23,6 +23,7 @@ __all__ = ["CUT", "Ladder", "Local", "Outcome", "closest", "index_of", "is_float
 
 CUT = 2.0**-14.5
 JITTER_CUT = 2.0**-5
+SHARE = 2.0**-7  # a gradient off by more than that, or of the wrong sign, is no matter of its last digits
 SMALL = 4096  # up to so many entries the allowance is computed everywhere, without a screen
 
 Array = np.ndarray
@@ -41,9 +42,9 @@ class Ladder:
     """Further evidence on one tensor whose operation has no allowance, computed only where it is needed.
 
     `spread()` is the largest change of the local float64 reference when everything its segment reads moves by one
-    float32 rounding. `cotangent()` is the largest gradient that a gradient is computed from, 0 for a value: saturated
-    units leave of it less than one of its own roundings. `jitter()` is the ratio of change of the local difference when
-    the parameters move by 2^-20.
+    float32 rounding. `cotangent()` is the largest gradient that a tap's gradient is computed from: where units are
+    saturated, the result is less than one of its roundings and has no digits. `jitter()` is the ratio of change of the
+    local difference when the parameters move by 2^-20.
     """
 
     spread: Callable[[], float]
@@ -195,15 +196,17 @@ def _by_ladder(runs: Mapping[str, Local], differences: Mapping[str, Array], ladd
     dtype = "float64" if "float64" in runs else "float32"
     local, difference = runs[dtype], differences[dtype]
     scale = float(np.max(np.abs(local.reference), initial=0.0))
-    rounding = coarse.u * scale + coarse.eta
+    rounding = coarse.u * scale
     worst, index = float(difference.max()), index_of(int(difference.argmax()), local.recorded.shape)
     if dtype == "float32":
         allowed = max(np.sqrt(coarse.u) * scale, 8 * (0.0 if ladder is None else ladder.spread())) + coarse.eta
         return Outcome("OK" if worst <= allowed else "FAULT", worst / allowed, "ladder", index)
     error32 = float(differences["float32"].max()) if "float32" in differences else 0.0
-    allowed = max(CUT * (error32 + rounding), 8 * fine.u * scale)
+    allowed = max(CUT * (error32 + rounding), 8 * fine.u * scale + 8 * fine.eta)
     if not worst <= allowed and ladder is not None:
-        allowed = max(allowed, CUT * (max(error32, ladder.spread()) + rounding), 8 * fine.u * ladder.cotangent())
+        allowed = max(allowed, CUT * (max(error32, ladder.spread()) + rounding))
+        if worst <= SHARE * scale or not local.recorded.any():
+            allowed = max(allowed, 8 * fine.u * ladder.cotangent())
     if worst <= allowed:
         return Outcome("OK", worst / allowed, "ladder", index)
     if ladder is None:

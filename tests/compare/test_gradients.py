@@ -677,3 +677,89 @@ def test_a_derivation_that_runs_in_float64_alone_is_recognised():
         lambda p, X, C: {**picky(p, X, C), "db": 2 * picky(p, X, C)["db"]}, reference, PARAMS, BATCH
     )
     assert wrong.first.name == "db"
+
+
+# --- what a second stranger found
+
+
+def linear(p, X, Y):
+    return ((tap("Z", X @ p["W"] + p["b"]) - Y) ** 2).sum() / (2 * len(X))
+
+
+def of_linear(p, X, Y, f=1.0, over=None, n_of_X=1.0):
+    n = len(X)
+    Z = X @ p["W"] + p["b"]
+    dZ = (Z - Y) / (n if over is None else over)
+    late = 1.0 if over is None else n / over
+    found = {"Z": Z, "J": ((Z - Y) ** 2).sum() / (2 * n), "dZ": dZ, "dX": dZ @ p["W"].T * n_of_X}
+    return found | {"dW": f * (X.T @ dZ) / late, "db": dZ.sum(0) / late}
+
+
+LINEAR = {"W": RNG.standard_normal((4, 3)), "b": RNG.standard_normal(3)}
+ROWS = (RNG.standard_normal((6, 4)), RNG.standard_normal((6, 3)))
+
+
+@pytest.mark.parametrize("small", [1e-12, 1e-15, 1e-17, 1e-20])
+@pytest.mark.parametrize("f", [2.0, -1.0, 1.01])
+def test_a_gradient_far_smaller_than_what_it_is_computed_from(small, f):
+    batch = (small * ROWS[0], ROWS[1])
+    assert check_gradients(of_linear, linear, LINEAR, batch).findings == ()
+    report = check_gradients(lambda *a: of_linear(*a, f=f), linear, LINEAR, batch)
+    assert (report.first.name, report.first.verdict) == ("dW", "FAULT"), str(report)
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e-30, 1e-40, 1e20])
+def test_gradients_beyond_what_float32_can_hold(scale):
+    params, batch = {**LINEAR, "b": scale * LINEAR["b"]}, tuple(scale * array for array in ROWS)
+    assert check_gradients(of_linear, linear, params, batch).findings == ()
+    report = check_gradients(lambda *a: of_linear(*a, f=2.0), linear, params, batch)
+    assert report.first.name == "dW", str(report)
+
+
+@pytest.mark.parametrize("n_of_X", [1.0, 1 / 6], ids=["dX without the mean", "dX with it"])
+def test_the_gradient_of_an_input_may_lack_the_mean_too(n_of_X):
+    report = check_gradients(lambda *a: of_linear(*a, over=1, n_of_X=n_of_X), linear, LINEAR, ROWS)
+    assert report.findings == (), str(report)
+    assert any("lack the 1/6 of the mean" in note for note in report.notes)
+
+
+def test_a_value_that_the_reference_computes_in_float32():
+    def in_torch(p, X, Y):
+        Z = tap("Z", X @ p["W"] + p["b"])
+        tap("share", (Z > Y).float().mean())
+        return ((Z - Y) ** 2).sum() / (2 * len(X))
+
+    def by_hand(p, X, Y, wrong=0.0):
+        found = of_linear(p, X, Y)
+        return {**found, "share": (found["Z"] > Y).mean() + wrong}
+
+    assert check_gradients(by_hand, in_torch, LINEAR, ROWS).findings == ()
+    assert check_gradients(lambda *a: by_hand(*a, wrong=1e-5), in_torch, LINEAR, ROWS).first.name == "share"
+
+
+@pytest.mark.parametrize("Z", [None, "text", {"a": 1}, [[1.0], [2.0, 3.0]]], ids=str)
+def test_a_tap_that_is_no_array_beside_a_wrong_one(Z):
+    def in_torch(p, X, Y):
+        A = tap("A", torch.tanh(tap("Z", X @ p["W"] + p["b"])))
+        return ((A - Y) ** 2).sum()
+
+    def by_hand(p, X, Y):
+        A = np.tanh(X @ p["W"] + p["b"])
+        dZ = 2 * (A - Y) * (1 - A * A)
+        return {"Z": Z, "A": 1.5 * A, "dW": X.T @ dZ, "db": dZ.sum(0)}
+
+    assert {f.name for f in check_gradients(by_hand, in_torch, LINEAR, ROWS).findings} >= {"Z", "A"}
+
+
+def test_objects_that_cannot_be_printed():
+    class Mute(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+        __hash__ = Exception.__hash__
+
+    def raising(p, X, Y):
+        raise Mute
+
+    assert "<Mute>" in check_gradients(raising, linear, LINEAR, ROWS).first.explanation
+    assert check_gradients(lambda *a: {**of_linear(*a), Mute(): 1.0}, linear, LINEAR, ROWS).first.name == "<Mute>"

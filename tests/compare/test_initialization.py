@@ -100,9 +100,9 @@ WRONG = {
     "clipped for truncated": (
         lambda s, rng: np.clip(rng.standard_normal(s), -2, 2),
         nn.init.trunc_normal_,
-        "family",
-        "unknown",
-        "differ in",
+        "spread",
+        "scale",
+        r"1\.0[89]",
     ),
     "not centred": (
         lambda s, rng: 0.01 + rng.standard_normal(s),

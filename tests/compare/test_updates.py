@@ -253,3 +253,30 @@ def test_one_parameter_and_few_steps_are_blind_spots():
     report = check_updates(in_place(1), sgd(), {"w": np.ones(3)}, steps=2)
     assert any("step counter advanced once per parameter" in spot for spot in report.blind_spots)
     assert any("state that builds up" in spot for spot in report.blind_spots)
+
+
+def nadam(lr=2e-3, b1=0.9, b2=0.999, eps=1e-8, decay=4e-3):
+    """NAdam, whose torch twin keeps a running product in torch's default dtype."""
+
+    def update(params, grads, state):
+        t = 1 if state is None else state["t"] + 1
+        mu, following = (b1 * (1 - 0.5 * 0.96 ** (k * decay)) for k in (t, t + 1))
+        product = mu * (1.0 if state is None else state["product"])
+        new, kept = {}, {"t": t, "product": product}
+        for name, w in params.items():
+            m, s = (0.0, 0.0) if state is None else state[name]
+            g = grads[f"d{name}"]
+            m, s = b1 * m + (1 - b1) * g, b2 * s + (1 - b2) * g * g
+            ahead = following * m / (1 - product * following) + (1 - mu) * g / (1 - product)
+            new[name] = w - lr * ahead / (np.sqrt(s / (1 - b2**t)) + eps)
+            kept[name] = (m, s)
+        return new, kept
+
+    return update
+
+
+def test_what_torch_keeps_in_its_default_dtype_is_kept_in_float64():
+    assert check_updates(nadam(), lambda t: torch.optim.NAdam(t, lr=2e-3), PARAMS).findings == ()
+    assert torch.get_default_dtype() == torch.float32
+    wrong = check_updates(nadam(decay=4.001e-3), lambda t: torch.optim.NAdam(t, lr=2e-3), PARAMS)
+    assert wrong.first.name == "W1_next"
