@@ -482,8 +482,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run both corpora and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=secrets.randbelow(2**31), help="fresh unless given")
-    parser.add_argument("--cases", type=int, default=1000, help="random networks")
-    parser.add_argument("--operations", type=int, default=6, help="random cases of each generic operation")
+    parser.add_argument("--cases", type=int, default=1200, help="random networks")
+    parser.add_argument("--operations", type=int, default=14, help="random cases of each generic operation")
     arguments = parser.parse_args(argv)
     started = time.perf_counter()
     print(f"seed {arguments.seed}")
