@@ -86,8 +86,11 @@ def call(function: Callable[..., Any], params: Mapping[str, np.ndarray], batch: 
         return Call(instead=_described(returned), mutated=mutated)
     arrays = {_text(name): value for name, value in returned.items()}
     kept = {name: value for name, value in arrays.items() if isinstance(value, np.ndarray) and value.size > 0}
-    shared = [(a, b) for a, b in combinations(kept, 2) if np.may_share_memory(kept[a], kept[b])]
-    aliased = tuple((a, b) for a, b in shared if np.shares_memory(kept[a], kept[b]))
+    owners: dict[int, list[str]] = {}
+    for name, value in kept.items():
+        owners.setdefault(id(value if value.base is None else value.base), []).append(name)
+    pairs = (pair for names in owners.values() for pair in combinations(names, 2))
+    aliased = tuple((a, b) for a, b in pairs if np.shares_memory(kept[a], kept[b]))
     return Call({name: as_record(value) for name, value in arrays.items()}, None, "", mutated, aliased)
 
 

@@ -268,17 +268,18 @@ def _rows(
         difference = np.abs(np.subtract(hand, torch, dtype=np.float64))
     if not difference.max(initial=0.0) < np.inf:
         difference = np.where(hand == torch, 0.0, difference)  # both infinite, or both nowhere near
-    flat, every = difference.argmax(axis=1), np.arange(steps)
-    worst = difference[every, flat]
+    flat = difference.argmax(axis=1)
+    at = flat + np.arange(0, difference.size, difference.shape[1])
+    worst = difference.take(at)
     differs = ~(worst <= np.sqrt(u) * np.abs(torch).max(axis=1))
     index = zip(*(axis.tolist() for axis in np.unravel_index(flat, shape)), strict=True) if shape else [()] * steps
-    columns = (worst.tolist(), index, hand[every, flat].tolist(), torch[every, flat].tolist(), rho.tolist())
+    columns = (worst.tolist(), index, hand.take(at).tolist(), torch.take(at).tolist(), rho.tolist())
     rows = [
         Row(
-            *(key.step, key.phase, key.name, equation, shape, apart, at, float(ours), theirs),
+            *(key.step, key.phase, key.name, equation, shape, apart, place, float(ours), theirs),
             *(times, outcome.basis, outcome.verdict),
         )
-        for key, apart, at, ours, theirs, times in zip(keys, *columns, strict=True)
+        for key, apart, place, ours, theirs, times in zip(keys, *columns, strict=True)
     ]
     return list(zip(rows, differs.tolist(), strict=True))
 
