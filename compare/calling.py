@@ -20,7 +20,8 @@ import torch
 
 from compare.errors import InputError
 from compare.interruptions import quietly
-from compare.trace import frozen
+from compare.rounding import PRECISIONS
+from compare.trace import frozen, is_real
 
 __all__ = [
     "CAUGHT",
@@ -35,11 +36,11 @@ __all__ = [
     "fresh",
     "in_precision",
     "located",
+    "same",
     "undisturbed",
 ]
 
 Arrays = dict[str, np.ndarray]
-PRECISIONS = ("float64", "float32")
 OURS = tuple(str(Path(__file__).resolve().parent.parent / name) for name in ("compare", "torchref"))
 CAUGHT = (Exception, SystemExit, GeneratorExit)  # all but what the person at the keyboard asks for
 LIBRARIES = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib"))
@@ -81,7 +82,7 @@ def call(function: Callable[..., Any], params: Mapping[str, np.ndarray], batch: 
     except CAUGHT as error:  # whatever the user's code raises is a finding, not a crash
         return Call(raised=located(error))
     before = {**params, **batch}
-    mutated = tuple(name for name, array in handed.items() if not _same(before[name], array))
+    mutated = tuple(name for name, array in handed.items() if not same(before[name], array))
     if not isinstance(returned, Mapping):
         return Call(instead=_described(returned), mutated=mutated)
     arrays = {_text(name): value for name, value in returned.items()}
@@ -130,14 +131,15 @@ def differing(first: Arrays, second: Arrays) -> tuple[str, ...]:
 def _close(a: np.ndarray, b: np.ndarray) -> bool:
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
-    if a.dtype.kind != "f" or _same(a, b):
-        return _same(a, b)
+    if a.dtype.kind != "f" or same(a, b):
+        return same(a, b)
     with np.errstate(all="ignore"):
         apart, scale = np.max(np.abs(a - b)), np.max(np.abs(a))
     return bool(apart <= 64 * np.finfo(a.dtype).eps * scale)
 
 
-def _same(a: np.ndarray, b: np.ndarray) -> bool:
+def same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays agree in shape and in every entry, nan being the same as nan."""
     if a.shape != b.shape:
         return False
     if bool((a == b).all()):
@@ -214,7 +216,7 @@ def checked_precisions(precisions: Sequence[str]) -> tuple[str, ...]:
     """The precisions asked for, each once; InputError unless they are among float64 and float32."""
     if isinstance(precisions, str) or not isinstance(precisions, Iterable):
         precisions = (precisions,)
-    wrong = [name for name in precisions if name not in PRECISIONS]
+    wrong = [name for name in precisions if name not in tuple(PRECISIONS)]
     if wrong or not precisions:
         raise InputError(f"precisions is {precisions!r}; it may hold 'float64' and 'float32', so leave it out")
     return tuple(dict.fromkeys(precisions))
@@ -230,7 +232,7 @@ def checked_arrays(kind: str, values: Any, *, trained: bool) -> Arrays:
     arrays = {}
     for name, value in values.items():
         array = as_record(value)
-        if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        if not is_real(array):
             raise InputError(
                 f"{kind}[{name!r}] is {_described(value) if array.dtype.kind == 'O' else array.dtype}; "
                 "it must be an array of real numbers of at most 64 bits"

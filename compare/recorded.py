@@ -137,11 +137,10 @@ def judged_records(
 def _float64_only(calls: Mapping[str, Call]) -> list[str]:
     """A note on a derivation that runs in float64, the precision printed, and raises in float32."""
     first, *others = calls.items()
-    single = calls.get("float32")
-    runs = first[0] == "float64" and first[1].raised is None and others
-    return (
-        [FLOAT64_ONLY.format(single.raised.what)] if runs and single is not None and single.raised is not None else []
-    )
+    raised = calls["float32"].raised if "float32" in calls else None
+    if raised is None or not others or first[0] != "float64" or first[1].raised is not None:
+        return []
+    return [FLOAT64_ONLY.format(raised.what)]
 
 
 _LEFT_OUT = "Convention: the gradients of intermediates lack the 1/{} of the mean, which those of parameters have."

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compare.calling import CAUGHT, defaulting_to, in_precision, located
+from compare.calling import CAUGHT, defaulting_to, in_precision, located, same
 from compare.errors import InputError
 from compare.replay import Replay, replay
 from compare.trace import is_real
@@ -92,8 +92,8 @@ def _value(reference: Reference, leaves: Mapping[str, Tensor], inputs: Mapping[s
 def _check_repeatable(first: Replay, again: np.ndarray) -> None:
     J = first.values["J"]
     with np.errstate(all="ignore"):
-        same = np.array_equal(J, again.reshape(()), equal_nan=True) or abs(J - again) <= 1e-6 * abs(J)
-    if not same:
+        agree = np.array_equal(J, again.reshape(()), equal_nan=True) or abs(J - again) <= 1e-6 * abs(J)
+    if not agree:
         raise InputError(
             f"the reference gives J = {float(J):.9g} and, called again, {float(again):.9g}; it must be repeatable, "
             "so put a module in eval() or pass dropout masks in the batch"
@@ -102,7 +102,7 @@ def _check_repeatable(first: Replay, again: np.ndarray) -> None:
 
 def _check_unchanged(before: Arrays, after: Mapping[str, Tensor], dtype: str) -> None:
     for name, array in in_precision(before, dtype).items():
-        if not np.array_equal(array, to_array(after[name]), equal_nan=array.dtype.kind == "f"):
+        if not same(array, to_array(after[name])):
             raise InputError(f"the reference changes {name} in place; let it compute a new tensor instead")
 
 

@@ -17,6 +17,7 @@ from compare.calling import (
     fresh,
     in_precision,
     located,
+    same,
     undisturbed,
 )
 from compare.environment import versions
@@ -115,7 +116,7 @@ def _run(trainer: Trainer, start: Arrays, batches: Sequence[Arrays]) -> _Run:
         run.failure = ("exception", located(error).what)
     for step, (mine, theirs) in enumerate(zip(batches, handed, strict=True), start=1):
         for (name, before), after in zip(mine.items(), theirs, strict=True):
-            if not np.array_equal(before, after, equal_nan=before.dtype.kind == "f"):
+            if not same(before, after):
                 run.mutated = run.mutated or f"{name} of batch {step}"
     return run
 

@@ -18,6 +18,7 @@ from compare.calling import (
     fresh,
     in_precision,
     located,
+    same,
     undisturbed,
 )
 from compare.conventions import FLOAT32_ONLY
@@ -142,7 +143,7 @@ def _run(update: Update, start: Arrays, gradients: Sequence[Arrays]) -> _Run:
         after.append({str(name): as_record(value) for name, value in result.items()})
         kept = state.items() if isinstance(state, Mapping) else ()
         velocities.append({str(name): as_record(value) for name, value in kept if f"{name}"[:1] == "v"})
-        changed = [name for name, array in given.items() if not np.array_equal(array, each[name], equal_nan=True)]
+        changed = [name for name, array in given.items() if not same(array, each[name])]
         if changed:
             text = f"the update changes {changed[0]} in place; the gradient belongs to the caller, so copy it first"
             return _Run(before, after, velocities, ("mutated-input", text))
