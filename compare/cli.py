@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,7 +20,7 @@ __all__ = ["main"]
 EQUAL, DIFFERENT, UNUSABLE = 0, 1, 2
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run a command; returns 0 if all is equal, 1 if something differs, 2 if arguments or input are unusable."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may hold what the terminal cannot show
@@ -70,18 +71,37 @@ def _check_file(arguments: argparse.Namespace) -> int:
 
     from compare.files import check_file
 
-    by_name = check_file(arguments.file, arguments.only, settings)
-    reports = [*by_name.values()]
-    _write(reports, arguments)
+    reports = check_file(arguments.file, arguments.only, settings)
+    status = _written(reports, arguments)
     if len(reports) > 1 and (arguments.output is not None or arguments.format == "text"):
-        outcomes = (f"{name} {'OK' if report.ok else 'differs'}" for name, report in by_name.items())
+        outcomes = (f"{name} {'OK' if report.ok else 'differs'}" for name, report in reports.items())
         print(f"\n{len(reports)} checks of {arguments.file}: {', '.join(outcomes)}.")
-    return _exit_status(reports, arguments)
+    return status
 
 
-def _exit_status(reports: Sequence[Report], arguments: argparse.Namespace) -> int:
-    failed = any(not report.ok or (arguments.strict and report.findings) for report in reports)
-    return DIFFERENT if failed else EQUAL
+def _show(arguments: argparse.Namespace) -> int:
+    """`handgrad show`: a stored report, in any format."""
+    from compare.report.json import load_reports
+
+    reports = load_reports(arguments.file)
+    _check_output(arguments.output, arguments.file)
+    return _written(reports, arguments)
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    """`handgrad diff`: two stored reports against each other."""
+    from compare.report.diff import difference, render
+    from compare.report.json import load_reports
+
+    found = difference(load_reports(arguments.first), load_reports(arguments.second))
+    for file in (arguments.first, arguments.second):
+        _check_output(arguments.output, file)
+    text = render(found, arguments.format)
+    if arguments.output is None:
+        print(text, end="", flush=True)
+    else:
+        _save(text, arguments.output)
+    return EQUAL if found.equal else DIFFERENT
 
 
 def _init(arguments: argparse.Namespace) -> int:
@@ -114,9 +134,7 @@ def _check_network(arguments: argparse.Namespace) -> int:
     if "layers" not in given:
         layers = (data.X.shape[0], *experiment.layers[1:-1], data.Y.shape[0])
         experiment = replace(experiment, layers=layers)
-    report = lockstep.run(experiment, data)
-    _write([report], arguments)
-    return _exit_status([report], arguments)
+    return _written({"report": lockstep.run(experiment, data)}, arguments)
 
 
 def _completed(given: dict[str, Any]) -> dict[str, Any]:
@@ -161,21 +179,24 @@ def _check_output(output: str | None, data: str) -> None:
         raise InputError(f"--output {output} is a pipe and would wait for a reader; name a file")
 
 
-def _write(reports: Sequence[Report], arguments: argparse.Namespace) -> None:
-    """Print the reports, or write them to --output and print the two closing lines of each."""
+def _written(reports: Mapping[str, Report], arguments: argparse.Namespace) -> int:
+    """Print the reports, or write them to --output and print the two closing lines of each; the exit status."""
     if arguments.output is None:
         print(_rendered(reports, arguments.format, _colour()), end="", flush=True)
-        return
-    text = _rendered(reports, arguments.format, colour=False).encode("utf-8", "backslashreplace")
-    try:
-        _replace(Path(arguments.output), text)
-    except OSError as error:
-        raise InputError(
-            f"--output {arguments.output} cannot be written ({error.strerror}); name another file"
-        ) from None
-    from compare.report.text import closing
+    else:
+        _save(_rendered(reports, arguments.format, colour=False), arguments.output)
+        from compare.report.summary import closing
 
-    print("\n".join(line for report in reports for line in closing(report)), flush=True)
+        print("\n".join(line for report in reports.values() for line in closing(report)), flush=True)
+    failed = any(not report.ok or (arguments.strict and report.findings) for report in reports.values())
+    return DIFFERENT if failed else EQUAL
+
+
+def _save(text: str, output: str) -> None:
+    try:
+        _replace(Path(output), text.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise InputError(f"--output {output} cannot be written ({error.strerror}); name another file") from None
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -192,14 +213,14 @@ def _replace(path: Path, content: bytes) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _rendered(reports: Sequence[Report], form: str, colour: bool) -> str:
-    """One after the other as text; as JSON one object, or an array of several."""
-    if form == "json":
-        texts = [report.to_json() for report in reports]
-        return texts[0] if len(texts) == 1 else f"[{','.join(texts)}]\n"
-    from compare.report.text import render
+def _rendered(reports: Mapping[str, Report], form: str, colour: bool) -> str:
+    """One report, or several by name, in a format."""
+    if form == "text":
+        from compare.report.text import render_all
 
-    return "\n\n".join(render(report, colour=colour) for report in reports)
+        return render_all(reports, colour=colour)
+    renderer = import_module(f"compare.report.{form}")
+    return str(renderer.render(*reports.values()) if len(reports) == 1 else renderer.render_all(reports))
 
 
 def _colour() -> bool:
@@ -246,13 +267,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME|FILE",
         help="breast-cancer (default), digits, synthetic, or a .npz or .csv file with X and y",
     )
-    check.add_argument(
-        "--format", choices=("text", "json"), default="text", help="how to show the report (default text)"
-    )
-    check.add_argument("--strict", action="store_true", help="exit 1 also where the formula is right but loses digits")
-    check.add_argument(
-        "--output", metavar="FILE", help="write the report to FILE, replacing it, and print the outcome only"
-    )
+    _add_rendering(check)
+    _add_strict(check)
     init = commands.add_parser(
         "init",
         help="write a short runnable file to start from",
@@ -262,10 +278,43 @@ def _parser() -> argparse.ArgumentParser:
     init.set_defaults(command=_init)
     init.add_argument("file", metavar="FILE.py", help="the new file")
     init.add_argument("--broken", action="store_true", help="with one mistake, to see what a check says")
+    show = commands.add_parser(
+        "show",
+        help="show a report that was stored as JSON, in any format",
+        description="Show what handgrad check --format json or pytest --parity-report=FILE.json has stored. "
+        "Exit 0: all equal, 1: a difference, 2: no report.",
+    )
+    show.set_defaults(command=_show)
+    show.add_argument("file", metavar="FILE.json", help="a stored report")
+    _add_rendering(show)
+    _add_strict(show)
+    diff = commands.add_parser(
+        "diff",
+        help="compare two reports that were stored as JSON",
+        description="Say which tensors changed verdict or rho from one stored run to another, and in what their "
+        "environments differ. Exit 0: every tensor has the same verdict and rho, 1: one has not, 2: no report.",
+    )
+    diff.set_defaults(command=_diff)
+    diff.add_argument("first", metavar="A.json", help="a stored report")
+    diff.add_argument("second", metavar="B.json", help="another of the same check")
+    _add_rendering(diff)
     group = check.add_argument_group("the experiment (a file takes --steps, --seed and --dtype)")
     for item in fields(Experiment):
         _add_flag(group, item)
     return parser
+
+
+def _add_rendering(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--format", choices=("text", "json", "markdown"), default="text", help="how to show it (default text)"
+    )
+    command.add_argument(
+        "--output", metavar="FILE", help="write it to FILE, replacing that, and print the outcome only"
+    )
+
+
+def _add_strict(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--strict", action="store_true", help="exit 1 also where a right formula loses digits")
 
 
 def _add_flag(group: argparse._ArgumentGroup, item: Field[Any]) -> None:

@@ -1,25 +1,39 @@
-"""What makes two runs differ: versions, BLAS, threads, determinism and TF32 settings."""
+"""What makes two runs differ: versions, BLAS, processor, threads, precision, seed, determinism and TF32 settings."""
 
+import os
 import platform
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 
-__all__ = ["versions"]
+__all__ = ["environment"]
+
+THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
 
-def versions() -> dict[str, Any]:
-    """The part of a report's environment that does not depend on what is checked."""
+def environment(check: str, precisions: Sequence[str], seed: int | None = None, **more: Any) -> dict[str, Any]:
+    """A report's environment: the check in a sentence, what is particular to it, then what the machine contributes.
+
+    `precisions` are those judged, the printed one first; `seed` is None where the check draws nothing from one.
+    """
     return {
+        "check": check,
+        **more,
+        "dtype": precisions[0],
+        "precisions": list(precisions),
+        "seed": seed,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "torch": torch.__version__,
         "blas": _blas(),
+        "blas_threads": _blas_threads(),
         "threads": torch.get_num_threads(),
+        "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
         "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "tf32": torch.backends.cuda.matmul.allow_tf32,
+        "tf32": _tf32(),
     }
 
 
@@ -27,3 +41,17 @@ def versions() -> dict[str, Any]:
 def _blas() -> str:
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     return f"{blas['name']} {blas['version']}"
+
+
+def _blas_threads() -> str:
+    """What NumPy's BLAS was told by a variable, or else the number of processors that it takes."""
+    told = next((f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if os.environ.get(name)), None)
+    return told or f"one per processor ({os.cpu_count()})"
+
+
+def _tf32() -> bool:
+    """Whether matrix products on a GPU may round float32 to 10 bits; reading the older name may raise."""
+    matmul = torch.backends.cuda.matmul
+    if hasattr(matmul, "fp32_precision"):
+        return bool(matmul.fp32_precision == "tf32")
+    return bool(matmul.allow_tf32)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from compare.calling import Call, call, checked_precisions, differing, in_precision, undisturbed
-from compare.environment import versions
+from compare.environment import environment
 from compare.errors import InputError
 from compare.own_loss import against_own_loss
 from compare.recorded import Problem, judged_records
@@ -71,12 +71,10 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
         findings=(*misbehaviour, *(judged.findings if repeatable else ())),
         notes=tuple(dict.fromkeys(notes)),
         blind_spots=_blind_spots(calls[printed], judged.end_to_end, problem),
-        environment={
-            "check": f"check_gradients: by hand (NumPy {np.__version__}) against torch, "
-            f"{' and '.join(problem.precisions)}",
-            "precisions": list(problem.precisions),
-            **versions(),
-        },
+        environment=environment(
+            f"check_gradients: by hand (NumPy {np.__version__}) against torch, {' and '.join(problem.precisions)}",
+            problem.precisions,
+        ),
     )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from compare.calling import CAUGHT, as_record, located, undisturbed
-from compare.environment import versions
+from compare.environment import environment
 from compare.errors import InputError
 from compare.fitting import shape_hint
 from compare.interruptions import quietly
@@ -63,11 +63,11 @@ def check_initializer(
             rows=tuple(rows),
             findings=tuple(findings),
             blind_spots=_blind_spots(sizes, by_samples=by_samples),
-            environment={
-                "check": f"check_initializer: by hand (NumPy {np.__version__}) against torch, {sizes}, seed {seed}",
-                "seed": seed,
-                **versions(),
-            },
+            environment=environment(
+                f"check_initializer: by hand (NumPy {np.__version__}) against torch, {sizes}, seed {seed}",
+                ("float64",),
+                seed,
+            ),
         )
 
 

@@ -11,7 +11,7 @@ import torch
 from compare.blindspots import blind_spots
 from compare.conventions import AS_IN_THE_NOTES
 from compare.data import Data, load
-from compare.environment import versions
+from compare.environment import environment
 from compare.experiment import Experiment, printed_first
 from compare.findings import Judgement, culprits
 from compare.freerunning import free_running
@@ -84,18 +84,16 @@ def _with_failure(findings: tuple[Finding, ...], failure: Finding | None) -> tup
 
 
 def _environment(experiment: Experiment, data: Data) -> dict[str, Any]:
-    """What makes two runs differ: versions, BLAS, threads, precision, seed, determinism, and the experiment itself."""
+    """The experiment itself, and what the machine contributes."""
     widths = "-".join(map(str, experiment.layers))
     size = "full batch" if experiment.batch_size is None else f"batches of {experiment.batch_size}"
-    return {
-        "check": f"handgrad check: by hand (NumPy {np.__version__}) against torch {torch.__version__}, "
+    return environment(
+        f"handgrad check: by hand (NumPy {np.__version__}) against torch {torch.__version__}, "
         f"{experiment.dtype}, seed {experiment.seed}" + (", free-running" if experiment.free_running else ""),
-        "setting": f"network {widths}, {'/'.join(experiment.activations)}, {experiment.loss}, "
+        (experiment.dtype,) if experiment.free_running else printed_first(experiment.dtype),
+        experiment.seed,
+        setting=f"network {widths}, {'/'.join(experiment.activations)}, {experiment.loss}, "
         f"{experiment.initializer} weights, {experiment.optimizer}, {size}; data {data.description}",
-        "experiment": experiment.as_dict(),
-        "data": data.description,
-        **versions(),
-        "dtype": experiment.dtype,
-        "precisions": [experiment.dtype] if experiment.free_running else printed_first(experiment.dtype),
-        "seed": experiment.seed,
-    }
+        experiment=experiment.as_dict(),
+        data=data.description,
+    )

@@ -20,7 +20,7 @@ from compare.calling import (
     same,
     undisturbed,
 )
-from compare.environment import versions
+from compare.environment import environment
 from compare.errors import InputError
 from compare.findings import Judgement, culprits
 from compare.following import MOVED, Follower, Optimizer, UpdateRun, judge_update
@@ -158,12 +158,11 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: l
         ),
         notes=tuple(dict.fromkeys(notes)),
         blind_spots=_blind_spots(runs[printed], problem, batches),
-        environment={
-            "check": f"check_training: by hand (NumPy {np.__version__}) against torch, torch.optim.{name}, "
+        environment=environment(
+            f"check_training: by hand (NumPy {np.__version__}) against torch, torch.optim.{name}, "
             f"{len(batches)} steps, {' and '.join(problem.precisions)}",
-            "precisions": list(problem.precisions),
-            **versions(),
-        },
+            problem.precisions,
+        ),
     )
 
 

@@ -22,7 +22,7 @@ from compare.calling import (
     undisturbed,
 )
 from compare.conventions import FLOAT32_ONLY
-from compare.environment import versions
+from compare.environment import environment
 from compare.errors import InputError
 from compare.findings import Judgement, culprits
 from compare.fitting import shape_hint
@@ -194,12 +194,11 @@ def _report(
             )
             if applies
         ),
-        environment={
-            "check": f"check_updates: by hand (NumPy {np.__version__}) against torch.optim.{name}, "
+        environment=environment(
+            f"check_updates: by hand (NumPy {np.__version__}) against torch.optim.{name}, "
             f"{len(gradients)} steps, {' and '.join(precisions)}",
-            "precisions": list(precisions),
-            **versions(),
-        },
+            precisions,
+        ),
     )
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from compare.errors import ParityError
 
-__all__ = ["FAILING", "Finding", "Report", "Row"]
+__all__ = ["FAILING", "VERDICTS", "Finding", "Report", "Row"]
 
 FAILING = ("FAULT", "NONFINITE", "MISSING")
+VERDICTS = ("OK", "WEAK", *FAILING)
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,17 @@ class Report:
         return self.findings[0] if self.findings else None
 
     def raise_if_failed(self, strict: bool = False) -> None:
-        """Raise ParityError, an AssertionError whose message is the report, if the report is not ok.
+        """Raise ParityError, an AssertionError, if the report is not ok; with `strict`, any finding raises.
 
-        With `strict`, any finding raises.
+        Its message is the outcome in a line, then the report.
         """
-        if not self.ok or (strict and self.findings):
-            raise ParityError(f"\n{self}")
+        __tracebackhide__ = True
+        if self.ok and not (strict and self.findings):
+            return
+        from compare.report.summary import closing
+
+        because = " WEAK fails because of strict." if self.ok else ""
+        raise ParityError(f"{closing(self)[0]}{because}\n\n{self}")
 
     def __str__(self) -> str:
         """The report as a person reads it on a terminal."""
@@ -90,5 +96,11 @@ class Report:
     def to_json(self) -> str:
         """The report as JSON, schema handgrad.report/1; the same run gives the same bytes."""
         from compare.report.json import render
+
+        return render(self)
+
+    def to_markdown(self) -> str:
+        """The report as Markdown, for a pull request or a job summary."""
+        from compare.report.markdown import render
 
         return render(self)

@@ -1,20 +1,168 @@
-"""JSON, schema handgrad.report/1."""
+"""JSON, schemas handgrad.report/1 (one check) and handgrad.reports/1 (several): written, and read back."""
 
 import json
 import math
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, TypeVar
 
-from compare.report import Report
+from compare.errors import InputError
+from compare.report import VERDICTS, Finding, Report, Row
+from compare.report.summary import differing
 
-__all__ = ["SCHEMA", "render"]
+__all__ = ["SCHEMA", "SCHEMA_OF_SEVERAL", "load_report", "load_reports", "read", "render", "render_all", "text"]
 
 SCHEMA = "handgrad.report/1"
+SCHEMA_OF_SEVERAL = "handgrad.reports/1"
+T = TypeVar("T", Row, Finding)
 
 
 def render(report: Report) -> str:
-    """The report as JSON text; nan and infinities are the strings "nan", "inf" and "-inf"."""
-    content = {
+    """The report as JSON text."""
+    return text(_content(report))
+
+
+def render_all(reports: Mapping[str, Report]) -> str:
+    """Several reports by name, as JSON text; ok if there is one and all are."""
+    content = {name: _content(report) for name, report in reports.items()}
+    ok = bool(reports) and not differing(reports)
+    return text({"schema": SCHEMA_OF_SEVERAL, "ok": ok, "reports": content})
+
+
+def load_report(file: str | Path) -> Report:
+    """Read a report that was written with --format json or to_json(); it renders as it did when it was made.
+
+    Raises InputError, a ValueError, for a file that cannot be read, is damaged, is no report of handgrad, was written
+    by a newer version, or holds several reports.
+    """
+    reports = load_reports(file)
+    if len(reports) != 1:
+        names = f": {', '.join(list(reports)[:3])}{' ...' if len(reports) > 3 else ''}" if reports else ""
+        raise InputError(f"{file} holds {len(reports)} reports{names}; read it with load_reports")
+    return next(iter(reports.values()))
+
+
+def load_reports(file: str | Path) -> dict[str, Report]:
+    """Read one report or several, by name; raises InputError as load_report does. A single one is named `report`."""
+    try:
+        return read(Path(file).read_bytes(), str(file))
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({error.strerror}); name an existing report") from None
+
+
+def read(content: str | bytes, source: str) -> dict[str, Report]:
+    """The reports in a JSON text; an InputError calls it by the name of its source."""
+    try:
+        return _reports(json.loads(content))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{source} is no JSON ({error}); name a report written with --format json") from None
+    except _Unreadable as error:
+        raise InputError(f"{source} {error}") from None
+
+
+class _Unreadable(Exception):
+    """What is wrong with a file, and the remedy, as the end of a sentence that its name begins."""
+
+
+def _reports(content: Any) -> dict[str, Report]:
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema == SCHEMA:
+        return {"report": _report(content, "")}
+    if schema == SCHEMA_OF_SEVERAL:
+        several = _has(content, "reports", dict, "")
+        return {name: _report(each, f"reports[{name!r}].") for name, each in several.items()}
+    kind, _, version = str(schema).partition("/")
+    if f"{kind}/1" in (SCHEMA, SCHEMA_OF_SEVERAL) and version.isdecimal():
+        raise _Unreadable(f"is of schema {schema}, which this handgrad does not know yet; install a newer handgrad")
+    raise _Unreadable(f"is no report of handgrad (its schema is {schema!r}); name one written with --format json")
+
+
+def _report(content: Any, where: str) -> Report:
+    if not isinstance(content, dict):
+        raise _damaged(where.removesuffix("."), "an object", content)
+    rows = _records(Row, content, "rows", where)
+    findings = _records(Finding, content, "findings", where)
+    texts = {name: _has(content, name, list, where) for name in ("notes", "blind_spots")}
+    for name, items in texts.items():
+        for i, item in enumerate(items):
+            _as("str", item, f"{where}{name}[{i}]")
+    environment = _has(content, "environment", dict, where)
+    report = Report(rows, findings, tuple(texts["notes"]), tuple(texts["blind_spots"]), environment)
+    if not rows and not findings:
+        raise _Unreadable("is a damaged report: it has neither rows nor findings; write it anew")
+    if _has(content, "ok", bool, where) != report.ok:
+        raise _Unreadable(f"is a damaged report: {where}ok is {content['ok']} against its findings; write it anew")
+    return report
+
+
+def _records(of: type[T], content: dict[str, Any], name: str, where: str) -> tuple[T, ...]:
+    items = _has(content, name, list, where)
+    return tuple(_record(of, item, f"{where}{name}[{i}]") for i, item in enumerate(items))
+
+
+def _record(of: type[T], content: Any, where: str) -> T:
+    """A Row or a Finding from its fields, each of the type that its class gives it; further fields are left."""
+    if not isinstance(content, dict):
+        raise _damaged(where, "an object", content)
+    values = {}
+    for item in fields(of):
+        if item.name not in content:
+            raise _Unreadable(f"is a damaged report: {where} has no {item.name}; write it anew")
+        values[item.name] = _as(str(item.type), content[item.name], f"{where}.{item.name}")
+    if values["verdict"] not in VERDICTS:
+        raise _damaged(f"{where}.verdict", f"one of {', '.join(VERDICTS)}", values["verdict"])
+    return of(**values)
+
+
+def _as(kind: str, value: Any, where: str) -> Any:
+    """A value of the type that an annotation names."""
+    if kind.endswith(" | None") and value is None:
+        return None
+    described, accepts, convert = _TYPES[kind.removesuffix(" | None")]
+    if not accepts(value):
+        raise _damaged(where, described, value)
+    return convert(value)
+
+
+def _has(content: dict[str, Any], name: str, kind: type, where: str) -> Any:
+    value = content.get(name)
+    if not isinstance(value, kind):
+        raise _damaged(f"{where}{name}", {dict: "an object", list: "an array", bool: "true or false"}[kind], value)
+    return value
+
+
+def _damaged(where: str, due: str, found: Any) -> _Unreadable:
+    return _Unreadable(f"is a damaged report: {where} must be {due} and is {str(found)[:60]!r}; write it anew")
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(_number(value), (int, float)) and not isinstance(value, bool)
+
+
+def _number(value: Any) -> Any:
+    """A number for a string that stands for one which JSON does not have."""
+    return float(value) if value in ("nan", "inf", "-inf") else value
+
+
+_TYPES: dict[str, tuple[str, Callable[[Any], bool], Callable[[Any], Any]]] = {
+    "int": ("a whole number", _is_integer, int),
+    "str": ("a text", lambda value: isinstance(value, str), str),
+    "float": ("a number", _is_number, _number),
+    "tuple[int, ...]": (
+        "an array of whole numbers",
+        lambda value: isinstance(value, list) and all(map(_is_integer, value)),
+        tuple,
+    ),
+}
+
+
+def _content(report: Report) -> dict[str, Any]:
+    return {
         "schema": SCHEMA,
         "ok": report.ok,
         "rows": [asdict(row) for row in report.rows],
@@ -23,6 +171,10 @@ def render(report: Report) -> str:
         "blind_spots": report.blind_spots,
         "environment": dict(report.environment),
     }
+
+
+def text(content: Any) -> str:
+    """A JSON text of plain values; nan and infinities are the strings "nan", "inf" and "-inf"."""
     return json.dumps(_plain(content), indent=1, allow_nan=False) + "\n"
 
 

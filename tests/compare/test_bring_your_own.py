@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from compare import check_gradients, check_training, check_updates, per_example
+import compare
+from compare import check_gradients, per_example
 from tests.benchmarks.operations import BUILDERS
 from tests.support import ROOT
 from torchref import from_module, tap
@@ -154,15 +155,15 @@ def sgd(tensors):
 
 
 CHECKS = {
-    "columns": lambda code: check_gradients(columns(code), columns_reference, P_COLUMNS, B_COLUMNS),
-    "layers": lambda code: check_gradients(layers(code), layers_reference, P_LAYERS, B_ROWS),
-    "module": lambda code: check_gradients(
+    "columns": lambda by, code: by.check_gradients(columns(code), columns_reference, P_COLUMNS, B_COLUMNS),
+    "layers": lambda by, code: by.check_gradients(layers(code), layers_reference, P_LAYERS, B_ROWS),
+    "module": lambda by, code: by.check_gradients(
         in_out(layers(code)), from_module(MODULE, F.mse_loss, names=NAMES), P_MODULE, B_ROWS
     ),
-    "one_example": lambda code: check_gradients(one_example(code), one_reference, P_ONE, B_ONE),
-    "trainer": lambda code: check_training(trainer(code), line, sgd, P_LINE, BATCHES),
-    "momentum": lambda code: check_updates(momentum(code), sgd, P_STEP),
-    "adam": lambda code: check_updates(adam(code), lambda tensors: torch.optim.Adam(tensors, lr=0.001), P_STEP),
+    "one_example": lambda by, code: by.check_gradients(one_example(code), one_reference, P_ONE, B_ONE),
+    "trainer": lambda by, code: by.check_training(trainer(code), line, sgd, P_LINE, BATCHES),
+    "momentum": lambda by, code: by.check_updates(momentum(code), sgd, P_STEP),
+    "adam": lambda by, code: by.check_updates(adam(code), lambda tensors: torch.optim.Adam(tensors, lr=0.001), P_STEP),
 }
 MODULES = {"module": "layers", "momentum": "optimizers", "adam": "optimizers"}
 
@@ -260,27 +261,30 @@ WRONG["module"] = [(old, new, name.replace("dW", "dV")) for old, new, name in WR
 
 def changed(name, edits, right):
     """Whether edited code gives another report in bits: it is really differently rounded, or really wrong."""
-    edited = CHECKS[name](their(MODULES.get(name, name), *edits))
+    edited = CHECKS[name](compare, their(MODULES.get(name, name), *edits))
     ours, theirs = ([(r.by_hand, r.max_abs_diff, r.rho, r.verdict) for r in report.rows] for report in (edited, right))
     return ours != theirs
 
 
+FORMS = [(name, edits) for name in CHECKS for edits in RIGHT[name]]
+
+
+@pytest.mark.parity(strict=True)
+@pytest.mark.parametrize(("name", "edits"), FORMS, ids=[f"{name}: {edits}" for name, edits in FORMS])
+def test_right_code_in_several_roundings_is_left_in_peace(parity, name, edits):
+    CHECKS[name](parity, their(MODULES.get(name, name), *edits))
+
+
 @pytest.mark.parametrize("name", CHECKS)
-def test_right_code_in_several_roundings_is_left_in_peace(name):
-    plain, *others = RIGHT[name]
-    report = CHECKS[name](their(MODULES.get(name, name), *plain))
-    assert report.findings == (), f"seed {SEED}\n{report}"
-    assert report.rows
-    assert sum(changed(name, edits, report) for edits in others) >= 2, "too few of the forms are rounded differently"
-    for edits in others:
-        again = CHECKS[name](their(MODULES.get(name, name), *edits))
-        assert again.findings == (), f"seed {SEED}, {edits}\n{again}"
+def test_the_roundings_of_right_code_differ(name):
+    _, *others = RIGHT[name]
+    assert sum(changed(name, edits, right(name)) for edits in others) >= 2
 
 
 @cache
 def right(name):
     """The report on the code as it stands."""
-    return CHECKS[name](their(MODULES.get(name, name)))
+    return CHECKS[name](compare, their(MODULES.get(name, name)))
 
 
 CASES = [(name, *case) for name, cases in WRONG.items() for case in cases]
@@ -289,7 +293,7 @@ CASES = [(name, *case) for name, cases in WRONG.items() for case in cases]
 @pytest.mark.parametrize(("name", "old", "new", "culprit"), CASES, ids=[f"{c[0]}: {c[2]}" for c in CASES])
 def test_wrong_code_is_found_at_its_tensor(name, old, new, culprit):
     assert changed(name, [(old, new)], right(name)), "the wrong code computes what the right one does"
-    report = CHECKS[name](their(MODULES.get(name, name), (old, new)))
+    report = CHECKS[name](compare, their(MODULES.get(name, name), (old, new)))
     assert not report.ok
     found = report.findings[0]
     assert (found.name if isinstance(culprit, str) else (found.step, found.name)) == culprit, f"seed {SEED}\n{report}"

@@ -48,13 +48,12 @@ GRID = list(
 
 @pytest.mark.parametrize("free_running", [False, True], ids=["resynchronised", "free-running"])
 @pytest.mark.parametrize("activation", ["sigmoid", "relu", "tanh", "identity"])
-def test_both_sides_agree_over_the_grid(activation, free_running):
+def test_both_sides_agree_over_the_grid(parity, activation, free_running):
     cases = [case for case in GRID if case[0] == activation]
     for case in cases[::5] if free_running else cases:
         _, depth, K, loss, batch_size, optimizer, dtype = case
         run = experiment(*case[:5], optimizer=optimizer, dtype=dtype, free_running=free_running)
-        report = run.run(small_data(5, K, N, seed=sum(map(len, map(str, case)))))
-        assert report.ok, f"{case}\n{report}"
+        report = parity.check_experiment(run, small_data(5, K, N, seed=sum(map(len, map(str, case)))))
         names = {row.name for row in report.rows}
         expected = {f"{stem}{l}" for l in range(1, depth + 1) for stem in ("Z", "A", "dZ", "dW", "db")}
         expected |= {f"{stem}{l}_next" for l in range(1, depth + 1) for stem in "Wb"} | {
@@ -71,9 +70,8 @@ def test_both_sides_agree_over_the_grid(activation, free_running):
         assert len({row.step for row in report.rows}) == {None: 2, 1: 2 * N, 4: 6}[batch_size]
 
 
-def test_momentum_agrees_over_twelve_steps_with_a_short_last_batch():
-    report = experiment(epochs=4).run(small_data(5, 2, N, seed=1))
-    assert report.ok, str(report)
+def test_momentum_agrees_over_twelve_steps_with_a_short_last_batch(parity):
+    report = parity.check_experiment(experiment(epochs=4), small_data(5, 2, N, seed=1))
     widths = [row.shape[1] for row in report.rows if row.name == "X"]
     assert widths == [4, 4, 3] * 4
 

@@ -1,0 +1,220 @@
+"""pytest plugin: the fixture `parity`, a summary of its checks, and --parity-report. Nothing is imported until used."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from compare.report import Report
+
+__all__ = [
+    "Parity",
+    "parity",
+    "pytest_addoption",
+    "pytest_configure",
+    "pytest_runtest_makereport",
+]
+
+CHECKED: pytest.StashKey[list[str]] = pytest.StashKey()  # the reports of a test's checks as JSON
+FORMATS = {".json": "json", ".md": "markdown"}
+LINES = 10  # so many findings, and so many blind spots, are listed on the terminal
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """--parity-report on the command line; parity_report and parity_strict in pyproject.toml."""
+    group = parser.getgroup("handgrad", "handgrad: hand-written gradients against torch")
+    group.addoption(
+        "--parity-report",
+        metavar="FILE",
+        help="write all checks made with the fixture `parity`, with their test ids, to FILE (.json or .md)",
+    )
+    parser.addini("parity_report", "as --parity-report, from the root directory", type="string", default="")
+    parser.addini(
+        "parity_strict", "WEAK fails too, as with @pytest.mark.parity(strict=True)", type="bool", default=False
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known, and collect what the tests report where the session is led, not in xdist's workers."""
+    config.addinivalue_line("markers", "parity(strict=False): whether WEAK, a right formula that loses digits, fails")
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Collected(_report_file(config)), "handgrad-collected")
+
+
+@pytest.fixture
+def parity(request: pytest.FixtureRequest) -> Parity:
+    """The checks of handgrad as methods that raise ParityError, with the report as its message."""
+    strict = bool(request.config.getini("parity_strict"))
+    marker = request.node.get_closest_marker("parity")
+    if marker is not None:
+        if marker.args or not set(marker.kwargs) <= {"strict"}:
+            pytest.fail("@pytest.mark.parity takes strict=True or strict=False and nothing else", pytrace=False)
+        strict = bool(marker.kwargs.get("strict", strict))
+    texts = request.node.stash.setdefault(CHECKED, [])
+    whole = _report_file(request.config) is not None
+    return Parity(strict, lambda report: texts.append(_text(report, whole)))
+
+
+class Parity:
+    """The checks, each as in `compare` with the same arguments; they return the report if it is ok and raise if not.
+
+    Raises ParityError, an AssertionError, if something differs (with `strict` also if it is WEAK), and InputError for
+    arguments that cannot be used.
+    """
+
+    def __init__(self, strict: bool, keep: Callable[[Report], None]) -> None:
+        """`keep` is called with the report of every check."""
+        self._strict, self._keep = strict, keep
+
+    def __repr__(self) -> str:
+        """As pytest shows it above a failing test."""
+        return f"Parity(strict={self._strict})"
+
+    def check_gradients(self, *arguments: Any, **settings: Any) -> Report:
+        """compare.check_gradients(derivation, reference, params, batch, *, precisions)."""
+        __tracebackhide__ = True
+        return self._checked("check_gradients", arguments, settings)
+
+    def check_updates(self, *arguments: Any, **settings: Any) -> Report:
+        """compare.check_updates(update, optimizer, params, *, steps, gradients, precisions)."""
+        __tracebackhide__ = True
+        return self._checked("check_updates", arguments, settings)
+
+    def check_training(self, *arguments: Any, **settings: Any) -> Report:
+        """compare.check_training(trainer, reference, optimizer, params, batches, *, precisions)."""
+        __tracebackhide__ = True
+        return self._checked("check_training", arguments, settings)
+
+    def check_initializer(self, *arguments: Any, **settings: Any) -> Report:
+        """compare.check_initializer(initializer, torch_initializer, shape, *, seed)."""
+        __tracebackhide__ = True
+        return self._checked("check_initializer", arguments, settings)
+
+    def check_experiment(self, experiment: Any, data: Any) -> Report:
+        """compare.Experiment.run: the notes' network on data."""
+        __tracebackhide__ = True
+        return self._kept(experiment.run(data))
+
+    def _checked(self, check: str, arguments: tuple[Any, ...], settings: Mapping[str, Any]) -> Report:
+        __tracebackhide__ = True
+        import compare
+
+        try:
+            report = getattr(compare, check)(*arguments, **settings)
+        except compare.InputError as error:
+            raise error.with_traceback(None) from None  # the user's line is the one to look at
+        return self._kept(report)
+
+    def _kept(self, report: Report) -> Report:
+        __tracebackhide__ = True
+        self._keep(report)
+        report.raise_if_failed(strict=self._strict)
+        return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Put the checks made so far on the test's report, as text, which xdist carries to where the session is led."""
+    outcome = yield
+    texts = item.stash.get(CHECKED, None)
+    if texts:
+        outcome.handgrad = texts.copy()  # type: ignore[attr-defined]
+        texts.clear()
+    return outcome
+
+
+def _text(report: Report, whole: bool) -> str:
+    """A report as JSON; for the summary alone, of its rows only the one that came closest to being flagged."""
+    from dataclasses import replace
+
+    from compare.report.summary import closest
+
+    near = closest(report)
+    return (report if whole else replace(report, rows=() if near is None else (near,))).to_json()
+
+
+def _report_file(config: pytest.Config) -> Path | None:
+    """The file that the session's checks go to, or None; UsageError for one that cannot be written."""
+    given: str | None = config.getoption("--parity-report")
+    configured: str = config.getini("parity_report")
+    if not given and not configured:
+        return None
+    path = config.invocation_params.dir / given if given else config.rootpath / configured
+    if path.suffix not in FORMATS:
+        raise pytest.UsageError(f"--parity-report {path.name} must end in {' or '.join(FORMATS)}")
+    if path.is_dir():
+        raise pytest.UsageError(f"--parity-report {given or configured} is a folder; name a file")
+    return path
+
+
+class _Collected:
+    """All checks of a session, by test id, as they arrive; then the report file and the summary."""
+
+    def __init__(self, file: Path | None) -> None:
+        self.file, self.failure = file, ""
+        self.reports: dict[str, Report] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the checks off a test's report."""
+        for text in getattr(report, "handgrad", ()):
+            from compare.report.json import read
+
+            name = report.nodeid
+            again = count(2)
+            while name in self.reports:  # a test's second check, or its second run
+                name = f"{report.nodeid} ({next(again)})"
+            (self.reports[name],) = read(text, name).values()
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the file, the same whatever order the tests ran in."""
+        self.reports = dict(sorted(self.reports.items()))
+        if self.file is None or session.config.option.collectonly:
+            return
+        from importlib import import_module
+
+        text = import_module(f"compare.report.{FORMATS[self.file.suffix]}").render_all(self.reports)
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            self.file.write_text(text, encoding="utf-8")
+        except OSError as error:
+            self.failure = f"{self.file} cannot be written ({error.strerror}); name another --parity-report"
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Checks run, findings, how close the others came, what they could not show; silent if no check ran."""
+        if not self.reports and self.file is None:
+            return
+        terminalreporter.section("parity")
+        for line in _summary(self.reports):
+            terminalreporter.line(line)
+        if self.failure:
+            terminalreporter.line(self.failure, red=True)
+        elif self.file is not None:
+            terminalreporter.line(f"written to {self.file}")
+
+
+def _summary(reports: Mapping[str, Report]) -> list[str]:
+    """The lines of the summary."""
+    from compare.report.summary import closeness, closest, counted, outcome, place
+
+    if not reports:
+        return ["no check ran"]
+    told = outcome(reports)
+    near = [(row, name) for name, report in reports.items() if (row := closest(report)) is not None]
+    row, where = max(near, key=lambda each: each[0].rho or 0.0, default=(None, ""))
+    lines = [told if row is None else f"{told}; the closest to being flagged is {closeness(row)}: {row.name}, {where}"]
+    found = [(name, report.first) for name, report in reports.items() if report.first is not None]
+    lines += _cut([f"{each.verdict} {name}: {place(each)}, cause {each.cause}" for name, each in found])
+    unseen = Counter(text for report in reports.values() for text in report.blind_spots)
+    return lines + _cut([f"not shown by {counted(n, 'check')}: {text}" for text, n in unseen.most_common()])
+
+
+def _cut(lines: list[str]) -> list[str]:
+    more = len(lines) - LINES
+    return lines if more <= 0 else [*lines[:LINES], f"... and {more} more"]

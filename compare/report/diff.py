@@ -1,0 +1,143 @@
+"""Two stored runs of the same checks: which tensors changed verdict or rho, and what about the environment differs."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from tabulate import tabulate
+
+from compare.report import Report, Row
+from compare.report.json import text
+from compare.report.summary import counted
+
+__all__ = ["Change", "Difference", "difference", "render"]
+
+SCHEMA = "handgrad.diff/1"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A tensor that changed: at how many of its steps, and before and after at the step that shows it best.
+
+    Verdict and rho are None where the tensor is not in that run.
+    """
+
+    check: str
+    name: str
+    step: int
+    verdict: tuple[str | None, str | None]
+    rho: tuple[float | None, float | None]
+    changed: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What differs between two runs; `environment` holds the value in each, None where it has none.
+
+    `compared` counts the tensors of all steps that either run has, `absent` names the checks that one run alone has.
+    """
+
+    changes: tuple[Change, ...]
+    absent: tuple[str, ...]
+    environment: dict[str, tuple[Any, Any]]
+    compared: int
+
+    @property
+    def equal(self) -> bool:
+        """Whether every tensor has the same verdict and rho in both; the environment may differ."""
+        return not self.changes and not self.absent
+
+
+def difference(first: Mapping[str, Report], second: Mapping[str, Report]) -> Difference:
+    """Compare two runs, each a mapping from the names of checks to their reports."""
+    shared = [name for name in first if name in second]
+    changes, environment, compared = list[Change](), dict[str, tuple[Any, Any]](), 0
+    for check in shared:
+        before, after = ({(row.step, row.phase, row.name): row for row in run[check].rows} for run in (first, second))
+        keys = dict.fromkeys([*before, *after])
+        compared += len(keys)
+        by_name: dict[str, list[tuple[Row | None, Row | None]]] = {}
+        for key in keys:
+            by_name.setdefault(key[2], []).append((before.get(key), after.get(key)))
+        changes += [change for name, pairs in by_name.items() if (change := _change(check, name, pairs)) is not None]
+        a, b = (dict(_flat(run[check].environment)) for run in (first, second))
+        for field in dict.fromkeys([*a, *b]):
+            if a.get(field) != b.get(field):
+                environment.setdefault(field, (a.get(field), b.get(field)))
+    absent = tuple(name for name in dict.fromkeys([*first, *second]) if name not in shared)
+    return Difference(tuple(changes), absent, environment, compared)
+
+
+def _flat(environment: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every field by name, those of a mapping in it as experiment.seed."""
+    for name, value in environment.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _change(check: str, name: str, pairs: list[tuple[Row | None, Row | None]]) -> Change | None:
+    """How a tensor changed over its steps: shown where its verdict first did, or else where rho did most."""
+    changed = [pair for pair in pairs if _judged(pair[0]) != _judged(pair[1])]
+    if not changed:
+        return None
+    before, after = max(changed, key=_weight)
+    some = before or after
+    assert some is not None
+    verdict, rho = zip(*((row.verdict, row.rho) if row else (None, None) for row in (before, after)), strict=True)
+    return Change(check, name, some.step, verdict, rho, len(changed), len(pairs))
+
+
+def _judged(row: Row | None) -> tuple[str, str] | None:
+    return None if row is None else (row.verdict, repr(row.rho))
+
+
+def _weight(pair: tuple[Row | None, Row | None]) -> tuple[bool, float]:
+    before, after = pair
+    if before is None or after is None or before.verdict != after.verdict:
+        return True, 0.0
+    return False, abs((before.rho or 0.0) - (after.rho or 0.0))
+
+
+def render(found: Difference, form: str) -> str:
+    """The difference as text, markdown or json."""
+    if form == "json":
+        return text({"schema": SCHEMA, "equal": found.equal, **asdict(found)})
+    table = partial(tabulate, tablefmt="github" if form == "markdown" else "simple", disable_numparse=True)
+    several = len({change.check for change in found.changes}) > 1
+    columns = (*(["check"] if several else []), "tensor", "step", "verdict", "x rounding", "changed at")
+    rows = [
+        (
+            *([change.check] if several else []),
+            change.name,
+            str(change.step),
+            _arrow(change.verdict, *(verdict or "absent" for verdict in change.verdict)),
+            _arrow(change.rho, *("" if rho is None else f"{rho:.2g}" for rho in change.rho)),
+            f"{change.changed} of {counted(change.steps, 'step')}",
+        )
+        for change in found.changes
+    ]
+    fields = [(name, *map(str, values)) for name, values in found.environment.items()]
+    parts = [
+        table(rows, headers=columns) if rows else "",
+        table(fields, headers=("environment", "first", "second")) if fields else "",
+        "\n".join(f"Only one of the two has {name}." for name in found.absent),
+        _closing(found),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _closing(found: Difference) -> str:
+    verdicts = sum(change.verdict[0] != change.verdict[1] for change in found.changes)
+    other = len(found.changes) - verdicts
+    fields = f"; the environment differs in {', '.join(found.environment)}" if found.environment else ""
+    if found.equal:
+        return f"Equal: {counted(found.compared, 'tensor')} with the same verdicts and rho{fields}."
+    return f"{counted(verdicts, 'tensor')} changed verdict, {other} rho alone{fields}."
+
+
+def _arrow(values: tuple[object, object], before: str, after: str) -> str:
+    return before if values[0] == values[1] else f"{before} -> {after}"

@@ -1,0 +1,142 @@
+"""What every rendering of a report says: its two closing lines, and one row per tensor."""
+
+from collections.abc import Iterable, Mapping
+
+from compare.operations import EQUATIONS
+from compare.report import Finding, Report, Row
+
+__all__ = [
+    "COLUMNS",
+    "closeness",
+    "closest",
+    "closing",
+    "counted",
+    "differing",
+    "equation",
+    "outcome",
+    "place",
+    "setting",
+    "shared_environment",
+    "shown",
+    "table",
+]
+
+COLUMNS = ("eq.", "tensor", "shape", "step", "x rounding", "max |diff|", "at", "by hand", "torch", "verdict")
+
+
+def closing(report: Report) -> tuple[str, str]:
+    """Two lines: what agreed, how closely, over how many tensors and steps; and what the run could not show."""
+    steps = counted(len({row.step for row in report.rows}), "step")
+    compared = len(report.rows)
+    if not report.ok:
+        culprit = report.findings[0]
+        label = f" ({culprit.equation})" if culprit.equation else ""
+        outcome = (
+            f"{culprit.verdict}: {culprit.name}{label} is the first tensor that differs, "
+            f"at step {culprit.step}; {counted(len(report.findings), 'tensor')} wrong by itself "
+            f"among {counted(compared, 'compared tensor')} of {steps}."
+        )
+    elif report.findings:
+        weak = report.findings[0]
+        outcome = (
+            f"OK, but WEAK: the formulas are right on all {compared} tensors of {steps}, and the "
+            f"arithmetic of {len(report.findings)} loses digits, first {weak.name} at step {weak.step}."
+        )
+    else:
+        worst = closest(report)
+        outcome = "OK: nothing was compared."
+        if worst is not None:
+            judged = report.environment.get("precisions", ())
+            precisions = f", in {' and '.join(judged)}" if judged else ""
+            outcome = (
+                f"OK: by hand and torch agree on all {compared} tensors of {steps}{precisions}; "
+                f"the largest difference is {closeness(worst)} ({worst.name} at step {worst.step})."
+            )
+    return (
+        outcome,
+        f"Not shown by this run: {'; '.join(report.blind_spots) or 'nothing on the list of known blind spots'}.",
+    )
+
+
+def closest(report: Report) -> Row | None:
+    """The row that came closest to being flagged, of those that were not."""
+    return max((row for row in report.rows if row.verdict == "OK"), key=lambda row: row.rho or 0.0, default=None)
+
+
+def closeness(row: Row) -> str:
+    """How close a row came to being flagged, in words: 0.4 of what rounding explains."""
+    if row.rho is None:
+        return f"{row.max_abs_diff:.2g}"
+    explained = "what rounding can drift to" if row.rho_basis == "twins" else "what rounding explains"
+    return f"{row.rho:.2g} of {explained}"
+
+
+def setting(report: Report) -> list[str]:
+    """What was checked, in a line or two."""
+    return [str(report.environment[key]) for key in ("check", "setting") if key in report.environment]
+
+
+def shown(rows: Iterable[Row]) -> list[Row]:
+    """One row per tensor, in dataflow order: its first failing step, or the step where it came closest to that."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        best = found.get(row.name)
+        if best is None or (best.verdict == "OK" and (row.verdict != "OK" or (row.rho or 0) > (best.rho or 0))):
+            found[row.name] = row
+    return list(found.values())
+
+
+def table(report: Report) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The headings and the rows shown, as text; without a column for equations where none is known."""
+    rows = [_cells(row) for row in shown(report.rows)]
+    first = 0 if any(row[0] for row in rows) else 1
+    return COLUMNS[first:], [row[first:] for row in rows]
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        row.equation,
+        row.name,
+        "x".join(map(str, row.shape)) or "scalar",
+        str(row.step),
+        "" if row.rho is None else f"{row.rho:.2g}",
+        f"{row.max_abs_diff:.2g}",
+        "" if row.index is None else ",".join(map(str, row.index)),
+        "" if row.by_hand is None else f"{row.by_hand:.7g}",
+        "" if row.torch is None else f"{row.torch:.7g}",
+        row.verdict,
+    )
+
+
+def place(finding: Finding) -> str:
+    """Where a finding stands: step 3 / backward / dW2."""
+    return f"step {finding.step} / {finding.phase} / {finding.name}"
+
+
+def equation(finding: Finding) -> str:
+    """The equation that a finding is about, with its label, or nothing where it is not known."""
+    return f"({finding.equation}) {EQUATIONS.get(finding.equation, '')}".rstrip() if finding.equation else ""
+
+
+def differing(reports: Mapping[str, Report]) -> list[str]:
+    """The names of those reports that are not ok."""
+    return [name for name, report in reports.items() if not report.ok]
+
+
+def shared_environment(reports: Iterable[Report]) -> dict[str, object]:
+    """The part of the environment that all reports have in common."""
+    first, *others = (dict(report.environment) for report in reports)
+    return {key: value for key, value in first.items() if all(key in o and o[key] == value for o in others)}
+
+
+def outcome(reports: Mapping[str, Report]) -> str:
+    """How many of several checks differ."""
+    wrong, checks = len(differing(reports)), counted(len(reports), "check")
+    if wrong:
+        return f"{wrong} of {checks} {'differs' if wrong == 1 else 'differ'}"
+    return f"{checks} {'agrees' if len(reports) == 1 else 'agree'}"
+
+
+def counted(number: int, noun: str) -> str:
+    """1 step, 2 steps."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
