@@ -1,11 +1,14 @@
 """What a run could not reveal, from its own properties: one sentence each, with the smallest change that would."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 from compare.data import Data
 from compare.experiment import Experiment
 
-__all__ = ["blind_spots"]
+__all__ = ["blind_spots", "of_arrays"]
 
 
 def blind_spots(experiment: Experiment, data: Data, steps: int) -> tuple[str, ...]:
@@ -58,3 +61,33 @@ def _curved(experiment: Experiment) -> bool:
     """Whether the derivative of an activation enters a gradient: a hidden layer's, or the last under squared error."""
     used = experiment.activations if experiment.loss == "squared-error" else experiment.activations[:-1]
     return any(name != "identity" for name in used) or not experiment.layers[1:-1]
+
+
+def of_arrays(params: Mapping[str, Any], batch: Sequence[Any]) -> tuple[str, ...]:
+    """What the values and sizes of a user's parameters and batch hide, whatever the derivation is."""
+    values = {name: np.asarray(array) for name, array in params.items()}
+    inputs = {f"input {position}": np.asarray(array) for position, array in enumerate(batch, start=1)}
+    arrays = {**values, **inputs}
+    together = [a.shape for a in inputs.values() if a.ndim]
+    shared = set.intersection(*(set(shape) for shape in together)) if together else set()
+    n = min(shared, default=0)
+    sizes = ((f"{name}'s axis {axis}", size) for name, a in values.items() for axis, size in enumerate(a.shape))
+    others = [place for place, size in sizes if size == n > 1]
+    matrices = {name: a for name, a in values.items() if a.ndim == 2 and a.shape[0] == a.shape[1] > 1}
+    symmetric = [name for name, a in matrices.items() if (a == a.T).all()]
+    equal = [name for name, a in arrays.items() if a.size > 1 and a.any() and (a == a.flat[0]).all()]
+    floats = [np.abs(a) for a in values.values() if a.dtype.kind == "f" and a.any()]
+    small = bool(floats) and max(float(a.max()) for a in floats) < 0.05
+    exact = any((a == 0).any() for a in inputs.values() if a.dtype.kind == "f")
+    return tuple(
+        text
+        for applies, text in (
+            (n == 1, "sums over examples mistaken (the batch has one example; use several)"),
+            (others, f"the number of examples for another size ({n} is also {', '.join(others[:3])}; use others)"),
+            (symmetric, f"a weight matrix for its transpose ({', '.join(symmetric)} symmetric; use random values)"),
+            (equal, f"which entry of {', '.join(equal)} is used where (all are equal; use random values)"),
+            (small, "the derivative of an activation (all parameters are below 0.05; use larger ones)"),
+            (not exact, "derivatives at a kink such as ReLU's at 0 (no input is exactly 0; put zeros into the batch)"),
+        )
+        if applies
+    )

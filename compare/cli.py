@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, fields, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from compare.errors import InputError
 from compare.experiment import Experiment, printed_first
-from compare.report import Report
+from compare.report import ALONE, Report
+
+if TYPE_CHECKING:
+    from compare.data import Data
 
 __all__ = ["main"]
 
@@ -53,8 +56,8 @@ def _check(arguments: argparse.Namespace) -> int:
 FOR_FILES = ("steps", "seed", "dtype")  # of the experiment's flags, those that a file's checks take too
 
 
-def _check_file(arguments: argparse.Namespace) -> int:
-    """The checks that a file defines."""
+def _settings_of_file(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the flags say to the checks of a file; InputError for flags that set up the notes' network."""
     flags = [*(item.name for item in fields(Experiment)), "data"]
     foreign = [name for name in flags if hasattr(arguments, name) and name not in FOR_FILES]
     if foreign:
@@ -63,16 +66,21 @@ def _check_file(arguments: argparse.Namespace) -> int:
             "leave it out, or leave the file out"
         )
     given = ((name, getattr(arguments, name, None)) for name in ("steps", "seed"))
-    settings = {name: value for name, value in given if value is not None}
+    settings: dict[str, Any] = {name: value for name, value in given if value is not None}
     if hasattr(arguments, "dtype"):
         Experiment(dtype=arguments.dtype)  # raises for an unknown one
         settings["precisions"] = printed_first(arguments.dtype)
     _check_output(arguments.output, arguments.file)
+    return settings
 
+
+def _check_file(arguments: argparse.Namespace) -> int:
+    """The checks that a file defines."""
+    settings = _settings_of_file(arguments)
     from compare.files import check_file
 
     reports = check_file(arguments.file, arguments.only, settings)
-    status = _written(reports, arguments)
+    status = _written(reports if len(reports) > 1 else {ALONE: next(iter(reports.values()))}, arguments)
     if len(reports) > 1 and (arguments.output is not None or arguments.format == "text"):
         outcomes = (f"{name} {'OK' if report.ok else 'differs'}" for name, report in reports.items())
         print(f"\n{len(reports)} checks of {arguments.file}: {', '.join(outcomes)}.")
@@ -93,14 +101,12 @@ def _diff(arguments: argparse.Namespace) -> int:
     from compare.report.diff import difference, render
     from compare.report.json import load_reports
 
-    found = difference(load_reports(arguments.first), load_reports(arguments.second))
+    found = difference(
+        load_reports(arguments.first), load_reports(arguments.second), (arguments.first, arguments.second)
+    )
     for file in (arguments.first, arguments.second):
         _check_output(arguments.output, file)
-    text = render(found, arguments.format)
-    if arguments.output is None:
-        print(text, end="", flush=True)
-    else:
-        _save(text, arguments.output)
+    _emit(render(found, arguments.format), arguments.output)
     return EQUAL if found.equal else DIFFERENT
 
 
@@ -113,8 +119,71 @@ def _init(arguments: argparse.Namespace) -> int:
     return EQUAL
 
 
+def _audit(arguments: argparse.Namespace) -> int:
+    """`handgrad audit`: what a fixture could not reveal."""
+    if arguments.file is not None:
+        return _audit_file(arguments)
+    experiment, data = _fixture(arguments)
+    from compare.audit import audit, render
+
+    _emit(render(audit(experiment, data, _progress)), arguments.output)
+    return EQUAL
+
+
+def _audit_file(arguments: argparse.Namespace) -> int:
+    """What the checks of a file could not reveal."""
+    settings = _settings_of_file(arguments)
+    from compare.files import audit_file
+
+    _emit(audit_file(arguments.file, arguments.only, settings), arguments.output)
+    return EQUAL
+
+
+def _progress(entries: tuple[Any, ...]) -> Iterable[Any]:
+    """The entries with a bar on a terminal, as they are in a pipe."""
+    if not sys.stderr.isatty():
+        return entries
+    try:
+        from tqdm import tqdm
+    except ImportError:  # it comes with the extra `report`
+        return entries
+    bar: Iterable[Any] = tqdm(entries, unit="mistake", leave=False)
+    return bar
+
+
+def _emit(text: str, output: str | None) -> None:
+    if output is None:
+        print(text, end="", flush=True)
+    else:
+        _save(text, output)
+
+
+def _faults(arguments: argparse.Namespace) -> int:
+    """`handgrad faults`: the catalogue, or one entry of it."""
+    from compare.errors import did_you_mean
+    from compare.faults import catalogue
+
+    entries = catalogue()
+    if arguments.name is not None and arguments.name not in entries:
+        close = did_you_mean(arguments.name, entries).partition("known are")[0]
+        raise InputError(f"{arguments.name!r} is not in the catalogue; {close}handgrad faults lists all")
+    _check_output(arguments.output, "")
+    from compare.faults.lesson import lesson, listed
+
+    _emit(listed() if arguments.name is None else lesson(entries[arguments.name], arguments.seed), arguments.output)
+    return EQUAL
+
+
 def _check_network(arguments: argparse.Namespace) -> int:
     """The notes' network on data, both sides."""
+    experiment, data = _fixture(arguments)
+    from compare import lockstep
+
+    return _written({ALONE: lockstep.run(experiment, data)}, arguments)
+
+
+def _fixture(arguments: argparse.Namespace) -> tuple[Experiment, Data]:
+    """The notes' network and its data as the flags describe them, the layers fitted to the data unless given."""
     if arguments.only is not None:
         raise InputError(
             f"--only {arguments.only} picks a check of a file; name the file, as in handgrad check FILE.py"
@@ -125,7 +194,7 @@ def _check_network(arguments: argparse.Namespace) -> int:
     _check_output(arguments.output, source)
 
     try:
-        from compare import lockstep
+        from compare import lockstep  # noqa: F401  # the first import of manual/
         from compare.data import load
     except (SyntaxError, ImportError, NameError, AttributeError, TypeError) as error:
         raise InputError(f"the code in manual/ cannot be imported: {_located(error)}; mend that line") from None
@@ -134,7 +203,7 @@ def _check_network(arguments: argparse.Namespace) -> int:
     if "layers" not in given:
         layers = (data.X.shape[0], *experiment.layers[1:-1], data.Y.shape[0])
         experiment = replace(experiment, layers=layers)
-    return _written({"report": lockstep.run(experiment, data)}, arguments)
+    return experiment, data
 
 
 def _completed(given: dict[str, Any]) -> dict[str, Any]:
@@ -181,15 +250,15 @@ def _check_output(output: str | None, data: str) -> None:
 
 def _written(reports: Mapping[str, Report], arguments: argparse.Namespace) -> int:
     """Print the reports, or write them to --output and print the two closing lines of each; the exit status."""
+    from compare.report.summary import closing, differing, fails
+
     if arguments.output is None:
         print(_rendered(reports, arguments.format, _colour()), end="", flush=True)
     else:
         _save(_rendered(reports, arguments.format, colour=False), arguments.output)
-        from compare.report.summary import closing
-
         print("\n".join(line for report in reports.values() for line in closing(report)), flush=True)
-    failed = any(not report.ok or (arguments.strict and report.findings) for report in reports.values())
-    return DIFFERENT if failed else EQUAL
+    failed = any(fails(report, arguments.strict) for report in reports.values())
+    return DIFFERENT if failed or differing(reports) or not reports else EQUAL
 
 
 def _save(text: str, output: str) -> None:
@@ -216,11 +285,11 @@ def _replace(path: Path, content: bytes) -> None:
 def _rendered(reports: Mapping[str, Report], form: str, colour: bool) -> str:
     """One report, or several by name, in a format."""
     if form == "text":
-        from compare.report.text import render_all
+        from compare.report.text import render, render_all
 
-        return render_all(reports, colour=colour)
+        return render(reports[ALONE], colour=colour) if [*reports] == [ALONE] else render_all(reports, colour=colour)
     renderer = import_module(f"compare.report.{form}")
-    return str(renderer.render(*reports.values()) if len(reports) == 1 else renderer.render_all(reports))
+    return str(renderer.render(reports[ALONE]) if [*reports] == [ALONE] else renderer.render_all(reports))
 
 
 def _colour() -> bool:
@@ -257,16 +326,7 @@ def _parser() -> argparse.ArgumentParser:
         "intermediate, gradient, velocity and updated weight. Exit 0: all equal, 1: a difference, 2: unusable input.",
     )
     check.set_defaults(command=_check)
-    check.add_argument("file", nargs="?", metavar="FILE.py", help="a file of yours; handgrad init FILE.py writes one")
-    check.add_argument(
-        "--only", metavar="NAME", help="of a file's checks only this one: gradients, updates, training or initializer"
-    )
-    check.add_argument(
-        "--data",
-        default=argparse.SUPPRESS,
-        metavar="NAME|FILE",
-        help="breast-cancer (default), digits, synthetic, or a .npz or .csv file with X and y",
-    )
+    _add_subject(check)
     _add_rendering(check)
     _add_strict(check)
     init = commands.add_parser(
@@ -288,6 +348,16 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("file", metavar="FILE.json", help="a stored report")
     _add_rendering(show)
     _add_strict(show)
+    faults = commands.add_parser(
+        "faults",
+        help="list known mistakes, or show one: its equation, its code, its numbers and what to learn from it",
+        description="The catalogue of known mistakes. With NAME: the equation wrong and right, the difference in code, "
+        "what a check says of it in numbers, and the lesson. Always exits 0, unless NAME is unknown (2).",
+    )
+    faults.set_defaults(command=_faults)
+    faults.add_argument("name", nargs="?", metavar="NAME", help="an entry of the catalogue")
+    faults.add_argument("--seed", type=_natural, default=0, metavar="N", help="draws the sizes and data (default 0)")
+    faults.add_argument("--output", metavar="FILE", help="write it to FILE, replacing that")
     diff = commands.add_parser(
         "diff",
         help="compare two reports that were stored as JSON",
@@ -298,10 +368,35 @@ def _parser() -> argparse.ArgumentParser:
     diff.add_argument("first", metavar="A.json", help="a stored report")
     diff.add_argument("second", metavar="B.json", help="another of the same check")
     _add_rendering(diff)
-    group = check.add_argument_group("the experiment (a file takes --steps, --seed and --dtype)")
-    for item in fields(Experiment):
-        _add_flag(group, item)
+    audit = commands.add_parser(
+        "audit",
+        help="say which known mistakes a fixture could not reveal",
+        description="Without a file: plant every known mistake of the notes' network in a run with these settings, and "
+        "list those that it does not reveal, with the smallest change that would. With a file: say what its data, "
+        "sizes and records hide. Always exits 0, unless something is unusable (2).",
+    )
+    audit.set_defaults(command=_audit)
+    _add_subject(audit)
+    audit.add_argument("--output", metavar="FILE", help="write it to FILE, replacing that")
+    for command in (check, audit):
+        group = command.add_argument_group("the experiment (a file takes --steps, --seed and --dtype)")
+        for item in fields(Experiment):
+            _add_flag(group, item)
     return parser
+
+
+def _add_subject(command: argparse.ArgumentParser) -> None:
+    """What is checked or audited: a file, or the notes' network on data."""
+    command.add_argument("file", nargs="?", metavar="FILE.py", help="a file of yours; handgrad init FILE.py writes one")
+    command.add_argument(
+        "--only", metavar="NAME", help="of a file's checks only this one: gradients, updates, training or initializer"
+    )
+    command.add_argument(
+        "--data",
+        default=argparse.SUPPRESS,
+        metavar="NAME|FILE",
+        help="breast-cancer (default), digits, synthetic, or a .npz or .csv file with X and y",
+    )
 
 
 def _add_rendering(command: argparse.ArgumentParser) -> None:
@@ -347,6 +442,12 @@ def _integer(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number; write for example 4") from None
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0; write for example 4")
+    return int(text)
 
 
 def _number(text: str) -> float:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compare.blindspots import of_arrays
 from compare.calling import located
 from compare.errors import InputError, did_you_mean
 from compare.gradients import check_gradients
@@ -18,7 +19,7 @@ from compare.report import Report
 from compare.training import check_training
 from compare.updates import check_updates
 
-__all__ = ["CHECKS", "FileCheck", "check_file"]
+__all__ = ["CHECKS", "FileCheck", "audit_file", "check_file"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,29 @@ def check_file(path: str, only: str | None = None, settings: Mapping[str, Any] |
 
     Raises InputError if the file cannot be read, run or used, with its own file and line.
     """
+    return {name: report for name, report, _ in _checked(path, only, settings)}
+
+
+def audit_file(path: str, only: str | None = None, settings: Mapping[str, Any] | None = None) -> str:
+    """What each check that a file defines could not reveal, as text: from what it returned, its data and its sizes.
+
+    Raises InputError as check_file does.
+    """
+    parts = []
+    for name, report, defined in _checked(path, only, settings):
+        batch = next(iter(defined["batches"])) if name == "training" else defined.get("batch", ())
+        found = list(report.blind_spots)
+        if name in ("gradients", "training"):
+            found += [text for text in of_arrays(defined["params"], batch) if text not in found]
+        head = f"{name} could not reveal:" if found else f"{name} hides nothing that is known."
+        parts.append("\n".join([head, *(f"  {text}" for text in found)]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _checked(
+    path: str, only: str | None, settings: Mapping[str, Any] | None
+) -> list[tuple[str, Report, Mapping[str, Any]]]:
+    """Each complete check of a file: its name, its report, and what the file defines."""
     if only is not None and only not in CHECKS:
         raise InputError(f"--only {only} is not known; {did_you_mean(only, CHECKS)}")
     with redirect_stdout(sys.stderr), _importing_from(Path(path).parent):  # what the file prints is not the report
@@ -51,12 +75,12 @@ def check_file(path: str, only: str | None = None, settings: Mapping[str, Any] |
         complete = {name: check for name, check in wanted.items() if all(n in defined for n in check.needs)}
         if not complete:
             raise InputError(f"{Path(path).name} defines no complete check; {_lacking(wanted, defined)}")
-        reports = {}
+        found: list[tuple[str, Report, Mapping[str, Any]]] = []
         for name, check in complete.items():
             given = {**defined, **(settings or {})}
             options = {option: given[option] for option in check.may if option in given}
-            reports[name] = check.function(*(defined[need] for need in check.needs), **options)
-    return reports
+            found.append((name, check.function(*(defined[need] for need in check.needs), **options), defined))
+    return found
 
 
 def _defined(path: str) -> dict[str, Any]:

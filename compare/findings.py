@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 
 import numpy as np
 
-from compare.diagnosis import UNKNOWN, Cause, explained
+from compare.diagnosis import Cause, explained
 from compare.errors import did_you_mean
 from compare.fitting import shape_hint
 from compare.report import Finding, Row
@@ -16,9 +15,21 @@ from compare.rounding import PRECISIONS, Allowance
 from compare.trace import Key, Trace, is_real
 from compare.verdict import Ladder, Local, Outcome, closest, index_of, judge
 
-__all__ = ["Drift", "Judgement", "StepRun", "agreeing", "culprits", "judge_step", "out_of_range", "times"]
+__all__ = [
+    "Diagnosis",
+    "Drift",
+    "JudgedRun",
+    "Judgement",
+    "StepRun",
+    "agreeing",
+    "culprits",
+    "judge_step",
+    "out_of_range",
+    "times",
+]
 
 Arrays = Mapping[str, np.ndarray]
+Diagnosis = Callable[[Finding, bool], tuple[Cause, ...]]  # what explains a finding: every cause, or the first
 LESS_EXACT = 2.0**-20  # a gradient computed from a value cast to float32 is off by a few of its roundings, 2^-24
 
 
@@ -39,7 +50,7 @@ class StepRun:
 class Judgement:
     """A row, the finding if it is a culprit, whether its end-to-end difference is beyond rounding, and a note.
 
-    `factor` is the ratio of the two sides where one explains the finding, named or not.
+    `factor` is the ratio of the two sides where there is one.
     """
 
     row: Row
@@ -49,21 +60,32 @@ class Judgement:
     factor: float | None = None
 
 
+@dataclass(frozen=True)
+class JudgedRun:
+    """A training of both sides, judged: every tensor, the exception that ended it, its steps, notes, and what explains
+    a finding.
+    """
+
+    judgements: list[Judgement]
+    failure: Finding | None
+    steps: int
+    notes: tuple[str, ...]
+    causes: Diagnosis | None = None
+
+
 def judge_step(
     keys: Iterable[tuple[Key, str]],
     runs: Mapping[str, StepRun],
     end_to_end: tuple[Arrays, Arrays],
     reads: Mapping[str, frozenset[str]],
     ladders: Mapping[str, Ladder],
-    sizes: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Judgement]:
     """Judge the records of one step, given in dataflow order with their equation labels.
 
     `runs` are the same step by dtype; `end_to_end` the two sides that are printed, by hand and in torch, each on its
     own tensors. Names come first, then shapes, then finiteness and value. `reads` names what each forward tensor is
     computed from: after a FAULT there, the gradients of what it read are inherited; after WEAK, as far as a float32
-    value in it explains them. J's own value enters no gradient, so nothing is inherited from it. `sizes` names the
-    numbers by which a gradient may be off.
+    value in it explains them. J's own value enters no gradient, so nothing is inherited from it.
     """
     judgements: list[Judgement] = []
     inherited: set[str] = set()
@@ -96,10 +118,13 @@ def judge_step(
             inherited |= {f"d{name}" for name in reads.get(key.name, ())}
         elif outcome.verdict == "WEAK":
             less_exact |= {f"d{name}": key.name for name in reads.get(key.name, ())}
-        cause = explained(local, sizes) if outcome.verdict == "FAULT" and not is_inherited else UNKNOWN
         operands = _operands(reads.get(key.name, frozenset()), outcome, end_to_end[0], row.shape)
-        finding = None if is_inherited else _finding(key, equation, outcome, local, cause, operands)
-        judgements.append(Judgement(row, finding, differs, note, cause.factor))
+        finding = None if is_inherited else _finding(key, equation, outcome, local, operands)
+        factor = None
+        if finding is not None and outcome.verdict == "FAULT":
+            dtype = "float64" if "float64" in local else next(iter(local))
+            factor = explained(local[dtype].recorded, local[dtype].reference, dtype).factor
+        judgements.append(Judgement(row, finding, differs, note, factor))
     return judgements
 
 
@@ -195,8 +220,11 @@ class Drift:
         return Judgement(row, None if verdict == "OK" else _finding(key, equation, outcome, local), differs)
 
 
-def culprits(judgements: Iterable[Judgement]) -> tuple[Finding, ...]:
-    """The findings in dataflow order, each tensor at its first step; the first says how many tensors it affects."""
+def culprits(judgements: Iterable[Judgement], causes: Diagnosis | None = None) -> tuple[Finding, ...]:
+    """The findings in dataflow order, each tensor at its first step; the first says how many tensors it affects.
+
+    `causes` names what explains a finding whose values are wrong.
+    """
     found: dict[str, Finding] = {}
     affected = 0
     for judgement in judgements:
@@ -205,11 +233,22 @@ def culprits(judgements: Iterable[Judgement]) -> tuple[Finding, ...]:
             affected += bool(found) and judgement.differs
         elif finding.name not in found:
             found[finding.name] = finding
-    findings = list(found.values())
+    findings = [_named(finding, causes, every=position == 0) for position, finding in enumerate(found.values())]
     if findings and affected:
         later = "1 later tensor" if affected == 1 else f"{affected} later tensors"
         findings[0] = replace(findings[0], explanation=f"{findings[0].explanation}; affects {later}")
     return tuple(findings)
+
+
+def _named(finding: Finding, causes: Diagnosis | None, *, every: bool) -> Finding:
+    """A finding with the first cause that explains it and, if asked for, the others that do as well."""
+    if causes is None or finding.verdict != "FAULT" or finding.cause != "unknown":
+        return finding
+    first, *others = causes(finding, every)
+    also = "".join(f"; or {other.code}: {other.text}" for other in others)
+    told = f"{first.text}{also}; " if first.text else ""
+    factor = None if first.code == "unknown" else first.factor
+    return replace(finding, cause=first.code, factor=factor, explanation=f"{told}{finding.explanation}")
 
 
 def _structure(
@@ -293,26 +332,21 @@ def _sides(local: Mapping[str, Local], outcome: Outcome) -> tuple[np.ndarray, np
     return shown.recorded, shown.reference
 
 
-def _finding(
-    key: Key, equation: str, outcome: Outcome, local: Mapping[str, Local], cause: Cause = UNKNOWN, operands: str = ""
-) -> Finding:
+def _finding(key: Key, equation: str, outcome: Outcome, local: Mapping[str, Local], operands: str = "") -> Finding:
     recorded, reference = (float(side[outcome.index]) for side in _sides(local, outcome))
     at = f"at {outcome.index}: " if outcome.index else ""
     worst = f"{at}by hand {recorded:.9g}, torch {reference:.9g} from the same inputs"
     if outcome.verdict == "NONFINITE":
-        cause, text = Cause("not-finite"), _not_finite(recorded, reference)
+        cause, text = "not-finite", _not_finite(recorded, reference)
     elif outcome.verdict == "WEAK":
-        cause = Cause("precision-loss")
+        cause = "precision-loss"
         text = f"the formula is right, its arithmetic loses digits: {times(outcome.rho)} what rounding explains"
     else:
-        text = f"{times(outcome.rho)} what rounding explains"
+        cause, text = "unknown", f"{times(outcome.rho)} what rounding explains"
         if len(local) > 1:
             text += ", and 9 more digits do not shrink it"
-        if cause.text:
-            text = f"{text}; {cause.text}" if cause.code == "unknown" else f"{cause.text}; {text}"
     text = f"{text}; {worst}{operands if outcome.verdict != 'FAULT' else ''}"
-    factor = None if cause.code == "unknown" else cause.factor
-    return Finding(*key, equation, outcome.verdict, cause.code, text, factor, outcome.index)
+    return Finding(*key, equation, outcome.verdict, cause, text, None, outcome.index)
 
 
 def _operands(names: frozenset[str], outcome: Outcome, records: Arrays, shape: tuple[int, ...]) -> str:

@@ -6,15 +6,15 @@ What rounding explains is measured: more optimisers get the parameters and gradi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from compare.calling import CAUGHT, defaulting_to, located
-from compare.diagnosis import Cause, explained
+from compare.diagnosis import Cause, explained, relatives
 from compare.errors import InputError
 from compare.findings import Judgement, times
 from compare.report import Finding, Row
@@ -23,11 +23,12 @@ from compare.trace import Key
 from compare.verdict import CUT, Local, index_of
 from torchref.exchange import to_array, to_tensor
 
-__all__ = ["Follower", "Optimizer", "UpdateRun", "judge_update"]
+__all__ = ["FORMS", "Follower", "Optimizer", "UpdateRun", "judge_update", "named_rule"]
 
 Arrays = Mapping[str, np.ndarray]
 Optimizer = Callable[[list[Tensor]], torch.optim.Optimizer]
 MOVED = 3
+FORMS = ("unknown", "scale", "update-form")  # what an update that is another rule looks like in its first step
 
 
 class Follower:
@@ -148,7 +149,7 @@ def judge_update(key: Key, runs: Mapping[str, UpdateRun], printed: str, equation
     if verdict == "OK":
         return Judgement(row)
     change = Local(run.by_hand.astype(np.float64) - run.before, run.torch - run.before.astype(np.float64))
-    cause = explained({"float64": change}, {}) if verdict == "FAULT" else Cause("not-finite")
+    cause = explained(change.recorded, change.reference) if verdict == "FAULT" else Cause("not-finite")
     return Judgement(row, _finding(row, run, cause, index), differs=True, factor=cause.factor)
 
 
@@ -158,6 +159,7 @@ def _finding(row: Row, run: UpdateRun, cause: Cause, index: tuple[int, ...]) -> 
     worst = f"{f'at {index}: ' if index else ''}by hand {ours:.9g}, torch {theirs:.9g}, both from {before:.9g}"
     said = {"zero": "the update leaves it as it was", "sign": "the update goes the other way: it ascends"}
     why = said.get(cause.code, cause.text.replace("every entry", "every entry of the update"))
+    code = "update-form" if cause.code in said else cause.code
     far = f"{times(row.rho or 0.0)} what rounding explains"
     if cause.code == "not-finite":
         text = f"by hand it is {ours}, in torch {theirs}"
@@ -167,4 +169,42 @@ def _finding(row: Row, run: UpdateRun, cause: Cause, index: tuple[int, ...]) -> 
         text = f"{why}; {far}"
     factor = None if cause.code == "unknown" else cause.factor
     key = (row.step, row.phase, row.name)
-    return Finding(*key, row.equation, row.verdict, cause.code, f"{text}; {worst}", factor, index)
+    return Finding(*key, row.equation, row.verdict, code, f"{text}; {worst}", factor, index)
+
+
+def named_rule(
+    findings: tuple[Finding, ...],
+    judged: Iterable[Judgement],
+    due: torch.optim.Optimizer,
+    agrees: Callable[[Optimizer], bool],
+) -> tuple[Finding, ...]:
+    """Findings on updates with the optimiser that the update is instead, if one agrees at every step.
+
+    Without one, a factor is named only where it is the same at every step.
+    """
+    cause = next((cause for cause, factory in relatives(due) if _agrees(agrees, factory)), None)
+    factors: dict[str, set[float]] = {}
+    for judgement in judged:
+        if judgement.finding is not None:
+            factor = np.nan if judgement.factor is None else judgement.factor
+            factors.setdefault(judgement.row.name, set()).add(round(factor, 9) if np.isfinite(factor) else np.nan)
+    named = []
+    for finding in findings:
+        text = finding.explanation
+        if finding.cause not in FORMS or not finding.name.endswith("_next"):
+            named.append(finding)
+        elif cause is not None:
+            told = text if finding.cause == "unknown" else text.partition("; ")[2]
+            named.append(replace(finding, cause=cause.code, factor=None, explanation=f"{cause.text}; {told}"))
+        elif finding.cause == "scale" and len(factors.get(finding.name, ())) > 1:
+            named.append(replace(finding, cause="unknown", factor=None, explanation=text.partition("; ")[2]))
+        else:
+            named.append(finding)
+    return tuple(named)
+
+
+def _agrees(agrees: Callable[[Optimizer], bool], factory: Optimizer) -> bool:
+    try:
+        return agrees(factory)
+    except (InputError, TypeError, ValueError):  # torch refuses that combination of settings
+        return False

@@ -8,10 +8,9 @@ import numpy as np
 
 from compare.data import Data
 from compare.experiment import Experiment
-from compare.findings import Drift, Judgement
+from compare.findings import Drift, JudgedRun, Judgement
 from compare.interruptions import quietly, raised
 from compare.judging import label_of
-from compare.report import Finding
 from compare.runners import by_hand, epoch_orders, in_torch, initial_parameters
 from compare.trace import Trace, extend, step_trace
 from torchref.exchange import to_array
@@ -30,7 +29,7 @@ def _one_rounding_apart(w: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.asarray(np.nextafter(w, towards))
 
 
-def free_running(experiment: Experiment, data: Data) -> tuple[list[Judgement], Finding | None, int, tuple[str, ...]]:
+def free_running(experiment: Experiment, data: Data) -> JudgedRun:
     """Both sides on their own, judged by ten times the spread of runs by hand that start one rounding apart."""
     N = data.X.shape[1]
     start = initial_parameters(experiment)
@@ -46,10 +45,10 @@ def free_running(experiment: Experiment, data: Data) -> tuple[list[Judgement], F
                 for trace, phases in zip(traces, runs, strict=True):
                     extend(trace, phases)
         except (Exception, SystemExit) as error:  # as above
-            return judgements, raised(step, {key.phase for key in traces[0]}, error), step, ()
+            return JudgedRun(judgements, raised(step, {key.phase for key in traces[0]}, error), step, ())
         torch_step = step_trace(twin, to_array)
         if not torch_step and not traces[0]:
-            return judgements, None, step - 1, ()
+            return JudgedRun(judgements, None, step - 1, ())
         labelled = [(key, label_of(experiment, key.name)) for key in torch_step]
         with quietly():
             judgements += drift.judge(labelled, traces, torch_step)

@@ -280,7 +280,7 @@ def _rows(
     if not same:
         text = f"by hand the weights are {ours.family}, in torch {theirs.family}"
         text += f"; the distributions differ in {samples} samples" if samples else ""
-        findings.append(_finding("family", "FAULT", "unknown", text))
+        findings.append(_finding("family", "FAULT", "initializer-family", text))
     for name in ("mean", "spread"):
         mine, other = getattr(ours, name), getattr(theirs, name)
         apart = abs(mine - other)
@@ -293,7 +293,7 @@ def _rows(
 
 
 def _mean(mine: float, other: float) -> Finding:
-    return _finding("mean", "FAULT", "unknown", f"by hand the mean is {mine:.7g}, in torch {other:.7g}")
+    return _finding("mean", "FAULT", "initializer-family", f"by hand the mean is {mine:.7g}, in torch {other:.7g}")
 
 
 def _spread(mine: float, other: float, shape: tuple[int, ...]) -> Finding:
@@ -303,7 +303,8 @@ def _spread(mine: float, other: float, shape: tuple[int, ...]) -> Finding:
     if not mine or not other:
         return _finding("spread", "FAULT", "zero" if not mine else "unknown", text)
     return replace(
-        _finding("spread", "FAULT", "scale", f"{mine / other:.7g} times torch's; {text}"), factor=mine / other
+        _finding("spread", "FAULT", "initializer-scale", f"{mine / other:.7g} times torch's; {text}"),
+        factor=mine / other,
     )
 
 

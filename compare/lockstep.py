@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
 
 from compare.blindspots import blind_spots
-from compare.conventions import AS_IN_THE_NOTES
+from compare.conventions import AS_IN_THE_NOTES, Convention
 from compare.data import Data, load
+from compare.diagnosis import INFORMATIVE, UNKNOWN, Cause, Scene, diagnose
 from compare.environment import environment
 from compare.experiment import Experiment, printed_first
-from compare.findings import Judgement, culprits
+from compare.findings import JudgedRun, Judgement, culprits
 from compare.freerunning import free_running
-from compare.judging import Judging
+from compare.judging import Judging, label_of
 from compare.report import Finding, Report
 from compare.runners import check_fit
-from compare.stepping import Training
+from compare.scenes import of_network
+from compare.stepping import Step, Training
 
-__all__ = ["run"]
+__all__ = ["differs", "run"]
 
 
 def run(experiment: Experiment, source: Any) -> Report:
@@ -32,29 +36,69 @@ def run(experiment: Experiment, source: Any) -> Report:
     data = load(source)
     check_fit(experiment, data)
     train = free_running if experiment.free_running else _resynchronised
-    judgements, failure, steps, notes = train(experiment, data)
+    judged = train(experiment, data)
     return Report(
-        rows=tuple(judgement.row for judgement in judgements),
-        findings=_with_failure(culprits(judgements), failure),
-        notes=notes,
-        blind_spots=blind_spots(experiment, data, steps),
+        rows=tuple(judgement.row for judgement in judged.judgements),
+        findings=_with_failure(culprits(judged.judgements, judged.causes), judged.failure),
+        notes=judged.notes,
+        blind_spots=blind_spots(experiment, data, judged.steps),
         environment=_environment(experiment, data),
     )
 
 
-Judged = tuple[list[Judgement], Finding | None, int, tuple[str, ...]]
+def differs(experiment: Experiment, source: Any) -> bool:
+    """Whether the re-synchronised run finds anything: it stops at the first finding and names no cause."""
+    data = load(source)
+    check_fit(experiment, data)
+    steps = _judged_steps(Training(experiment, data), Judging(experiment))
+    return any(step.failure or any(judgement.finding for judgement in judged) for step, judged, _, _ in steps)
+
+
 WINDOW = 64  # so many steps are evaluated at once, unless they hold more numbers than this:
 NUMBERS = 2**22
 
 
-def _resynchronised(experiment: Experiment, data: Data) -> Judged:
-    """Judge every step by itself: locally in both precisions, end to end in the one that is printed.
-
-    The first step decides on the convention; those after it are judged by windows.
-    """
+def _resynchronised(experiment: Experiment, data: Data) -> JudgedRun:
+    """Judge every step by itself: locally in both precisions, end to end in the one that is printed."""
     training, judging = Training(experiment, data), Judging(experiment)
     judgements: list[Judgement] = []
     notes: dict[str, None] = {}
+    suspects: dict[
+        str, list[tuple[Step, Step | None]]
+    ] = {}  # where each wrong tensor is so first, and what came before
+    convention, before = AS_IN_THE_NOTES, None
+    for step, judged, told, convention in _judged_steps(training, judging):  # read by causes
+        notes |= dict.fromkeys([*convention.notes, *told, *(j.note for j in judged if j.note)])
+        judgements += judged
+        for judgement in judged:
+            steps = suspects.setdefault(judgement.finding.name, []) if judgement.finding else []
+            if judgement.finding and len(steps) < INFORMATIVE:
+                steps.append((step, before))
+        before = step
+        if step.failure or any(j.finding and j.finding.cause in ("missing", "shape") for j in judged):
+            break  # torch cannot follow from here
+
+    def scenes(name: str) -> Iterator[Scene]:
+        for at in suspects[name]:
+            scene = of_network(name, experiment, data, judging.twin, convention, *at)
+            if scene is not None:
+                yield scene
+
+    def causes(finding: Finding, every: bool) -> tuple[Cause, ...]:
+        here = scenes(finding.name)
+        first = next(here, None)
+        alike = (name for name in suspects if name != finding.name and label_of(experiment, name) == finding.equation)
+        more = chain(here, chain.from_iterable(map(scenes, alike)))
+        return (UNKNOWN,) if first is None else diagnose(first, more=more, every=every)
+
+    failure = None if before is None else before.failure
+    return JudgedRun(judgements, failure, 0 if before is None else before.number, tuple(notes), causes)
+
+
+def _judged_steps(
+    training: Training, judging: Judging
+) -> Iterator[tuple[Step, list[Judgement], list[str], Convention]]:
+    """Every step with its verdicts and notes; the first one decides on the convention, the others come by windows."""
     convention, length = AS_IN_THE_NOTES, 1
     while steps := training.advance(length, convention):
         window = judging.window(steps, convention)
@@ -65,12 +109,7 @@ def _resynchronised(experiment: Experiment, data: Data) -> Judged:
                 training.follow(steps[0], convention)
                 window = judging.window(steps, convention)
         for step, (judged, told) in zip(steps, window, strict=True):
-            told += [training.float64_only] if training.float64_only else []
-            notes |= dict.fromkeys([*convention.notes, *told, *(j.note for j in judged if j.note)])
-            judgements += judged
-            if step.failure is not None or any(j.finding and j.finding.cause in ("missing", "shape") for j in judged):
-                return judgements, step.failure, step.number, tuple(notes)  # torch cannot follow from here
-    return judgements, None, training.number, tuple(notes)
+            yield step, judged, [*told, *([training.float64_only] if training.float64_only else [])], convention
 
 
 def _with_failure(findings: tuple[Finding, ...], failure: Finding | None) -> tuple[Finding, ...]:

@@ -21,7 +21,7 @@ __all__ = [
     "pytest_runtest_makereport",
 ]
 
-CHECKED: pytest.StashKey[list[str]] = pytest.StashKey()  # the reports of a test's checks as JSON
+CHECKED: pytest.StashKey[dict[str, list[str]]] = pytest.StashKey()  # a test's reports as JSON, and why others failed
 FORMATS = {".json": "json", ".md": "markdown"}
 LINES = 10  # so many findings, and so many blind spots, are listed on the terminal
 
@@ -42,6 +42,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known, and collect what the tests report where the session is led, not in xdist's workers."""
+    try:
+        config.getini("parity_strict")
+    except ValueError as error:
+        raise pytest.UsageError(f"parity_strict must be true or false: {error}") from None
     config.addinivalue_line("markers", "parity(strict=False): whether WEAK, a right formula that loses digits, fails")
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Collected(_report_file(config)), "handgrad-collected")
@@ -53,12 +57,19 @@ def parity(request: pytest.FixtureRequest) -> Parity:
     strict = bool(request.config.getini("parity_strict"))
     marker = request.node.get_closest_marker("parity")
     if marker is not None:
-        if marker.args or not set(marker.kwargs) <= {"strict"}:
+        strict = marker.kwargs.get("strict", strict)
+        if marker.args or not set(marker.kwargs) <= {"strict"} or not isinstance(strict, bool):
             pytest.fail("@pytest.mark.parity takes strict=True or strict=False and nothing else", pytrace=False)
-        strict = bool(marker.kwargs.get("strict", strict))
-    texts = request.node.stash.setdefault(CHECKED, [])
+    made = request.node.stash.setdefault(CHECKED, {"reports": [], "not_run": []})
     whole = _report_file(request.config) is not None
-    return Parity(strict, lambda report: texts.append(_text(report, whole)))
+
+    def keep(outcome: Report | str) -> None:
+        if isinstance(outcome, str):
+            made["not_run"].append(outcome)
+        else:
+            made["reports"].append(_text(outcome, whole, strict))
+
+    return Parity(strict, keep)
 
 
 class Parity:
@@ -68,8 +79,8 @@ class Parity:
     arguments that cannot be used.
     """
 
-    def __init__(self, strict: bool, keep: Callable[[Report], None]) -> None:
-        """`keep` is called with the report of every check."""
+    def __init__(self, strict: bool, keep: Callable[[Report | str], None]) -> None:
+        """`keep` is called with the report of every check, or with the reason why it could not run."""
         self._strict, self._keep = strict, keep
 
     def __repr__(self) -> str:
@@ -99,7 +110,14 @@ class Parity:
     def check_experiment(self, experiment: Any, data: Any) -> Report:
         """compare.Experiment.run: the notes' network on data."""
         __tracebackhide__ = True
-        return self._kept(experiment.run(data))
+        from compare.errors import InputError
+
+        try:
+            report = experiment.run(data)
+        except InputError as error:
+            self._keep(str(error))
+            raise error.with_traceback(None) from None
+        return self._kept(report)
 
     def _checked(self, check: str, arguments: tuple[Any, ...], settings: Mapping[str, Any]) -> Report:
         __tracebackhide__ = True
@@ -108,6 +126,7 @@ class Parity:
         try:
             report = getattr(compare, check)(*arguments, **settings)
         except compare.InputError as error:
+            self._keep(str(error))
             raise error.with_traceback(None) from None  # the user's line is the one to look at
         return self._kept(report)
 
@@ -122,27 +141,32 @@ class Parity:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Put the checks made so far on the test's report, as text, which xdist carries to where the session is led."""
     outcome = yield
-    texts = item.stash.get(CHECKED, None)
-    if texts:
-        outcome.handgrad = texts.copy()  # type: ignore[attr-defined]
-        texts.clear()
+    made = item.stash.get(CHECKED, None)
+    if made:
+        outcome.handgrad = {kind: texts.copy() for kind, texts in made.items()}  # type: ignore[attr-defined]
+        for texts in made.values():
+            texts.clear()
     return outcome
 
 
-def _text(report: Report, whole: bool) -> str:
+def _text(report: Report, whole: bool, strict: bool) -> str:
     """A report as JSON; for the summary alone, of its rows only the one that came closest to being flagged."""
     from dataclasses import replace
 
     from compare.report.summary import closest
 
     near = closest(report)
-    return (report if whole else replace(report, rows=() if near is None else (near,))).to_json()
+    rows = report.rows if whole else () if near is None else (near,)
+    environment = {**report.environment, **({"strict": True} if strict else {})}
+    return replace(report, rows=rows, environment=environment).to_json()
 
 
 def _report_file(config: pytest.Config) -> Path | None:
     """The file that the session's checks go to, or None; UsageError for one that cannot be written."""
     given: str | None = config.getoption("--parity-report")
-    configured: str = config.getini("parity_report")
+    configured = config.getini("parity_report")
+    if not isinstance(configured, str):
+        raise pytest.UsageError(f"parity_report is {configured!r}; it must be the name of one file")
     if not given and not configured:
         return None
     path = config.invocation_params.dir / given if given else config.rootpath / configured
@@ -159,10 +183,15 @@ class _Collected:
     def __init__(self, file: Path | None) -> None:
         self.file, self.failure = file, ""
         self.reports: dict[str, Report] = {}
+        self.not_run: dict[str, str] = {}
+        self.ran = False
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the checks off a test's report."""
-        for text in getattr(report, "handgrad", ()):
+        self.ran = True
+        made = getattr(report, "handgrad", {})
+        self.not_run |= dict.fromkeys([report.nodeid], made["not_run"][0]) if made.get("not_run") else {}
+        for text in made.get("reports", ()):
             from compare.report.json import read
 
             name = report.nodeid
@@ -174,24 +203,26 @@ class _Collected:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the file, the same whatever order the tests ran in."""
         self.reports = dict(sorted(self.reports.items()))
-        if self.file is None or session.config.option.collectonly:
+        if self.file is None or not self.ran:  # nothing was to run: what is there stays
             return
         from importlib import import_module
 
-        text = import_module(f"compare.report.{FORMATS[self.file.suffix]}").render_all(self.reports)
+        text = import_module(f"compare.report.{FORMATS[self.file.suffix]}").render_all(
+            self.reports, dict(sorted(self.not_run.items()))
+        )
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            self.file.write_text(text, encoding="utf-8")
+            self.file.write_bytes(text.encode("utf-8", "backslashreplace"))
         except OSError as error:
             self.failure = f"{self.file} cannot be written ({error.strerror}); name another --parity-report"
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Checks run, findings, how close the others came, what they could not show; silent if no check ran."""
-        if not self.reports and self.file is None:
+        if not self.reports and not self.not_run and (self.file is None or not self.ran):
             return
         terminalreporter.section("parity")
-        for line in _summary(self.reports):
+        for line in _summary(self.reports, self.not_run):
             terminalreporter.line(line)
         if self.failure:
             terminalreporter.line(self.failure, red=True)
@@ -199,18 +230,17 @@ class _Collected:
             terminalreporter.line(f"written to {self.file}")
 
 
-def _summary(reports: Mapping[str, Report]) -> list[str]:
+def _summary(reports: Mapping[str, Report], not_run: Mapping[str, str]) -> list[str]:
     """The lines of the summary."""
     from compare.report.summary import closeness, closest, counted, outcome, place
 
-    if not reports:
-        return ["no check ran"]
-    told = outcome(reports)
+    told = outcome(reports, not_run)
     near = [(row, name) for name, report in reports.items() if (row := closest(report)) is not None]
     row, where = max(near, key=lambda each: each[0].rho or 0.0, default=(None, ""))
     lines = [told if row is None else f"{told}; the closest to being flagged is {closeness(row)}: {row.name}, {where}"]
     found = [(name, report.first) for name, report in reports.items() if report.first is not None]
     lines += _cut([f"{each.verdict} {name}: {place(each)}, cause {each.cause}" for name, each in found])
+    lines += _cut([f"could not run {name}: {why}" for name, why in not_run.items()])
     unseen = Counter(text for report in reports.values() for text in report.blind_spots)
     return lines + _cut([f"not shown by {counted(n, 'check')}: {text}" for text, n in unseen.most_common()])
 

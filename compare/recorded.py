@@ -11,6 +11,7 @@ import numpy as np
 
 from compare.calling import Call, checked_arrays, in_precision
 from compare.conventions import FLOAT32_ONLY, FLOAT64_INSIDE, FLOAT64_ONLY
+from compare.diagnosis import UNKNOWN, Cause, diagnose
 from compare.errors import InputError
 from compare.experiment import FLOAT32_MAX
 from compare.findings import Judgement, StepRun, culprits, judge_step
@@ -19,6 +20,7 @@ from compare.interruptions import quietly
 from compare.references import Evidence, Reference, input_names, run_reference
 from compare.replay import Replay
 from compare.report import Finding, Row
+from compare.scenes import of_records
 from compare.trace import Key, is_real
 from compare.verdict import is_float32
 
@@ -47,6 +49,7 @@ class Problem:
         self.batch = checked_arrays("batch", self.named(batch), trained=False)
         if "float32" in precisions:
             _check_range("batch", self.batch)
+        self.usual = {name: array.shape for name, array in self.batch.items()}
         if self.params.keys() & self.batch.keys():
             both = sorted(self.params.keys() & self.batch.keys())[0]
             raise InputError(f"{both!r} names a parameter and an input of the reference; rename one of them")
@@ -85,10 +88,12 @@ def judged_records(
     step: int,
     derive: Callable[[Mapping[str, np.ndarray]], Arrays] | None = None,
     owed: bool = True,
+    previous: Arrays | None = None,
 ) -> JudgedRecords:
     """Judge what a derivation returned by dtype for params, also by dtype, and a batch.
 
     `derive` runs it again on other parameters, where it can be. `owed`: a gradient of every parameter is due.
+    `previous` is what the step before returned, with its parameters.
     """
     printed = next(iter(calls))
     params = params_by[printed]
@@ -112,17 +117,21 @@ def judged_records(
     }
     if "float64" in evidence:
         evidence["float64"] = replace(evidence["float64"], derive=derive, reads=end_to_end.reads)
-    judged, more = _judged(keys, evidence, end_to_end, _sizes(batch))
+    judged, more = _judged(keys, evidence, end_to_end)
     left_out = _mean_left_out(judged, fits[printed].records, end_to_end, batch)
     if left_out is not None:
-        again, also = _judged(keys, _divided(evidence, *left_out), end_to_end, _sizes(batch))
+        again, also = _judged(keys, _divided(evidence, *left_out), end_to_end)
         gradients = {f"d{name}" for name in params}
         if not any(judgement.finding or (judgement.differs and judgement.row.name in gradients) for judgement in again):
             judged, more = again, [*also, _LEFT_OUT.format(left_out[0])]
     misshapen = {name: text for fit in reversed(fits.values()) for name, text in fit.misshapen.items()}
     judged = [_with_shape(judgement, misshapen) for judgement in judged]
-    judged = [_with_alias(judgement, calls[printed]) for judgement in judged]
-    findings = _as_one(culprits(judged), judged, everything, end_to_end)
+
+    def causes(finding: Finding, every: bool) -> tuple[Cause, ...]:
+        scene = of_records(finding.name, evidence, end_to_end.reads, previous or {}, problem.usual)
+        return _with_alias(finding.name, (UNKNOWN,) if scene is None else diagnose(scene, every=every), calls[printed])
+
+    findings = _as_one(culprits(judged, causes), judged, everything, end_to_end)
     notes += [FLOAT64_INSIDE] if _in_float64(evidence.get("float32")) else []
     notes += [*more, *fits[printed].notes]
     notes += [
@@ -203,7 +212,7 @@ def _keys(step: int, end_to_end: Replay, printed: Call, owed: Mapping[str, Any],
 
 
 def _judged(
-    keys: Sequence[Key], evidence: Mapping[str, Evidence], end_to_end: Replay, sizes: Mapping[str, int]
+    keys: Sequence[Key], evidence: Mapping[str, Evidence], end_to_end: Replay
 ) -> tuple[list[Judgement], list[str]]:
     """The verdicts, in stages: float64 alone where that shows rounding only, then both precisions with the ladder."""
     printed = next(iter(evidence.values()))
@@ -216,7 +225,7 @@ def _judged(
         source = evidence.get("float64", printed)
         ladders = {key.name: source.ladder(key.name) for key in keys if key.name in source.records} if closely else {}
         with quietly():
-            return judge_step(labelled, runs, both, end_to_end.reads, ladders, sizes)
+            return judge_step(labelled, runs, both, end_to_end.reads, ladders)
 
     finest = evidence.get("float64")
     if finest is not None and _alike(evidence):
@@ -272,11 +281,6 @@ def _alike(evidence: Mapping[str, Evidence]) -> bool:
     return real and all(other == first for other in others)
 
 
-def _sizes(batch: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """The numbers that a factor may be: the sizes of the batch."""
-    return {f"size of axis {axis} of {name}": n for name, a in batch.items() for axis, n in enumerate(a.shape)}
-
-
 def _with_shape(judgement: Judgement, misshapen: Mapping[str, str]) -> Judgement:
     """A gradient that cannot be subtracted from its parameter is a FAULT, whatever its values."""
     row = judgement.row
@@ -288,19 +292,13 @@ def _with_shape(judgement: Judgement, misshapen: Mapping[str, str]) -> Judgement
     return replace(judgement, row=replace(row, verdict="FAULT"), finding=finding)
 
 
-def _with_alias(judgement: Judgement, made: Call) -> Judgement:
+def _with_alias(name: str, causes: tuple[Cause, ...], made: Call) -> tuple[Cause, ...]:
     """A wrong tensor that shares memory with another was most likely overwritten by what became of the other."""
-    finding = judgement.finding
-    if finding is None or finding.verdict != "FAULT" or finding.cause not in ("unknown", "zero"):
-        return judgement
-    for pair in made.aliased:
-        if finding.name in pair:
-            other = pair[pair[0] == finding.name]
-            text = f"it shares memory with {other}, so what is done to one is done to both; copy before changing it"
-            return replace(
-                judgement, finding=replace(finding, cause="aliased", explanation=f"{text}; {finding.explanation}")
-            )
-    return judgement
+    others = [pair[pair[0] == name] for pair in made.aliased if name in pair]
+    if not others or causes[0].code not in ("unknown", "zero", "wrong-operand"):
+        return causes
+    text = f"it shares memory with {others[0]}, so what is done to one is done to both; copy before changing it"
+    return (Cause("aliased", text),)
 
 
 def _as_one(
@@ -308,7 +306,7 @@ def _as_one(
 ) -> tuple[Finding, ...]:
     """One finding for gradients off by the same factor where it may come in at a tensor that was not returned."""
     taps = _gradients_of_taps(end_to_end)
-    first = next((f for f in findings if f.phase == "backward" and f.cause in ("scale", "sign")), None)
+    first = next((f for f in findings if f.phase == "backward" and f.cause in ("scale", "sign", "partial-batch")), None)
     if first is None or first.factor is None or (taps and taps <= records.keys()):
         return findings
     factors = {j.row.name: j.factor for j in judged if j.row.phase == "backward" and j.factor is not None}

@@ -23,7 +23,7 @@ from compare.calling import (
 from compare.environment import environment
 from compare.errors import InputError
 from compare.findings import Judgement, culprits
-from compare.following import MOVED, Follower, Optimizer, UpdateRun, judge_update
+from compare.following import FORMS, MOVED, Follower, Optimizer, UpdateRun, judge_update, named_rule
 from compare.interruptions import quietly
 from compare.recorded import Problem, judged_records
 from compare.references import Reference, moved, run_reference
@@ -128,18 +128,50 @@ def _shared(steps: Sequence[Any]) -> bool:
 
 
 def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: list[Arrays]) -> Report:
-    runs, followers = {}, {}
-    for dtype in problem.precisions:
-        runs[dtype] = _run(trainer, in_precision(problem.params, dtype), [in_precision(b, dtype) for b in batches])
-        followers[dtype] = [Follower(optimizer, problem.params) for _ in range(1 + MOVED)]
+    runs = {
+        dtype: _run(trainer, in_precision(problem.params, dtype), [in_precision(b, dtype) for b in batches])
+        for dtype in problem.precisions
+    }
     printed = problem.precisions[0]
     again = _run(trainer, in_precision(problem.params, printed), [in_precision(b, printed) for b in batches])
+    judged = _judged_steps(runs, problem, optimizer, batches)
+    findings = judged.findings
+    due = Follower(optimizer, problem.params).optimizer
+    if findings and all(finding.name.endswith("_next") and finding.cause in FORMS for finding in findings):
+
+        def agrees(other: Optimizer) -> bool:
+            return not _judged_steps(runs, problem, other, batches).findings
+
+        findings = named_rule(findings, (), due, agrees)
+    return Report(
+        rows=judged.rows,
+        findings=(
+            *_not_repeatable(runs[printed], again),
+            *_never_moved(list(findings), runs[printed]),
+            *_ended(runs, batches),
+        ),
+        notes=tuple(dict.fromkeys(judged.notes)),
+        blind_spots=_blind_spots(runs[printed], problem, batches),
+        environment=environment(
+            f"check_training: by hand (NumPy {np.__version__}) against torch, torch.optim.{type(due).__name__}, "
+            f"{len(batches)} steps, {' and '.join(problem.precisions)}",
+            problem.precisions,
+        ),
+    )
+
+
+def _judged_steps(
+    runs: Mapping[str, _Run], problem: Problem, optimizer: Optimizer, batches: list[Arrays]
+) -> _JudgedStep:
+    """All steps that every run has, each judged with torch following; the findings of each tensor at its first."""
+    followers = {dtype: [Follower(optimizer, problem.params) for _ in range(1 + MOVED)] for dtype in runs}
     rows: list[Row] = []
     findings: dict[str, Finding] = {}
     notes: list[str] = []
     factors: list[float] = []
+    previous: Arrays = {}
     for step in range(min(len(run.yielded) for run in runs.values())):
-        of_step = _Step(step, {dtype: run.before[step] for dtype, run in runs.items()}, batches[step])
+        of_step = _Step(step, {dtype: run.before[step] for dtype, run in runs.items()}, batches[step], previous)
         yielded = {dtype: run.yielded[step] for dtype, run in runs.items()}
         judged = _judged(of_step, yielded, problem, followers, factors)
         rows += judged.rows
@@ -147,32 +179,20 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: l
         findings = {finding.name: finding for finding in judged.findings} | findings
         if any(finding.cause in ("missing", "shape") and finding.phase == "update" for finding in judged.findings):
             break
+        finest = "float64" if "float64" in runs else "float32"
+        previous = {**of_step.before[finest], **{n: a for n, a in yielded[finest].items() if n not in problem.params}}
     in_order = sorted(findings.values(), key=lambda finding: finding.step)
-    name = type(followers[printed][0].optimizer).__name__
-    return Report(
-        rows=tuple(rows),
-        findings=(
-            *_not_repeatable(runs[printed], again),
-            *_never_moved(in_order, runs[printed]),
-            *_ended(runs, batches),
-        ),
-        notes=tuple(dict.fromkeys(notes)),
-        blind_spots=_blind_spots(runs[printed], problem, batches),
-        environment=environment(
-            f"check_training: by hand (NumPy {np.__version__}) against torch, torch.optim.{name}, "
-            f"{len(batches)} steps, {' and '.join(problem.precisions)}",
-            problem.precisions,
-        ),
-    )
+    return _JudgedStep(tuple(rows), tuple(in_order), tuple(notes))
 
 
 @dataclass(frozen=True)
 class _Step:
-    """Where a step starts: its number from 0, the parameters before it by dtype, and its batch."""
+    """Where a step starts: its number from 0, the parameters before it by dtype, its batch, and the step before."""
 
     index: int
     before: Mapping[str, Arrays]
     batch: Arrays
+    previous: Arrays
 
 
 @dataclass(frozen=True)
@@ -198,7 +218,9 @@ def _judged(
         dtype: Call({n: a for n, a in values.items() if n not in own and n not in own.values()})
         for dtype, values in yielded.items()
     }
-    recorded = judged_records(problem, step.before, step.batch, calls, step=step.index + 1, owed=False)
+    recorded = judged_records(
+        problem, step.before, step.batch, calls, step=step.index + 1, owed=False, previous=step.previous
+    )
     strange = {finding.name: finding for finding in recorded.findings if finding.cause == "unknown-name"}
     results = {dtype: _followed(step, dtype, calls[dtype].records, problem, followers[dtype]) for dtype in yielded}
     notes = [*recorded.notes, *(f"{name} is not compared: {f.explanation}." for name, f in strange.items())]
@@ -311,7 +333,9 @@ def _never_moved(findings: list[Finding], run: _Run) -> list[Finding]:
         return findings
     text = "no step changes any parameter; update them before the yield"
     return [
-        replace(f, cause="zero", explanation=text) if f.name.endswith("_next") and f.cause in ("unknown", "zero") else f
+        replace(f, cause="zero", explanation=text)
+        if f.name.endswith("_next") and f.cause in ("unknown", "update-form")
+        else f
         for f in findings
     ]
 

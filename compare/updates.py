@@ -26,7 +26,7 @@ from compare.environment import environment
 from compare.errors import InputError
 from compare.findings import Judgement, culprits
 from compare.fitting import shape_hint
-from compare.following import MOVED, Follower, Optimizer, UpdateRun, judge_update
+from compare.following import FORMS, MOVED, Follower, Optimizer, UpdateRun, judge_update, named_rule
 from compare.interruptions import quietly
 from compare.references import moved
 from compare.report import Finding, Report, Row
@@ -173,6 +173,13 @@ def _report(
         replace(finding, explanation=f"{finding.explanation}; started from 0, where small steps show")
         for finding in culprits(from_zero)
     )
+    if any(finding.cause in FORMS for finding in found):
+
+        def agrees(other: Optimizer) -> bool:
+            starts = (_judged(update, other, each, gradients, precisions)[0] for each in (start, zero))
+            return not any(judgement.finding for judgements in starts for judgement in judgements)
+
+        found = named_rule(found, [*judged, *from_zero], Follower(optimizer, start).optimizer, agrees)
     rows: dict[tuple[int, str], Row] = {}
     for judgement in (*judged, *from_zero):
         row = judgement.row
@@ -361,7 +368,7 @@ def _never_moved(judged: list[Judgement], run: _Run) -> list[Judgement]:
     text = "no step changes any parameter; return the new ones, or change them in place"
     return [
         replace(judgement, finding=replace(judgement.finding, cause="zero", explanation=text))
-        if judgement.finding is not None and judgement.finding.cause in ("unknown", "zero")
+        if judgement.finding is not None and judgement.finding.cause in ("unknown", "update-form")
         else judgement
         for judgement in judged
     ]

@@ -59,8 +59,11 @@ def test_the_two_witnesses_share_nothing(package):
 
 
 def test_compare_holds_no_network_maths():
-    """compare.rounding alone multiplies matrices: absolute ones, to bound rounding."""
-    multiplying = [m for m in modules("compare") if any(isinstance(n, ast.MatMult) for n in ast.walk(tree_of(m)))]
+    """compare.rounding alone multiplies matrices: absolute ones, to bound rounding; the catalogue's problems are code
+    to be checked, not to check with.
+    """
+    own = [m for m in modules("compare") if not m.__name__.startswith("compare.faults.problems")]
+    multiplying = [m for m in own if any(isinstance(n, ast.MatMult) for n in ast.walk(tree_of(m)))]
     assert [module.__name__ for module in multiplying] == ["compare.rounding"]
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 from compare.errors import ParityError
 
-__all__ = ["FAILING", "VERDICTS", "Finding", "Report", "Row"]
+__all__ = ["ALONE", "FAILING", "VERDICTS", "Finding", "Report", "Row"]
 
 FAILING = ("FAULT", "NONFINITE", "MISSING")
 VERDICTS = ("OK", "WEAK", *FAILING)
+ALONE = "report"  # the name of a single report where reports have names
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,10 @@ class Report:
         Its message is the outcome in a line, then the report.
         """
         __tracebackhide__ = True
-        if self.ok and not (strict and self.findings):
+        from compare.report.summary import closing, fails
+
+        if not fails(self, strict):
             return
-        from compare.report.summary import closing
 
         because = " WEAK fails because of strict." if self.ok else ""
         raise ParityError(f"{closing(self)[0]}{because}\n\n{self}")

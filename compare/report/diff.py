@@ -7,9 +7,10 @@ from typing import Any
 
 from tabulate import tabulate
 
-from compare.report import Report, Row
+from compare.report import ALONE, Report, Row
 from compare.report.json import text
-from compare.report.summary import counted
+from compare.report.markdown import escaped
+from compare.report.summary import counted, place, printable
 
 __all__ = ["Change", "Difference", "difference", "render"]
 
@@ -36,24 +37,30 @@ class Change:
 class Difference:
     """What differs between two runs; `environment` holds the value in each, None where it has none.
 
-    `compared` counts the tensors of all steps that either run has, `absent` names the checks that one run alone has.
+    `compared` counts the tensors of all steps that either run has. `outcomes` are sentences on checks whose findings
+    changed, or that one run alone has.
     """
 
     changes: tuple[Change, ...]
-    absent: tuple[str, ...]
+    outcomes: tuple[str, ...]
     environment: dict[str, tuple[Any, Any]]
     compared: int
 
     @property
     def equal(self) -> bool:
-        """Whether every tensor has the same verdict and rho in both; the environment may differ."""
-        return not self.changes and not self.absent
+        """Whether findings are the same, and every tensor's verdict and rho; the environment may differ."""
+        return not self.changes and not self.outcomes
 
 
-def difference(first: Mapping[str, Report], second: Mapping[str, Report]) -> Difference:
-    """Compare two runs, each a mapping from the names of checks to their reports."""
+def difference(
+    first: Mapping[str, Report], second: Mapping[str, Report], called: tuple[str, str] = ("the first", "the second")
+) -> Difference:
+    """Compare two runs, each a mapping from the names of checks to their reports, and what the runs are called."""
     shared = [name for name in first if name in second]
     changes, environment, compared = list[Change](), dict[str, tuple[Any, Any]](), 0
+    outcomes = [
+        _found(check, first[check], second[check]) for check in shared if _told(first[check]) != _told(second[check])
+    ]
     for check in shared:
         before, after = ({(row.step, row.phase, row.name): row for row in run[check].rows} for run in (first, second))
         keys = dict.fromkeys([*before, *after])
@@ -66,8 +73,25 @@ def difference(first: Mapping[str, Report], second: Mapping[str, Report]) -> Dif
         for field in dict.fromkeys([*a, *b]):
             if a.get(field) != b.get(field):
                 environment.setdefault(field, (a.get(field), b.get(field)))
-    absent = tuple(name for name in dict.fromkeys([*first, *second]) if name not in shared)
-    return Difference(tuple(changes), absent, environment, compared)
+    for run, name in zip((first, second), called, strict=True):
+        outcomes += [f"Only {name} has {check}." for check in run if check not in shared]
+    changes.sort(key=lambda change: change.verdict[0] == change.verdict[1])
+    return Difference(tuple(changes), tuple(outcomes), environment, compared)
+
+
+def _told(report: Report) -> list[tuple[object, ...]]:
+    """Where each finding stands, and what it says in codes."""
+    return [(f.step, f.phase, f.name, f.verdict, f.cause, repr(f.factor)) for f in report.findings]
+
+
+def _found(check: str, before: Report, after: Report) -> str:
+    """A sentence on a check whose findings changed."""
+    first, second = (
+        "nothing" if report.first is None else f"{report.first.verdict} {place(report.first)}, {report.first.cause}"
+        for report in (before, after)
+    )
+    more = f" ({len(before.findings)} and {len(after.findings)} findings)" if first == second else ""
+    return f"{'' if check == ALONE else f'{check}: '}found first {first}, now {second}{more}."
 
 
 def _flat(environment: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -108,6 +132,7 @@ def render(found: Difference, form: str) -> str:
         return text({"schema": SCHEMA, "equal": found.equal, **asdict(found)})
     table = partial(tabulate, tablefmt="github" if form == "markdown" else "simple", disable_numparse=True)
     several = len({change.check for change in found.changes}) > 1
+    show = escaped if form == "markdown" else printable
     columns = (*(["check"] if several else []), "tensor", "step", "verdict", "x rounding", "changed at")
     rows = [
         (
@@ -120,11 +145,12 @@ def render(found: Difference, form: str) -> str:
         )
         for change in found.changes
     ]
-    fields = [(name, *map(str, values)) for name, values in found.environment.items()]
+    rows = [tuple(map(show, row)) for row in rows]
+    fields = [tuple(map(show, (name, *map(str, values)))) for name, values in found.environment.items()]
     parts = [
         table(rows, headers=columns) if rows else "",
         table(fields, headers=("environment", "first", "second")) if fields else "",
-        "\n".join(f"Only one of the two has {name}." for name in found.absent),
+        ("\n\n" if form == "markdown" else "\n").join(map(show, found.outcomes)),
         _closing(found),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -136,7 +162,8 @@ def _closing(found: Difference) -> str:
     fields = f"; the environment differs in {', '.join(found.environment)}" if found.environment else ""
     if found.equal:
         return f"Equal: {counted(found.compared, 'tensor')} with the same verdicts and rho{fields}."
-    return f"{counted(verdicts, 'tensor')} changed verdict, {other} rho alone{fields}."
+    changed = f", {counted(len(found.outcomes), 'check')} changed or missing" if found.outcomes else ""
+    return f"{counted(verdicts, 'tensor')} changed verdict, {other} rho alone{changed}{fields}."
 
 
 def _arrow(values: tuple[object, object], before: str, after: str) -> str:

@@ -5,10 +5,11 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from compare.errors import InputError
-from compare.report import VERDICTS, Finding, Report, Row
+from compare.report import ALONE, FAILING, VERDICTS, Finding, Report, Row
 from compare.report.summary import differing
 
 __all__ = ["SCHEMA", "SCHEMA_OF_SEVERAL", "load_report", "load_reports", "read", "render", "render_all", "text"]
@@ -23,11 +24,11 @@ def render(report: Report) -> str:
     return text(_content(report))
 
 
-def render_all(reports: Mapping[str, Report]) -> str:
-    """Several reports by name, as JSON text; ok if there is one and all are."""
+def render_all(reports: Mapping[str, Report], not_run: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Several reports by name, and why others could not run, as JSON text; ok if there is a report and all pass."""
     content = {name: _content(report) for name, report in reports.items()}
-    ok = bool(reports) and not differing(reports)
-    return text({"schema": SCHEMA_OF_SEVERAL, "ok": ok, "reports": content})
+    ok = bool(reports) and not differing(reports) and not not_run
+    return text({"schema": SCHEMA_OF_SEVERAL, "ok": ok, "reports": content, "not_run": dict(not_run)})
 
 
 def load_report(file: str | Path) -> Report:
@@ -68,9 +69,12 @@ class _Unreadable(Exception):
 def _reports(content: Any) -> dict[str, Report]:
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema == SCHEMA:
-        return {"report": _report(content, "")}
+        return {ALONE: _report(content, "")}
     if schema == SCHEMA_OF_SEVERAL:
         several = _has(content, "reports", dict, "")
+        for each in several.values():
+            if isinstance(each, dict) and each.get("schema") != SCHEMA:
+                _reports(each)  # says what is wrong with its schema
         return {name: _report(each, f"reports[{name!r}].") for name, each in several.items()}
     kind, _, version = str(schema).partition("/")
     if f"{kind}/1" in (SCHEMA, SCHEMA_OF_SEVERAL) and version.isdecimal():
@@ -88,7 +92,11 @@ def _report(content: Any, where: str) -> Report:
         for i, item in enumerate(items):
             _as("str", item, f"{where}{name}[{i}]")
     environment = _has(content, "environment", dict, where)
+    for i, item in enumerate(environment.get("precisions", ())):
+        _as("str", item, f"{where}environment.precisions[{i}]")
     report = Report(rows, findings, tuple(texts["notes"]), tuple(texts["blind_spots"]), environment)
+    if not findings and any(row.verdict in FAILING for row in rows):
+        raise _Unreadable(f"is a damaged report: {where}rows fail and {where}findings is empty; write it anew")
     if not rows and not findings:
         raise _Unreadable("is a damaged report: it has neither rows nor findings; write it anew")
     if _has(content, "ok", bool, where) != report.ok:

@@ -13,8 +13,10 @@ __all__ = [
     "counted",
     "differing",
     "equation",
+    "fails",
     "outcome",
     "place",
+    "printable",
     "setting",
     "shared_environment",
     "shown",
@@ -73,7 +75,7 @@ def closeness(row: Row) -> str:
 
 def setting(report: Report) -> list[str]:
     """What was checked, in a line or two."""
-    return [str(report.environment[key]) for key in ("check", "setting") if key in report.environment]
+    return [printable(str(report.environment[key])) for key in ("check", "setting") if key in report.environment]
 
 
 def shown(rows: Iterable[Row]) -> list[Row]:
@@ -88,7 +90,7 @@ def shown(rows: Iterable[Row]) -> list[Row]:
 
 def table(report: Report) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """The headings and the rows shown, as text; without a column for equations where none is known."""
-    rows = [_cells(row) for row in shown(report.rows)]
+    rows = [tuple(map(printable, _cells(row))) for row in shown(report.rows)]
     first = 0 if any(row[0] for row in rows) else 1
     return COLUMNS[first:], [row[first:] for row in rows]
 
@@ -110,7 +112,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def place(finding: Finding) -> str:
     """Where a finding stands: step 3 / backward / dW2."""
-    return f"step {finding.step} / {finding.phase} / {finding.name}"
+    return printable(f"step {finding.step} / {finding.phase} / {finding.name}")
 
 
 def equation(finding: Finding) -> str:
@@ -119,8 +121,18 @@ def equation(finding: Finding) -> str:
 
 
 def differing(reports: Mapping[str, Report]) -> list[str]:
-    """The names of those reports that are not ok."""
-    return [name for name, report in reports.items() if not report.ok]
+    """The names of those reports that fail: not ok, or with any finding where the check was strict."""
+    return [name for name, report in reports.items() if fails(report, bool(report.environment.get("strict")))]
+
+
+def fails(report: Report, strict: bool) -> bool:
+    """Whether a report fails: it is not ok, or has any finding under `strict`."""
+    return not report.ok or (strict and bool(report.findings))
+
+
+def printable(text: str) -> str:
+    """Text without control characters, which would move the cursor or turn the line round: they become escapes."""
+    return "".join(c if c.isprintable() or c == " " else c.encode("unicode_escape").decode() for c in text)
 
 
 def shared_environment(reports: Iterable[Report]) -> dict[str, object]:
@@ -129,12 +141,16 @@ def shared_environment(reports: Iterable[Report]) -> dict[str, object]:
     return {key: value for key, value in first.items() if all(key in o and o[key] == value for o in others)}
 
 
-def outcome(reports: Mapping[str, Report]) -> str:
-    """How many of several checks differ."""
+def outcome(reports: Mapping[str, Report], not_run: Mapping[str, str]) -> str:
+    """How many of several checks differ, and how many could not run."""
     wrong, checks = len(differing(reports)), counted(len(reports), "check")
+    stopped = f"{counted(len(not_run), 'check')} could not run" if not_run else ""
+    if not reports:
+        return stopped or "no check ran"
+    told = f"{checks} {'agrees' if len(reports) == 1 else 'agree'}"
     if wrong:
-        return f"{wrong} of {checks} {'differs' if wrong == 1 else 'differ'}"
-    return f"{checks} {'agrees' if len(reports) == 1 else 'agree'}"
+        told = f"{wrong} of {checks} {'differs' if wrong == 1 else 'differ'}"
+    return f"{told}, {stopped}" if stopped else told
 
 
 def counted(number: int, noun: str) -> str:

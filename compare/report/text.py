@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from tabulate import tabulate
 
 from compare.report import Report
-from compare.report.summary import closing, equation, place, setting, table
+from compare.report.summary import closing, equation, place, printable, setting, table
 
 __all__ = ["render", "render_all"]
 
@@ -19,15 +19,16 @@ def render(report: Report, *, colour: bool = False) -> str:
         "\n".join(setting(report)),
         _table(report, colour),
         *_findings(report, colour),
-        *report.notes,
-        "\n".join(closing(report)),
+        *map(printable, report.notes),
+        "\n".join(map(printable, closing(report))),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def render_all(reports: Mapping[str, Report], *, colour: bool = False) -> str:
-    """Several reports, one after the other."""
-    return "\n\n".join(render(report, colour=colour) for report in reports.values())
+    """Several reports, one after the other, each under its name."""
+    named = (f"{printable(name)}:\n{render(report, colour=colour)}" for name, report in reports.items())
+    return "\n\n".join(named) or "No check ran.\n"
 
 
 def _table(report: Report, colour: bool) -> str:
@@ -41,7 +42,7 @@ def _findings(report: Report, colour: bool) -> list[str]:
     blocks = []
     for position, finding in enumerate(report.findings):
         cause = "" if finding.cause == "unknown" else f"{finding.cause}: "
-        parts = finding.explanation.split("; ")
+        parts = printable(finding.explanation).split("; ")
         formula = equation(finding)
         where = f"{place(finding)}   {formula}" if formula else place(finding)
         head = f"{where}  {_coloured(finding.verdict, colour)}  {cause}{parts[0]}"

@@ -66,59 +66,59 @@ WRONG = {
         lambda s, rng: rng.standard_normal(s) * np.sqrt(2 / s[0]),
         he,
         "spread",
-        "scale",
+        "initializer-scale",
         r"sqrt\(2/shape\[0\]\), in torch .* = sqrt\(2/shape\[1\]\)",
     ),
     "variance for deviation": (
         lambda s, rng: rng.standard_normal(s) * (2 / s[1]),
         he,
         "spread",
-        "scale",
+        "initializer-scale",
         r"= 2/shape\[1\]",
     ),
     "Glorot for He": (
         lambda s, rng: rng.standard_normal(s) * np.sqrt(2 / sum(s)),
         he,
         "spread",
-        "scale",
+        "initializer-scale",
         r"sqrt\(2/\(shape\[0\] \+ shape\[1\]\)\)",
     ),
     "limit for deviation": (
         lambda s, rng: rng.uniform(-1, 1, s) * np.sqrt(2 / s[1]),
         nn.init.kaiming_uniform_,
         "spread",
-        "scale",
+        "initializer-scale",
         r"0\.57735\d* times",
     ),
     "rand for randn": (
         lambda s, rng: rng.random(s) * np.sqrt(2 / s[1]),
         he,
         "family",
-        "unknown",
+        "initializer-family",
         "uniform, in torch normal",
     ),
     "clipped for truncated": (
         lambda s, rng: np.clip(rng.standard_normal(s), -2, 2),
         nn.init.trunc_normal_,
         "spread",
-        "scale",
+        "initializer-scale",
         r"1\.0[89]",
     ),
     "not centred": (
         lambda s, rng: 0.01 + rng.standard_normal(s),
         nn.init.normal_,
         "mean",
-        "unknown",
+        "initializer-family",
         "the mean is 0.01",
     ),
     "a millionth off": (
         lambda s, rng: (1 + 1e-6) * rng.standard_normal(s),
         nn.init.normal_,
         "spread",
-        "scale",
+        "initializer-scale",
         "1.000001",
     ),
-    "zeros for normal": (lambda s, rng: np.zeros(s), he, "family", "unknown", "constant, in torch normal"),
+    "zeros for normal": (lambda s, rng: np.zeros(s), he, "family", "initializer-family", "constant, in torch normal"),
     "always the same": (
         lambda s, rng: np.random.default_rng(0).standard_normal(s),
         nn.init.normal_,
@@ -153,7 +153,7 @@ def test_wrong_initialisers_are_found(hand, twin, name, cause, words):
     found = next(finding for finding in report.findings if finding.name == name)
     assert found.cause == cause
     assert re.search(words, found.explanation), found.explanation
-    if cause == "scale":
+    if cause == "initializer-scale":
         assert found.factor is not None
 
 

@@ -165,7 +165,7 @@ def test_weak_fails_where_it_is_asked_for(project, marker, configured, passes):
     project.makepyfile(test_it=f"import pytest\n{WEAK}".replace("def test", f"{marker}\ndef test"))
     result = project.runpytest()
     result.assert_outcomes(passed=passes, failed=not passes)
-    assert summary(result)[0].startswith("1 check agrees")
+    assert summary(result)[0].startswith("1 check agrees" if passes else "1 of 1 check differs")
     assert "WEAK test_it.py::test_weak: step 1 / backward / dw, cause precision-loss" in summary(result)
     assert ("WEAK fails because of strict" in result.stdout.str()) == (not passes)
 
@@ -191,7 +191,10 @@ def test_unusable_arguments_point_at_the_users_line(project):
     result.stdout.fnmatch_lines(
         ["E       compare.errors.InputError: batch is a int; it must be a tuple*", "test_it.py:4: InputError"]
     )
-    assert summary(result) is None
+    assert summary(result) == [
+        "1 check could not run",
+        "could not run test_it.py::test_it: batch is a int; it must be a tuple of arrays, like (X, Y)",
+    ]
 
 
 def test_it_is_silent_where_no_check_runs(project):
@@ -292,6 +295,7 @@ def test_a_report_of_no_check_is_not_ok(project):
         "schema": "handgrad.reports/1",
         "ok": False,
         "reports": {},
+        "not_run": {},
     }
     assert summary(result)[0] == "no check ran"
     project.runpytest("--parity-report=parity.md")
@@ -340,3 +344,67 @@ def test_many_findings_are_cut_on_the_terminal_and_not_in_the_file(project):
     assert len([line for line in lines if line.startswith("FAULT")]) == 10
     assert "... and 2 more" in lines
     assert len(load_reports(project.path / "parity.json")) == 12
+
+
+@pytest.mark.parametrize("words", [("--collect-only",), ("nothing_here.py",), ("-k", "no_such_test")], ids=" ".join)
+def test_a_session_that_runs_no_test_leaves_the_report_as_it_is(project, words):
+    project.makepyfile(test_it=PASSING)
+    (project.path / "parity.md").write_text("the one before")
+    project.runpytest("--parity-report=parity.md", *words)
+    assert (project.path / "parity.md").read_text() == "the one before"
+
+
+def test_strict_failures_and_checks_that_could_not_run_are_in_the_file(project):
+    project.makepyfile(
+        test_it=f"import pytest\n{WEAK}".replace("def test", "@pytest.mark.parity(strict=True)\ndef test")
+        + "def test_input(parity):\n    parity.check_gradients(derivation, reference, {}, batch)\n"
+    )
+    assert project.runpytest("--parity-report=parity.json").ret == 1
+    content = json.loads((project.path / "parity.json").read_text())
+    assert (content["ok"], [*content["reports"]], [*content["not_run"]]) == (
+        False,
+        ["test_it.py::test_weak"],
+        ["test_it.py::test_input"],
+    )
+    assert "params is empty" in content["not_run"]["test_it.py::test_input"]
+    project.runpytest("--parity-report=parity.md")
+    text = (project.path / "parity.md").read_text()
+    assert text.startswith("### handgrad: 1 of 1 check differs, 1 check could not run\n")
+    assert "- test_it.py::test_input could not run: params is empty" in text
+    assert "#### test_it.py::test_weak: OK, but WEAK" in text
+
+
+@pytest.mark.parametrize("form", ["json", "md"])
+def test_what_no_encoding_can_hold_is_escaped(project, form):
+    project.makepyfile(
+        test_it="""
+        import pytest
+        from mine import *
+
+        def surrogate(p, x):
+            raise ValueError("half a character: " + chr(0xD800) + chr(27))
+
+        def test_it(parity):
+            with pytest.raises(AssertionError):
+                parity.check_gradients(surrogate, reference, params, batch)
+        """
+    )
+    assert project.runpytest(f"--parity-report=parity.{form}").ret == 0
+    text = (project.path / f"parity.{form}").read_text()
+    assert "\\ud800" in text
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('parity_strict = "yes please"', "*truth value*yes please*"),
+        ('parity_report = "reports"', "*must end in .json or .md*"),
+    ],
+)
+def test_a_setting_that_is_not_understood_stops_the_session(project, line, message):
+    project.makepyprojecttoml(f"[tool.pytest.ini_options]\n{line}\n")
+    project.makepyfile(test_it=PASSING)
+    result = project.runpytest_subprocess()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {message}"])

@@ -209,6 +209,15 @@ UNREADABLE = {
     "a note no text": (changed(notes=[1]), "notes[0] must be a text and is '1'"),
     "ok no boolean": (changed(ok="yes"), "ok must be true or false and is 'yes'"),
     "ok against its findings": (changed(ok=True), "ok is True against its findings"),
+    "a precision no text": (
+        changed(environment={**GOOD["environment"], "precisions": [64]}),
+        "environment.precisions[0] must be a text and is '64'",
+    ),
+    "rows that fail without a finding": (changed(findings=[], ok=True), "rows fail and findings is empty"),
+    "several, one newer": (
+        json.dumps({"schema": "handgrad.reports/1", "reports": {"a": {**GOOD, "schema": "handgrad.report/2"}}}),
+        "is of schema handgrad.report/2",
+    ),
     "nothing in it": (changed(rows=[], findings=[], ok=True), "it has neither rows nor findings"),
     "several, one damaged": (
         json.dumps({"schema": "handgrad.reports/1", "ok": True, "reports": {"a b": {**GOOD, "findings": 1}}}),
@@ -347,7 +356,8 @@ def test_a_changed_verdict_is_shown_at_the_step_where_it_changed():
     assert (change.changed, change.steps) == (2, 3)
     text = render(difference({"a": fine}, {"a": faulty}), "text")
     assert re.search(r"dW +3 +OK -> FAULT +0.3 -> 1e\+06 +2 of 3 steps", text)
-    assert text.endswith("1 tensor changed verdict, 0 rho alone.\n")
+    assert "found first nothing, now FAULT step 3 / backward / dW, unknown." in text
+    assert text.endswith("1 tensor changed verdict, 0 rho alone, 1 check changed or missing.\n")
 
 
 def test_what_only_one_run_has_is_a_difference():
@@ -357,9 +367,10 @@ def test_what_only_one_run_has_is_a_difference():
     found = difference({"a": one, "b": one}, {"a": two, "c": one})
     assert not found.equal
     assert [(change.name, change.verdict) for change in found.changes] == [("A", (None, "OK"))]
-    assert found.absent == ("b", "c")
-    assert "Only one of the two has b." in render(found, "text")
-    assert "absent -> OK" in render(found, "markdown")
+    assert found.outcomes == ("Only the first has b.", "Only the second has c.")
+    assert "Only the first has b." in render(found, "text")
+    assert "1 tensor changed verdict, 0 rho alone, 2 checks changed or missing." in render(found, "text")
+    assert "absent -\\> OK" in render(found, "markdown")
     assert parsed(render(found, "json"))["equal"] is False
 
 
@@ -387,3 +398,45 @@ def test_show_renders_a_stored_report_and_exits_as_the_check_did(tmp_path, capsy
         assert capsys.readouterr().out == text
     file.write_text(MADE["gradients"]().to_json())
     assert main(["show", str(file)]) == 0
+
+
+def test_findings_without_a_tensor_are_a_difference_too():
+    """A derivation that changes its input, or raises another exception, has the same rows as before."""
+    row = Row(1, "forward", "Z", "", (2,), 0.0)
+    fine = Report((row,))
+    mutating = Report((row,), (Finding(1, "forward", "X", "", "FAULT", "mutated-input", "changed"),))
+    raising = Report((row,), (Finding(1, "forward", "X", "", "FAULT", "exception", "raised"),))
+    assert not difference({"a": fine}, {"a": mutating}).equal
+    assert (
+        "a: found first FAULT step 1 / forward / X, mutated-input, now FAULT step 1 / forward / X, exception"
+        in render(difference({"a": mutating}, {"a": raising}), "text")
+    )
+
+
+def test_diff_as_markdown_escapes_what_the_user_named():
+    row = Row(1, "forward", "a|<b>", "", (2,), 0.0, rho=0.1)
+    text = render(difference({"i|<i>": Report((row,))}, {"i|<i>": Report((replace(row, rho=0.2),))}), "markdown")
+    (line,) = [line for line in text.splitlines() if "0.1" in line]
+    assert len(cells(line)) == 5
+    assert "<b>" not in text
+
+
+def test_show_of_a_collection_names_its_checks_and_of_none_fails(tmp_path, capsys):
+    file = tmp_path / "a.json"
+    file.write_text(stored.render_all({"mine": MADE["gradients"]()}))
+    assert main(["show", str(file)]) == 0
+    assert capsys.readouterr().out.startswith("mine:\ncheck_gradients")
+    assert main(["show", str(file), "--format", "json"]) == 0
+    assert capsys.readouterr().out == file.read_text()
+    file.write_text(stored.render_all({}))
+    assert main(["show", str(file)]) == 1
+    assert capsys.readouterr().out == "No check ran.\n"
+
+
+def test_control_characters_in_names_do_not_reach_the_terminal():
+    row = Row(1, "forward", "a\x1b[31m\u202e\nb", "", (2,), 0.5, verdict="FAULT")
+    finding = Finding(1, "forward", row.name, "", "FAULT", "unknown", "as \x1b said")
+    report = Report((row,), (finding,), notes=("\x07",))
+    for text in (str(report), report.to_markdown()):
+        assert not {"\x1b", "\u202e", "\x07"} & set(text)
+        assert "\\x1b[31m\\u202e\\nb" in text.replace("\\\\", "\\").replace("\\[", "[")

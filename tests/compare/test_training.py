@@ -118,8 +118,8 @@ def test_an_undamped_first_step_is_found_at_step_1():
 
     assert check_training(notes(False), reference, damped, PARAMS, BATCHES).findings == ()
     first = check_training(notes(True), reference, damped, PARAMS, BATCHES).first
-    assert (first.step, first.name, first.cause) == (1, "W1_next", "scale")
-    assert first.factor == pytest.approx(10)
+    assert (first.step, first.name, first.cause) == (1, "W1_next", "momentum-form")
+    assert "momentum=0.9" in first.explanation
 
 
 def test_a_velocity_in_another_convention_is_a_note():

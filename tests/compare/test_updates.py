@@ -121,22 +121,26 @@ def in_place(sign):
 
 
 WRONG = {
-    "epsilon inside the root": (adam(inside=True), RIGHT["Adam"][1], 1, "W1_next", "unknown"),
-    "epsilon ten times too large": (adam(eps=1e-7), RIGHT["Adam"][1], 1, "W1_next", "unknown"),
-    "no bias correction": (adam(corrected=False), RIGHT["Adam"][1], 1, "W1_next", "unknown"),
-    "decoupled for L2": (adam(decay=0.1, decoupled=True), RIGHT["Adam with L2"][1], 1, "W1_next", "unknown"),
-    "L2 for decoupled": (adam(decay=0.1), RIGHT["AdamW"][1], 1, "W1_next", "unknown"),
+    "epsilon inside the root": (adam(inside=True), RIGHT["Adam"][1], 1, "W1_next", "update-form"),
+    "epsilon ten times too large": (adam(eps=1e-7), RIGHT["Adam"][1], 1, "W1_next", "update-form"),
+    "no bias correction": (adam(corrected=False), RIGHT["Adam"][1], 1, "W1_next", "momentum-form"),
+    "decoupled for L2": (adam(decay=0.1, decoupled=True), RIGHT["Adam with L2"][1], 1, "W1_next", "update-form"),
+    "L2 for decoupled": (adam(decay=0.1), RIGHT["AdamW"][1], 1, "W1_next", "update-form"),
     "counter per parameter": (per_parameter, RIGHT["Adam"][1], 1, "b1_next", "unknown"),
-    "Nesterov for heavy ball": (momentum(nesterov), sgd(momentum=0.9), 1, "W1_next", "scale"),
-    "heavy ball for Nesterov": (momentum(heavy_ball), sgd(momentum=0.9, nesterov=True), 1, "W1_next", "scale"),
+    "Nesterov for heavy ball": (momentum(nesterov), sgd(momentum=0.9), 1, "W1_next", "momentum-form"),
+    "heavy ball for Nesterov": (momentum(heavy_ball), sgd(momentum=0.9, nesterov=True), 1, "W1_next", "momentum-form"),
     "the notes' average for heavy ball": (momentum(notes), sgd(momentum=0.9), 1, "vW1", "scale"),
     "no memory": (momentum(lambda mu, v, g: (g, g)), sgd(momentum=0.9), 2, "vW1", "unknown"),
-    "ascent": (in_place(-1), sgd(), 1, "W1_next", "sign"),
-    "rate twice": (in_place(0.1), sgd(), 1, "W1_next", "scale"),
+    "ascent": (in_place(-1), sgd(), 1, "W1_next", "update-form"),
+    "rate twice": (in_place(0.1), sgd(), 1, "W1_next", "update-form"),
     "update lost": (lambda p, g, s: None, sgd(), 1, "W1_next", "zero"),
-    "decay missing": (RIGHT["gradient descent"][0], sgd(weight_decay=0.5), 1, "W1_next", "unknown"),
+    "decay missing": (RIGHT["gradient descent"][0], sgd(weight_decay=0.5), 1, "W1_next", "regularisation"),
     "bias left out": (
-        lambda p, g, s: ({n: w - 0.1 * g[f"d{n}"] * (n != "b1") for n, w in p.items()}, s), sgd(), 1, "b1_next", "zero"
+        lambda p, g, s: ({n: w - 0.1 * g[f"d{n}"] * (n != "b1") for n, w in p.items()}, s),
+        sgd(),
+        1,
+        "b1_next",
+        "update-form",
     ),
     "epsilon of RMSprop inside": (
         scaled(lambda s: np.sqrt(s + 1e-8), 0.0, 0.99, 0.01), RIGHT["RMSprop"][1], 1, "W1_next", "unknown"

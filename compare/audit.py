@@ -1,0 +1,193 @@
+"""Which known mistakes a fixture cannot reveal, found by planting each in it, and the smallest change that would."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from compare.data import Data, load
+from compare.errors import InputError
+from compare.experiment import Experiment
+from compare.faults import Fault
+from compare.faults.network import NETWORK
+from compare.faults.planting import planted
+from compare.lockstep import differs
+
+__all__ = ["Audit", "Hidden", "audit", "render"]
+
+Fixture = tuple[Experiment, Data]
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """A mistake that a fixture cannot reveal, and the smallest change of the fixture that would; empty if none does."""
+
+    fault: Fault
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What planting the catalogue in a fixture gave: mistakes found, hidden, and in functions that it never calls."""
+
+    found: tuple[Fault, ...]
+    hidden: tuple[Hidden, ...]
+    idle: dict[str, tuple[Fault, ...]]
+
+
+def audit(
+    experiment: Experiment, source: Any, progress: Callable[[tuple[Fault, ...]], Iterable[Fault]] = iter
+) -> Audit:
+    """Plant every mistake of the notes' network in a fixture; `progress` may wrap the entries on their way."""
+    data = load(source)
+    called = _called(experiment, data)
+    at = {fault.name: _function(fault) for fault in NETWORK}
+    idle: dict[str, tuple[Fault, ...]] = {}
+    for fault in NETWORK:
+        if at[fault.name] not in called:
+            idle[at[fault.name]] = (*idle.get(at[fault.name], ()), fault)
+    found, hidden = [], []
+    changes: list[str] = []  # those that helped, the most recent first: neighbours in the catalogue need the same
+    for fault in progress(tuple(fault for fault in NETWORK if at[fault.name] in called)):
+        if _reveals((experiment, data), fault):
+            found.append(fault)
+            continue
+        remedy = _remedy((experiment, data), fault, changes)
+        changes = [remedy, *(c for c in changes if c != remedy)]
+        hidden.append(Hidden(fault, remedy))
+    return Audit(tuple(found), tuple(hidden), idle)
+
+
+def _reveals(fixture: Fixture, fault: Fault) -> bool:
+    """Whether the check of this fixture finds something once the mistake is planted."""
+    experiment, data = fixture
+    with planted(fault.module, fault.edits):
+        return differs(experiment, (data.X.T, data.Y.T))
+
+
+def _remedy(fixture: Fixture, fault: Fault, before: Iterable[str]) -> str:
+    """The first change, of those that helped before and then by size, with which the mistake is found."""
+    changes = dict(_changes(*fixture))
+    for told in dict.fromkeys([*(b for b in before if b in changes), *changes]):
+        try:
+            if _reveals(changes[told], fault):
+                return told
+        except InputError:  # that change does not suit this data
+            continue
+    return ""
+
+
+def _changes(experiment: Experiment, data: Data) -> Iterator[tuple[str, Fixture]]:
+    """Fixtures that differ in one thing, with the words for it."""
+    N, outputs = data.X.shape[1], data.Y.shape[0]
+    rng = np.random.default_rng(0)
+    depth = experiment.depth
+    size = next((b for b in (4, 5, 6, 7) if N % b and b <= N), max(2, N // 2))
+    single: dict[str, dict[str, Any]] = {
+        "--steps 5": {"steps": 5},
+        f"--batch-size {size}": {"batch_size": size},
+        "--l2 0.1": {"l2": 0.1},
+        "--optimizer momentum": {"optimizer": "momentum"},
+        "--beta 0.9": {"beta": 0.9},
+        "--learning-rate 0.1": {"learning_rate": 0.1},
+        "--bias-scale 0.1": {"bias_scale": 0.1},
+        f"--batch-size {size} over two whole epochs": {"batch_size": size, "steps": None, "epochs": 2},
+    }
+    for told, values in single.items():
+        changed = replace(experiment, **values)
+        if changed != experiment:
+            yield told, (changed, data)
+    last = experiment.activations[-1]
+    for name in ("tanh", "relu", "sigmoid"):
+        hidden = (name,) * max(depth - 1, 1)
+        layers = experiment.layers if depth > 1 else (experiment.layers[0], 7, outputs)
+        yield f"{name} in a hidden layer", (replace(experiment, layers=layers, activations=(*hidden, last)), data)
+    for first, second in (("tanh", "relu"), ("sigmoid", "tanh")):
+        layers = (experiment.layers[0], 7, 5, outputs)
+        told = f"two hidden layers, {first} and {second}"
+        yield told, (replace(experiment, layers=layers, activations=(first, second, last)), data)
+    n_x = experiment.layers[0]
+    wide = (rng.random((3, N)) < 0.5).astype(float)
+    yield (
+        "several outputs",
+        (replace(experiment, layers=(*experiment.layers[:-1], 3)), Data(data.X, wide, data.description)),
+    )
+    square = Data(data.X, (rng.random((n_x, N)) < 0.5).astype(float), data.description)
+    yield "equal widths", (replace(experiment, layers=(n_x,) * len(experiment.layers)), square)
+    yield (
+        "widths that all differ",
+        (
+            replace(experiment, layers=(n_x, *range(n_x + 1, n_x + depth), outputs)),
+            data,
+        ),
+    )
+    zeros = data.X.copy()
+    zeros[:, ::2] = 0.0
+    told = "ReLU and examples whose z is exactly 0 (biases and inputs of 0)"
+    relu = ("relu",) * (depth - 1)
+    yield (
+        told,
+        (
+            replace(experiment, bias_scale=0.0, activations=(*relu, last)),
+            Data(zeros, data.Y, data.description),
+        ),
+    )
+    yield (
+        "saturated units (ReLU, inputs times 1000)",
+        (
+            replace(experiment, activations=(*relu, last)),
+            Data(1000 * data.X, data.Y, data.description),
+        ),
+    )
+
+
+def _called(experiment: Experiment, data: Data) -> set[str]:
+    """The functions of manual/ that the fixture calls, as module.function."""
+    found: set[str] = set()
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call":
+            found.add(f"{frame.f_globals.get('__name__', '')}.{frame.f_code.co_name}")
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        replace(experiment, steps=1).run((data.X.T, data.Y.T))
+    finally:
+        sys.setprofile(before)
+    return {name for name in found if name.startswith("manual.")}
+
+
+def _function(fault: Fault) -> str:
+    """The function of manual/ that a mistake is in, as module.function."""
+    module = importlib.import_module(fault.module)
+    source = inspect.getsource(module)
+    line = source[: source.index(fault.edits[0][0])].count("\n") + 1
+    functions = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef))
+    (name,) = (f.name for f in functions if f.lineno <= line <= (f.end_lineno or f.lineno))
+    return f"{fault.module}.{name}"
+
+
+def render(result: Audit) -> str:
+    """The audit as text: what is hidden by the change that would show it, then the code that was not called."""
+    total = len(result.found) + len(result.hidden)
+    parts = []
+    by_remedy: dict[str, list[Fault]] = {}
+    for each in result.hidden:
+        by_remedy.setdefault(each.remedy, []).append(each.fault)
+    for remedy, faults in sorted(by_remedy.items(), key=lambda item: (not item[0], -len(item[1]))):
+        head = f"With {remedy} it would reveal:" if remedy else "No single change reveals:"
+        parts.append("\n".join([head, *(f"  {fault.name:<42} {fault.formula}" for fault in faults)]))
+    if result.idle:
+        inside = ", ".join(f"{name.rpartition('.')[2]} ({len(faults)})" for name, faults in result.idle.items())
+        parts.append(f"Not called by this fixture, with the number of known mistakes in each: {inside}.")
+    parts.append(f"This fixture reveals {len(result.found)} of {total} known mistakes in the code that it runs.")
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,95 @@
+"""Factors: zero, a wrong sign, a factor with its names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from math import isclose
+
+import numpy as np
+
+from compare.diagnosis.scene import Cause, Scene
+
+__all__ = ["named_factors", "scaled", "unnamed_scale", "zero"]
+
+
+def zero(scene: Scene) -> Iterator[Cause]:
+    """All zero."""
+    if not scene.recorded.any():
+        yield Cause("zero", "by hand it is exactly zero everywhere")
+
+
+def scaled(scene: Scene) -> Iterator[Cause]:
+    """A wrong sign, or a factor that is a whole number, one over it, or has a name."""
+    for factor in _candidates(scene):
+        if not scene.explained_by(factor * scene.reference):
+            continue
+        if factor == -1.0:
+            yield Cause("sign", "every entry has the wrong sign", factor)
+            return
+        names = named_factors(factor, scene.numbers)
+        short = [name for name in names if "/" in name and ("(batch size)" in name or "(usual size" in name)]
+        if short:
+            text = (
+                f"every entry is {factor:.12g} = {short[0]} times torch's: a short batch is divided by the nominal size"
+            )
+            yield Cause("partial-batch", text, factor)
+        yield Cause("scale", f"every entry is {_shown(factor, names)} times torch's, {_direction(factor)}", factor)
+        return
+
+
+def unnamed_scale(scene: Scene) -> Iterator[Cause]:
+    """Any other factor."""
+    factor = _fitted(scene)
+    if factor is not None and factor not in (0.0, 1.0) and scene.explained_by(factor * scene.reference):
+        yield Cause("scale", f"every entry is {factor:.12g} times torch's, {_direction(factor)}", factor)
+
+
+def _fitted(scene: Scene) -> float | None:
+    """The factor that fits best in the sense of least squares."""
+    scale = float(np.max(np.abs(scene.reference), initial=0.0))
+    if not (np.isfinite(scene.recorded).all() and np.isfinite(scale)) or scale == 0.0:
+        return None
+    unit = scene.reference / scale
+    return float(np.vdot(scene.recorded / scale, unit) / np.vdot(unit, unit))
+
+
+def _candidates(scene: Scene) -> Iterator[float]:
+    """The exact factors near the one that fits best: whole numbers, one over them, and those with a name."""
+    fitted = _fitted(scene)
+    if fitted is None or not np.isfinite(fitted):
+        return
+    simple = float(round(fitted)) if abs(fitted) >= 1 else 1 / round(1 / fitted) if fitted else 0.0
+    exact = [simple, *(sign * value for value in _values(scene.numbers).values() for sign in (1, -1))]
+    yield from dict.fromkeys(f for f in exact if f not in (0.0, 1.0) and isclose(f, fitted, rel_tol=1e-6))
+
+
+def named_factors(factor: float, numbers: Mapping[str, float]) -> tuple[str, ...]:
+    """The names that a factor goes by, up to its sign: a number, one over it, or a ratio of two; all that fit."""
+    return tuple(name for name, value in _values(numbers).items() if isclose(abs(factor), value, rel_tol=1e-9))
+
+
+def _values(numbers: Mapping[str, float]) -> dict[str, float]:
+    """Every name with its value: the numbers, one over each, products and quotients of two, and n/(n-1)."""
+    positive = {name: float(value) for name, value in numbers.items() if value > 0 and value != 1}
+    sizes = {name: value for name, value in positive.items() if value == int(value)}
+    found = positive | {f"1/{_bracketed(name)}": 1 / value for name, value in positive.items()}
+    n = sizes.get("n")
+    if n is not None:
+        found |= {"n/(n-1)": n / (n - 1), "(n-1)/n": (n - 1) / n}
+    for (a, x), (b, y) in combinations(sizes.items(), 2):
+        found |= {f"{_bracketed(a)}/{_bracketed(b)}": x / y, f"{_bracketed(b)}/{_bracketed(a)}": y / x}
+        found |= {f"{_bracketed(a)} {_bracketed(b)}": x * y, f"1/({_bracketed(a)} {_bracketed(b)})": 1 / (x * y)}
+    return {name: value for name, value in found.items() if value != 1}
+
+
+def _bracketed(name: str) -> str:
+    return f"({name})" if " " in name and not name.startswith("(") else name
+
+
+def _shown(factor: float, names: tuple[str, ...]) -> str:
+    return f"{factor:.12g}" + (f" = {' or '.join(names[:4])}" if names else "")
+
+
+def _direction(factor: float) -> str:
+    return "too large" if abs(factor) > 1 else "too small" if factor > 0 else "off"

@@ -1,0 +1,3 @@
+"""Small derivations by hand beside their torch references, right as they stand: the ground for mistakes elsewhere."""
+
+__all__: list[str] = []
