@@ -1,7 +1,5 @@
 """Helpers that several tests share: small data, networks with their parameters, and planted faults."""
 
-import ast
-import inspect
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +9,8 @@ from types import CodeType, FunctionType, ModuleType
 import numpy as np
 
 from compare.experiment import Experiment
+from compare.faults import planting
+from compare.faults.planting import rewritten
 from compare.operations import operation
 from compare.runners import initial_parameters
 from manual.network import Activation, Network
@@ -43,35 +43,9 @@ def planted(function: Callable[..., object], wrong: Callable[..., object]) -> It
 
 
 @contextmanager
-def rewritten(module: ModuleType, source: str | ast.Module) -> Iterator[None]:
-    """While entered, every function of `module` runs the code that `source` gives it."""
-    path = inspect.getsourcefile(module)
-    assert path is not None
-    namespace: dict[str, object] = {"__name__": module.__name__}
-    exec(compile(source, path, "exec"), namespace)
-    functions = {
-        name: f for name, f in vars(module).items() if isinstance(f, FunctionType) and f.__module__ == module.__name__
-    }
-    before = {name: f.__code__ for name, f in functions.items()}
-    try:
-        for name, function in functions.items():
-            changed = namespace[name]
-            assert isinstance(changed, FunctionType)
-            function.__code__ = changed.__code__
-        yield
-    finally:
-        for name, function in functions.items():
-            function.__code__ = before[name]
-
-
-@contextmanager
 def edited(module: ModuleType, *pairs: tuple[str, str]) -> Iterator[None]:
     """While entered, `module` runs with pieces of its source replaced; each must stand there exactly once."""
-    source = inspect.getsource(module)
-    for old, new in pairs:
-        assert source.count(old) == 1, f"{old!r} stands {source.count(old)} times in {module.__name__}"
-        source = source.replace(old, new)
-    with rewritten(module, source):
+    with rewritten(module, planting.edited(module, pairs)):
         yield
 
 

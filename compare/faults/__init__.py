@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Fault", "catalogue"]
+__all__ = ["Fault", "catalogue", "fault"]
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,26 @@ class Fault:
     needs: Mapping[str, Any] = field(default_factory=dict)
 
 
+def fault(
+    name: str,
+    module: str,
+    right: str,
+    wrong: str,
+    equation: str,
+    formula: str,
+    cause: str,
+    first: str,
+    why: str,
+    lesson: str,
+    **needs: Any,
+) -> Fault:
+    """An entry with one edit."""
+    return Fault(name, module, ((right, wrong),), equation, formula, cause, first, why, lesson, needs)
+
+
 def catalogue() -> dict[str, Fault]:
     """Every entry by name, those of the notes' network first."""
     from compare.faults.elsewhere import ELSEWHERE
     from compare.faults.network import NETWORK
 
-    return {fault.name: fault for fault in (*NETWORK, *ELSEWHERE)}
+    return {entry.name: entry for entry in (*NETWORK, *ELSEWHERE)}

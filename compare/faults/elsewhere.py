@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from compare.faults import Fault
+from compare.faults import fault
 
 __all__ = ["ELSEWHERE"]
 
 
-def _fault(
-    name: str,
-    problem: str,
-    right: str,
-    wrong: str,
-    equation: str,
-    formula: str,
-    cause: str,
-    first: str,
-    why: str,
-    lesson: str,
-) -> Fault:
-    return Fault(
-        name, f"compare.faults.problems.{problem}", ((right, wrong),), equation, formula, cause, first, why, lesson
-    )
-
+PROBLEMS = "compare.faults.problems"
 
 ELSEWHERE = (
-    _fault(
+    fault(
         "softmax-gradient-without-mean",
-        "softmax",
+        f"{PROBLEMS}.softmax",
         "    dZ /= n\n",
         "",
         "dZ = (P - onehot(y))/n",
@@ -37,9 +22,9 @@ ELSEWHERE = (
         "The loss is a mean and its gradient is written for one example.",
         "Every gradient is n times too large. The rate hides it.",
     ),
-    _fault(
+    fault(
         "softmax-gradient-divided-by-classes",
-        "softmax",
+        f"{PROBLEMS}.softmax",
         "dZ /= n",
         "dZ /= dZ.size",
         "dZ = (P - onehot(y))/n",
@@ -49,9 +34,9 @@ ELSEWHERE = (
         "mean() over an array of n rows and K columns divides by both.",
         "Only examples are averaged; classes are summed.",
     ),
-    _fault(
+    fault(
         "softmax-probabilities-overwritten",
-        "softmax",
+        f"{PROBLEMS}.softmax",
         "dZ = P.copy()",
         "dZ = P",
         "dZ = P - onehot(y), P kept",
@@ -61,9 +46,9 @@ ELSEWHERE = (
         "dZ = P copies nothing: both are names of one array.",
         "Whoever reads P afterwards, an accuracy for example, reads something else. Copy before changing.",
     ),
-    _fault(
+    fault(
         "bias-gradient-mean-over-rows",
-        "softmax",
+        f"{PROBLEMS}.softmax",
         "db = dZ.sum(axis=0)",
         "db = dZ.mean(axis=0)",
         "db = column sums of dZ",
@@ -73,9 +58,9 @@ ELSEWHERE = (
         "dZ has its 1/n already, and a mean divides again.",
         "A bias that learns n times too slowly is seldom noticed.",
     ),
-    _fault(
+    fault(
         "squared-error-over-all-entries",
-        "two_layers",
+        f"{PROBLEMS}.two_layers",
         "dZ2 = 2 * (Z2 - Y) / n",
         "dZ2 = 2 * (Z2 - Y) / Y.size",
         "dZ2 = 2 (Z2 - Y)/n",
@@ -85,9 +70,9 @@ ELSEWHERE = (
         "np.mean of the squares divides by K too, and the loss by n alone.",
         "Mean over what? Write the divisor in both places, from one name.",
     ),
-    _fault(
+    fault(
         "squared-error-without-its-two",
-        "two_layers",
+        f"{PROBLEMS}.two_layers",
         "dZ2 = 2 * (Z2 - Y) / n",
         "dZ2 = (Z2 - Y) / n",
         "dZ2 = 2 (Z2 - Y)/n",
@@ -97,9 +82,9 @@ ELSEWHERE = (
         "The loss has no 1/2 and the gradient is written as if it had.",
         "A factor of 2 is a rate of half the size. Only a comparison sees it.",
     ),
-    _fault(
+    fault(
         "relu-gradient-in-place",
-        "two_layers",
+        f"{PROBLEMS}.two_layers",
         "dZ1 = dA1 * (Z1 > 0)",
         "dZ1 = dA1; dZ1[Z1 <= 0] = 0",
         "dZ1 = dA1 * (Z1 > 0), dA1 kept",
@@ -109,9 +94,9 @@ ELSEWHERE = (
         "It is how many courses write it.",
         "dZ1 is right and dA1 is destroyed. Nothing shows until somebody reads dA1.",
     ),
-    _fault(
+    fault(
         "relu-in-place",
-        "two_layers",
+        f"{PROBLEMS}.two_layers",
         "A1 = np.maximum(Z1, 0)",
         "A1 = np.maximum(Z1, 0, out=Z1)",
         "A1 = max(Z1, 0), Z1 kept",
@@ -121,9 +106,9 @@ ELSEWHERE = (
         "It saves memory.",
         "The mask Z1 > 0 survives by luck; for tanh it would not. A cache must not change.",
     ),
-    _fault(
+    fault(
         "mask-of-the-activation",
-        "two_layers",
+        f"{PROBLEMS}.two_layers",
         "dZ1 = dA1 * (Z1 > 0)",
         "dZ1 = dA1 * (dA1 > 0)",
         "dZ1 = dA1 * (Z1 > 0)",
@@ -133,9 +118,9 @@ ELSEWHERE = (
         "The mask is taken of what is at hand.",
         "It is known as guided backpropagation, and no gradient. The mask belongs to the forward pass.",
     ),
-    _fault(
+    fault(
         "weights-changed-by-the-derivation",
-        "two_layers",
+        f"{PROBLEMS}.two_layers",
         "    dA1 = dZ2 @ W2.T\n",
         "    W2 -= 0.1 * dW2\n    dA1 = dZ2 @ W2.T\n",
         "dA1 = dZ2 W2^T, all gradients before any update",
@@ -145,9 +130,9 @@ ELSEWHERE = (
         "Update and backpropagation share a loop.",
         "W2 -= changes the caller's array. Compute gradients, return them, update elsewhere.",
     ),
-    _fault(
+    fault(
         "dropout-drawn-inside",
-        "two_layers",
+        f"{PROBLEMS}.two_layers",
         "A1 = np.maximum(Z1, 0)",
         "A1 = np.maximum(Z1, 0) * (np.random.random(Z1.shape) < 0.9) / 0.9",
         "the same answer for the same input",
@@ -157,9 +142,9 @@ ELSEWHERE = (
         "The mask is drawn where it is used.",
         "A function that draws cannot be checked twice. Pass the mask in the batch.",
     ),
-    _fault(
+    fault(
         "layer-norm-without-mean-term",
-        "layer_norm",
+        f"{PROBLEMS}.layer_norm",
         "dH - dH.mean(axis=1, keepdims=True) - H",
         "dH - H",
         "dX = r (dH - mean(dH) - H mean(dH H))",
@@ -169,9 +154,9 @@ ELSEWHERE = (
         "The mean is treated as a constant.",
         "Statistics are functions of X and have gradients. The error is small where dH has a small mean.",
     ),
-    _fault(
+    fault(
         "layer-norm-statistics-as-constants",
-        "layer_norm",
+        f"{PROBLEMS}.layer_norm",
         "dX = r * (dH - dH.mean(axis=1, keepdims=True) - H * (dH * H).sum(axis=1, keepdims=True) / d)",
         "dX = r * dH",
         "dX = r (dH - mean(dH) - H mean(dH H))",
@@ -181,9 +166,9 @@ ELSEWHERE = (
         "Normalising looks like a scaling.",
         "Without both terms the gradient moves the mean and the scale, which the layer then removes.",
     ),
-    _fault(
+    fault(
         "layer-norm-gain-forgotten",
-        "layer_norm",
+        f"{PROBLEMS}.layer_norm",
         'dH = dY * params["g"]',
         "dH = dY",
         "dH = dY * g",
@@ -193,9 +178,9 @@ ELSEWHERE = (
         "g is 1 at the start, and everything agrees.",
         "Parameters that start at 1 or 0 hide their own mistakes. Test with random ones.",
     ),
-    _fault(
+    fault(
         "layer-norm-gain-gradient-of-x",
-        "layer_norm",
+        f"{PROBLEMS}.layer_norm",
         "dg = (dY * H).sum(axis=0)",
         "dg = (dY * X).sum(axis=0)",
         "dg = sum of dY * H",
@@ -205,9 +190,9 @@ ELSEWHERE = (
         "X is the layer's input, and so seems to be what g multiplies.",
         "g multiplies H, the normalised one.",
     ),
-    _fault(
+    fault(
         "batch-norm-bessel",
-        "batch_norm",
+        f"{PROBLEMS}.batch_norm",
         ".sum(axis=0) / n + 1e-5",
         ".sum(axis=0) / (n - 1) + 1e-5",
         "the variance over n",
@@ -217,9 +202,9 @@ ELSEWHERE = (
         "Statistics books divide by n - 1.",
         "Normalisation in training uses n, the running estimate n - 1. The two differ by 1/n.",
     ),
-    _fault(
+    fault(
         "batch-norm-statistics-as-constants",
-        "batch_norm",
+        f"{PROBLEMS}.batch_norm",
         "dX = r * (dH - dH.mean(axis=0) - H * (dH * H).mean(axis=0))",
         "dX = r * dH",
         "dX = r (dH - mean(dH) - H mean(dH H))",
@@ -229,9 +214,9 @@ ELSEWHERE = (
         "It is what the formula is at test time.",
         "In training the statistics depend on every example, and so does every gradient.",
     ),
-    _fault(
+    fault(
         "batch-norm-gain-mean",
-        "batch_norm",
+        f"{PROBLEMS}.batch_norm",
         "ds = T.sum(axis=0)",
         "ds = T.mean(axis=0)",
         "ds = sum of dY",
@@ -241,9 +226,9 @@ ELSEWHERE = (
         "The layer is full of means.",
         "A shift is a bias, and its gradient is a sum.",
     ),
-    _fault(
+    fault(
         "embedding-loses-repeated-indices",
-        "embedding",
+        f"{PROBLEMS}.embedding",
         "np.add.at(dE, i, dA)",
         "dE[i] += dA",
         "dE[i] is the sum over all places where i occurs",
@@ -253,9 +238,9 @@ ELSEWHERE = (
         "Fancy indexing with += reads once and writes once for each index.",
         "Repeated words keep the gradient of their last place only. Use np.add.at, and test with repeated indices.",
     ),
-    _fault(
+    fault(
         "attention-unscaled",
-        "attention",
+        f"{PROBLEMS}.attention",
         "S = Q @ K.T * c",
         "S = Q @ K.T",
         "S = Q K^T / sqrt(d)",
@@ -265,9 +250,9 @@ ELSEWHERE = (
         "The root is left out of the sketch.",
         "Scores grow with sqrt(d), softmax saturates, gradients vanish.",
     ),
-    _fault(
+    fault(
         "attention-scale-forgotten-backward",
-        "attention",
+        f"{PROBLEMS}.attention",
         "dQ = c * dS @ K",
         "dQ = dS @ K",
         "dQ = dS K / sqrt(d)",
@@ -277,9 +262,9 @@ ELSEWHERE = (
         "The forward pass has it, the backward pass is derived without.",
         "Every constant of the forward pass comes back in the gradient.",
     ),
-    _fault(
+    fault(
         "softmax-derivative-diagonal",
-        "attention",
+        f"{PROBLEMS}.attention",
         "dS = P * (dP - (dP * P).sum(axis=1, keepdims=True))",
         "dS = P * (1 - P) * dP",
         "dS = P * (dP - rowsum(dP * P))",
@@ -289,9 +274,9 @@ ELSEWHERE = (
         "softmax is treated as if it were elementwise, like the sigmoid.",
         "Its Jacobian has off-diagonal entries -p_i p_j. They are most of it.",
     ),
-    _fault(
+    fault(
         "attention-value-and-key-exchanged",
-        "attention",
+        f"{PROBLEMS}.attention",
         "dP = T @ V.T",
         "dP = T @ K.T",
         "dP = dO V^T",
@@ -301,9 +286,9 @@ ELSEWHERE = (
         "Keys and values have the same shape.",
         "Give them different sizes in a test, and the shapes speak.",
     ),
-    _fault(
+    fault(
         "convolution-not-flipped",
-        "convolution",
+        f"{PROBLEMS}.convolution",
         "W[:, ::-1]",
         "W",
         "dX is the convolution of dZ with W reversed",
@@ -313,9 +298,9 @@ ELSEWHERE = (
         "Forward is a correlation; its backward is one with the kernel turned round.",
         "Symmetric kernels hide it. Test with random ones.",
     ),
-    _fault(
+    fault(
         "dropout-mask-forgotten-backward",
-        "dropout",
+        f"{PROBLEMS}.dropout",
         "dZ = dA * mask / keep",
         "dZ = dA / keep",
         "dZ = dA * mask / keep",
@@ -325,9 +310,9 @@ ELSEWHERE = (
         "The mask is applied on the way forward and not kept.",
         "Dropped units must not learn. Keep the mask with the cache.",
     ),
-    _fault(
+    fault(
         "dropout-scale-forgotten-backward",
-        "dropout",
+        f"{PROBLEMS}.dropout",
         "dZ = dA * mask / keep",
         "dZ = dA * mask",
         "dZ = dA * mask / keep",
@@ -337,9 +322,9 @@ ELSEWHERE = (
         "Inverted dropout scales on the way forward.",
         "What is divided forward is divided backward.",
     ),
-    _fault(
+    fault(
         "residual-path-forgotten",
-        "residual",
+        f"{PROBLEMS}.residual",
         'dY = dO + dZ @ params["W"].T',
         'dY = dZ @ params["W"].T',
         "dY = dO + dZ W^T",
@@ -349,9 +334,9 @@ ELSEWHERE = (
         "Only the branch with the weights is followed back.",
         "A tensor that is used twice gets two gradients, and they add.",
     ),
-    _fault(
+    fault(
         "residual-path-twice",
-        "residual",
+        f"{PROBLEMS}.residual",
         'dY = dO + dZ @ params["W"].T',
         'dY = 2 * dO + dZ @ params["W"].T',
         "dY = dO + dZ W^T",
@@ -361,9 +346,9 @@ ELSEWHERE = (
         "The skip is added in the block and by its caller.",
         "Decide who adds.",
     ),
-    _fault(
+    fault(
         "recurrent-weight-untied",
-        "recurrent",
+        f"{PROBLEMS}.recurrent",
         "dW = dZ3 @ H2.T + dZ2 @ H1.T + dZ1 @ H0.T",
         "dW = dZ3 @ H2.T",
         "dW is the sum over all steps",
@@ -373,9 +358,9 @@ ELSEWHERE = (
         "The gradient is assigned in the loop where it should be added.",
         "A shared weight collects gradients from every use.",
     ),
-    _fault(
+    fault(
         "recurrent-derivative-forgotten",
-        "recurrent",
+        f"{PROBLEMS}.recurrent",
         "dZ2 = dH2 * (1 - H2 * H2)",
         "dZ2 = dH2",
         "dZ2 = dH2 (1 - H2^2)",
@@ -385,9 +370,9 @@ ELSEWHERE = (
         "One step of the loop is written differently from the others.",
         "Write the loop as a loop.",
     ),
-    _fault(
+    fault(
         "recurrent-weight-not-transposed",
-        "recurrent",
+        f"{PROBLEMS}.recurrent",
         "dH1 = W.T @ dZ2",
         "dH1 = W @ dZ2",
         "dH1 = W^T dZ2",
@@ -398,9 +383,9 @@ ELSEWHERE = (
         "Test with W that is far from symmetric.",
     ),
     # --- optimisers
-    _fault(
+    fault(
         "adam-without-bias-correction",
-        "adam",
+        f"{PROBLEMS}.adam",
         "new[name] = w - 0.05 * (m / (1 - 0.9**t)) / (np.sqrt(s / (1 - 0.99**t)) + 1e-8)",
         "new[name] = w - 0.05 * m / (np.sqrt(s) + 1e-8)",
         "w = w - a (m/(1 - b1^t)) / (sqrt(s/(1 - b2^t)) + eps)",
@@ -410,9 +395,9 @@ ELSEWHERE = (
         "The correction fades, so it seems negligible.",
         "The first steps are too long or too short by sqrt(1 - b2)/(1 - b1).",
     ),
-    _fault(
+    fault(
         "adam-epsilon-inside-the-root",
-        "adam",
+        f"{PROBLEMS}.adam",
         "(np.sqrt(s / (1 - 0.99**t)) + 1e-8)",
         "np.sqrt(s / (1 - 0.99**t) + 1e-8)",
         "sqrt(s) + eps",
@@ -422,9 +407,9 @@ ELSEWHERE = (
         "Both are in print.",
         "sqrt(1e-8) is 1e-4: for small gradients it is another optimiser.",
     ),
-    _fault(
+    fault(
         "adam-decoupled-decay",
-        "adam",
+        f"{PROBLEMS}.adam",
         'g = grads[f"d{name}"] + 0.01 * w',
         'g, w = grads[f"d{name}"], w * (1 - 0.05 * 0.01)',
         "Adam: the decay is part of the gradient",
@@ -434,9 +419,9 @@ ELSEWHERE = (
         "Adam with weight_decay and AdamW are different optimisers.",
         "In Adam the decay is divided by sqrt(s) like the gradient. Name which one is meant.",
     ),
-    _fault(
+    fault(
         "adam-betas-exchanged",
-        "adam",
+        f"{PROBLEMS}.adam",
         'm = 0.9 * state["m"][name] + 0.1 * g',
         'm = 0.99 * state["m"][name] + 0.01 * g',
         "m = b1 m + (1 - b1) g",
@@ -446,9 +431,9 @@ ELSEWHERE = (
         "Two betas, one letter.",
         "The bias correction then divides by the wrong power.",
     ),
-    _fault(
+    fault(
         "sgd-dampened",
-        "sgd",
+        f"{PROBLEMS}.sgd",
         "v = 0.8 * state.get(name, 0.0) + g",
         "v = 0.8 * state.get(name, 0.0) + 0.2 * g",
         "v = mu v + g",
@@ -458,9 +443,9 @@ ELSEWHERE = (
         "It is the other momentum, the notes' weighted average.",
         "It equals the first with a rate 1 - mu times as large.",
     ),
-    _fault(
+    fault(
         "sgd-nesterov",
-        "sgd",
+        f"{PROBLEMS}.sgd",
         "new[name] = w - 0.1 * v",
         "new[name] = w - 0.1 * (g + 0.8 * v)",
         "w = w - a v",
@@ -470,9 +455,9 @@ ELSEWHERE = (
         "It is Nesterov's momentum.",
         "torch has both, by a flag.",
     ),
-    _fault(
+    fault(
         "sgd-decay-forgotten",
-        "sgd",
+        f"{PROBLEMS}.sgd",
         'g = grads[f"d{name}"] + 0.02 * w',
         'g = grads[f"d{name}"]',
         "g = dw + lambda w",
@@ -482,9 +467,9 @@ ELSEWHERE = (
         "The decay is an option that is set on one side.",
         "Both sides must have every option.",
     ),
-    _fault(
+    fault(
         "sgd-velocity-lost",
-        "sgd",
+        f"{PROBLEMS}.sgd",
         "        state[name] = v\n",
         "",
         "v is kept from step to step",
@@ -494,9 +479,9 @@ ELSEWHERE = (
         "The new velocity is a local variable.",
         "It runs as plain gradient descent. One step shows nothing.",
     ),
-    _fault(
+    fault(
         "update-lost",
-        "sgd",
+        f"{PROBLEMS}.sgd",
         "new[name] = w - 0.1 * v",
         "new[name] = w; w - 0.1 * v",
         "w = w - a v",
@@ -507,9 +492,9 @@ ELSEWHERE = (
         "Weights never change. Look at them before and after.",
     ),
     # --- loops
-    _fault(
+    fault(
         "loop-accumulates",
-        "training",
+        f"{PROBLEMS}.training",
         "        dW = X.T @ e\n",
         "        dW = X.T @ e + (dW if 'dW' in dir() else 0)\n",
         "dW of this batch alone",
@@ -519,9 +504,9 @@ ELSEWHERE = (
         "+= in a loop, and no zero before it.",
         "The first step is right. Two steps show it.",
     ),
-    _fault(
+    fault(
         "loop-nominal-batch-size",
-        "training",
+        f"{PROBLEMS}.training",
         "- Y) / len(X)\n        dW",
         "- Y) / 6\n        dW",
         "1/n with n of this batch",
@@ -531,9 +516,9 @@ ELSEWHERE = (
         "The batch size is a constant of the script.",
         "The last batch is smaller. Its gradient is then too small.",
     ),
-    _fault(
+    fault(
         "loop-updates-before-the-bias",
-        "training",
+        f"{PROBLEMS}.training",
         "        dW = X.T @ e\n        db = e.sum(axis=0)\n        W = W - 0.1 * dW\n",
         "        dW = X.T @ e\n        W = W - 0.1 * dW\n        db = ((X @ W + b - Y) / len(X)).sum(axis=0)\n",
         "all gradients at the same weights",
@@ -544,9 +529,9 @@ ELSEWHERE = (
         "It is another algorithm, coordinate by coordinate. Gradients first, updates after.",
     ),
     # --- initialisers
-    _fault(
+    fault(
         "initializer-root-forgotten",
-        "initializers",
+        f"{PROBLEMS}.initializers",
         "np.sqrt(1 / n_in)",
         "(1 / n_in)",
         "w ~ N(0, 1/n), standard deviation sqrt(1/n)",
@@ -556,9 +541,9 @@ ELSEWHERE = (
         "The notes give the variance, and the code multiplies by it.",
         "Activations fade layer by layer, by 1/sqrt(n) each.",
     ),
-    _fault(
+    fault(
         "initializer-fan-out",
-        "initializers",
+        f"{PROBLEMS}.initializers",
         "np.sqrt(1 / n_in)",
         "np.sqrt(1 / n_out)",
         "n is the fan-in",
@@ -568,9 +553,9 @@ ELSEWHERE = (
         "shape[0] and shape[1] change places with the convention.",
         "Square layers hide it.",
     ),
-    _fault(
+    fault(
         "initializer-he-for-lecun",
-        "initializers",
+        f"{PROBLEMS}.initializers",
         "np.sqrt(1 / n_in)",
         "np.sqrt(2 / n_in)",
         "variance 1/n",
@@ -580,9 +565,9 @@ ELSEWHERE = (
         "He's is the one that everybody knows.",
         "The 2 makes up for the half that ReLU cuts off, and tanh cuts off nothing.",
     ),
-    _fault(
+    fault(
         "initializer-glorot-for-lecun",
-        "initializers",
+        f"{PROBLEMS}.initializers",
         "np.sqrt(1 / n_in)",
         "np.sqrt(2 / (n_in + n_out))",
         "variance 1/n_in",
@@ -592,9 +577,9 @@ ELSEWHERE = (
         "The notes call this one He's.",
         "Names of initialisers are unreliable. Compare the number.",
     ),
-    _fault(
+    fault(
         "initializer-rand-for-randn",
-        "initializers",
+        f"{PROBLEMS}.initializers",
         "rng.standard_normal(shape)",
         "rng.random(shape)",
         "a normal draw",
@@ -604,9 +589,9 @@ ELSEWHERE = (
         "One letter: rand and randn.",
         "All weights are positive, with mean 1/2. Look at the mean.",
     ),
-    _fault(
+    fault(
         "initializer-limit-for-deviation",
-        "he_initializers",
+        f"{PROBLEMS}.he_initializers",
         "limit = np.sqrt(6 / n_in)",
         "limit = np.sqrt(2 / n_in)",
         "U(-l, l) with l = sqrt(6/n)",
@@ -616,9 +601,9 @@ ELSEWHERE = (
         "The standard deviation is taken for the limit.",
         "A uniform draw on (-l, l) has the deviation l/sqrt(3).",
     ),
-    _fault(
+    fault(
         "initializer-lecun-for-he",
-        "he_initializers",
+        f"{PROBLEMS}.he_initializers",
         "limit = np.sqrt(6 / n_in)",
         "limit = np.sqrt(3 / n_in)",
         "variance 2/n",
@@ -628,9 +613,9 @@ ELSEWHERE = (
         "1/n is older.",
         "After ReLU half of the variance is gone at every layer.",
     ),
-    _fault(
+    fault(
         "initializer-one-sided",
-        "he_initializers",
+        f"{PROBLEMS}.he_initializers",
         "(2 * rng.random(shape) - 1)",
         "rng.random(shape)",
         "U(-l, l)",

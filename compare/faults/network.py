@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from compare.faults import Fault
+from compare.faults import Fault, fault
 
 __all__ = ["NETWORK"]
 
@@ -12,22 +10,6 @@ N, LOSS, OPT, ACT, BATCH, LOOP = (
     f"manual.{name}" for name in ("network", "losses", "optimizers", "activations", "batches", "training")
 )
 SQUARED = {"loss": "squared-error"}
-
-
-def _fault(
-    name: str,
-    where: str,
-    right: str,
-    wrong: str,
-    equation: str,
-    formula: str,
-    cause: str,
-    first: str,
-    why: str,
-    lesson: str,
-    **needs: Any,
-) -> Fault:
-    return Fault(name, where, ((right, wrong),), equation, formula, cause, first, why, lesson, needs)
 
 
 SIGMOID = "return A * (1 - A)  # (n_l, n)"
@@ -43,7 +25,7 @@ STEP = "updated[name] = w - learning_rate * V"
 
 NETWORK = (
     # --- the loss and its scale
-    _fault(
+    fault(
         "loss-as-in-the-notes",
         LOSS,
         LOSSES,
@@ -56,7 +38,7 @@ NETWORK = (
         "Backpropagation starts from the gradient, so training is fine and only the printed loss is wrong. "
         "Compare the loss with the framework's before trusting its curve.",
     ),
-    _fault(
+    fault(
         "loss-without-minus",
         LOSS,
         LOSSES,
@@ -68,7 +50,7 @@ NETWORK = (
         "The minus in front of the bracket is easily lost in copying.",
         "A log-likelihood grows while a loss falls. A loss that is negative is a sign that the minus is missing.",
     ),
-    _fault(
+    fault(
         "labels-swapped-in-the-loss",
         LOSS,
         LOSSES,
@@ -81,7 +63,7 @@ NETWORK = (
         "The value is that of the opposite labels; the gradient may still be right. Test with one example whose answer "
         "you know.",
     ),
-    _fault(
+    fault(
         "loss-with-log2",
         LOSS,
         "np.log1p(np.exp(-np.abs(Z)))",
@@ -93,7 +75,7 @@ NETWORK = (
         "Information theory measures in bits, and log2 is one key away.",
         "The derivative of log2 has a factor 1/ln 2 that the backward pass does not. Losses use the natural logarithm.",
     ),
-    _fault(
+    fault(
         "loss-with-epsilon",
         LOSS,
         LOSSES,
@@ -106,7 +88,7 @@ NETWORK = (
         "It changes the loss by 1e-8 of its slope and its gradient no longer is p - y. From the logits no epsilon is "
         "needed.",
     ),
-    _fault(
+    fault(
         "loss-of-log-zero",
         LOSS,
         LOSSES,
@@ -120,7 +102,7 @@ NETWORK = (
         saturated=True,
         hidden=("relu",),
     ),
-    _fault(
+    fault(
         "squared-error-for-cross-entropy",
         LOSS,
         LOSSES,
@@ -132,7 +114,7 @@ NETWORK = (
         "The loss of one exercise is left in the next.",
         "p - y is the gradient of the cross-entropy, not of this. Value and gradient must belong to one loss.",
     ),
-    _fault(
+    fault(
         "squared-error-without-half",
         LOSS,
         "(A - Y) ** 2 / 2",
@@ -145,7 +127,7 @@ NETWORK = (
         "Without the 1/2 the gradient is 2 (a - y). Choose one and keep it on both sides.",
         **SQUARED,
     ),
-    _fault(
+    fault(
         "gradient-of-squared-error-doubled",
         LOSS,
         START,
@@ -159,7 +141,7 @@ NETWORK = (
         "Numerical comparison does not.",
         **SQUARED,
     ),
-    _fault(
+    fault(
         "cost-without-mean",
         LOSS,
         "losses.sum() / n + penalty",
@@ -172,7 +154,7 @@ NETWORK = (
         "J then grows with the batch while the gradients do not. The 1/n stands in one place for the value and in one "
         "for the gradient.",
     ),
-    _fault(
+    fault(
         "cost-over-outputs-too",
         LOSS,
         "losses.sum() / n + penalty",
@@ -185,7 +167,7 @@ NETWORK = (
         "With one output it is right, with K it is K times too small. Name the axis in every mean.",
         outputs=3,
     ),
-    _fault(
+    fault(
         "gradient-without-mean",
         LOSS,
         START,
@@ -198,7 +180,7 @@ NETWORK = (
         "Every gradient is n times too large, which a smaller rate hides. The 1/n of the mean stands in exactly one "
         "equation.",
     ),
-    _fault(
+    fault(
         "gradient-over-features",
         LOSS,
         START,
@@ -211,7 +193,7 @@ NETWORK = (
         "n is the number of examples, the size of the batch, whatever else is counted. Make sizes differ in tests, so "
         "that one cannot pass for another.",
     ),
-    _fault(
+    fault(
         "mean-once-more-in-a-hidden-layer",
         N,
         DZ,
@@ -224,7 +206,7 @@ NETWORK = (
         "The 1/n enters once, where the cost is differentiated, and flows down with the gradient.",
         hidden="any",
     ),
-    _fault(
+    fault(
         "nominal-size-in-the-short-batch",
         LOSS,
         START,
@@ -238,7 +220,7 @@ NETWORK = (
         batch_size=4,
         short=True,
     ),
-    _fault(
+    fault(
         "penalty-doubled",
         LOSS,
         "l2 / 2 * sum",
@@ -252,7 +234,7 @@ NETWORK = (
         l2=True,
     ),
     # --- where backpropagation starts
-    _fault(
+    fault(
         "gradient-with-the-wrong-sign",
         LOSS,
         START,
@@ -265,7 +247,7 @@ NETWORK = (
         "Descent becomes ascent, unless the update has the same mistake. Two wrongs train, and neither equation is "
         "right.",
     ),
-    _fault(
+    fault(
         "labels-swapped-in-the-gradient",
         LOSS,
         START,
@@ -277,7 +259,7 @@ NETWORK = (
         "The class called 1 is the other one.",
         "The network learns the opposite of the labels, and the loss says so only at first sight.",
     ),
-    _fault(
+    fault(
         "sigmoid-derivative-though-it-cancels",
         LOSS,
         START,
@@ -291,7 +273,7 @@ NETWORK = (
         "saturated units learn nothing.",
     ),
     # --- activations
-    _fault(
+    fault(
         "derivative-forgotten",
         N,
         DZ,
@@ -304,7 +286,7 @@ NETWORK = (
         "Every unit then passes on its error undamped. With the identity it is even right, so test with tanh.",
         hidden=("tanh", "sigmoid"),
     ),
-    _fault(
+    fault(
         "derivative-applied-twice",
         N,
         DZ,
@@ -317,7 +299,7 @@ NETWORK = (
         "For ReLU twice is once, so it hides there. Decide which function owns the derivative.",
         hidden=("tanh", "sigmoid"),
     ),
-    _fault(
+    fault(
         "sigmoid-derivative-is-a",
         ACT,
         SIGMOID,
@@ -330,7 +312,7 @@ NETWORK = (
         "sigmoid' is at most 1/4 and small at both ends; A is neither.",
         hidden=("sigmoid",),
     ),
-    _fault(
+    fault(
         "sigmoid-derivative-is-one-minus-a",
         ACT,
         SIGMOID,
@@ -343,7 +325,7 @@ NETWORK = (
         "sigmoid' is symmetric about z = 0. Check a derivative by its values at 0 and far out.",
         hidden=("sigmoid",),
     ),
-    _fault(
+    fault(
         "sigmoid-derivative-of-a",
         ACT,
         SIGMOID,
@@ -356,7 +338,7 @@ NETWORK = (
         "sigmoid'(z) = a (1 - a), but sigmoid'(a) is something else. Say in the name which argument a function takes.",
         hidden=("sigmoid",),
     ),
-    _fault(
+    fault(
         "tanh-derivative-at-z",
         ACT,
         TANH,
@@ -369,7 +351,7 @@ NETWORK = (
         "Near 0 both agree, so small weights hide it. Away from 0 it even changes sign.",
         hidden=("tanh",),
     ),
-    _fault(
+    fault(
         "tanh-derivative-without-square",
         ACT,
         TANH,
@@ -382,7 +364,7 @@ NETWORK = (
         "tanh' is even in z. 1 - A is 2 where tanh is -1, and there the derivative is 0.",
         hidden=("tanh",),
     ),
-    _fault(
+    fault(
         "tanh-derivative-as-of-the-sigmoid",
         ACT,
         TANH,
@@ -395,7 +377,7 @@ NETWORK = (
         "Keep value and derivative side by side, so that neither changes alone.",
         hidden=("tanh",),
     ),
-    _fault(
+    fault(
         "tanh-derivative-of-a",
         ACT,
         TANH,
@@ -408,7 +390,7 @@ NETWORK = (
         "The cache holds A = tanh(Z). 1 - A^2 needs no further tanh.",
         hidden=("tanh",),
     ),
-    _fault(
+    fault(
         "relu-derivative-missing",
         ACT,
         "(Z > 0).astype(Z.dtype)",
@@ -421,7 +403,7 @@ NETWORK = (
         "Dead units must pass nothing on. Where all z are positive nothing shows, so test with both signs.",
         hidden=("relu",),
     ),
-    _fault(
+    fault(
         "relu-derivative-leaky",
         ACT,
         "(Z > 0).astype(Z.dtype)",
@@ -434,7 +416,7 @@ NETWORK = (
         "It differs by a hundredth on half of the entries, which no loss curve shows.",
         hidden=("relu",),
     ),
-    _fault(
+    fault(
         "relu-derivative-at-zero",
         ACT,
         "(Z > 0).astype(Z.dtype)",
@@ -448,7 +430,7 @@ NETWORK = (
         hidden=("relu",),
         exact_zeros=True,
     ),
-    _fault(
+    fault(
         "derivative-of-the-layer-below",
         N,
         "derivative = network.activations[l - 1].derivative",
@@ -462,7 +444,7 @@ NETWORK = (
         activations=("sigmoid", "tanh"),
     ),
     # --- linear algebra
-    _fault(
+    fault(
         "backprop-through-updated-weights",
         N,
         DA,
@@ -475,7 +457,7 @@ NETWORK = (
         "Compute all gradients before any update. The error is the rate times the gradient, so small that training "
         "seldom shows it.",
     ),
-    _fault(
+    fault(
         "weight-gradient-transposed",
         N,
         DW,
@@ -488,7 +470,7 @@ NETWORK = (
         "Only square layers let it through; with widths that differ the shape gives it away.",
         square=True,
     ),
-    _fault(
+    fault(
         "weight-gradient-transposed-and-misshapen",
         N,
         DW,
@@ -500,7 +482,7 @@ NETWORK = (
         "As above, in a layer that is not square.",
         "dW has the shape of W, always. Assert it.",
     ),
-    _fault(
+    fault(
         "weights-not-transposed-in-backprop",
         N,
         DA,
@@ -513,7 +495,7 @@ NETWORK = (
         "What went forward along W comes back along W^T. Square layers hide it from the shapes.",
         square=True,
     ),
-    _fault(
+    fault(
         "weights-transposed-in-forward",
         N,
         "return W @ A_prev + b",
@@ -526,7 +508,7 @@ NETWORK = (
         "Both conventions work alone. Mixed, only square layers run at all.",
         square=True,
     ),
-    _fault(
+    fault(
         "bias-unused",
         N,
         "return W @ A_prev + b",
@@ -538,7 +520,7 @@ NETWORK = (
         "b is created, updated and never added.",
         "Biases that start at 0 hide it in the first step. Test with random ones.",
     ),
-    _fault(
+    fault(
         "bias-subtracted",
         N,
         "return W @ A_prev + b",
@@ -550,7 +532,7 @@ NETWORK = (
         "Thresholds are subtracted in older texts.",
         "Then db changes its sign as well. One sign alone makes b run away.",
     ),
-    _fault(
+    fault(
         "z-for-a-in-the-weight-gradient",
         N,
         'A_prev = cache[f"A{l - 1}"]',
@@ -564,7 +546,7 @@ NETWORK = (
         hidden=("tanh", "sigmoid"),
         l2=False,
     ),
-    _fault(
+    fault(
         "a-of-this-layer-in-the-weight-gradient",
         N,
         'A_prev = cache[f"A{l - 1}"]',
@@ -578,7 +560,7 @@ NETWORK = (
         square=True,
         l2=False,
     ),
-    _fault(
+    fault(
         "bias-gradient-mean",
         N,
         DB,
@@ -590,7 +572,7 @@ NETWORK = (
         "A mean is written where dZ has its 1/n already.",
         "1/n is in dZ; once more makes db n times too small, which looks like a slow bias.",
     ),
-    _fault(
+    fault(
         "bias-gradient-of-one-example",
         N,
         DB,
@@ -602,7 +584,7 @@ NETWORK = (
         "The loop over examples overwrites db where it should add.",
         "Correct for a batch of one, so test with more.",
     ),
-    _fault(
+    fault(
         "bias-gradient-of-everything",
         N,
         DB,
@@ -615,7 +597,7 @@ NETWORK = (
         "Every unit then has the same bias gradient. Name the axis.",
         outputs=3,
     ),
-    _fault(
+    fault(
         "bias-gradient-over-units",
         N,
         DB,
@@ -627,7 +609,7 @@ NETWORK = (
         "axis=0 is right where rows are examples.",
         "The result is (1, n), and broadcasting may let it through the update.",
     ),
-    _fault(
+    fault(
         "bias-gradient-without-second-axis",
         N,
         DB,
@@ -640,7 +622,7 @@ NETWORK = (
         "b - a db then broadcasts to (n_l, n_l), silently. Keep the axis.",
         outputs=3,
     ),
-    _fault(
+    fault(
         "example-left-out-of-the-weight-gradient",
         N,
         DW,
@@ -653,7 +635,7 @@ NETWORK = (
         "The error is 1/n of the gradient. Only a comparison to the last digit sees it.",
     ),
     # --- weight decay
-    _fault(
+    fault(
         "decay-doubled-in-the-gradient",
         N,
         DW,
@@ -666,7 +648,7 @@ NETWORK = (
         "The penalty's value and its gradient must belong together, as for every term of J.",
         l2=True,
     ),
-    _fault(
+    fault(
         "decay-missing-in-the-gradient",
         N,
         DW,
@@ -679,7 +661,7 @@ NETWORK = (
         "J then has a term that training does not know of.",
         l2=True,
     ),
-    _fault(
+    fault(
         "decay-with-the-wrong-sign",
         N,
         DW,
@@ -692,7 +674,7 @@ NETWORK = (
         "Weights grow instead of shrinking.",
         l2=True,
     ),
-    _fault(
+    fault(
         "decay-over-examples",
         N,
         DW,
@@ -705,7 +687,7 @@ NETWORK = (
         "With l2/n the strength of the decay depends on the batch. Value and gradient must say the same.",
         l2=True,
     ),
-    _fault(
+    fault(
         "decay-of-the-bias",
         N,
         'gradients[f"dW{l}"], gradients[f"db{l}"] = dW, db',
@@ -720,7 +702,7 @@ NETWORK = (
         outputs=3,
     ),
     # --- the optimiser
-    _fault(
+    fault(
         "momentum-without-one-minus-beta",
         OPT,
         V,
@@ -732,7 +714,7 @@ NETWORK = (
         "It is the other momentum: heavy ball, and torch's own.",
         "It equals the notes' with a rate 1/(1-B) times as large. Do not change the rule without the rate.",
     ),
-    _fault(
+    fault(
         "momentum-undamped-first-step",
         OPT,
         "V = beta *",
@@ -744,7 +726,7 @@ NETWORK = (
         "torch.optim.SGD with dampening does just that.",
         "The first step is 1/(1-B) times too long. The twin needs its buffers set to zero before it.",
     ),
-    _fault(
+    fault(
         "momentum-beta-swapped",
         OPT,
         V,
@@ -756,7 +738,7 @@ NETWORK = (
         "Some texts call the other one beta.",
         "At B = 0.5 both are the same, at 0.9 there is hardly any momentum.",
     ),
-    _fault(
+    fault(
         "momentum-beta-twice",
         OPT,
         V,
@@ -768,7 +750,7 @@ NETWORK = (
         "1 - is lost.",
         "The velocity is B/(1-B) times too large, which a smaller rate hides.",
     ),
-    _fault(
+    fault(
         "momentum-bias-corrected",
         OPT,
         STEP,
@@ -781,7 +763,7 @@ NETWORK = (
         "The notes' momentum has none. The first steps are larger with it.",
         steps=1,
     ),
-    _fault(
+    fault(
         "nesterov",
         OPT,
         STEP,
@@ -793,7 +775,7 @@ NETWORK = (
         "It is another method, not a mistake, unless the notes' is due.",
         "Nesterov looks one step ahead. Name the method that is compared with.",
     ),
-    _fault(
+    fault(
         "velocity-unused",
         OPT,
         STEP,
@@ -805,7 +787,7 @@ NETWORK = (
         "The velocity is kept and the gradient used.",
         "Everything is computed and nothing is gained. Compare updates, not only gradients.",
     ),
-    _fault(
+    fault(
         "velocity-reset",
         LOOP,
         "optimizer(params, gradients, velocities)",
@@ -817,7 +799,7 @@ NETWORK = (
         "The state is created inside the loop.",
         "One step shows nothing. State across steps needs at least two.",
     ),
-    _fault(
+    fault(
         "ascent",
         OPT,
         STEP,
@@ -829,7 +811,7 @@ NETWORK = (
         "Maximising and minimising differ by one sign.",
         "The loss rises from the first step, if anybody looks.",
     ),
-    _fault(
+    fault(
         "rate-applied-twice",
         OPT,
         STEP,
@@ -841,7 +823,7 @@ NETWORK = (
         "The gradient is scaled in one function and the update in another.",
         "At a rate of 1 nothing shows; at 0.01 hardly anything moves.",
     ),
-    _fault(
+    fault(
         "rate-forgotten",
         OPT,
         STEP,
@@ -853,7 +835,7 @@ NETWORK = (
         "The rate is a parameter that nobody reads.",
         "At a rate of 1 nothing shows. Test with an odd one.",
     ),
-    _fault(
+    fault(
         "bias-left-out-of-the-update",
         OPT,
         STEP,
@@ -865,7 +847,7 @@ NETWORK = (
         "The loop runs over weights.",
         "The loss still falls. Compare every parameter.",
     ),
-    _fault(
+    fault(
         "decay-in-the-update",
         OPT,
         STEP,
@@ -878,7 +860,7 @@ NETWORK = (
         "Decay once: in the cost or in the update.",
     ),
     # --- data and state
-    _fault(
+    fault(
         "labels-in-another-order",
         LOOP,
         "Y[:, batch]",
@@ -891,7 +873,7 @@ NETWORK = (
         "Use one permutation for both. The loss falls to the entropy of the labels and stays there.",
         outputs=3,
     ),
-    _fault(
+    fault(
         "batches-from-the-end",
         BATCH,
         "yield order[start : start + batch_size]",
@@ -903,7 +885,7 @@ NETWORK = (
         "An iterator pops from the end of a list.",
         "All examples are seen, in another order. Both sides must see the same batches, or nothing can be compared.",
     ),
-    _fault(
+    fault(
         "gradients-accumulated",
         LOOP,
         "gradients = backward(network, params, cache, X_batch, Y_batch)",
@@ -935,7 +917,7 @@ NETWORK = (
         "Everything has the right shape and belongs to other examples. Two steps with different batches show it.",
         {"even": True},
     ),
-    _fault(
+    fault(
         "float32-inside",
         N,
         "return W @ A_prev + b",
