@@ -8,7 +8,7 @@ What nothing explains is `unknown`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -80,13 +80,20 @@ def diagnose(
     return kept or (Cause("unknown", "it has too few entries to name a cause", factor),)
 
 
+def _told(family: Family, scene: Scene) -> Iterator[Cause]:
+    """What a family says; a hypothesis that cannot be evaluated on these tensors explains nothing."""
+    try:
+        yield from family(scene)
+    except (ArithmeticError, IndexError, RuntimeError, ValueError):
+        return
+
+
 def _asked(scene: Scene, families: Sequence[Family], *, every: bool = True) -> tuple[Cause, ...]:
     """One cause for each code that explains the tensor; or the first alone."""
     found: dict[str, Cause] = {}
     with np.errstate(all="ignore"):
-        for family in families:
-            for cause in family(scene):
-                found.setdefault(cause.code, cause)
-                if not every:
-                    return (cause,)
+        for cause in (cause for family in families for cause in _told(family, scene)):
+            found.setdefault(cause.code, cause)
+            if not every:
+                return (cause,)
     return tuple(found.values())

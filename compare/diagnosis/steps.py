@@ -76,7 +76,7 @@ def updates(scene: Scene) -> Iterator[Cause]:
     v = f"v{name}"
     moved_by = v if v in scene.tensors else f"d{name}"
     step = scene.tensors.get(moved_by)
-    if step is None:
+    if step is None or step.shape != w.shape:
         return
     beta, t = scene.settings.get("beta", 0.0), int(scene.settings.get("step", 1))
     forms = {
