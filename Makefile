@@ -21,7 +21,7 @@ lint: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[data,report,test]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[data,notes,report,test]'
 	touch $(INSTALLED)
 
 clean:

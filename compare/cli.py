@@ -158,6 +158,30 @@ def _emit(text: str, output: str | None) -> None:
         _save(text, output)
 
 
+def _notes(arguments: argparse.Namespace) -> int:
+    """`handgrad notes`: every statement of the lecture notes, or one of them."""
+    from compare.errors import did_you_mean
+
+    _check_output(arguments.output, "")
+    from compare.notes.show import as_json, as_table, story
+    from compare.notes.statements import STATEMENTS
+
+    chosen = [statement for statement in STATEMENTS if arguments.id in (None, statement.id)]
+    if not chosen:
+        raise InputError(f"--id {arguments.id} is no statement of the notes; {did_you_mean(arguments.id, _ids())}")
+    if arguments.format == "json":
+        _emit(as_json(chosen), arguments.output)
+    else:
+        _emit(as_table(chosen) if arguments.id is None else story(chosen[0]), arguments.output)
+    return EQUAL
+
+
+def _ids() -> list[str]:
+    from compare.notes.statements import STATEMENTS
+
+    return [statement.id for statement in STATEMENTS]
+
+
 def _faults(arguments: argparse.Namespace) -> int:
     """`handgrad faults`: the catalogue, or one entry of it."""
     from compare.errors import did_you_mean
@@ -348,6 +372,16 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("file", metavar="FILE.json", help="a stored report")
     _add_rendering(show)
     _add_strict(show)
+    notes = commands.add_parser(
+        "notes",
+        help="show the lecture notes statement by statement: as written, corrected, proved in numbers",
+        description="Every statement of the lecture notes: as written, corrected, the verdict (holds, corrected, "
+        "convention, supplied) and the evidence, computed by both sides now. With --id the whole story of one.",
+    )
+    notes.set_defaults(command=_notes)
+    notes.add_argument("--id", metavar="ID", help="one statement, such as L2")
+    notes.add_argument("--format", choices=("text", "json"), default="text", help="how to show it (default text)")
+    notes.add_argument("--output", metavar="FILE", help="write it to FILE, replacing that")
     faults = commands.add_parser(
         "faults",
         help="list known mistakes, or show one: its equation, its code, its numbers and what to learn from it",

@@ -63,6 +63,12 @@ def test_a_lesson_is_what_the_readme_shows(capsys):
     assert f"lists {len(catalogue())} known mistakes" in README
 
 
+def test_a_statement_of_the_notes_is_what_the_readme_shows(capsys):
+    code, output = printed("handgrad notes --id G2", capsys)
+    assert code == 0
+    assert masked(output) == masked(shown("handgrad notes --id G2"))
+
+
 def test_the_python_snippets_print_what_the_readme_shows():
     """All in one session, one after the other; each block of output belongs to the snippet before it."""
     snippets = [text for text in blocks("python") if "(B2)" not in text and "def test_" not in text]

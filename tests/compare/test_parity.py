@@ -135,7 +135,7 @@ FAULTS = {
     "derivative of the activation forgotten": (NETWORK, "dA * derivative", "dA * 1", {}, (1, "dZ3", "B5")),
     "weight decay with the wrong sign": (NETWORK, "+ l2 * W", "- l2 * W", {}, (1, "dW4", "B2")),
     "weight decay doubled in the cost": (LOSSES, "l2 / 2 * sum", "l2 * sum", {}, (1, "penalty", "L4")),
-    "the notes' literal loss": (
+    "min for max in the loss": (
         LOSSES,
         "np.maximum(Z, 0) - Z * Y",
         "np.minimum(Z, 0) - Z * Y",

@@ -1,0 +1,81 @@
+"""Statements that are equations of the network: both sides compared in two runs; gradients by differences of J too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache, partial
+
+import numpy as np
+
+from compare.experiment import Experiment
+from compare.notes import Evidence, Figure
+from compare.operations import operation
+from compare.report import Report
+from compare.runners import initial_parameters
+from manual.network import Activation, Network, backward, cost, forward
+
+__all__ = ["parity"]
+
+SEED = 20
+
+
+def parity(label: str) -> Callable[[], Evidence]:
+    """The evidence on one equation label: how close both sides came to being flagged; B also by finite differences."""
+    return partial(_agreement, label)
+
+
+def _agreement(label: str) -> Evidence:
+    rows = [row for report in _runs() for row in report.rows if row.equation == label]
+    closest = max(rows, key=lambda row: row.rho or 0.0)
+    wrong = sum(row.verdict != "OK" for row in rows)
+    told = f"{wrong or len(rows)} tensors {'differ' if wrong else 'agree'}"
+    text = f"{told}, the largest difference is {closest.rho:.2g} of what rounding explains"
+    figures = [Figure(f"{closest.name} at step {closest.step}", closest.by_hand, closest.torch)]
+    if label.startswith("B"):
+        name, by_hand, numeric = _by_differences(label)
+        text += f"; central differences of J give {name} to {abs(by_hand / numeric - 1):.0e}"
+        figures.append(Figure(f"{name}, central differences in the torch column", by_hand, numeric))
+    return Evidence(text, tuple(figures))
+
+
+@cache
+def _runs() -> tuple[Report, Report]:
+    """Momentum with cross-entropy and weight decay, and gradient descent with squared error."""
+    rng = np.random.default_rng(SEED)
+    X, y = rng.standard_normal((22, 5)), (rng.random((22, 2)) < 0.5).astype(float)
+    first = Experiment(
+        layers=(5, 7, 4, 2),
+        activations=("tanh", "relu", "sigmoid"),
+        bias_scale=0.5,
+        l2=0.1,
+        batch_size=8,
+        seed=SEED,
+    )
+    second = replace(
+        first,
+        layers=(5, 4, 2),
+        activations=("sigmoid", "identity"),
+        loss="squared-error",
+        optimizer="gradient-descent",
+    )
+    return first.run((X, y)), second.run((X, y))
+
+
+def _by_differences(label: str) -> tuple[str, float, float]:
+    """A gradient of the first layer, which every equation of the backward pass enters, against differences of J."""
+    experiment = Experiment(layers=(5, 4, 2), activations=("tanh", "sigmoid"), bias_scale=0.5, seed=SEED)
+    loss = operation("loss", experiment.loss)
+    activations = tuple(Activation(*operation("activation", name).hands()) for name in experiment.activations)
+    network = Network(activations, loss.hands()[0], loss.reads, experiment.l2)
+    rng = np.random.default_rng(SEED)
+    X, Y = rng.standard_normal((5, 9)), (rng.random((2, 9)) < 0.5).astype(float)
+    params = initial_parameters(experiment)
+    name, at = {"B1": ("b2", (1, 0)), "B2": ("W1", (2, 3)), "B3": ("b1", (1, 0))}.get(label, ("W1", (0, 1)))
+    gradient = backward(network, params, forward(network, params, X), X, Y)[f"d{name}"][at]
+    sides = []
+    for step in (1e-6, -1e-6):
+        moved = {n: w.copy() for n, w in params.items()}
+        moved[name][at] += step
+        sides.append(float(cost(network, moved, forward(network, moved, X), Y)["J"]))
+    return f"d{name}{list(at)}", float(gradient), (sides[0] - sides[1]) / 2e-6

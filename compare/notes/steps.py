@@ -1,0 +1,113 @@
+"""Batches, the order of updates, and momentum."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+import manual.batches
+import manual.optimizers
+from compare.experiment import Experiment
+from compare.faults import catalogue
+from compare.faults.planting import planted
+from compare.notes import Evidence, Figure
+from compare.operations import operation
+from compare.runners import initial_parameters
+from manual.network import Activation, Network, backward, forward
+
+__all__ = ["batches", "oscillation", "updated_too_early"]
+
+
+def batches() -> Evidence:
+    """O1: how many updates an epoch has, and how far the gradient of its first batch is from that of all examples."""
+    N, sizes = 569, (569, 1, 32)
+    rng = np.random.default_rng(17)
+    X = rng.standard_normal((30, N))
+    Y = (X[:1] + 0.5 * rng.standard_normal((1, N)) > 0).astype(float)
+    whole = _gradient(X, Y)
+    updates, errors = [], []
+    for size in sizes:
+        cut = [*manual.batches.split(rng.permutation(N), size)]
+        updates.append(len(cut))
+        apart = [np.linalg.norm(_gradient(X[:, b], Y[:, b]) - whole) for b in cut]
+        errors.append(float(np.mean(apart) / np.linalg.norm(whole)))
+    last = N % sizes[2]
+    return Evidence(
+        f"{N} examples in batches of {', '.join(map(str, sizes))}: {', '.join(map(str, updates))} updates an epoch, "
+        f"mean relative error of the gradient {', '.join(f'{e:.2f}' for e in errors)}; the last batch of {sizes[2]} "
+        f"has {last}",
+        tuple(
+            Figure(f"updates an epoch, batches of {size}", float(n), float(len(torch.split(torch.arange(N), size))))
+            for size, n in zip(sizes, updates, strict=True)
+        ),
+    )
+
+
+def _gradient(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
+    experiment = Experiment(layers=(30, 8, 1), activations=("tanh", "sigmoid"), seed=17)
+    loss = operation("loss", experiment.loss)
+    activations = tuple(Activation(*operation("activation", name).hands()) for name in experiment.activations)
+    network, params = Network(activations, loss.hands()[0], loss.reads), initial_parameters(experiment)
+    return backward(network, params, forward(network, params, X), X, Y)["dW1"].ravel()
+
+
+def updated_too_early() -> Evidence:
+    """U1: weights updated before they are used in backpropagation, at two rates."""
+    fault = catalogue()["backprop-through-updated-weights"]
+    rng = np.random.default_rng(18)
+    X, y = rng.standard_normal((32, 6)), (rng.random((32, 1)) < 0.5).astype(float)
+    experiment = Experiment(layers=(6, 8, 5, 1), activations=("tanh", "tanh", "sigmoid"), steps=1, seed=18)
+    found = []
+    for rate in ("0.1", "0.001"):
+        with planted(fault.module, tuple((right, wrong.replace("0.01", rate)) for right, wrong in fault.edits)):
+            row = next(row for row in experiment.run((X, y)).rows if row.verdict == "FAULT")
+        found.append(row)
+    shares = [row.max_abs_diff / abs(row.torch or 1.0) for row in found]
+    return Evidence(
+        f"updating W before it is used in backpropagation is the most reported bug of its kind: {found[0].name} is "
+        f"then {shares[0]:.0e} off at a rate of 0.1 and {shares[1]:.0e} at 0.001, {found[1].rho:.0e} times what "
+        "rounding explains",
+        tuple(
+            Figure(f"{row.name}{list(row.index or ())} at a rate of {rate}", row.by_hand, row.torch)
+            for rate, row in zip(("0.1", "0.001"), found, strict=True)
+        ),
+    )
+
+
+def oscillation() -> Evidence:
+    """O4: sign changes along the steep direction of a quadratic with condition number 50."""
+    counts = {}
+    for name in ("gradient_descent", "momentum"):
+        counts[name] = _sign_changes(name), _sign_changes_in_torch(0.9 if name == "momentum" else 0.0)
+    return Evidence(
+        f"condition number 50, 200 steps: gradient descent changes sign {counts['gradient_descent'][0]} times along "
+        f"the steep direction, momentum {counts['momentum'][0]}",
+        tuple(Figure(name.replace("_", " "), float(a), float(b)) for name, (a, b) in counts.items()),
+    )
+
+
+CURVATURE, RATE, STEPS = np.array([[1.0], [50.0]]), 0.0396, 200
+
+
+def _sign_changes(name: str) -> int:
+    optimizer = getattr(manual.optimizers, name)
+    params, velocities, path = {"w": np.ones((2, 1))}, {"vw": np.zeros((2, 1))}, [1.0]
+    for _ in range(STEPS):
+        gradients = {"dw": CURVATURE * params["w"]}
+        params, velocities = optimizer(params, gradients, velocities, learning_rate=RATE, beta=0.9)
+        path.append(float(params["w"][1, 0]))
+    return int(np.sum(np.diff(np.sign(path)) != 0))
+
+
+def _sign_changes_in_torch(beta: float) -> int:
+    w = torch.ones(2, 1, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.SGD([w], lr=RATE, momentum=beta, dampening=beta)
+    if beta:
+        optimizer.state[w]["momentum_buffer"] = torch.zeros_like(w)
+    curvature, path = torch.tensor(CURVATURE), [1.0]
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        (curvature * w * w / 2).sum().backward()  # type: ignore[no-untyped-call]  # torch annotates no return type
+        optimizer.step()
+        path.append(float(w.detach()[1, 0]))
+    return int(np.sum(np.diff(np.sign(path)) != 0))

@@ -1,0 +1,150 @@
+"""Initial weights: what their spread does, and what the formulas are called."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import numpy as np
+import torch
+
+import manual.as_written
+import manual.initializers as by_hand
+import manual.optimizers
+import manual.training
+from compare.notes import Evidence, Figure
+from compare.operations import operation
+from manual.activations import relu, sigmoid, sigmoid_derivative, tanh, tanh_derivative
+from manual.network import Activation, Network, linear
+
+__all__ = ["draw", "glorot_called_he", "he", "lecun_called_xavier", "symmetry", "variance"]
+
+
+def variance() -> Evidence:
+    """I1: the variance of z for n = 2500 inputs of variance 1."""
+    n = 2500
+    rng = np.random.default_rng(12)
+    x = rng.standard_normal((n, 400))
+    z = {f: linear(by_hand.draw(f, (40, n), rng), x, np.zeros((40, 1))).var() for f in _FORMULAS}
+    written, right = (float(z[f]) for f in _FORMULAS)
+    torch.manual_seed(12)
+    weight = torch.nn.init.normal_(torch.empty(40, n, dtype=torch.float64), std=sqrt(1 / n))
+    theirs = float(torch.nn.functional.linear(torch.tensor(x.T), weight).var())
+    return Evidence(
+        f"n = {n}, inputs of variance 1: Var z is {right:.4g} with deviation 1/sqrt(n), {written:.2g} with 1/n",
+        (Figure("Var z, 1/sqrt(n)", right, theirs), Figure("Var z, 1/n as written", written, None)),
+    )
+
+
+_FORMULAS = (manual.as_written.standard_deviation, by_hand.lecun)
+
+
+def draw() -> Evidence:
+    """I2: the standard deviation of a draw for n = 2."""
+    deviation = float(by_hand.draw(by_hand.lecun, (200_000, 2), np.random.default_rng(13)).std())
+    torch.manual_seed(13)
+    theirs = float(torch.nn.init.normal_(torch.empty(200_000, 2), std=sqrt(1 / 2)).std())
+    return Evidence(
+        f"for n = 2 the weights have standard deviation {deviation:.3f}, 1/sqrt(2) = {sqrt(0.5):.3f}",
+        (Figure("standard deviation, n = 2", deviation, theirs),),
+    )
+
+
+def he() -> Evidence:
+    """I3: the scale for ReLU."""
+    return _named("sqrt(2/n) is He's", by_hand.he(64, 256), torch.nn.init.kaiming_normal_, nonlinearity="relu")
+
+
+def lecun_called_xavier() -> Evidence:
+    """I4: the notes' "Xavier" is a fan-in form."""
+    evidence = _named(
+        "sqrt(1/n_in) is LeCun's, kaiming_normal_ with nonlinearity linear",
+        by_hand.notes_xavier(64, 256),
+        torch.nn.init.kaiming_normal_,
+        nonlinearity="linear",
+    )
+    glorot = by_hand.glorot(64, 256)
+    return Evidence(
+        f"{evidence.text}; torch's xavier_normal_ is Glorot's, {glorot:.4g} for the same layer",
+        (*evidence.figures, Figure("Glorot", glorot, _exact(torch.nn.init.xavier_normal_))),
+    )
+
+
+def glorot_called_he() -> Evidence:
+    """I5: thirty layers of 256 units with ReLU."""
+    rng = np.random.default_rng(14)
+    x = rng.standard_normal((256, 64))
+    written, right = (_mean_square(f, x) for f in (manual.as_written.he, by_hand.he))
+    return Evidence(
+        f"after 30 layers of 256 units with ReLU the mean square is {written:.1e} as written, {right:.2g} with He's",
+        (
+            Figure(
+                "standard deviation as written", manual.as_written.he(64, 256), _exact(torch.nn.init.xavier_normal_)
+            ),
+            Figure("mean square as written", written, _mean_square_in_torch(torch.nn.init.xavier_normal_, x)),
+            Figure("mean square with He's", right, _mean_square_in_torch(torch.nn.init.kaiming_normal_, x)),
+        ),
+    )
+
+
+def symmetry() -> Evidence:
+    """I6: equal weights stay equal."""
+    spread = {}
+    for name, scale in (("equal", 0.0), ("drawn", 0.01)):
+        rng = np.random.default_rng(15)
+        X = rng.standard_normal((3, 40))
+        Y = (X[:1] * X[1:2] > 0).astype(float)
+        params = {"W1": 0.1 + scale * rng.standard_normal((4, 3)), "b1": np.zeros((4, 1))}
+        params |= {"W2": np.full((1, 4), 0.1), "b2": np.zeros((1, 1))}
+        spread[name] = _spread_after(params, X, Y)
+    return Evidence(
+        f"after 200 steps the rows of W1 are {spread['equal']:.1g} apart where they began equal, {spread['drawn']:.2g} "
+        "where they were drawn",
+        (Figure("spread, begun equal", spread["equal"], None), Figure("spread, drawn", spread["drawn"], None)),
+    )
+
+
+def _spread_after(params: dict[str, np.ndarray], X: np.ndarray, Y: np.ndarray) -> float:
+    network = Network(
+        (Activation(tanh, tanh_derivative), Activation(sigmoid, sigmoid_derivative)),
+        operation("loss", "binary-cross-entropy").hands()[0],
+    )
+
+    def descend(p, g, v):  # type: ignore[no-untyped-def]  # as manual.training.train calls it
+        return manual.optimizers.gradient_descent(p, g, v, learning_rate=0.5)
+
+    last: dict[str, np.ndarray] = {}
+    for _, phase, values in manual.training.train(network, params, {}, descend, X, Y, [np.arange(40)] * 200):
+        last = {n: np.asarray(a) for n, a in values.items()} if phase == "update" else last
+    return float(np.ptp(last["W1_next"], axis=0).max())
+
+
+def _named(text: str, ours: float, initializer: object, **settings: str) -> Evidence:
+    return Evidence(
+        f"{text}: {ours:.4g} for a layer 256-64", (Figure("standard deviation", ours, _exact(initializer, **settings)),)
+    )
+
+
+def _exact(initializer: object, **settings: str) -> float:
+    """The standard deviation that a torch initialiser gives a layer 256-64, from its scale on the same draw."""
+    assert callable(initializer)
+    torch.manual_seed(0)
+    drawn = initializer(torch.empty(64, 256, dtype=torch.float64), **settings)
+    torch.manual_seed(0)
+    return float(drawn[0, 0] / torch.empty(64, 256, dtype=torch.float64).normal_()[0, 0])
+
+
+def _mean_square(formula: object, x: np.ndarray) -> float:
+    assert callable(formula)
+    rng = np.random.default_rng(16)
+    for _ in range(30):
+        x = relu(linear(by_hand.draw(formula, (256, 256), rng), x, np.zeros((256, 1))))
+    return float((x * x).mean())
+
+
+def _mean_square_in_torch(initializer: object, x: np.ndarray) -> float:
+    assert callable(initializer)
+    torch.manual_seed(16)
+    rows = torch.tensor(x.T)
+    for _ in range(30):
+        rows = torch.relu(torch.nn.functional.linear(rows, initializer(torch.empty(256, 256, dtype=torch.float64))))
+    return float((rows * rows).mean())
