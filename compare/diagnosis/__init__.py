@@ -9,6 +9,7 @@ What nothing explains is `unknown`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from math import isclose
 
 import numpy as np
 
@@ -68,8 +69,8 @@ def diagnose(
     found = _asked(scene, families)
     kept = tuple(cause for cause in found or _asked(scene, GENERAL, every=False) if cause.code in NEED_NO_FORMULA)
     for other in more if found else ():
-        shared = {cause.code for cause in _asked(other, families)}
-        found = tuple(cause for cause in found if cause.code in shared)
+        shared = {cause.code: cause for cause in _asked(other, families)}
+        found = tuple(cause for cause in found if cause.code in shared and _alike(cause, shared[cause.code]))
         entries += np.count_nonzero(other.wrong)
         if entries >= INFORMATIVE or not found:
             break
@@ -78,6 +79,13 @@ def diagnose(
     factors = (cause.factor for cause in (*_asked(scene, families), *unnamed_scale(scene)))
     factor = next((factor for factor in factors if factor is not None), None)
     return kept or (Cause("unknown", "it has too few entries to name a cause", factor),)
+
+
+def _alike(one: Cause, other: Cause) -> bool:
+    """Whether two causes of one code have fitted the same number, if they have fitted any."""
+    if one.fitted is None or other.fitted is None:
+        return one.fitted is other.fitted
+    return isclose(one.fitted, other.fitted, rel_tol=1e-6)
 
 
 def _told(family: Family, scene: Scene) -> Iterator[Cause]:

@@ -58,7 +58,7 @@ def _updated(scene: Scene, operand: str) -> Iterator[Cause]:
             told = (
                 f"it reads {operand} - {-c:.6g} {direction}, already updated: compute all gradients before any update"
             )
-            yield Cause("updated-weights", told)
+            yield Cause("updated-weights", told, fitted=c)
             return
 
 
@@ -93,7 +93,7 @@ def _instead(scene: Scene, operand: str, right: Array) -> Iterator[tuple[Cause, 
         yield Cause("activation-derivative", told), scene.reference
     if right.ndim == 2 and right.shape[0] == right.shape[1] > 1:
         yield Cause("wrong-operand", f"{operand} is used where its transpose belongs, or the other way round"), right.T
-    for name, other in _candidates(scene.tensors, operand, right, gradient=gradient):
+    for name, other in _candidates(scene.tensors, scene.name, operand, right, gradient=gradient):
         told = f"{name} is used where {operand} belongs"
         at_output = scene.of == operand and name in scene.readers
         if at_output:
@@ -103,9 +103,13 @@ def _instead(scene: Scene, operand: str, right: Array) -> Iterator[tuple[Cause, 
         yield Cause("sign", f"{operand} enters with the wrong sign"), -right
 
 
-def _candidates(tensors: Arrays, operand: str, right: Array, *, gradient: bool) -> Iterator[tuple[str, Array]]:
-    """Tensors of the operand's shape, gradients for a gradient and values for a value."""
+def _candidates(
+    tensors: Arrays, itself: str, operand: str, right: Array, *, gradient: bool
+) -> Iterator[tuple[str, Array]]:
+    """Tensors of the operand's shape, gradients for a gradient and values for a value; not the wrong one itself, which
+    explains itself where an operation changes nothing, as ReLU of what is positive.
+    """
     for name, other in tensors.items():
         is_gradient = name.startswith("d") and name[1:] in tensors
-        if name != operand and other.shape == right.shape and is_gradient == gradient and other.any():
+        if name not in (operand, itself) and other.shape == right.shape and is_gradient == gradient and other.any():
             yield name, other

@@ -71,9 +71,10 @@ def masks(scene: Scene) -> Iterator[Cause]:
 
 
 def parts(scene: Scene) -> Iterator[Cause]:
-    """Wrong in a few slices along an axis, or in a few single entries, and right elsewhere."""
+    """Wrong in a few slices along an axis, or in a few single entries, and right in at least as many that are not 0."""
     wrong = scene.wrong
-    if wrong.size < 2 * INFORMATIVE or wrong.all() or not wrong.any():
+    right = ~wrong & (scene.reference != 0)
+    if wrong.size < 2 * INFORMATIVE or not wrong.any() or right.sum() < wrong.sum():
         return
     for axis in range(wrong.ndim):
         others = tuple(a for a in range(wrong.ndim) if a != axis)

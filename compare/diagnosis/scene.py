@@ -22,12 +22,14 @@ Arrays = Mapping[str, np.ndarray]
 class Cause:
     """A code of the catalogue, a sentence, and the factor between the two sides where there is one.
 
-    `factor` is there for a tensor that is too small to name a cause, too: others may share it.
+    `factor` is there for a tensor that is too small to name a cause, too: others may share it. `fitted` is a number in
+    the hypothesis that was fitted to the tensor.
     """
 
     code: str
     text: str = ""
     factor: float | None = None
+    fitted: float | None = None
 
 
 UNKNOWN = Cause("unknown")

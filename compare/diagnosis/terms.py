@@ -22,9 +22,8 @@ def added(scene: Scene) -> Iterator[Cause]:
         l2 = scene.settings.get("l2", 0.0)
         names = () if l2 else named_factors(c, scene.numbers)
         named = f" = {c / l2:.6g} l2" if l2 else f" = {'-' if c < 0 else ''}{' or '.join(names[:2])}" if names else ""
-        yield Cause(
-            "regularisation", f"it differs by {c:.6g}{named} times {scene.of}: the weight decay is not that of J"
-        )
+        told = f"it differs by {c:.6g}{named} times {scene.of}: the weight decay is not that of J"
+        yield Cause("regularisation", told, fitted=c)
     before = scene.previous.get(scene.name)
     c = _multiple(scene, before)
     if c is not None and abs(c - 1) <= 1e-9:

@@ -163,3 +163,35 @@ def test_examples_left_out_or_counted_twice_are_numbered():
     )
     assert "example 5 counts 2 times" in cause(1, 1, 1, 1, 1, 2).text
     assert cause(1, 1, 0.5, 1, 1, 1).code == "unknown"
+
+
+def test_a_number_that_was_fitted_to_few_entries_must_be_the_same_elsewhere():
+    """Any difference of one entry is some multiple of b; only the same multiple in another layer makes it weight decay."""
+
+    def scene(b, added):
+        return Scene("db", np.array([1.0 + added]), np.ones(1), tensors={"b": np.array([b])}, parameters=frozenset("b"))
+
+    first, same, another = scene(0.3, 0.03), [scene(0.5, 0.05), scene(0.7, 0.07)], [scene(0.5, 0.2), scene(0.7, 0.1)]
+    assert diagnose(first, more=same)[0].code == "regularisation"
+    assert diagnose(first, more=another)[0].code == "unknown"
+
+
+def test_a_tensor_is_not_explained_by_itself():
+    """ReLU of what is positive is itself: A in the place of Z then gives A, whatever A is."""
+    wrong = np.abs(RNG.standard_normal((3, 5)))
+    scene = Scene(
+        "A",
+        wrong,
+        np.maximum(Z, 0),
+        tensors={"Z": Z, "A": wrong},
+        reads={"A": frozenset("Z")},
+        replay=lambda replaced: np.maximum(replaced.get("Z", Z), 0),
+    )
+    assert diagnose(scene)[0].code == "unknown"
+
+
+def test_entries_that_are_zero_on_both_sides_do_not_make_the_others_isolated():
+    reference = np.zeros((4, 6))
+    reference[:, :3] = RNG.standard_normal((4, 3))
+    wrong = np.where(reference == 0, 0.0, RNG.standard_normal((4, 6)))
+    assert of(wrong, reference)[0].code == "unknown"
