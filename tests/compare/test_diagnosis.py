@@ -166,7 +166,7 @@ def test_examples_left_out_or_counted_twice_are_numbered():
 
 
 def test_a_number_that_was_fitted_to_few_entries_must_be_the_same_elsewhere():
-    """Any difference of one entry is some multiple of b; only the same multiple in another layer makes it weight decay."""
+    """Any difference of one entry is some multiple of b; the same multiple in another layer makes it weight decay."""
 
     def scene(b, added):
         return Scene("db", np.array([1.0 + added]), np.ones(1), tensors={"b": np.array([b])}, parameters=frozenset("b"))
