@@ -78,7 +78,6 @@ def of_arrays(params: Mapping[str, Any], batch: Sequence[Any]) -> tuple[str, ...
     equal = [name for name, a in arrays.items() if a.size > 1 and a.any() and (a == a.flat[0]).all()]
     floats = [np.abs(a) for a in values.values() if a.dtype.kind == "f" and a.any()]
     small = bool(floats) and max(float(a.max()) for a in floats) < 0.05
-    exact = any((a == 0).any() for a in inputs.values() if a.dtype.kind == "f")
     return tuple(
         text
         for applies, text in (
@@ -87,7 +86,6 @@ def of_arrays(params: Mapping[str, Any], batch: Sequence[Any]) -> tuple[str, ...
             (symmetric, f"a weight matrix for its transpose ({', '.join(symmetric)} symmetric; use random values)"),
             (equal, f"which entry of {', '.join(equal)} is used where (all are equal; use random values)"),
             (small, "the derivative of an activation (all parameters are below 0.05; use larger ones)"),
-            (not exact, "derivatives at a kink such as ReLU's at 0 (no input is exactly 0; put zeros into the batch)"),
         )
         if applies
     )

@@ -58,7 +58,7 @@ def audit_file(path: str, only: str | None = None, settings: Mapping[str, Any] |
         found = list(report.blind_spots)
         if name in ("gradients", "training"):
             found += [text for text in of_arrays(defined["params"], batch) if text not in found]
-        head = f"{name} could not reveal:" if found else f"{name} hides nothing that is known."
+        head = f"{name} hides, or makes harder to see:" if found else f"{name} hides nothing that is known."
         parts.append("\n".join([head, *(f"  {text}" for text in found)]))
     return "\n\n".join(parts) + "\n"
 

@@ -19,7 +19,7 @@ from compare.experiment import Experiment, printed_first
 from compare.findings import JudgedRun, Judgement, culprits
 from compare.freerunning import free_running
 from compare.judging import Judging, label_of
-from compare.report import Finding, Report
+from compare.report import FAILING, Finding, Report
 from compare.runners import check_fit
 from compare.scenes import of_network
 from compare.stepping import Step, Training
@@ -46,12 +46,15 @@ def run(experiment: Experiment, source: Any) -> Report:
     )
 
 
-def differs(experiment: Experiment, source: Any) -> bool:
-    """Whether the re-synchronised run finds anything: it stops at the first finding and names no cause."""
+def differs(experiment: Experiment, source: Any, *, strict: bool = False) -> bool:
+    """Whether the re-synchronised run fails, with `strict` also by WEAK: it stops there and names no cause."""
     data = load(source)
     check_fit(experiment, data)
     steps = _judged_steps(Training(experiment, data), Judging(experiment))
-    return any(step.failure or any(judgement.finding for judgement in judged) for step, judged, _, _ in steps)
+    verdicts = (*FAILING, "WEAK") if strict else FAILING
+    return any(
+        step.failure or any(j.finding and j.finding.verdict in verdicts for j in judged) for step, judged, _, _ in steps
+    )
 
 
 WINDOW = 64  # so many steps are evaluated at once, unless they hold more numbers than this:

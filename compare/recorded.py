@@ -11,7 +11,7 @@ import numpy as np
 
 from compare.calling import Call, checked_arrays, in_precision
 from compare.conventions import FLOAT32_ONLY, FLOAT64_INSIDE, FLOAT64_ONLY
-from compare.diagnosis import UNKNOWN, Cause, diagnose
+from compare.diagnosis import TOO_FEW, UNKNOWN, Cause, diagnose
 from compare.errors import InputError
 from compare.experiment import FLOAT32_MAX
 from compare.findings import Judgement, StepRun, culprits, judge_step
@@ -129,7 +129,12 @@ def judged_records(
 
     def causes(finding: Finding, every: bool) -> tuple[Cause, ...]:
         scene = of_records(finding.name, evidence, end_to_end.reads, previous or {}, problem.usual)
-        return _with_alias(finding.name, (UNKNOWN,) if scene is None else diagnose(scene, every=every), calls[printed])
+        return _with_alias(
+            finding.name,
+            (UNKNOWN,) if scene is None else diagnose(scene, every=every),
+            calls[printed],
+            end_to_end.reads,
+        )
 
     findings = _as_one(culprits(judged, causes), judged, everything, end_to_end)
     notes += [FLOAT64_INSIDE] if _in_float64(evidence.get("float32")) else []
@@ -292,9 +297,20 @@ def _with_shape(judgement: Judgement, misshapen: Mapping[str, str]) -> Judgement
     return replace(judgement, row=replace(row, verdict="FAULT"), finding=finding)
 
 
-def _with_alias(name: str, causes: tuple[Cause, ...], made: Call) -> tuple[Cause, ...]:
+def _related(name: str, other: str, reads: Mapping[str, frozenset[str]]) -> bool:
+    """Whether one of two values, or of two gradients, is computed directly from the other."""
+    if (name[1:] in reads) != (other[1:] in reads):
+        return False
+    a, b = (each[1:] if each.startswith("d") and each[1:] in reads else each for each in (name, other))
+    return a == b or a in reads.get(b, ()) or b in reads.get(a, ())
+
+
+def _with_alias(
+    name: str, causes: tuple[Cause, ...], made: Call, reads: Mapping[str, frozenset[str]]
+) -> tuple[Cause, ...]:
     """A wrong tensor that shares memory with another was most likely overwritten by what became of the other."""
     others = [pair[pair[0] == name] for pair in made.aliased if name in pair]
+    others = [other for other in others if not _related(name, other, reads)]  # what is one may rightly be the other
     if not others or causes[0].code not in ("unknown", "zero", "wrong-operand"):
         return causes
     text = f"it shares memory with {others[0]}, so what is done to one is done to both; copy before changing it"
@@ -310,13 +326,16 @@ def _as_one(
     if first is None or first.factor is None or (taps and taps <= records.keys()):
         return findings
     factors = {j.row.name: j.factor for j in judged if j.row.phase == "backward" and j.factor is not None}
-    alike = [f for f in findings if abs(factors.get(f.name, 0.0) / first.factor - 1) <= 1e-6 and f is not first]
-    if not alike:
+    alike = [f for f in findings if f is first or abs(factors.get(f.name, 0.0) / first.factor - 1) <= 1e-6]
+    if len(alike) == 1:
         return findings
-    others = ", ".join(finding.name for finding in alike)
-    text = f"{first.explanation}; by the same factor: {others}; it comes in before them"
-    kept = (finding for finding in findings if finding not in alike)
-    return tuple(replace(finding, explanation=text) if finding is first else finding for finding in kept)
+    lead, *others = alike
+    told = first.explanation
+    if lead is not first:
+        told = f"{first.explanation.partition('; ')[0]}; {lead.explanation.removeprefix(f'{TOO_FEW}; ')}"
+    text = f"{told}; by the same factor: {', '.join(f.name for f in others)}; it comes in before them"
+    merged = replace(lead, cause=first.cause, factor=first.factor, explanation=text)
+    return tuple(merged if finding is lead else finding for finding in findings if finding not in others)
 
 
 def _failed(step: int, keys: Sequence[Key], calls: Mapping[str, Call]) -> Finding | None:

@@ -44,21 +44,24 @@ def of_records(
     params, batch = _real(here.params), dict(here.batch)
     records = {n: a for n, a in here.local.items() if n != "J"} | real
 
-    def replayed(replacements: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    def replayed(replacements: Mapping[str, np.ndarray]) -> Arrays:
         p, b, r = ({n: replacements.get(n, a) for n, a in of.items()} for of in (params, batch, records))
         try:
             with quietly():
                 found = run_reference(here.reference, p, b, r, "float64")
         except InputError:  # an operand out of the range that the reference takes
-            return None
-        result = {**found.values, **found.gradients}.get(name)
-        return None if result is None else result.astype(np.float64)
+            return {}
+        return _real({**found.values, **found.gradients})
 
-    sizes = {f"size of axis {axis} of {of}": n for of, a in batch.items() for axis, n in enumerate(a.shape)}
+    by_size: dict[int, list[str]] = {}
+    for of, array in batch.items():
+        for axis, n in enumerate(array.shape):
+            by_size.setdefault(n, []).append(f"axis {axis} of {of}")
+    sizes = {f"the size of {' and '.join(places[:3])}": n for n, places in by_size.items()}
     for of, shape in usual.items():
-        here_shape = batch[of].shape
-        axes = [axis for axis, (n, m) in enumerate(zip(here_shape, shape, strict=False)) if n != m]
-        sizes |= {f"usual size of axis {axis} of {of}": shape[axis] for axis in axes}
+        axes = [axis for axis, (n, m) in enumerate(zip(batch[of].shape, shape, strict=False)) if n != m]
+        for axis in axes[:1]:
+            sizes |= {"n": batch[of].shape[axis], "batch size": shape[axis]}
     fields = {n: a for n, a in real.items() if a.ndim}
     cast = bool(fields) and all(map(is_float32, fields.values()))
     return Scene(
@@ -101,11 +104,11 @@ def of_network(
     if name not in local or local[name].shape != records[name].shape:
         return None
 
-    def evaluated(replacements: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    def evaluated(replacements: Mapping[str, np.ndarray]) -> Arrays:
         p, r = ({n: replacements.get(n, a) for n, a in of.items()} for of in (_real(side.params), records))
         with quietly():
             again = twin.replay(p, r)
-        return {**again.values, **again.gradients}.get(name)
+        return {**again.values, **again.gradients}
 
     in_forward = not name.startswith("v") and not name.endswith("_next") and name not in ("X", "Y")
     n, n_x, K = records["X"].shape[1], data.X.shape[0], data.Y.shape[0]

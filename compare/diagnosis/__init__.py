@@ -14,9 +14,9 @@ from math import isclose
 import numpy as np
 
 from compare.diagnosis.activations import derivatives
-from compare.diagnosis.factors import named_factors, scaled, unnamed_scale, zero
+from compare.diagnosis.factors import data_part, named_factors, scaled, unnamed_scale, zero
 from compare.diagnosis.losses import cost_forms, loss_forms
-from compare.diagnosis.operands import copied, operands
+from compare.diagnosis.operands import copied, operands, overwritten
 from compare.diagnosis.places import masks, moved, parts
 from compare.diagnosis.rules import relatives
 from compare.diagnosis.scene import INFORMATIVE, UNKNOWN, Cause, Family, Scene
@@ -24,7 +24,7 @@ from compare.diagnosis.steps import orders, updates, velocities
 from compare.diagnosis.sums import bias_sums, examples
 from compare.diagnosis.terms import added
 
-__all__ = ["INFORMATIVE", "UNKNOWN", "Cause", "Scene", "diagnose", "explained", "named_factors", "relatives"]
+__all__ = ["INFORMATIVE", "TOO_FEW", "UNKNOWN", "Cause", "Scene", "diagnose", "explained", "named_factors", "relatives"]
 
 FAMILIES: tuple[Family, ...] = (
     zero,
@@ -35,6 +35,8 @@ FAMILIES: tuple[Family, ...] = (
     loss_forms,
     bias_sums,
     scaled,
+    data_part,
+    overwritten,
     copied,
     moved,
     added,
@@ -44,6 +46,7 @@ FAMILIES: tuple[Family, ...] = (
 )
 GENERAL: tuple[Family, ...] = (unnamed_scale, masks, parts)  # asked only where no formula explains the tensor
 BY_THEMSELVES: tuple[Family, ...] = (zero, scaled, moved)
+TOO_FEW = "too few entries differ to name a cause"
 NEED_NO_FORMULA = ("isolated-elements", "kink", "zero", "dropped-example", "mask")
 
 
@@ -65,7 +68,7 @@ def diagnose(
         return (UNKNOWN,)
     entries = np.count_nonzero(scene.wrong)
     if entries >= INFORMATIVE:
-        return _asked(scene, families, every=every) or _asked(scene, GENERAL, every=False) or (UNKNOWN,)
+        return _exact(_asked(scene, families, every=every)) or _asked(scene, GENERAL, every=False) or (UNKNOWN,)
     found = _asked(scene, families)
     kept = tuple(cause for cause in found or _asked(scene, GENERAL, every=False) if cause.code in NEED_NO_FORMULA)
     for other in more if found else ():
@@ -78,7 +81,12 @@ def diagnose(
         return found
     factors = (cause.factor for cause in (*_asked(scene, families), *unnamed_scale(scene)))
     factor = next((factor for factor in factors if factor is not None), None)
-    return kept or (Cause("unknown", "it has too few entries to name a cause", factor),)
+    return kept or (Cause("unknown", TOO_FEW, factor),)
+
+
+def _exact(found: tuple[Cause, ...]) -> tuple[Cause, ...]:
+    """Without the causes that have a fitted number, if there are others."""
+    return tuple(cause for cause in found if cause.fitted is None) or found
 
 
 def _alike(one: Cause, other: Cause) -> bool:

@@ -30,7 +30,7 @@ def derivatives(scene: Scene) -> Iterator[Cause]:
                     )
         for told, factor in factors.items():
             if scene.explained_by(scene.reference * factor):
-                yield Cause("activation-derivative", f"it is torch's times {told}: a derivative too much")
+                yield Cause("activation-derivative", f"it is torch's times {told}: a factor too much")
 
 
 def _factors(of: str, Z: Array, output: str, A: Array) -> Mapping[str, Array]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import combinations
 from math import isclose
 
 import numpy as np
 
 from compare.diagnosis.scene import Cause, Scene
 
-__all__ = ["named_factors", "scaled", "unnamed_scale", "zero"]
+__all__ = ["data_part", "named_factors", "scaled", "unnamed_scale", "zero"]
+
+PAIRS = (("n", "batch size"), ("n", "n_x"), ("n", "N"))  # which size may stand where which belongs
+PLAIN = (2.0, 0.5)  # factors that say nothing of any size
 
 
 def zero(scene: Scene) -> Iterator[Cause]:
@@ -28,7 +30,7 @@ def scaled(scene: Scene) -> Iterator[Cause]:
             yield Cause("sign", "every entry has the wrong sign", factor)
             return
         names = named_factors(factor, scene.numbers)
-        short = [name for name in names if "/" in name and ("(batch size)" in name or "(usual size" in name)]
+        short = [name for name in names if name in ("n/(batch size)", "(batch size)/n")]
         if short:
             text = (
                 f"every entry is {factor:.12g} = {short[0]} times torch's: a short batch is divided by the nominal size"
@@ -36,6 +38,20 @@ def scaled(scene: Scene) -> Iterator[Cause]:
             yield Cause("partial-batch", text, factor)
         yield Cause("scale", f"every entry is {_shown(factor, names)} times torch's, {_direction(factor)}", factor)
         return
+
+
+def data_part(scene: Scene) -> Iterator[Cause]:
+    """A factor on all of a gradient but a term that no example contributes to, weight decay."""
+    for reader in scene.readers if scene.of in scene.parameters else ():
+        terms = scene.tensors.get(f"d{reader}")
+        rest = None if terms is None else scene.replayed({f"d{reader}": np.zeros_like(terms)})
+        if rest is None or rest.shape != scene.recorded.shape or not rest.any():
+            continue
+        part = Scene(scene.name, scene.recorded - rest, scene.reference - rest, scene.dtype, numbers=scene.numbers)
+        for cause in scaled(part):
+            if cause.factor is not None and scene.explained_by(rest + cause.factor * part.reference):
+                yield Cause(cause.code, f"but for a term that is not of the data, {cause.text}", cause.factor)
+                return
 
 
 def unnamed_scale(scene: Scene) -> Iterator[Cause]:
@@ -70,16 +86,21 @@ def named_factors(factor: float, numbers: Mapping[str, float]) -> tuple[str, ...
 
 
 def _values(numbers: Mapping[str, float]) -> dict[str, float]:
-    """Every name with its value: the numbers, one over each, products and quotients of two, and n/(n-1)."""
+    """Every name with its value: the numbers, one over each, roots of sizes, and the quotients that mistakes make."""
     positive = {name: float(value) for name, value in numbers.items() if value > 0 and value != 1}
     sizes = {name: value for name, value in positive.items() if value == int(value)}
     found = positive | {f"1/{_bracketed(name)}": 1 / value for name, value in positive.items()}
     n = sizes.get("n")
     if n is not None:
         found |= {"n/(n-1)": n / (n - 1), "(n-1)/n": (n - 1) / n}
-    for (a, x), (b, y) in combinations(sizes.items(), 2):
-        found |= {f"{_bracketed(a)}/{_bracketed(b)}": x / y, f"{_bracketed(b)}/{_bracketed(a)}": y / x}
-        found |= {f"{_bracketed(a)} {_bracketed(b)}": x * y, f"1/({_bracketed(a)} {_bracketed(b)})": 1 / (x * y)}
+    for a, b in PAIRS:
+        if a in sizes and b in sizes:
+            found |= {f"{a}/{_bracketed(b)}": sizes[a] / sizes[b], f"{_bracketed(b)}/{a}": sizes[b] / sizes[a]}
+    if n is not None and "K" in sizes:
+        found |= {"n K": n * sizes["K"], "1/(n K)": 1 / (n * sizes["K"])}
+    for name, value in sizes.items():
+        if not isclose(value**0.5, round(value**0.5)):
+            found |= {f"sqrt({name})": value**0.5, f"1/sqrt({name})": value**-0.5}
     return {name: value for name, value in found.items() if value != 1}
 
 
@@ -88,7 +109,8 @@ def _bracketed(name: str) -> str:
 
 
 def _shown(factor: float, names: tuple[str, ...]) -> str:
-    return f"{factor:.12g}" + (f" = {' or '.join(names[:4])}" if names else "")
+    named = names and abs(factor) not in PLAIN
+    return f"{factor:.12g}" + (f" = {' or '.join(names[:4])}" if named else "")
 
 
 def _direction(factor: float) -> str:

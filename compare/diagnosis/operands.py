@@ -10,21 +10,35 @@ from compare.diagnosis.scene import Array, Arrays, Cause, Scene
 
 __all__ = ["copied", "operands"]
 
-MOST = 400  # replays for one tensor
+MOST = 100  # replays for one tensor
+
+
+def overwritten(scene: Scene) -> Iterator[Cause]:
+    """The tensor holds what is computed from it: that was written into it, or they share memory."""
+    if scene.of:
+        later = [f"d{name}" for name in sorted(scene.reads.get(scene.of, ()))]
+    else:
+        later = [name for name, read in scene.reads.items() if scene.name in read and name != "J"]
+    for name in later:
+        due = scene.replayed({scene.name: scene.reference}, name)
+        if due is not None and not scene.explained_by(scene.reference) and scene.explained_by(due):
+            yield Cause(
+                "aliased",
+                f"it holds {name}, which is computed from it: it was overwritten in place, or they share memory",
+            )
+            return
 
 
 def copied(scene: Scene) -> Iterator[Cause]:
-    """The tensor is another one, unchanged: an operation left out, or memory shared."""
+    """The tensor is an earlier one, unchanged: an operation is left out."""
     for name, other in sorted(scene.alike(), key=lambda pair: pair[0].removeprefix("d") not in scene.readers):
-        if name != scene.name and scene.explained_by(other):
-            if scene.of and name.removeprefix("d") in scene.readers and name.startswith("d"):
+        if scene.explained_by(other):
+            if scene.of and name.startswith("d") and name[1:] in scene.readers:
                 told = f"it is {name} itself: the derivative of {name[1:]} with respect to {scene.of} is missing"
                 yield Cause("activation-derivative", told)
-            elif scene.name in scene.reads.get(name, ()):
-                told = f"it holds {name}, which is computed from it: it was overwritten in place, or they share memory"
-                yield Cause("aliased", told)
             else:
                 yield Cause("wrong-operand", f"it is {name} itself")
+            return
 
 
 def operands(scene: Scene) -> Iterator[Cause]:
@@ -79,7 +93,7 @@ def _read(scene: Scene) -> list[str]:
 def _instead(scene: Scene, operand: str, right: Array) -> Iterator[tuple[Cause, Array]]:
     """Each tensor that may stand in an operand's place, with the cause that it means."""
     gradient = operand.startswith("d") and operand[1:] in scene.reads
-    if not gradient and operand in scene.parameters:
+    if not gradient and operand in scene.parameters and operand != scene.of:
         yield Cause("wrong-operand", f"{operand} is not used"), np.zeros_like(right)
     if operand in scene.updated:
         told = f"{operand} is already updated where it is read: compute all gradients before any update"
@@ -93,23 +107,26 @@ def _instead(scene: Scene, operand: str, right: Array) -> Iterator[tuple[Cause, 
         yield Cause("activation-derivative", told), scene.reference
     if right.ndim == 2 and right.shape[0] == right.shape[1] > 1:
         yield Cause("wrong-operand", f"{operand} is used where its transpose belongs, or the other way round"), right.T
-    for name, other in _candidates(scene.tensors, scene.name, operand, right, gradient=gradient):
+    for name, other in _candidates(scene.tensors, scene.earlier, operand, right, gradient=gradient):
         told = f"{name} is used where {operand} belongs"
         at_output = scene.of == operand and name in scene.readers
         if at_output:
             told = f"the derivative is taken at {name}, where {operand} belongs"
         yield Cause("activation-derivative" if at_output else "wrong-operand", told), other
-    if right.dtype.kind == "f":
+    if right.dtype.kind == "f" and not scene.of:
         yield Cause("sign", f"{operand} enters with the wrong sign"), -right
 
 
 def _candidates(
-    tensors: Arrays, itself: str, operand: str, right: Array, *, gradient: bool
+    tensors: Arrays, earlier: frozenset[str], operand: str, right: Array, *, gradient: bool
 ) -> Iterator[tuple[str, Array]]:
-    """Tensors of the operand's shape, gradients for a gradient and values for a value; not the wrong one itself, which
-    explains itself where an operation changes nothing, as ReLU of what is positive.
+    """Earlier tensors of the operand's shape, gradients for a gradient and values for a value.
+
+    The wrong one itself is none of them: it explains itself where an operation changes nothing, as ReLU of what is
+    positive.
     """
-    for name, other in tensors.items():
+    for name in sorted(earlier, key=list(tensors).index):
+        other = tensors[name]
         is_gradient = name.startswith("d") and name[1:] in tensors
-        if name not in (operand, itself) and other.shape == right.shape and is_gradient == gradient and other.any():
+        if name != operand and other.shape == right.shape and is_gradient == gradient and other.any():
             yield name, other

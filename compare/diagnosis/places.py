@@ -58,7 +58,8 @@ def _reordered(scene: Scene, axis: int) -> list[int] | None:
 def masks(scene: Scene) -> Iterator[Cause]:
     """Wrong only where what it is a gradient of is exactly zero, or only where that is not positive."""
     value = scene.tensors.get(scene.of)
-    if value is None or value.shape != scene.recorded.shape or not scene.wrong.any():
+    inputs = scene.parameters | scene.inputs
+    if value is None or scene.of in inputs or value.shape != scene.recorded.shape or not scene.wrong.any():
         return
     if not scene.wrong[value != 0].any():
         told = f"only the {_count(scene.wrong)} where {scene.of} is exactly 0 differ: the derivative at the kink"

@@ -41,9 +41,9 @@ class Scene:
 
     `recorded` is what the derivation has, `reference` what torch makes of the same inputs. `tensors` are all that the
     derivation had at hand in that step by name: parameters, the batch, values and gradients; `reads` says what each
-    value is computed from. `replay` gives the reference of this tensor with some of `tensors` replaced, or None where
-    torch cannot compute it. `previous` are the tensors of the step before, `updated` the parameters after this one.
-    `numbers` names what a factor may be; `settings` are the rates of the update and the number of the step.
+    value is computed from. `replay` gives the reference of every tensor with some of `tensors` replaced. `previous` are
+    the tensors of the step before, `updated` the parameters after this one. `numbers` names what a factor may be;
+    `settings` are the rates of the update and the number of the step.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Scene:
     parameters: frozenset[str] = frozenset()
     inputs: frozenset[str] = frozenset()
     reads: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    replay: Callable[[Arrays], Array | None] | None = None
+    replay: Callable[[Arrays], Arrays] | None = None
     previous: Arrays = field(default_factory=dict)
     updated: Arrays = field(default_factory=dict)
     numbers: Mapping[str, float] = field(default_factory=dict)
@@ -89,11 +89,11 @@ class Scene:
             left = np.max(np.abs(self.recorded - predicted), initial=0.0)
         return bool(left <= min(self.allowed, SHARE * self.worst))
 
-    def replayed(self, replacements: Arrays) -> Array | None:
-        """The reference of this tensor with some of its inputs replaced, or None."""
+    def replayed(self, replacements: Arrays, of: str = "") -> Array | None:
+        """The reference of this tensor, or of another, with some of its inputs replaced; None where there is none."""
         if self.replay is None or any(np.shape(a) != self.tensors[n].shape for n, a in replacements.items()):
             return None
-        return self.replay({name: np.asarray(array) for name, array in replacements.items()})
+        return self.replay({name: np.asarray(array) for name, array in replacements.items()}).get(of or self.name)
 
     @property
     def of(self) -> str:
@@ -105,9 +105,33 @@ class Scene:
         """The values that are computed from what this is the gradient of."""
         return tuple(name for name, read in self.reads.items() if self.of in read) if self.of else ()
 
+    def descend(self, name: str) -> frozenset[str]:
+        """The values that are computed from a value, directly or not."""
+        found: set[str] = set()
+        pending = {name}
+        while pending:
+            pending = {value for value, read in self.reads.items() if read & pending} - found
+            found |= pending
+        return frozenset(found)
+
+    @cached_property
+    def earlier(self) -> frozenset[str]:
+        """The tensors that exist before this one: those that it may have been computed from by mistake.
+
+        For a value, the values that are not computed from it; for a gradient, all values, and the gradients of what is
+        computed from the tensor that it is the gradient of.
+        """
+        gradients = {name for name in self.tensors if name.startswith("d") and name[1:] in {*self.reads, *self.tensors}}
+        values = self.tensors.keys() - gradients - {self.name}
+        if not self.reads:
+            return frozenset(self.tensors.keys() - {self.name})
+        if not self.of:
+            return frozenset(values - self.descend(self.name))
+        return frozenset(values | {f"d{value}" for value in self.descend(self.of)} & gradients)
+
     def alike(self, *names: str) -> Iterator[tuple[str, Array]]:
-        """Those of the tensors named, or of all, that have this one's shape."""
-        for name in names or self.tensors:
+        """Those of the tensors named, or of all that are earlier, gradients first, that have this one's shape."""
+        for name in names or sorted(self.earlier, key=lambda name: (name[:1] != "d", list(self.tensors).index(name))):
             array = self.tensors.get(name)
             if array is not None and array.shape == self.recorded.shape:
                 yield name, array

@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Fault", "catalogue", "fault"]
+__all__ = ["NOMINAL", "Fault", "catalogue", "fault"]
+
+
+NOMINAL = "NOMINAL_BATCH_SIZE"  # in an edit: the batch size of the fixture that it is planted in
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,10 @@ class Fault:
     why: str
     lesson: str
     needs: Mapping[str, Any] = field(default_factory=dict)
+
+    def edits_for(self, batch_size: int | None) -> tuple[tuple[str, str], ...]:
+        """The edits for a fixture with this batch size."""
+        return tuple((right, wrong.replace(NOMINAL, str(batch_size or "n"))) for right, wrong in self.edits)
 
 
 def fault(

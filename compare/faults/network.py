@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compare.faults import Fault, fault
+from compare.faults import NOMINAL, Fault, fault
 
 __all__ = ["NETWORK"]
 
@@ -210,7 +210,7 @@ NETWORK = (
         "nominal-size-in-the-short-batch",
         LOSS,
         START,
-        "(A - Y) / 4",
+        f"(A - Y) / {NOMINAL}",
         "B1",
         "dZ[L] = (A[L] - Y)/(nominal batch size)",
         "partial-batch",

@@ -29,7 +29,7 @@ def check(fault: Fault, rng: np.random.Generator, *, right: bool = False) -> tup
     """Plant a mistake in a fixture that reveals it, drawn at random, and check it; `right` leaves the code as it is."""
     if is_of_network(fault):
         experiment, data = fixture(fault, rng)
-        with nullcontext() if right else planted(fault.module, fault.edits):
+        with nullcontext() if right else planted(fault.module, fault.edits_for(experiment.batch_size)):
             return experiment.run(data), (experiment, data)
     module = importlib.import_module(fault.module)
     if right:

@@ -35,7 +35,7 @@ def closing(report: Report) -> tuple[str, str]:
         label = f" ({culprit.equation})" if culprit.equation else ""
         outcome = (
             f"{culprit.verdict}: {culprit.name}{label} is the first tensor that differs, "
-            f"at step {culprit.step}; {counted(len(report.findings), 'tensor')} wrong by itself "
+            f"at step {culprit.step}; {_by_themselves(len(report.findings))} "
             f"among {counted(compared, 'compared tensor')} of {steps}."
         )
     elif report.findings:
@@ -58,6 +58,10 @@ def closing(report: Report) -> tuple[str, str]:
         outcome,
         f"Not shown by this run: {'; '.join(report.blind_spots) or 'nothing on the list of known blind spots'}.",
     )
+
+
+def _by_themselves(number: int) -> str:
+    return "1 tensor wrong by itself" if number == 1 else f"{number} tensors wrong by themselves"
 
 
 def closest(report: Report) -> Row | None:

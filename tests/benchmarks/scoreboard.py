@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import resource
 import secrets
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 
@@ -43,10 +43,11 @@ from compare.interruptions import quietly
 from compare.runners import by_hand, epoch_orders, in_torch, initial_parameters
 from manual.network import backward, cost, forward
 from tests.benchmarks.diagnosis import ANY
-from tests.benchmarks.networks import MISTAKES, VARIANTS, Case, random_case
+from tests.benchmarks.networks import MISTAKES, VARIANTS, Case, random_case, random_mistake
 from tests.support import edited, network_of
 from torchref.exchange import to_array
 
+GradcheckError = sys.modules["torch.autograd.gradcheck"].GradcheckError  # torch.autograd.gradcheck is the function
 Steps = list[tuple[str, np.ndarray, np.ndarray]]
 SWEEP = [10.0**k for k in range(-14, 0)]
 
@@ -84,15 +85,20 @@ def trials(seed: int, rounds: int) -> Iterator[Trial]:
         experiment, data = fixture(fault, np.random.default_rng([seed, index]))
         first = expected_first(fault, experiment)
         gradient = first[0] == "d"
-        yield Trial(_planting(fault.module, fault.edits), experiment, data, first, fault.cause, gradient)
-    for index in range(2 * rounds * len(MISTAKES)):
+        yield Trial(
+            _planting(fault.module, fault.edits_for(experiment.batch_size)),
+            experiment,
+            data,
+            first,
+            fault.cause,
+            gradient,
+        )
+    for index in range(4 * rounds * len(MISTAKES)):
         rng = np.random.default_rng([seed, index, 1])
         experiment, data = fixture(ANY, rng)
-        case = Case(experiment, *data, weight_scale=1.0)
-        shown = [mistake for mistake in MISTAKES.values() if mistake.shows_in(case)]
-        mistake = shown[int(rng.integers(len(shown)))]
+        _, mistake = random_mistake(Case(experiment, *data, weight_scale=1.0), rng, ("structural", "subtle")[index % 2])
         yield Trial(_editing(mistake.edits), experiment, data, mistake.equation, "", mistake.equation[0] == "B")
-    for index in range(3 * rounds * len(VARIANTS)):
+    for index in range(12 * rounds * len(VARIANTS)):
         rng = np.random.default_rng([seed, index, 2])
         edits = [*VARIANTS.values()][index % len(VARIANTS)]
         if index % 2:
@@ -195,7 +201,7 @@ def by_gradcheck(fast: bool, **tolerances: float) -> Callable[[Trial], str | Non
         tensors = [torch.tensor(params[name], dtype=torch.float64, requires_grad=True) for name in names]
         try:
             torch.autograd.gradcheck(Hand.apply, tensors, fast_mode=fast, **tolerances)
-        except torch.autograd.gradcheck.GradcheckError as error:
+        except GradcheckError as error:
             found = re.search(r"with respect to input (\d+)", str(error))
             return f"d{names[int(found[1])]}" if found else "?"
         return None
@@ -309,7 +315,7 @@ def row(name: str, into: Score, memory: float | None) -> tuple[str, ...]:
         share(into.in_gradients),
         share(into.flagged),
         share(into.culprit),
-        share(into.cause) if name == "handgrad" else "none",
+        share(into.cause) if "handgrad" in name else "none",
         f"{1000 * median(into.seconds):.0f} ms" if into.seconds else "",
         "" if memory is None else f"{memory:.0f} MiB",
     )
@@ -344,9 +350,15 @@ def _print_memory(tool: str) -> None:
     data = (rng.standard_normal((256, 64)), rng.integers(0, 2, (256, 10)).astype(float))
     small = Experiment(layers=(3, 2, 1), activations=("tanh", "sigmoid"), batch_size=4, steps=1)
     TOOLS[tool](Trial(_entering(_nothing), small, (rng.standard_normal((4, 3)), np.ones((4, 1)))))  # imports
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # the highest memory in use so far is forgotten
+    before = _resident("VmRSS")
     TOOLS[tool](Trial(_entering(_nothing), experiment, data))
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print((_resident("VmHWM") - before) / 1024)
+
+
+def _resident(field: str) -> int:
+    """KiB of memory of this process, from Linux: VmRSS now, VmHWM at its highest."""
+    return int(re.search(rf"{field}:\s+(\d+)", Path("/proc/self/status").read_text())[1])
 
 
 def main(argv: list[str] | None = None) -> int:

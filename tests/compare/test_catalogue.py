@@ -168,10 +168,10 @@ def test_the_audit_of_one_example_and_one_step_lists_what_they_hide(of_one_examp
     for name in ("bias-gradient-mean", "bias-gradient-of-one-example", "cost-without-mean", "gradient-without-mean"):
         assert remedies[name].startswith("--batch-size"), name
     for name in ("velocity-reset", "gradients-accumulated", "stale-cache"):
-        assert remedies[name] == "--steps 5", name
+        assert remedies[name] == "--steps 2", name
     assert "relu in a hidden layer" not in remedies.values(), "code that does not run is not counted as hidden"
     text = render(of_one_example)
-    assert "With --steps 5 it would reveal:\n" in text
+    assert "With --steps 2 it would reveal:\n" in text
     assert "bias-gradient-mean                         db[l] = row means of dZ[l]" in text
 
 
@@ -185,7 +185,7 @@ def test_the_audit_of_the_recommended_fixture_is_nearly_empty():
 
 def test_the_remedy_is_one_that_works(of_one_example):
     each = next(h for h in of_one_example.hidden if h.fault.name == "velocity-reset")
-    experiment = Experiment(layers=(4, 5, 2), activations=("tanh", "sigmoid"), batch_size=1, steps=5, l2=0.1)
+    experiment = Experiment(layers=(4, 5, 2), activations=("tanh", "sigmoid"), batch_size=1, steps=2, l2=0.1)
     with planted(each.fault.module, each.fault.edits):
         assert not experiment.run((X, Y)).ok
 

@@ -20,7 +20,7 @@ BY_ITSELF = {
     "sign": (-R, "sign", -1.0, "wrong sign"),
     "n": (R * 6, "scale", 6.0, "6 = n times"),
     "1/n": (R / 6, "scale", 1 / 6, "1/n"),
-    "two": (2 * R, "scale", 2.0, "2 = n/K times torch's, too large"),
+    "two": (2 * R, "scale", 2.0, "2 times torch's, too large"),
     "n/(n-1)": (R * 6 / 5, "scale", 1.2, "n/(n-1)"),
     "two sizes": (R * 18, "scale", 18.0, "n K"),
     "a hundred-millionth": (R * (1 + 1e-8), "scale", 1 + 1e-8, "1.00000001 times"),
@@ -96,7 +96,7 @@ READS = {"Z": frozenset(), "A": frozenset({"Z"})}
 RIGHT = dA * (1 - A**2)
 DERIVATIVES = {
     "missing": (dA, "activation-derivative", "the derivative of A with respect to Z is missing"),
-    "twice": (RIGHT * (1 - A**2), "activation-derivative", "a derivative too much"),
+    "twice": (RIGHT * (1 - A**2), "activation-derivative", "a factor too much"),
     "at z": (dA * (1 - Z**2), "activation-derivative", "(1 - Z^2)"),
     "of the sigmoid": (dA * A * (1 - A), "activation-derivative", "A (1 - A)"),
     "without its square": (dA * (1 - A), "activation-derivative", "(1 - A)"),
@@ -140,7 +140,7 @@ def test_examples_left_out_or_counted_twice_are_numbered():
     dZ, X = RNG.standard_normal((3, 6)), RNG.standard_normal((4, 6))
 
     def replay(replaced):
-        return np.einsum("ij,kj->ik", replaced.get("dZ", dZ), X)
+        return {"dW": np.einsum("ij,kj->ik", replaced.get("dZ", dZ), X)}
 
     def dW(*counts):
         return np.einsum("ij,kj,j->ik", dZ, X, np.array(counts, dtype=float))
@@ -185,7 +185,7 @@ def test_a_tensor_is_not_explained_by_itself():
         np.maximum(Z, 0),
         tensors={"Z": Z, "A": wrong},
         reads={"A": frozenset("Z")},
-        replay=lambda replaced: np.maximum(replaced.get("Z", Z), 0),
+        replay=lambda replaced: {"A": np.maximum(replaced.get("Z", Z), 0)},
     )
     assert diagnose(scene)[0].code == "unknown"
 

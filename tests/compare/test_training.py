@@ -73,7 +73,7 @@ def test_a_right_loop_is_left_in_peace(shows):
 
 MISTAKES = {
     "stale cache": (2, {"weights alone": "W1_next", "gradients": "dW1", "velocities": "vW1", "all": "dW1"}),
-    "nominal size": (3, {"weights alone": "W1_next", "gradients": "dW2", "velocities": "vW1", "all": "dW2"}),
+    "nominal size": (3, {"weights alone": "W1_next", "gradients": "db2", "velocities": "vW1", "all": "db2"}),
     "accumulated": (2, {"weights alone": "W1_next", "gradients": "W1_next", "velocities": "vW1", "all": "vW1"}),
     "reset": (4, {"weights alone": "W1_next", "gradients": "W1_next", "velocities": "vW1", "all": "vW1"}),
     "damped": (1, {"weights alone": "W1_next", "gradients": "W1_next", "velocities": "vW1", "all": "vW1"}),
