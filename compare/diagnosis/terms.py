@@ -23,7 +23,8 @@ def added(scene: Scene) -> Iterator[Cause]:
         l2 = scene.settings.get("l2", 0.0)
         names = () if l2 else named_factors(c, scene.numbers)
         named = f" = {c / l2:.6g} l2" if l2 else f" = {'-' if c < 0 else ''}{' or '.join(names[:2])}" if names else ""
-        told = f"it differs by {c:.6g}{named} times {scene.of}: as by a weight decay that is not J's, or one before it"
+        told = f"it differs by {c:.6g}{named} times {scene.of}, as a weight decay that is not J's would make it"
+        told += f" (or {scene.of} is left out before)" if isclose(abs(c), 1) else ""
         plain = l2 and any(isclose(c / l2, times, rel_tol=1e-9) for times in PLAIN)
         yield Cause("regularisation", told, fitted=None if plain else c)
     before = scene.previous.get(scene.name)
