@@ -71,6 +71,18 @@ ELSEWHERE = (
         "Mean over what? Write the divisor in both places, from one name.",
     ),
     fault(
+        "features-for-examples",
+        f"{PROBLEMS}.two_layers",
+        "dZ2 = 2 * (Z2 - Y) / n",
+        "dZ2 = 2 * (Z2 - Y) / X.shape[1]",
+        "dZ2 = 2 (Z2 - Y)/n, n examples",
+        "dZ2 = 2 (Z2 - Y)/d, d features",
+        "scale",
+        "dZ2",
+        "X.shape has two sizes, and the wrong one ends up under the fraction bar.",
+        "n is the number of examples. Make sizes differ in tests, so that one cannot pass for another.",
+    ),
+    fault(
         "squared-error-without-its-two",
         f"{PROBLEMS}.two_layers",
         "dZ2 = 2 * (Z2 - Y) / n",
