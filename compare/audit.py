@@ -159,7 +159,7 @@ def _called(experiment: Experiment, data: Data) -> set[str]:
     try:
         replace(experiment, steps=1).run((data.X.T, data.Y.T))
     finally:
-        sys.setprofile(before)
+        sys.setprofile(before if callable(before) else None)  # C profilers are no functions
     return {name for name in found if name.startswith("manual.")}
 
 
