@@ -8,7 +8,7 @@ import numpy as np
 
 from compare.diagnosis.scene import Array, Arrays, Cause, Scene
 
-__all__ = ["copied", "operands"]
+__all__ = ["copied", "operands", "overwritten"]
 
 MOST = 100  # replays for one tensor
 
