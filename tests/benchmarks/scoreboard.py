@@ -98,14 +98,14 @@ def trials(seed: int, rounds: int) -> Iterator[Trial]:
         experiment, data = fixture(ANY, rng)
         _, mistake = random_mistake(Case(experiment, *data, weight_scale=1.0), rng, ("structural", "subtle")[index % 2])
         yield Trial(_editing(mistake.edits), experiment, data, mistake.equation, "", mistake.equation[0] == "B")
-    for index in range(12 * rounds * len(VARIANTS)):
+    for index in range(6 * rounds * len(VARIANTS)):
         rng = np.random.default_rng([seed, index, 2])
         edits = [*VARIANTS.values()][index % len(VARIANTS)]
         if index % 2:
             experiment, data = fixture(ANY, rng)
             yield Trial(_editing(edits), experiment, data)
         else:
-            case = random_case(rng, largest=2e5)
+            case = random_case(rng, largest=5e3)
             yield Trial(_entering(case.running, edits), case.experiment, (case.X, case.y))
 
 
