@@ -168,18 +168,13 @@ def _notes(arguments: argparse.Namespace) -> int:
 
     chosen = [statement for statement in STATEMENTS if arguments.id in (None, statement.id)]
     if not chosen:
-        raise InputError(f"--id {arguments.id} is no statement of the notes; {did_you_mean(arguments.id, _ids())}")
+        hint = did_you_mean(arguments.id, [statement.id for statement in STATEMENTS])
+        raise InputError(f"--id {arguments.id} is no statement of the notes; {hint}")
     if arguments.format == "json":
         _emit(as_json(chosen), arguments.output)
     else:
         _emit(as_table(chosen) if arguments.id is None else story(chosen[0]), arguments.output)
     return EQUAL
-
-
-def _ids() -> list[str]:
-    from compare.notes.statements import STATEMENTS
-
-    return [statement.id for statement in STATEMENTS]
 
 
 def _faults(arguments: argparse.Namespace) -> int:

@@ -26,7 +26,16 @@ from compare.operations import operation
 from compare.trace import Phases
 from manual.network import Activation, Network
 
-__all__ = ["by_hand", "check_fit", "epoch_orders", "in_torch", "initial_parameters", "torch_batches", "torch_data"]
+__all__ = [
+    "by_hand",
+    "check_fit",
+    "epoch_orders",
+    "hand_network",
+    "in_torch",
+    "initial_parameters",
+    "torch_batches",
+    "torch_data",
+]
 
 Arrays = dict[str, np.ndarray]
 
@@ -85,15 +94,20 @@ def epoch_orders(experiment: Experiment, N: int) -> Iterator[np.ndarray]:
     return islice(manual.batches.orders(N, np.random.default_rng([experiment.seed, 1])), epochs)
 
 
-def by_hand(experiment: Experiment, data: Data, params: Arrays, orders: Iterator[np.ndarray]) -> Phases:
-    """The hand-written side: an iterator over (step, phase, {name: array})."""
+def hand_network(experiment: Experiment) -> Network:
+    """What the hand-written side is handed to run: its activations, its loss and the weight decay."""
     loss = operation("loss", experiment.loss)
-    network = Network(
+    return Network(
         activations=tuple(Activation(*operation("activation", name).hands()) for name in experiment.activations),
         loss=loss.hands()[0],
         loss_reads=loss.reads,
         l2=experiment.l2,
     )
+
+
+def by_hand(experiment: Experiment, data: Data, params: Arrays, orders: Iterator[np.ndarray]) -> Phases:
+    """The hand-written side: an iterator over (step, phase, {name: array})."""
+    network = hand_network(experiment)
     start, optimizer = operation("optimizer", experiment.optimizer).hands()
     rate = partial(optimizer, learning_rate=experiment.learning_rate, beta=experiment.beta)
     X, Y = data.X.astype(experiment.dtype), data.Y.astype(experiment.dtype)

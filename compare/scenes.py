@@ -104,8 +104,10 @@ def of_network(
     if name not in local or local[name].shape != records[name].shape:
         return None
 
+    params = _real(side.params)
+
     def evaluated(replacements: Mapping[str, np.ndarray]) -> Arrays:
-        p, r = ({n: replacements.get(n, a) for n, a in of.items()} for of in (_real(side.params), records))
+        p, r = ({n: replacements.get(n, a) for n, a in of.items()} for of in (params, records))
         with quietly():
             again = twin.replay(p, r)
         return {**again.values, **again.gradients}
@@ -122,7 +124,7 @@ def of_network(
         reference=np.asarray(local[name], dtype=np.float64),
         dtype="float32" if all(map(is_float32, records.values())) else dtype,
         tensors={
-            **_real(side.params),
+            **params,
             **{f"{v} before": a for v, a in _real(side.velocities).items()},
             **records,
             "all of X": data.X,

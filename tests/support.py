@@ -11,9 +11,8 @@ import numpy as np
 from compare.experiment import Experiment
 from compare.faults import planting
 from compare.faults.planting import rewritten
-from compare.operations import operation
-from compare.runners import initial_parameters
-from manual.network import Activation, Network
+from compare.runners import hand_network, initial_parameters
+from manual.network import Network
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,9 +26,7 @@ def small_data(n_x: int, K: int, N: int, seed: int) -> tuple[np.ndarray, np.ndar
 
 def network_of(experiment: Experiment) -> tuple[Network, dict[str, np.ndarray]]:
     """The hand-written network of an experiment and its initial parameters."""
-    loss = operation("loss", experiment.loss)
-    activations = tuple(Activation(*operation("activation", name).hands()) for name in experiment.activations)
-    return Network(activations, loss.hands()[0], loss.reads, experiment.l2), initial_parameters(experiment)
+    return hand_network(experiment), initial_parameters(experiment)
 
 
 @contextmanager

@@ -39,20 +39,20 @@ def velocities(scene: Scene) -> Iterator[Cause]:
     p, q, r = (fitted.get(key, 0.0) for key in ("before", "gradient", "weights"))
     started = "before" in terms
     forms = [
-        (p, q, beta, 1.0, f"v = beta v + dw: dw without its 1 - beta. {_sgd('heavy-ball')}"),
-        (p, q, 1 - beta, beta, "v = (1 - beta) v + beta dw: beta and 1 - beta are swapped"),
-        (p, q, beta, beta, "v = beta v + beta dw: dw has beta where 1 - beta belongs"),
-        (p, q, 1 - beta, 1 - beta, "v = (1 - beta) v + (1 - beta) dw: v has 1 - beta where beta belongs"),
-        (p, q, 1.0, 1 - beta, "v = v + (1 - beta) dw: v is not multiplied by beta"),
-        (p, q, beta, -(1 - beta), "v = beta v - (1 - beta) dw: dw has the wrong sign"),
-        (p, q, -beta, 1 - beta, "v = -beta v + (1 - beta) dw: v has the wrong sign"),
-        (p, q, beta, 0.0, "v = beta v: dw does not enter"),
-        (p, q, 0.0, 1.0, "v = dw: there is no memory"),
+        (beta, 1.0, f"v = beta v + dw: dw without its 1 - beta. {_sgd('heavy-ball')}"),
+        (1 - beta, beta, "v = (1 - beta) v + beta dw: beta and 1 - beta are swapped"),
+        (beta, beta, "v = beta v + beta dw: dw has beta where 1 - beta belongs"),
+        (1 - beta, 1 - beta, "v = (1 - beta) v + (1 - beta) dw: v has 1 - beta where beta belongs"),
+        (1.0, 1 - beta, "v = v + (1 - beta) dw: v is not multiplied by beta"),
+        (beta, -(1 - beta), "v = beta v - (1 - beta) dw: dw has the wrong sign"),
+        (-beta, 1 - beta, "v = -beta v + (1 - beta) dw: v has the wrong sign"),
+        (beta, 0.0, "v = beta v: dw does not enter"),
+        (0.0, 1.0, "v = dw: there is no memory"),
     ]
     if started and _near(p, 0.0) and _near(q, 1 - beta):
         yield Cause("reset", "v = (1 - beta) dw: what the steps before left in v is lost, it starts anew")
-    for a, b, due_p, due_q, told in forms:
-        if _near(b, due_q) and (_near(a, due_p) or not started) and not r:
+    for due_p, due_q, told in forms:
+        if _near(q, due_q) and (_near(p, due_p) or not started) and not r:
             yield Cause(
                 "momentum-form", told if started else f"{told} (v is 0 before this step, so as far as this step shows)"
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -77,18 +78,12 @@ def fixture(fault: Fault, rng: np.random.Generator) -> Fixture:
     X = rng.standard_normal((N, layers[0]))
     if needs.get("exact_zeros"):
         X[::2] = 0.0
-        experiment = _with_zero_bias(experiment)
+        experiment = replace(experiment, bias_scale=0.0, steps=1)
     if needs.get("saturated"):
         X *= 1000.0
     y = (rng.standard_normal((N, outputs)) > 0).astype(float)
     y[0], y[1] = 0.0, 1.0
     return experiment, (X, y)
-
-
-def _with_zero_bias(experiment: Experiment) -> Experiment:
-    from dataclasses import replace
-
-    return replace(experiment, bias_scale=0.0, steps=1)
 
 
 def expected_first(fault: Fault, experiment: Experiment | None) -> str:

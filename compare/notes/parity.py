@@ -10,10 +10,9 @@ import numpy as np
 
 from compare.experiment import Experiment
 from compare.notes import Evidence, Figure
-from compare.operations import operation
 from compare.report import Report
-from compare.runners import initial_parameters
-from manual.network import Activation, Network, backward, cost, forward
+from compare.runners import hand_network, initial_parameters
+from manual.network import backward, cost, forward
 
 __all__ = ["parity"]
 
@@ -65,9 +64,7 @@ def _runs() -> tuple[Report, Report]:
 def _by_differences(label: str) -> tuple[str, float, float]:
     """A gradient of the first layer, which every equation of the backward pass enters, against differences of J."""
     experiment = Experiment(layers=(5, 4, 2), activations=("tanh", "sigmoid"), bias_scale=0.5, seed=SEED)
-    loss = operation("loss", experiment.loss)
-    activations = tuple(Activation(*operation("activation", name).hands()) for name in experiment.activations)
-    network = Network(activations, loss.hands()[0], loss.reads, experiment.l2)
+    network = hand_network(experiment)
     rng = np.random.default_rng(SEED)
     X, Y = rng.standard_normal((5, 9)), (rng.random((2, 9)) < 0.5).astype(float)
     params = initial_parameters(experiment)

@@ -11,9 +11,8 @@ from compare.experiment import Experiment
 from compare.faults import catalogue
 from compare.faults.planting import planted
 from compare.notes import Evidence, Figure
-from compare.operations import operation
-from compare.runners import initial_parameters
-from manual.network import Activation, Network, backward, forward
+from compare.runners import hand_network, initial_parameters
+from manual.network import backward, forward
 
 __all__ = ["batches", "oscillation", "updated_too_early"]
 
@@ -45,9 +44,7 @@ def batches() -> Evidence:
 
 def _gradient(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
     experiment = Experiment(layers=(30, 8, 1), activations=("tanh", "sigmoid"), seed=17)
-    loss = operation("loss", experiment.loss)
-    activations = tuple(Activation(*operation("activation", name).hands()) for name in experiment.activations)
-    network, params = Network(activations, loss.hands()[0], loss.reads), initial_parameters(experiment)
+    network, params = hand_network(experiment), initial_parameters(experiment)
     return backward(network, params, forward(network, params, X), X, Y)["dW1"].ravel()
 
 

@@ -20,7 +20,7 @@ from compare.faults import Fault, catalogue
 from compare.faults.planting import rewritten
 from compare.faults.trial import check, expected_first, fixture
 from compare.report import Report
-from tests.benchmarks.networks import SUBTLE, VARIANTS
+from tests.benchmarks.networks import ACTIVATIONS, SUBTLE, VARIANTS, editing
 from tests.support import edited
 from tests.test_mutants import EQUIVALENT, MODULES, labelled_lines, mutants
 
@@ -135,24 +135,13 @@ def right_counts(seed: int, index: int) -> Counter[str]:
     """Equivalent forms, a mask from A > 0 among them: nothing is found."""
     rng = np.random.default_rng([seed, index, 3])
     experiment, data = fixture(ANY, rng)
-    forms = {**VARIANTS, "mask from A > 0": ((__import__("manual.activations").activations, "(Z > 0)", "(A > 0)"),)}
+    forms = {**VARIANTS, "mask from A > 0": ((ACTIVATIONS, "(Z > 0)", "(A > 0)"),)}
     name = list(forms)[index % len(forms)]
-    report = _edited_run(forms[name], lambda: experiment.run(data))
+    with editing(forms[name]):
+        report = experiment.run(data)
     if report.findings:
         print(f"  seed {seed} index {index}: {name} is flagged at {report.findings[0].name}")
     return Counter({"equivalent": 1, "equivalent: flagged": int(bool(report.findings))})
-
-
-def _edited_run(edits, run: Callable[[], Report]) -> Report:
-    from contextlib import ExitStack
-
-    by_module: dict = {}
-    for module, old, new in edits:
-        by_module.setdefault(module, []).append((old, new))
-    with ExitStack() as stack:
-        for module, pairs in by_module.items():
-            stack.enter_context(edited(module, *pairs))
-        return run()
 
 
 TARGETS = (  # name, part, whole, comparison, target

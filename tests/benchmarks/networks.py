@@ -6,7 +6,7 @@ case runs, so that what is measured is the whole command and not a model of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -29,6 +29,18 @@ Edit = tuple[ModuleType, str, str]
 NETWORK, LOSSES, OPTIMIZERS, ACTIVATIONS = manual.network, manual.losses, manual.optimizers, manual.activations
 
 
+@contextmanager
+def editing(edits: Iterable[Edit]) -> Iterator[None]:
+    """While entered, `manual` runs with the edits, of whichever of its modules."""
+    by_module: dict[ModuleType, list[tuple[str, str]]] = {}
+    for module, old, new in edits:
+        by_module.setdefault(module, []).append((old, new))
+    with ExitStack() as stack:
+        for module, pairs in by_module.items():
+            stack.enter_context(edited(module, *pairs))
+        yield
+
+
 @dataclass(frozen=True)
 class Case:
     """One experiment with its data and the scale of its initial weights."""
@@ -42,12 +54,7 @@ class Case:
     def running(self, edits: Sequence[Edit] = ()) -> Iterator[None]:
         """While entered, `manual` draws weights of this case's scale and runs with the edits."""
         scale = (manual.initializers, "return unit * standard", f"return {self.weight_scale!r} * unit * standard")
-        by_module: dict[ModuleType, list[tuple[str, str]]] = {}
-        for module, old, new in (scale, *edits):
-            by_module.setdefault(module, []).append((old, new))
-        with ExitStack() as stack:
-            for module, pairs in by_module.items():
-                stack.enter_context(edited(module, *pairs))
+        with editing((scale, *edits)):
             yield
 
     def derivation(self) -> Callable[..., dict[str, np.ndarray]]:

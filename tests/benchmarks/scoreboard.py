@@ -43,8 +43,8 @@ from compare.interruptions import quietly
 from compare.runners import by_hand, epoch_orders, in_torch, initial_parameters
 from manual.network import backward, cost, forward
 from tests.benchmarks.diagnosis import ANY
-from tests.benchmarks.networks import MISTAKES, VARIANTS, Case, random_case, random_mistake
-from tests.support import edited, network_of
+from tests.benchmarks.networks import MISTAKES, VARIANTS, Case, editing, random_case, random_mistake
+from tests.support import network_of
 from torchref.exchange import to_array
 
 GradcheckError = sys.modules["torch.autograd.gradcheck"].GradcheckError  # torch.autograd.gradcheck is the function
@@ -97,13 +97,15 @@ def trials(seed: int, rounds: int) -> Iterator[Trial]:
         rng = np.random.default_rng([seed, index, 1])
         experiment, data = fixture(ANY, rng)
         _, mistake = random_mistake(Case(experiment, *data, weight_scale=1.0), rng, ("structural", "subtle")[index % 2])
-        yield Trial(_editing(mistake.edits), experiment, data, mistake.equation, "", mistake.equation[0] == "B")
+        yield Trial(
+            _entering(editing, mistake.edits), experiment, data, mistake.equation, "", mistake.equation[0] == "B"
+        )
     for index in range(6 * rounds * len(VARIANTS)):
         rng = np.random.default_rng([seed, index, 2])
         edits = [*VARIANTS.values()][index % len(VARIANTS)]
         if index % 2:
             experiment, data = fixture(ANY, rng)
-            yield Trial(_editing(edits), experiment, data)
+            yield Trial(_entering(editing, edits), experiment, data)
         else:
             case = random_case(rng, largest=5e3)
             yield Trial(_entering(case.running, edits), case.experiment, (case.X, case.y))
@@ -111,18 +113,6 @@ def trials(seed: int, rounds: int) -> Iterator[Trial]:
 
 def _planting(module: str, edits: tuple[tuple[str, str], ...]) -> Callable[[], ExitStack]:
     return _entering(planted, module, edits)
-
-
-def _editing(edits) -> Callable[[], ExitStack]:
-    def enter() -> ExitStack:
-        stack, by_module = ExitStack(), {}
-        for module, old, new in edits:
-            by_module.setdefault(module, []).append((old, new))
-        for module, pairs in by_module.items():
-            stack.enter_context(edited(module, *pairs))
-        return stack
-
-    return enter
 
 
 def _entering(manager, *arguments) -> Callable[[], ExitStack]:
