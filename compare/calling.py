@@ -35,6 +35,7 @@ __all__ = [
     "differing",
     "fresh",
     "in_precision",
+    "is_theirs",
     "located",
     "same",
     "undisturbed",
@@ -153,7 +154,7 @@ def _described(returned: Any) -> str:
 
 def located(error: BaseException) -> Raised:
     """An exception with the user's own file and line, without frames of handgrad or of libraries."""
-    theirs = [entry for entry in extract_tb(error.__traceback__) if _is_theirs(entry.filename)]
+    theirs = [entry for entry in extract_tb(error.__traceback__) if is_theirs(entry.filename)]
     place, assigned = "", ""
     if isinstance(error, SyntaxError) and error.filename:
         place = f" in {Path(error.filename).name} line {error.lineno}"
@@ -174,7 +175,8 @@ def _text(anything: Any) -> str:
         return f"<{type(anything).__name__}>"
 
 
-def _is_theirs(filename: str) -> bool:
+def is_theirs(filename: str) -> bool:
+    """Whether a file is the user's: neither ours, nor of a library, nor made up by one."""
     if filename.startswith("<"):
         return filename.startswith(("<stdin", "<string", "<ipython"))
     return not str(Path(filename).resolve()).startswith(OURS + LIBRARIES)

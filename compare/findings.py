@@ -9,8 +9,10 @@ import numpy as np
 
 from compare.diagnosis import Cause, explained
 from compare.errors import did_you_mean
+from compare.excerpts import excerpt
 from compare.fitting import shape_hint
 from compare.report import Finding, Row
+from compare.report.details import Details, Excerpt
 from compare.rounding import PRECISIONS, Allowance
 from compare.trace import Key, Trace, is_real
 from compare.verdict import Ladder, Local, Outcome, closest, index_of, judge
@@ -23,6 +25,7 @@ __all__ = [
     "StepRun",
     "agreeing",
     "culprits",
+    "detailed",
     "judge_step",
     "out_of_range",
     "times",
@@ -50,7 +53,7 @@ class StepRun:
 class Judgement:
     """A row, the finding if it is a culprit, whether its end-to-end difference is beyond rounding, and a note.
 
-    `factor` is the ratio of the two sides where there is one.
+    `factor` is the ratio of the two sides where there is one, `excerpt` entries of both for a finding.
     """
 
     row: Row
@@ -58,6 +61,7 @@ class Judgement:
     differs: bool = False
     note: str = ""
     factor: float | None = None
+    excerpt: Excerpt | None = None
 
 
 @dataclass(frozen=True)
@@ -120,11 +124,13 @@ def judge_step(
             less_exact |= {f"d{name}": key.name for name in reads.get(key.name, ())}
         operands = _operands(reads.get(key.name, frozenset()), outcome, end_to_end[0], row.shape)
         finding = None if is_inherited else _finding(key, equation, outcome, local, operands)
-        factor = None
+        factor, shown = None, None
+        if finding is not None:
+            shown = excerpt(key, *_sides(local, outcome), outcome.index)
         if finding is not None and outcome.verdict == "FAULT":
             dtype = "float64" if "float64" in local else next(iter(local))
             factor = explained(local[dtype].recorded, local[dtype].reference, dtype).factor
-        judgements.append(Judgement(row, finding, differs, note, factor))
+        judgements.append(Judgement(row, finding, differs, note, factor, shown))
     return judgements
 
 
@@ -217,7 +223,10 @@ class Drift:
         outcome = Outcome(verdict, rho, "twins", index)
         row, differs = _row(key, equation, outcome, *ends)
         local = {"free": Local(by_hand[0][key], torch)}
-        return Judgement(row, None if verdict == "OK" else _finding(key, equation, outcome, local), differs)
+        if verdict == "OK":
+            return Judgement(row, None, differs)
+        shown = excerpt(key, *_sides(local, outcome), index)
+        return Judgement(row, _finding(key, equation, outcome, local), differs, excerpt=shown)
 
 
 def culprits(judgements: Iterable[Judgement], causes: Diagnosis | None = None) -> tuple[Finding, ...]:
@@ -238,6 +247,28 @@ def culprits(judgements: Iterable[Judgement], causes: Diagnosis | None = None) -
         later = "1 later tensor" if affected == 1 else f"{affected} later tensors"
         findings[0] = replace(findings[0], explanation=f"{findings[0].explanation}; affects {later}")
     return tuple(findings)
+
+
+def detailed(judgements: Iterable[Judgement], reads: Mapping[str, Iterable[str]]) -> Details:
+    """What verdicts tell beside their rows: entries of each wrong tensor at its first step, and what follows from it.
+
+    `reads` is what each value is computed from.
+    """
+    excerpts: dict[str, Excerpt] = {}
+    downstream: dict[str, list[int]] = {}
+    found = False
+    for judgement in judgements:
+        row = judgement.row
+        found |= judgement.finding is not None
+        if judgement.excerpt is not None:
+            excerpts.setdefault(row.name, judgement.excerpt)
+        if found and judgement.finding is None and (judgement.differs or row.verdict != "OK"):
+            downstream.setdefault(row.name, []).append(row.step)
+    return Details(
+        reads={name: tuple(sorted(read)) for name, read in reads.items()},
+        downstream={name: tuple(steps) for name, steps in downstream.items()},
+        excerpts=tuple(excerpts.values()),
+    )
 
 
 def _named(finding: Finding, causes: Diagnosis | None, *, every: bool) -> Finding:

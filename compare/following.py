@@ -16,6 +16,7 @@ from torch import Tensor
 from compare.calling import CAUGHT, defaulting_to, located
 from compare.diagnosis import Cause, explained, relatives
 from compare.errors import InputError
+from compare.excerpts import excerpt
 from compare.findings import Judgement, times
 from compare.report import Finding, Row
 from compare.rounding import PRECISIONS
@@ -150,7 +151,8 @@ def judge_update(key: Key, runs: Mapping[str, UpdateRun], printed: str, equation
         return Judgement(row)
     change = Local(run.by_hand.astype(np.float64) - run.before, run.torch - run.before.astype(np.float64))
     cause = explained(change.recorded, change.reference) if verdict == "FAULT" else Cause("not-finite")
-    return Judgement(row, _finding(row, run, cause, index), differs=True, factor=cause.factor)
+    entries = excerpt(key, run.by_hand, run.torch, index)
+    return Judgement(row, _finding(row, run, cause, index), differs=True, factor=cause.factor, excerpt=entries)
 
 
 def _finding(row: Row, run: UpdateRun, cause: Cause, index: tuple[int, ...]) -> Finding:

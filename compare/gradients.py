@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from compare import sources
 from compare.calling import Call, call, checked_precisions, differing, in_precision, undisturbed
 from compare.environment import environment
 from compare.errors import InputError
 from compare.own_loss import against_own_loss
-from compare.recorded import Problem, judged_records
+from compare.recorded import JudgedRecords, Problem, judged_records
 from compare.references import Reference
 from compare.replay import Replay
 from compare.report import Finding, Report
+from compare.report.details import Code
 from compare.trace import is_real
 
 __all__ = ["Derivation", "check_gradients"]
@@ -75,6 +78,16 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
             f"check_gradients: by hand (NumPy {np.__version__}) against torch, {' and '.join(problem.precisions)}",
             problem.precisions,
         ),
+        details=replace(judged.details, code=_code(derivation, problem, judged)),
+    )
+
+
+def _code(derivation: Derivation, problem: Problem, judged: JudgedRecords) -> tuple[Code, ...]:
+    """The source of both sides, with the lines that compute what is compared or wrong."""
+    names = dict.fromkeys([*(row.name for row in judged.rows), *(finding.name for finding in judged.findings)])
+    return (
+        *sources.by_hand(derivation, {name: name for name in names}),
+        *sources.in_torch(problem.reference, names, judged.end_to_end.reads),
     )
 
 

@@ -16,10 +16,13 @@ from compare.data import Data, load
 from compare.diagnosis import INFORMATIVE, UNKNOWN, Cause, Scene, diagnose
 from compare.environment import environment
 from compare.experiment import Experiment, printed_first
-from compare.findings import JudgedRun, Judgement, culprits
+from compare.findings import JudgedRun, Judgement, culprits, detailed
 from compare.freerunning import free_running
 from compare.judging import Judging, label_of
+from compare.labelled import network_code
+from compare.operations import network_reads, operation
 from compare.report import FAILING, Finding, Report
+from compare.report.details import Details
 from compare.runners import check_fit
 from compare.scenes import of_network
 from compare.stepping import Step, Training
@@ -43,7 +46,15 @@ def run(experiment: Experiment, source: Any) -> Report:
         notes=judged.notes,
         blind_spots=blind_spots(experiment, data, judged.steps),
         environment=_environment(experiment, data),
+        details=_details(experiment, judged),
     )
+
+
+def _details(experiment: Experiment, judged: JudgedRun) -> Details:
+    """What depends on what, the code of both sides, and what the verdicts tell beside their rows."""
+    names = dict.fromkeys(judgement.row.name for judgement in judged.judgements)
+    reads = network_reads(experiment.depth, l2=experiment.l2 > 0, loss_reads=operation("loss", experiment.loss).reads)
+    return replace(detailed(judged.judgements, reads), code=network_code(experiment, names))
 
 
 def differs(experiment: Experiment, source: Any, *, strict: bool = False) -> bool:

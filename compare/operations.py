@@ -11,7 +11,7 @@ from typing import Any
 
 from compare.errors import InputError
 
-__all__ = ["EQUATIONS", "OPERATIONS", "Operation", "equation_of", "names", "operation"]
+__all__ = ["EQUATIONS", "OPERATIONS", "Operation", "equation_of", "names", "network_reads", "operation"]
 
 EQUATIONS = {
     "F1": "Z[l] = W[l] A[l-1] + b[l], A[0] = X",
@@ -132,6 +132,15 @@ def operation(kind: str, name: str) -> Operation:
         if (row.kind, row.name) == (kind, name):
             return row
     raise KeyError(f"no {kind} {name!r} in the registry")
+
+
+def network_reads(depth: int, *, loss_reads: str, l2: bool) -> dict[str, tuple[str, ...]]:
+    """What each value of the notes' network is computed from, in dataflow order; `loss_reads` is "Z" or "A"."""
+    reads: dict[str, tuple[str, ...]] = {}
+    for l in range(1, depth + 1):
+        reads |= {f"Z{l}": (f"W{l}", "X" if l == 1 else f"A{l - 1}", f"b{l}"), f"A{l}": (f"Z{l}",)}
+    penalty = {"penalty": tuple(f"W{l}" for l in range(1, depth + 1))} if l2 else {}
+    return {**reads, "losses": (f"{loss_reads}{depth}", "Y"), **penalty, "J": ("losses", *penalty)}
 
 
 _LABELS = {"Z": "F1", "A": "F2", "dW": "B2", "db": "B3", "dA": "B4", "dZ": "B5"}

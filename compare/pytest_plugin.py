@@ -153,12 +153,14 @@ def _text(report: Report, whole: bool, strict: bool) -> str:
     """A report as JSON; for the summary alone, of its rows only the one that came closest to being flagged."""
     from dataclasses import replace
 
+    from compare.report.details import Details
     from compare.report.summary import closest
 
     near = closest(report)
     rows = report.rows if whole else () if near is None else (near,)
     environment = {**report.environment, **({"strict": True} if strict else {})}
-    return replace(report, rows=rows, environment=environment).to_json()
+    details = report.details if whole else Details()
+    return replace(report, rows=rows, environment=environment, details=details).to_json()
 
 
 def _report_file(config: pytest.Config) -> Path | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
@@ -14,12 +14,13 @@ from compare.conventions import FLOAT32_ONLY, FLOAT64_INSIDE, FLOAT64_ONLY
 from compare.diagnosis import TOO_FEW, UNKNOWN, Cause, diagnose
 from compare.errors import InputError
 from compare.experiment import FLOAT32_MAX
-from compare.findings import Judgement, StepRun, culprits, judge_step
+from compare.findings import Judgement, StepRun, culprits, detailed, judge_step
 from compare.fitting import fitted
 from compare.interruptions import quietly
 from compare.references import Evidence, Reference, input_names, run_reference
 from compare.replay import Replay
 from compare.report import Finding, Row
+from compare.report.details import Details
 from compare.scenes import of_records
 from compare.trace import Key, is_real
 from compare.verdict import is_float32
@@ -77,6 +78,7 @@ class JudgedRecords:
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
     end_to_end: Replay
+    details: Details = field(default_factory=Details)
 
 
 def judged_records(
@@ -145,7 +147,8 @@ def judged_records(
         if f"d{name}" in everything and f"d{name}" not in end_to_end.gradients
     ]
     rows = tuple(judgement.row for judgement in judged)
-    return JudgedRecords(rows, findings if failed is None else (*findings, failed), tuple(notes), end_to_end)
+    findings = findings if failed is None else (*findings, failed)
+    return JudgedRecords(rows, findings, tuple(notes), end_to_end, detailed(judged, end_to_end.reads))
 
 
 def _float64_only(calls: Mapping[str, Call]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from compare import sources
 from compare.calling import (
     CAUGHT,
     Call,
@@ -22,12 +23,13 @@ from compare.calling import (
 )
 from compare.environment import environment
 from compare.errors import InputError
-from compare.findings import Judgement, culprits
+from compare.findings import Judgement, culprits, detailed
 from compare.following import FORMS, MOVED, Follower, Optimizer, UpdateRun, judge_update, named_rule
 from compare.interruptions import quietly
 from compare.recorded import Problem, judged_records
 from compare.references import Reference, moved, run_reference
 from compare.report import Finding, Report, Row
+from compare.report.details import Code, Details, joined
 from compare.trace import Key, is_real
 from compare.updates import result_structure
 
@@ -157,6 +159,17 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: l
             f"{len(batches)} steps, {' and '.join(problem.precisions)}",
             problem.precisions,
         ),
+        details=replace(judged.details, code=_code(trainer, problem, optimizer, judged)),
+    )
+
+
+def _code(trainer: Trainer, problem: Problem, optimizer: Optimizer, judged: _JudgedStep) -> tuple[Code, ...]:
+    """The source of both sides, with the lines that compute what is compared or wrong."""
+    names = dict.fromkeys([*(row.name for row in judged.rows), *(finding.name for finding in judged.findings)])
+    return (
+        *sources.by_hand(trainer, {name: name.removesuffix("_next") for name in names}),
+        *sources.in_torch(problem.reference, names, judged.details.reads),
+        *sources.in_torch(optimizer, (), {}),
     )
 
 
@@ -166,6 +179,7 @@ def _judged_steps(
     """All steps that every run has, each judged with torch following; the findings of each tensor at its first."""
     followers = {dtype: [Follower(optimizer, problem.params) for _ in range(1 + MOVED)] for dtype in runs}
     rows: list[Row] = []
+    details = Details()
     findings: dict[str, Finding] = {}
     notes: list[str] = []
     factors: list[float] = []
@@ -176,13 +190,14 @@ def _judged_steps(
         judged = _judged(of_step, yielded, problem, followers, factors)
         rows += judged.rows
         notes += judged.notes
+        details = joined(details, judged.details)
         findings = {finding.name: finding for finding in judged.findings} | findings
         if any(finding.cause in ("missing", "shape") and finding.phase == "update" for finding in judged.findings):
             break
         finest = "float64" if "float64" in runs else "float32"
         previous = {**of_step.before[finest], **{n: a for n, a in yielded[finest].items() if n not in problem.params}}
     in_order = sorted(findings.values(), key=lambda finding: finding.step)
-    return _JudgedStep(tuple(rows), tuple(in_order), tuple(notes))
+    return _JudgedStep(tuple(rows), tuple(in_order), tuple(notes), details)
 
 
 @dataclass(frozen=True)
@@ -200,6 +215,7 @@ class _JudgedStep:
     rows: tuple[Row, ...]
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
+    details: Details
 
 
 def _judged(
@@ -245,7 +261,7 @@ def _judged(
     judged = [*velocities, *updates]
     rows = (*(r for r in recorded.rows if r.name not in strange), *(judgement.row for judgement in judged))
     findings = (*(finding for finding in recorded.findings if finding.name not in strange), *culprits(judged))
-    return _JudgedStep(rows, findings, tuple(notes))
+    return _JudgedStep(rows, findings, tuple(notes), joined(recorded.details, detailed(judged, {})))
 
 
 def _same_factor(velocity: Judgement, factors: list[float]) -> bool:

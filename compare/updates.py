@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from compare import sources
 from compare.calling import (
     CAUGHT,
     Raised,
@@ -24,7 +25,7 @@ from compare.calling import (
 from compare.conventions import FLOAT32_ONLY
 from compare.environment import environment
 from compare.errors import InputError
-from compare.findings import Judgement, culprits
+from compare.findings import Judgement, culprits, detailed
 from compare.fitting import shape_hint
 from compare.following import FORMS, MOVED, Follower, Optimizer, UpdateRun, judge_update, named_rule
 from compare.interruptions import quietly
@@ -205,6 +206,10 @@ def _report(
             f"check_updates: by hand (NumPy {np.__version__}) against torch.optim.{name}, "
             f"{len(gradients)} steps, {' and '.join(precisions)}",
             precisions,
+        ),
+        details=replace(
+            detailed(judged if any(judgement.finding for judgement in judged) else from_zero, {}),
+            code=(*sources.by_hand(update, {f"{n}_next": n for n in start}), *sources.in_torch(optimizer, (), {})),
         ),
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from compare.errors import ParityError
+from compare.report.details import Details
 
 __all__ = ["ALONE", "FAILING", "VERDICTS", "Finding", "Report", "Row"]
 
@@ -64,6 +65,7 @@ class Report:
     notes: tuple[str, ...] = ()
     blind_spots: tuple[str, ...] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
+    details: Details = field(default_factory=Details)
 
     @property
     def ok(self) -> bool:

@@ -6,17 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from compare.errors import InputError
 from compare.report import ALONE, FAILING, VERDICTS, Finding, Report, Row
+from compare.report.details import Code, Details, Excerpt, Line, Plot
 from compare.report.summary import differing
 
 __all__ = ["SCHEMA", "SCHEMA_OF_SEVERAL", "load_report", "load_reports", "read", "render", "render_all", "text"]
 
 SCHEMA = "handgrad.report/1"
 SCHEMA_OF_SEVERAL = "handgrad.reports/1"
-T = TypeVar("T", Row, Finding)
+T = TypeVar("T", Row, Finding, Code, Details, Excerpt, Line, Plot)
 
 
 def render(report: Report) -> str:
@@ -92,9 +93,9 @@ def _report(content: Any, where: str) -> Report:
         for i, item in enumerate(items):
             _as("str", item, f"{where}{name}[{i}]")
     environment = _has(content, "environment", dict, where)
-    for i, item in enumerate(environment.get("precisions", ())):
-        _as("str", item, f"{where}environment.precisions[{i}]")
-    report = Report(rows, findings, tuple(texts["notes"]), tuple(texts["blind_spots"]), environment)
+    _as("tuple[str, ...]", environment.get("precisions", []), f"{where}environment.precisions")
+    details = _as("Details", content["details"], f"{where}details") if "details" in content else Details()
+    report = Report(rows, findings, tuple(texts["notes"]), tuple(texts["blind_spots"]), environment, details)
     if not findings and any(row.verdict in FAILING for row in rows):
         raise _Unreadable(f"is a damaged report: {where}rows fail and {where}findings is empty; write it anew")
     if not rows and not findings:
@@ -110,7 +111,10 @@ def _records(of: type[T], content: dict[str, Any], name: str, where: str) -> tup
 
 
 def _record(of: type[T], content: Any, where: str) -> T:
-    """A Row or a Finding from its fields, each of the type that its class gives it; further fields are left."""
+    """A Row, a Finding or a part of the details from its fields, each of the type that its class gives it.
+
+    Further fields are left.
+    """
     if not isinstance(content, dict):
         raise _damaged(where, "an object", content)
     values = {}
@@ -118,7 +122,7 @@ def _record(of: type[T], content: Any, where: str) -> T:
         if item.name not in content:
             raise _Unreadable(f"is a damaged report: {where} has no {item.name}; write it anew")
         values[item.name] = _as(str(item.type), content[item.name], f"{where}.{item.name}")
-    if values["verdict"] not in VERDICTS:
+    if values.get("verdict", VERDICTS[0]) not in VERDICTS:
         raise _damaged(f"{where}.verdict", f"one of {', '.join(VERDICTS)}", values["verdict"])
     return of(**values)
 
@@ -127,7 +131,18 @@ def _as(kind: str, value: Any, where: str) -> Any:
     """A value of the type that an annotation names."""
     if kind.endswith(" | None") and value is None:
         return None
-    described, accepts, convert = _TYPES[kind.removesuffix(" | None")]
+    kind = kind.removesuffix(" | None")
+    if kind in _RECORDS:
+        return _record(_RECORDS[kind], value, where)
+    if kind.startswith("tuple[") and kind not in _TYPES:
+        items = value if isinstance(value, list) else _refused(where, "an array", value)
+        inner = kind.removeprefix("tuple[").removesuffix(", ...]")
+        return tuple(_as(inner, item, f"{where}[{i}]") for i, item in enumerate(items))
+    if kind.startswith("Mapping[str, "):
+        entries = value if isinstance(value, dict) else _refused(where, "an object", value)
+        inner = kind.removeprefix("Mapping[str, ").removesuffix("]")
+        return {name: _as(inner, item, f"{where}[{name!r}]") for name, item in entries.items()}
+    described, accepts, convert = _TYPES[kind]
     if not accepts(value):
         raise _damaged(where, described, value)
     return convert(value)
@@ -138,6 +153,10 @@ def _has(content: dict[str, Any], name: str, kind: type, where: str) -> Any:
     if not isinstance(value, kind):
         raise _damaged(f"{where}{name}", {dict: "an object", list: "an array", bool: "true or false"}[kind], value)
     return value
+
+
+def _refused(where: str, due: str, found: Any) -> NoReturn:
+    raise _damaged(where, due, found)
 
 
 def _damaged(where: str, due: str, found: Any) -> _Unreadable:
@@ -157,6 +176,7 @@ def _number(value: Any) -> Any:
     return float(value) if value in ("nan", "inf", "-inf") else value
 
 
+_RECORDS: dict[str, Any] = {each.__name__: each for each in (Code, Details, Excerpt, Line, Plot)}
 _TYPES: dict[str, tuple[str, Callable[[Any], bool], Callable[[Any], Any]]] = {
     "int": ("a whole number", _is_integer, int),
     "str": ("a text", lambda value: isinstance(value, str), str),
@@ -166,6 +186,7 @@ _TYPES: dict[str, tuple[str, Callable[[Any], bool], Callable[[Any], Any]]] = {
         lambda value: isinstance(value, list) and all(map(_is_integer, value)),
         tuple,
     ),
+    "bool": ("true or false", lambda value: isinstance(value, bool), bool),
 }
 
 
@@ -178,6 +199,7 @@ def _content(report: Report) -> dict[str, Any]:
         "notes": report.notes,
         "blind_spots": report.blind_spots,
         "environment": dict(report.environment),
+        **({"details": asdict(report.details)} if report.details != Details() else {}),
     }
 
 

@@ -1,0 +1,323 @@
+"""The source of a derivation or a reference: the functions of the user's that it is made of, and which lines compute
+which tensor, as far as reading them tells.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import linecache
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FunctionType, MethodType, ModuleType
+from typing import Any
+
+from compare.calling import is_theirs
+from compare.report.details import Code
+
+__all__ = ["Definition", "by_hand", "definitions", "in_torch", "starts"]
+
+PIECES, LINES = 12, 300  # so many functions and classes are kept, and so many lines of each
+FOLLOWED = 4  # how many calls a result is followed through
+At = set[tuple[str, int]]  # file and line
+
+
+def by_hand(function: Any, names: Mapping[str, str]) -> tuple[Code, ...]:
+    """The functions and classes of the user's that a derivation, an update or a trainer is made of, itself first.
+
+    `names` are the tensors whose lines are sought, each with the name under which it is returned.
+    """
+    pieces = [*_pieces(function)]
+    return _code("by hand", pieces, {name: _assigning(returned, pieces) for name, returned in names.items()})
+
+
+def in_torch(function: Any, names: Iterable[str], reads: Mapping[str, Iterable[str]]) -> tuple[Code, ...]:
+    """The functions and classes of the user's that a reference is made of, itself first.
+
+    A value is computed where it is tapped, and so is the gradient of what it reads: there autograd takes it. `reads`
+    names what each value reads.
+    """
+    pieces = [*_pieces(function)]
+    return _code("torch", pieces, {name: _tapping(name, pieces, reads) for name in names})
+
+
+def _code(side: str, pieces: Iterable[_Piece], found: Mapping[str, At]) -> tuple[Code, ...]:
+    return tuple(
+        Code(
+            side,
+            Path(piece.file).name,
+            piece.first,
+            "\n".join(piece.lines),
+            {name: lines for name, at in found.items() if (lines := _within(piece, at))},
+        )
+        for piece in pieces
+    )
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A function or class: its name, its file, its first line, its text, and its syntax tree with the file's lines."""
+
+    name: str
+    file: str
+    first: int
+    lines: tuple[str, ...]
+    tree: ast.AST
+
+    @functools.cached_property
+    def nodes(self) -> list[ast.AST]:
+        """Every node of the tree that can say where a tensor comes from."""
+        telling = (ast.Assign, ast.AugAssign, ast.Call, ast.Dict, ast.DictComp, ast.Return)
+        return [node for node in ast.walk(self.tree) if isinstance(node, telling)]
+
+
+def _within(piece: _Piece, at: At) -> tuple[int, ...]:
+    last = piece.first + len(piece.lines)
+    return tuple(sorted(line for file, line in at if file == piece.file and piece.first <= line < last))
+
+
+def _pieces(function: Any) -> Iterator[_Piece]:
+    """What a function is made of: itself, then functions, classes and instances of the user's that it names."""
+    waiting, seen = [_plain(function)], set[int]()
+    while waiting and len(seen) < PIECES:
+        thing = waiting.pop(0)
+        if thing is None or id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        piece = _piece(thing)
+        if piece is not None:
+            yield piece
+            waiting += [_plain(other) for other in _named(thing, piece.tree)]
+        elif isinstance(thing, FunctionType):  # of ours, around one of theirs, as per_example and from_module make it
+            waiting += [_plain(other) for value in _enclosed(thing).values() for other in _users(value)]
+
+
+def _plain(thing: Any) -> FunctionType | type | None:
+    """The function or class of the user's that stands behind a thing, without wrappers; None where there is none."""
+    while True:
+        if isinstance(thing, functools.partial):
+            thing = thing.func
+        elif isinstance(thing, MethodType):
+            thing = thing.__func__
+        elif hasattr(thing, "__wrapped__"):
+            thing = thing.__wrapped__
+        else:
+            break
+    if isinstance(thing, (FunctionType, type)):
+        return thing
+    return None if isinstance(thing, ModuleType) else type(thing)
+
+
+def _piece(thing: FunctionType | type) -> _Piece | None:
+    """Its text; None for what is not the user's or has no source."""
+    function = next(iter(_functions(thing)), None)
+    if function is None or not is_theirs(function.__code__.co_filename):
+        return None
+    file, line = function.__code__.co_filename, function.__code__.co_firstlineno
+    linecache.checkcache(file)
+    lines = linecache.getlines(file)
+    node = next((n for n in definitions("".join(lines)) if _is_of(n, thing, line)), None)
+    if node is None:
+        return None
+    first, last = starts(node), min(node.end_lineno or node.lineno, starts(node) + LINES - 1)
+    return _Piece(thing.__name__, file, first, tuple(text.rstrip() for text in lines[first - 1 : last]), node)
+
+
+def _functions(thing: FunctionType | type) -> list[FunctionType]:
+    """The function itself, or those that a class defines."""
+    members = (getattr(member, "__func__", member) for member in vars(thing).values())
+    return [thing] if isinstance(thing, FunctionType) else [m for m in members if isinstance(m, FunctionType)]
+
+
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
+
+
+@functools.lru_cache(maxsize=32)
+def definitions(text: str) -> list[Definition]:
+    """Every function, class and lambda of a file."""
+    try:
+        return [node for node in ast.walk(ast.parse(text)) if isinstance(node, Definition)]
+    except (SyntaxError, ValueError):
+        return []
+
+
+def _is_of(node: Definition, thing: FunctionType | type, line: int) -> bool:
+    """Whether a definition is of a function that starts on a line, or of a class that holds it."""
+    if isinstance(thing, type):
+        return (
+            isinstance(node, ast.ClassDef)
+            and node.name == thing.__name__
+            and node.lineno <= line <= (node.end_lineno or line)
+        )
+    return not isinstance(node, ast.ClassDef) and starts(node) == line
+
+
+def starts(node: Definition) -> int:
+    """The line that a definition starts on, decorators included."""
+    decorators = [] if isinstance(node, ast.Lambda) else node.decorator_list
+    return min((each.lineno for each in decorators), default=node.lineno)
+
+
+def _named(thing: FunctionType | type, tree: ast.AST) -> Iterator[Any]:
+    """What the code of a function or class names, of what its module and its closure define."""
+    known: dict[str, Any] = {}
+    for function in _functions(thing):
+        known |= function.__globals__ | _enclosed(function)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id in known:
+            yield from _users(known[node.id])
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            owner = known.get(node.value.id)
+            if isinstance(owner, ModuleType):
+                yield from _users(vars(owner).get(node.attr))
+
+
+def _enclosed(function: FunctionType) -> dict[str, Any]:
+    """What a function's closure holds, by name."""
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=False)
+    return {name: cell.cell_contents for name, cell in cells if _is_filled(cell)}
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:  # assigned later
+        return False
+
+
+def _users(thing: Any) -> Iterator[Any]:
+    """The thing, or the things that a list or mapping of them holds, such as layers."""
+    if isinstance(thing, (list, tuple, dict)) and len(thing) <= PIECES:
+        for item in thing.values() if isinstance(thing, dict) else thing:
+            yield from _users(item)
+    elif thing is not None and not isinstance(thing, ModuleType):
+        yield thing
+
+
+def _matches(node: ast.AST | None, name: str) -> bool:
+    """Whether a constant or an f-string, such as f"dW{l}", may be a name."""
+    if isinstance(node, ast.Constant):
+        return bool(node.value == name)
+    if not isinstance(node, ast.JoinedStr):
+        return False
+    parts = (re.escape(str(p.value)) if isinstance(p, ast.Constant) else r"\w+" for p in node.values)
+    return re.fullmatch("".join(parts), name) is not None
+
+
+def _tapping(name: str, pieces: Iterable[_Piece], reads: Mapping[str, Iterable[str]]) -> At:
+    """The lines that tap a value, or those values that read what a gradient is of."""
+    wanted = {name} if name in reads else {value for value, read in reads.items() if name[1:] in read}
+    found: At = set()
+    for piece in pieces:
+        for node in piece.nodes:
+            if isinstance(node, ast.Call) and _called(node) == "tap" and node.args:
+                found |= {(piece.file, node.lineno) for value in wanted if _matches(node.args[0], value)}
+            elif isinstance(node, ast.Return) and "J" in wanted and piece is next(iter(pieces)):
+                found.add((piece.file, node.lineno))
+    return found
+
+
+def _called(call: ast.Call) -> str:
+    """The name of what is called, without what it belongs to."""
+    target = call.func
+    return target.id if isinstance(target, ast.Name) else target.attr if isinstance(target, ast.Attribute) else ""
+
+
+def _assigning(name: str, pieces: list[_Piece]) -> At:
+    """The lines that compute a tensor which is returned under a name, or else under names that a variable holds."""
+    keyed = [(key, value, piece) for piece in pieces for node in piece.nodes for key, value in _keyed(node)]
+    for held_by_a_variable in (False, True):
+        fitting = [
+            each for each in keyed if (isinstance(each[0], ast.Name) if held_by_a_variable else _matches(each[0], name))
+        ]
+        found = [_computing(value, piece, pieces, FOLLOWED) for _, value, piece in fitting]
+        if not found:
+            found = [set(_assigned(lambda target: _is_called(target, name), piece, pieces)) for piece in pieces]
+        if any(found):
+            return set().union(*found)
+    return set()
+
+
+def _keyed(node: ast.AST) -> Iterator[tuple[ast.AST | None, ast.expr]]:
+    """Keys and values of a dict that is written out, built by dict(...), comprehended, or filled key by key."""
+    if isinstance(node, ast.Dict):
+        yield from zip(node.keys, node.values, strict=True)
+    elif isinstance(node, ast.DictComp):
+        yield node.key, node.value
+    elif isinstance(node, ast.Call) and _called(node) == "dict":
+        yield from ((ast.Constant(keyword.arg), keyword.value) for keyword in node.keywords)
+    elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Subscript):
+        yield node.target.slice, node.value
+    elif isinstance(node, ast.Assign):
+        for target in node.targets:
+            if isinstance(target, ast.Subscript):
+                yield target.slice, node.value
+            elif isinstance(target, ast.Tuple):
+                pairs = _paired(target, node.value)
+                yield from ((t.slice, value) for t, value, _ in pairs if isinstance(t, ast.Subscript))
+
+
+def _paired(target: ast.Tuple, value: ast.expr) -> Iterator[tuple[ast.expr, ast.expr, int | None]]:
+    """The targets of an unpacking, each with its value, or with the whole and its place in that."""
+    for place, each in enumerate(target.elts):
+        if isinstance(value, ast.Tuple) and len(value.elts) == len(target.elts):
+            yield each, value.elts[place], None
+        else:
+            yield each, value, place
+
+
+def _computing(value: ast.expr, piece: _Piece, pieces: list[_Piece], depth: int, place: int | None = None) -> At:
+    """The lines that compute an expression: of a name its assignments, of a call to a function of theirs its result."""
+    here = {(piece.file, value.lineno)}
+    if depth == 0:
+        return here
+    if isinstance(value, ast.Name):
+        return set(_assigned(lambda t: isinstance(t, ast.Name) and t.id == value.id, piece, pieces, depth)) or here
+    if isinstance(value, ast.Attribute):
+        everywhere = (
+            _assigned(lambda t: isinstance(t, ast.Attribute) and t.attr == value.attr, p, pieces, depth) for p in pieces
+        )
+        return {at for found in everywhere for at in found} or here
+    if isinstance(value, ast.Call):
+        callee = next((p for p in pieces if p.name == _called(value) and isinstance(p.tree, ast.FunctionDef)), None)
+        if callee is not None and callee is not piece:
+            found: At = set()
+            for node in callee.nodes:
+                if isinstance(node, ast.Return) and node.value is not None:
+                    result = node.value
+                    if place is not None and isinstance(result, ast.Tuple) and place < len(result.elts):
+                        result = result.elts[place]
+                    found |= _computing(result, callee, pieces, depth - 1)
+            return found or here
+    return here
+
+
+def _assigned(
+    wanted: Callable[[ast.expr], bool], piece: _Piece, pieces: list[_Piece], depth: int = FOLLOWED
+) -> Iterator[tuple[str, int]]:
+    """The lines of a piece that assign to a target, or change it in place."""
+    for node in piece.nodes:
+        if isinstance(node, ast.AugAssign) and wanted(_base(node.target)):
+            yield piece.file, node.lineno
+        if not isinstance(node, ast.Assign):
+            continue
+        for target in node.targets:
+            pairs = _paired(target, node.value) if isinstance(target, ast.Tuple) else ((target, node.value, None),)
+            for each, value, place in pairs:
+                if wanted(_base(each)):
+                    yield from _computing(value, piece, pieces, depth - 1, place)
+
+
+def _base(target: ast.expr) -> ast.expr:
+    """dW for dW[:], into which a value is written."""
+    if isinstance(target, ast.Subscript) and not isinstance(target.slice, (ast.Constant, ast.JoinedStr)):
+        return target.value
+    return target
+
+
+def _is_called(target: ast.expr, name: str) -> bool:
+    return (isinstance(target, ast.Name) and target.id == name) or (
+        isinstance(target, ast.Attribute) and target.attr == name
+    )
