@@ -6,13 +6,14 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, Field, fields, replace
+from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from compare.errors import InputError
 from compare.experiment import Experiment, printed_first
+from compare.flags import DIFFERENT, EQUAL, UNUSABLE, parser
 from compare.report import ALONE, Report
 
 if TYPE_CHECKING:
@@ -20,15 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-EQUAL, DIFFERENT, UNUSABLE = 0, 1, 2
-
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns 0 if all is equal, 1 if something differs, 2 if arguments or input are unusable."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may hold what the terminal cannot show
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = parser(COMMANDS).parse_args(argv)
         return int(arguments.command(arguments))
     except InputError as error:
         return _unusable(str(error))
@@ -70,7 +69,7 @@ def _settings_of_file(arguments: argparse.Namespace) -> dict[str, Any]:
     if hasattr(arguments, "dtype"):
         Experiment(dtype=arguments.dtype)  # raises for an unknown one
         settings["precisions"] = printed_first(arguments.dtype)
-    _check_output(arguments.output, arguments.file)
+    _check_output(arguments.output, arguments.file, getattr(arguments, "format", "text"))
     return settings
 
 
@@ -92,7 +91,7 @@ def _show(arguments: argparse.Namespace) -> int:
     from compare.report.json import load_reports
 
     reports = load_reports(arguments.file)
-    _check_output(arguments.output, arguments.file)
+    _check_output(arguments.output, arguments.file, arguments.format)
     return _written(reports, arguments)
 
 
@@ -198,7 +197,7 @@ def _check_network(arguments: argparse.Namespace) -> int:
     experiment, data = _fixture(arguments)
     from compare import lockstep
 
-    return _written({ALONE: lockstep.run(experiment, data)}, arguments)
+    return _written({ALONE: lockstep.run(experiment, data, plots=arguments.format == "html")}, arguments)
 
 
 def _fixture(arguments: argparse.Namespace) -> tuple[Experiment, Data]:
@@ -210,7 +209,7 @@ def _fixture(arguments: argparse.Namespace) -> tuple[Experiment, Data]:
     source = getattr(arguments, "data", "breast-cancer")
     given = {item.name: getattr(arguments, item.name) for item in fields(Experiment) if hasattr(arguments, item.name)}
     experiment = Experiment(**_completed(given))
-    _check_output(arguments.output, source)
+    _check_output(arguments.output, source, getattr(arguments, "format", "text"))
 
     try:
         from compare import lockstep  # noqa: F401  # the first import of manual/
@@ -244,8 +243,14 @@ def _located(error: Exception) -> str:
     return f"{type(error).__name__}{place}: {error}"
 
 
-def _check_output(output: str | None, data: str) -> None:
-    """Refuse an output that cannot be written or that would destroy the input, before any work is done."""
+def _check_output(output: str | None, data: str, form: str = "text") -> None:
+    """Refuse a format that needs what is not installed, and an output that cannot be written or that would destroy the
+    input, before any work is done.
+    """
+    if form == "html":
+        from compare.report.html import ready
+
+        ready()
     if output is None:
         return
     path = Path(output)
@@ -315,197 +320,12 @@ def _colour() -> bool:
     return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
-class _Parser(argparse.ArgumentParser):
-    """Argument errors in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(UNUSABLE, f"{self.prog}: {' '.join(message.split())}; see {self.prog} --help\n")
-
-
-class _Version(argparse.Action):
-    """`--version`, looked up only when asked for."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> NoReturn:
-        from importlib.metadata import version
-
-        print(f"handgrad {version('handgrad')}")
-        parser.exit()
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="handgrad", description="Check a backward pass derived by hand in NumPy against PyTorch.")
-    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    check = commands.add_parser(
-        "check",
-        help="check a file of yours, or the notes' network by hand and in torch.nn, side by side",
-        description="Check a file that defines derivation, reference, params and batch (or update, optimizer, params; "
-        "or trainer, reference, optimizer, params, batches; or initializer, torch_initializer, shape). Without a file: "
-        "train the lecture notes' network by hand and in torch.nn on the same weights and batches, and compare every "
-        "intermediate, gradient, velocity and updated weight. Exit 0: all equal, 1: a difference, 2: unusable input.",
-    )
-    check.set_defaults(command=_check)
-    _add_subject(check)
-    _add_rendering(check)
-    _add_strict(check)
-    init = commands.add_parser(
-        "init",
-        help="write a short runnable file to start from",
-        description="Write a short derivation with its torch reference, to be changed into yours. "
-        "A file that exists is left as it is.",
-    )
-    init.set_defaults(command=_init)
-    init.add_argument("file", metavar="FILE.py", help="the new file")
-    init.add_argument("--broken", action="store_true", help="with one mistake, to see what a check says")
-    show = commands.add_parser(
-        "show",
-        help="show a report that was stored as JSON, in any format",
-        description="Show what handgrad check --format json or pytest --parity-report=FILE.json has stored. "
-        "Exit 0: all equal, 1: a difference, 2: no report.",
-    )
-    show.set_defaults(command=_show)
-    show.add_argument("file", metavar="FILE.json", help="a stored report")
-    _add_rendering(show)
-    _add_strict(show)
-    notes = commands.add_parser(
-        "notes",
-        help="show the lecture notes statement by statement: as written, corrected, proved in numbers",
-        description="Every statement of the lecture notes: as written, corrected, the verdict (holds, corrected, "
-        "convention, supplied) and the evidence, computed by both sides now. With --id the whole story of one.",
-    )
-    notes.set_defaults(command=_notes)
-    notes.add_argument("--id", metavar="ID", help="one statement, such as L2")
-    notes.add_argument("--format", choices=("text", "json"), default="text", help="how to show it (default text)")
-    notes.add_argument("--output", metavar="FILE", help="write it to FILE, replacing that")
-    faults = commands.add_parser(
-        "faults",
-        help="list known mistakes, or show one: its equation, its code, its numbers and what to learn from it",
-        description="The catalogue of known mistakes. With NAME: the equation wrong and right, the difference in code, "
-        "what a check says of it in numbers, and the lesson. Always exits 0, unless NAME is unknown (2).",
-    )
-    faults.set_defaults(command=_faults)
-    faults.add_argument("name", nargs="?", metavar="NAME", help="an entry of the catalogue")
-    faults.add_argument("--seed", type=_natural, default=0, metavar="N", help="draws the sizes and data (default 0)")
-    faults.add_argument("--output", metavar="FILE", help="write it to FILE, replacing that")
-    diff = commands.add_parser(
-        "diff",
-        help="compare two reports that were stored as JSON",
-        description="Say which tensors changed verdict or rho from one stored run to another, and in what their "
-        "environments differ. Exit 0: every tensor has the same verdict and rho, 1: one has not, 2: no report.",
-    )
-    diff.set_defaults(command=_diff)
-    diff.add_argument("first", metavar="A.json", help="a stored report")
-    diff.add_argument("second", metavar="B.json", help="another of the same check")
-    _add_rendering(diff)
-    audit = commands.add_parser(
-        "audit",
-        help="say which known mistakes a fixture could not reveal",
-        description="Without a file: plant every known mistake of the notes' network in a run with these settings, and "
-        "list those that it does not reveal, with the smallest change that would. With a file: say what its data, "
-        "sizes and records hide. Always exits 0, unless something is unusable (2).",
-    )
-    audit.set_defaults(command=_audit)
-    _add_subject(audit)
-    audit.add_argument("--output", metavar="FILE", help="write it to FILE, replacing that")
-    for command in (check, audit):
-        group = command.add_argument_group("the experiment (a file takes --steps, --seed and --dtype)")
-        for item in fields(Experiment):
-            _add_flag(group, item)
-    return parser
-
-
-def _add_subject(command: argparse.ArgumentParser) -> None:
-    """What is checked or audited: a file, or the notes' network on data."""
-    command.add_argument("file", nargs="?", metavar="FILE.py", help="a file of yours; handgrad init FILE.py writes one")
-    command.add_argument(
-        "--only", metavar="NAME", help="of a file's checks only this one: gradients, updates, training or initializer"
-    )
-    command.add_argument(
-        "--data",
-        default=argparse.SUPPRESS,
-        metavar="NAME|FILE",
-        help="breast-cancer (default), digits, synthetic, or a .npz or .csv file with X and y",
-    )
-
-
-def _add_rendering(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--format", choices=("text", "json", "markdown"), default="text", help="how to show it (default text)"
-    )
-    command.add_argument(
-        "--output", metavar="FILE", help="write it to FILE, replacing that, and print the outcome only"
-    )
-
-
-def _add_strict(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--strict", action="store_true", help="exit 1 also where a right formula loses digits")
-
-
-def _add_flag(group: argparse._ArgumentGroup, item: Field[Any]) -> None:
-    """One flag per field of Experiment; absent unless given, so that the field's default stands in one place."""
-    flag = f"--{item.name.replace('_', '-')}"
-    text = item.metadata["help"]
-    if item.type == "bool":
-        group.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=text)
-        return
-    default = "fitted to the data" if item.name == "layers" else _shown(item.default)
-    parse, metavar = _TYPES[str(item.type)]
-    group.add_argument(
-        flag,
-        type=parse,
-        metavar=metavar,
-        default=argparse.SUPPRESS,
-        help=f"{text} (default {default})".replace("%", "%%"),
-    )
-
-
-def _shown(default: Any) -> str:
-    assert default is not MISSING
-    if default is None:
-        return "as many as the epochs have"
-    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
-
-
-def _integer(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number; write for example 4") from None
-
-
-def _natural(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0; write for example 4")
-    return int(text)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number; write for example 0.1") from None
-
-
-def _integer_or_full(text: str) -> int | None:
-    return None if text == "full" else _integer(text)
-
-
-def _integers(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers; write for example 30,16,1") from None
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(","))
-
-
-_TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
-    "int": (_integer, "N"),
-    "int | None": (_integer_or_full, "N"),
-    "float": (_number, "X"),
-    "str": (str, "NAME"),
-    "tuple[int, ...]": (_integers, "N,N,..."),
-    "tuple[str, ...]": (_words, "NAME,NAME,..."),
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "check": _check,
+    "init": _init,
+    "show": _show,
+    "notes": _notes,
+    "faults": _faults,
+    "diff": _diff,
+    "audit": _audit,
 }

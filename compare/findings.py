@@ -206,6 +206,10 @@ class Drift:
         """Judge one step by hand, the first of `by_hand`, against torch; the others are the runs that started apart."""
         return [self._judge(key, equation, by_hand, torch[key]) for key, equation in keys]
 
+    def allowed(self, name: str, dtype: str) -> float:
+        """How far apart rounding lets a tensor be, as far as it has been judged."""
+        return 10 * self.spread[name] + 8 * PRECISIONS[dtype].u * self.scale[name]
+
     def _judge(self, key: Key, equation: str, by_hand: Sequence[Trace], torch: np.ndarray) -> Judgement:
         ends = ({key.name: by_hand[0][key]} if key in by_hand[0] else {}, {key.name: torch})
         structure = _structure(key, equation, {"free": StepRun(*ends)}, ends)
@@ -215,7 +219,7 @@ class Drift:
         apart = max(float(np.max(np.abs(hand - twin), initial=0.0)) for twin in twins)
         self.spread[key.name] = max(self.spread.get(key.name, 0.0), apart)
         self.scale[key.name] = max(self.scale.get(key.name, 0.0), float(np.max(np.abs(torch), initial=0.0)))
-        allowed = 10 * self.spread[key.name] + 8 * PRECISIONS[str(torch.dtype)].u * self.scale[key.name]
+        allowed = self.allowed(key.name, str(torch.dtype))
         difference = np.abs(hand - torch)
         index = index_of(int(np.argmax(difference)), difference.shape)
         rho = float(difference[index]) / allowed if difference[index] != 0 else 0.0

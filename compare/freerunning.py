@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
@@ -11,11 +13,12 @@ from compare.experiment import Experiment
 from compare.findings import Drift, JudgedRun, Judgement
 from compare.interruptions import quietly, raised
 from compare.judging import label_of
+from compare.report.details import Line, Plot
 from compare.runners import by_hand, epoch_orders, in_torch, initial_parameters
-from compare.trace import Trace, extend, step_trace
+from compare.trace import Key, Trace, extend, is_real, step_trace
 from torchref.exchange import to_array
 
-__all__ = ["free_running"]
+__all__ = ["drift_plots", "free_running"]
 
 Arrays = dict[str, np.ndarray]
 
@@ -31,25 +34,96 @@ def _one_rounding_apart(w: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def free_running(experiment: Experiment, data: Data) -> JudgedRun:
     """Both sides on their own, judged by ten times the spread of runs by hand that start one rounding apart."""
+    drift, judgements, last = Drift(), list[Judgement](), 0
+    for step in _steps(experiment, data):
+        if step.raised is not None:
+            return JudgedRun(
+                judgements, raised(step.number, {key.phase for key in step.by_hand[0]}, step.raised), step.number, ()
+            )
+        labelled = [(key, label_of(experiment, key.name)) for key in step.torch]
+        with quietly():
+            judgements += drift.judge(labelled, step.by_hand, step.torch)
+        last = step.number
+    return JudgedRun(judgements, None, last, ())
+
+
+def drift_plots(experiment: Experiment, data: Data) -> tuple[Plot, ...]:
+    """Both sides on their own: J, how far they drift apart against what rounding explains, and the gradients' norms."""
+    drift, key = Drift(), "J"
+    numbers, ours, theirs, allowed = list[float](), list[float](), list[float](), list[float]()
+    norms: dict[str, list[float]] = {}
+    for step in _steps(experiment, data):
+        at = Key(step.number, "loss", key)
+        if step.raised is not None or any(at not in trace or not is_real(trace[at]) for trace in step.by_hand):
+            break
+        with quietly():
+            drift.judge([(at, "")], step.by_hand, step.torch)
+        numbers.append(float(step.number))
+        ours.append(float(step.by_hand[0][at].ravel()[0]))
+        theirs.append(float(step.torch[at]))
+        allowed.append(drift.allowed(key, str(step.torch[at].dtype)))
+        for l in range(1, experiment.depth + 1):
+            gradient = step.by_hand[0].get(Key(step.number, "backward", f"dW{l}"))
+            known = np.nan if gradient is None or not is_real(gradient) else float(np.linalg.norm(gradient))
+            norms.setdefault(f"dW{l}", []).append(known)
+    if len(numbers) < 2:
+        return ()
+    x = tuple(numbers)
+    apart = tuple(float(abs(a - b)) for a, b in zip(ours, theirs, strict=True))
+    return (
+        Plot(
+            "Loss, each side on its own",
+            "step",
+            "J",
+            (Line("by hand", x, tuple(ours)), Line("torch", x, tuple(theirs))),
+            text="Both start from the same weights and get the same batches; then neither sees the other.",
+        ),
+        Plot(
+            "How far the two drift apart",
+            "step",
+            "|J by hand - J in torch|",
+            (Line("difference", x, apart), Line("what rounding explains", x, tuple(allowed))),
+            log=True,
+            text="Ten times the spread of runs by hand that start one rounding apart.",
+        ),
+        Plot(
+            "Gradient norm by layer, by hand",
+            "step",
+            "norm",
+            tuple(Line(name, x, tuple(values)) for name, values in [*norms.items()][:6]),
+            log=True,
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One step of the runs by hand, the first the one that counts, and of torch; or the exception that ended it."""
+
+    number: int
+    by_hand: list[Trace]
+    torch: Trace
+    raised: BaseException | None = None
+
+
+def _steps(experiment: Experiment, data: Data) -> Iterator[_Step]:
+    """Both sides on their own, and runs by hand that start one rounding apart."""
     N = data.X.shape[1]
     start = initial_parameters(experiment)
     rng = np.random.default_rng([experiment.seed, 2])
     nudged = [{name: _one_rounding_apart(w, rng) for name, w in start.items()} for _ in range(TWINS)]
     runs = [by_hand(experiment, data, params, epoch_orders(experiment, N)) for params in (start, *nudged)]
     twin, _ = in_torch(experiment, data, start, epoch_orders(experiment, N))
-    drift, judgements = Drift(), list[Judgement]()
-    for step in count(1):
+    for number in count(1):
         traces: list[Trace] = [{} for _ in runs]
         try:
             with quietly():
                 for trace, phases in zip(traces, runs, strict=True):
                     extend(trace, phases)
-        except (Exception, SystemExit) as error:  # as above
-            return JudgedRun(judgements, raised(step, {key.phase for key in traces[0]}, error), step, ())
+        except (Exception, SystemExit) as error:  # whatever the hand-written side raises is a finding, not a crash
+            yield _Step(number, traces, {}, error)
+            return
         torch_step = step_trace(twin, to_array)
         if not torch_step and not traces[0]:
-            return JudgedRun(judgements, None, step - 1, ())
-        labelled = [(key, label_of(experiment, key.name)) for key in torch_step]
-        with quietly():
-            judgements += drift.judge(labelled, traces, torch_step)
-    raise AssertionError("unreachable")
+            return
+        yield _Step(number, traces, torch_step)

@@ -17,7 +17,7 @@ from compare.diagnosis import INFORMATIVE, UNKNOWN, Cause, Scene, diagnose
 from compare.environment import environment
 from compare.experiment import Experiment, printed_first
 from compare.findings import JudgedRun, Judgement, culprits, detailed
-from compare.freerunning import free_running
+from compare.freerunning import drift_plots, free_running
 from compare.judging import Judging, label_of
 from compare.labelled import network_code
 from compare.operations import network_reads, operation
@@ -30,8 +30,8 @@ from compare.stepping import Step, Training
 __all__ = ["differs", "run"]
 
 
-def run(experiment: Experiment, source: Any) -> Report:
-    """Train both sides on the same weights and batches and judge every step.
+def run(experiment: Experiment, source: Any, *, plots: bool = False) -> Report:
+    """Train both sides on the same weights and batches and judge every step; `plots` adds curves for a page.
 
     Re-synchronised: torch starts every step from the hand's weights and velocities, so that a step is judged by itself,
     in float64 and in float32. Free-running: torch keeps its own, and is measured by how far rounding alone drifts.
@@ -46,7 +46,7 @@ def run(experiment: Experiment, source: Any) -> Report:
         notes=judged.notes,
         blind_spots=blind_spots(experiment, data, judged.steps),
         environment=_environment(experiment, data),
-        details=_details(experiment, judged),
+        details=replace(_details(experiment, judged), plots=drift_plots(experiment, data) if plots else ()),
     )
 
 

@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 CHECKED: pytest.StashKey[dict[str, list[str]]] = pytest.StashKey()  # a test's reports as JSON, and why others failed
-FORMATS = {".json": "json", ".md": "markdown"}
+FORMATS = {".json": "json", ".md": "markdown", ".html": "html"}
 LINES = 10  # so many findings, and so many blind spots, are listed on the terminal
 
 
@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--parity-report",
         metavar="FILE",
-        help="write all checks made with the fixture `parity`, with their test ids, to FILE (.json or .md)",
+        help="write all checks made with the fixture `parity`, with their test ids, to FILE (.json, .md or .html)",
     )
     parser.addini("parity_report", "as --parity-report, from the root directory", type="string", default="")
     parser.addini(
@@ -61,7 +61,8 @@ def parity(request: pytest.FixtureRequest) -> Parity:
         if marker.args or not set(marker.kwargs) <= {"strict"} or not isinstance(strict, bool):
             pytest.fail("@pytest.mark.parity takes strict=True or strict=False and nothing else", pytrace=False)
     made = request.node.stash.setdefault(CHECKED, {"reports": [], "not_run": []})
-    whole = _report_file(request.config) is not None
+    file = _report_file(request.config)
+    whole = file is not None
 
     def keep(outcome: Report | str) -> None:
         if isinstance(outcome, str):
@@ -69,7 +70,7 @@ def parity(request: pytest.FixtureRequest) -> Parity:
         else:
             made["reports"].append(_text(outcome, whole, strict))
 
-    return Parity(strict, keep)
+    return Parity(strict, keep, plots=file is not None and file.suffix == ".html")
 
 
 class Parity:
@@ -79,9 +80,12 @@ class Parity:
     arguments that cannot be used.
     """
 
-    def __init__(self, strict: bool, keep: Callable[[Report | str], None]) -> None:
-        """`keep` is called with the report of every check, or with the reason why it could not run."""
-        self._strict, self._keep = strict, keep
+    def __init__(self, strict: bool, keep: Callable[[Report | str], None], *, plots: bool) -> None:
+        """`keep` is called with the report of every check, or with the reason why it could not run.
+
+        `plots` adds curves to the reports that have some.
+        """
+        self._strict, self._keep, self._plots = strict, keep, plots
 
     def __repr__(self) -> str:
         """As pytest shows it above a failing test."""
@@ -111,9 +115,10 @@ class Parity:
         """compare.Experiment.run: the notes' network on data."""
         __tracebackhide__ = True
         from compare.errors import InputError
+        from compare.lockstep import run
 
         try:
-            report = experiment.run(data)
+            report = run(experiment, data, plots=self._plots)
         except InputError as error:
             self._keep(str(error))
             raise error.with_traceback(None) from None
@@ -174,6 +179,14 @@ def _report_file(config: pytest.Config) -> Path | None:
     path = config.invocation_params.dir / given if given else config.rootpath / configured
     if path.suffix not in FORMATS:
         raise pytest.UsageError(f"--parity-report {path.name} must end in {' or '.join(FORMATS)}")
+    if path.suffix == ".html":
+        from compare.errors import InputError
+        from compare.report.html import ready
+
+        try:
+            ready()
+        except InputError as error:
+            raise pytest.UsageError(f"--parity-report {path.name}: {error}") from None
     if path.is_dir():
         raise pytest.UsageError(f"--parity-report {given or configured} is a folder; name a file")
     return path

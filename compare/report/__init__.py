@@ -108,3 +108,19 @@ class Report:
         from compare.report.markdown import render
 
         return render(self)
+
+    def to_html(self) -> str:
+        """The report as one page that needs no other file; InputError where the extra `report` is not installed."""
+        from compare.report.html import render
+
+        return render(self)
+
+    def _repr_html_(self) -> str | None:
+        """The report as notebooks show it; None, so that they show its text, without the extra `report`."""
+        from compare.errors import InputError
+        from compare.report.html import fragment
+
+        try:
+            return fragment(self)
+        except InputError:
+            return None

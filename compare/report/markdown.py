@@ -20,6 +20,7 @@ from compare.report.summary import (
     setting,
     shared_environment,
     table,
+    value,
 )
 
 __all__ = ["escaped", "render", "render_all"]
@@ -89,16 +90,8 @@ def _line(name: str, report: Report) -> tuple[str, ...]:
 def _environment(environment: Mapping[str, object]) -> list[str]:
     if not environment:
         return []
-    told = [(escaped(key), escaped(_value(value))) for key, value in environment.items()]
+    told = [(escaped(key), escaped(value(item))) for key, item in environment.items()]
     return _folded("Environment", _table(("", ""), told))
-
-
-def _value(value: object) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_value(item)}" for key, item in value.items())
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(map(_value, value))
-    return "none" if value is None else str(value)
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -1,6 +1,6 @@
 """What every rendering of a report says: its two closing lines, and one row per tensor."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from compare.operations import EQUATIONS
 from compare.report import Finding, Report, Row
@@ -21,6 +21,7 @@ __all__ = [
     "shared_environment",
     "shown",
     "table",
+    "value",
 ]
 
 COLUMNS = ("eq.", "tensor", "shape", "step", "x rounding", "max |diff|", "at", "by hand", "torch", "verdict")
@@ -160,3 +161,12 @@ def outcome(reports: Mapping[str, Report], not_run: Mapping[str, str]) -> str:
 def counted(number: int, noun: str) -> str:
     """1 step, 2 steps."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def value(item: object) -> str:
+    """A field of the environment in a line."""
+    if isinstance(item, Mapping):
+        return ", ".join(f"{key} {value(each)}" for key, each in item.items())
+    if isinstance(item, Sequence) and not isinstance(item, str):
+        return ", ".join(map(value, item))
+    return "none" if item is None else str(item)

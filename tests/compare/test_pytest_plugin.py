@@ -2,10 +2,12 @@
 
 import json
 import re
+from contextlib import suppress
 
 import pytest
 
-from compare import load_reports
+from compare import Experiment, InputError, check_gradients, check_updates, load_reports
+from compare.files import CHECKS
 
 pytest_plugins = ["pytester"]
 
@@ -101,6 +103,20 @@ from mine import *
 def test_weak(parity):
     parity.check_gradients(lossy, reference, params, batch)
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imported():
+    """Import all that checks import: pytester forgets what its sessions import, and torch bears being imported once."""
+    names = {}
+    exec(MINE, names)
+    Experiment(steps=1).run("synthetic").to_html()
+    for check in CHECKS.values():
+        given = [names.get(need, (4, 6) if need == "shape" else None) for need in check.needs]
+        with suppress(InputError):  # what the module does not define
+            check.function(*given)
+    check_gradients(names["wrong"], names["reference"], names["params"], names["batch"])
+    check_updates(names["ascent"], names["sgd"], names["params"])
 
 
 @pytest.fixture
@@ -305,8 +321,8 @@ def test_a_report_of_no_check_is_not_ok(project):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("parity.txt", "--parity-report parity.txt must end in .json or .md"),
-        ("parity", "--parity-report parity must end in .json or .md"),
+        ("parity.txt", "--parity-report parity.txt must end in .json or .md or .html"),
+        ("parity", "--parity-report parity must end in .json or .md or .html"),
         ("folder.md", "--parity-report folder.md is a folder; name a file"),
     ],
 )
@@ -399,7 +415,7 @@ def test_what_no_encoding_can_hold_is_escaped(project, form):
     ("line", "message"),
     [
         ('parity_strict = "yes please"', "*truth value*yes please*"),
-        ('parity_report = "reports"', "*must end in .json or .md*"),
+        ('parity_report = "reports"', "*must end in .json or .md or .html*"),
     ],
 )
 def test_a_setting_that_is_not_understood_stops_the_session(project, line, message):

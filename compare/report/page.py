@@ -1,0 +1,261 @@
+"""What a page shows of a report, as plain values for the template."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from compare.operations import EQUATIONS
+from compare.report import Finding, Report, Row
+from compare.report.details import Code, Excerpt, Line, Plot
+from compare.report.states import states, worst
+from compare.report.summary import place, printable, shown
+
+__all__ = [
+    "Cell",
+    "CodeLine",
+    "Culprit",
+    "Listing",
+    "Strip",
+    "Tensor",
+    "culprits",
+    "listings",
+    "loss_plots",
+    "strip",
+    "tensors",
+]
+
+AROUND = 3  # lines of code above and below the one that computes a tensor
+BINS = 60  # so many cells at most in the strip of steps
+
+
+@dataclass(frozen=True)
+class CodeLine:
+    """A line of code with its number, and whether it is the one to look at."""
+
+    number: int
+    text: str
+    marked: bool
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Lines of a file of one side."""
+
+    side: str
+    file: str
+    lines: tuple[CodeLine, ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An entry of a wrong tensor: both sides, their difference, and how dark it is shown, from 0 to 100."""
+
+    by_hand: str
+    torch: str
+    difference: str
+    shade: int
+    worst: bool
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """A finding with all that helps to mend it; `entries` has a row of cells per row, headed by their indices."""
+
+    finding: Finding
+    place: str
+    formula: str
+    parts: tuple[str, ...]
+    listings: tuple[Listing, ...]
+    caption: str
+    columns: tuple[int, ...]
+    entries: tuple[tuple[str, tuple[Cell, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor at its worst step: what computes it on both sides, and the numbers."""
+
+    row: Row
+    state: str
+    formula: str
+    by_hand: tuple[str, ...]
+    torch: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A tensor over the steps: its name and the state in each cell, with the steps that a cell stands for."""
+
+    name: str
+    cells: tuple[tuple[str, str], ...]
+
+
+def culprits(report: Report) -> Iterator[Culprit]:
+    """Every finding, the first first."""
+    excerpts = {excerpt.name: excerpt for excerpt in report.details.excerpts}
+    told: set[tuple[Listing, ...]] = set()
+    for finding in report.findings:
+        excerpt = excerpts.get(finding.name)
+        caption, columns, entries = _entries(finding, excerpt, report) if excerpt is not None else ("", (), ())
+        near = tuple(_around(code, finding.name) for code in _ordered(report) if finding.name in code.tensors)
+        yield Culprit(
+            finding,
+            place(finding),
+            EQUATIONS.get(finding.equation, ""),
+            tuple(printable(finding.explanation).split("; ")),
+            () if near in told else near,
+            caption,
+            columns,
+            entries,
+        )
+        told.add(near)
+
+
+def _ordered(report: Report) -> list[Code]:
+    """The code, the hand's first."""
+    return sorted(report.details.code, key=lambda code: code.side)
+
+
+def _around(code: Code, name: str) -> Listing:
+    """The lines of a piece of code near those that compute a tensor."""
+    at = code.tensors[name]
+    lines = _numbered(code, at)
+    near = tuple(line for line in lines if any(abs(line.number - number) <= AROUND for number in at))
+    return Listing(code.side, code.file, near)
+
+
+def listings(report: Report) -> tuple[Listing, ...]:
+    """All the code of both sides, with the lines of culprits marked."""
+    wrong = {finding.name for finding in report.findings}
+    return tuple(
+        Listing(
+            code.side,
+            code.file,
+            _numbered(code, [n for name in wrong & code.tensors.keys() for n in code.tensors[name]]),
+        )
+        for code in _ordered(report)
+    )
+
+
+def _numbered(code: Code, marked: tuple[int, ...] | list[int]) -> tuple[CodeLine, ...]:
+    return tuple(
+        CodeLine(number, printable(text.expandtabs(4)), number in marked)
+        for number, text in enumerate(code.text.splitlines(), start=code.first)
+    )
+
+
+def _entries(
+    finding: Finding, excerpt: Excerpt, report: Report
+) -> tuple[str, tuple[int, ...], tuple[tuple[str, tuple[Cell, ...]], ...]]:
+    """The entries of a wrong tensor, shaded by their difference."""
+    apart = [
+        [_apart(a, b) for a, b in zip(*rows, strict=True)] for rows in zip(excerpt.by_hand, excerpt.torch, strict=True)
+    ]
+    largest = max((d for row in apart for d in row if math.isfinite(d)), default=0.0)
+    front, first, left = _corner(excerpt.index)
+    table = tuple(
+        (
+            str(first + i) if len(excerpt.index) > 1 else "",
+            tuple(
+                Cell(
+                    f"{a:.6g}", f"{b:.6g}", f"{d:.1e}" if d else "0", _shade(d, largest),
+                    (*front, first + i, left + j)[-len(excerpt.index) :] == finding.index if excerpt.index else False,
+                )
+                for j, (a, b, d) in enumerate(zip(*rows, strict=True))
+            ),
+        )
+        for i, rows in enumerate(zip(excerpt.by_hand, excerpt.torch, apart, strict=True))
+    )  # fmt: skip
+    shape = next((row.shape for row in report.rows if row.name == excerpt.name and row.step == excerpt.step), ())
+    part = (
+        "all of it" if math.prod(shape) == sum(map(len, excerpt.by_hand)) else f"a part of {'x'.join(map(str, shape))}"
+    )
+    where = f", at {', '.join(map(str, front))} of the axes before" if front else ""
+    caption = f"{printable(excerpt.name)} at step {excerpt.step}, {part}{where}"
+    return caption, tuple(range(left, left + len(excerpt.by_hand[0]))), table
+
+
+def _corner(index: tuple[int, ...]) -> tuple[tuple[int, ...], int, int]:
+    """The axes that stand still, the first row and the first column."""
+    *front, row, column = (*(0,) * (2 - len(index)), *index)
+    return tuple(front), row, column
+
+
+def _apart(a: float, b: float) -> float:
+    return 0.0 if a == b else abs(a - b)
+
+
+def _shade(difference: float, largest: float) -> int:
+    """From 0 to 100 for the largest difference, by orders of magnitude: six of them can be told."""
+    if difference == 0:
+        return 0
+    if not math.isfinite(difference):
+        return 100
+    return max(10, round(100 + 15 * math.log10(difference / largest)))
+
+
+def tensors(report: Report) -> tuple[Tensor, ...]:
+    """One row per tensor, with the lines of code that compute it."""
+    state = states(report)
+    return tuple(
+        Tensor(
+            row,
+            state.get((row.step, row.name), "agrees"),
+            EQUATIONS.get(row.equation, ""),
+            _lines(report, "by hand", row.name),
+            _lines(report, "torch", row.name),
+        )
+        for row in shown(report.rows)
+    )
+
+
+def _lines(report: Report, side: str, name: str) -> tuple[str, ...]:
+    """The lines that compute a tensor on one side, without their comments."""
+    found = []
+    for code in report.details.code:
+        text = code.text.splitlines()
+        if code.side == side:
+            found += [printable(text[n - code.first].partition("  #")[0].strip()) for n in code.tensors.get(name, ())]
+    return tuple(dict.fromkeys(found))[:3]
+
+
+def strip(report: Report) -> tuple[Strip, ...]:
+    """The state of every tensor step by step; empty for a single step."""
+    state = states(report)
+    steps = sorted({step for step, _ in state})
+    if len(steps) < 2:
+        return ()
+    size = math.ceil(len(steps) / BINS)
+    bins = [steps[i : i + size] for i in range(0, len(steps), size)]
+    names = dict.fromkeys(name for _, name in state)
+    return tuple(
+        Strip(
+            printable(name),
+            tuple((_worst_of(state, name, bin), _called(bin)) for bin in bins),
+        )
+        for name in names
+    )
+
+
+def _worst_of(state: dict[tuple[int, str], str], name: str, steps: list[int]) -> str:
+    return worst(state[step, name] for step in steps if (step, name) in state)
+
+
+def _called(steps: list[int]) -> str:
+    return f"step {steps[0]}" if len(steps) == 1 else f"steps {steps[0]} to {steps[-1]}"
+
+
+def loss_plots(report: Report) -> tuple[Plot, ...]:
+    """J of both sides over the steps, as far as it was recorded, and the plots that the report brings."""
+    rows = [row for row in report.rows if row.name == "J" and row.by_hand is not None and row.torch is not None]
+    if len(rows) < 2 or report.details.plots:
+        return report.details.plots
+    steps = tuple(float(row.step) for row in rows)
+    lines = (
+        Line("by hand", steps, tuple(row.by_hand or 0.0 for row in rows)),
+        Line("torch", steps, tuple(row.torch or 0.0 for row in rows)),
+    )
+    text = "Torch starts each step from the weights by hand."
+    return (Plot("Loss", "step", "J", lines, text=text if report.ok else ""),)
