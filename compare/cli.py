@@ -161,18 +161,19 @@ def _notes(arguments: argparse.Namespace) -> int:
     """`handgrad notes`: every statement of the lecture notes, or one of them."""
     from compare.errors import did_you_mean
 
-    _check_output(arguments.output, "")
-    from compare.notes.show import as_json, as_table, story
+    _check_output(arguments.output, "", arguments.format)
+    from compare.notes import show
     from compare.notes.statements import STATEMENTS
 
     chosen = [statement for statement in STATEMENTS if arguments.id in (None, statement.id)]
     if not chosen:
         hint = did_you_mean(arguments.id, [statement.id for statement in STATEMENTS])
         raise InputError(f"--id {arguments.id} is no statement of the notes; {hint}")
-    if arguments.format == "json":
-        _emit(as_json(chosen), arguments.output)
+    if arguments.format == "text":
+        _emit(show.as_table(chosen) if arguments.id is None else show.story(chosen[0]), arguments.output)
     else:
-        _emit(as_table(chosen) if arguments.id is None else story(chosen[0]), arguments.output)
+        render = {"json": show.as_json, "markdown": show.as_markdown, "html": show.as_page}[arguments.format]
+        _emit(render(chosen), arguments.output)
     return EQUAL
 
 
@@ -185,10 +186,16 @@ def _faults(arguments: argparse.Namespace) -> int:
     if arguments.name is not None and arguments.name not in entries:
         close = did_you_mean(arguments.name, entries).partition("known are")[0]
         raise InputError(f"{arguments.name!r} is not in the catalogue; {close}handgrad faults lists all")
-    _check_output(arguments.output, "")
-    from compare.faults.lesson import lesson, listed
+    _check_output(arguments.output, "", arguments.format)
+    from compare.faults import lesson
 
-    _emit(listed() if arguments.name is None else lesson(entries[arguments.name], arguments.seed), arguments.output)
+    if arguments.name is None:
+        whole = {"text": lesson.listed, "json": lesson.listed_as_json, "markdown": lesson.listed_as_markdown}
+        _emit(whole.get(arguments.format, lesson.listed_as_page)(), arguments.output)
+    else:
+        one = {"text": lesson.as_text, "json": lesson.as_json, "markdown": lesson.as_markdown}
+        found = lesson.prepared(entries[arguments.name], arguments.seed)
+        _emit(one.get(arguments.format, lesson.as_page)(found), arguments.output)
     return EQUAL
 
 

@@ -5,59 +5,192 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from difflib import unified_diff
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher, unified_diff
 
 import numpy as np
 from tabulate import tabulate
 
 from compare.faults import Fault, catalogue
 from compare.faults.planting import edited
-from compare.faults.trial import check
+from compare.faults.trial import check, is_of_network
 from compare.operations import EQUATIONS
 from compare.report import Report
-from compare.report.summary import closing, setting
-from compare.report.text import render
+from compare.report.details import Code
+from compare.report.json import content, text
+from compare.report.markdown import escaped
+from compare.report.markdown import render as as_report
+from compare.report.page import CodeLine, Listing
+from compare.report.summary import setting
+from compare.report.text import culprits_and_closing
 
-__all__ = ["lesson", "listed"]
+__all__ = [
+    "Lesson",
+    "as_json",
+    "as_markdown",
+    "as_page",
+    "as_text",
+    "listed",
+    "listed_as_json",
+    "listed_as_markdown",
+    "listed_as_page",
+    "prepared",
+]
 
 AROUND = 2  # lines of code around a change
 
 
-def listed() -> str:
-    """All entries in a table: name, cause, the tensor that is wrong first, and the wrong equation."""
-    rows = [(fault.name, fault.cause, _plain(fault.first), fault.formula) for fault in catalogue().values()]
-    table = tabulate(rows, headers=("name", "cause", "first", "wrong equation"), disable_numparse=True)
-    return f"{table}\n\n{len(rows)} mistakes; handgrad faults NAME shows one.\n"
+@dataclass(frozen=True)
+class Lesson:
+    """A mistake, its right equation, what a check says of it, and its code, right and wrong."""
+
+    fault: Fault
+    label: str
+    right: str
+    report: Report
+    sides: tuple[Listing, Listing]
 
 
-def lesson(fault: Fault, seed: int) -> str:
+def prepared(fault: Fault, seed: int) -> Lesson:
     """What a class should see of one mistake, in a fixture that the seed draws."""
     report, _ = check(fault, np.random.default_rng(seed))
-    right = f"({fault.equation}) {EQUATIONS[fault.equation]}" if fault.equation in EQUATIONS else fault.equation
+    known = fault.equation in EQUATIONS
+    if is_of_network(fault):
+        code = tuple(_as_run(code, fault) for code in report.details.code)
+        report = replace(report, details=replace(report.details, code=code))
+    return Lesson(
+        fault,
+        fault.equation if known else "",
+        EQUATIONS[fault.equation] if known else fault.equation,
+        report,
+        _sides(fault),
+    )
+
+
+def _as_run(code: Code, fault: Fault) -> Code:
+    """A piece of the hand-written side with the mistake in it, which the file does not have."""
+    if code.side != "by hand" or code.file != _path(fault):
+        return code
+    tensors = dict(code.tensors)
+    whole = code.text
+    for right, wrong in fault.edits:
+        if right not in whole:
+            continue
+        at, longer = code.first + whole[: whole.index(right)].count("\n"), wrong.count("\n") - right.count("\n")
+        tensors = {name: tuple(n + longer if n > at else n for n in lines) for name, lines in tensors.items()}
+        whole = whole.replace(right, wrong)
+    return replace(code, text=whole, tensors=tensors)
+
+
+def _path(fault: Fault) -> str:
+    return fault.module.replace(".", "/") + ".py"
+
+
+def _texts(fault: Fault) -> tuple[list[str], list[str]]:
+    """The lines of the code, right and wrong."""
+    module = importlib.import_module(fault.module)
+    return inspect.getsource(module).splitlines(), edited(module, fault.edits).splitlines()
+
+
+def _sides(fault: Fault) -> tuple[Listing, Listing]:
+    """The right and the wrong code around the change, line by line, with what changed marked."""
+    right, wrong = _texts(fault)
+    shown: tuple[list[CodeLine], list[CodeLine]] = [], []
+    for group in SequenceMatcher(None, right, wrong, autojunk=False).get_grouped_opcodes(AROUND):
+        for kind, a, b, c, d in group:
+            for side, lines, first, last in ((0, right, a, b), (1, wrong, c, d)):
+                shown[side].extend(CodeLine(n + 1, lines[n], kind != "equal") for n in range(first, last))
+    return Listing("right", _path(fault), tuple(shown[0])), Listing("wrong", _path(fault), tuple(shown[1]))
+
+
+def as_text(lesson: Lesson) -> str:
+    """A lesson as a person reads it on a terminal."""
+    fault = lesson.fault
+    right = f"({lesson.label}) {lesson.right}" if lesson.label else lesson.right
+    path = _path(fault)
+    difference = unified_diff(*_texts(fault), f"{path} (right)", f"{path} (wrong)", lineterm="", n=AROUND)
     parts = [
         fault.name,
         f"right   {right}\nwrong   {fault.formula}",
         f"Why it happens: {fault.why}",
-        _difference(fault),
-        *_numbers(report),
+        "\n".join(difference),
+        "\n".join(setting(lesson.report)),
+        culprits_and_closing(lesson.report),
         f"Lesson: {fault.lesson}",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _difference(fault: Fault) -> str:
-    """The wrong code against the right one, as a unified diff."""
-    module = importlib.import_module(fault.module)
-    path = fault.module.replace(".", "/") + ".py"
-    right, wrong = inspect.getsource(module).splitlines(), edited(module, fault.edits).splitlines()
-    return "\n".join(unified_diff(right, wrong, f"{path} (right)", f"{path} (wrong)", lineterm="", n=AROUND))
+def as_json(lesson: Lesson) -> str:
+    """A lesson's facts and its report."""
+    return text({**_fields(lesson.fault), "report": content(lesson.report)})
 
 
-def _numbers(report: Report) -> list[str]:
-    """What the check says, without the rows of what is right."""
-    whole = render(report).split("\n\n")
-    first = next((i for i, part in enumerate(whole) if part.startswith("step ")), len(whole))
-    return ["\n".join(setting(report)), whole[first] if first < len(whole) else "", closing(report)[0]]
+def as_markdown(lesson: Lesson) -> str:
+    """A lesson as Markdown: the equations, the difference in code, and the report."""
+    fault, path = lesson.fault, _path(lesson.fault)
+    difference = unified_diff(*_texts(fault), f"{path} (right)", f"{path} (wrong)", lineterm="", n=AROUND)
+    code = "\n".join(difference)
+    parts = [
+        f"## {escaped(fault.name)}",
+        f"Right: {escaped(lesson.right)}\n\nWrong: {escaped(fault.formula)}",
+        f"Why it happens: {escaped(fault.why)}",
+        f"```diff\n{code}\n```",
+        as_report(lesson.report).rstrip(),
+        f"Lesson: {escaped(fault.lesson)}",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def as_page(lesson: Lesson) -> str:
+    """A lesson as a page."""
+    from compare.report import html
+
+    return html.page(f"handgrad: {lesson.fault.name}", html.rendered("fault.html", lesson=lesson))
+
+
+HEADINGS = ("name", "cause", "first", "wrong equation")
+
+
+def listed() -> str:
+    """All entries in a table: name, cause, the tensor that is wrong first, and the wrong equation."""
+    rows = [(fault.name, fault.cause, _plain(fault.first), fault.formula) for fault in catalogue().values()]
+    table = tabulate(rows, headers=HEADINGS, disable_numparse=True)
+    return f"{table}\n\n{len(rows)} mistakes; handgrad faults NAME shows one.\n"
+
+
+def listed_as_json() -> str:
+    """All entries with stable keys: name, cause, first, equation, formula, why, lesson."""
+    return text([_fields(fault) for fault in catalogue().values()])
+
+
+def listed_as_markdown() -> str:
+    """The table of all entries as Markdown."""
+    rows = [(fault.name, fault.cause, _plain(fault.first), fault.formula) for fault in catalogue().values()]
+    escape = [tuple(map(escaped, row)) for row in rows]
+    return tabulate(escape, headers=HEADINGS, tablefmt="github", disable_numparse=True) + "\n"
+
+
+def listed_as_page() -> str:
+    """The table of all entries as a page."""
+    from compare.report import html
+
+    faults = [
+        (fault, _plain(fault.first), EQUATIONS.get(fault.equation, fault.equation)) for fault in catalogue().values()
+    ]
+    return html.page("handgrad: known mistakes", html.rendered("faults.html", faults=faults))
+
+
+def _fields(fault: Fault) -> dict[str, str]:
+    return {
+        "name": fault.name,
+        "cause": fault.cause,
+        "first": _plain(fault.first),
+        "equation": fault.equation,
+        "formula": fault.formula,
+        "why": fault.why,
+        "lesson": fault.lesson,
+    }
 
 
 def _plain(first: str) -> str:

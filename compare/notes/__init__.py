@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from compare.report.details import Plot
+
 __all__ = ["Evidence", "Figure", "Statement"]
 
 
@@ -22,10 +24,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was computed, and what it shows in a sentence that quotes the figures."""
+    """What was computed, what it shows in a sentence that quotes the figures, and its consequence as curves."""
 
     text: str
     figures: tuple[Figure, ...] = ()
+    plots: tuple[Plot, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import torch
 import manual.activations as by_hand
 import manual.as_written
 from compare.notes import Evidence, Figure
+from compare.report.details import Line, Plot
 
 __all__ = ["kink", "saturation", "written_out"]
 
@@ -28,7 +29,21 @@ def saturation() -> Evidence:
             Figure("ReLU'(-10)", float(by_hand.relu_derivative(-z, 0 * z).item()), _slope(torch.relu, -10.0)),
             Figure("largest sigmoid'", largest, _slope(torch.sigmoid, 0.0)),
         ),
+        (_derivatives(),),
     )
+
+
+def _derivatives() -> Plot:
+    """The derivatives by hand from one saturated end to the other."""
+    z = np.linspace(-12, 12, 97)
+    pairs = {
+        "sigmoid'": by_hand.sigmoid_derivative(z, by_hand.sigmoid(z)),
+        "tanh'": by_hand.tanh_derivative(z, by_hand.tanh(z)),
+        "ReLU'": by_hand.relu_derivative(z, by_hand.relu(z)),
+    }
+    lines = tuple(Line(name, tuple(map(float, z)), tuple(map(float, values))) for name, values in pairs.items())
+    text = "What a layer leaves of a gradient; ReLU' is 0 on the left, which this axis cannot show."
+    return Plot("Saturation", "z", "derivative", lines, log=True, text=text)
 
 
 def kink() -> Evidence:

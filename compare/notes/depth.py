@@ -10,6 +10,7 @@ import torch
 import manual.activations
 import manual.as_written
 from compare.notes import Evidence, Figure
+from compare.report.details import Line, Plot
 from manual.network import Activation, linear
 
 __all__ = ["collapse", "collapsed_bias", "exploding", "not_linear", "vanishing", "without_bias"]
@@ -82,11 +83,14 @@ def vanishing() -> Evidence:
 def _powers(factor: float, word: str, over: object) -> Evidence:
     assert callable(over)
     W, x, ends = np.diag([factor, factor]), np.ones((2, 1)), {}
+    ours, theirs = list[float](), list[float]()
     A, V, depth = x.astype(np.float32), torch.ones(2, 1, dtype=torch.float32), 0
     twin = torch.nn.Linear(2, 2, bias=False)
     with torch.no_grad(), np.errstate(all="ignore"):
         twin.weight.copy_(torch.tensor(W))
         while not over(A[0, 0]):
+            ours.append(float(A[0, 0]))
+            theirs.append(float(V[0, 0]))
             A, V, depth = linear(W.astype(np.float32), A, np.zeros((2, 1), np.float32)), twin(V.T).T, depth + 1
             if depth == 50:
                 ends = {"by_hand": float(A[0, 0]), "torch": float(V[0, 0])}
@@ -95,6 +99,19 @@ def _powers(factor: float, word: str, over: object) -> Evidence:
         (
             Figure(f"{factor}^50, float32", ends["by_hand"], ends["torch"]),
             Figure(f"depth at which float32 is {word}", float(depth), float(depth) if over(float(V[0, 0])) else None),
+        ),
+        (
+            Plot(
+                f"{factor}^L against depth",
+                "layers",
+                "what is left of (1, 1)",
+                tuple(
+                    Line(name, tuple(map(float, range(depth))), tuple(values))
+                    for name, values in (("by hand", ours), ("torch", theirs))
+                ),
+                log=True,
+                text=f"In float32, up to the last layer before it is {word}.",
+            ),
         ),
     )
 

@@ -8,6 +8,7 @@ import torch
 import manual.as_written
 import manual.losses
 from compare.notes import Evidence, Figure
+from compare.report.details import Line, Plot
 
 __all__ = ["literal_loss"]
 
@@ -23,7 +24,9 @@ def literal_loss() -> Evidence:
     literal = _literal(logit, torch.tensor(y, dtype=torch.float64))
     (slope,) = torch.autograd.grad(by_torch, logit)
     (wrong,) = torch.autograd.grad(literal, logit)
-    p_end, J_end = _descend()
+    probabilities, costs = _descend(right=False)
+    p_end, J_end = probabilities[-1], costs[-1]
+    steps = tuple(map(float, range(len(costs))))
     return Evidence(
         f"y = 0, p = 0.9: as written {written:.4g}, correct {right:.4g}; dJ/dz as written {float(wrong):.2g}, correct "
         f"{float(slope):.2g}: the sign is wrong where y = 0; 500 steps of descent drive p(y = 0) to {p_end:.3g} and J "
@@ -36,7 +39,30 @@ def literal_loss() -> Evidence:
             Figure("p(y = 0) after 500 steps as written", p_end, None),
             Figure("J after 500 steps as written", J_end, None),
         ),
+        (
+            Plot(
+                "J as written, along its own gradient",
+                "step",
+                "J",
+                (Line("as written", steps, tuple(costs)), Line("correct", steps, tuple(_descend(right=True)[1]))),
+                text=f"As written it falls without end, until it is nan at step {_first_nan(costs)}.",
+            ),
+            Plot(
+                "p where y = 0",
+                "step",
+                "p",
+                (
+                    Line("as written", steps, tuple(probabilities)),
+                    Line("correct", steps, tuple(_descend(right=True)[0])),
+                ),
+                text="As written the answer is driven to 1 where it should be 0.",
+            ),
+        ),
     )
+
+
+def _first_nan(costs: list[float]) -> int:
+    return next((step for step, J in enumerate(costs) if np.isnan(J)), len(costs))
 
 
 def _literal(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -44,15 +70,21 @@ def _literal(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return -y * torch.log(p) + (1 - y) * torch.log(1 - p)
 
 
-def _descend() -> tuple[float, float]:
-    """Logistic regression on two examples by the gradient of the formula as written: dz = -y (1-p) - (1-y) p."""
+def _descend(*, right: bool) -> tuple[list[float], list[float]]:
+    """Logistic regression on two examples, 500 steps at rate 1: p where y = 0, and J, before each step and at the end.
+
+    By the gradient of the formula as written, dz = -y (1-p) - (1-y) p, or by the right one, dz = p - y.
+    """
     x, y = np.array([[-0.1, 0.1]]), np.array([[0.0, 1.0]])
     w = b = 0.0
+    probabilities, costs = list[float](), list[float]()
     with np.errstate(all="ignore"):
-        for _ in range(500):
-            p = 1 / (1 + np.exp(-(w * x + b)))
-            dz = (-y * (1 - p) - (1 - y) * p) / 2
-            w, b = w - 20.0 * float((dz * x).sum()), b - 20.0 * float(dz.sum())
-        p = 1 / (1 + np.exp(-(w * x + b)))
-        J = float(manual.as_written.binary_cross_entropy(p, y).mean())
-    return float(p[0, 0]), J
+        for _ in range(501):
+            z = w * x + b
+            p = 1 / (1 + np.exp(-z))
+            losses = manual.losses.binary_cross_entropy(z, y) if right else manual.as_written.binary_cross_entropy(p, y)
+            probabilities.append(float(p[0, 0]))
+            costs.append(float(losses.mean()))
+            dz = (p - y if right else -y * (1 - p) - (1 - y) * p) / 2
+            w, b = w - float((dz * x).sum()), b - float(dz.sum())
+    return probabilities, costs

@@ -11,6 +11,7 @@ from compare.experiment import Experiment
 from compare.faults import catalogue
 from compare.faults.planting import planted
 from compare.notes import Evidence, Figure
+from compare.report.details import Line, Plot
 from compare.runners import hand_network, initial_parameters
 from manual.network import backward, forward
 
@@ -80,6 +81,18 @@ def oscillation() -> Evidence:
         f"condition number 50, 200 steps: gradient descent changes sign {counts['gradient_descent'][0]} times along "
         f"the steep direction, momentum {counts['momentum'][0]}",
         tuple(Figure(name.replace("_", " "), float(a), float(b)) for name, (a, b) in counts.items()),
+        (
+            Plot(
+                "Along the steep direction",
+                "step",
+                "w",
+                tuple(
+                    Line(name.replace("_", " "), tuple(map(float, range(61))), tuple(_path(name)[:61]))
+                    for name in counts
+                ),
+                text="Gradient descent jumps from side to side at every step, momentum swings a few times.",
+            ),
+        ),
     )
 
 
@@ -87,13 +100,18 @@ CURVATURE, RATE, STEPS = np.array([[1.0], [50.0]]), 0.0396, 200
 
 
 def _sign_changes(name: str) -> int:
+    return int(np.sum(np.diff(np.sign(_path(name))) != 0))
+
+
+def _path(name: str) -> list[float]:
+    """The weight along the steep direction, step by step."""
     optimizer = getattr(manual.optimizers, name)
     params, velocities, path = {"w": np.ones((2, 1))}, {"vw": np.zeros((2, 1))}, [1.0]
     for _ in range(STEPS):
         gradients = {"dw": CURVATURE * params["w"]}
         params, velocities = optimizer(params, gradients, velocities, learning_rate=RATE, beta=0.9)
         path.append(float(params["w"][1, 0]))
-    return int(np.sum(np.diff(np.sign(path)) != 0))
+    return path
 
 
 def _sign_changes_in_torch(beta: float) -> int:

@@ -13,6 +13,7 @@ import manual.optimizers
 import manual.training
 from compare.notes import Evidence, Figure
 from compare.operations import operation
+from compare.report.details import Line, Plot
 from manual.activations import relu, sigmoid, sigmoid_derivative, tanh, tanh_derivative
 from manual.network import Activation, Network, linear
 
@@ -73,7 +74,8 @@ def glorot_called_he() -> Evidence:
     """I5: thirty layers of 256 units with ReLU."""
     rng = np.random.default_rng(14)
     x = rng.standard_normal((256, 64))
-    written, right = (_mean_square(f, x) for f in (manual.as_written.he, by_hand.he))
+    squares = {name: _mean_squares(f, x) for name, f in _NAMED.items()}
+    written, right = (squares[name][-1] for name in ("Glorot, called He in the notes", "He"))
     return Evidence(
         f"after 30 layers of 256 units with ReLU the mean square is {written:.1e} as written, {right:.2g} with He's",
         (
@@ -83,7 +85,26 @@ def glorot_called_he() -> Evidence:
             Figure("mean square as written", written, _mean_square_in_torch(torch.nn.init.xavier_normal_, x)),
             Figure("mean square with He's", right, _mean_square_in_torch(torch.nn.init.kaiming_normal_, x)),
         ),
+        (
+            Plot(
+                "Mean square through 30 layers with ReLU",
+                "layer",
+                "mean square of A",
+                tuple(Line(name, tuple(map(float, range(31))), tuple(values)) for name, values in squares.items()),
+                log=True,
+                text="Only He's deviation keeps the signal.",
+            ),
+        ),
     )
+
+
+_NAMED = {
+    "He": by_hand.he,
+    "Glorot, called He in the notes": manual.as_written.he,
+    "LeCun, called Xavier in the notes": by_hand.lecun,
+    "0.01": by_hand.small,
+    "1/n as written": manual.as_written.standard_deviation,
+}
 
 
 def symmetry() -> Evidence:
@@ -133,12 +154,15 @@ def _exact(initializer: object, **settings: str) -> float:
     return float(drawn[0, 0] / torch.empty(64, 256, dtype=torch.float64).normal_()[0, 0])
 
 
-def _mean_square(formula: object, x: np.ndarray) -> float:
+def _mean_squares(formula: object, x: np.ndarray) -> list[float]:
+    """The mean square of the input and after each of 30 layers."""
     assert callable(formula)
     rng = np.random.default_rng(16)
+    found = [float((x * x).mean())]
     for _ in range(30):
         x = relu(linear(by_hand.draw(formula, (256, 256), rng), x, np.zeros((256, 1))))
-    return float((x * x).mean())
+        found.append(float((x * x).mean()))
+    return found
 
 
 def _mean_square_in_torch(initializer: object, x: np.ndarray) -> float:

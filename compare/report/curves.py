@@ -5,17 +5,27 @@ from __future__ import annotations
 import io
 import math
 import re
+import warnings
 from html import escape
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from compare.report.details import Line, Plot
+from compare.report.summary import printable
 
 __all__ = ["svg"]
 
 POINTS = 400  # so many points of a line at most
+SETTINGS: Any = {
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "handgrad",  # the same bytes every time
+    "text.parse_math": False,  # names are not formulas
+    "font.family": "sans-serif",
+    "font.size": 9.5,
+}
 INK = "#010203"  # stands for the page's own colour of text
 COLOURS = ("#010210", "#010211", "#010212", "#010213", "#010214", "#010215")  # stand for its colours of lines
 STYLES = ("-", (0, (4, 3)), "-.", ":", (0, (6, 2, 1, 2, 1, 2)), (0, (1, 3)))
@@ -27,9 +37,8 @@ def svg(plot: Plot, unique: str) -> str:
 
     `unique` begins the names in it, which must differ from those of other plots on the page.
     """
-    with rc_context(
-        {"svg.fonttype": "none", "svg.hashsalt": plot.title, "font.family": "sans-serif", "font.size": 9.5}
-    ):
+    with rc_context(SETTINGS), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a character that matplotlib's font lacks, the reader's has
         figure = Figure(figsize=(5.6, 2.9), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot(facecolor="none")
@@ -39,17 +48,17 @@ def svg(plot: Plot, unique: str) -> str:
             axes.plot(
                 x,
                 y,
-                label=line.name,
+                label=printable(line.name),
                 color=COLOURS[style % len(COLOURS)],
                 linestyle=STYLES[style % len(STYLES)],
                 linewidth=2.6 if line.name == "by hand" else 1.6,
-                marker="o" if len(x) < 2 else None,
-                markersize=3,
+                marker="o" if any(map(math.isnan, y)) or len(x) < 2 else None,
+                markersize=2.5,
             )
         if plot.log:
             axes.set_yscale("log")
-        axes.set_xlabel(plot.x, color=INK)
-        axes.set_ylabel(plot.y, color=INK)
+        axes.set_xlabel(printable(plot.x), color=INK)
+        axes.set_ylabel(printable(plot.y), color=INK)
         axes.tick_params(which="both", colors=INK)
         for spine in axes.spines.values():
             spine.set_color(INK)
@@ -82,5 +91,5 @@ def _for_the_page(text: str, plot: Plot, unique: str) -> str:
     text = text.replace(INK, "currentColor")
     for number, colour in enumerate(COLOURS):
         text = text.replace(colour, f"var(--line-{number})")
-    label = escape(f"{plot.title}: {plot.y} against {plot.x}")
-    return re.sub(r"<svg\b", f'<svg class="plot" role="img" aria-label="{label}"', text, count=1).strip()
+    label = escape(printable(f"{plot.title}: {plot.y} against {plot.x}"))
+    return text.replace("<svg", f'<svg class="plot" role="img" aria-label="{label}"', 1).strip()

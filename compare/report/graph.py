@@ -60,7 +60,8 @@ def graph(report: Report) -> str:
     told = ", ".join(f"{node.name} {node.state}" for node in nodes.values() if node.state in ("culprit", "weak"))
     label = f"what is computed from what; {told or 'all that was recorded agrees'}"
     return (
-        f'<svg class="graph" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
+        f'<svg class="graph" viewBox="0 0 {width} {height}" width="{width}" style="min-width: {0.78 * width:.0f}px" '
+        f'role="img" '
         f'aria-label="{escape(printable(label))}">{"".join(heads + edges + boxes)}</svg>'
     )
 
@@ -102,7 +103,9 @@ def _nodes(report: Report) -> Iterator[_Node]:
 def _window(report: Report, values: list[str]) -> list[str]:
     """The values to be shown: all, or those around the first culprit."""
     first = report.first.name if report.first is not None else ""
-    at = next((i for i, name in enumerate(values) if first in (name, f"d{name}")), 0)
+    about = {first, first[1:], first.removesuffix("_next")}
+    read = report.details.reads
+    at = next((i for i, name in enumerate(values) if name in about or not about.isdisjoint(read[name])), 0)
     start = max(0, min(at - SHOWN // 2, len(values) - SHOWN))
     return values[start : start + SHOWN]
 

@@ -13,7 +13,17 @@ from compare.report import ALONE, FAILING, VERDICTS, Finding, Report, Row
 from compare.report.details import Code, Details, Excerpt, Line, Plot
 from compare.report.summary import differing
 
-__all__ = ["SCHEMA", "SCHEMA_OF_SEVERAL", "load_report", "load_reports", "read", "render", "render_all", "text"]
+__all__ = [
+    "SCHEMA",
+    "SCHEMA_OF_SEVERAL",
+    "content",
+    "load_report",
+    "load_reports",
+    "read",
+    "render",
+    "render_all",
+    "text",
+]
 
 SCHEMA = "handgrad.report/1"
 SCHEMA_OF_SEVERAL = "handgrad.reports/1"
@@ -22,14 +32,14 @@ T = TypeVar("T", Row, Finding, Code, Details, Excerpt, Line, Plot)
 
 def render(report: Report) -> str:
     """The report as JSON text."""
-    return text(_content(report))
+    return text(content(report))
 
 
 def render_all(reports: Mapping[str, Report], not_run: Mapping[str, str] = MappingProxyType({})) -> str:
     """Several reports by name, and why others could not run, as JSON text; ok if there is a report and all pass."""
-    content = {name: _content(report) for name, report in reports.items()}
+    contents = {name: content(report) for name, report in reports.items()}
     ok = bool(reports) and not differing(reports) and not not_run
-    return text({"schema": SCHEMA_OF_SEVERAL, "ok": ok, "reports": content, "not_run": dict(not_run)})
+    return text({"schema": SCHEMA_OF_SEVERAL, "ok": ok, "reports": contents, "not_run": dict(not_run)})
 
 
 def load_report(file: str | Path) -> Report:
@@ -190,7 +200,8 @@ _TYPES: dict[str, tuple[str, Callable[[Any], bool], Callable[[Any], Any]]] = {
 }
 
 
-def _content(report: Report) -> dict[str, Any]:
+def content(report: Report) -> dict[str, Any]:
+    """The report as plain values."""
     return {
         "schema": SCHEMA,
         "ok": report.ok,

@@ -17,7 +17,7 @@ TOKENS = re.compile(
     r"""(?P<space>\s+)
     |(?P<quoted>"[^"]*")
     |(?P<number>\d+(?:\.\d+)?(?:e[-+]?\d+)?(?![A-Za-z])|\.\d+)
-    |(?P<word>[A-Za-z]{2,}(?:[-.][A-Za-z]+)+)
+    |(?P<word>[A-Za-z]{2,}(?:(?:[-.][A-Za-z]+)+|'s\b))
     |(?P<name>[A-Za-z]+\d*(?:_[A-Za-z0-9]+)*)
     |(?P<operator><=|>=|->|\|\||\+=|-=|\.\.\.|.)""",
     re.VERBOSE,
@@ -104,7 +104,7 @@ def _is_symbol(name: str) -> bool:
 def _symbol(name: str) -> str:
     """A name of one letter, of a gradient, with a number below it, Greek, or of a function."""
     if name in FUNCTIONS:
-        return f"<mi mathvariant='normal'>{name}</mi><mspace width='0.1em'></mspace>"
+        return f"<mrow><mi mathvariant='normal'>{name}</mi><mspace width='0.1em'></mspace></mrow>"
     letters = name.rstrip("0123456789")
     number = name[len(letters) :]
     if letters in GREEK:
@@ -183,6 +183,8 @@ def _prose(nodes: list[_Node]) -> list[_Node]:
     for place, i in enumerate(solid):
         node = nodes[i]
         before = nodes[solid[place - 1]].kind if place else "word"
+        if place and node.text == "a" and nodes[solid[place - 1]].text in {*",;:"}:
+            before = "word"
         after = nodes[solid[place + 1]].kind if place + 1 < len(solid) else "word"
         if before == after == "word" and node.text in {"a", "I", *",;:.'-"} and len(solid) > 1:
             found[i] = _Node(escape(node.text), "word", text=node.text)

@@ -7,7 +7,7 @@ from tabulate import tabulate
 from compare.report import Report
 from compare.report.summary import closing, equation, place, printable, setting, table
 
-__all__ = ["render", "render_all"]
+__all__ = ["culprits_and_closing", "render", "render_all"]
 
 _GREEN, _RED, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[0m"
 _ALIGNED = ("left", "left", "left", "right", "right", "right", "left", "right", "right", "left")
@@ -29,6 +29,11 @@ def render_all(reports: Mapping[str, Report], *, colour: bool = False) -> str:
     """Several reports, one after the other, each under its name."""
     named = (f"{printable(name)}:\n{render(report, colour=colour)}" for name, report in reports.items())
     return "\n\n".join(named) or "No check ran.\n"
+
+
+def culprits_and_closing(report: Report) -> str:
+    """The first culprit and the outcome, without the rows of what is right."""
+    return "\n\n".join([*_findings(report, False)[:1], printable(closing(report)[0])])
 
 
 def _table(report: Report, colour: bool) -> str:
