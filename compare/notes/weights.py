@@ -116,15 +116,19 @@ def symmetry() -> Evidence:
         Y = (X[:1] * X[1:2] > 0).astype(float)
         params = {"W1": 0.1 + scale * rng.standard_normal((4, 3)), "b1": np.zeros((4, 1))}
         params |= {"W2": np.full((1, 4), 0.1), "b2": np.zeros((1, 1))}
-        spread[name] = _spread_after(params, X, Y)
+        spread[name] = _spreads(params, X, Y)
+    equal, drawn = spread["equal"][-1], spread["drawn"][-1]
+    lines = tuple(Line(f"begun {name}", tuple(map(float, range(1, 201))), tuple(each)) for name, each in spread.items())
     return Evidence(
-        f"after 200 steps the rows of W1 are {spread['equal']:.1g} apart where they began equal, {spread['drawn']:.2g} "
-        "where they were drawn",
-        (Figure("spread, begun equal", spread["equal"], None), Figure("spread, drawn", spread["drawn"], None)),
+        f"after 200 steps the rows of W1 are {equal:.1g} apart where they began equal, {drawn:.2g} where they were "
+        "drawn",
+        (Figure("spread, begun equal", equal, None), Figure("spread, drawn", drawn, None)),
+        (Plot("How far the rows of W1 are apart", "step", "spread", lines, text="Equal weights never separate."),),
     )
 
 
-def _spread_after(params: dict[str, np.ndarray], X: np.ndarray, Y: np.ndarray) -> float:
+def _spreads(params: dict[str, np.ndarray], X: np.ndarray, Y: np.ndarray) -> list[float]:
+    """How far the rows of W1 are apart after each of 200 steps."""
     network = Network(
         (Activation(tanh, tanh_derivative), Activation(sigmoid, sigmoid_derivative)),
         operation("loss", "binary-cross-entropy").hands()[0],
@@ -133,10 +137,8 @@ def _spread_after(params: dict[str, np.ndarray], X: np.ndarray, Y: np.ndarray) -
     def descend(p, g, v):  # type: ignore[no-untyped-def]  # as manual.training.train calls it
         return manual.optimizers.gradient_descent(p, g, v, learning_rate=0.5)
 
-    last: dict[str, np.ndarray] = {}
-    for _, phase, values in manual.training.train(network, params, {}, descend, X, Y, [np.arange(40)] * 200):
-        last = {n: np.asarray(a) for n, a in values.items()} if phase == "update" else last
-    return float(np.ptp(last["W1_next"], axis=0).max())
+    steps = manual.training.train(network, params, {}, descend, X, Y, [np.arange(40)] * 200)
+    return [float(np.ptp(values["W1_next"], axis=0).max()) for _, phase, values in steps if phase == "update"]
 
 
 def _named(text: str, ours: float, initializer: object, **settings: str) -> Evidence:

@@ -14,7 +14,6 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from compare.report.details import Line, Plot
-from compare.report.summary import printable
 
 __all__ = ["svg"]
 
@@ -48,7 +47,7 @@ def svg(plot: Plot, unique: str) -> str:
             axes.plot(
                 x,
                 y,
-                label=printable(line.name),
+                label=line.name,
                 color=COLOURS[style % len(COLOURS)],
                 linestyle=STYLES[style % len(STYLES)],
                 linewidth=2.6 if line.name == "by hand" else 1.6,
@@ -57,8 +56,8 @@ def svg(plot: Plot, unique: str) -> str:
             )
         if plot.log:
             axes.set_yscale("log")
-        axes.set_xlabel(printable(plot.x), color=INK)
-        axes.set_ylabel(printable(plot.y), color=INK)
+        axes.set_xlabel(plot.x, color=INK)
+        axes.set_ylabel(plot.y, color=INK)
         axes.tick_params(which="both", colors=INK)
         for spine in axes.spines.values():
             spine.set_color(INK)
@@ -91,5 +90,5 @@ def _for_the_page(text: str, plot: Plot, unique: str) -> str:
     text = text.replace(INK, "currentColor")
     for number, colour in enumerate(COLOURS):
         text = text.replace(colour, f"var(--line-{number})")
-    label = escape(printable(f"{plot.title}: {plot.y} against {plot.x}"))
+    label = escape(f"{plot.title}: {plot.y} against {plot.x}")
     return text.replace("<svg", f'<svg class="plot" role="img" aria-label="{label}"', 1).strip()

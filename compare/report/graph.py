@@ -9,7 +9,6 @@ from itertools import pairwise
 
 from compare.report import Report
 from compare.report.states import LEGEND, MARKS, states, worst
-from compare.report.summary import printable
 
 __all__ = ["ARROWS", "graph"]
 
@@ -62,7 +61,7 @@ def graph(report: Report) -> str:
     return (
         f'<svg class="graph" viewBox="0 0 {width} {height}" width="{width}" style="min-width: {0.78 * width:.0f}px" '
         f'role="img" '
-        f'aria-label="{escape(printable(label))}">{"".join(heads + edges + boxes)}</svg>'
+        f'aria-label="{escape(label)}">{"".join(heads + edges + boxes)}</svg>'
     )
 
 
@@ -170,7 +169,7 @@ def _box(node: _Node, x: float, y: float) -> str:
     outline = outlines.get(
         node.state, f"M5 0 H{w - 5} Q{w} 0 {w} 5 V{h - 5} Q{w} {h} {w - 5} {h} H5 Q0 {h} 0 {h - 5} V5 Q0 0 5 0 z"
     )
-    name = printable(node.name)
+    name = node.name
     short = name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}\u2026"
     mark = f"{MARKS[node.state]} " if MARKS[node.state] else ""
     return (

@@ -67,10 +67,11 @@ def page(title: str, content: str) -> str:
 
 
 def rendered(template: str, **values: Any) -> str:
-    """A template filled in; InputError, with the remedy, where the extra `report` is not installed."""
+    """A template filled in, without control characters; InputError, with the remedy, where the extra is missing."""
     environment = _environment()
     unique = count(1)
-    return str(environment.get_template(template).render(unique=lambda: f"h{next(unique)}", **values))
+    text = str(environment.get_template(template).render(unique=lambda: f"h{next(unique)}", **values))
+    return "\n".join(line if line.isprintable() else printable(line) for line in text.split("\n"))
 
 
 @cache
@@ -102,11 +103,10 @@ def _environment() -> Any:
         "setting": setting,
     }
     environment.filters |= {
-        "equation": lambda text: Markup(equation(printable(text))),
+        "equation": lambda text: Markup(equation(text)),
         "graph": lambda report: Markup(graph(report)),
         "markup": Markup,
         "number": _number,
-        "printable": printable,
         "svg": lambda plot, unique: Markup(svg(plot, unique)),
         "value": value,
     }

@@ -10,7 +10,7 @@ from compare.operations import EQUATIONS
 from compare.report import Finding, Report, Row
 from compare.report.details import Code, Excerpt, Line, Plot
 from compare.report.states import states, worst
-from compare.report.summary import place, printable, shown
+from compare.report.summary import place, shown
 
 __all__ = [
     "Cell",
@@ -104,7 +104,7 @@ def culprits(report: Report) -> Iterator[Culprit]:
             finding,
             place(finding),
             EQUATIONS.get(finding.equation, ""),
-            tuple(printable(finding.explanation).split("; ")),
+            tuple(finding.explanation.split("; ")),
             () if near in told else near,
             caption,
             columns,
@@ -141,7 +141,7 @@ def listings(report: Report) -> tuple[Listing, ...]:
 
 def _numbered(code: Code, marked: tuple[int, ...] | list[int]) -> tuple[CodeLine, ...]:
     return tuple(
-        CodeLine(number, printable(text.expandtabs(4)), number in marked)
+        CodeLine(number, text.expandtabs(4), number in marked)
         for number, text in enumerate(code.text.splitlines(), start=code.first)
     )
 
@@ -173,7 +173,7 @@ def _entries(
         "all of it" if math.prod(shape) == sum(map(len, excerpt.by_hand)) else f"a part of {'x'.join(map(str, shape))}"
     )
     where = f", at {', '.join(map(str, front))} of the axes before" if front else ""
-    caption = f"{printable(excerpt.name)} at step {excerpt.step}, {part}{where}"
+    caption = f"{excerpt.name} at step {excerpt.step}, {part}{where}"
     return caption, tuple(range(left, left + len(excerpt.by_hand[0]))), table
 
 
@@ -217,7 +217,7 @@ def _lines(report: Report, side: str, name: str) -> tuple[str, ...]:
     for code in report.details.code:
         text = code.text.splitlines()
         if code.side == side:
-            found += [printable(text[n - code.first].partition("  #")[0].strip()) for n in code.tensors.get(name, ())]
+            found += [text[n - code.first].partition("  #")[0].strip() for n in code.tensors.get(name, ())]
     return tuple(dict.fromkeys(found))[:3]
 
 
@@ -232,7 +232,7 @@ def strip(report: Report) -> tuple[Strip, ...]:
     names = dict.fromkeys(name for _, name in state)
     return tuple(
         Strip(
-            printable(name),
+            name,
             tuple((_worst_of(state, name, bin), _called(bin)) for bin in bins),
         )
         for name in names
