@@ -17,7 +17,7 @@ from typing import Any
 from compare.calling import is_theirs
 from compare.report.details import Code
 
-__all__ = ["Definition", "by_hand", "definitions", "in_torch", "starts"]
+__all__ = ["Definition", "building", "by_hand", "definitions", "in_torch", "starts"]
 
 PIECES, LINES = 12, 300  # so many functions and classes are kept, and so many lines of each
 FOLLOWED = 4  # how many calls a result is followed through
@@ -41,6 +41,16 @@ def in_torch(function: Any, names: Iterable[str], reads: Mapping[str, Iterable[s
     """
     pieces = [*_pieces(function)]
     return _code("torch", pieces, {name: _tapping(name, pieces, reads) for name in names})
+
+
+def building(function: Any, names: Iterable[str]) -> tuple[Code, ...]:
+    """The functions of the user's that build torch's optimiser, whose result computes the updated tensors named."""
+    pieces = [*_pieces(function)]
+    at: At = set()
+    for piece in pieces[:1]:
+        results = [node for node in piece.nodes if isinstance(node, ast.Return)]
+        at = {(piece.file, node.lineno) for node in results} or {(piece.file, piece.first)}
+    return _code("torch", pieces, dict.fromkeys(names, at))
 
 
 def _code(side: str, pieces: Iterable[_Piece], found: Mapping[str, At]) -> tuple[Code, ...]:

@@ -169,7 +169,7 @@ def _code(trainer: Trainer, problem: Problem, optimizer: Optimizer, judged: _Jud
     return (
         *sources.by_hand(trainer, {name: name.removesuffix("_next") for name in names}),
         *sources.in_torch(problem.reference, names, judged.details.reads),
-        *sources.in_torch(optimizer, (), {}),
+        *sources.building(optimizer, [row.name for row in judged.rows if row.phase == "update"]),
     )
 
 

@@ -209,7 +209,10 @@ def _report(
         ),
         details=replace(
             detailed(judged if any(judgement.finding for judgement in judged) else from_zero, {}),
-            code=(*sources.by_hand(update, {f"{n}_next": n for n in start}), *sources.in_torch(optimizer, (), {})),
+            code=(
+                *sources.by_hand(update, {f"{n}_next": n for n in start}),
+                *sources.building(optimizer, {row.name: None for row in rows.values()}),
+            ),
         ),
     )
 
