@@ -7,22 +7,23 @@ import numpy as np
 from compare.report.details import Excerpt
 from compare.trace import Key
 
-__all__ = ["SIDE", "excerpt"]
+__all__ = ["COLUMNS", "ROWS", "excerpt"]
 
-SIDE = 8  # rows and columns at most
+ROWS, COLUMNS = 8, 12  # at most
 
 
 def excerpt(key: Key, by_hand: np.ndarray, torch: np.ndarray, index: tuple[int, ...]) -> Excerpt:
     """The block of both sides around `index`: whole if small; of more than two axes the last two."""
     *front, rows, columns = (*(0,) * (2 - len(index)), *index)
     ours, theirs = (side.reshape((1,) * (2 - side.ndim) + side.shape)[tuple(front)] for side in (by_hand, torch))
-    first = tuple(_first(at, size) for at, size in zip((rows, columns), ours.shape, strict=True))
-    block = tuple(slice(start, start + SIDE) for start in first)
+    most = (ROWS, COLUMNS)
+    first = tuple(map(_first, (rows, columns), ours.shape, most))
+    block = tuple(slice(start, start + shown) for start, shown in zip(first, most, strict=True))
     shown = (tuple(tuple(map(float, row)) for row in side[block]) for side in (ours, theirs))
     start = (*front, *first)[-len(index) :] if index else ()
     return Excerpt(key.step, key.name, start, *shown)
 
 
-def _first(at: int, size: int) -> int:
-    """Where a window of SIDE entries of `size` begins, so that it has `at` near its middle."""
-    return max(0, min(at - SIDE // 2, size - SIDE))
+def _first(at: int, size: int, shown: int) -> int:
+    """Where a window of `shown` entries of `size` begins, so that it has `at` near its middle."""
+    return max(0, min(at - shown // 2, size - shown))

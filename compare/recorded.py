@@ -138,7 +138,7 @@ def judged_records(
             end_to_end.reads,
         )
 
-    findings = _as_one(culprits(judged, causes), judged, everything, end_to_end)
+    findings, together = _as_one(culprits(judged, causes), judged, everything, end_to_end)
     notes += [FLOAT64_INSIDE] if _in_float64(evidence.get("float32")) else []
     notes += [*more, *fits[printed].notes]
     notes += [
@@ -148,7 +148,8 @@ def judged_records(
     ]
     rows = tuple(judgement.row for judgement in judged)
     findings = findings if failed is None else (*findings, failed)
-    return JudgedRecords(rows, findings, tuple(notes), end_to_end, detailed(judged, end_to_end.reads))
+    details = replace(detailed(judged, end_to_end.reads), together=together)
+    return JudgedRecords(rows, findings, tuple(notes), end_to_end, details)
 
 
 def _float64_only(calls: Mapping[str, Call]) -> list[str]:
@@ -322,23 +323,27 @@ def _with_alias(
 
 def _as_one(
     findings: tuple[Finding, ...], judged: Sequence[Judgement], records: Mapping[str, Any], end_to_end: Replay
-) -> tuple[Finding, ...]:
-    """One finding for gradients off by the same factor where it may come in at a tensor that was not returned."""
+) -> tuple[tuple[Finding, ...], dict[str, tuple[str, ...]]]:
+    """One finding for gradients off by the same factor where it may come in at a tensor that was not returned.
+
+    With the names of the others by that of the finding.
+    """
     taps = _gradients_of_taps(end_to_end)
     first = next((f for f in findings if f.phase == "backward" and f.cause in ("scale", "sign", "partial-batch")), None)
     if first is None or first.factor is None or (taps and taps <= records.keys()):
-        return findings
+        return findings, {}
     factors = {j.row.name: j.factor for j in judged if j.row.phase == "backward" and j.factor is not None}
     alike = [f for f in findings if f is first or abs(factors.get(f.name, 0.0) / first.factor - 1) <= 1e-6]
     if len(alike) == 1:
-        return findings
+        return findings, {}
     lead, *others = alike
     told = first.explanation
     if lead is not first:
         told = f"{first.explanation.partition('; ')[0]}; {lead.explanation.removeprefix(f'{TOO_FEW}; ')}"
     text = f"{told}; by the same factor: {', '.join(f.name for f in others)}; it comes in before them"
     merged = replace(lead, cause=first.cause, factor=first.factor, explanation=text)
-    return tuple(merged if finding is lead else finding for finding in findings if finding not in others)
+    left = tuple(merged if finding is lead else finding for finding in findings if finding not in others)
+    return left, {lead.name: tuple(f.name for f in others)}
 
 
 def _failed(step: int, keys: Sequence[Key], calls: Mapping[str, Call]) -> Finding | None:

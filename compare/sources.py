@@ -11,13 +11,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import dedent
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from compare.calling import is_theirs
 from compare.report.details import Code
 
-__all__ = ["Definition", "building", "by_hand", "definitions", "in_torch", "starts"]
+__all__ = ["Definition", "building", "by_hand", "definitions", "in_torch", "read_on", "starts"]
 
 PIECES, LINES = 12, 300  # so many functions and classes are kept, and so many lines of each
 FOLLOWED = 4  # how many calls a result is followed through
@@ -51,6 +52,27 @@ def building(function: Any, names: Iterable[str]) -> tuple[Code, ...]:
         results = [node for node in piece.nodes if isinstance(node, ast.Return)]
         at = {(piece.file, node.lineno) for node in results} or {(piece.file, piece.first)}
     return _code("torch", pieces, dict.fromkeys(names, at))
+
+
+def read_on(code: Code, lines: Iterable[int]) -> dict[str, int]:
+    """The names that lines of a piece of code read, each with the last line before them that assigns it."""
+    try:
+        tree = ast.parse(dedent(code.text))
+    except SyntaxError:  # a lambda among arguments, or a text that is cut
+        return {}
+    found: dict[str, int] = {}
+    shift = code.first - 1
+    simple = [node for node in ast.walk(tree) if isinstance(node, (ast.Assign, ast.AugAssign, ast.Return))]
+    for line in lines:
+        here = [node for node in simple if node.lineno + shift <= line <= (node.end_lineno or node.lineno) + shift]
+        read = {
+            n.id for node in here for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)
+        }
+        for node in simple:
+            if isinstance(node, ast.Assign) and node.lineno + shift < line:
+                targets = {n.id for target in node.targets for n in ast.walk(target) if isinstance(n, ast.Name)}
+                found |= dict.fromkeys(read & targets, node.lineno + shift)
+    return found
 
 
 def _code(side: str, pieces: Iterable[_Piece], found: Mapping[str, At]) -> tuple[Code, ...]:
@@ -316,8 +338,13 @@ def _assigned(
         for target in node.targets:
             pairs = _paired(target, node.value) if isinstance(target, ast.Tuple) else ((target, node.value, None),)
             for each, value, place in pairs:
-                if wanted(_base(each)):
+                if wanted(_base(each)) and not _is_taken_out(value):
                     yield from _computing(value, piece, pieces, depth - 1, place)
+
+
+def _is_taken_out(value: ast.expr) -> bool:
+    """Whether a value is only taken out of a dict, as params["W1"], which computes nothing."""
+    return isinstance(value, ast.Subscript) and isinstance(value.slice, (ast.Constant, ast.JoinedStr))
 
 
 def _base(target: ast.expr) -> ast.expr:

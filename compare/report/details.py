@@ -61,11 +61,13 @@ class Plot:
 class Details:
     """`reads` names what each value is computed from, J and the taps in dataflow order, whether recorded or not.
 
-    `downstream` holds the steps at which a tensor differs because of what it is computed from.
+    `downstream` holds the steps at which a tensor differs because of what it is computed from, `together` the tensors
+    that are off by the same factor as a culprit, which must come in before them.
     """
 
     reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     downstream: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    together: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     excerpts: tuple[Excerpt, ...] = ()
     code: tuple[Code, ...] = ()
     plots: tuple[Plot, ...] = ()
@@ -78,6 +80,7 @@ def joined(first: Details, then: Details) -> Details:
     return Details(
         reads=first.reads or then.reads,
         downstream={name: (*first.downstream.get(name, ()), *then.downstream.get(name, ())) for name in names},
+        together={**then.together, **first.together},
         excerpts=(*first.excerpts, *(excerpt for excerpt in then.excerpts if excerpt.name not in known)),
         code=first.code or then.code,
         plots=(*first.plots, *then.plots),

@@ -30,7 +30,8 @@ NEEDED = "the HTML report needs jinja2 and matplotlib; run: pip install 'handgra
 
 def render(report: Report) -> str:
     """One report as a whole page."""
-    return page(f"handgrad: {closing(report)[0].partition(':')[0]}", fragment(report))
+    found = "OK" if report.first is None else f"{report.first.verdict} {report.first.name}"
+    return page(f"handgrad: {found}", fragment(report))
 
 
 def fragment(report: Report) -> str:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from compare.operations import EQUATIONS
 from compare.report import Finding, Report, Row
 from compare.report.details import Code, Excerpt, Line, Plot
-from compare.report.states import states, worst
+from compare.report.states import LEGEND, states, worst
 from compare.report.summary import place, shown
+from compare.sources import read_on
 
 __all__ = [
     "Cell",
@@ -20,10 +21,12 @@ __all__ = [
     "Strip",
     "Tensor",
     "culprits",
+    "kinds",
     "listings",
     "loss_plots",
     "strip",
     "tensors",
+    "where",
 ]
 
 AROUND = 3  # lines of code above and below the one that computes a tensor
@@ -68,6 +71,7 @@ class Culprit:
     formula: str
     parts: tuple[str, ...]
     listings: tuple[Listing, ...]
+    hint: str
     caption: str
     columns: tuple[int, ...]
     entries: tuple[tuple[str, tuple[Cell, ...]], ...]
@@ -99,13 +103,19 @@ def culprits(report: Report) -> Iterator[Culprit]:
     for finding in report.findings:
         excerpt = excerpts.get(finding.name)
         caption, columns, entries = _entries(finding, excerpt, report) if excerpt is not None else ("", (), ())
-        near = tuple(_around(code, finding.name) for code in _ordered(report) if finding.name in code.tensors)
+        suspects, hint = _before(report, finding)
+        near = tuple(
+            _around(code, finding.name, suspects.get(i, ()))
+            for i, code in enumerate(_ordered(report))
+            if finding.name in code.tensors
+        )
         yield Culprit(
             finding,
             place(finding),
             EQUATIONS.get(finding.equation, ""),
             tuple(finding.explanation.split("; ")),
             () if near in told else near,
+            hint,
             caption,
             columns,
             entries,
@@ -113,17 +123,59 @@ def culprits(report: Report) -> Iterator[Culprit]:
         told.add(near)
 
 
+def kinds(drawn: str) -> tuple[str, ...]:
+    """The states that a drawn graph shows, for its legend."""
+    return tuple(kind for kind in LEGEND if f'class="node {kind}"' in drawn)
+
+
 def _ordered(report: Report) -> list[Code]:
     """The code, the hand's first."""
     return sorted(report.details.code, key=lambda code: code.side)
 
 
-def _around(code: Code, name: str) -> Listing:
-    """The lines of a piece of code near those that compute a tensor."""
+def where(report: Report) -> str:
+    """The file and the line to look at first, where that can be told: manual/network.py, line 59."""
+    if report.first is None:
+        return ""
+    suspects, _ = _before(report, report.first)
+    for i, code in enumerate(_ordered(report)):
+        lines = suspects.get(i) or code.tensors.get(report.first.name, ())
+        if code.side == "by hand" and lines:
+            return f"{code.file}, line {' and '.join(map(str, lines))}"
+    return ""
+
+
+def _before(report: Report, finding: Finding) -> tuple[dict[int, tuple[int, ...]], str]:
+    """The lines that compute what a culprit and all that is off together with it read: a factor in common enters there.
+
+    By position among the pieces of code, and as a sentence.
+    """
+    others = report.details.together.get(finding.name, ())
+    found: dict[int, tuple[int, ...]] = {}
+    for i, code in enumerate(_ordered(report)):
+        if others and code.side == "by hand" and all(name in code.tensors for name in (finding.name, *others)):
+            read = [read_on(code, code.tensors[name]) for name in (finding.name, *others)]
+            shared = set.intersection(*({*each.items()} for each in read))
+            if shared:
+                found[i] = tuple(sorted({line for _, line in shared}))
+    lines = " and ".join(str(line) for each in found.values() for line in each)
+    named = ", ".join((finding.name, *others))
+    return found, f"The line to look at is {lines}: {named} are all computed from what it assigns." if found else ""
+
+
+def _around(code: Code, name: str, suspects: tuple[int, ...]) -> Listing:
+    """The lines of a piece of code near those that compute a tensor, and those that compute what it reads."""
     at = code.tensors[name]
-    lines = _numbered(code, at)
-    near = tuple(line for line in lines if any(abs(line.number - number) <= AROUND for number in at))
-    return Listing(code.side, code.file, near)
+    defining = read_on(code, at).values() if code.side == "by hand" else ()
+    shown = {n for number in (*at, *suspects) for n in range(number - AROUND, number + AROUND + 1)} | {*defining}
+    lines = _numbered(code, suspects or at)
+    kept: list[CodeLine] = []
+    for line in lines:
+        if line.number in shown:
+            if kept and kept[-1].number < line.number - 1:
+                kept.append(CodeLine(0, "", False))
+            kept.append(line)
+    return Listing(code.side, code.file, tuple(kept))
 
 
 def listings(report: Report) -> tuple[Listing, ...]:
@@ -160,7 +212,7 @@ def _entries(
             str(first + i) if len(excerpt.index) > 1 else "",
             tuple(
                 Cell(
-                    f"{a:.6g}", f"{b:.6g}", f"{d:.1e}" if d else "0", _shade(d, largest),
+                    f"{a:.5g}", f"{b:.5g}", f"{d:.1e}" if d else "0", _shade(d, largest),
                     (*front, first + i, left + j)[-len(excerpt.index) :] == finding.index if excerpt.index else False,
                 )
                 for j, (a, b, d) in enumerate(zip(*rows, strict=True))
@@ -172,8 +224,8 @@ def _entries(
     part = (
         "all of it" if math.prod(shape) == sum(map(len, excerpt.by_hand)) else f"a part of {'x'.join(map(str, shape))}"
     )
-    where = f", at {', '.join(map(str, front))} of the axes before" if front else ""
-    caption = f"{excerpt.name} at step {excerpt.step}, {part}{where}"
+    still = f", at {', '.join(map(str, front))} of the axes before" if front else ""
+    caption = f"{excerpt.name} at step {excerpt.step}, {part}{still}"
     return caption, tuple(range(left, left + len(excerpt.by_hand[0]))), table
 
 
@@ -188,12 +240,12 @@ def _apart(a: float, b: float) -> float:
 
 
 def _shade(difference: float, largest: float) -> int:
-    """From 0 to 100 for the largest difference, by orders of magnitude: six of them can be told."""
+    """From 0 to 100 for the largest difference, by its root, so that smaller ones are seen too."""
     if difference == 0:
         return 0
     if not math.isfinite(difference):
         return 100
-    return max(10, round(100 + 15 * math.log10(difference / largest)))
+    return max(4, round(100 * math.sqrt(difference / largest)))
 
 
 def tensors(report: Report) -> tuple[Tensor, ...]:

@@ -14,9 +14,9 @@ MARKS: Mapping[str, str] = MappingProxyType(
 )
 LEGEND: Mapping[str, str] = MappingProxyType(
     {
-        "agrees": "agrees with torch",
+        "agrees": "agrees with torch on the same inputs",
         "culprit": "wrong by itself",
-        "follows": "wrong only because of what it is computed from",
+        "follows": "differs, but not by itself",
         "weak": "right, but loses digits",
         "absent": "not recorded, so not judged",
         "given": "given to both sides",

@@ -1,5 +1,6 @@
 """The page: it holds what a reader needs to find the line, escapes whatever users name, and needs nothing else."""
 
+import inspect
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -15,7 +16,7 @@ from compare.report import Finding, Report, Row, html
 from compare.report.curves import svg
 from compare.report.details import Code, Details, Excerpt, Line, Plot
 from compare.report.graph import graph
-from compare.report.page import culprits, strip
+from compare.report.page import culprits, strip, where
 from compare.report.states import states
 from tests.support import edited, small_data
 
@@ -238,6 +239,40 @@ def test_entries_are_shaded_by_their_difference(wrong):
     report = replace(wrong, details=replace(wrong.details, excerpts=(same,)))
     ((_, row),) = next(culprits(report)).entries
     assert [cell.shade for cell in row] == [0, 100, 0]
+
+
+def test_the_line_to_look_at_is_where_a_common_factor_comes_in(tmp_path):
+    report = check_gradients(_halved, _halved_reference, *_PROBLEM)
+    assert report.first.cause == "scale"
+    line = inspect.getsourcelines(_halved)[1] + 1
+    assert where(report) == f"test_html.py, line {line}"
+    said = "".join(Page(report.to_html()).text)
+    assert f"The line to look at is {line}: " in said
+    marked = re.findall(r'class="marked wrong">(.*?)\n', report.to_html())
+    assert marked[0].strip() == html_of('e = (p["W"] @ X + p["b"] - Y) / 2')
+
+
+def _halved(p, X, Y):
+    e = (p["W"] @ X + p["b"] - Y) / 2
+    return {"dW": e @ X.T, "db": e.sum(axis=1, keepdims=True)}
+
+
+def _halved_reference(p, X, Y):
+    return ((p["W"] @ X + p["b"] - Y) ** 2).sum() / 2
+
+
+_RNG = np.random.default_rng(7)
+_PROBLEM = (
+    {"W": _RNG.standard_normal((3, 4)), "b": _RNG.standard_normal((3, 1))},
+    (_RNG.standard_normal((4, 6)), _RNG.standard_normal((3, 6))),
+)
+
+
+def test_where_is_silent_if_it_cannot_be_told(wrong):
+    assert where(wrong).startswith("manual/network.py, line ")
+    assert where(replace(wrong, details=Details())) == ""
+    assert where(SMALL.run(DATA)) == ""
+    assert "Look at" not in replace(wrong, details=Details()).to_html()
 
 
 def test_steps_are_binned_where_there_are_many(wrong):
