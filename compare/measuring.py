@@ -1,0 +1,137 @@
+"""How far two arrays are apart end to end: one pass in blocks, in memory that does not grow with them.
+
+What is measured is what a row of a report shows: the largest absolute difference, where it is first and what stands
+there on both sides, the scale of torch's side, and whether both are finite. Differences are taken in float64. -0.0
+equals 0.0, an infinity equals itself, and nan equals nothing: its difference is nan, which counts as the largest.
+"""
+
+from collections.abc import Sequence
+from itertools import accumulate
+from math import isfinite
+from operator import sub
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["BLOCK", "Measured", "measured", "measured_all"]
+
+BLOCK = 2**17  # numbers at a time: their difference, and copies of strided or byte-swapped ones, take 3.1 MiB
+SMALL = 2**12  # up to so many are cheaper all at once
+
+Array = np.ndarray
+Pair = tuple[Array, Array]
+
+
+class Measured(NamedTuple):
+    """How far one tensor by hand is from torch's.
+
+    `position` is the flat position of the first largest difference, `by_hand` and `torch` stand there; all three are
+    None where there is no entry. `scale` is max |torch|. `finite`: every entry of both sides is; `finite_alike`: the
+    two sides are finite in the same places.
+    """
+
+    max_abs_diff: float
+    position: int | None
+    by_hand: float | None
+    torch: float | None
+    scale: float
+    finite: bool = True
+    finite_alike: bool = True
+
+
+def measured(hand: Array, torch: Array) -> Measured:
+    """Measure two arrays of equal shape and of any real dtypes, strides and byte orders."""
+    if hand.shape != torch.shape:
+        raise ValueError(f"by hand the shape is {hand.shape}, in torch {torch.shape}; they must be equal")
+    if hand.size > SMALL:
+        return _by_blocks(hand, torch)
+    if not hand.size:
+        return Measured(0.0, None, None, None, 0.0)
+    with np.errstate(all="ignore"):
+        difference = np.subtract(hand, torch, dtype=np.float64)
+    difference = np.abs(difference)
+    position = difference.argmax()
+    worst = difference.item(position)
+    if not worst < np.inf:
+        return _by_blocks(hand, torch)
+    scales = np.abs(torch, dtype=np.float64)
+    scale = scales.item(scales.argmax())
+    return Measured(worst, int(position), float(hand.item(position)), _plain(torch, position), scale)
+
+
+def measured_all(pairs: Sequence[Pair]) -> list[Measured]:
+    """Measure many pairs of arrays: small ones laid end to end and reduced segment by segment."""
+    sizes = [hand.size for hand, _ in pairs]
+    ends = [*accumulate(sizes)]
+    if len(pairs) < 2:
+        return [measured(*pair) for pair in pairs]
+    if ends[-1] > BLOCK // 4:
+        half = len(pairs) // 2
+        return measured_all(pairs[:half]) + measured_all(pairs[half:])
+    hand, torch = zip(*pairs, strict=True)
+    alike = [array.shape for array in hand] == [array.shape for array in torch]
+    if not alike or 0 in sizes or not {array.dtype.kind for array in torch}.isdisjoint("iu"):
+        return [measured(*pair) for pair in pairs]
+    table = np.empty((3, ends[-1]))  # by hand, in torch, and their difference
+    np.concatenate([array.ravel() for array in hand + torch], out=table[:2].reshape(-1))
+    theirs, difference = table[1], table[2]
+    with np.errstate(all="ignore"):
+        np.subtract(table[0], theirs, out=difference)
+    np.abs(difference, out=difference)
+    starts = [0, *ends[:-1]]
+    first = [start + int(difference[start:end].argmax()) for start, end in zip(starts, ends, strict=True)]
+    by_hand, by_torch, worst = table.take(first, axis=1).tolist()
+    if not all(map(isfinite, worst)):
+        return [measured(*pair) for pair in pairs]
+    scales = np.maximum.reduceat(np.abs(theirs, out=difference), starts).tolist()
+    return [*map(Measured, worst, map(sub, first, starts), by_hand, by_torch, scales)]
+
+
+def _by_blocks(hand: Array, torch: Array) -> Measured:
+    """Block after block; as long as all blocks were equal, a comparison is tried before the difference is taken."""
+    gap, equal = np.empty(min(hand.size, BLOCK)), np.empty(min(hand.size, BLOCK), dtype=bool)
+    worst, position, scale, start = 0.0, 0, 0.0, 0
+    identical = finite = alike = True
+    with np.errstate(all="ignore"):
+        for ours, theirs in _blocks(hand, torch):
+            size = ours.size
+            scale = _larger(scale, max(float(theirs.max()), -float(theirs.min())))
+            identical = identical and bool(np.equal(ours, theirs, out=equal[:size]).all())
+            if not identical:
+                apart = np.subtract(ours, theirs, out=gap[:size], dtype=np.float64)
+                largest = max(float(apart.max()), -float(apart.min()))
+                if not largest < np.inf:
+                    by_hand, by_torch = np.isfinite(ours), np.isfinite(theirs)
+                    finite = finite and bool(by_hand.all() and by_torch.all())
+                    alike = alike and bool((by_hand == by_torch).all())
+                    np.copyto(apart, 0.0, where=np.equal(ours, theirs, out=equal[:size]))  # both infinite
+                    largest = float(np.abs(apart, out=apart).max())
+                if _larger(worst, largest) is not worst:
+                    worst, position = largest, start + int(np.abs(apart, out=apart).argmax())
+            start += size
+    finite = finite and scale < np.inf
+    return Measured(worst, position, float(hand.item(position)), _plain(torch, position), scale, finite, alike)
+
+
+def _blocks(hand: Array, torch: Array) -> np.nditer:
+    """Both sides flat, in C order, a block at a time in native byte order; copied only where they do not lie so."""
+    dtypes = [np.dtype("u1") if side.dtype == bool else side.dtype.newbyteorder("=") for side in (hand, torch)]
+    return np.nditer(
+        (hand, torch),
+        flags=["external_loop", "buffered"],
+        op_flags=[["readonly"], ["readonly"]],
+        op_dtypes=dtypes,
+        order="C",
+        buffersize=BLOCK,
+    )
+
+
+def _larger(a: float, b: float) -> float:
+    """The larger of two numbers, the first if they are equal; nan counts as the largest."""
+    return a if a >= b or a != a else b
+
+
+def _plain(torch: Array, position: int) -> float:
+    """The entry at a flat position as plain Python has it: whole numbers as they are, truth as 0.0 or 1.0."""
+    value: float = torch.item(position)
+    return float(value) if torch.dtype.kind == "b" else value
