@@ -1,0 +1,200 @@
+"""The blocked, single-pass comparison against a naive one, statistic by statistic."""
+
+import tracemalloc
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+import compare.measuring
+from compare.findings import _rows
+from compare.measuring import Measured, measured, measured_all
+from compare.rounding import PRECISIONS
+from compare.trace import Key
+from compare.verdict import Outcome
+
+BLOCK = 8
+FLOATS = ("f2", "f4", "f8", ">f2", ">f4", ">f8")
+DTYPES = (*FLOATS, "?", "i1", "u1", "i4", "u4", "i8", "u8", ">i2", ">i8", ">u4")
+SPECIAL = (0.0, -0.0, np.inf, -np.inf, np.nan, 5e-324, -5e-324, 2.3e-308, 1e308, -1e308, 1.0, np.nextafter(1.0, 2))
+WHOLE = (0, 1, -1, 2**53 + 1, -(2**63), 2**63 - 1, 2**64 - 1)
+LAYOUTS = ("plain", "transposed", "stepped", "reversed", "sliced", "broadcast")
+
+
+@pytest.fixture(autouse=True, params=[(BLOCK, 2), (BLOCK, 2**12), (2**10, 2**12)], ids=["blocks", "halves", "one"])
+def limits(request, monkeypatch):
+    """Blocks so small that tensors cross their boundaries, then so large that all go through at once."""
+    monkeypatch.setattr(compare.measuring, "BLOCK", request.param[0])
+    monkeypatch.setattr(compare.measuring, "SMALL", request.param[1])
+
+
+def naive(hand: np.ndarray, torch: np.ndarray) -> Measured:
+    """What the rows of a report have always held, each statistic written down by itself."""
+    if hand.size == 0:
+        return Measured(0.0, None, None, None, 0.0)
+    ours, theirs = (np.array(side, dtype=np.float64).ravel() for side in (hand, torch))
+    with np.errstate(all="ignore"):
+        difference = np.abs(ours - theirs)
+        difference[ours == theirs] = 0.0
+    position = int(np.argmax(difference))
+    by_torch = theirs[position].item() if torch.dtype.kind in "bf" else int(torch.ravel()[position])
+    return Measured(
+        max_abs_diff=float(difference[position]),
+        position=position,
+        by_hand=float(ours[position]),
+        torch=by_torch,
+        scale=float(np.max(np.abs(theirs))),
+        finite=bool(np.isfinite(ours).all() and np.isfinite(theirs).all()),
+        finite_alike=bool((np.isfinite(ours) == np.isfinite(theirs)).all()),
+    )
+
+
+def same(some: Measured, other: Measured) -> bool:
+    """Whether two measurements are the same to the last bit and in their types, nan being itself."""
+    return repr(some) == repr(other)
+
+
+@st.composite
+def laid_out(draw, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """An array of that shape with the entries that go wrong, somewhere in a larger one."""
+    layout = draw(st.sampled_from(LAYOUTS))
+    values = np.array(draw(st.lists(st.sampled_from(entries(dtype)), min_size=3, max_size=7)), dtype=dtype)
+    every = np.random.default_rng(draw(st.integers(0, 2**16))).choice(values, shape).astype(dtype)
+    if layout == "transposed":
+        return np.array(every.T, order="C", copy=True).T
+    if layout == "broadcast" and every.ndim:
+        return np.broadcast_to(every[:1], shape)
+    larger = np.zeros([2 * n + 1 for n in shape], dtype)
+    steps = {"stepped": slice(None, -1, 2), "reversed": slice(-2, None, -2), "sliced": slice(1, None, 2)}
+    if layout not in steps or not every.ndim or 0 in shape:
+        return every
+    place = larger[(steps[layout],) * every.ndim]
+    place[...] = every
+    return place
+
+
+def entries(dtype: str) -> list[float | int | bool]:
+    """Values that a dtype can hold, ordinary and special ones."""
+    kind = np.dtype(dtype).kind
+    if kind == "b":
+        return [False, True]
+    if kind == "f":
+        with np.errstate(all="ignore"):
+            return [*np.array(SPECIAL).astype(dtype).tolist(), 0.1, -2.5]
+    limits = np.iinfo(dtype)
+    return [n for n in (*WHOLE, limits.min, limits.max) if limits.min <= n <= limits.max]
+
+
+sizes = st.one_of(
+    st.sampled_from([(), (0,), (1,), (BLOCK - 1,), (BLOCK,), (BLOCK + 1,), (2 * BLOCK,), (3 * BLOCK + 1,), (0, 3)]),
+    st.lists(st.integers(1, 6), min_size=2, max_size=3).map(tuple),
+)
+
+
+@st.composite
+def pairs(draw, dtypes: tuple[str, ...] = DTYPES) -> tuple[np.ndarray, np.ndarray]:
+    """Two arrays of one shape; now and then the second is the first, or nearly."""
+    shape = draw(sizes)
+    hand = draw(laid_out(shape, draw(st.sampled_from(dtypes))))
+    how = draw(st.sampled_from(["another", "another", "equal", "a little off"]))
+    if how == "another":
+        return hand, draw(laid_out(shape, draw(st.sampled_from(dtypes))))
+    torch = np.array(hand)
+    if how == "a little off" and torch.dtype.kind == "f" and torch.size:
+        with np.errstate(all="ignore"):
+            torch.flat[draw(st.integers(0, torch.size - 1))] *= 1.5
+    return hand, torch
+
+
+@settings(max_examples=150)
+@given(pair=pairs())
+@example(pair=(np.array([np.nan, 1.0]), np.array([np.nan, 1.0])))
+@example(pair=(np.array([-0.0] * 9), np.array([0.0] * 9)))
+@example(pair=(np.array([1e308] * 9), np.array([-1e308] * 9)))
+def test_every_statistic_is_that_of_the_naive_reference(pair):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = measured(*pair)
+    assert same(found, naive(*pair))
+
+
+@settings(max_examples=100)
+@given(many=st.one_of(st.lists(pairs(), max_size=9), st.lists(pairs(FLOATS), min_size=2, max_size=9)))
+def test_many_at_once_are_each_by_itself(many):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = measured_all(many)
+    assert [*map(repr, found)] == [repr(naive(*pair)) for pair in many]
+
+
+@settings(max_examples=100)
+@given(pair=pairs(("f4", "f8")))
+def test_a_row_of_a_report_shows_the_same(pair):
+    """Also what counts as affected: above sqrt(u) of torch's scale."""
+    hand, torch = pair
+    if hand.size == 0:
+        return
+    ((row, differs),) = _rows(
+        [Key(1, "forward", "Z1")], "", hand[np.newaxis], torch[np.newaxis], np.zeros(1), Outcome("OK", 0.0, "bound", ())
+    )
+    found = measured(hand, torch)
+    index = tuple(int(i) for i in np.unravel_index(found.position, hand.shape)) if hand.shape else ()
+    shown = (row.max_abs_diff, row.index, row.by_hand, row.torch)
+    assert repr(shown) == repr((found.max_abs_diff, index, found.by_hand, found.torch))
+    u = PRECISIONS[str(torch.dtype)].u
+    assert differs == (not found.max_abs_diff <= np.sqrt(u) * found.scale)
+
+
+@pytest.mark.parametrize("size", [BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 3 * BLOCK + 1])
+@pytest.mark.parametrize("at", [0, -1])
+@pytest.mark.parametrize("value", [1e-300, 5e-324, np.nan, np.inf], ids=str)
+def test_one_entry_at_a_boundary_is_found(size, at, value):
+    hand, torch = np.zeros(size), np.zeros(size)
+    hand[at] = value
+    found = measured(hand, torch)
+    assert found.position == range(size)[at]
+    assert same(found, naive(hand, torch))
+
+
+def test_the_first_of_equal_differences_is_shown_across_blocks():
+    hand = np.zeros(4 * BLOCK)
+    hand[[BLOCK + 3, BLOCK + 5, 3 * BLOCK]] = [-1, 1, 1]
+    assert measured(hand, np.zeros_like(hand)).position == BLOCK + 3
+
+
+def test_nan_in_the_same_place_is_reported_and_infinity_is_itself():
+    both = np.array([1.0, np.inf, np.nan])
+    found = measured(both, both.copy())
+    assert np.isnan(found.max_abs_diff)
+    assert (found.position, found.finite, found.finite_alike) == (2, False, True)
+    found = measured(both[:2], both[:2].copy())
+    assert (found.max_abs_diff, found.scale, found.finite, found.finite_alike) == (0.0, np.inf, False, True)
+
+
+def test_shapes_that_differ_are_refused():
+    with pytest.raises(ValueError, match=r"\(2,\).*\(1, 2\)"):
+        measured(np.zeros(2), np.zeros((1, 2)))
+    with pytest.raises(ValueError, match="equal"):
+        measured_all([(np.zeros(2), np.zeros(2)), (np.zeros(2), np.zeros((1, 2)))])
+
+
+def test_none_at_all():
+    assert measured_all([]) == []
+
+
+@pytest.mark.parametrize("layout", [lambda a: a, lambda a: a.T, lambda a: a[::-1]], ids=["plain", "transposed", "back"])
+def test_memory_does_not_grow_with_the_tensor(monkeypatch, layout):
+    monkeypatch.undo()
+    rng = np.random.default_rng(0)
+    hand = rng.standard_normal((1000, 1001))
+    torch = np.nextafter(hand, 0)
+    tracemalloc.start()
+    try:
+        found = measured(layout(hand), layout(torch))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak <= 2**22
+    assert same(found, naive(layout(hand), layout(torch)))
