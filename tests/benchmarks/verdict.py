@@ -318,14 +318,14 @@ def extra_costs(seed: int, networks: int = 7, rounds: int = 7, steps: int = 64) 
         n = case.experiment.batch_size
         many = Experiment(**{**case.experiment.as_dict(), "batch_size": None, "steps": steps})
         with case.running():
-            middle = _medians(replace(case, experiment=many, X=case.X[:n], y=case.y[:n]), rounds, steps)
+            middle = step_costs(replace(case, experiment=many, X=case.X[:n], y=case.y[:n]), rounds, steps)
         costs["registry"].append(middle["verdict"] / middle["step"])
         costs["all in"].append((middle["full"] - middle["plain"]) / middle["step"])
         costs["generic"].append((middle["generic"] - middle["derive"]) / middle["step"])
     return costs
 
 
-def _medians(case: Case, rounds: int, steps: int) -> dict[str, float]:
+def step_costs(case: Case, rounds: int, steps: int) -> dict[str, float]:
     """Seconds a step of: torch alone, both sides and their differences, the whole run, and the generic check."""
     e, n, data = case.experiment, len(case.X), load((case.X, case.y))
     params = initial_parameters(e)

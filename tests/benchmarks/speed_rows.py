@@ -1,0 +1,248 @@
+"""The rows of the speed benchmark: each function measures some of them side by side and yields its targets."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+
+from compare.measuring import measured, measured_all
+from tests.benchmarks import speed_curves as curves
+from tests.benchmarks.networks import Case
+from tests.benchmarks.speed_subjects import (
+    assert_close_loop,
+    fixture,
+    generic,
+    gradcheck,
+    parameters,
+    random_experiments,
+    step_by_hand,
+    step_in_torch,
+    whole_run,
+)
+from tests.benchmarks.timing import Target, interleaved, ratio, started
+from tests.benchmarks.verdict import extra_costs, step_costs
+
+__all__ = ["PARTS"]
+
+assert_close = torch.testing.assert_close
+LARGE = 10**7
+STEP_OF_THE_NOTES = [
+    *[(16, 32)] * 4, *[(1, 32)] * 4, (), (1, 16), (1, 1), (16, 30), (16, 1), (16, 30), (16, 30), (16, 1),
+]  # fmt: skip
+
+
+def large_tensors(rounds: int, seed: int) -> Iterator[Target]:
+    """Two tensors of 1e7 numbers, float64, apart by roundings or the same in every bit."""
+    hand = np.random.default_rng(seed).standard_normal(LARGE)
+    off = np.where(np.arange(LARGE) % 2, hand, np.nextafter(hand, 0))
+    ours, theirs = torch.from_numpy(hand), torch.from_numpy(off)
+    same = hand.copy()
+    alike = torch.from_numpy(same)
+    timed = interleaved(
+        {
+            "off": lambda: measured(hand, off),
+            "off, torch": lambda: assert_close(ours, theirs),
+            "same": lambda: measured(hand, same),
+            "same, torch": lambda: assert_close(ours, alike),
+        },
+        rounds,
+    )
+    yield faster("comparing 1e7 numbers apart by rounding, against assert_close", 15, timed, "off, torch", "off")
+    yield faster("comparing 1e7 numbers equal in every bit, against assert_close", 30, timed, "same, torch", "same")
+    tracemalloc.start()
+    measured(hand, off)
+    peak = tracemalloc.get_traced_memory()[1]
+    measured(hand[::2], off[::2])
+    strided = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    yield Target(
+        "extra memory of that",
+        8,
+        max(peak, strided) / 2**20,
+        "MiB",
+        detail=f"{peak / 2**20:.1f} MiB where nothing is strided",
+    )
+
+
+def small_tensors(rounds: int, seed: int) -> Iterator[Target]:
+    """One tensor of 1000 numbers, and sixteen of one step of the notes' network, 30-16-1 in batches of 32."""
+    rng = np.random.default_rng(seed)
+    pairs = [(a := np.asarray(rng.standard_normal(shape)), np.nextafter(a, 0)) for shape in STEP_OF_THE_NOTES]
+    one = rng.standard_normal((20, 50))
+    pair = one, np.nextafter(one, 0)
+    tensors = [tuple(map(torch.tensor, each)) for each in pairs]
+    ours, theirs = (list(side) for side in zip(*tensors, strict=True))
+    both = tuple(map(torch.from_numpy, pair))
+    timed = interleaved(
+        {
+            "one": lambda: measured(*pair),
+            "one, torch": lambda: assert_close(*both),
+            "list": lambda: measured_all(pairs),
+            "each, torch": lambda: [assert_close(*each) for each in tensors],
+            "list, torch": lambda: assert_close(ours, theirs),
+        },
+        rounds,
+    )
+    yield faster("comparing one tensor of 1000 numbers, against assert_close", 9, timed, "one, torch", "one")
+    yield faster("comparing 16 small tensors, against assert_close on each", 25, timed, "each, torch", "list")
+    yield faster("comparing 16 small tensors, against assert_close on the lists", 25, timed, "list, torch", "list")
+
+
+def training_steps(rounds: int, seed: int) -> Iterator[Target]:
+    """One step of manual.training beside torch.nn and torch.optim.SGD, float64."""
+    for layers, n, limit in (
+        ((30, 16, 1), 32, 6.0),
+        ((784, 128, 64, 1), 128, 1.4),
+        ((784, 512, 512, 10), 256, 1.05),
+        ((1024,) * 9, 256, 1.0),
+    ):
+        case = fixture(layers, n)
+        timed = interleaved({"hand": step_by_hand(*case), "torch": step_in_torch(*case)}, rounds)
+        what = "-".join(map(str, layers)) if len(layers) < 9 else "eight layers of 1024"
+        yield faster(f"a training step by hand, {what}, batch {n}, against torch.nn", limit, timed, "torch", "hand")
+
+
+def whole_checks(rounds: int, seed: int) -> Iterator[Target]:
+    """A judged step, and check_gradients with all it does, beside gradcheck on the same network."""
+    steps = 64
+    layers = (64, 64, 12)
+    experiment, source = fixture(layers, 32, steps, batches=2)
+    one = experiment, (source[0][:32], source[1][:32])
+    timed = interleaved(
+        {
+            "run": whole_run(experiment, source),
+            "generic": generic(*one),
+            "slow": gradcheck(*one, fast=False),
+            "fast": gradcheck(*one, fast=True),
+        },
+        max(3, rounds // 3),
+        least=0.0,
+    )
+    timed["step"] = timed["run"] / steps
+    about = f"{parameters(experiment)} parameters"
+    yield faster(f"a judged step, {about}, against gradcheck", 500, timed, "slow", "step")
+    yield faster(f"a judged step, {about}, against gradcheck in fast mode", 3, timed, "fast", "step")
+    yield faster(f"check_gradients, {about}, against gradcheck", 200, timed, "slow", "generic")
+    yield faster(f"check_gradients, {about}, against gradcheck in fast mode", 1, timed, "fast", "generic")
+
+
+def verdicts(rounds: int, seed: int) -> Iterator[Target]:
+    """The verdict's own share, in units of a torch step: see tests.benchmarks.verdict."""
+    costs = extra_costs(seed, rounds=max(3, rounds // 2))
+    experiment, source = fixture((784, 128, 64, 10), 128)
+    wide = step_costs(Case(experiment, *source, 1.0), rounds=max(3, rounds // 3), steps=16)
+    of_wide = {"registry": [wide["verdict"] / wide["step"]], "all in": [(wide["full"] - wide["plain"]) / wide["step"]]}
+    for what, limit, values in (
+        ("the notes' network up to 64 wide", 1.0, costs["registry"]),
+        ("784-128-64-10", 2.5, of_wide["registry"]),
+        ("a user's reference", 8.0, costs["generic"]),
+    ):
+        whole = {1.0: costs["all in"], 2.5: of_wide["all in"]}.get(limit)
+        detail = f"{min(values):.2g} to {max(values):.2g}" if len(values) > 1 else ""
+        if whole is not None:
+            detail += f" the second precision and the replay as well: {median(whole):.2g}"
+        yield Target(f"extra cost of the verdict, in torch steps, {what}", limit, median(values), detail=detail)
+
+
+def growth(rounds: int, seed: int) -> Iterator[Target]:
+    """How cost and memory grow."""
+    by_parameters = curves.against_parameters(curves.PARAMETERS, max(3, rounds // 5))
+    by_steps = curves.against_steps(curves.STEPS, max(3, rounds // 5))
+    for what, curve, name in (
+        ("parameters, 1e3 to 1e7", by_parameters, "a judged step"),
+        ("steps, 16 to 1024", by_steps, "a whole run"),
+    ):
+        detail = f"ms {' '.join(f'{1000 * cost:.3g}' for cost in curve[1][name])}"
+        yield Target(f"exponent of the cost against {what}", 1.05, curves.exponent(curve, name), "", detail=detail)
+    yield curves.memory_target()
+
+
+def many_experiments(rounds: int, seed: int) -> Iterator[Target]:
+    """Small random experiments with the full verdict, beside a loop of assert_close without replay."""
+    cases = random_experiments(seed, 20)
+    timed = interleaved(
+        {
+            "ours": lambda: [whole_run(*case)() for case in cases],
+            "loop": lambda: [assert_close_loop(*case) for case in cases],
+        },
+        rounds,
+        least=0.0,
+    )
+    rate = f"{len(cases) / median(timed['ours']):.0f}/s"
+    yield faster(
+        "small random experiments, against nn.Module and assert_close", 2, timed, "loop", "ours", f"{rate:.0f}/s"
+    )
+
+
+def start_ups(rounds: int, seed: int) -> Iterator[Target]:
+    """Commands that need no torch, beside `python -c pass`, and the pytest plugin's share of pytest's start-up."""
+    with tempfile.TemporaryDirectory() as folder:
+        stored = Path(folder) / "stored.json"
+        experiment, source = fixture((30, 16, 1), 32, 4, batches=4)
+        stored.write_text(experiment.run(source).to_json())
+        (Path(folder) / "test_nothing.py").write_text("def test_nothing():\n    pass\n")
+        file = str(stored)
+        arguments = {
+            "--help": ["--help"],
+            "--version": ["--version"],
+            "an argument error": ["check", "--nothing"],
+            "rendering a stored result": ["show", file],
+            "comparing two stored results": ["diff", file, file],
+        }
+        pytest = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_nothing.py"]
+        commands = {name: ["-c", f"from compare.cli import main; main({given})"] for name, given in arguments.items()}
+        bare = {"pass": ["-c", "pass"]}
+        root = Path(__file__).resolve().parents[2]
+        environment = os.environ | {"PYTHONPATH": str(root), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        timed = started({**bare, **commands}, rounds, cwd=folder, env=environment)
+        for name, given in arguments.items():
+            extra = 1000 * median(timed[name] - timed["pass"])
+            says = imports_torch(given, folder, environment)
+            yield Target(f"handgrad, {name}, over python -c pass", 60, np.inf if says else extra, "ms", detail=says)
+        tests = started(
+            {"with": [*pytest, "-p", "compare.pytest_plugin"], "without": pytest}, rounds, cwd=folder, env=environment
+        )
+        share = 100 * median((tests["with"] - tests["without"]) / tests["with"])
+        yield Target("the pytest plugin's share of pytest's start-up", 5, share, "%")
+
+
+def imports_torch(given: list[str], folder: str, environment: dict[str, str]) -> str:
+    """What is said if a command imports torch."""
+    code = (
+        "import sys\nfrom compare.cli import main\n"
+        f"try:\n    main({given})\nfinally:\n    sys.exit(7 if 'torch' in sys.modules else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=folder, env=environment)
+    return "it imports torch" if done.returncode == 7 else ""
+
+
+def faster(what: str, limit: float, timed: dict[str, np.ndarray], slow: str, fast: str, more: str = "") -> Target:
+    """How many times faster than the other one it is."""
+    times = f"{shown(timed[fast])} and {shown(timed[slow])}"
+    return Target(what, limit, ratio(timed, slow, fast), at_least=True, detail=f"{times}{', ' if more else ''}{more}")
+
+
+def shown(seconds: np.ndarray) -> str:
+    """A median time as a person reads it."""
+    time = float(median(seconds))
+    scale, unit = next((each for each in ((1.0, "s"), (1e3, "ms")) if time * each[0] >= 1), (1e6, "us"))
+    return f"{time * scale:.3g} {unit}"
+
+
+PARTS: dict[str, Callable[[int, int], Iterator[Target]]] = {
+    "large": large_tensors,
+    "small": small_tensors,
+    "training": training_steps,
+    "checks": whole_checks,
+    "verdict": verdicts,
+    "growth": growth,
+    "experiments": many_experiments,
+    "start": start_ups,
+}
