@@ -1,7 +1,6 @@
 """The two ways in which a check ends without a pass: unusable input, and a difference."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 __all__ = ["InputError", "ParityError", "did_you_mean"]
 
@@ -20,6 +19,8 @@ class ParityError(AssertionError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A remedy for an unknown name: the closest known one if any is close, and the whole list."""
+    from difflib import get_close_matches  # only where something is unknown: it delays every command
+
     names = list(known)
     close = [each for each in names if each.lower() == str(name).lower()] or get_close_matches(str(name), names, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""

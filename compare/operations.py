@@ -6,7 +6,6 @@ Adding an operation takes the functions in `manual`, the twin in `torchref` and 
 
 import re
 from dataclasses import dataclass
-from pkgutil import resolve_name
 from typing import Any
 
 from compare.errors import InputError
@@ -63,6 +62,8 @@ class Operation:
 
 def _resolved(path: str) -> Any:
     try:
+        from pkgutil import resolve_name  # the command line needs names alone
+
         return resolve_name(path)
     except AttributeError:
         module, _, attribute = path.partition(":")

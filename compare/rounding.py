@@ -82,7 +82,8 @@ class Allowance:
     def everywhere(self, shape: tuple[int, ...], precision: Precision) -> Array:
         """The allowance at every entry."""
         M = np.zeros(()) if self.magnitude is None else self.magnitude(None)
-        return np.broadcast_to(self._total(M, self.units, precision), shape)
+        total = self._total(M, self.units, precision)
+        return total if total.shape == shape else np.broadcast_to(total, shape)
 
     def _total(self, M: Array, units: Array | float, precision: Precision) -> Array:
         total = np.asarray(precision.sides * precision.gamma(self.k) * M + precision.sides * self.k * precision.eta)
