@@ -173,9 +173,7 @@ def many_experiments(rounds: int, seed: int) -> Iterator[Target]:
         least=0.0,
     )
     rate = f"{len(cases) / median(timed['ours']):.0f}/s"
-    yield faster(
-        "small random experiments, against nn.Module and assert_close", 2, timed, "loop", "ours", f"{rate:.0f}/s"
-    )
+    yield faster("small random experiments, against nn.Module and assert_close", 2, timed, "loop", "ours", rate)
 
 
 def start_ups(rounds: int, seed: int) -> Iterator[Target]:
