@@ -86,7 +86,8 @@ class Allowance:
         return total if total.shape == shape else np.broadcast_to(total, shape)
 
     def _total(self, M: Array, units: Array | float, precision: Precision) -> Array:
-        total = np.asarray(precision.sides * precision.gamma(self.k) * M + precision.sides * self.k * precision.eta)
+        total = np.asarray(precision.sides * precision.gamma(self.k) * M)
+        total += precision.sides * self.k * precision.eta
         return total if isinstance(units, float) and not units else total + precision.sides * precision.u * units
 
 

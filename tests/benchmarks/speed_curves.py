@@ -25,6 +25,7 @@ __all__ = [
     "against_parameters",
     "against_size",
     "against_steps",
+    "beyond",
     "exponent",
     "memory_target",
     "plot",
@@ -84,6 +85,13 @@ def against_size(sizes: Sequence[int], rounds: int) -> Curve:
 def exponent(curve: Curve, name: str) -> float:
     """How the cost grows with the size: 1 is proportional."""
     return slope(curve[0], curve[1][name])
+
+
+def beyond(curve: Curve, least: float) -> Curve:
+    """The part of a curve from about that size on."""
+    sizes, costs = curve
+    kept = [i for i, size in enumerate(sizes) if size >= least / 2]
+    return [sizes[i] for i in kept], {name: [values[i] for i in kept] for name, values in costs.items()}
 
 
 def kept_per_step(few: int = 130, many: int = 390) -> tuple[float, int]:

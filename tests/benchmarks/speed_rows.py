@@ -154,9 +154,12 @@ def growth(rounds: int, seed: int) -> Iterator[Target]:
     by_steps = curves.against_steps(curves.STEPS, max(3, rounds // 5))
     for what, curve, name in (
         ("parameters, 1e3 to 1e7", by_parameters, "a judged step"),
+        ("parameters, 1e5 to 1e7, where they outweigh the calls", curves.beyond(by_parameters, 10**5), "a judged step"),
         ("steps, 16 to 1024", by_steps, "a whole run"),
     ):
         detail = f"ms {' '.join(f'{1000 * cost:.3g}' for cost in curve[1][name])}"
+        if "a training step in torch" in curve[1]:
+            detail += f", torch's own {curves.exponent(curve, 'a training step in torch'):.3g}"
         yield Target(f"exponent of the cost against {what}", 1.05, curves.exponent(curve, name), "", detail=detail)
     yield curves.memory_target()
 
