@@ -29,6 +29,8 @@ __all__ = [
     "per_example",
 ]
 
+__version__ = "0.1.0"
+
 _MODULES = {
     "Experiment": "experiment",
     "Finding": "report",

@@ -6,18 +6,18 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields, replace
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compare.errors import InputError
-from compare.experiment import Experiment, printed_first
 from compare.flags import DIFFERENT, EQUAL, UNUSABLE, parser
-from compare.report import ALONE, Report
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from compare.data import Data
+    from compare.experiment import Experiment
+    from compare.report import Report
 
 __all__ = ["main"]
 
@@ -27,7 +27,8 @@ def main(argv: list[str] | None = None) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may hold what the terminal cannot show
     try:
-        arguments = parser(COMMANDS).parse_args(argv)
+        words = sys.argv[1:] if argv is None else argv
+        arguments = parser(COMMANDS, words).parse_args(words)
         return int(arguments.command(arguments))
     except InputError as error:
         return _unusable(str(error))
@@ -57,6 +58,10 @@ FOR_FILES = ("steps", "seed", "dtype")  # of the experiment's flags, those that 
 
 def _settings_of_file(arguments: argparse.Namespace) -> dict[str, Any]:
     """What the flags say to the checks of a file; InputError for flags that set up the notes' network."""
+    from dataclasses import fields
+
+    from compare.experiment import Experiment, printed_first
+
     flags = [*(item.name for item in fields(Experiment)), "data"]
     foreign = [name for name in flags if hasattr(arguments, name) and name not in FOR_FILES]
     if foreign:
@@ -77,6 +82,7 @@ def _check_file(arguments: argparse.Namespace) -> int:
     """The checks that a file defines."""
     settings = _settings_of_file(arguments)
     from compare.files import check_file
+    from compare.report import ALONE
 
     reports = check_file(arguments.file, arguments.only, settings)
     status = _written(reports if len(reports) > 1 else {ALONE: next(iter(reports.values()))}, arguments)
@@ -203,6 +209,7 @@ def _check_network(arguments: argparse.Namespace) -> int:
     """The notes' network on data, both sides."""
     experiment, data = _fixture(arguments)
     from compare import lockstep
+    from compare.report import ALONE
 
     return _written({ALONE: lockstep.run(experiment, data, plots=arguments.format == "html")}, arguments)
 
@@ -213,6 +220,10 @@ def _fixture(arguments: argparse.Namespace) -> tuple[Experiment, Data]:
         raise InputError(
             f"--only {arguments.only} picks a check of a file; name the file, as in handgrad check FILE.py"
         )
+    from dataclasses import fields, replace
+
+    from compare.experiment import Experiment
+
     source = getattr(arguments, "data", "breast-cancer")
     given = {item.name: getattr(arguments, item.name) for item in fields(Experiment) if hasattr(arguments, item.name)}
     experiment = Experiment(**_completed(given))
@@ -241,6 +252,8 @@ def _completed(given: dict[str, Any]) -> dict[str, Any]:
 
 def _located(error: Exception) -> str:
     """An error on import with the file and line of the user's that it comes from."""
+    from pathlib import Path
+
     if isinstance(error, SyntaxError) and error.filename:
         return f"{type(error).__name__} in {Path(error.filename).name} line {error.lineno}: {error.msg}"
     frame = error.__traceback__
@@ -260,6 +273,8 @@ def _check_output(output: str | None, data: str, form: str = "text") -> None:
         ready()
     if output is None:
         return
+    from pathlib import Path
+
     path = Path(output)
     try:
         folder = path.is_dir() or output.endswith("/") or not path.parent.is_dir()
@@ -293,6 +308,8 @@ def _written(reports: Mapping[str, Report], arguments: argparse.Namespace) -> in
 
 
 def _save(text: str, output: str) -> None:
+    from pathlib import Path
+
     try:
         _replace(Path(output), text.encode("utf-8", "backslashreplace"))
     except OSError as error:
@@ -315,6 +332,8 @@ def _replace(path: Path, content: bytes) -> None:
 
 def _rendered(reports: Mapping[str, Report], form: str, colour: bool) -> str:
     """One report, or several by name, in a format."""
+    from compare.report import ALONE
+
     if form == "text":
         from compare.report.text import render, render_all
 

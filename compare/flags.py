@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, fields
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from compare.experiment import Experiment
+from compare import __version__
+
+if TYPE_CHECKING:
+    from dataclasses import Field
 
 __all__ = ["DIFFERENT", "EQUAL", "UNUSABLE", "parser"]
 
@@ -21,20 +23,17 @@ class _Parser(argparse.ArgumentParser):
         self.exit(UNUSABLE, f"{self.prog}: {' '.join(message.split())}; see {self.prog} --help\n")
 
 
-class _Version(argparse.Action):
-    """`--version`, looked up only when asked for."""
+def parser(
+    commands: Mapping[str, Callable[[argparse.Namespace], int]], words: Sequence[str]
+) -> argparse.ArgumentParser:
+    """The parser of the words given; `commands` are the functions that run each.
 
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> NoReturn:
-        from importlib.metadata import version
-
-        print(f"handgrad {version('handgrad')}")
-        parser.exit()
-
-
-def parser(commands: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.ArgumentParser:
-    """The parser; `commands` are the functions that run each."""
+    The flags of an experiment are added only where a command takes them: looking them up delays every other one.
+    """
     whole = _Parser(prog="handgrad", description="Check a backward pass derived by hand in NumPy against PyTorch.")
-    whole.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    whole.add_argument(
+        "--version", action="version", version=f"handgrad {__version__}", help="show the version and exit"
+    )
     added = whole.add_subparsers(title="commands", required=True, metavar="COMMAND")
     check = added.add_parser(
         "check",
@@ -106,10 +105,9 @@ def parser(commands: Mapping[str, Callable[[argparse.Namespace], int]]) -> argpa
     audit.set_defaults(command=commands["audit"])
     _add_subject(audit)
     audit.add_argument("--output", metavar="FILE", help="write it to FILE, replacing that")
-    for command in (check, audit):
-        group = command.add_argument_group("the experiment (a file takes --steps, --seed and --dtype)")
-        for item in fields(Experiment):
-            _add_flag(group, item)
+    for command, name in ((check, "check"), (audit, "audit")):
+        if name in words:
+            _add_experiment(command)
     return whole
 
 
@@ -143,6 +141,17 @@ def _add_strict(command: argparse.ArgumentParser) -> None:
     command.add_argument("--strict", action="store_true", help="exit 1 also where a right formula loses digits")
 
 
+def _add_experiment(command: argparse.ArgumentParser) -> None:
+    """The flags of an experiment, one per field."""
+    from dataclasses import fields
+
+    from compare.experiment import Experiment
+
+    group = command.add_argument_group("the experiment (a file takes --steps, --seed and --dtype)")
+    for item in fields(Experiment):
+        _add_flag(group, item)
+
+
 def _add_flag(group: argparse._ArgumentGroup, item: Field[Any]) -> None:
     """One flag per field of Experiment; absent unless given, so that the field's default stands in one place."""
     flag = f"--{item.name.replace('_', '-')}"
@@ -162,7 +171,6 @@ def _add_flag(group: argparse._ArgumentGroup, item: Field[Any]) -> None:
 
 
 def _shown(default: Any) -> str:
-    assert default is not MISSING
     if default is None:
         return "as many as the epochs have"
     return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)

@@ -1,16 +1,12 @@
 """Two stored runs of the same checks: which tensors changed verdict or rho, and what about the environment differs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
-
-from tabulate import tabulate
 
 from compare.report import ALONE, Report, Row
 from compare.report.json import text
-from compare.report.markdown import escaped
-from compare.report.summary import counted, place, printable
+from compare.report.summary import aligned, counted, place, printable
 
 __all__ = ["Change", "Difference", "difference", "render"]
 
@@ -130,9 +126,12 @@ def render(found: Difference, form: str) -> str:
     """The difference as text, markdown or json."""
     if form == "json":
         return text({"schema": SCHEMA, "equal": found.equal, **asdict(found)})
-    table = partial(tabulate, tablefmt="github" if form == "markdown" else "simple", disable_numparse=True)
+    if form == "markdown":
+        from compare.report.markdown import escaped as show
+        from compare.report.markdown import grid as table
+    else:
+        show, table = printable, _table
     several = len({change.check for change in found.changes}) > 1
-    show = escaped if form == "markdown" else printable
     columns = (*(["check"] if several else []), "tensor", "step", "verdict", "x rounding", "changed at")
     rows = [
         (
@@ -148,12 +147,16 @@ def render(found: Difference, form: str) -> str:
     rows = [tuple(map(show, row)) for row in rows]
     fields = [tuple(map(show, (name, *map(str, values)))) for name, values in found.environment.items()]
     parts = [
-        table(rows, headers=columns) if rows else "",
-        table(fields, headers=("environment", "first", "second")) if fields else "",
+        table(columns, rows) if rows else "",
+        table(("environment", "first", "second"), fields) if fields else "",
         ("\n\n" if form == "markdown" else "\n").join(map(show, found.outcomes)),
         _closing(found),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join(aligned(columns, [*rows], "<" * len(columns)))
 
 
 def _closing(found: Difference) -> str:

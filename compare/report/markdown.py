@@ -23,7 +23,7 @@ from compare.report.summary import (
     value,
 )
 
-__all__ = ["escaped", "render", "render_all"]
+__all__ = ["escaped", "grid", "render", "render_all"]
 
 IN_FULL, LISTED = 20, 200  # a job summary may hold 1 MiB, a comment 64 KiB
 
@@ -41,7 +41,7 @@ def render_all(reports: Mapping[str, Report], not_run: Mapping[str, str] = Mappi
     wrong = differing(reports)
     passed = [name for name in reports if name not in wrong]
     listed = [*wrong, *passed[:LISTED]]
-    overview = _table(
+    overview = grid(
         ("check", "verdict", "tensors", "closest to being flagged", "first that differs"),
         [_line(name, reports[name]) for name in listed],
     )
@@ -62,10 +62,10 @@ def _section(report: Report, heading: str) -> list[str]:
     blocks = [f"{heading} {verdict}", escaped(rest), *map(escaped, setting(report))]
     if report.findings:
         headings = ("step", "tensor", "equation", "verdict", "cause", "what is wrong")
-        blocks.append(_table(headings, map(_culprit, report.findings)))
+        blocks.append(grid(headings, map(_culprit, report.findings)))
     blocks += [f"- {escaped(note)}" for note in report.notes]
     columns, rows = table(report)
-    tensors = _table(columns, [tuple(map(escaped, row)) for row in rows])
+    tensors = grid(columns, [tuple(map(escaped, row)) for row in rows])
     return [
         *blocks,
         escaped(closing(report)[1]),
@@ -91,10 +91,11 @@ def _environment(environment: Mapping[str, object]) -> list[str]:
     if not environment:
         return []
     told = [(escaped(key), escaped(value(item))) for key, item in environment.items()]
-    return _folded("Environment", _table(("", ""), told))
+    return _folded("Environment", grid(("", ""), told))
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def grid(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table as GitHub shows it."""
     return tabulate(
         list(rows), headers=[escaped(column) for column in columns], tablefmt="github", disable_numparse=True
     )

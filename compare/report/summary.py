@@ -7,6 +7,7 @@ from compare.report import Finding, Report, Row
 
 __all__ = [
     "COLUMNS",
+    "aligned",
     "closeness",
     "closest",
     "closing",
@@ -113,6 +114,18 @@ def _cells(row: Row) -> tuple[str, ...]:
         "" if row.torch is None else f"{row.torch:.7g}",
         row.verdict,
     )
+
+
+def aligned(columns: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -> list[str]:
+    """The lines of a table: headings, a rule, and the rows; a column is aligned to its side, < or >.
+
+    It is what tabulate's "simple" prints; importing tabulate takes longer than all that shows a stored report.
+    """
+    widths = [max(len(head) + 2, *map(len, cells), 0) for head, *cells in zip(columns, *rows, strict=True)]
+    return [
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(line, sides, widths, strict=True)).rstrip()
+        for line in (columns, ["-" * width for width in widths], *rows)
+    ]
 
 
 def place(finding: Finding) -> str:

@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping
 
-from tabulate import tabulate
-
 from compare.report import Report
-from compare.report.summary import closing, equation, place, printable, setting, table
+from compare.report.summary import aligned, closing, equation, place, printable, setting, table
 
 __all__ = ["culprits_and_closing", "render", "render_all"]
 
 _GREEN, _RED, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[0m"
-_ALIGNED = ("left", "left", "left", "right", "right", "right", "left", "right", "right", "left")
+_ALIGNED = "<<<>>><>><"
 
 
 def render(report: Report, *, colour: bool = False) -> str:
@@ -38,8 +36,11 @@ def culprits_and_closing(report: Report) -> str:
 
 def _table(report: Report, colour: bool) -> str:
     columns, rows = table(report)
-    coloured = [(*row[:-1], _coloured(row[-1], colour)) for row in rows]
-    return tabulate(coloured, headers=columns, colalign=_ALIGNED[-len(columns) :], disable_numparse=True)
+    head, rule, *lines = aligned(columns, rows, _ALIGNED[-len(columns) :])
+    coloured = (
+        f"{line[: len(line) - len(row[-1])]}{_coloured(row[-1], colour)}" for line, row in zip(lines, rows, strict=True)
+    )
+    return "\n".join((head, rule, *coloured))
 
 
 def _findings(report: Report, colour: bool) -> list[str]:
