@@ -33,7 +33,7 @@ def frozen(value: Any) -> np.ndarray:
     """
     plain = type(value) is np.ndarray or isinstance(value, (np.generic, float, int))
     array = np.array(value) if plain else np.array(type(value).__name__, dtype=object)
-    array.flags.writeable = False
+    array.setflags(write=False)
     return array
 
 

@@ -123,5 +123,5 @@ def backward(
 
 def read_only(array: np.ndarray) -> np.ndarray:
     """The same array, so marked that writing into it raises: no step may change what an earlier one kept."""
-    array.flags.writeable = False
+    array.setflags(write=False)
     return array

@@ -30,7 +30,7 @@ def train(
     "update" (vW1, ..., W1_next, ...). X is (n_x, N), Y is (K, N), a batch is an array of column indices (n,).
     """
     for step, batch in enumerate(batches, start=1):  # (O2)
-        X_batch, Y_batch = read_only(X[:, batch]), read_only(Y[:, batch])  # (n_x, n), (K, n)
+        X_batch, Y_batch = read_only(X.take(batch, axis=1)), read_only(Y.take(batch, axis=1))  # (n_x, n), (K, n)
         cache = forward(network, params, X_batch)
         yield step, "forward", {"X": X_batch, "Y": Y_batch, **cache}
         yield step, "loss", cost(network, params, cache, Y_batch)

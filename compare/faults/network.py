@@ -900,7 +900,7 @@ NETWORK = (
     fault(
         "labels-in-another-order",
         LOOP,
-        "Y[:, batch]",
+        "Y.take(batch, axis=1)",
         "Y[:, batch[::-1]]",
         "O1",
         "X shuffled one way, Y another",

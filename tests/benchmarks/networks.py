@@ -213,10 +213,10 @@ POOR: dict[str, tuple[Edit, ...]] = {
     "float32 only": (
         (
             manual.training,
-            "X_batch, Y_batch = read_only(X[:, batch]), read_only(Y[:, batch])",
+            "X_batch, Y_batch = read_only(X.take(batch, axis=1)), read_only(Y.take(batch, axis=1))",
             "params = {name: np.float32(w) for name, w in params.items()}; "
             "velocities = {name: np.float32(V) for name, V in velocities.items()}; "
-            "X_batch, Y_batch = np.float32(X[:, batch]), np.float32(Y[:, batch])",
+            "X_batch, Y_batch = np.float32(X.take(batch, axis=1)), np.float32(Y.take(batch, axis=1))",
         ),
     ),
 }

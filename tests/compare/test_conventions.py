@@ -118,11 +118,11 @@ def test_float64_inside_is_a_note():
 
 
 def test_float32_only_is_recognised_and_judged_in_float32_alone():
-    batch = "X_batch, Y_batch = read_only(X[:, batch]), read_only(Y[:, batch])"
+    batch = "X_batch, Y_batch = read_only(X.take(batch, axis=1)), read_only(Y.take(batch, axis=1))"
     cast = (
         "params = {name: np.float32(w) for name, w in params.items()}; "
         "velocities = {name: np.float32(V) for name, V in velocities.items()}; "
-        "X_batch, Y_batch = np.float32(X[:, batch]), np.float32(Y[:, batch])"
+        "X_batch, Y_batch = np.float32(X.take(batch, axis=1)), np.float32(Y.take(batch, axis=1))"
     )
     report = run((manual.training, (batch, cast)))
     assert report.findings == (), str(report)
