@@ -11,6 +11,7 @@ from compare.diagnosis import Cause, explained
 from compare.errors import did_you_mean
 from compare.excerpts import excerpt
 from compare.fitting import shape_hint
+from compare.measuring import Measured, measured_all
 from compare.report import Finding, Row
 from compare.report.details import Details, Excerpt
 from compare.rounding import PRECISIONS, Allowance
@@ -95,6 +96,8 @@ def judge_step(
     inherited: set[str] = set()
     less_exact: dict[str, str] = {}  # the gradient of what a WEAK value was computed from, and that value
     not_finite_before = overflown = False
+    keys = [*keys]
+    apart = _apart([key.name for key, _ in keys], *end_to_end)
     for key, equation in keys:
         structure = _structure(key, equation, runs, end_to_end)
         if structure is not None:
@@ -108,7 +111,7 @@ def judge_step(
             note = "Some values exceed what float32 can hold; those tensors are judged in float64 alone."
         known = {dtype: runs[dtype].allowances[key.name] for dtype in local if key.name in runs[dtype].allowances}
         outcome = judge(local, known if len(known) == len(local) else None, ladders.get(key.name))
-        row, differs = _row(key, equation, outcome, *end_to_end)
+        row, differs = _row(key, equation, outcome, end_to_end, apart.get(key.name))
         if outcome.verdict == "OK":
             judgements.append(Judgement(row, None, differs, note))
             continue
@@ -225,7 +228,7 @@ class Drift:
         rho = float(difference[index]) / allowed if difference[index] != 0 else 0.0
         verdict = "OK" if rho <= 1 else "FAULT" if np.isfinite(difference[index]) else "NONFINITE"
         outcome = Outcome(verdict, rho, "twins", index)
-        row, differs = _row(key, equation, outcome, *ends)
+        row, differs = _row(key, equation, outcome, ends, _apart([key.name], *ends).get(key.name))
         local = {"free": Local(by_hand[0][key], torch)}
         if verdict == "OK":
             return Judgement(row, None, differs)
@@ -317,14 +320,28 @@ def _structure(
     return Judgement(row, Finding(*key, equation, verdict, cause, explanation), differs=True)
 
 
-def _row(key: Key, equation: str, outcome: Outcome, by_hand: Arrays, torch: Arrays) -> tuple[Row, bool]:
+def _apart(names: Iterable[str], by_hand: Arrays, torch: Arrays) -> dict[str, Measured]:
+    """How far the two sides are apart end to end, by name, where both have real numbers in the same shape."""
+    both = {n: (np.asarray(by_hand[n]), np.asarray(torch[n])) for n in names if n in by_hand and n in torch}
+    pairs = {n: (a, b) for n, (a, b) in both.items() if is_real(a) and is_real(b) and a.shape == b.shape and a.size}
+    return dict(zip(pairs, measured_all([*pairs.values()]), strict=True))
+
+
+def _row(
+    key: Key, equation: str, outcome: Outcome, ends: tuple[Arrays, Arrays], found: Measured | None
+) -> tuple[Row, bool]:
     """The row of a judged tensor with its end-to-end difference, and whether that is beyond rounding."""
-    hand, reference = np.asarray(by_hand[key.name]), np.asarray(torch[key.name])
-    if hand.shape != reference.shape:  # its inputs have another size on this side
-        row = Row(*key, equation=equation, shape=hand.shape, max_abs_diff=float("nan"), rho=outcome.rho)
+    by_hand, torch = (np.asarray(side[key.name]) for side in ends)
+    if found is None or found.position is None:  # its inputs have another size on this side
+        row = Row(*key, equation=equation, shape=by_hand.shape, max_abs_diff=float("nan"), rho=outcome.rho)
         return replace(row, rho_basis=outcome.basis, verdict=outcome.verdict), True
-    (judged,) = _rows([key], equation, hand[np.newaxis], reference[np.newaxis], np.array([outcome.rho]), outcome)
-    return judged
+    at = index_of(found.position, by_hand.shape)
+    row = Row(
+        *(*key, equation, by_hand.shape, found.max_abs_diff, at, found.by_hand, found.torch),
+        *(outcome.rho, outcome.basis, outcome.verdict),
+    )
+    u = PRECISIONS[str(torch.dtype)].u if torch.dtype.kind == "f" else 0.0
+    return row, not found.max_abs_diff <= float(np.sqrt(u)) * found.scale
 
 
 def _rows(
