@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import combinations
 from pathlib import Path
 from traceback import extract_tb
@@ -175,6 +176,7 @@ def _text(anything: Any) -> str:
         return f"<{type(anything).__name__}>"
 
 
+@lru_cache(maxsize=256)
 def is_theirs(filename: str) -> bool:
     """Whether a file is the user's: neither ours, nor of a library, nor made up by one."""
     if filename.startswith("<"):

@@ -8,7 +8,7 @@ import ast
 import functools
 import linecache
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
@@ -98,11 +98,16 @@ class _Piece:
     lines: tuple[str, ...]
     tree: ast.AST
 
-    @functools.cached_property
+    @property
     def nodes(self) -> list[ast.AST]:
         """Every node of the tree that can say where a tensor comes from."""
-        telling = (ast.Assign, ast.AugAssign, ast.Call, ast.Dict, ast.DictComp, ast.Return)
-        return [node for node in ast.walk(self.tree) if isinstance(node, telling)]
+        return _telling(self.tree)
+
+
+@functools.lru_cache(maxsize=64)
+def _telling(tree: ast.AST) -> list[ast.AST]:
+    telling = (ast.Assign, ast.AugAssign, ast.Call, ast.Dict, ast.DictComp, ast.Return)
+    return [node for node in ast.walk(tree) if isinstance(node, telling)]
 
 
 def _within(piece: _Piece, at: At) -> tuple[int, ...]:
@@ -197,13 +202,24 @@ def _named(thing: FunctionType | type, tree: ast.AST) -> Iterator[Any]:
     known: dict[str, Any] = {}
     for function in _functions(thing):
         known |= function.__globals__ | _enclosed(function)
+    for name, attribute in _names_in(tree):
+        owner = known.get(name)
+        if not attribute:
+            yield from _users(owner)
+        elif isinstance(owner, ModuleType):
+            yield from _users(vars(owner).get(attribute))
+
+
+@functools.lru_cache(maxsize=64)
+def _names_in(tree: ast.AST) -> dict[tuple[str, str], None]:
+    """The names that code reads, and those of what it takes from a module, as ("np", "dot"); in their order."""
+    found: dict[tuple[str, str], None] = {}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and node.id in known:
-            yield from _users(known[node.id])
+        if isinstance(node, ast.Name):
+            found[node.id, ""] = None
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            owner = known.get(node.value.id)
-            if isinstance(owner, ModuleType):
-                yield from _users(vars(owner).get(node.attr))
+            found[node.value.id, node.attr] = None
+    return found
 
 
 def _enclosed(function: FunctionType) -> dict[str, Any]:
@@ -259,17 +275,41 @@ def _called(call: ast.Call) -> str:
 
 def _assigning(name: str, pieces: list[_Piece]) -> At:
     """The lines that compute a tensor which is returned under a name, or else under names that a variable holds."""
-    keyed = [(key, value, piece) for piece in pieces for node in piece.nodes for key, value in _keyed(node)]
-    for held_by_a_variable in (False, True):
-        fitting = [
-            each for each in keyed if (isinstance(each[0], ast.Name) if held_by_a_variable else _matches(each[0], name))
-        ]
-        found = [_computing(value, piece, pieces, FOLLOWED) for _, value, piece in fitting]
+    for fits in (functools.partial(_under, name), _under_variables):
+        found = [_computing(value, piece, pieces, FOLLOWED) for piece in pieces for value in fits(piece.tree)]
         if not found:
-            found = [set(_assigned(lambda target: _is_called(target, name), piece, pieces)) for piece in pieces]
+            found = [set(_assigned((kind, name), piece, pieces)) for piece in pieces for kind in ("name", "attribute")]
         if any(found):
             return set().union(*found)
     return set()
+
+
+def _under(name: str, tree: ast.AST) -> list[ast.expr]:
+    """The values that stand under a name, written out or as an f-string, in a dict."""
+    constant, others = _all_keyed(tree)
+    return [*constant.get(name, ()), *(value for key, value in others if _matches(key, name))]
+
+
+def _under_variables(tree: ast.AST) -> list[ast.expr]:
+    """The values that stand under names which a variable holds."""
+    return [value for key, value in _all_keyed(tree)[1] if isinstance(key, ast.Name)]
+
+
+Keyed = tuple[dict[object, list[ast.expr]], list[tuple[ast.AST, ast.expr]]]
+
+
+@functools.lru_cache(maxsize=64)
+def _all_keyed(tree: ast.AST) -> Keyed:
+    """What stands in dicts under constants, by constant, and under other keys."""
+    constant: dict[object, list[ast.expr]] = {}
+    others: list[tuple[ast.AST, ast.expr]] = []
+    for node in _telling(tree):
+        for key, value in _keyed(node):
+            if isinstance(key, ast.Constant):
+                constant.setdefault(key.value, []).append(value)
+            elif key is not None:
+                others.append((key, value))
+    return constant, others
 
 
 def _keyed(node: ast.AST) -> Iterator[tuple[ast.AST | None, ast.expr]]:
@@ -306,11 +346,9 @@ def _computing(value: ast.expr, piece: _Piece, pieces: list[_Piece], depth: int,
     if depth == 0:
         return here
     if isinstance(value, ast.Name):
-        return set(_assigned(lambda t: isinstance(t, ast.Name) and t.id == value.id, piece, pieces, depth)) or here
+        return set(_assigned(("name", value.id), piece, pieces, depth)) or here
     if isinstance(value, ast.Attribute):
-        everywhere = (
-            _assigned(lambda t: isinstance(t, ast.Attribute) and t.attr == value.attr, p, pieces, depth) for p in pieces
-        )
+        everywhere = (_assigned(("attribute", value.attr), other, pieces, depth) for other in pieces)
         return {at for found in everywhere for at in found} or here
     if isinstance(value, ast.Call):
         callee = next((p for p in pieces if p.name == _called(value) and isinstance(p.tree, ast.FunctionDef)), None)
@@ -326,35 +364,48 @@ def _computing(value: ast.expr, piece: _Piece, pieces: list[_Piece], depth: int,
     return here
 
 
-def _assigned(
-    wanted: Callable[[ast.expr], bool], piece: _Piece, pieces: list[_Piece], depth: int = FOLLOWED
-) -> Iterator[tuple[str, int]]:
+Target = tuple[str, str]  # "name" or "attribute", and what it is called
+
+
+def _assigned(target: Target, piece: _Piece, pieces: list[_Piece], depth: int = FOLLOWED) -> Iterator[tuple[str, int]]:
     """The lines of a piece that assign to a target, or change it in place."""
-    for node in piece.nodes:
-        if isinstance(node, ast.AugAssign) and wanted(_base(node.target)):
-            yield piece.file, node.lineno
-        if not isinstance(node, ast.Assign):
-            continue
-        for target in node.targets:
+    for value, place, line in _assignments(piece.tree).get(target, ()):
+        if value is None:
+            yield piece.file, line
+        else:
+            yield from _computing(value, piece, pieces, depth - 1, place)
+
+
+@functools.lru_cache(maxsize=64)
+def _assignments(tree: ast.AST) -> dict[Target, list[tuple[ast.expr | None, int | None, int]]]:
+    """What is assigned to each target: a value, its place in an unpacking, and the line; no value if changed in place.
+
+    What is only taken out of a dict, as params["W1"], computes nothing and is left out.
+    """
+    found: dict[Target, list[tuple[ast.expr | None, int | None, int]]] = {}
+    for node in _telling(tree):
+        if isinstance(node, ast.AugAssign):
+            _note(found, node.target, None, None, node.lineno)
+        for target in node.targets if isinstance(node, ast.Assign) else ():
+            assert isinstance(node, ast.Assign)
             pairs = _paired(target, node.value) if isinstance(target, ast.Tuple) else ((target, node.value, None),)
             for each, value, place in pairs:
-                if wanted(_base(each)) and not _is_taken_out(value):
-                    yield from _computing(value, piece, pieces, depth - 1, place)
+                if not (isinstance(value, ast.Subscript) and isinstance(value.slice, (ast.Constant, ast.JoinedStr))):
+                    _note(found, each, value, place, node.lineno)
+    return found
 
 
-def _is_taken_out(value: ast.expr) -> bool:
-    """Whether a value is only taken out of a dict, as params["W1"], which computes nothing."""
-    return isinstance(value, ast.Subscript) and isinstance(value.slice, (ast.Constant, ast.JoinedStr))
-
-
-def _base(target: ast.expr) -> ast.expr:
-    """dW for dW[:], into which a value is written."""
+def _note(
+    found: dict[Target, list[tuple[ast.expr | None, int | None, int]]],
+    target: ast.expr,
+    value: ast.expr | None,
+    place: int | None,
+    line: int,
+) -> None:
+    """Note what is assigned to a name or an attribute, also into all or a part of it, as in dW[:] = ..."""
     if isinstance(target, ast.Subscript) and not isinstance(target.slice, (ast.Constant, ast.JoinedStr)):
-        return target.value
-    return target
-
-
-def _is_called(target: ast.expr, name: str) -> bool:
-    return (isinstance(target, ast.Name) and target.id == name) or (
-        isinstance(target, ast.Attribute) and target.attr == name
-    )
+        target = target.value
+    if isinstance(target, ast.Name):
+        found.setdefault(("name", target.id), []).append((value, place, line))
+    elif isinstance(target, ast.Attribute):
+        found.setdefault(("attribute", target.attr), []).append((value, place, line))
