@@ -5,12 +5,10 @@ from __future__ import annotations
 import linecache
 import random
 import re
-import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import combinations
 from pathlib import Path
 from traceback import extract_tb
@@ -22,6 +20,7 @@ import torch
 from compare.errors import InputError
 from compare.interruptions import quietly
 from compare.rounding import PRECISIONS
+from compare.sources import is_theirs
 from compare.trace import frozen, is_real
 
 __all__ = [
@@ -36,16 +35,13 @@ __all__ = [
     "differing",
     "fresh",
     "in_precision",
-    "is_theirs",
     "located",
     "same",
     "undisturbed",
 ]
 
 Arrays = dict[str, np.ndarray]
-OURS = tuple(str(Path(__file__).resolve().parent.parent / name) for name in ("compare", "torchref"))
 CAUGHT = (Exception, SystemExit, GeneratorExit)  # all but what the person at the keyboard asks for
-LIBRARIES = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib"))
 
 
 @dataclass(frozen=True)
@@ -174,14 +170,6 @@ def _text(anything: Any) -> str:
         return str(anything)
     except Exception:  # its __str__ is the user's
         return f"<{type(anything).__name__}>"
-
-
-@lru_cache(maxsize=256)
-def is_theirs(filename: str) -> bool:
-    """Whether a file is the user's: neither ours, nor of a library, nor made up by one."""
-    if filename.startswith("<"):
-        return filename.startswith(("<stdin", "<string", "<ipython"))
-    return not str(Path(filename).resolve()).startswith(OURS + LIBRARIES)
 
 
 @contextmanager

@@ -211,7 +211,7 @@ def _check_network(arguments: argparse.Namespace) -> int:
     from compare import lockstep
     from compare.report import ALONE
 
-    return _written({ALONE: lockstep.run(experiment, data, plots=arguments.format == "html")}, arguments)
+    return _written({ALONE: lockstep.run(experiment, data, plots=arguments.format in ("html", "json"))}, arguments)
 
 
 def _fixture(arguments: argparse.Namespace) -> tuple[Experiment, Data]:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from compare import sources
-from compare.calling import Call, call, checked_precisions, differing, in_precision, undisturbed
+from compare import provenance, sources
+from compare.calling import CAUGHT, Call, call, checked_precisions, differing, in_precision, undisturbed
 from compare.environment import environment
 from compare.errors import InputError
+from compare.interruptions import quietly
 from compare.own_loss import against_own_loss
 from compare.recorded import JudgedRecords, Problem, judged_records
 from compare.references import Reference
@@ -85,10 +86,22 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
 def _code(derivation: Derivation, problem: Problem, judged: JudgedRecords) -> tuple[Code, ...]:
     """The source of both sides, with the lines that compute what is compared or wrong."""
     names = dict.fromkeys([*(row.name for row in judged.rows), *(finding.name for finding in judged.findings)])
+    made = _made(derivation, problem) if judged.findings else {}
     return (
-        *sources.by_hand(derivation, {name: name for name in names}),
+        *sources.by_hand(derivation, {name: name for name in names}, made),
         *sources.in_torch(problem.reference, names, judged.end_to_end.reads),
     )
+
+
+def _made(derivation: Derivation, problem: Problem) -> dict[str, provenance.At]:
+    """Where each returned array is made, seen in one more run; nothing where that raises."""
+    params, batch = (in_precision(of, problem.precisions[0]) for of in (problem.params, problem.batch))
+    try:
+        with quietly():
+            handed = [{n: a.copy() for n, a in params.items()}, *(a.copy() for a in batch.values())]
+            return provenance.watched(lambda: derivation(*handed))
+    except CAUGHT:
+        return {}
 
 
 def _misbehaviour(made: Call, again: Call, end_to_end: Replay, problem: Problem) -> list[Finding]:

@@ -8,30 +8,80 @@ import ast
 import functools
 import linecache
 import re
+import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
-from types import FunctionType, MethodType, ModuleType
+from types import FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
-from compare.calling import is_theirs
 from compare.report.details import Code
 
-__all__ = ["Definition", "building", "by_hand", "definitions", "in_torch", "read_on", "starts"]
+__all__ = ["Definition", "building", "by_hand", "definitions", "in_torch", "is_theirs", "read_on", "starts"]
 
 PIECES, LINES = 12, 300  # so many functions and classes are kept, and so many lines of each
 FOLLOWED = 4  # how many calls a result is followed through
-At = set[tuple[str, int]]  # file and line
+Span = tuple[str, int, int]  # file, first and last line
+At = set[Span]
+OURS = tuple(str(Path(__file__).resolve().parent.parent / name) for name in ("compare", "torchref"))
+LIBRARIES = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib"))
 
 
-def by_hand(function: Any, names: Mapping[str, str]) -> tuple[Code, ...]:
+def by_hand(
+    function: Any, names: Mapping[str, str], made: Mapping[str, tuple[str, int]] = MappingProxyType({})
+) -> tuple[Code, ...]:
     """The functions and classes of the user's that a derivation, an update or a trainer is made of, itself first.
 
-    `names` are the tensors whose lines are sought, each with the name under which it is returned.
+    `names` are the tensors whose lines are sought, each with the name under which it is returned. `made` is where some
+    of these were seen to be made, file and line; for the others the code is read.
     """
     pieces = [*_pieces(function)]
-    return _code("by hand", pieces, {name: _assigning(returned, pieces) for name, returned in names.items()})
+    found = {name: _assigning(returned, pieces) for name, returned in names.items()}
+    for name, returned in names.items():
+        if returned in made:
+            found[name] = _narrowed(_statement(*made[returned]), found[name])
+    more = (_around(file, first) for at in found.values() for file, first, _ in at if not _is_in(file, first, pieces))
+    pieces += {piece.first: piece for piece in more if piece is not None}.values()
+    return _code("by hand", pieces, found)
+
+
+def _is_in(file: str, line: int, pieces: Iterable[_Piece]) -> bool:
+    return any(piece.file == file and piece.first <= line < piece.first + len(piece.lines) for piece in pieces)
+
+
+def _around(file: str, line: int) -> _Piece | None:
+    """The innermost function that a line stands in, or the line alone."""
+    lines = linecache.getlines(file)
+    inside = [n for n in definitions("".join(lines)) if starts(n) <= line <= (n.end_lineno or n.lineno)]
+    if not inside:
+        return _Piece("", file, line, (lines[line - 1].rstrip(),), ast.Module([], [])) if line <= len(lines) else None
+    node = max(inside, key=starts)
+    first, last = starts(node), min(node.end_lineno or node.lineno, starts(node) + LINES - 1)
+    return _Piece(getattr(node, "name", ""), file, first, tuple(t.rstrip() for t in lines[first - 1 : last]), node)
+
+
+@functools.lru_cache(maxsize=32)
+def _simple(text: str) -> list[ast.stmt]:
+    """The statements of a file that hold no others."""
+    try:
+        return [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.stmt) and not hasattr(n, "body")]
+    except (SyntaxError, ValueError):
+        return []
+
+
+def _statement(file: str, line: int) -> Span:
+    """The lines of the statement that a line belongs to."""
+    text = "".join(linecache.getlines(file))
+    spans = ((n.lineno, n.end_lineno or n.lineno) for n in _simple(text))
+    return (file, *next((span for span in spans if span[0] <= line <= span[1]), (line, line)))
+
+
+def _narrowed(statement: Span, read: At) -> At:
+    """A statement, or the part of it that reading the code tells: a dict that is returned may take many lines."""
+    file, first, last = statement
+    inside = {at for at in read if at[0] == file and first <= at[1] and at[2] <= last}
+    return inside if inside and last > first else {statement}
 
 
 def in_torch(function: Any, names: Iterable[str], reads: Mapping[str, Iterable[str]]) -> tuple[Code, ...]:
@@ -50,28 +100,34 @@ def building(function: Any, names: Iterable[str]) -> tuple[Code, ...]:
     at: At = set()
     for piece in pieces[:1]:
         results = [node for node in piece.nodes if isinstance(node, ast.Return)]
-        at = {(piece.file, node.lineno) for node in results} or {(piece.file, piece.first)}
+        at = {_span(piece, node) for node in results} or {(piece.file, piece.first, piece.first)}
     return _code("torch", pieces, dict.fromkeys(names, at))
 
 
 def read_on(code: Code, lines: Iterable[int]) -> dict[str, int]:
-    """The names that lines of a piece of code read, each with the last line before them that assigns it."""
+    """The names that lines of a piece of code read, each with the last line before them that assigns it.
+
+    For an argument of the function that is the line of its def, for what comes from elsewhere 0.
+    """
     try:
         tree = ast.parse(dedent(code.text))
     except SyntaxError:  # a lambda among arguments, or a text that is cut
         return {}
     found: dict[str, int] = {}
     shift = code.first - 1
-    simple = [node for node in ast.walk(tree) if isinstance(node, (ast.Assign, ast.AugAssign, ast.Return))]
-    for line in lines:
+    simple = [node for node in ast.walk(tree) if isinstance(node, ast.stmt) and not hasattr(node, "body")]
+    for line in sorted(lines):
         here = [node for node in simple if node.lineno + shift <= line <= (node.end_lineno or node.lineno) + shift]
-        read = {
-            n.id for node in here for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)
-        }
+        names = [n for node in here for n in ast.walk(node) if isinstance(n, ast.Name)]
+        found |= dict.fromkeys((n.id for n in names if isinstance(n.ctx, ast.Load) and n.id not in found), 0)
+        for function in (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)):
+            if function.lineno + shift < line <= (function.end_lineno or 0) + shift:
+                given = {argument.arg for argument in ast.walk(function.args) if isinstance(argument, ast.arg)}
+                found |= dict.fromkeys((given - {"self"}) & found.keys(), function.lineno + shift)
         for node in simple:
-            if isinstance(node, ast.Assign) and node.lineno + shift < line:
-                targets = {n.id for target in node.targets for n in ast.walk(target) if isinstance(n, ast.Name)}
-                found |= dict.fromkeys(read & targets, node.lineno + shift)
+            if node.lineno + shift < line and node not in here:
+                stored = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+                found |= dict.fromkeys(stored & found.keys(), node.lineno + shift)
     return found
 
 
@@ -106,13 +162,18 @@ class _Piece:
 
 @functools.lru_cache(maxsize=64)
 def _telling(tree: ast.AST) -> list[ast.AST]:
-    telling = (ast.Assign, ast.AugAssign, ast.Call, ast.Dict, ast.DictComp, ast.Return)
+    telling = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Call, ast.Dict, ast.DictComp, ast.Return)
     return [node for node in ast.walk(tree) if isinstance(node, telling)]
 
 
 def _within(piece: _Piece, at: At) -> tuple[int, ...]:
-    last = piece.first + len(piece.lines)
-    return tuple(sorted(line for file, line in at if file == piece.file and piece.first <= line < last))
+    inside = range(piece.first, piece.first + len(piece.lines))
+    lines = {n for file, first, last in at if file == piece.file for n in range(first, last + 1)}
+    return tuple(sorted(lines & {*inside}))
+
+
+def _span(piece: _Piece, node: ast.expr | ast.stmt) -> Span:
+    return piece.file, node.lineno, node.end_lineno or node.lineno
 
 
 def _pieces(function: Any) -> Iterator[_Piece]:
@@ -261,9 +322,9 @@ def _tapping(name: str, pieces: Iterable[_Piece], reads: Mapping[str, Iterable[s
     for piece in pieces:
         for node in piece.nodes:
             if isinstance(node, ast.Call) and _called(node) == "tap" and node.args:
-                found |= {(piece.file, node.lineno) for value in wanted if _matches(node.args[0], value)}
+                found |= {_span(piece, node) for value in wanted if _matches(node.args[0], value)}
             elif isinstance(node, ast.Return) and "J" in wanted and piece is next(iter(pieces)):
-                found.add((piece.file, node.lineno))
+                found.add(_span(piece, node))
     return found
 
 
@@ -340,9 +401,19 @@ def _paired(target: ast.Tuple, value: ast.expr) -> Iterator[tuple[ast.expr, ast.
             yield each, value, place
 
 
-def _computing(value: ast.expr, piece: _Piece, pieces: list[_Piece], depth: int, place: int | None = None) -> At:
-    """The lines that compute an expression: of a name its assignments, of a call to a function of theirs its result."""
-    here = {(piece.file, value.lineno)}
+def _computing(
+    value: ast.expr,
+    piece: _Piece,
+    pieces: list[_Piece],
+    depth: int,
+    place: int | None = None,
+    statement: ast.stmt | None = None,
+) -> At:
+    """The lines that compute an expression: of a name its assignments, of a call to a function of theirs its result.
+
+    `statement` is what assigns it, if anything does.
+    """
+    here = {_span(piece, value if statement is None else statement)}
     if depth == 0:
         return here
     if isinstance(value, ast.Name):
@@ -365,47 +436,52 @@ def _computing(value: ast.expr, piece: _Piece, pieces: list[_Piece], depth: int,
 
 
 Target = tuple[str, str]  # "name" or "attribute", and what it is called
+Assigned = dict[Target, list[tuple[ast.expr | None, int | None, ast.stmt]]]
 
 
-def _assigned(target: Target, piece: _Piece, pieces: list[_Piece], depth: int = FOLLOWED) -> Iterator[tuple[str, int]]:
+def _assigned(target: Target, piece: _Piece, pieces: list[_Piece], depth: int = FOLLOWED) -> Iterator[Span]:
     """The lines of a piece that assign to a target, or change it in place."""
-    for value, place, line in _assignments(piece.tree).get(target, ()):
+    for value, place, statement in _assignments(piece.tree).get(target, ()):
         if value is None:
-            yield piece.file, line
+            yield _span(piece, statement)
         else:
-            yield from _computing(value, piece, pieces, depth - 1, place)
+            yield from _computing(value, piece, pieces, depth - 1, place, statement)
 
 
 @functools.lru_cache(maxsize=64)
-def _assignments(tree: ast.AST) -> dict[Target, list[tuple[ast.expr | None, int | None, int]]]:
-    """What is assigned to each target: a value, its place in an unpacking, and the line; no value if changed in place.
+def _assignments(tree: ast.AST) -> Assigned:
+    """What is assigned to each target: a value, its place in an unpacking, and the statement; no value where changed.
 
     What is only taken out of a dict, as params["W1"], computes nothing and is left out.
     """
-    found: dict[Target, list[tuple[ast.expr | None, int | None, int]]] = {}
+    found: Assigned = {}
     for node in _telling(tree):
         if isinstance(node, ast.AugAssign):
-            _note(found, node.target, None, None, node.lineno)
+            _note(found, node.target, None, None, node)
+        elif isinstance(node, ast.AnnAssign) and node.value is not None:
+            _note(found, node.target, node.value, None, node)
         for target in node.targets if isinstance(node, ast.Assign) else ():
             assert isinstance(node, ast.Assign)
             pairs = _paired(target, node.value) if isinstance(target, ast.Tuple) else ((target, node.value, None),)
             for each, value, place in pairs:
                 if not (isinstance(value, ast.Subscript) and isinstance(value.slice, (ast.Constant, ast.JoinedStr))):
-                    _note(found, each, value, place, node.lineno)
+                    _note(found, each, value, place, node)
     return found
 
 
-def _note(
-    found: dict[Target, list[tuple[ast.expr | None, int | None, int]]],
-    target: ast.expr,
-    value: ast.expr | None,
-    place: int | None,
-    line: int,
-) -> None:
+def _note(found: Assigned, target: ast.expr, value: ast.expr | None, place: int | None, statement: ast.stmt) -> None:
     """Note what is assigned to a name or an attribute, also into all or a part of it, as in dW[:] = ..."""
     if isinstance(target, ast.Subscript) and not isinstance(target.slice, (ast.Constant, ast.JoinedStr)):
         target = target.value
     if isinstance(target, ast.Name):
-        found.setdefault(("name", target.id), []).append((value, place, line))
+        found.setdefault(("name", target.id), []).append((value, place, statement))
     elif isinstance(target, ast.Attribute):
-        found.setdefault(("attribute", target.attr), []).append((value, place, line))
+        found.setdefault(("attribute", target.attr), []).append((value, place, statement))
+
+
+@functools.lru_cache(maxsize=256)
+def is_theirs(filename: str) -> bool:
+    """Whether a file is the user's: neither ours, nor of a library, nor made up by one."""
+    if filename.startswith("<"):
+        return filename.startswith(("<stdin", "<string", "<ipython"))
+    return not str(Path(filename).resolve()).startswith(OURS + LIBRARIES)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from compare import sources
+from compare import provenance, sources
 from compare.calling import (
     CAUGHT,
     Call,
@@ -142,7 +143,7 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: l
     if findings and all(finding.name.endswith("_next") and finding.cause in FORMS for finding in findings):
 
         def agrees(other: Optimizer) -> bool:
-            return not _judged_steps(runs, problem, other, batches).findings
+            return not _judged_steps(runs, problem, other, batches, up_to_a_finding=True).findings
 
         findings = named_rule(findings, (), due, agrees)
     return Report(
@@ -159,24 +160,48 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: l
             f"{len(batches)} steps, {' and '.join(problem.precisions)}",
             problem.precisions,
         ),
-        details=replace(judged.details, code=_code(trainer, problem, optimizer, judged)),
+        details=replace(judged.details, code=_code(trainer, problem, optimizer, judged, batches)),
     )
 
 
-def _code(trainer: Trainer, problem: Problem, optimizer: Optimizer, judged: _JudgedStep) -> tuple[Code, ...]:
+def _code(
+    trainer: Trainer, problem: Problem, optimizer: Optimizer, judged: _JudgedStep, batches: Sequence[Arrays]
+) -> tuple[Code, ...]:
     """The source of both sides, with the lines that compute what is compared or wrong."""
     names = dict.fromkeys([*(row.name for row in judged.rows), *(finding.name for finding in judged.findings)])
+    made = _made(trainer, problem, batches, judged.findings[0].step) if judged.findings else {}
     return (
-        *sources.by_hand(trainer, {name: name.removesuffix("_next") for name in names}),
+        *sources.by_hand(trainer, {name: name.removesuffix("_next") for name in names}, made),
         *sources.in_torch(problem.reference, names, judged.details.reads),
         *sources.building(optimizer, [row.name for row in judged.rows if row.phase == "update"]),
     )
 
 
+def _made(trainer: Trainer, problem: Problem, batches: Sequence[Arrays], step: int) -> dict[str, provenance.At]:
+    """Where each array yielded at a step is made, seen in one more run; nothing where that raises."""
+    dtype = problem.precisions[0]
+    params = {name: array.copy() for name, array in in_precision(problem.params, dtype).items()}
+    handed = [tuple(a.copy() for a in in_precision(batch, dtype).values()) for batch in batches]
+    try:
+        with quietly():
+            yielded = iter(fresh(trainer)(params, handed))
+            return provenance.watched(lambda: next(islice(yielded, step - 1, None)))
+    except (*CAUGHT, TypeError):
+        return {}
+
+
 def _judged_steps(
-    runs: Mapping[str, _Run], problem: Problem, optimizer: Optimizer, batches: list[Arrays]
+    runs: Mapping[str, _Run],
+    problem: Problem,
+    optimizer: Optimizer,
+    batches: list[Arrays],
+    *,
+    up_to_a_finding: bool = False,
 ) -> _JudgedStep:
-    """All steps that every run has, each judged with torch following; the findings of each tensor at its first."""
+    """All steps that every run has, each judged with torch following; the findings of each tensor at its first.
+
+    `up_to_a_finding`: the steps after the first one that has a finding are left out.
+    """
     followers = {dtype: [Follower(optimizer, problem.params) for _ in range(1 + MOVED)] for dtype in runs}
     rows: list[Row] = []
     details = Details()
@@ -192,6 +217,8 @@ def _judged_steps(
         notes += judged.notes
         details = joined(details, judged.details)
         findings = {finding.name: finding for finding in judged.findings} | findings
+        if findings and up_to_a_finding:
+            break
         if any(finding.cause in ("missing", "shape") and finding.phase == "update" for finding in judged.findings):
             break
         finest = "float64" if "float64" in runs else "float32"

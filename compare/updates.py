@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from compare import sources
+from compare import provenance, sources
 from compare.calling import (
     CAUGHT,
     Raised,
@@ -188,6 +188,7 @@ def _report(
         if known is None or (known.verdict == "OK" and not (row.rho or 0.0) <= (known.rho or 0.0)):
             rows[row.step, row.name] = row
     name = type(Follower(optimizer, start).optimizer).__name__
+    made = _made(update, start, gradients[0], precisions[0]) if found else {}
     return Report(
         rows=tuple(rows.values()),
         findings=found,
@@ -210,11 +211,26 @@ def _report(
         details=replace(
             detailed(judged if any(judgement.finding for judgement in judged) else from_zero, {}),
             code=(
-                *sources.by_hand(update, {f"{n}_next": n for n in start}),
+                *sources.by_hand(update, {f"{n}_next": n for n in start}, made),
                 *sources.building(optimizer, {row.name: None for row in rows.values()}),
             ),
         ),
     )
+
+
+def _made(update: Update, start: Arrays, gradients: Arrays, dtype: str) -> dict[str, provenance.At]:
+    """Where each updated parameter is made, seen in one more first step; nothing where that raises."""
+    params, given = ({n: a.copy() for n, a in in_precision(of, dtype).items()} for of in (start, gradients))
+
+    def updated() -> Any:
+        returned = fresh(update)(params, given, None)
+        return params if returned is None else returned[0]
+
+    try:
+        with quietly():
+            return provenance.watched(updated)
+    except (*CAUGHT, TypeError):
+        return {}
 
 
 def _judged(

@@ -17,6 +17,7 @@ from compare.report.details import Line, Plot
 
 __all__ = ["svg"]
 
+LARGEST = 1e290  # what an axis can be drawn for
 POINTS = 400  # so many points of a line at most
 SETTINGS: Any = {
     "svg.fonttype": "none",  # text stays text
@@ -75,7 +76,8 @@ def _points(line: Line, *, log: bool) -> tuple[list[float], list[float]]:
     """The points that can be drawn, thinned out; on a logarithmic axis that leaves zeros out."""
     stride = max(1, math.ceil(len(line.x) / POINTS))
     drawn = [
-        (x, y if math.isfinite(y) and (y > 0 or not log) else math.nan) for x, y in zip(line.x, line.y, strict=True)
+        (x if abs(x) < LARGEST else math.nan, y if abs(y) < LARGEST and (y > 0 or not log) else math.nan)
+        for x, y in zip(line.x, line.y, strict=True)
     ]
     kept = drawn[::stride]
     return [x for x, _ in kept], [y for _, y in kept]

@@ -81,12 +81,13 @@ def _environment() -> Any:
         from jinja2 import Environment, PackageLoader, StrictUndefined
         from markupsafe import Markup
 
-        from compare.report import page as content
         from compare.report.curves import svg
-        from compare.report.graph import ARROWS, graph
-        from compare.report.mathml import equation
     except ImportError:
         raise InputError(NEEDED) from None
+    from compare.report import page as content
+    from compare.report.graph import ARROWS, graph
+    from compare.report.mathml import equation
+
     environment = Environment(
         loader=PackageLoader("compare.report"),
         autoescape=True,

@@ -105,6 +105,7 @@ def _report(content: Any, where: str) -> Report:
     environment = _has(content, "environment", dict, where)
     _as("tuple[str, ...]", environment.get("precisions", []), f"{where}environment.precisions")
     details = _as("Details", content["details"], f"{where}details") if "details" in content else Details()
+    _check_details(details, f"{where}details")
     report = Report(rows, findings, tuple(texts["notes"]), tuple(texts["blind_spots"]), environment, details)
     if not findings and any(row.verdict in FAILING for row in rows):
         raise _Unreadable(f"is a damaged report: {where}rows fail and {where}findings is empty; write it anew")
@@ -113,6 +114,30 @@ def _report(content: Any, where: str) -> Report:
     if _has(content, "ok", bool, where) != report.ok:
         raise _Unreadable(f"is a damaged report: {where}ok is {content['ok']} against its findings; write it anew")
     return report
+
+
+MOST_ENTRIES, MOST_LINES = 64, 5000  # of an excerpt along an axis, of a piece of code
+
+
+def _check_details(details: Details, where: str) -> None:
+    """Refuse what no check writes and no page could show: ragged or huge excerpts, lines that are not there."""
+    for i, excerpt in enumerate(details.excerpts):
+        shapes = {(len(side), *{len(row) for row in side}) for side in (excerpt.by_hand, excerpt.torch)}
+        if len(shapes) != 1 or len(*shapes) != 2 or not all(1 <= n <= MOST_ENTRIES for shape in shapes for n in shape):
+            raise _damaged(
+                f"{where}.excerpts[{i}]", f"two equal tables of at most {MOST_ENTRIES} x {MOST_ENTRIES}", shapes
+            )
+    for i, code in enumerate(details.code):
+        last = code.first + len(code.text.splitlines()) - 1
+        if not 1 <= code.first < 10**7 or last - code.first >= MOST_LINES:
+            raise _damaged(f"{where}.code[{i}]", f"at most {MOST_LINES} lines from line 1 on", code.first)
+        for name, lines in code.tensors.items():
+            if any(not code.first <= line <= last for line in lines):
+                raise _damaged(f"{where}.code[{i}].tensors[{name!r}]", f"lines from {code.first} to {last}", lines)
+    for i, plot in enumerate(details.plots):
+        for k, line in enumerate(plot.lines):
+            if len(line.x) != len(line.y):
+                raise _damaged(f"{where}.plots[{i}].lines[{k}]", "as many x as y", (len(line.x), len(line.y)))
 
 
 def _records(of: type[T], content: dict[str, Any], name: str, where: str) -> tuple[T, ...]:

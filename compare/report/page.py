@@ -11,6 +11,7 @@ from compare.report import Finding, Report, Row
 from compare.report.details import Code, Excerpt, Line, Plot
 from compare.report.states import LEGEND, states, worst
 from compare.report.summary import place, shown
+from compare.report.suspects import pieces_of, sought, where
 from compare.sources import read_on
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 AROUND = 3  # lines of code above and below the one that computes a tensor
+LONGEST = 500  # characters of a part of an explanation
 BINS = 60  # so many cells at most in the strip of steps
 
 
@@ -44,11 +46,12 @@ class CodeLine:
 
 @dataclass(frozen=True)
 class Listing:
-    """Lines of a file of one side."""
+    """Lines of a file of one side; `wrong` if those marked are surely wrong."""
 
     side: str
     file: str
     lines: tuple[CodeLine, ...]
+    wrong: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,19 +106,19 @@ def culprits(report: Report) -> Iterator[Culprit]:
     for finding in report.findings:
         excerpt = excerpts.get(finding.name)
         caption, columns, entries = _entries(finding, excerpt, report) if excerpt is not None else ("", (), ())
-        suspects, hint = _before(report, finding)
+        found = sought(report, finding)
         near = tuple(
-            _around(code, finding.name, suspects.get(i, ()))
-            for i, code in enumerate(_ordered(report))
-            if finding.name in code.tensors
+            _around(code, finding.name, found.lines.get(i, ()), sure=found.sure)
+            for i, code in enumerate(pieces_of(report))
+            if i in found.lines or (code.side == "torch" and finding.name in code.tensors)
         )
         yield Culprit(
             finding,
             place(finding),
             EQUATIONS.get(finding.equation, ""),
-            tuple(finding.explanation.split("; ")),
+            tuple(_cut(part) for part in finding.explanation.split("; ")),
             () if near in told else near,
-            hint,
+            found.hint,
             caption,
             columns,
             entries,
@@ -123,71 +126,40 @@ def culprits(report: Report) -> Iterator[Culprit]:
         told.add(near)
 
 
+def _cut(part: str) -> str:
+    """A part of an explanation, without the end of what an exception of the user's may go on saying."""
+    return part if len(part) <= LONGEST else f"{part[:LONGEST]} ..."
+
+
 def kinds(drawn: str) -> tuple[str, ...]:
     """The states that a drawn graph shows, for its legend."""
     return tuple(kind for kind in LEGEND if f'class="node {kind}"' in drawn)
 
 
-def _ordered(report: Report) -> list[Code]:
-    """The code, the hand's first."""
-    return sorted(report.details.code, key=lambda code: code.side)
+def _around(code: Code, name: str, lines: tuple[int, ...], *, sure: bool) -> Listing:
+    """The lines of a piece of code near those to look at, or in torch near those that compute a tensor.
 
-
-def where(report: Report) -> str:
-    """The file and the line to look at first, where that can be told: manual/network.py, line 59."""
-    if report.first is None:
-        return ""
-    suspects, _ = _before(report, report.first)
-    for i, code in enumerate(_ordered(report)):
-        lines = suspects.get(i) or code.tensors.get(report.first.name, ())
-        if code.side == "by hand" and lines:
-            return f"{code.file}, line {' and '.join(map(str, lines))}"
-    return ""
-
-
-def _before(report: Report, finding: Finding) -> tuple[dict[int, tuple[int, ...]], str]:
-    """The lines that compute what a culprit and all that is off together with it read: a factor in common enters there.
-
-    By position among the pieces of code, and as a sentence.
+    Those by hand that compute what is read there are shown as well.
     """
-    others = report.details.together.get(finding.name, ())
-    found: dict[int, tuple[int, ...]] = {}
-    for i, code in enumerate(_ordered(report)):
-        if others and code.side == "by hand" and all(name in code.tensors for name in (finding.name, *others)):
-            read = [read_on(code, code.tensors[name]) for name in (finding.name, *others)]
-            shared = set.intersection(*({*each.items()} for each in read))
-            if shared:
-                found[i] = tuple(sorted({line for _, line in shared}))
-    lines = " and ".join(str(line) for each in found.values() for line in each)
-    named = ", ".join((finding.name, *others))
-    return found, f"The line to look at is {lines}: {named} are all computed from what it assigns." if found else ""
-
-
-def _around(code: Code, name: str, suspects: tuple[int, ...]) -> Listing:
-    """The lines of a piece of code near those that compute a tensor, and those that compute what it reads."""
-    at = code.tensors[name]
+    at = lines or code.tensors.get(name, ())
     defining = read_on(code, at).values() if code.side == "by hand" else ()
-    shown = {n for number in (*at, *suspects) for n in range(number - AROUND, number + AROUND + 1)} | {*defining}
-    lines = _numbered(code, suspects or at)
+    shown = {n for number in at for n in range(number - AROUND, number + AROUND + 1)} | {*defining}
     kept: list[CodeLine] = []
-    for line in lines:
+    for line in _numbered(code, at):
         if line.number in shown:
             if kept and kept[-1].number < line.number - 1:
                 kept.append(CodeLine(0, "", False))
             kept.append(line)
-    return Listing(code.side, code.file, tuple(kept))
+    return Listing(code.side, code.file, tuple(kept), sure and code.side == "by hand")
 
 
 def listings(report: Report) -> tuple[Listing, ...]:
-    """All the code of both sides, with the lines of culprits marked."""
-    wrong = {finding.name for finding in report.findings}
+    """All the code of both sides, with the lines to look at marked."""
+    found = [sought(report, finding) for finding in report.findings]
+    sure = all(each.sure for each in found)
     return tuple(
-        Listing(
-            code.side,
-            code.file,
-            _numbered(code, [n for name in wrong & code.tensors.keys() for n in code.tensors[name]]),
-        )
-        for code in _ordered(report)
+        Listing(code.side, code.file, _numbered(code, [n for each in found for n in each.lines.get(i, ())]), sure)
+        for i, code in enumerate(pieces_of(report))
     )
 
 

@@ -37,8 +37,8 @@ def closing(report: Report) -> tuple[str, str]:
         label = f" ({culprit.equation})" if culprit.equation else ""
         outcome = (
             f"{culprit.verdict}: {culprit.name}{label} is the first tensor that differs, "
-            f"at step {culprit.step}; {_by_themselves(len(report.findings))} "
-            f"among {counted(compared, 'compared tensor')} of {steps}."
+            f"at step {culprit.step}; {_by_themselves(len(report.findings))}"
+            + (f" among {counted(compared, 'compared tensor')} of {steps}." if compared else "; none was compared.")
         )
     elif report.findings:
         weak = report.findings[0]

@@ -1,6 +1,7 @@
 """The page: it holds what a reader needs to find the line, escapes whatever users name, and needs nothing else."""
 
 import inspect
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -136,6 +137,35 @@ def test_a_stored_report_gives_the_same_page(wrong, tmp_path):
     assert load_report(path).to_html() == wrong.to_html()
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d["code"][0].update(text="x"), "must be lines from"),
+        (lambda d: d["code"][0].update(first=-500), "from line 1 on"),
+        (lambda d: d["code"][0].update(first=10**30), "from line 1 on"),
+        (lambda d: d["code"][0].update(text="x\n" * 10**5), "must be at most 5000 lines"),
+        (lambda d: d["excerpts"][0]["torch"].pop(), "two equal tables"),
+        (lambda d: d["excerpts"][0].update(by_hand=[], torch=[]), "two equal tables"),
+        (lambda d: d["excerpts"][0].update(by_hand=[[1.0] * 65], torch=[[1.0] * 65]), "two equal tables"),
+        (lambda d: d["plots"].append(PLOT | {"lines": [{"name": "a", "x": [1, 2], "y": [1]}]}), "as many x as y"),
+    ],
+)
+def test_details_that_no_check_writes_are_refused(change, message, wrong, tmp_path):
+    content = json.loads(wrong.to_json())
+    change(content["details"])
+    path = tmp_path / "damaged.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(InputError, match="is a damaged report: details") as caught:
+        load_report(path)
+    assert message in str(caught.value)
+    del content["details"]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    needs_nothing(load_report(path).to_html())
+
+
+PLOT = {"title": "t", "x": "x", "y": "y", "log": False, "text": ""}
+
+
 def test_several_are_listed_and_those_that_differ_come_first(wrong):
     right = SMALL.run(DATA)
     page = needs_nothing(html.render_all({"a": right, "b": wrong}, {"c": "no torch"}))
@@ -247,7 +277,7 @@ def test_the_line_to_look_at_is_where_a_common_factor_comes_in(tmp_path):
     line = inspect.getsourcelines(_halved)[1] + 1
     assert where(report) == f"test_html.py, line {line}"
     said = "".join(Page(report.to_html()).text)
-    assert f"The line to look at is {line}: " in said
+    assert f"are computed from what line {line} assigns" in said
     marked = re.findall(r'class="marked wrong">(.*?)\n', report.to_html())
     assert marked[0].strip() == html_of('e = (p["W"] @ X + p["b"] - Y) / 2')
 
@@ -285,7 +315,11 @@ def test_steps_are_binned_where_there_are_many(wrong):
 
 
 def test_a_plot_takes_colours_from_the_page_and_survives_any_number():
-    lines = (Line("by hand", (1.0, 2.0, 3.0), (0.0, np.nan, 1e-9)), Line("torch", (1.0, 2.0, 3.0), (np.inf, -1.0, 2.0)))
+    lines = (
+        Line("by hand", (1.0, 2.0, 3.0), (0.0, np.nan, 1e-9)),
+        Line("torch", (1.0, 2.0, 3.0), (np.inf, -1.0, 2.0)),
+        Line("huge", (1.0, 2.0, 1e308), (1e308, -1e308, 1e-310)),
+    )
     for log in (False, True):
         drawn = svg(Plot("A <title>", "x & y", "y", lines, log=log), "p1")
         assert "currentColor" in drawn

@@ -1,0 +1,200 @@
+"""Which line made an array is seen where reading cannot tell; the page sends nobody to a line that is right."""
+
+import inspect
+import linecache
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+
+from compare import check_gradients, check_training, check_updates
+from compare.provenance import watched
+from compare.report.suspects import where
+
+SHAPE = (3, 4)
+WAYS = {
+    "a name used again": ("""
+        out = {}
+        d = X * 2
+        out["dW"] = d
+        d = X * 3
+        out["other"] = d
+        return out
+        """, "d = X * 2"),
+    "a branch": ("""
+        if X.size > 100:
+            dW = X * 1
+        else:
+            dW = X * 2
+        return {"dW": dW}
+        """, "dW = X * 2"),
+    "an early return": ("""
+        if X.size < 100:
+            return {"dW": X * 2}
+        return {"dW": X * 1}
+        """, 'return {"dW": X * 2}'),
+    "changed in a loop over a tuple": ("""
+        dW, db = X * 1, X * 3
+        for g in (dW, db):
+            g *= 2
+        return {"dW": dW}
+        """, "g *= 2"),
+    "changed by another name": ("""
+        dW = X * 1
+        alias = dW
+        alias *= 2
+        return {"dW": dW}
+        """, "alias *= 2"),
+    "filled": ("""
+        dW = np.empty_like(X)
+        np.multiply(X, 2, out=dW)
+        return {"dW": dW}
+        """, "np.multiply(X, 2, out=dW)"),
+    "a walrus": ("""
+        db = (dW := X * 2) + 1
+        return {"dW": dW, "db": db}
+        """, "db = (dW := X * 2) + 1"),
+    "several lines": ("""
+        dW = (
+            X
+            * 2
+        )
+        return {"dW": dW}
+        """, "dW = ("),
+    "a helper found in a table": ("""
+        table = {"twice": twice}
+        return {"dW": table["twice"](X)}
+        """, "return 2 * a"),
+    "a comprehension over another result": ("""
+        good = {"dW": X * 1}
+        return {name: 2 * g for name, g in good.items()}
+        """, "return {name: 2 * g for name, g in good.items()}"),
+    "an object": ("""
+        layer = Layer()
+        layer.backward(X)
+        return {"dW": layer.dW}
+        """, "self.dW = X * 2"),
+}  # fmt: skip
+HELPERS = """
+import numpy as np
+
+class Layer:
+    def backward(self, X):
+        self.dW = X * 2
+
+def twice(a):
+    return 2 * a
+
+def derivation(P, X):
+"""
+COUNT = iter(range(1000))
+
+
+def written(body):
+    """The derivation of a body, in a file of its own, and the file's lines."""
+    text = HELPERS.lstrip("\n") + textwrap.indent(textwrap.dedent(body).strip("\n"), "    ") + "\n"
+    file = f"seen_{next(COUNT)}.py"
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    names = {"__name__": "seen"}
+    exec(compile(text, file, "exec"), names)
+    return names["derivation"], text.splitlines()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_line_that_made_an_array_is_seen_and_marked(way):
+    body, line = WAYS[way]
+    derivation, lines = written(body)
+    X = np.arange(1.0, 13.0).reshape(SHAPE)
+    made = watched(lambda: derivation({}, X))
+    assert lines[made["dW"][1] - 1].strip() == line
+
+    def reference(p, X):
+        return (p["W"] * X).sum()
+
+    report = check_gradients(lambda P, X: derivation(P, X), reference, {"W": X}, (X,))
+    marked = {n for c in report.details.code if c.side == "by hand" for n in c.tensors.get("dW", ())}
+    assert line in {lines[n - 1].strip() for n in marked}
+    assert not {lines[n - 1].strip() for n in marked} & {"dW = X * 1", "d = X * 3", 'return {"dW": X * 1}'}
+
+
+def test_a_trace_is_taken_away_again_and_ends_with_the_code():
+    before = sys.gettrace()
+    with pytest.raises(ZeroDivisionError):
+        watched(lambda: {"a": 1 / 0})
+    assert sys.gettrace() is before
+    assert watched(lambda: None) == {}
+    assert watched(lambda: {"a": 1.0, "b": [1.0]}) == {}
+
+
+RNG = np.random.default_rng(1)
+PARAMS = {"W": RNG.standard_normal((4, 3)), "b": RNG.standard_normal((4, 1)), "v": RNG.standard_normal((1, 4))}
+BATCH = (RNG.standard_normal((3, 7)),)
+
+
+def reference(p, X):
+    return (p["v"] @ torch.tanh(p["W"] @ X + p["b"])).sum()
+
+
+def hidden(p, X):
+    A = np.tanh(p["W"] @ X + p["b"])
+    dZ = p["v"].T * (1 - A)
+    dW = dZ @ X.T
+    db = dZ.sum(axis=1, keepdims=True)
+    return {"dW": dW, "db": db, "dv": A.sum(axis=1)[None, :]}
+
+
+def raising(p, X):
+    A = np.tanh(p["W"] @ X + p["b"])
+    dZ = p["v"].T * (1 - A**2)
+    return {"dW": dZ @ X, "db": dZ.sum(axis=1, keepdims=True)}
+
+
+def line_of(function, text):
+    lines, first = inspect.getsourcelines(function)
+    return next(first + i for i, line in enumerate(lines) if text in line)
+
+
+def test_what_was_not_returned_is_suspected_too():
+    report = check_gradients(hidden, reference, PARAMS, BATCH)
+    assert where(report).endswith("or at what is computed before it and was not returned")
+    page = report.to_html()
+    assert f"in dZ (line {line_of(hidden, 'dZ =')})" in page
+    assert "marked wrong" not in page, "no line is called wrong that may be right"
+    told = check_gradients(lambda p, X: {**hidden(p, X), "dv": hidden(p, X)["dv"]}, reference, PARAMS, BATCH)
+    assert told.findings
+
+
+def test_the_line_that_raised_is_the_one_to_look_at():
+    report = check_gradients(raising, reference, PARAMS, BATCH)
+    assert report.first.cause == "exception"
+    assert where(report) == f"test_provenance.py, line {line_of(raising, 'dZ @ X')}"
+
+
+def test_an_update_and_a_trainer_are_watched_too():
+    def update(params, grads, state):
+        moved = {}
+        for name, w in params.items():
+            step = 0.2 * grads[f"d{name}"]
+            moved[name] = w - step
+        return moved, state
+
+    def sgd(tensors):
+        return torch.optim.SGD(tensors, lr=0.1)
+
+    found = check_updates(update, sgd, PARAMS)
+    assert line_of(update, "moved[name] = ") in found.details.code[0].tensors["W_next"]
+
+    def trainer(params, batches):
+        W, b, v = params["W"], params["b"], params["v"]
+        for step, (X,) in enumerate(batches):
+            if step < 1:  # noqa: SIM108  # two lines, one of which runs
+                W = W * X.size / X.size
+            else:
+                W = W + 1.0
+            yield {"W": W, "b": b, "v": v}
+
+    training = check_training(trainer, lambda p, X: 0 * reference(p, X), sgd, PARAMS, [BATCH, BATCH])
+    assert training.first.step == 2
+    assert training.details.code[0].tensors["W_next"] == (line_of(trainer, "W = W + 1.0"),)
