@@ -169,6 +169,19 @@ def test_reading_and_rendering_need_neither_torch_nor_numpy(tmp_path):
     assert "OK: by hand and torch agree on all" in done.stdout
 
 
+def test_a_stored_report_becomes_a_page_without_torch(tmp_path):
+    (tmp_path / "a.json").write_text(MADE["the notes' network"]().to_json())
+    code = (
+        "import sys\nsys.modules['torch'] = None\nfrom compare.cli import main\n"
+        "assert main(['show', 'a.json', '--format', 'html', '--output', 'a.html']) == 0\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, text=True, capture_output=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "What is computed from what" in (tmp_path / "a.html").read_text(encoding="utf-8")
+
+
 GOOD = json.loads(MADE["a finding"]().to_json())
 
 
