@@ -95,11 +95,13 @@ def _unjudged(report: Report, own: Mapping[int, tuple[int, ...]]) -> dict[str, i
     first = next((i for i, code in enumerate(pieces) if code.side == "by hand"), -1)
     for i, lines in own.items():
         code = pieces[i]
-        vouched = agreeing.union(*(read_on(code, code.tensors[name]) for name in agreeing & code.tensors.keys()))
+        judged = [code.tensors[name] for name in agreeing & code.tensors.keys()]
+        vouched = agreeing.union(*(read_on(code, each) for each in judged))
+        right = {*lines, *(line for each in judged for line in each)}
         definition = re.match(r"(?:\s*@.*\n)*\s*(?:async )?def ", code.text) if i == first else None
         handed = None if definition is None else code.first + definition[0].count("\n")
         for name, line in read_on(code, lines).items():
-            if line and name not in vouched and line not in lines and line != handed:
+            if line and name not in vouched and line not in right and line != handed:
                 doubts[name] = line
     return doubts
 

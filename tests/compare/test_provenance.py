@@ -12,6 +12,7 @@ import torch
 from compare import check_gradients, check_training, check_updates
 from compare.provenance import watched
 from compare.report.suspects import where
+from torchref import tap
 
 SHAPE = (3, 4)
 WAYS = {
@@ -164,6 +165,20 @@ def test_what_was_not_returned_is_suspected_too():
     assert "marked wrong" not in page, "no line is called wrong that may be right"
     told = check_gradients(lambda p, X: {**hidden(p, X), "dv": hidden(p, X)["dv"]}, reference, PARAMS, BATCH)
     assert told.findings
+
+
+def test_what_was_returned_under_another_name_vouches_too():
+    def derivation(p, X):
+        A = np.tanh(p["W"] @ X + p["b"])
+        d = p["v"].T * (1 - A**2)
+        g = 2 * d @ X.T
+        return {"dZ": d, "dW": g, "db": d.sum(axis=1, keepdims=True), "dv": A.sum(axis=1)[None, :]}
+
+    def with_tap(p, X):
+        return (p["v"] @ torch.tanh(tap("Z", p["W"] @ X + p["b"]))).sum()
+
+    report = check_gradients(derivation, with_tap, PARAMS, BATCH)
+    assert where(report) == f"test_provenance.py, line {line_of(derivation, 'g = 2')}"
 
 
 def test_the_line_that_raised_is_the_one_to_look_at():
