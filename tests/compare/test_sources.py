@@ -160,8 +160,11 @@ def test_an_update_in_place_and_a_trainer_are_found():
 
 def test_what_a_line_reads_is_found_where_it_was_assigned_last():
     code = Code("by hand", "f.py", 10, "    def f(X):\n        a = X\n        a = a + 1\n        b = a * X\n", {})
-    assert sources.read_on(code, [13]) == {"a": 12}
+    assert sources.read_on(code, [13]) == {"a": 12, "X": 10}, "an argument comes in at the def"
     assert sources.read_on(code, [12]) == {"a": 11}
+    assert sources.read_on(code, [11]) == {"X": 10}
+    elsewhere = Code("by hand", "f.py", 1, "def f(self):\n    return np.exp(self.z)\n", {})
+    assert sources.read_on(elsewhere, [2]) == {"np": 0, "self": 0}
     assert sources.read_on(Code("by hand", "f.py", 1, "x = (lambda a:", {}), [1]) == {}
 
 
