@@ -9,12 +9,13 @@ import functools
 import linecache
 import re
 import sysconfig
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
 from types import FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from compare.report.details import Code
 
@@ -36,6 +37,12 @@ def by_hand(
     `names` are the tensors whose lines are sought, each with the name under which it is returned. `made` is where some
     of these were seen to be made, file and line; for the others the code is read.
     """
+    if not made:
+        return _remembered(function, ("by hand", *names.items()), lambda: _read_by_hand(function, names, made))
+    return _read_by_hand(function, names, made)
+
+
+def _read_by_hand(function: Any, names: Mapping[str, str], made: Mapping[str, tuple[str, int]]) -> tuple[Code, ...]:
     pieces = [*_pieces(function)]
     found = {name: _assigning(returned, pieces) for name, returned in names.items()}
     for name, returned in names.items():
@@ -90,8 +97,36 @@ def in_torch(function: Any, names: Iterable[str], reads: Mapping[str, Iterable[s
     A value is computed where it is tapped, and so is the gradient of what it reads: there autograd takes it. `reads`
     names what each value reads.
     """
-    pieces = [*_pieces(function)]
-    return _code("torch", pieces, {name: _tapping(name, pieces, reads) for name in names})
+
+    def read() -> tuple[Code, ...]:
+        pieces = [*_pieces(function)]
+        return _code("torch", pieces, {name: _tapping(name, pieces, reads) for name in names})
+
+    return _remembered(function, ("torch", *names, *((name, *of) for name, of in reads.items())), read)
+
+
+_READ: WeakKeyDictionary[Any, tuple[object, dict[str, object], tuple[Code, ...]]] = WeakKeyDictionary()
+
+
+def _remembered(function: Any, asked: object, read: Callable[[], tuple[Code, ...]]) -> tuple[Code, ...]:
+    """What was read of a function before, if the same is asked again and none of its files has changed."""
+    try:
+        known = _READ.get(function)
+    except TypeError:  # what cannot be a key is read every time
+        return read()
+    if known is not None and known[0] == asked and all(_entry(file) is entry for file, entry in known[1].items()):
+        return known[2]
+    found = read()
+    files = {piece.file for piece in _pieces(function)}
+    _READ[function] = (asked, {file: _entry(file) for file in files}, found)
+    return found
+
+
+def _entry(file: str) -> object:
+    """What linecache holds of a file, read anew if that has changed."""
+    linecache.checkcache(file)
+    linecache.getlines(file)
+    return linecache.cache.get(file)
 
 
 def building(function: Any, names: Iterable[str]) -> tuple[Code, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import manual.network
-from compare import Experiment, InputError, check_gradients, check_initializer, load_report
+from compare import Experiment, InputError, check_gradients, check_initializer, load_report, lockstep
 from compare.cli import main
 from compare.faults import catalogue
 from compare.report import Finding, Report, Row, html
@@ -110,6 +110,23 @@ def test_the_default_run_stays_small(tmp_path, capsys):
     for title in ("Loss, each side on its own", "How far the two drift apart", "Gradient norm by layer"):
         assert title in said
     assert capsys.readouterr().out.startswith("OK: ")
+
+
+def test_two_sides_left_to_themselves_drift_as_far_as_rounding_explains_and_no_further():
+    long = replace(SMALL, steps=40)
+    loss, drift, norms = lockstep.run(long, DATA, plots=True).details.plots
+    assert [line.name for line in loss.lines] == ["by hand", "torch"]
+    assert loss.lines[0].y == pytest.approx(loss.lines[1].y, rel=1e-9)
+    apart, allowed = (np.array(line.y) for line in drift.lines)
+    assert apart.max() > 0, "another order of summation shows"
+    assert (apart <= allowed).all()
+    assert [line.name for line in norms.lines] == ["dW1", "dW2"]
+    assert len(apart) == len(norms.lines[0].y) == 40
+    with edited(manual.network, (RIGHT, RIGHT.replace("dZ @", "1.001 * dZ @"))):
+        wrong_drift = lockstep.run(long, DATA, plots=True).details.plots[1]
+    apart, allowed = (np.array(line.y) for line in wrong_drift.lines)
+    assert apart[-1] > 1e6 * allowed[-1]
+    assert SMALL.run(DATA).details.plots == ()
 
 
 def test_whatever_users_name_is_escaped():

@@ -176,6 +176,22 @@ def test_code_without_a_source_gives_none():
     assert sources.by_hand(len, {}) == ()
 
 
+def test_what_was_read_is_read_again_after_the_file_has_changed(tmp_path):
+    import importlib.util
+
+    file = tmp_path / "mine.py"
+    file.write_text("def derivation(P, X):\n    dW1 = X\n    return {'dW1': dW1}\n")
+    spec = importlib.util.spec_from_file_location("mine", file)
+    mine = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(mine)
+    (first,) = sources.by_hand(mine.derivation, {"dW1": "dW1"})
+    assert sources.by_hand(mine.derivation, {"dW1": "dW1"})[0] is first
+    assert sources.by_hand(mine.derivation, {"dW1": "X"})[0].tensors == {}
+    file.write_text("def derivation(P, X):\n    dW1 = X + 1  # changed\n    return {'dW1': dW1}\n")
+    (again,) = sources.by_hand(mine.derivation, {"dW1": "dW1"})
+    assert "# changed" in again.text
+
+
 def test_a_long_function_is_cut_and_few_are_kept():
     body = "\n".join(f"    a{i} = X" for i in range(1000))
     calls = " + ".join(f"f{i}(X)" for i in range(40))
