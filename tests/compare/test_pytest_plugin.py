@@ -390,7 +390,7 @@ def test_strict_failures_and_checks_that_could_not_run_are_in_the_file(project):
     assert "#### test_it.py::test_weak: OK, but WEAK" in text
 
 
-@pytest.mark.parametrize("form", ["json", "md"])
+@pytest.mark.parametrize("form", ["json", "md", "html"])
 def test_what_no_encoding_can_hold_is_escaped(project, form):
     project.makepyfile(
         test_it="""
@@ -424,3 +424,24 @@ def test_a_setting_that_is_not_understood_stops_the_session(project, line, messa
     result = project.runpytest_subprocess()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: {message}"])
+
+
+def test_the_page_of_a_session_shows_every_check_with_its_line_and_curves(project):
+    project.makepyfile(test_right=PASSING, test_wrong=WRONG)
+    result = project.runpytest("--parity-report=parity.html")
+    result.stdout.fnmatch_lines(["*written to *parity.html"])
+    text = (project.path / "parity.html").read_text()
+    assert "4 of 9 checks differ" in text
+    for test in ("test_wrong.py::test_gradients", "test_right.py::test_experiment"):
+        assert f">{test}</a>" in text
+    assert "marked wrong" in text
+    assert "How far the two drift apart" in text
+    assert "<script" not in text
+
+
+def test_a_page_without_its_extra_is_refused_before_any_test_runs(project):
+    project.makepyfile(test_it=PASSING)
+    project.makeconftest("import sys\nsys.modules['jinja2'] = None\n")
+    result = project.runpytest_subprocess("--parity-report=parity.html")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "pip install 'handgrad[report]'" in "".join(result.errlines)
