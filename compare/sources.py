@@ -354,13 +354,15 @@ def _tapping(name: str, pieces: Iterable[_Piece], reads: Mapping[str, Iterable[s
     """The lines that tap a value, or those values that read what a gradient is of."""
     wanted = {name} if name in reads else {value for value, read in reads.items() if name[1:] in read}
     found: At = set()
-    for piece in pieces:
+    by_variable: At = set()  # as in a loop over names
+    for position, piece in enumerate(pieces):
         for node in piece.nodes:
             if isinstance(node, ast.Call) and _called(node) == "tap" and node.args:
                 found |= {_span(piece, node) for value in wanted if _matches(node.args[0], value)}
-            elif isinstance(node, ast.Return) and "J" in wanted and piece is next(iter(pieces)):
+                by_variable |= {_span(piece, node)} if isinstance(node.args[0], ast.Name) else set()
+            elif isinstance(node, ast.Return) and "J" in wanted and position == 0:
                 found.add(_span(piece, node))
-    return found
+    return found or (by_variable if wanted else set())
 
 
 def _called(call: ast.Call) -> str:
