@@ -34,7 +34,7 @@ def parser(
     whole.add_argument(
         "--version", action="version", version=f"handgrad {__version__}", help="show the version and exit"
     )
-    added = whole.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    added = whole.add_subparsers(title="commands", required=True, metavar="COMMAND", prog=whole.prog)
     check = added.add_parser(
         "check",
         help="check a file of yours, or the notes' network by hand and in torch.nn, side by side",
