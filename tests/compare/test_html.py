@@ -315,6 +315,12 @@ _PROBLEM = (
 )
 
 
+def test_many_notes_are_folded(wrong):
+    said = "".join(Page(replace(wrong, notes=tuple(f"note {i}" for i in range(9))).to_html()).text)
+    assert "3 further notes" in said
+    assert all(f"note {i}" in said for i in range(9))
+
+
 def test_where_is_silent_if_it_cannot_be_told(wrong):
     assert where(wrong).startswith("manual/network.py, line ")
     assert where(replace(wrong, details=Details())) == ""
