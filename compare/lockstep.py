@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -61,7 +61,7 @@ def differs(experiment: Experiment, source: Any, *, strict: bool = False) -> boo
     """Whether the re-synchronised run fails, with `strict` also by WEAK: it stops there and names no cause."""
     data = load(source)
     check_fit(experiment, data)
-    steps = _judged_steps(Training(experiment, data), Judging(experiment))
+    steps = _judged_steps(experiment, data, Judging(experiment), at_once=False)
     verdicts = (*FAILING, "WEAK") if strict else FAILING
     return any(
         step.failure or any(j.finding and j.finding.verdict in verdicts for j in judged) for step, judged, _, _ in steps
@@ -74,14 +74,14 @@ NUMBERS = 2**20
 
 def _resynchronised(experiment: Experiment, data: Data) -> JudgedRun:
     """Judge every step by itself: locally in both precisions, end to end in the one that is printed."""
-    training, judging = Training(experiment, data), Judging(experiment)
+    judging = Judging(experiment)
     judgements: list[Judgement] = []
     notes: dict[str, None] = {}
     suspects: dict[
         str, list[tuple[Step, Step | None]]
     ] = {}  # where each wrong tensor is so first, and what came before
     convention, before = AS_IN_THE_NOTES, None
-    for step, judged, told, convention in _judged_steps(training, judging):  # read by causes
+    for step, judged, told, convention in _judged_steps(experiment, data, judging, at_once=True):  # read by causes
         notes |= dict.fromkeys([*convention.notes, *told, *(j.note for j in judged if j.note)])
         judgements += judged
         for judgement in judged:
@@ -110,20 +110,41 @@ def _resynchronised(experiment: Experiment, data: Data) -> JudgedRun:
 
 
 def _judged_steps(
-    training: Training, judging: Judging
+    experiment: Experiment, data: Data, judging: Judging, *, at_once: bool
 ) -> Iterator[tuple[Step, list[Judgement], list[str], Convention]]:
-    """Every step with its verdicts and notes; the first one decides on the convention, the others come by windows."""
-    convention, length = AS_IN_THE_NOTES, 1
+    """Every step with its verdicts and notes, by windows; the first one decides on the convention.
+
+    `at_once`: it is judged with the steps after it, and all begin again in the rare run that keeps another convention;
+    else it is judged first, alone.
+    """
+    training = Training(experiment, data)
+    convention, length = AS_IN_THE_NOTES, _length(_numbers(experiment, data)) if at_once else 1
     while steps := training.advance(length, convention):
         window = judging.window(steps, convention)
         if steps[0].number == 1:
-            length = int(np.clip(NUMBERS // max(steps[0].numbers, 1), 1, WINDOW))
+            length = _length(steps[0].numbers)
             if any(judgement.finding for judgement in window[0][0]):
                 convention = judging.convention(steps[0])
-                training.follow(steps[0], convention)
-                window = judging.window(steps, convention)
+                if convention is not AS_IN_THE_NOTES and len(steps) > 1:
+                    yield from _judged_steps(experiment, data, judging, at_once=False)
+                    return
+                if convention is not AS_IN_THE_NOTES:
+                    training.follow(steps[0], convention)
+                    window = judging.window(steps, convention)
         for step, (judged, told) in zip(steps, window, strict=True):
             yield step, judged, [*told, *([training.float64_only] if training.float64_only else [])], convention
+
+
+def _length(numbers: int) -> int:
+    """How many steps of so many numbers are evaluated at once."""
+    return int(np.clip(NUMBERS // max(numbers, 1), 1, WINDOW))
+
+
+def _numbers(experiment: Experiment, data: Data) -> int:
+    """About how many numbers a step records: Z, A and their gradients, the losses, and what becomes of the weights."""
+    n = experiment.batch_size or data.X.shape[1]
+    parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(experiment.layers))
+    return n * (4 * sum(experiment.layers) + experiment.layers[-1]) + 3 * parameters
 
 
 def _with_failure(findings: tuple[Finding, ...], failure: Finding | None) -> tuple[Finding, ...]:
