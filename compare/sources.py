@@ -64,8 +64,7 @@ def _around(file: str, line: int) -> _Piece | None:
     if not inside:
         return _Piece("", file, line, (lines[line - 1].rstrip(),), ast.Module([], [])) if line <= len(lines) else None
     node = max(inside, key=starts)
-    first, last = starts(node), min(node.end_lineno or node.lineno, starts(node) + LINES - 1)
-    return _Piece(getattr(node, "name", ""), file, first, tuple(t.rstrip() for t in lines[first - 1 : last]), node)
+    return _cut_out(node, getattr(node, "name", ""), file, lines)
 
 
 @functools.lru_cache(maxsize=32)
@@ -254,8 +253,13 @@ def _piece(thing: FunctionType | type) -> _Piece | None:
     node = next((n for n in definitions("".join(lines)) if _is_of(n, thing, line)), None)
     if node is None:
         return None
+    return _cut_out(node, thing.__name__, file, lines)
+
+
+def _cut_out(node: Definition, name: str, file: str, lines: list[str]) -> _Piece:
+    """The piece of a file that a definition is, up to as many lines as are kept."""
     first, last = starts(node), min(node.end_lineno or node.lineno, starts(node) + LINES - 1)
-    return _Piece(thing.__name__, file, first, tuple(text.rstrip() for text in lines[first - 1 : last]), node)
+    return _Piece(name, file, first, tuple(text.rstrip() for text in lines[first - 1 : last]), node)
 
 
 def _functions(thing: FunctionType | type) -> list[FunctionType]:

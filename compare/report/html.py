@@ -50,7 +50,7 @@ def render_all(reports: Mapping[str, Report], not_run: Mapping[str, str] = Mappi
         not_run=not_run,
         reports=[(name, reports[name]) for name in ordered[:LISTED]],
         more=len(ordered) - LISTED,
-        full=[(name, reports[name]) for name in ordered[: max(IN_FULL, 0)]],
+        full=[(name, reports[name]) for name in ordered[:IN_FULL]],
         wrong=wrong,
         shared=shared_environment(reports.values()) if reports else {},
     )

@@ -76,6 +76,7 @@ def needs_nothing(text):
     assert "@import" not in text
     assert not re.search(r"url\((?!#)", text)
     assert len(page.ids) == len({*page.ids})
+    assert {url[1:] for url in page.urls if url.startswith("#")} <= {*page.ids}
     referred = re.findall(r"(?:url\(|href=\")#([\w-]+)", text)
     assert {*referred} <= {*page.ids}
     return page
@@ -192,6 +193,7 @@ def test_several_are_listed_and_those_that_differ_come_first(wrong):
     assert said.index("b\n") < said.index("a\n")
     many = html.render_all({f"check {i}": right for i in range(400)})
     assert "100 more agree." in many
+    needs_nothing(many)
     assert len(many) < 2_000_000
     assert "no check ran" in html.render_all({})
 
