@@ -277,6 +277,10 @@ def test_the_networks_code_is_found_by_its_labels():
     (weights,) = [piece for piece in code if piece.side == "by hand" and "dW1" in piece.tensors]
     (line,) = weights.tensors["dW1"]
     assert "# (B2)" in weights.text.splitlines()[line - weights.first]
+    taken_at = {"dW1": "(F1)", "dZ1": "(F2)", "dZ2": "(L2)"}  # where torch takes a gradient its tensor is used
+    for name, label in taken_at.items():
+        (piece,) = [piece for piece in code if piece.side == "torch" and name in piece.tensors]
+        assert f"# {label}" in piece.text.splitlines()[piece.tensors[name][0] - piece.first]
     derivative = [piece for piece in code if piece.side == "by hand" and "dZ1" in piece.tensors]
     assert any("def tanh_derivative" in piece.text for piece in derivative), "a wrong derivative shows as dZ"
 
