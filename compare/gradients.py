@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from compare import provenance, sources
-from compare.calling import CAUGHT, Call, call, checked_precisions, differing, in_precision, undisturbed
+from compare.calling import Call, call, checked_precisions, differing, in_precision, undisturbed
 from compare.environment import environment
 from compare.errors import InputError
-from compare.interruptions import quietly
 from compare.own_loss import against_own_loss
 from compare.recorded import JudgedRecords, Problem, judged_records
 from compare.references import Reference
@@ -96,12 +95,8 @@ def _code(derivation: Derivation, problem: Problem, judged: JudgedRecords) -> tu
 def _made(derivation: Derivation, problem: Problem) -> dict[str, provenance.At]:
     """Where each returned array is made, seen in one more run; nothing where that raises."""
     params, batch = (in_precision(of, problem.precisions[0]) for of in (problem.params, problem.batch))
-    try:
-        with quietly():
-            handed = [{n: a.copy() for n, a in params.items()}, *(a.copy() for a in batch.values())]
-            return provenance.watched(lambda: derivation(*handed))
-    except CAUGHT:
-        return {}
+    handed = [{n: a.copy() for n, a in params.items()}, *(a.copy() for a in batch.values())]
+    return provenance.seen(lambda: derivation(*handed))
 
 
 def _misbehaviour(made: Call, again: Call, end_to_end: Replay, problem: Problem) -> list[Finding]:

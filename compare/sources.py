@@ -37,14 +37,14 @@ def by_hand(
     `names` are the tensors whose lines are sought, each with the name under which it is returned. `made` is where some
     of these were seen to be made, file and line; for the others the code is read.
     """
+
+    def read(pieces: list[_Piece]) -> dict[str, At]:
+        return {name: _assigning(returned, pieces) for name, returned in names.items()}
+
     if not made:
-        return _remembered(function, ("by hand", *names.items()), lambda: _read_by_hand(function, names, made))
-    return _read_by_hand(function, names, made)
-
-
-def _read_by_hand(function: Any, names: Mapping[str, str], made: Mapping[str, tuple[str, int]]) -> tuple[Code, ...]:
+        return _remembered("by hand", function, [*names.items()], read)
     pieces = [*_pieces(function)]
-    found = {name: _assigning(returned, pieces) for name, returned in names.items()}
+    found = read(pieces)
     for name, returned in names.items():
         if returned in made:
             found[name] = _narrowed(_statement(*made[returned]), found[name])
@@ -97,27 +97,29 @@ def in_torch(function: Any, names: Iterable[str], reads: Mapping[str, Iterable[s
     names what each value reads.
     """
 
-    def read() -> tuple[Code, ...]:
-        pieces = [*_pieces(function)]
-        return _code("torch", pieces, {name: _tapping(name, pieces, reads) for name in names})
+    def read(pieces: list[_Piece]) -> dict[str, At]:
+        return {name: _tapping(name, pieces, reads) for name in names}
 
-    return _remembered(function, ("torch", *names, *((name, *of) for name, of in reads.items())), read)
+    return _remembered("torch", function, [*names, *((name, *of) for name, of in reads.items())], read)
 
 
 _READ: WeakKeyDictionary[Any, tuple[object, dict[str, object], tuple[Code, ...]]] = WeakKeyDictionary()
 
 
-def _remembered(function: Any, asked: object, read: Callable[[], tuple[Code, ...]]) -> tuple[Code, ...]:
+def _remembered(
+    side: str, function: Any, asked: object, read: Callable[[list[_Piece]], Mapping[str, At]]
+) -> tuple[Code, ...]:
     """What was read of a function before, if the same is asked again and none of its files has changed."""
     try:
         known = _READ.get(function)
     except TypeError:  # what cannot be a key is read every time
-        return read()
-    if known is not None and known[0] == asked and all(_entry(file) is entry for file, entry in known[1].items()):
+        pieces = [*_pieces(function)]
+        return _code(side, pieces, read(pieces))
+    if known is not None and known[0] == (side, asked) and all(_entry(f) is entry for f, entry in known[1].items()):
         return known[2]
-    found = read()
-    files = {piece.file for piece in _pieces(function)}
-    _READ[function] = (asked, {file: _entry(file) for file in files}, found)
+    pieces = [*_pieces(function)]
+    found = _code(side, pieces, read(pieces))
+    _READ[function] = ((side, asked), {piece.file: _entry(piece.file) for piece in pieces}, found)
     return found
 
 

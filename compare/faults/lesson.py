@@ -103,17 +103,21 @@ def _sides(fault: Fault) -> tuple[Listing, Listing]:
     return Listing("right", _path(fault), tuple(shown[0])), Listing("wrong", _path(fault), tuple(shown[1]))
 
 
+def _difference(fault: Fault) -> str:
+    """The wrong code against the right one, as a unified diff."""
+    path = _path(fault)
+    return "\n".join(unified_diff(*_texts(fault), f"{path} (right)", f"{path} (wrong)", lineterm="", n=AROUND))
+
+
 def as_text(lesson: Lesson) -> str:
     """A lesson as a person reads it on a terminal."""
     fault = lesson.fault
     right = f"({lesson.label}) {lesson.right}" if lesson.label else lesson.right
-    path = _path(fault)
-    difference = unified_diff(*_texts(fault), f"{path} (right)", f"{path} (wrong)", lineterm="", n=AROUND)
     parts = [
         fault.name,
         f"right   {right}\nwrong   {fault.formula}",
         f"Why it happens: {fault.why}",
-        "\n".join(difference),
+        _difference(fault),
         "\n".join(setting(lesson.report)),
         culprits_and_closing(lesson.report),
         f"Lesson: {fault.lesson}",
@@ -128,14 +132,12 @@ def as_json(lesson: Lesson) -> str:
 
 def as_markdown(lesson: Lesson) -> str:
     """A lesson as Markdown: the equations, the difference in code, and the report."""
-    fault, path = lesson.fault, _path(lesson.fault)
-    difference = unified_diff(*_texts(fault), f"{path} (right)", f"{path} (wrong)", lineterm="", n=AROUND)
-    code = "\n".join(difference)
+    fault = lesson.fault
     parts = [
         f"## {escaped(fault.name)}",
         f"Right: {escaped(lesson.right)}\n\nWrong: {escaped(fault.formula)}",
         f"Why it happens: {escaped(fault.why)}",
-        f"```diff\n{code}\n```",
+        f"```diff\n{_difference(fault)}\n```",
         as_report(lesson.report).rstrip(),
         f"Lesson: {escaped(fault.lesson)}",
     ]
@@ -152,9 +154,13 @@ def as_page(lesson: Lesson) -> str:
 HEADINGS = ("name", "cause", "first", "wrong equation")
 
 
+def _rows() -> list[tuple[str, ...]]:
+    return [(fault.name, fault.cause, _plain(fault.first), fault.formula) for fault in catalogue().values()]
+
+
 def listed() -> str:
     """All entries in a table: name, cause, the tensor that is wrong first, and the wrong equation."""
-    rows = [(fault.name, fault.cause, _plain(fault.first), fault.formula) for fault in catalogue().values()]
+    rows = _rows()
     table = tabulate(rows, headers=HEADINGS, disable_numparse=True)
     return f"{table}\n\n{len(rows)} mistakes; handgrad faults NAME shows one.\n"
 
@@ -166,8 +172,7 @@ def listed_as_json() -> str:
 
 def listed_as_markdown() -> str:
     """The table of all entries as Markdown."""
-    rows = [(fault.name, fault.cause, _plain(fault.first), fault.formula) for fault in catalogue().values()]
-    escape = [tuple(map(escaped, row)) for row in rows]
+    escape = [tuple(map(escaped, row)) for row in _rows()]
     return tabulate(escape, headers=HEADINGS, tablefmt="github", disable_numparse=True) + "\n"
 
 

@@ -129,6 +129,17 @@ def test_a_trace_is_taken_away_again_and_ends_with_the_code():
     assert watched(lambda: {"a": 1.0, "b": [1.0]}) == {}
 
 
+def test_a_run_that_is_too_long_to_watch_tells_nothing():
+    derivation, _ = written("""
+        dW = X * 1
+        for _ in range(12000):
+            pass
+        dW *= 2
+        return {"dW": dW}
+        """)
+    assert watched(lambda: derivation({}, np.ones(SHAPE))) == {}
+
+
 RNG = np.random.default_rng(1)
 PARAMS = {"W": RNG.standard_normal((4, 3)), "b": RNG.standard_normal((4, 1)), "v": RNG.standard_normal((1, 4))}
 BATCH = (RNG.standard_normal((3, 7)),)
