@@ -114,7 +114,7 @@ def _steps(experiment: Experiment, data: Data) -> Iterator[_Step]:
     rng = np.random.default_rng([experiment.seed, 2])
     nudged = [{name: _one_rounding_apart(w, rng) for name, w in start.items()} for _ in range(TWINS)]
     runs = [by_hand(experiment, data, params, epoch_orders(experiment, N)) for params in (start, *nudged)]
-    twin, _ = in_torch(experiment, data, start, epoch_orders(experiment, N))
+    twin = in_torch(experiment, data, start, epoch_orders(experiment, N))
     for number in count(1):
         traces: list[Trace] = [{} for _ in runs]
         try:

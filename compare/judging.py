@@ -13,7 +13,7 @@ from compare.interruptions import quietly
 from compare.local import LocalTwin, allowances
 from compare.operations import equation_of
 from compare.stepping import SideStep, Step
-from compare.trace import Key, Trace, is_real
+from compare.trace import Key, is_real
 from compare.verdict import is_float32
 
 __all__ = ["Judging", "label_of"]
@@ -68,22 +68,25 @@ class Judging:
                 part = slice(position * len(steps), (position + 1) * len(steps))
                 p, v, r, l = ({name: a[part] for name, a in of.items()} for of in (params, velocities, records, local))
                 runs[dtype] = StepRun(r, l, allowances(self.experiment, p, v, r))
-            by_torch = {
-                key.name: np.stack([step.torch[key._replace(step=step.number)] for step in steps])
-                for key in steps[0].torch
-            }
-            labelled = [(key.phase, key.name, label_of(self.experiment, key.name)) for key in steps[0].torch]
+            by_torch = self._by_torch([step.printed for step in steps])
+            labelled = [(phase, name, label_of(self.experiment, name)) for name, (phase, _) in steps[0].due.items()]
             printed = next(iter(runs.values())).records
             return agreeing(labelled, [step.number for step in steps], runs, (printed, by_torch))
+
+    def _by_torch(self, sides: Sequence[SideStep]) -> Arrays:
+        """What torch makes of the steps by itself, each from where the hand started it, stacked."""
+        started = [(side.params, side.velocities, side.batch) for side in sides]
+        return self.twin.end_to_end(
+            *({n: np.stack([s[n] for s in of]) for n in of[0]} for of in zip(*started, strict=True))
+        )
 
     def _singly(self, step: Step, convention: Convention, dtypes: Sequence[str] | None = None) -> list[Judgement]:
         """The verdicts on one step, in both precisions or in those given."""
         sides = {dtype: side for dtype, side in step.sides.items() if dtypes is None or dtype in dtypes}
-        labelled = [
-            (key, label_of(self.experiment, key.name)) for key in _expected(step.torch, [*sides.values()], step.number)
-        ]
-        by_torch = {key.name: value for key, value in step.torch.items()}
+        labelled = [(key, label_of(self.experiment, key.name)) for key in _expected(step, [*sides.values()])]
         with quietly():
+            alone = self._by_torch([step.printed]) if step.due else {}
+            by_torch = {name: stack[0] for name, stack in alone.items() if name in step.due}
             evaluated = {dtype: self._evaluated(side, convention) for dtype, side in sides.items()}
             runs = {dtype: run for dtype, (run, _) in evaluated.items()}
             printed, reads = next(iter(evaluated.values()))
@@ -129,13 +132,13 @@ def _stacked(arrays: Sequence[Arrays]) -> Arrays:
     }
 
 
-def _expected(torch_step: Trace, sides: Sequence[SideStep], step: int) -> list[Key]:
+def _expected(step: Step, sides: Sequence[SideStep]) -> list[Key]:
     """What should have been recorded, in dataflow order, then what else was; less what an exception cut off."""
     complete = frozenset.intersection(*(side.complete for side in sides))
-    known = [key for key in torch_step if key.phase in complete or all(key.name in side.recorded for side in sides)]
-    names = {key.name for key in torch_step}
-    extra = [name for name in sides[0].recorded if name not in names]
-    return [*known, *(Key(step, "update" if name.endswith("_next") else "backward", name) for name in extra)]
+    due = [Key(step.number, phase, name) for name, (phase, _) in step.due.items()]
+    known = [key for key in due if key.phase in complete or all(key.name in side.recorded for side in sides)]
+    extra = [name for name in sides[0].recorded if name not in step.due]
+    return [*known, *(Key(step.number, "update" if name.endswith("_next") else "backward", name) for name in extra)]
 
 
 def label_of(experiment: Experiment, name: str) -> str:

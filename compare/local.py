@@ -1,4 +1,4 @@
-"""Steps of the notes' network, each tensor evaluated by torch on the records that it is computed from.
+"""Steps of the notes' network in torch: on its own tensors, and each tensor on the records that it is computed from.
 
 Forward, loss and backward by local replay; velocities and updated weights by torch's optimiser on the recorded V, g
 and W. Steps of equal shapes may be stacked along a first axis and are then evaluated at once.
@@ -27,7 +27,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 class LocalTwin:
-    """The torch twin of an experiment in float64, evaluated on what the hand-written side recorded.
+    """The torch twin of an experiment, started from where the hand-written side started a step.
 
     `params` and `velocities` are what a step started from, `records` what it computed, X and Y among them.
     """
@@ -39,42 +39,58 @@ class LocalTwin:
             experiment.layers, experiment.activations, experiment.loss, l2=experiment.l2
         )
 
+    def end_to_end(self, params: Arrays, velocities: Arrays, batch: Arrays) -> dict[str, np.ndarray]:
+        """Stacked steps of torch by itself on X and Y, in the dtype that is printed: every tensor by name."""
+        leaves = {name: tensor.requires_grad_() for name, tensor in _tensors(params, self.experiment.dtype).items()}
+        tensors = _tensors(batch, self.experiment.dtype)
+        found = replay(lambda: self.reference(leaves, tensors["X"], tensors["Y"]), leaves, {}, stacked=True)
+        optimizer = self._optimizer(leaves, velocities)
+        return {"X": batch["X"], "Y": batch["Y"], **found.values, **found.gradients, **_stepped(optimizer, leaves)}
+
     def replay(self, params: Arrays, records: Arrays, *, inspect: bool = False, stacked: bool = False) -> Replay:
-        """Forward, loss and backward, replayed on the records."""
-        leaves = {name: tensor.requires_grad_() for name, tensor in _wide(params).items()}
-        batch = _wide({name: records[name] for name in ("X", "Y")}).values()
-        run = torch.vmap(self.reference) if stacked else self.reference
-        return replay(lambda: run(leaves, *batch), leaves, records, inspect=inspect, stacked=stacked)
+        """Forward, loss and backward, replayed on the records in float64."""
+        leaves = {name: tensor.requires_grad_() for name, tensor in _tensors(params).items()}
+        batch = _tensors({name: records[name] for name in ("X", "Y")}).values()
+        return replay(lambda: self.reference(leaves, *batch), leaves, records, inspect=inspect, stacked=stacked)
 
     def update(self, params: Arrays, velocities: Arrays, records: Arrays) -> dict[str, np.ndarray]:
         """Velocities from the recorded gradients and those before; updated weights from the recorded velocities."""
+        leaves = _moved_along({name: records[f"d{name}"] for name in params}, _tensors(params))
+        found = _stepped(self._optimizer(leaves, velocities), leaves)
+        if velocities and all(f"v{name}" in records for name in params):
+            leaves = _moved_along({name: records[f"v{name}"] for name in params}, _tensors(params))
+            descent = torchref.optimizers.gradient_descent(leaves, learning_rate=self.experiment.learning_rate)
+            found |= _stepped(descent, leaves)
+        return found
+
+    def _optimizer(self, leaves: Mapping[str, Tensor], velocities: Arrays) -> torch.optim.SGD:
+        """torch's optimiser of these weights, with velocities to go on from."""
+        build = operation("optimizer", self.experiment.optimizer).twin()
         rates = {"learning_rate": self.experiment.learning_rate, "beta": self.experiment.beta}
-        leaves = _wide(params)
-        optimizer = operation("optimizer", self.experiment.optimizer).twin()(leaves, **rates)
+        optimizer: torch.optim.SGD = build(leaves, **rates)
         if velocities:
             torchref.optimizers.set_velocities(optimizer, leaves, velocities)
-        updated = _step(optimizer, leaves, {name: records[f"d{name}"] for name in params})
-        if not velocities:
-            return updated
-        found = torchref.optimizers.velocities(optimizer, leaves)
-        if all(f"v{name}" in records for name in params):
-            leaves = _wide(params)
-            descent = torchref.optimizers.gradient_descent(leaves, **rates)
-            updated = _step(descent, leaves, {name: records[f"v{name}"] for name in params})
-        return {name: torchref.exchange.to_array(V) for name, V in found.items()} | updated
+        return optimizer
 
 
-def _step(optimizer: torch.optim.SGD, leaves: Mapping[str, Tensor], gradients: Arrays) -> dict[str, np.ndarray]:
-    """The weights after a step along some gradients."""
-    for name, gradient in _wide(gradients).items():
+def _moved_along(gradients: Arrays, leaves: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights with these gradients."""
+    for name, gradient in _tensors(gradients).items():
         leaves[name].grad = gradient
+    return leaves
+
+
+def _stepped(optimizer: torch.optim.SGD, leaves: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """The velocities, if it keeps any, and the weights after a step along their gradients."""
     torchref.optimizers.step(optimizer)
-    return {f"{name}_next": torchref.exchange.to_array(leaf) for name, leaf in leaves.items()}
+    moved = torchref.optimizers.velocities(optimizer, leaves)
+    moved |= {f"{name}_next": leaf for name, leaf in leaves.items()}
+    return {name: torchref.exchange.to_array(tensor) for name, tensor in moved.items()}
 
 
-def _wide(arrays: Arrays) -> dict[str, Tensor]:
-    """Tensors in float64."""
-    return {name: torchref.exchange.to_tensor(array.astype(np.float64, copy=False)) for name, array in arrays.items()}
+def _tensors(arrays: Arrays, dtype: str = "float64") -> dict[str, Tensor]:
+    """Tensors in a dtype."""
+    return {name: torchref.exchange.to_tensor(array.astype(dtype, copy=False)) for name, array in arrays.items()}
 
 
 def allowances(experiment: Experiment, params: Arrays, velocities: Arrays, records: Arrays) -> dict[str, Allowance]:

@@ -10,7 +10,16 @@ from typing import Any
 
 from compare.errors import InputError
 
-__all__ = ["EQUATIONS", "OPERATIONS", "Operation", "equation_of", "names", "network_reads", "operation"]
+__all__ = [
+    "EQUATIONS",
+    "OPERATIONS",
+    "Operation",
+    "equation_of",
+    "names",
+    "network_reads",
+    "network_records",
+    "operation",
+]
 
 EQUATIONS = {
     "F1": "Z[l] = W[l] A[l-1] + b[l], A[0] = X",
@@ -142,6 +151,35 @@ def network_reads(depth: int, *, loss_reads: str, l2: bool) -> dict[str, tuple[s
         reads |= {f"Z{l}": (f"W{l}", "X" if l == 1 else f"A{l - 1}", f"b{l}"), f"A{l}": (f"Z{l}",)}
     penalty = {"penalty": tuple(f"W{l}" for l in range(1, depth + 1))} if l2 else {}
     return {**reads, "losses": (f"{loss_reads}{depth}", "Y"), **penalty, "J": ("losses", *penalty)}
+
+
+Shape = tuple[int, ...]
+
+
+def network_records(
+    layers: tuple[int, ...], n: int, *, loss_reads: str, l2: bool, velocities: bool
+) -> dict[str, tuple[str, Shape]]:
+    """The phase and shape of each tensor of one training step of the notes' network, in dataflow order.
+
+    `layers` holds the widths, n is the number of examples; `loss_reads` is "Z" or "A".
+    """
+    widths = dict(enumerate(layers))
+    L, K = len(layers) - 1, layers[-1]
+    found: dict[str, tuple[str, Shape]] = {"X": ("forward", (layers[0], n)), "Y": ("forward", (K, n))}
+    for l in range(1, L + 1):
+        found |= {f"Z{l}": ("forward", (widths[l], n)), f"A{l}": ("forward", (widths[l], n))}
+    found |= {"losses": ("loss", (K, n)), **({"penalty": ("loss", ())} if l2 else {}), "J": ("loss", ())}
+    of_parameters: dict[str, Shape] = {}
+    for l in range(1, L + 1):
+        of_parameters |= {f"W{l}": (widths[l], widths[l - 1]), f"b{l}": (widths[l], 1)}
+    for l in range(L, 0, -1):
+        if l < L or loss_reads == "A":
+            found[f"dA{l}"] = ("backward", (widths[l], n))
+        found[f"dZ{l}"] = ("backward", (widths[l], n))
+        found |= {f"d{name}": ("backward", of_parameters[name]) for name in (f"W{l}", f"b{l}")}
+    if velocities:
+        found |= {f"v{name}": ("update", shape) for name, shape in of_parameters.items()}
+    return found | {f"{name}_next": ("update", shape) for name, shape in of_parameters.items()}
 
 
 _LABELS = {"Z": "F1", "A": "F2", "dW": "B2", "db": "B3", "dA": "B4", "dZ": "B5"}

@@ -55,8 +55,8 @@ def replay(
     record `dZ1` its gradient; a record whose shape is not the tensor's is left alone. With `inspect`, `reads` is filled
     and misuse of taps is an InputError: a result that the code does not go on with, or goes on with only in part.
 
-    With `stacked`, K runs are replayed at once: `reference` is a torch.vmap that returns (K,), and every leaf, record
-    and result has a first axis of K.
+    With `stacked`, K runs are replayed at once: `reference` returns (K,), and every leaf, record and result has a first
+    axis of K.
     """
     sites = _Sites(records, {"J", *leaves, *(f"d{name}" for name in leaves)}, inspect, stacked)
     try:
@@ -108,7 +108,7 @@ class _Site:
         self.hook: Any = None  # on the tensor handed to tap
 
     def pass_on(self, came_in: Tensor) -> Tensor:
-        """Keep the value of what came in, of all runs where they are stacked, and go on with the record."""
+        """Keep the value of what came in, and go on with the record."""
         self.value = to_array(came_in)
         self.recorded_gradient = self._record(f"d{self.name}", came_in)
         record = self._record(self.name, came_in)
@@ -137,22 +137,6 @@ class _Tap(torch.autograd.Function):
         return cotangents[0] if site.recorded_gradient is None else site.recorded_gradient, None
 
 
-class _StackedTap(torch.autograd.Function):
-    """Inside torch.vmap, a tap of all stacked runs at once."""
-
-    @staticmethod
-    def forward(came_in: Tensor, site: _Site) -> Tensor:
-        raise AssertionError(f"tap {site.name!r} is not inside torch.vmap")
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, _Site], output: Tensor) -> None:
-        """Nothing to keep: _Tap does."""
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int, None], came_in: Tensor, site: _Site) -> tuple[Tensor, int]:
-        return _applied(_Tap, came_in.movedim(in_dims[0], 0), site), 0
-
-
 def _applied(function: type[torch.autograd.Function], came_in: Tensor, site: _Site) -> Tensor:
     result: Tensor = function.apply(came_in, site)  # type: ignore[no-untyped-call]  # torch annotates no signature
     return result
@@ -177,8 +161,6 @@ class _Sites:
             times += 1
             numbered = f"{name}[{times}]"
         site = self.all[numbered] = _Site(numbered, tensor, self.records, self.order)
-        if self.stacked:
-            return _applied(_StackedTap, tensor, site)
         if not tensor.requires_grad:
             return site.pass_on(tensor)
         if self.inspect:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from itertools import chain, islice, pairwise
 from math import ceil
@@ -118,13 +118,8 @@ def by_hand(experiment: Experiment, data: Data, params: Arrays, orders: Iterator
     return phases
 
 
-def in_torch(
-    experiment: Experiment, data: Data, params: Arrays, orders: Iterator[np.ndarray]
-) -> tuple[Phases, Callable[[Mapping[str, np.ndarray]], None]]:
-    """The torch side: an iterator over (step, phase, {name: tensor}), and a function that sets its state.
-
-    That function takes the records of an update phase, W1_next and vW1 and so on, and copies them.
-    """
+def in_torch(experiment: Experiment, data: Data, params: Arrays, orders: Iterator[np.ndarray]) -> Phases:
+    """The torch side on its own, in torch.nn: an iterator over (step, phase, {name: tensor})."""
     loss = operation("loss", experiment.loss)
     activations = [operation("activation", name).twin() for name in experiment.activations]
     model = torchref.network.build(experiment.layers, activations, getattr(torch, experiment.dtype))
@@ -133,14 +128,12 @@ def in_torch(
     build_optimizer = operation("optimizer", experiment.optimizer).twin()
     optimizer = build_optimizer(named, learning_rate=experiment.learning_rate, beta=experiment.beta)
     X, Y = torch_data(experiment, data)
-    cost = partial(torchref.network.cost, model, loss=loss.twin(), loss_reads=loss.reads, l2=experiment.l2)
-
-    def resynchronise(updates: Mapping[str, np.ndarray]) -> None:
-        torchref.exchange.load(model, {name: updates[f"{name}_next"] for name in named})
-        torchref.optimizers.set_velocities(optimizer, named, updates)
-
-    batches = torch_batches(experiment, X.shape[1], orders)
-    return torchref.training.train(model, cost, optimizer, X, Y, batches), resynchronise
+    layers, weights = torchref.network.layers_of(model), [w for name, w in named.items() if name.startswith("W")]
+    cost = partial(torchref.network.cost, layers, weights, loss=loss.twin(), loss_reads=loss.reads, l2=experiment.l2)
+    phases: Phases = torchref.training.train(
+        model, cost, optimizer, X, Y, torch_batches(experiment, X.shape[1], orders)
+    )
+    return phases
 
 
 def torch_data(experiment: Experiment, data: Data) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Both sides of an Experiment under way: each step by hand in both precisions, and in torch end to end."""
+"""The hand-written side of an Experiment under way: each step in both precisions, and what torch is to make of it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from compare.conventions import FLOAT64_ONLY, Convention
 from compare.data import Data
 from compare.experiment import Experiment, printed_first
 from compare.interruptions import interrupted, quietly, raised
-from compare.operations import operation
+from compare.operations import Shape, network_records, operation
 from compare.report import Finding
-from compare.runners import by_hand, epoch_orders, in_torch, initial_parameters, torch_batches, torch_data
-from compare.trace import PHASES, Trace, extend, is_real, step_trace
+from compare.runners import by_hand, epoch_orders, initial_parameters, torch_batches, torch_data
+from compare.trace import PHASES, Trace, extend, is_real
 from torchref.exchange import to_array
 
 __all__ = ["SideStep", "Step", "Training"]
@@ -46,16 +46,19 @@ class SideStep:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of both sides: by hand in both precisions, the printed one first, and in torch end to end."""
+    """One step by hand in both precisions, the printed one first.
+
+    `due` holds what torch records in it, by name: phase and shape.
+    """
 
     number: int
     sides: dict[str, SideStep]
-    torch: Trace
+    due: dict[str, tuple[str, Shape]]
 
     @cached_property
     def is_whole(self) -> bool:
         """Whether every side recorded just what torch has, in the same shapes."""
-        shapes = {key.name: value.shape for key, value in self.torch.items()}
+        shapes = {name: shape for name, (_, shape) in self.due.items()}
         return all(side.has(shapes) and len(side.recorded) == len(shapes) for side in self.sides.values())
 
     @property
@@ -78,18 +81,17 @@ class Step:
         """Whether every side has the weights and velocities from which torch can go on."""
         if self.is_whole:
             return True
-        shapes = {key.name: value.shape for key, value in self.torch.items() if key.phase == "update"}
+        shapes = {name: shape for name, (phase, shape) in self.due.items() if phase == "update"}
         return bool(shapes) and all(side.has(shapes) for side in self.sides.values())
 
 
 class Training:
-    """Both sides under way: each on its own generator, torch set to where the printed precision stands by hand."""
+    """The hand-written side under way in both precisions, each on its own generator."""
 
     def __init__(self, experiment: Experiment, data: Data) -> None:
         """Nothing is computed yet."""
+        self.experiment = experiment
         self.sides = [_Side(replace(experiment, dtype=dtype), data) for dtype in printed_first(experiment.dtype)]
-        orders = epoch_orders(experiment, data.X.shape[1])
-        self.twin, self.resynchronise = in_torch(experiment, data, initial_parameters(experiment), orders)
         self.number = 0
         self.float64_only = ""  # a note, if float32 raised
 
@@ -97,12 +99,11 @@ class Training:
         """The next steps, up to `count` of them; fewer at the end, and after one that needs a look before going on."""
         steps: list[Step] = []
         while len(steps) < count:
-            torch_step = step_trace(self.twin, to_array)
             with quietly():
                 sides = {side.dtype: side.advance(self.number + 1) for side in self.sides}
             sides = self._without_float32(sides)
-            step = Step(self.number + 1, sides, torch_step)
-            if not torch_step and not step.printed.recorded:
+            step = Step(self.number + 1, sides, self._due(next(iter(sides.values())).batch))
+            if not step.due and not step.printed.recorded:
                 if step.failure is not None:
                     steps.append(step)
                 break
@@ -124,12 +125,19 @@ class Training:
         self.sides = self.sides[:1]
         return {"float64": first}
 
+    def _due(self, batch: Arrays) -> dict[str, tuple[str, Shape]]:
+        """What torch records of a batch; nothing where it has none left."""
+        if not batch:
+            return {}
+        experiment, n = self.experiment, batch["X"].shape[1]
+        reads, momentum = operation("loss", experiment.loss).reads, bool(self.sides[0].velocities)
+        return network_records(experiment.layers, n, loss_reads=reads, l2=experiment.l2 > 0, velocities=momentum)
+
     def follow(self, step: Step, convention: Convention) -> None:
-        """Start the next step of torch from the weights and velocities that the hand has after this one."""
+        """Let torch start the next step from the weights and velocities that the hand has after this one."""
         if step.can_be_followed:
             for side in self.sides:
                 side.follow(convention.normalised(step.sides[side.dtype].recorded))
-            self.resynchronise(convention.normalised(step.printed.recorded))
 
 
 class _Side:

@@ -1,25 +1,25 @@
-"""The fully connected network as an ordinary nn.Sequential of nn.Linear and activations.
+"""The fully connected network: an ordinary nn.Sequential of nn.Linear and activations, or a function of its weights.
 
     F1  Z[l] = W[l] A[l-1] + b[l], A[0] = X
     F2  A[l] = g(Z[l])
 
-B1-B5 stand nowhere here: autograd supplies every gradient. torch has examples as rows, the notes as columns: X comes in
-as (n_x, n), is transposed once at the entry, and every tap hands out the notes' orientation.
+B1-B5 stand nowhere here: autograd supplies every gradient. Examples are columns as in the notes, X is (n_x, n), and so
+is what every tap hands out; nn.Linear, which has them as rows, is handed the transpose.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from torchref import activations as activation_modules
 from torchref import losses as loss_functions
 from torchref.losses import mean_loss, weight_decay
 from torchref.tap import tap
 
-__all__ = ["Reference", "build", "cost", "mlp"]
+__all__ = ["Layer", "Reference", "build", "cost", "layers_of", "mlp"]
 
+Layer = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]  # Z from the A before, and A = g(Z)
 Reference = Callable[[Mapping[str, Tensor], Tensor, Tensor], Tensor]
 
 
@@ -31,8 +31,25 @@ def build(layers: Sequence[int], activations: Sequence[type[nn.Module]], dtype: 
     return nn.Sequential(*modules)
 
 
+def layers_of(model: nn.Sequential) -> list[Layer]:
+    """The layers of a network that `build` made, from columns of examples to columns of examples."""
+    modules = list(model)
+    return [(_by_rows(linear), activation) for linear, activation in zip(modules[::2], modules[1::2], strict=True)]
+
+
+def _by_rows(linear: nn.Module) -> Callable[[Tensor], Tensor]:
+    """torch has examples as rows: A (n_{l-1}, n) goes in as (n, n_{l-1}), Z (n_l, n) comes out."""
+
+    def columns(A: Tensor) -> Tensor:
+        Z: Tensor = linear(A.T).T
+        return Z
+
+    return columns
+
+
 def cost(
-    model: nn.Sequential,
+    layers: Iterable[Layer],
+    weights: Iterable[Tensor],
     X: Tensor,
     Y: Tensor,
     loss: Callable[[Tensor, Tensor], Tensor],
@@ -42,20 +59,14 @@ def cost(
     """Forward pass and cost J, a scalar, naming Z1, A1, ..., ZL, AL, losses and penalty by taps.
 
     X is (n_x, n), Y is (K, n). `loss_reads` names the tensor of the last layer that the loss is a function of: "Z"
-    (logits) or "A". The penalty is there only if l2 > 0.
+    (logits) or "A". The penalty, of the `weights`, is there only if l2 > 0.
     """
-    modules = list(model)
-    a = X.T  # (n, n_x)
-    for l, (linear, activation) in enumerate(zip(modules[::2], modules[1::2], strict=True), start=1):
-        z = linear(a)  # (F1) (n, n_l)
-        z = tap(f"Z{l}", z.T).T
-        a = activation(z)  # (F2) (n, n_l)
-        a = tap(f"A{l}", a.T).T
-    losses = tap("losses", loss((z if loss_reads == "Z" else a).T, Y))  # (K, n)
-    if not l2:
-        return mean_loss(losses)
-    weights = [module.weight for module in modules if isinstance(module, nn.Linear)]
-    return mean_loss(losses, tap("penalty", weight_decay(weights, l2)))
+    A = X  # (n_x, n)
+    for l, (linear, activation) in enumerate(layers, start=1):
+        Z = tap(f"Z{l}", linear(A))  # (F1) (n_l, n)
+        A = tap(f"A{l}", activation(Z))  # (F2) (n_l, n)
+    losses = tap("losses", loss(Z if loss_reads == "Z" else A, Y))  # (K, n)
+    return mean_loss(losses, tap("penalty", weight_decay(weights, l2))) if l2 else mean_loss(losses)
 
 
 def mlp(layers: Sequence[int], activations: Sequence[str], loss: str, *, l2: float = 0.0) -> Reference:
@@ -63,27 +74,31 @@ def mlp(layers: Sequence[int], activations: Sequence[str], loss: str, *, l2: flo
 
     Activations are sigmoid, relu, tanh or identity, one per layer after the input; the loss is binary-cross-entropy,
     which reads the logits ZL and needs sigmoid last, or squared-error, which reads AL. X is (n_x, n), Y is (K, n).
+    Further axes in front, the same for all, are runs of their own; J then has one entry for each.
     Raises ValueError for names that are not known, sizes that are not positive, or params of other shapes.
     """
     layers, activations = tuple(layers), tuple(activations)
     _check(layers, activations, loss, l2)
-    modules = [getattr(activation_modules, name) for name in activations]
-    function = getattr(loss_functions, loss.replace("-", "_"))
-    model = _Cost(build(layers, modules, torch.float64), function, "Z" if loss == "binary-cross-entropy" else "A", l2)
+    modules = [getattr(activation_modules, name)() for name in activations]
+    function, reads = getattr(loss_functions, loss.replace("-", "_")), "Z" if loss == "binary-cross-entropy" else "A"
+    numbers = range(1, len(layers))
 
     def reference(params: Mapping[str, Tensor], X: Tensor, Y: Tensor) -> Tensor:
-        placed = {}
-        for l in range(1, len(layers)):
+        for l in numbers:
             for name, shape in ((f"W{l}", (layers[l], layers[l - 1])), (f"b{l}", (layers[l], 1))):
-                got = tuple(params[name].shape) if name in params else "missing"
+                got = tuple(params[name].shape[-2:]) if name in params else "missing"
                 if got != shape:
                     raise ValueError(f"{name} is {got}; layers {layers} need {shape}")
-            placed[f"model.{2 * l - 2}.weight"] = params[f"W{l}"]
-            placed[f"model.{2 * l - 2}.bias"] = params[f"b{l}"].squeeze(1)
-        J: Tensor = functional_call(model, placed, (X, Y))
-        return J
+        affine = [_affine(params[f"W{l}"], params[f"b{l}"]) for l in numbers]
+        weights = (params[f"W{l}"] for l in numbers)
+        return cost(zip(affine, modules, strict=True), weights, X, Y, function, reads, l2)
 
     return reference
+
+
+def _affine(W: Tensor, b: Tensor) -> Callable[[Tensor], Tensor]:
+    """What nn.Linear computes, on columns of examples: Z = W A + b."""
+    return lambda A: W @ A + b
 
 
 LOSSES = ("binary-cross-entropy", "squared-error")
@@ -102,17 +117,3 @@ def _check(layers: tuple[int, ...], activations: tuple[str, ...], loss: str, l2:
         raise ValueError(f"the last activation is {activations[-1]!r}; binary-cross-entropy needs sigmoid there")
     if not isinstance(l2, (int, float)) or not 0 <= l2 < float("inf"):
         raise ValueError(f"l2 is {l2!r}; it must be a number from 0 on")
-
-
-class _Cost(nn.Module):
-    """A network and its cost as one module, so that its parameters can be handed in with every call."""
-
-    def __init__(
-        self, model: nn.Sequential, loss: Callable[[Tensor, Tensor], Tensor], loss_reads: str, l2: float
-    ) -> None:
-        super().__init__()
-        self.model, self.loss, self.loss_reads, self.l2 = model, loss, loss_reads, l2
-
-    def forward(self, X: Tensor, Y: Tensor) -> Tensor:
-        """J, a scalar."""
-        return cost(self.model, X, Y, self.loss, self.loss_reads, self.l2)

@@ -131,7 +131,7 @@ def both_sides(trial: Trial, dtype: str) -> Steps:
     N = data.X.shape[1]
     start = initial_parameters(experiment)
     hand = by_hand(experiment, data, start, epoch_orders(experiment, N))
-    twin, _ = in_torch(experiment, data, start, epoch_orders(experiment, N))
+    twin = in_torch(experiment, data, start, epoch_orders(experiment, N))
     found: Steps = []
     for (_, _, ours), (_, _, theirs) in zip(hand, twin, strict=True):
         found += [(name, np.asarray(ours[name]), np.asarray(to_array(value))) for name, value in theirs.items()]

@@ -95,7 +95,7 @@ def beyond(curve: Curve, least: float) -> Curve:
 
 
 def kept_per_step(few: int = 130, many: int = 390) -> tuple[float, int]:
-    """By how much a further step raises the peak of a run, in bytes, and how many bytes one step records in NumPy.
+    """By how much a further step raises the peak of a run, in bytes, and how many bytes one step records by hand.
 
     Both runs are longer than the window of steps that are judged at once.
     """
@@ -103,7 +103,6 @@ def kept_per_step(few: int = 130, many: int = 390) -> tuple[float, int]:
     data = load(source)
     (step,) = Training(replace(experiment, steps=1), data).advance(1, AS_IN_THE_NOTES)
     recorded = sum(array.nbytes for side in step.sides.values() for array in side.recorded.values())
-    recorded += sum(array.nbytes for array in step.torch.values())
     peaks = []
     for number in (few, many):
         gc.collect()

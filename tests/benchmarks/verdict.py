@@ -165,7 +165,7 @@ def _in_torch(case: Case, dtype: str) -> Steps:
     """What torch records on its own, step by step."""
     experiment = Experiment(**{**case.experiment.as_dict(), "dtype": dtype})
     orders = epoch_orders(experiment, len(case.X))
-    phases, _ = in_torch(experiment, load((case.X, case.y)), initial_parameters(experiment), orders)
+    phases = in_torch(experiment, load((case.X, case.y)), initial_parameters(experiment), orders)
     steps: Steps = []
     for step, _, values in phases:
         steps += [{}] * (step - len(steps))
@@ -343,12 +343,10 @@ def step_costs(case: Case, rounds: int, steps: int) -> dict[str, float]:
 
     def plain() -> None:
         hand = by_hand(e, data, params, epoch_orders(e, n))
-        twin, resynchronise = in_torch(e, data, params, epoch_orders(e, n))
-        for (_, phase, ours), (_, _, theirs) in zip(hand, twin, strict=True):
+        twin = in_torch(e, data, params, epoch_orders(e, n))
+        for (_, _, ours), (_, _, theirs) in zip(hand, twin, strict=True):
             for name, value in theirs.items():
                 np.max(np.abs(ours[name] - to_array(value)))
-            if phase == "update":
-                resynchronise(ours)
 
     def derive() -> None:
         derivation(params, data.X, data.Y)

@@ -10,12 +10,15 @@ import manual.losses
 import manual.network
 import manual.optimizers
 import manual.training
-import torchref.exchange
+from compare.conventions import AS_IN_THE_NOTES
 from compare.data import load
 from compare.experiment import Experiment
+from compare.local import LocalTwin
 from compare.runners import by_hand, epoch_orders, in_torch, initial_parameters
-from compare.trace import extend
+from compare.stepping import Training
+from compare.trace import extend, step_trace
 from tests.support import edited, planted, small_data
+from torchref.exchange import to_array
 
 LAYERS = {1: (5,), 2: (5, 7), 4: (5, 7, 6, 9)}
 N = 11  # batches of 4, 4 and 3
@@ -87,20 +90,16 @@ def test_the_sides_never_share_memory():
     run, data = experiment(), load(small_data(5, 2, N, seed=2))
     params = initial_parameters(run)
     hand = by_hand(run, data, params, epoch_orders(run, N))
-    twin, resynchronise = in_torch(run, data, params, epoch_orders(run, N))
-    ours, theirs = {}, {}
+    ours, live = {}, {}
     extend(ours, hand)
-    live = {}
-    for _, phase, values in twin:
-        live.update(values)
-        theirs.update({name: torchref.exchange.to_array(value) for name, value in values.items()})
+    for _, phase, values in in_torch(run, data, params, epoch_orders(run, N)):
+        live.update({name: tensor.detach().numpy() for name, tensor in values.items()})
         if phase == "update":
             break
-    resynchronise({key.name: value for key, value in ours.items() if key.phase == "update"})
     arrays = [*ours.values(), *params.values(), data.X, data.Y]
     for name, tensor in live.items():
         for array in arrays:
-            assert not np.shares_memory(tensor.detach().numpy(), array), name
+            assert not np.shares_memory(tensor, array), name
     for array in ours.values():
         assert not array.flags.writeable
         assert not any(np.shares_memory(array, param) for param in params.values())
@@ -313,23 +312,43 @@ def test_a_run_that_overflows_on_both_sides_cannot_pass():
     assert "lower the learning rate" in report.first.explanation
 
 
-def test_resynchronising_sets_torchs_weights_and_velocities():
-    run, data = experiment(), load(small_data(5, 2, N, seed=2))
-    twin, resynchronise = in_torch(run, data, initial_parameters(run), epoch_orders(run, N))
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("optimizer", ["momentum", "gradient-descent"])
+def test_torch_started_from_given_weights_and_velocities_is_torch_nn(optimizer, dtype):
+    """A stack of steps, each from weights and velocities of its own, is what nn.Sequential and SGD compute."""
+    run = experiment(optimizer=optimizer, dtype=dtype, l2=0.3, batch_size=None, steps=1)
+    data, rng, K = load(small_data(5, 2, N, seed=2)), np.random.default_rng(8), 3
+    start = initial_parameters(run)
+    params = {name: rng.standard_normal((K, *w.shape)).astype(dtype) for name, w in start.items()}
+    velocities = {f"v{name}": rng.standard_normal(w.shape).astype(dtype) for name, w in params.items()}
+    velocities = velocities if optimizer == "momentum" else {}
+    batch = {"X": np.stack([data.X] * K), "Y": np.stack([data.Y] * K)}
+    before = {name: array.copy() for name, array in {**params, **velocities, **batch}.items()}
+    at_once = LocalTwin(run).end_to_end(params, velocities, batch)
+    assert all(np.array_equal(array, before[name]) for name, array in {**params, **velocities, **batch}.items())
+    for k in range(K):
+        here = {name: w[k] for name, w in params.items()}
+        alone = {
+            key.name: a for key, a in step_trace(in_torch(run, data, here, epoch_orders(run, N)), to_array).items()
+        }
+        for name, array in alone.items():
+            expected = array
+            if name.startswith("v"):  # in_torch starts at rest
+                expected = array + run.beta * velocities[name][k]
+            elif name.endswith("_next") and velocities:
+                expected = array - run.learning_rate * run.beta * velocities[f"v{name.removesuffix('_next')}"][k]
+            assert at_once[name].dtype == dtype or name in ("X", "Y")
+            np.testing.assert_allclose(at_once[name][k], expected, rtol=0, atol=64 * np.finfo(dtype).eps)
+    assert {*alone} <= {*at_once}
 
-    def step():
-        trace = {}
-        extend(trace, twin, torchref.exchange.to_array)
-        return {key.name: value for key, value in trace.items() if key.phase in ("backward", "update")}
 
-    first = step()
-    resynchronise({name: value + 100 for name, value in first.items()})
-    second = step()
-    for name in ("vW1", "vb2"):
-        expected = 0.9 * (first[name] + 100) + 0.1 * second[f"d{name[1:]}"]
-        np.testing.assert_allclose(second[name], expected)
-        weights = first[f"{name[1:]}_next"] + 100
-        np.testing.assert_allclose(second[f"{name[1:]}_next"], weights - run.learning_rate * expected)
+def test_a_step_records_what_torch_records():
+    """The names, phases and shapes that a step is due to have are those of torch's own run, in its order."""
+    for more in ({"l2": 0.3}, {"loss": "squared-error", "optimizer": "gradient-descent"}):
+        run, data = experiment(**more), load(small_data(5, 2, N, seed=2))
+        (step,) = Training(run, data).advance(1, AS_IN_THE_NOTES)
+        trace = step_trace(in_torch(run, data, initial_parameters(run), epoch_orders(run, N)), to_array)
+        assert [*step.due.items()] == [(key.name, (key.phase, array.shape)) for key, array in trace.items()]
 
 
 @pytest.mark.parametrize(
