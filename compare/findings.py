@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from compare.fitting import shape_hint
 from compare.measuring import Measured, measured_all
 from compare.report import Finding, Row
 from compare.report.details import Details, Excerpt
-from compare.rounding import PRECISIONS, Allowance
+from compare.rounding import PRECISIONS, Allowance, Precision, stacked
 from compare.trace import Key, Trace, is_real
 from compare.verdict import Ladder, Local, Outcome, closest, index_of, judge
 
@@ -50,8 +52,7 @@ class StepRun:
     allowances: Mapping[str, Allowance] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Judgement:
+class Judgement(NamedTuple):
     """A row, the finding if it is a culprit, whether its end-to-end difference is beyond rounding, and a note.
 
     `factor` is the ratio of the two sides where there is one, `excerpt` entries of both for a finding.
@@ -137,30 +138,52 @@ def judge_step(
     return judgements
 
 
+ROOTS = {np.dtype(dtype): precision.u**0.5 for dtype, precision in PRECISIONS.items()}
+BLOCK = 2**15  # so many numbers are judged at once: they and what is computed of them fit a processor's cache
+
+
 def agreeing(
     labelled: Sequence[tuple[str, str, str]],
     steps: Sequence[int],
-    runs: Mapping[str, StepRun],
+    dtypes: Sequence[str],
+    run: StepRun,
+    allowed: Callable[[str, slice], Allowance],
     end_to_end: tuple[Arrays, Arrays],
 ) -> list[list[Judgement] | None]:
     """Judge several steps at once where rounding explains everything; None for a step that needs a closer look.
 
-    `labelled` holds phase, name and equation of every tensor in dataflow order. In `runs` and `end_to_end` each tensor
-    is stacked over the steps along a first axis; all of them have an allowance.
+    `labelled` holds phase, name and equation of every tensor in dataflow order. In `run` each is stacked along a first
+    axis, the steps of one dtype after those of the other, and `allowed` gives the allowance of a part of that axis; in
+    `end_to_end` each is stacked over the steps.
     """
     fine, judged = np.ones(len(steps), dtype=bool), []
+    of_each = [dtype for dtype in dtypes for _ in steps]
+    precisions = {ndim: stacked(of_each, ndim) for ndim in {array.ndim for array in run.records.values()}}
     for phase, name, equation in labelled:
-        local = {dtype: Local(run.records[name], run.local[name]) for dtype, run in runs.items()}
-        rho, _ = closest(local, {dtype: run.allowances[name] for dtype, run in runs.items()}, steps=len(steps))
+        local = Local(run.records[name], run.local[name])
+        rho = _closest(local, precisions[local.recorded.ndim], partial(allowed, name)).reshape(len(dtypes), -1)
+        rho = rho.max(axis=0)
         fine &= rho <= 1
         keys = [Key(step, phase, name) for step in steps]
-        ours, theirs = (side[name] for side in end_to_end)
-        judged.append(_rows(keys, equation, ours, theirs, rho, Outcome("OK", 0.0, "bound", ())))
-    by_step = zip(*judged, strict=True)
+        judged.append(_rows(keys, equation, end_to_end[0][name], end_to_end[1][name], rho))
     return [
         [Judgement(row, None, differs) for row, differs in step] if well else None
-        for step, well in zip(by_step, fine.tolist(), strict=True)
+        for step, well in zip(zip(*judged, strict=True), fine.tolist(), strict=True)
     ]
+
+
+def _closest(local: Local, precision: Precision, allowed: Callable[[slice], Allowance]) -> np.ndarray:
+    """How close a stacked tensor came in each run to what rounding explains, block by block."""
+    runs = len(local.recorded)
+    at_once = max(1, BLOCK * runs // local.recorded.size)
+    if runs <= at_once:
+        return closest(local, allowed(slice(None)), precision, runs=runs)[0]
+    found = []
+    for start in range(0, runs, at_once):
+        part = slice(start, start + at_once)
+        here = Local(local.recorded[part], local.reference[part])
+        found.append(closest(here, allowed(part), precision.of(part), runs=len(here.recorded))[0])
+    return np.concatenate(found)
 
 
 def _follows_from(value: str, local: Mapping[str, Local], runs: Mapping[str, StepRun]) -> bool:
@@ -211,7 +234,7 @@ class Drift:
 
     def allowed(self, name: str, dtype: str) -> float:
         """How far apart rounding lets a tensor be, as far as it has been judged."""
-        return 10 * self.spread[name] + 8 * PRECISIONS[dtype].u * self.scale[name]
+        return float(10 * self.spread[name] + 8 * PRECISIONS[dtype].u * self.scale[name])
 
     def _judge(self, key: Key, equation: str, by_hand: Sequence[Trace], torch: np.ndarray) -> Judgement:
         ends = ({key.name: by_hand[0][key]} if key in by_hand[0] else {}, {key.name: torch})
@@ -345,34 +368,33 @@ def _row(
 
 
 def _rows(
-    keys: Sequence[Key], equation: str, hand: np.ndarray, torch: np.ndarray, rho: np.ndarray, outcome: Outcome
+    keys: Sequence[Key], equation: str, hand: np.ndarray, torch: np.ndarray, rho: np.ndarray
 ) -> list[tuple[Row, bool]]:
-    """One tensor of several steps, stacked: its rows, and whether its end-to-end difference is beyond rounding.
+    """One floating tensor of several steps, stacked: its rows where all is well, and whether each is beyond rounding.
 
-    Beyond rounding means here above sqrt(u) of the tensor's scale: it only decides what is counted as affected.
+    Beyond rounding means here an end-to-end difference above sqrt(u) of the tensor's scale: it only decides what is
+    counted as affected.
     """
     steps, shape = len(keys), hand.shape[1:]
-    u = PRECISIONS[str(torch.dtype)].u if torch.dtype.kind == "f" else 0.0
-    hand, torch = (side.reshape(steps, -1) for side in (hand, torch))
-    hand, torch = (side.astype(np.float64) if side.dtype.kind == "b" else side for side in (hand, torch))
-    with np.errstate(all="ignore"):
-        difference = np.abs(np.subtract(hand, torch, dtype=np.float64))
-    if not difference.max(initial=0.0) < np.inf:
-        difference = np.where(hand == torch, 0.0, difference)  # both infinite, or both nowhere near
+    hand, torch = hand.reshape(steps, -1), torch.reshape(steps, -1)
+    starts = np.arange(0, hand.size, hand.shape[1])
+    difference = np.subtract(hand, torch, dtype=np.float64)
+    np.abs(difference, out=difference)
     flat = difference.argmax(axis=1)
-    at = flat + np.arange(0, difference.size, difference.shape[1])
-    worst = difference.take(at)
-    differs = ~(worst <= np.sqrt(u) * np.abs(torch).max(axis=1))
+    worst = difference.take(flat + starts)
+    if not np.isfinite(worst).all():
+        np.copyto(difference, 0.0, where=hand == torch)  # both infinite, or both nowhere near
+        flat = difference.argmax(axis=1)
+        worst = difference.take(flat + starts)
+    at = flat + starts
+    scale = np.abs(torch, out=difference).max(axis=1)
+    differs = ~(worst <= ROOTS[torch.dtype] * scale)
     index = zip(*(axis.tolist() for axis in np.unravel_index(flat, shape)), strict=True) if shape else [()] * steps
-    columns = (worst.tolist(), index, hand.take(at).tolist(), torch.take(at).tolist(), rho.tolist())
-    rows = [
-        Row(
-            *(key.step, key.phase, key.name, equation, shape, apart, place, float(ours), theirs),
-            *(times, outcome.basis, outcome.verdict),
-        )
-        for key, apart, place, ours, theirs, times in zip(keys, *columns, strict=True)
+    columns = (worst.tolist(), index, hand.take(at).tolist(), torch.take(at).tolist(), rho.tolist(), differs.tolist())
+    return [
+        (Row(*(*key, equation, shape, apart, place, ours, theirs, times, "bound", "OK")), beyond)
+        for key, apart, place, ours, theirs, times, beyond in zip(keys, *columns, strict=True)
     ]
-    return list(zip(rows, differs.tolist(), strict=True))
 
 
 def _sides(local: Mapping[str, Local], outcome: Outcome) -> tuple[np.ndarray, np.ndarray]:

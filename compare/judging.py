@@ -10,8 +10,9 @@ from compare.conventions import AS_IN_THE_NOTES, FLOAT32_ONLY, FLOAT64_INSIDE, C
 from compare.experiment import Experiment
 from compare.findings import Judgement, StepRun, agreeing, judge_step
 from compare.interruptions import quietly
-from compare.local import LocalTwin, allowances
+from compare.local import LocalTwin, allowance, allowances, operands
 from compare.operations import equation_of
+from compare.rounding import Allowance
 from compare.stepping import SideStep, Step
 from compare.trace import Key, is_real
 from compare.verdict import is_float32
@@ -54,38 +55,55 @@ class Judging:
 
     def _at_once(self, steps: Sequence[Step], convention: Convention) -> list[list[Judgement] | None]:
         """The verdicts on steps of equal shapes in both precisions, evaluated together; None where one needs a look."""
-        sides = {dtype: [step.sides[dtype] for step in steps] for dtype in steps[0].sides}
-        every = [side for group in sides.values() for side in group]
-        params = _stacked([side.params for side in every])
-        velocities = _stacked([side.velocities for side in every])
-        records = _stacked([convention.normalised(side.recorded) for side in every])
-        runs = {}
+        dtypes, printed = [*steps[0].sides], [step.printed for step in steps]
+        sides = [step.sides[dtype] for dtype in dtypes for step in steps]
         with quietly():
-            replayed = self.twin.replay(params, records, stacked=True)
-            local = {**_stacked([side.batch for side in every]), **replayed.values, **replayed.gradients}
-            local |= self.twin.update(params, velocities, records)
-            for position, dtype in enumerate(sides):
-                part = slice(position * len(steps), (position + 1) * len(steps))
-                p, v, r, l = ({name: a[part] for name, a in of.items()} for of in (params, velocities, records, local))
-                runs[dtype] = StepRun(r, l, allowances(self.experiment, p, v, r))
-            by_torch = self._by_torch([step.printed for step in steps])
-            labelled = [(phase, name, label_of(self.experiment, name)) for name, (phase, _) in steps[0].due.items()]
-            printed = next(iter(runs.values())).records
-            return agreeing(labelled, [step.number for step in steps], runs, (printed, by_torch))
+            records = _stacked([convention.normalised(side.recorded) for side in sides])
+            batch = _stacked([side.batch for side in sides])
+            params, velocities, local, by_torch = self._in_torch(sides, records, printed)
+            read, before = operands(params, records), operands(velocities)
 
-    def _by_torch(self, sides: Sequence[SideStep]) -> Arrays:
-        """What torch makes of the steps by itself, each from where the hand started it, stacked."""
-        started = [(side.params, side.velocities, side.batch) for side in sides]
-        return self.twin.end_to_end(
-            *({n: np.stack([s[n] for s in of]) for n in of[0]} for of in zip(*started, strict=True))
+            def allowed(name: str, part: slice) -> Allowance:
+                here = ({n: array[part] for n, array in of.items()} for of in (read, before))
+                return allowance(self.experiment, name, *((read, before) if part == slice(None) else here))
+
+            labelled = [(phase, name, label_of(self.experiment, name)) for name, (phase, _) in steps[0].due.items()]
+            ours = {name: array[: len(steps)] for name, array in records.items()}
+            numbers, run = [step.number for step in steps], StepRun(records, local | batch)
+            return agreeing(labelled, numbers, dtypes, run, allowed, (ours, by_torch))
+
+    def _in_torch(
+        self, sides: Sequence[SideStep], records: Arrays, printed: Sequence[SideStep]
+    ) -> tuple[Arrays, Arrays, Arrays, Arrays]:
+        """Where `sides` started, weights and velocities; torch on what they recorded, and by itself beside `printed`.
+
+        By itself it runs in the precision that is printed; if that is float64, both are evaluated together.
+        """
+        together, count = self.experiment.dtype == "float64", len(sides)
+        started = [*sides, *(printed if together else ())]
+        params, velocities = _stacked([s.params for s in started]), _stacked([s.velocities for s in started])
+        if not together:
+            return params, velocities, self.twin.at_once(params, velocities, records), self._alone(printed)
+        own = _stacked([side.batch for side in printed])
+        inputs = {name: np.concatenate([records[name], array]) for name, array in own.items()}
+        found = self.twin.at_once(params, velocities, records | inputs)
+        params, velocities, local = ({n: a[:count] for n, a in of.items()} for of in (params, velocities, found))
+        return params, velocities, local, {**own, **{name: array[count:] for name, array in found.items()}}
+
+    def _alone(self, sides: Sequence[SideStep]) -> Arrays:
+        """What torch makes of stacked steps by itself, each from where the hand started it."""
+        params, velocities, batch = (
+            {name: np.stack([each[name] for each in of]) for name in of[0]}
+            for of in zip(*((side.params, side.velocities, side.batch) for side in sides), strict=True)
         )
+        return batch | self.twin.at_once(params, velocities, batch, dtype=self.experiment.dtype)
 
     def _singly(self, step: Step, convention: Convention, dtypes: Sequence[str] | None = None) -> list[Judgement]:
         """The verdicts on one step, in both precisions or in those given."""
         sides = {dtype: side for dtype, side in step.sides.items() if dtypes is None or dtype in dtypes}
         labelled = [(key, label_of(self.experiment, key.name)) for key in _expected(step, [*sides.values()])]
         with quietly():
-            alone = self._by_torch([step.printed]) if step.due else {}
+            alone = self._alone([step.printed]) if step.due else {}
             by_torch = {name: stack[0] for name, stack in alone.items() if name in step.due}
             evaluated = {dtype: self._evaluated(side, convention) for dtype, side in sides.items()}
             runs = {dtype: run for dtype, (run, _) in evaluated.items()}
@@ -113,16 +131,19 @@ class Judging:
         self, step: Step, judged: list[Judgement], convention: Convention
     ) -> tuple[list[Judgement], list[str]]:
         """Recognise a derivation that works in one precision whatever it is handed, and say so."""
-        records = {
-            dtype: [array for array in side.recorded.values() if is_real(array)] for dtype, side in step.sides.items()
-        }
         told = []
-        if any(array.dtype == np.float64 for array in records.get("float32", ())):
+        sides = step.sides
+        if "float32" in sides and any(array.dtype == np.float64 for array in sides["float32"].recorded.values()):
             told.append(FLOAT64_INSIDE)
-        if any(j.finding for j in judged) and len(records) > 1 and all(map(is_float32, records["float64"])):
+        if any(j.finding for j in judged) and len(sides) > 1 and _is_float32(sides["float64"]):
             told.append(FLOAT32_ONLY)
             judged = self._singly(step, convention, ["float32"])
         return judged, told
+
+
+def _is_float32(side: SideStep) -> bool:
+    """Whether every real number that a side recorded is one that float32 can hold."""
+    return all(map(is_float32, filter(is_real, side.recorded.values())))
 
 
 def _stacked(arrays: Sequence[Arrays]) -> Arrays:

@@ -21,7 +21,7 @@ from compare.operations import operation
 from compare.replay import Replay, replay
 from compare.rounding import Allowance
 
-__all__ = ["LocalTwin", "allowances"]
+__all__ = ["LocalTwin", "allowance", "allowances", "operands"]
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -39,13 +39,20 @@ class LocalTwin:
             experiment.layers, experiment.activations, experiment.loss, l2=experiment.l2
         )
 
-    def end_to_end(self, params: Arrays, velocities: Arrays, batch: Arrays) -> dict[str, np.ndarray]:
-        """Stacked steps of torch by itself on X and Y, in the dtype that is printed: every tensor by name."""
-        leaves = {name: tensor.requires_grad_() for name, tensor in _tensors(params, self.experiment.dtype).items()}
-        tensors = _tensors(batch, self.experiment.dtype)
-        found = replay(lambda: self.reference(leaves, tensors["X"], tensors["Y"]), leaves, {}, stacked=True)
-        optimizer = self._optimizer(leaves, velocities)
-        return {"X": batch["X"], "Y": batch["Y"], **found.values, **found.gradients, **_stepped(optimizer, leaves)}
+    def at_once(
+        self, params: Arrays, velocities: Arrays, records: Arrays, *, dtype: str = "float64"
+    ) -> dict[str, np.ndarray]:
+        """Every tensor of stacked steps by name, those of the update too, evaluated on the records.
+
+        Records other than X and Y may cover the first steps only, or be missing: the other steps are torch's own.
+        """
+        leaves = {name: tensor.requires_grad_() for name, tensor in _views(params, dtype).items()}
+        X, Y = _views({name: records[name] for name in ("X", "Y")}, dtype).values()
+        found = replay(lambda: self.reference(leaves, X, Y), leaves, records, stacked=True)
+        step = {**found.values, **found.gradients}
+        along = {name: _recorded(name, step[name], records) for name in (f"d{parameter}" for parameter in params)}
+        along |= {name: records[name] for name in velocities if name in records}
+        return step | self.update(params, velocities, along, dtype=dtype)
 
     def replay(self, params: Arrays, records: Arrays, *, inspect: bool = False, stacked: bool = False) -> Replay:
         """Forward, loss and backward, replayed on the records in float64."""
@@ -53,14 +60,17 @@ class LocalTwin:
         batch = _tensors({name: records[name] for name in ("X", "Y")}).values()
         return replay(lambda: self.reference(leaves, *batch), leaves, records, inspect=inspect, stacked=stacked)
 
-    def update(self, params: Arrays, velocities: Arrays, records: Arrays) -> dict[str, np.ndarray]:
+    def update(
+        self, params: Arrays, velocities: Arrays, records: Arrays, *, dtype: str = "float64"
+    ) -> dict[str, np.ndarray]:
         """Velocities from the recorded gradients and those before; updated weights from the recorded velocities."""
-        leaves = _moved_along({name: records[f"d{name}"] for name in params}, _tensors(params))
-        found = _stepped(self._optimizer(leaves, velocities), leaves)
+        leaves = _tensors(params, dtype)
+        found = _stepped(self._optimizer(leaves, velocities), leaves, {name: records[f"d{name}"] for name in params})
         if velocities and all(f"v{name}" in records for name in params):
-            leaves = _moved_along({name: records[f"v{name}"] for name in params}, _tensors(params))
+            along = {name: _recorded(f"v{name}", found[f"v{name}"], records) for name in params}
+            leaves = _tensors(params, dtype)
             descent = torchref.optimizers.gradient_descent(leaves, learning_rate=self.experiment.learning_rate)
-            found |= _stepped(descent, leaves)
+            found |= _stepped(descent, leaves, along)
         return found
 
     def _optimizer(self, leaves: Mapping[str, Tensor], velocities: Arrays) -> torch.optim.SGD:
@@ -73,19 +83,25 @@ class LocalTwin:
         return optimizer
 
 
-def _moved_along(gradients: Arrays, leaves: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights with these gradients."""
-    for name, gradient in _tensors(gradients).items():
-        leaves[name].grad = gradient
-    return leaves
+def _recorded(name: str, own: np.ndarray, records: Arrays) -> np.ndarray:
+    """The record of a tensor, where it covers only the first of stacked steps with torch's own after them."""
+    record = records.get(name, own[:0])
+    return record if len(record) == len(own) else np.concatenate([record, own[len(record) :]])
 
 
-def _stepped(optimizer: torch.optim.SGD, leaves: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    """The velocities, if it keeps any, and the weights after a step along their gradients."""
+def _stepped(optimizer: torch.optim.SGD, leaves: Mapping[str, Tensor], along: Arrays) -> dict[str, np.ndarray]:
+    """The velocities, if it keeps any, and the weights after a step along these gradients."""
+    for name, leaf in leaves.items():
+        leaf.grad = torchref.exchange.view_of_array(along[name]).to(leaf.dtype)
     torchref.optimizers.step(optimizer)
     moved = torchref.optimizers.velocities(optimizer, leaves)
     moved |= {f"{name}_next": leaf for name, leaf in leaves.items()}
-    return {name: torchref.exchange.to_array(tensor) for name, tensor in moved.items()}
+    return {name: torchref.exchange.view_of_tensor(tensor) for name, tensor in moved.items()}
+
+
+def _views(arrays: Arrays, dtype: str) -> dict[str, Tensor]:
+    """Tensors in a dtype, on the memory of the arrays where it is theirs."""
+    return {name: torchref.exchange.view_of_array(array.astype(dtype, copy=False)) for name, array in arrays.items()}
 
 
 def _tensors(arrays: Arrays, dtype: str = "float64") -> dict[str, Tensor]:
@@ -98,21 +114,27 @@ def allowances(experiment: Experiment, params: Arrays, velocities: Arrays, recor
 
     A record whose operands were not recorded has none; it is judged by the precision ladder alone.
     """
-    read = {name: array.astype(np.float64, copy=False) for name, array in {**params, **records}.items()}
-    before = {name: array.astype(np.float64, copy=False) for name, array in velocities.items()}
-    if "X" in read:
-        read["A0"] = read["X"]
+    read, before = operands(params, records), operands(velocities)
     found = {}
     for name in records:
         try:
-            found[name] = _allowance(experiment, name, read, before)
+            found[name] = allowance(experiment, name, read, before)
         except KeyError:  # an operand that was not recorded
             continue
     return found
 
 
-def _allowance(experiment: Experiment, name: str, read: Arrays, before: Arrays) -> Allowance:
-    """The allowance of one record, by the operation that computes it."""
+def operands(*arrays: Arrays) -> dict[str, np.ndarray]:
+    """What the operations of a step read, in float64; A0 is X."""
+    read = {name: array.astype(np.float64, copy=False) for each in arrays for name, array in each.items()}
+    return read | {"A0": read["X"]} if "X" in read else read
+
+
+def allowance(experiment: Experiment, name: str, read: Arrays, before: Arrays) -> Allowance:
+    """What rounding can explain in one record, by the operation that computes it; KeyError if an operand is not there.
+
+    `read` holds operands by name, `before` the velocities from which the step started.
+    """
     L, loss = experiment.depth, operation("loss", experiment.loss)
     last = operation("activation", experiment.activations[-1])
     if name in ("X", "Y"):

@@ -5,7 +5,9 @@ Adding an operation takes the functions in `manual`, the twin in `torchref` and 
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from compare.errors import InputError
@@ -70,12 +72,12 @@ class Operation:
 
 
 def _resolved(path: str) -> Any:
+    module, _, attribute = path.partition(":")
     try:
-        from pkgutil import resolve_name  # the command line needs names alone
+        from importlib import import_module  # the command line needs names alone
 
-        return resolve_name(path)
+        return getattr(import_module(module), attribute)
     except AttributeError:
-        module, _, attribute = path.partition(":")
         raise InputError(f"{module} has no {attribute}, which the registry names; define it there again") from None
 
 
@@ -136,6 +138,7 @@ def names(kind: str) -> tuple[str, ...]:
     return tuple(row.name for row in OPERATIONS if row.kind == kind)
 
 
+@cache
 def operation(kind: str, name: str) -> Operation:
     """The registry row of that kind and name; KeyError if there is none."""
     for row in OPERATIONS:
@@ -156,9 +159,10 @@ def network_reads(depth: int, *, loss_reads: str, l2: bool) -> dict[str, tuple[s
 Shape = tuple[int, ...]
 
 
+@cache
 def network_records(
     layers: tuple[int, ...], n: int, *, loss_reads: str, l2: bool, velocities: bool
-) -> dict[str, tuple[str, Shape]]:
+) -> Mapping[str, tuple[str, Shape]]:
     """The phase and shape of each tensor of one training step of the notes' network, in dataflow order.
 
     `layers` holds the widths, n is the number of examples; `loss_reads` is "Z" or "A".
@@ -186,6 +190,7 @@ _LABELS = {"Z": "F1", "A": "F2", "dW": "B2", "db": "B3", "dA": "B4", "dZ": "B5"}
 _FIXED = {"X": "O1", "Y": "O1", "penalty": "L4", "J": "L1"}
 
 
+@cache
 def equation_of(name: str, *, depth: int, loss: str, optimizer: str) -> str:
     """The label of the equation that computes a recorded tensor of the notes' network, such as "B2" for "dW1".
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from compare.errors import InputError
-from torchref.exchange import to_array, to_tensor
+from torchref.exchange import to_array, to_tensor, view_of_array, view_of_tensor
 from torchref.tap import tapped
 
 __all__ = ["Replay", "replay"]
@@ -55,8 +55,9 @@ def replay(
     record `dZ1` its gradient; a record whose shape is not the tensor's is left alone. With `inspect`, `reads` is filled
     and misuse of taps is an InputError: a result that the code does not go on with, or goes on with only in part.
 
-    With `stacked`, K runs are replayed at once: `reference` returns (K,), and every leaf, record and result has a first
-    axis of K.
+    With `stacked`, K runs are replayed at once: `reference` returns (K,), and every leaf and result has a first axis of
+    K. Records may cover the first runs only; the others are then the reference's own. Nothing is copied, so neither the
+    reference may change a tensor in place nor anybody a record.
     """
     sites = _Sites(records, {"J", *leaves, *(f"d{name}" for name in leaves)}, inspect, stacked)
     try:
@@ -78,15 +79,18 @@ def _replayed(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], sit
         reads = {name: sites.reads(site.came_in, leaves) for name, site in sites.all.items()}
         reads["J"] = sites.reads(J, leaves)
     if J.requires_grad:
-        hooks = [_hook_after_accumulation(leaf, _noting(name, sites.order)) for name, leaf in leaves.items()]
+        noted = {} if sites.stacked else leaves
+        hooks = [_hook_after_accumulation(leaf, _noting(name, sites.order)) for name, leaf in noted.items()]
         J.sum().backward()  # type: ignore[no-untyped-call]  # torch annotates no return type
         for hook in hooks:
             hook.remove()
     if sites.inspect:
         sites.check()
     gradients = {name: site.gradient for name, site in sites.all.items()}
-    gradients |= {name: to_array(leaf.grad) for name, leaf in leaves.items() if leaf.grad is not None}
-    found = ((name, gradients.get(name)) for name in dict.fromkeys(sites.order))
+    copied = view_of_tensor if sites.stacked else to_array
+    gradients |= {name: copied(leaf.grad) for name, leaf in leaves.items() if leaf.grad is not None}
+    order = [*sites.order, *leaves] if sites.stacked else sites.order
+    found = ((name, gradients.get(name)) for name in dict.fromkeys(order))
     J = J if sites.stacked else J.reshape(())
     return Replay(
         values={name: site.value for name, site in sites.all.items()} | {"J": to_array(J)},
@@ -99,8 +103,8 @@ def _replayed(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], sit
 class _Site:
     """One call of tap: what came in, what is recorded in its place, and the gradients that arrived."""
 
-    def __init__(self, name: str, came_in: Tensor, records: Arrays, order: list[str]) -> None:
-        self.name, self.came_in, self.records, self.order = name, came_in, records, order
+    def __init__(self, name: str, came_in: Tensor, records: Arrays, order: list[str], stacked: bool) -> None:
+        self.name, self.came_in, self.records, self.order, self.stacked = name, came_in, records, order, stacked
         self.recorded_gradient: Tensor | None = None
         self.gradient: np.ndarray | None = None  # of the tap's result
         self.gradient_of_came_in: Tensor | None = None  # of the tensor handed to tap, over all its uses
@@ -109,16 +113,21 @@ class _Site:
 
     def pass_on(self, came_in: Tensor) -> Tensor:
         """Keep the value of what came in, and go on with the record."""
-        self.value = to_array(came_in)
+        self.value = view_of_tensor(came_in) if self.stacked else to_array(came_in)
         self.recorded_gradient = self._record(f"d{self.name}", came_in)
         record = self._record(self.name, came_in)
-        return came_in.clone() if record is None else record
+        return came_in.clone() if record is None else _completed(record, came_in)
 
     def _record(self, name: str, like: Tensor) -> Tensor | None:
-        array = self.records.get(name)
-        if array is None or array.shape != tuple(like.shape):
+        array, shape = self.records.get(name), tuple(like.shape)
+        if array is None or (array.shape != shape and not (self.stacked and array.shape[1:] == shape[1:])):
             return None
-        return to_tensor(array).to(like.dtype)
+        return (view_of_array(array) if self.stacked else to_tensor(array)).to(like.dtype)
+
+
+def _completed(record: Tensor, came_in: Tensor) -> Tensor:
+    """A record; where it covers only the first of stacked runs, what came in for the others after it."""
+    return record if record.shape == came_in.shape else torch.cat([record, came_in[len(record) :]])
 
 
 class _Tap(torch.autograd.Function):
@@ -134,7 +143,8 @@ class _Tap(torch.autograd.Function):
         site: _Site = ctx.site
         site.gradient = to_array(cotangents[0])
         site.order.append(site.name)
-        return cotangents[0] if site.recorded_gradient is None else site.recorded_gradient, None
+        recorded = site.recorded_gradient
+        return cotangents[0] if recorded is None else _completed(recorded, cotangents[0]), None
 
 
 def _applied(function: type[torch.autograd.Function], came_in: Tensor, site: _Site) -> Tensor:
@@ -160,7 +170,7 @@ class _Sites:
         while numbered in self.all:
             times += 1
             numbered = f"{name}[{times}]"
-        site = self.all[numbered] = _Site(numbered, tensor, self.records, self.order)
+        site = self.all[numbered] = _Site(numbered, tensor, self.records, self.order, self.stacked)
         if not tensor.requires_grad:
             return site.pass_on(tensor)
         if self.inspect:

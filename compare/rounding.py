@@ -11,8 +11,9 @@ may be stacked: every array then has the same first axes.
 Constants such as 8u for tanh are the libraries' documented worst cases (4 ulp) plus the roundings around them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -31,64 +32,102 @@ __all__ = [
     "output_gradient",
     "penalty",
     "squared_error",
+    "stacked",
     "velocity",
     "weight_gradient",
 ]
 
 Array = np.ndarray
 Entries = tuple[Array, ...]
+Term = tuple[float, Array]
 
 
 @dataclass(frozen=True)
 class Precision:
-    """A working dtype: unit roundoff u, smallest subnormal eta, and the number of sides that round in it."""
+    """A working dtype: unit roundoff u, smallest subnormal eta, and both times the number of sides that round in it.
 
-    u: float
-    eta: float
-    sides: int
+    Of a stack of runs, each of them is an array with a first axis of the runs; else it is a number.
+    """
 
-    def gamma(self, k: int) -> float:
-        """gamma_k = k u/(1 - k u)."""
-        return k * self.u / (1 - k * self.u)
+    u: Any
+    eta: Any
+    rounding: Any
+    underflow: Any
+
+    def gammas(self, k: int) -> Any:
+        """gamma_k = k u/(1 - k u), times the number of sides."""
+        return k * self.rounding / (1 - k * self.u)
+
+    def of(self, runs: Any) -> "Precision":
+        """The precision of some runs of a stack."""
+        return Precision(self.u[runs], self.eta[runs], self.rounding[runs], self.underflow[runs])
 
 
-PRECISIONS = {"float64": Precision(2.0**-53, 2.0**-1074, 2), "float32": Precision(2.0**-24, 2.0**-149, 1)}
+def _precision(u: float, eta: float, sides: int) -> Precision:
+    return Precision(u, eta, sides * u, sides * eta)
+
+
+PRECISIONS = {"float64": _precision(2.0**-53, 2.0**-1074, 2), "float32": _precision(2.0**-24, 2.0**-149, 1)}
+
+
+def stacked(dtypes: Sequence[str], ndim: int) -> Precision:
+    """The precision of a stack of runs in these dtypes, for tensors of so many dimensions."""
+    each = [PRECISIONS[dtype] for dtype in dtypes]
+    columns = zip(*((p.u, p.eta, p.rounding, p.underflow) for p in each), strict=True)
+    return Precision(*(np.array(column).reshape(-1, *[1] * (ndim - 1)) for column in columns))
 
 
 @dataclass(frozen=True)
 class Allowance:
-    """sides (gamma_k M + u `units` + k eta), entry by entry.
+    """sides (gamma_k M + u (units + c |x| of every term) + k eta), entry by entry.
 
-    `magnitude(entries)` gives M at those entries, or everywhere for None; `units` is known everywhere. Without M only
-    the units count. Because |reference| <= M + `beside`, a lower bound of the allowance costs no M.
+    `magnitude(entries)` gives M at those entries, or everywhere for None; a term is a number c and an array x. Because
+    |reference| <= M + c |x| of the term `beside`, a lower bound of the allowance costs no M.
     """
 
     k: int
-    units: Array | float = 0.0
+    units: float = 0.0
+    terms: tuple[Term, ...] = ()
     magnitude: Callable[[Entries | None], Array] | None = None
-    beside: Array | float = 0.0
+    beside: Term | None = None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether nothing is allowed anywhere: the operation copies."""
+        return not self.k and self.magnitude is None and not self.terms and not self.units
 
     def screen(self, reference: Array, precision: Precision) -> Array:
         """A lower bound of the allowance, everywhere: what differs by less passes without M."""
-        M = 0.0 if self.magnitude is None else np.maximum(np.abs(reference) - self.beside, 0.0)
-        return self._total(np.broadcast_to(M, reference.shape), self.units, precision)
+        if self.magnitude is None:
+            return self.everywhere(precision)
+        M = np.abs(reference)
+        if self.beside is not None:
+            M = np.maximum(M - self.beside[0] * np.abs(self.beside[1]), 0.0)
+        return self._total(M, self.terms, precision)
 
     def at(self, entries: Entries, precision: Precision) -> Array:
         """The allowance at some entries."""
-        units = self.units[entries] if isinstance(self.units, np.ndarray) else self.units
-        M = np.zeros(len(entries[0])) if self.magnitude is None else self.magnitude(entries)
-        return self._total(M, units, precision)
+        M = None if self.magnitude is None else self.magnitude(entries)
+        if isinstance(precision.u, np.ndarray):
+            precision = precision.of((entries[0], *[0] * (precision.u.ndim - 1)))
+        return self._total(M, [(c, x[entries]) for c, x in self.terms], precision)
 
-    def everywhere(self, shape: tuple[int, ...], precision: Precision) -> Array:
-        """The allowance at every entry."""
-        M = np.zeros(()) if self.magnitude is None else self.magnitude(None)
-        total = self._total(M, self.units, precision)
-        return total if total.shape == shape else np.broadcast_to(total, shape)
+    def everywhere(self, precision: Precision) -> Array:
+        """The allowance at every entry, in a shape that broadcasts to the tensor's."""
+        return self._total(None if self.magnitude is None else self.magnitude(None), self.terms, precision)
 
-    def _total(self, M: Array, units: Array | float, precision: Precision) -> Array:
-        total = np.asarray(precision.sides * precision.gamma(self.k) * M)
-        total += precision.sides * self.k * precision.eta
-        return total if isinstance(units, float) and not units else total + precision.sides * precision.u * units
+    def _total(self, M: Array | None, terms: Iterable[Term], precision: Precision) -> Array:
+        total = np.asarray(self.k * precision.underflow)
+        if self.units:
+            total = total + self.units * precision.rounding
+        if M is not None:
+            total = np.asarray(precision.gammas(self.k) * M + total)
+        for c, x in terms:
+            part = np.abs(x)
+            part *= c * precision.rounding
+            part += total
+            total = part
+        return total
 
 
 def linear(W: Array, A_prev: Array, b: Array) -> Allowance:
@@ -108,12 +147,12 @@ def activation(units: float) -> Allowance:
 
 def cross_entropy(Z: Array, losses: Array) -> Allowance:
     """Binary cross-entropy from logits: 8u (|z| + loss), the terms of every stable form being no larger."""
-    return Allowance(4, units=8.0 * (np.abs(Z) + np.abs(losses)))
+    return Allowance(4, terms=((8.0, Z), (8.0, losses)))
 
 
 def squared_error(losses: Array) -> Allowance:
     """loss = (1/2) (a - y)^2: one rounding of a - y, doubled by the square, and two products: 6u loss."""
-    return Allowance(3, units=6.0 * np.abs(losses))
+    return Allowance(3, terms=((6.0, losses),))
 
 
 def penalty(weights: Sequence[Array], value: Array) -> Allowance:
@@ -129,12 +168,12 @@ def cost(losses: Array, penalty_value: Array | float) -> Allowance:
 
 def output_gradient(gradient: Array, units: float) -> Allowance:
     """(A[L] - Y)/n, where A[L] is itself off by `units` u unless it is recorded: units u/n + 4u|gradient|."""
-    return Allowance(2, units=units / gradient.shape[-1] + 4.0 * np.abs(gradient))
+    return Allowance(2, units=units / gradient.shape[-1], terms=((4.0, gradient),))
 
 
 def hidden_gradient(dZ: Array, dA: Array, per_dA: float) -> Allowance:
     """dZ = dA * g'(Z): 4u|dZ| + c u|dA|, where c is 18 for tanh (1 - A^2 cancels), 10 for sigmoid, 0 for the others."""
-    return Allowance(3, units=4.0 * np.abs(dZ) + per_dA * np.abs(dA))
+    return Allowance(3, terms=((4.0, dZ), (per_dA, dA)) if per_dA else ((4.0, dZ),))
 
 
 def input_gradient(W: Array, dZ: Array) -> Allowance:
@@ -144,12 +183,13 @@ def input_gradient(W: Array, dZ: Array) -> Allowance:
 
 def weight_gradient(dZ: Array, A_prev: Array, W: Array, l2: float) -> Allowance:
     """dW = dZ A_prev^T + l2 W: gamma_(n+2) |dZ||A_prev|^T + 3u l2|W|."""
-    decay = l2 * np.abs(W)
 
     def magnitude(entries: Entries | None) -> Array:
         return _absolute_product(dZ, A_prev.swapaxes(-1, -2), entries)
 
-    return Allowance(dZ.shape[-1] + 2, units=3.0 * decay, magnitude=magnitude, beside=decay)
+    if not l2:
+        return Allowance(dZ.shape[-1] + 2, magnitude=magnitude)
+    return Allowance(dZ.shape[-1] + 2, terms=((3.0 * l2, W),), magnitude=magnitude, beside=(l2, W))
 
 
 def bias_gradient(dZ: Array) -> Allowance:
@@ -160,13 +200,12 @@ def bias_gradient(dZ: Array) -> Allowance:
 
 def velocity(V: Array, g: Array, beta: float) -> Allowance:
     """V = beta V + (1-beta) g: 4u beta|V| + (4(1-beta) + 2 beta) u|g|, 1-beta itself being rounded."""
-    return Allowance(3, units=4.0 * beta * np.abs(V) + (4.0 * (1.0 - beta) + 2.0 * beta) * np.abs(g))
+    return Allowance(3, terms=((4.0 * beta, V), (4.0 * (1.0 - beta) + 2.0 * beta, g)))
 
 
 def descent(W: Array, step: Array, learning_rate: float) -> Allowance:
     """w - a V or w - a dw: 2u (|W| + a|V|) + 12u a|V|."""
-    moved = learning_rate * np.abs(step)
-    return Allowance(3, units=2.0 * np.abs(W) + 14.0 * moved)
+    return Allowance(3, terms=((2.0, W), (14.0 * learning_rate, step)))
 
 
 def _known(M: Array) -> Callable[[Entries | None], Array]:

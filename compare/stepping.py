@@ -15,12 +15,13 @@ from compare.interruptions import interrupted, quietly, raised
 from compare.operations import Shape, network_records, operation
 from compare.report import Finding
 from compare.runners import by_hand, epoch_orders, initial_parameters, torch_batches, torch_data
-from compare.trace import PHASES, Trace, extend, is_real
+from compare.trace import PHASES, frozen, is_real
 from torchref.exchange import to_array
 
 __all__ = ["SideStep", "Step", "Training"]
 
 Arrays = dict[str, np.ndarray]
+Due = Mapping[str, tuple[str, Shape]]
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,13 @@ class SideStep:
     complete: frozenset[str]
     failure: Finding | None
 
-    def has(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
-        """Whether it recorded real numbers in these shapes under these names, and no exception ended it."""
-        found = {name: array.shape for name, array in self.recorded.items() if is_real(array)}
-        return self.failure is None and shapes.items() <= found.items()
+    def has(self, due: Due) -> bool:
+        """Whether it recorded what is due, real numbers in these shapes, and no exception ended it."""
+        recorded = self.recorded
+        return self.failure is None and all(
+            name in recorded and recorded[name].shape == shape and is_real(recorded[name])
+            for name, (_, shape) in due.items()
+        )
 
 
 @dataclass(frozen=True)
@@ -53,13 +57,12 @@ class Step:
 
     number: int
     sides: dict[str, SideStep]
-    due: dict[str, tuple[str, Shape]]
+    due: Due
 
     @cached_property
     def is_whole(self) -> bool:
         """Whether every side recorded just what torch has, in the same shapes."""
-        shapes = {name: shape for name, (_, shape) in self.due.items()}
-        return all(side.has(shapes) and len(side.recorded) == len(shapes) for side in self.sides.values())
+        return all(len(side.recorded) == len(self.due) and side.has(self.due) for side in self.sides.values())
 
     @property
     def printed(self) -> SideStep:
@@ -81,8 +84,8 @@ class Step:
         """Whether every side has the weights and velocities from which torch can go on."""
         if self.is_whole:
             return True
-        shapes = {name: shape for name, (phase, shape) in self.due.items() if phase == "update"}
-        return bool(shapes) and all(side.has(shapes) for side in self.sides.values())
+        updates = {name: place for name, place in self.due.items() if place[0] == "update"}
+        return bool(updates) and all(side.has(updates) for side in self.sides.values())
 
 
 class Training:
@@ -91,28 +94,46 @@ class Training:
     def __init__(self, experiment: Experiment, data: Data) -> None:
         """Nothing is computed yet."""
         self.experiment = experiment
-        self.sides = [_Side(replace(experiment, dtype=dtype), data) for dtype in printed_first(experiment.dtype)]
+        precisions = {dtype: replace(experiment, dtype=dtype) for dtype in printed_first(experiment.dtype)}
+        start = initial_parameters(precisions["float64"])
+        self.sides = [_Side(precision, data, start) for precision in precisions.values()]
+        self.X, self.Y = torch_data(precisions["float64"], data)
+        N = data.X.shape[1]
+        self.batches = torch_batches(experiment, N, epoch_orders(experiment, N))
         self.number = 0
         self.float64_only = ""  # a note, if float32 raised
 
     def advance(self, count: int, convention: Convention) -> list[Step]:
         """The next steps, up to `count` of them; fewer at the end, and after one that needs a look before going on."""
         steps: list[Step] = []
-        while len(steps) < count:
-            with quietly():
-                sides = {side.dtype: side.advance(self.number + 1) for side in self.sides}
-            sides = self._without_float32(sides)
-            step = Step(self.number + 1, sides, self._due(next(iter(sides.values())).batch))
-            if not step.due and not step.printed.recorded:
-                if step.failure is not None:
-                    steps.append(step)
-                break
-            self.number += 1
-            steps.append(step)
-            if not step.is_whole:
-                break
-            self.follow(step, convention)
+        with quietly():
+            while len(steps) < count:
+                step = self._step(self._selected())
+                if not step.due and not step.printed.recorded:
+                    if step.failure is not None:
+                        steps.append(step)
+                    break
+                self.number += 1
+                steps.append(step)
+                if not step.is_whole:
+                    break
+                self.follow(step, convention)
         return steps
+
+    def _selected(self) -> Arrays:
+        """The next batch as torch selects it; nothing where there is none left."""
+        selected = next(self.batches, None)
+        return {} if selected is None else {"X": to_array(self.X[:, selected]), "Y": to_array(self.Y[:, selected])}
+
+    def _step(self, batch: Arrays) -> Step:
+        """The next step of each side, and what torch records of this batch."""
+        sides = self._without_float32({side.dtype: side.advance(self.number + 1, batch) for side in self.sides})
+        if not batch:
+            return Step(self.number + 1, sides, {})
+        reads, l2 = operation("loss", self.experiment.loss).reads, self.experiment.l2 > 0
+        n, momentum = batch["X"].shape[1], bool(self.sides[0].velocities)
+        due = network_records(self.experiment.layers, n, loss_reads=reads, l2=l2, velocities=momentum)
+        return Step(self.number + 1, sides, due)
 
     def _without_float32(self, sides: dict[str, SideStep]) -> dict[str, SideStep]:
         """A derivation that runs in float64, the precision printed, and raises in float32 goes on in float64 alone."""
@@ -125,14 +146,6 @@ class Training:
         self.sides = self.sides[:1]
         return {"float64": first}
 
-    def _due(self, batch: Arrays) -> dict[str, tuple[str, Shape]]:
-        """What torch records of a batch; nothing where it has none left."""
-        if not batch:
-            return {}
-        experiment, n = self.experiment, batch["X"].shape[1]
-        reads, momentum = operation("loss", experiment.loss).reads, bool(self.sides[0].velocities)
-        return network_records(experiment.layers, n, loss_reads=reads, l2=experiment.l2 > 0, velocities=momentum)
-
     def follow(self, step: Step, convention: Convention) -> None:
         """Let torch start the next step from the weights and velocities that the hand has after this one."""
         if step.can_be_followed:
@@ -143,29 +156,30 @@ class Training:
 class _Side:
     """The hand-written side in one precision, taking its steps."""
 
-    def __init__(self, experiment: Experiment, data: Data) -> None:
+    def __init__(self, experiment: Experiment, data: Data, start: Arrays) -> None:
         self.dtype = experiment.dtype
-        self.params = initial_parameters(experiment)
+        self.params = {name: array.astype(experiment.dtype) for name, array in start.items()}
         self.velocities: Arrays = operation("optimizer", experiment.optimizer).hands()[0](self.params)
         self.phases = by_hand(experiment, data, self.params, epoch_orders(experiment, data.X.shape[1]))
-        self.X, self.Y = torch_data(experiment, data)
-        N = data.X.shape[1]
-        self.batches = torch_batches(experiment, N, epoch_orders(experiment, N))
 
-    def advance(self, number: int) -> SideStep:
-        """Let the derivation take one step and keep what it records."""
-        trace: Trace = {}
-        complete, failure = frozenset(PHASES), None
+    def advance(self, number: int, batch: Arrays) -> SideStep:
+        """Let the derivation take one step and keep what it records; `batch` is what it should select."""
+        recorded: Arrays = {}
+        complete: set[str] = set()
+        failure = None
         try:
-            extend(trace, self.phases)
+            for _, phase, values in self.phases:
+                for name, value in values.items():
+                    recorded[str(name)] = frozen(value)
+                    complete.add(phase)
+                if phase == PHASES[-1]:
+                    break
+            complete.update(PHASES)
         except (Exception, SystemExit) as error:  # whatever the hand-written side raises is a finding, not a crash
-            complete = frozenset(key.phase for key in trace)
-            trace |= interrupted(number, error)
+            recorded |= {key.name: value for key, value in interrupted(number, error).items()}
             failure = raised(number, complete, error)
-        recorded = {key.name: value for key, value in trace.items()}
-        selected = next(self.batches, None)
-        batch = {} if selected is None else {"X": to_array(self.X[:, selected]), "Y": to_array(self.Y[:, selected])}
-        return SideStep(self.params, self.velocities, recorded, batch, complete, failure)
+        batch = {name: array.astype(self.dtype, copy=False) for name, array in batch.items()}
+        return SideStep(self.params, self.velocities, recorded, batch, frozenset(complete), failure)
 
     def follow(self, records: Arrays) -> None:
         """Note what the derivation starts its next step from."""

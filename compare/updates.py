@@ -387,7 +387,7 @@ def _never_moved(judged: list[Judgement], run: _Run) -> list[Judgement]:
         return judged
     text = "no step changes any parameter; return the new ones, or change them in place"
     return [
-        replace(judgement, finding=replace(judgement.finding, cause="zero", explanation=text))
+        judgement._replace(finding=replace(judgement.finding, cause="zero", explanation=text))
         if judgement.finding is not None and judgement.finding.cause in ("unknown", "update-form")
         else judgement
         for judgement in judged

@@ -83,8 +83,8 @@ def judge(
 
 def _difference(local: Local) -> Array:
     """|recorded - reference| in float64, at least one-dimensional."""
-    recorded, reference = np.atleast_1d(local.recorded), np.atleast_1d(local.reference)
-    return np.asarray(np.abs(np.subtract(recorded, reference, dtype=np.float64)))
+    difference = np.atleast_1d(np.subtract(local.recorded, local.reference, dtype=np.float64))
+    return np.asarray(np.abs(difference, out=difference))
 
 
 def _not_finite(local: Local) -> tuple[int, ...] | None:
@@ -96,67 +96,63 @@ def _not_finite(local: Local) -> tuple[int, ...] | None:
 def _by_bound(
     runs: Mapping[str, Local], differences: Mapping[str, Array], allowances: Mapping[str, Allowance]
 ) -> Outcome:
-    rho, worst = closest(runs, allowances, steps=1)
-    shape = next(iter(runs.values())).recorded.shape
-    fault = None if rho[0] <= 1 else _fault(runs, differences, allowances)
-    verdict = "OK" if rho[0] <= 1 else "WEAK" if fault is None else "FAULT"
-    return Outcome(verdict, float(rho[0]), "bound", index_of(int(worst[0]) if fault is None else fault, shape))
-
-
-def closest(runs: Mapping[str, Local], allowances: Mapping[str, Allowance], *, steps: int) -> tuple[Array, Array]:
-    """How close one tensor of several steps, stacked along a first axis, came to what rounding explains.
-
-    Per step rho, the largest over the precisions, and the flat index of its entry; rho is nan or infinite where a side
-    is not finite.
-    """
-    rho, worst = np.zeros(steps), np.zeros(steps, dtype=int)
+    rho, worst = 0.0, 0
     for dtype, local in runs.items():
-        times, entry = _times_allowed(_difference(local), local.reference, allowances[dtype], PRECISIONS[dtype], steps)
-        keep = (rho > times) | np.isnan(rho)
-        rho, worst = np.where(keep, rho, times), np.where(keep, worst, entry)
-    return rho, worst
+        times, entry = closest(local, allowances[dtype], PRECISIONS[dtype], runs=1)
+        if not times[0] <= rho:
+            rho, worst = float(times[0]), int(entry[0])
+    shape = next(iter(runs.values())).recorded.shape
+    fault = None if rho <= 1 else _fault(runs, differences, allowances)
+    verdict = "OK" if rho <= 1 else "WEAK" if fault is None else "FAULT"
+    return Outcome(verdict, rho, "bound", index_of(worst if fault is None else fault, shape))
 
 
-def _times_allowed(
-    difference: Array, reference: Array, allowance: Allowance, precision: Precision, steps: int
-) -> tuple[Array, Array]:
-    """Per step the largest difference in units of the allowance, and the flat index of its entry.
+def closest(local: Local, allowance: Allowance, precision: Precision, *, runs: int) -> tuple[Array, Array]:
+    """How close one tensor of several runs, stacked along a first axis, came to what rounding explains.
 
-    The screen bounds the ratio from above without the product of absolute matrices; the exact ratio is computed only at
-    entries that could still be the largest.
+    Per run rho, the largest difference in units of the allowance, and the flat index of its entry; rho is nan or
+    infinite where a side is not finite. The screen bounds the ratio from above without the product of absolute
+    matrices; the exact ratio is computed only at entries that could still be the largest.
     """
-    size = difference.size // steps
-    if size <= SMALL:
-        return _largest(_ratio(difference, allowance.everywhere(difference.shape, precision)), steps)
-    upper = _ratio(difference, allowance.screen(np.atleast_1d(reference), precision)).reshape(steps, size)
-    if allowance.magnitude is None:
-        return _largest(upper, steps)
+    difference = _difference(local)
+    size = difference.size // runs
+    if allowance.is_exact:
+        largest, worst = _by_run(difference, runs)
+        return np.where(largest == 0, 0.0, np.inf), worst
+    if size <= SMALL or allowance.magnitude is None:
+        return _largest(difference, allowance.everywhere(precision), runs)
+    upper = _ratio(difference, allowance.screen(local.reference, precision)).reshape(runs, size)
     exact = np.full(difference.size, -1.0)
 
     def settle(entries: Array) -> None:
         at = np.unravel_index(entries, difference.shape)
         exact[entries] = _ratio(difference[at], allowance.at(at, precision))
 
-    settle(upper.argmax(axis=1) + size * np.arange(steps))
-    candidates = np.flatnonzero(~(upper <= exact.reshape(steps, size).max(axis=1, keepdims=True)))
-    if candidates.size > SMALL * steps:  # so many are cheaper all at once
-        return _largest(_ratio(difference, allowance.everywhere(difference.shape, precision)), steps)
+    settle(upper.argmax(axis=1) + size * np.arange(runs))
+    candidates = np.flatnonzero(~(upper <= exact.reshape(runs, size).max(axis=1, keepdims=True)))
+    if candidates.size > SMALL * runs:  # so many are cheaper all at once
+        return _largest(difference, allowance.everywhere(precision), runs)
     settle(candidates)
-    return _largest(exact, steps)
+    return _by_run(exact, runs)
 
 
-def _largest(ratios: Array, steps: int) -> tuple[Array, Array]:
-    """Per step the largest ratio and its flat index; nan counts as largest."""
-    by_step = ratios.reshape(steps, -1)
-    worst = by_step.argmax(axis=1)
-    return by_step[np.arange(steps), worst], worst
+def _largest(difference: Array, allowed: Array, runs: int) -> tuple[Array, Array]:
+    """Per run the largest ratio and its flat index; nan counts as largest."""
+    with np.errstate(all="ignore"):
+        largest, worst = _by_run(difference / allowed, runs)
+    return _by_run(_ratio(difference, allowed), runs) if np.isnan(largest).any() else (largest, worst)
+
+
+def _by_run(ratio: Array, runs: int) -> tuple[Array, Array]:
+    by_run = ratio.reshape(runs, -1)
+    worst = by_run.argmax(axis=1)
+    return by_run[np.arange(runs), worst], worst
 
 
 def _ratio(difference: Array, allowed: Array) -> Array:
     """Difference / allowed, where nothing over nothing is 0."""
     with np.errstate(all="ignore"):
-        ratio = np.asarray(difference / allowed)
-    return ratio if allowed.all() else np.where(difference == 0, 0.0, ratio)
+        return np.where(difference == 0, 0.0, difference / allowed)
 
 
 def _fault(
@@ -166,9 +162,9 @@ def _fault(
     if "float64" not in runs:
         return _stored_only(runs["float32"], differences["float32"])
     difference = differences["float64"]
-    allowed = allowances["float64"].everywhere(difference.shape, PRECISIONS["float64"])
+    allowed = allowances["float64"].everywhere(PRECISIONS["float64"])
     source = allowances.get("float32", allowances["float64"])
-    coarse = source.everywhere(difference.shape, PRECISIONS["float32"])
+    coarse = source.everywhere(PRECISIONS["float32"])
     floor = CUT * np.maximum(coarse, differences.get("float32", 0.0))
     if is_float32(runs["float64"].recorded):
         coarse_u = PRECISIONS["float32"].u  # the values were cast: their difference cannot shrink

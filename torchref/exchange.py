@@ -1,4 +1,4 @@
-"""Arrays into tensors and back, always by copy: shared memory would make a comparison vacuous."""
+"""Arrays into tensors and back, by copy: memory that both sides write to would make a comparison vacuous."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["load", "parameters", "to_array", "to_tensor"]
+__all__ = ["load", "parameters", "to_array", "to_tensor", "view_of_array", "view_of_tensor"]
 
 
 def to_tensor(array: Any) -> Tensor:
@@ -17,6 +17,16 @@ def to_tensor(array: Any) -> Tensor:
 def to_array(tensor: Tensor) -> Any:
     """A NumPy array with the values, shape and dtype of a tensor, in memory of its own."""
     return tensor.numpy(force=True).copy()
+
+
+def view_of_array(array: Any) -> Tensor:
+    """A tensor on the memory of a NumPy array, for large arrays that nobody writes to."""
+    return torch.from_numpy(array)
+
+
+def view_of_tensor(tensor: Tensor) -> Any:
+    """A NumPy array on the memory of a tensor, for large tensors that nobody writes to any more."""
+    return tensor.numpy(force=True)
 
 
 def parameters(model: nn.Sequential) -> dict[str, nn.Parameter]:

@@ -54,8 +54,8 @@ def velocities(optimizer: torch.optim.SGD, parameters: Parameters) -> dict[str, 
 
 
 def set_velocities(optimizer: torch.optim.SGD, parameters: Parameters, arrays: Mapping[str, Any]) -> None:
-    """Copy velocities vW1, vb1, ... into the optimiser's buffers, without sharing memory."""
+    """Put copies of velocities vW1, vb1, ... in the place of the optimiser's buffers."""
     for name, parameter in parameters.items():
-        buffer = optimizer.state[parameter].get("momentum_buffer")
-        if buffer is not None:
-            buffer.copy_(to_tensor(arrays[f"v{name}"]).reshape(buffer.shape))
+        if "momentum_buffer" in optimizer.state[parameter]:
+            velocity = to_tensor(arrays[f"v{name}"]).to(parameter.dtype)
+            optimizer.state[parameter]["momentum_buffer"] = velocity.reshape(parameter.shape)

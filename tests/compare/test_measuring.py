@@ -13,7 +13,6 @@ from compare.findings import _rows
 from compare.measuring import Measured, measured, measured_all
 from compare.rounding import PRECISIONS
 from compare.trace import Key
-from compare.verdict import Outcome
 
 BLOCK = 8
 FLOATS = ("f2", "f4", "f8", ">f2", ">f4", ">f8")
@@ -136,9 +135,8 @@ def test_a_row_of_a_report_shows_the_same(pair):
     hand, torch = pair
     if hand.size == 0:
         return
-    ((row, differs),) = _rows(
-        [Key(1, "forward", "Z1")], "", hand[np.newaxis], torch[np.newaxis], np.zeros(1), Outcome("OK", 0.0, "bound", ())
-    )
+    with np.errstate(all="ignore"):
+        ((row, differs),) = _rows([Key(1, "forward", "Z1")], "", hand[np.newaxis], torch[np.newaxis], np.zeros(1))
     found = measured(hand, torch)
     index = tuple(int(i) for i in np.unravel_index(found.position, hand.shape)) if hand.shape else ()
     shown = (row.max_abs_diff, row.index, row.by_hand, row.torch)

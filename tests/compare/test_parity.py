@@ -324,7 +324,7 @@ def test_torch_started_from_given_weights_and_velocities_is_torch_nn(optimizer, 
     velocities = velocities if optimizer == "momentum" else {}
     batch = {"X": np.stack([data.X] * K), "Y": np.stack([data.Y] * K)}
     before = {name: array.copy() for name, array in {**params, **velocities, **batch}.items()}
-    at_once = LocalTwin(run).end_to_end(params, velocities, batch)
+    at_once = batch | LocalTwin(run).at_once(params, velocities, batch, dtype=dtype)
     assert all(np.array_equal(array, before[name]) for name, array in {**params, **velocities, **batch}.items())
     for k in range(K):
         here = {name: w[k] for name, w in params.items()}

@@ -116,7 +116,7 @@ def test_the_screen_gives_the_same_verdict_as_the_whole_product():
     hand = RIGHT["one by one"](W, A, b)
     local = {"float64": Local(hand, reference)}
     outcome = judge(local, {"float64": allowance})
-    everywhere = np.abs(hand - reference) / allowance.everywhere(reference.shape, PRECISIONS["float64"])
+    everywhere = np.abs(hand - reference) / allowance.everywhere(PRECISIONS["float64"])
     assert outcome.rho == pytest.approx(everywhere.max())
     assert outcome.verdict == "OK"
     hand[3, 4] += 1e-9
