@@ -345,8 +345,8 @@ def _structure(
 
 def _apart(names: Iterable[str], by_hand: Arrays, torch: Arrays) -> dict[str, Measured]:
     """How far the two sides are apart end to end, by name, where both have real numbers in the same shape."""
-    both = {n: (np.asarray(by_hand[n]), np.asarray(torch[n])) for n in names if n in by_hand and n in torch}
-    pairs = {n: (a, b) for n, (a, b) in both.items() if is_real(a) and is_real(b) and a.shape == b.shape and a.size}
+    both = {name: (by_hand[name], torch[name]) for name in names if name in by_hand and name in torch}
+    pairs = {n: (a, b) for n, (a, b) in both.items() if a.shape == b.shape and is_real(a) and is_real(b) and a.size}
     return dict(zip(pairs, measured_all([*pairs.values()]), strict=True))
 
 
@@ -354,7 +354,7 @@ def _row(
     key: Key, equation: str, outcome: Outcome, ends: tuple[Arrays, Arrays], found: Measured | None
 ) -> tuple[Row, bool]:
     """The row of a judged tensor with its end-to-end difference, and whether that is beyond rounding."""
-    by_hand, torch = (np.asarray(side[key.name]) for side in ends)
+    by_hand, torch = (side[key.name] for side in ends)
     if found is None or found.position is None:  # its inputs have another size on this side
         row = Row(*key, equation=equation, shape=by_hand.shape, max_abs_diff=float("nan"), rho=outcome.rho)
         return replace(row, rho_basis=outcome.basis, verdict=outcome.verdict), True
@@ -363,8 +363,7 @@ def _row(
         *(*key, equation, by_hand.shape, found.max_abs_diff, at, found.by_hand, found.torch),
         *(outcome.rho, outcome.basis, outcome.verdict),
     )
-    u = PRECISIONS[str(torch.dtype)].u if torch.dtype.kind == "f" else 0.0
-    return row, not found.max_abs_diff <= float(np.sqrt(u)) * found.scale
+    return row, not found.max_abs_diff <= ROOTS.get(torch.dtype, 0.0) * found.scale
 
 
 def _rows(

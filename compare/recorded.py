@@ -227,7 +227,8 @@ def _judged(
     printed = next(iter(evidence.values()))
     both = (printed.records, {**end_to_end.values, **end_to_end.gradients})
     labelled = [(key, "") for key in keys]
-    masks = bool(np.isfinite(end_to_end.values["J"]).all())
+    all_finite = _alike(evidence)
+    masks = not all_finite and bool(np.isfinite(end_to_end.values["J"]).all())
 
     def judge(dtypes: Iterable[str], *, closely: bool) -> list[Judgement]:
         runs = {dtype: _run(evidence[dtype], masks=masks) for dtype in dtypes}
@@ -237,7 +238,7 @@ def _judged(
             return judge_step(labelled, runs, both, end_to_end.reads, ladders)
 
     finest = evidence.get("float64")
-    if finest is not None and _alike(evidence):
+    if finest is not None and all_finite:
         judged = judge(["float64"], closely=False)
         if all(judgement.row.verdict == "OK" for judgement in judged):
             return judged, []

@@ -31,8 +31,8 @@ class Replay:
     """What the reference computes at each tap and leaf, in float64 unless the leaves are of another dtype.
 
     `values` holds tapped tensors and J, `gradients` d<name> of taps and leaves that J depends on. Both are in dataflow
-    order. `reads` names, for each tap and J, the taps and leaves that its segment reads. `side_outputs` are taps that J
-    does not depend on.
+    order, leaves last unless taps were inspected. `reads` names, for each tap and J, the taps and leaves that its
+    segment reads. `side_outputs` are taps that J does not depend on.
     """
 
     values: dict[str, np.ndarray]
@@ -79,7 +79,7 @@ def _replayed(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], sit
         reads = {name: sites.reads(site.came_in, leaves) for name, site in sites.all.items()}
         reads["J"] = sites.reads(J, leaves)
     if J.requires_grad:
-        noted = {} if sites.stacked else leaves
+        noted = leaves if sites.inspect else {}
         hooks = [_hook_after_accumulation(leaf, _noting(name, sites.order)) for name, leaf in noted.items()]
         J.sum().backward()  # type: ignore[no-untyped-call]  # torch annotates no return type
         for hook in hooks:
@@ -89,7 +89,7 @@ def _replayed(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], sit
     gradients = {name: site.gradient for name, site in sites.all.items()}
     copied = view_of_tensor if sites.stacked else to_array
     gradients |= {name: copied(leaf.grad) for name, leaf in leaves.items() if leaf.grad is not None}
-    order = [*sites.order, *leaves] if sites.stacked else sites.order
+    order = sites.order if sites.inspect else [*sites.order, *leaves]
     found = ((name, gradients.get(name)) for name in dict.fromkeys(order))
     J = J if sites.stacked else J.reshape(())
     return Replay(

@@ -14,6 +14,7 @@ float32 to float64, or stay, as a wrong formula does? The cut is the geometric m
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,8 +30,7 @@ SMALL = 4096  # up to so many entries the allowance is computed everywhere, with
 Array = np.ndarray
 
 
-@dataclass(frozen=True)
-class Local:
+class Local(NamedTuple):
     """One tensor in one precision: what was recorded, and the reference evaluated on the records it was made of."""
 
     recorded: Array
@@ -70,12 +70,11 @@ def judge(
     With `allowances`, one per run, the bound of rounding decides and the ladder tells FAULT from WEAK. Without, the
     precision ladder decides alone.
     """
-    basis = "ladder" if allowances is None else "bound"
-    for local in runs.values():
-        index = _not_finite(local)
-        if index is not None:
-            return Outcome("NONFINITE", float("inf"), basis, index)
     differences = {dtype: _difference(local) for dtype, local in runs.items()}
+    for dtype, difference in differences.items():
+        index = None if difference.max() < np.inf else _not_finite(runs[dtype])
+        if index is not None:
+            return Outcome("NONFINITE", float("inf"), "ladder" if allowances is None else "bound", index)
     if allowances is None:
         return _by_ladder(runs, differences, ladder)
     return _by_bound(runs, differences, allowances)
@@ -83,7 +82,8 @@ def judge(
 
 def _difference(local: Local) -> Array:
     """|recorded - reference| in float64, at least one-dimensional."""
-    difference = np.atleast_1d(np.subtract(local.recorded, local.reference, dtype=np.float64))
+    with np.errstate(all="ignore"):
+        difference = np.atleast_1d(np.subtract(local.recorded, local.reference, dtype=np.float64))
     return np.asarray(np.abs(difference, out=difference))
 
 
@@ -191,9 +191,10 @@ def _by_ladder(runs: Mapping[str, Local], differences: Mapping[str, Array], ladd
     coarse, fine = PRECISIONS["float32"], PRECISIONS["float64"]
     dtype = "float64" if "float64" in runs else "float32"
     local, difference = runs[dtype], differences[dtype]
-    scale = float(np.max(np.abs(local.reference), initial=0.0))
+    scale = float(np.abs(local.reference).max())
     rounding = coarse.u * scale
-    worst, index = float(difference.max()), index_of(int(difference.argmax()), local.recorded.shape)
+    at = int(difference.argmax())
+    worst, index = difference.item(at), index_of(at, local.recorded.shape)
     if dtype == "float32":
         allowed = max(np.sqrt(coarse.u) * scale, 8 * (0.0 if ladder is None else ladder.spread())) + coarse.eta
         return Outcome("OK" if worst <= allowed else "FAULT", worst / allowed, "ladder", index)
