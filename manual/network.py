@@ -56,7 +56,9 @@ def linear_backward(
     dZ is (n_l, n), W and dW (n_l, n_{l-1}), A_prev and dA_prev (n_{l-1}, n), db (n_l, 1).
     dA_prev is None unless needed: nothing in layer 1 reads the gradient of X.
     """
-    dW = dZ @ A_prev.T + l2 * W  # (B2) (n_l, n_{l-1})
+    dW = dZ @ A_prev.T  # (B2) (n_l, n_{l-1})
+    if l2:
+        dW = dW + l2 * W  # (n_l, n_{l-1})
     db = dZ.sum(axis=1, keepdims=True)  # (B3) (n_l, 1)
     if not needs_dA_prev:
         return dW, None, db

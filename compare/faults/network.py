@@ -14,7 +14,8 @@ SQUARED = {"loss": "squared-error"}
 
 SIGMOID = "return A * (1 - A)  # (n_l, n)"
 TANH = "return 1 - A * A  # (A3) (n_l, n)"
-DW = "dW = dZ @ A_prev.T + l2 * W"
+DW = "dW = dZ @ A_prev.T"
+DECAY = "dW = dW + l2 * W"
 DB = "db = dZ.sum(axis=1, keepdims=True)"
 DA = "dA_prev = W.T @ dZ"
 DZ = "dZ = dA * derivative"
@@ -498,7 +499,7 @@ NETWORK = (
         "weight-gradient-transposed",
         N,
         DW,
-        "dW = (dZ @ A_prev.T).T + l2 * W",
+        "dW = (dZ @ A_prev.T).T",
         "B2",
         "dW[l] = A[l-1] dZ[l]^T",
         "transpose",
@@ -507,11 +508,10 @@ NETWORK = (
         "Only square layers let it through; with widths that differ the shape gives it away.",
         square=True,
     ),
-    fault(
+    Fault(
         "weight-gradient-transposed-and-misshapen",
         N,
-        DW,
-        "dW = A_prev @ dZ.T",
+        ((DW, "dW = A_prev @ dZ.T"), (DECAY, "dW = dW + l2 * W.T")),
         "B2",
         "dW[l] = A[l-1] dZ[l]^T",
         "shape",
@@ -663,7 +663,7 @@ NETWORK = (
         "example-left-out-of-the-weight-gradient",
         N,
         DW,
-        "dW = dZ[:, 1:] @ A_prev[:, 1:].T + l2 * W",
+        "dW = dZ[:, 1:] @ A_prev[:, 1:].T",
         "B2",
         "dW[l] = sum over all examples but the first",
         "dropped-example",
@@ -675,8 +675,8 @@ NETWORK = (
     fault(
         "decay-doubled-in-the-gradient",
         N,
-        DW,
-        "dW = dZ @ A_prev.T + 2 * l2 * W",
+        DECAY,
+        "dW = dW + 2 * l2 * W",
         "B2",
         "dW[l] = dZ[l] A[l-1]^T + 2 l2 W[l]",
         "regularisation",
@@ -688,8 +688,8 @@ NETWORK = (
     fault(
         "decay-missing-in-the-gradient",
         N,
-        DW,
-        "dW = dZ @ A_prev.T + 0 * l2 * W",
+        DECAY,
+        "dW = dW + 0 * l2 * W",
         "B2",
         "dW[l] = dZ[l] A[l-1]^T",
         "regularisation",
@@ -701,8 +701,8 @@ NETWORK = (
     fault(
         "decay-with-the-wrong-sign",
         N,
-        DW,
-        "dW = dZ @ A_prev.T - l2 * W",
+        DECAY,
+        "dW = dW - l2 * W",
         "B2",
         "dW[l] = dZ[l] A[l-1]^T - l2 W[l]",
         "regularisation",
@@ -714,8 +714,8 @@ NETWORK = (
     fault(
         "decay-over-examples",
         N,
-        DW,
-        "dW = dZ @ A_prev.T + l2 * W / dZ.shape[1]",
+        DECAY,
+        "dW = dW + l2 * W / dZ.shape[1]",
         "B2",
         "dW[l] = dZ[l] A[l-1]^T + (l2/n) W[l]",
         "regularisation",

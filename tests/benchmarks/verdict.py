@@ -283,7 +283,7 @@ def poor_counts(seed: int, index: int) -> Counter[str]:
         if counts["poor FAULT"] and any(finding.verdict == "FAULT" for finding in report.findings):
             counts[f"note: {name}: {next(f for f in report.findings if f.verdict == 'FAULT')}"] += 1
     for digits in range(16, 2, -1):
-        edit = (manual.network, "dW = dZ @ A_prev.T + l2 * W", f"dW = (1 + 1e-{digits}) * (dZ @ A_prev.T + l2 * W)")
+        edit = (manual.network, "dW = dZ @ A_prev.T", f"dW = (1 + 1e-{digits}) * (dZ @ A_prev.T)")
         with case.running((edit,)):
             if case.experiment.run((case.X, case.y)).findings:
                 counts[f"smallest 1e-{digits}"] += 1

@@ -15,7 +15,7 @@ MEAN_LATE = (
     (manual.losses, ("return (A - Y) / n", "return A - Y")),
     (
         manual.network,
-        ("dW = dZ @ A_prev.T + l2 * W", "dW = dZ @ A_prev.T / dZ.shape[1] + l2 * W"),
+        ("dW = dZ @ A_prev.T", "dW = dZ @ A_prev.T / dZ.shape[1]"),
         ("db = dZ.sum(axis=1, keepdims=True)", "db = dZ.sum(axis=1, keepdims=True) / dZ.shape[1]"),
     ),
 )
