@@ -6,9 +6,8 @@ Adding an operation takes the functions in `manual`, the twin in `torchref` and 
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from compare.errors import InputError
 
@@ -44,8 +43,7 @@ EQUATIONS = {
 """Label and formula of every equation that a recorded tensor can come from."""
 
 
-@dataclass(frozen=True)
-class Operation:
+class Operation(NamedTuple):
     """One operation: what kind it is, its name, its functions by hand, its torch twin and its equation labels.
 
     `by_hand` holds forward and backward (an optimiser: initial state and step; an initialiser: standard deviation).
