@@ -54,11 +54,11 @@ class LocalTwin:
         along |= {name: records[name] for name in velocities if name in records}
         return step | self.update(params, velocities, along, dtype=dtype)
 
-    def replay(self, params: Arrays, records: Arrays, *, inspect: bool = False, stacked: bool = False) -> Replay:
-        """Forward, loss and backward, replayed on the records in float64."""
+    def replay(self, params: Arrays, records: Arrays, *, inspect: bool = False) -> Replay:
+        """Forward, loss and backward of one step, replayed on its records in float64."""
         leaves = {name: tensor.requires_grad_() for name, tensor in _tensors(params).items()}
         batch = _tensors({name: records[name] for name in ("X", "Y")}).values()
-        return replay(lambda: self.reference(leaves, *batch), leaves, records, inspect=inspect, stacked=stacked)
+        return replay(lambda: self.reference(leaves, *batch), leaves, records, inspect=inspect)
 
     def update(
         self, params: Arrays, velocities: Arrays, records: Arrays, *, dtype: str = "float64"

@@ -39,14 +39,17 @@ def run(experiment: Experiment, source: Any, *, plots: bool = False) -> Report:
     data = load(source)
     check_fit(experiment, data)
     train = free_running if experiment.free_running else _resynchronised
-    judged = train(experiment, data)
+    with torch.inference_mode(False), torch.enable_grad():
+        judged = train(experiment, data)
+        findings = _with_failure(culprits(judged.judgements, judged.causes), judged.failure)
+        drift = drift_plots(experiment, data) if plots else ()
     return Report(
         rows=tuple(judgement.row for judgement in judged.judgements),
-        findings=_with_failure(culprits(judged.judgements, judged.causes), judged.failure),
+        findings=findings,
         notes=judged.notes,
         blind_spots=blind_spots(experiment, data, judged.steps),
         environment=_environment(experiment, data),
-        details=replace(_details(experiment, judged), plots=drift_plots(experiment, data) if plots else ()),
+        details=replace(_details(experiment, judged), plots=drift),
     )
 
 

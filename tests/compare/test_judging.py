@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
 import manual.network
+from compare import findings, verdict
 from compare.conventions import AS_IN_THE_NOTES
 from compare.data import load
 from compare.judging import Judging
@@ -33,6 +35,28 @@ def test_at_once_and_singly_give_the_same_rows(optimizer, dtype):
             few = 8 * np.finfo(dtype).eps
             np.testing.assert_allclose(a.row.max_abs_diff, b.row.max_abs_diff, atol=few * scale[a.row.name])
             np.testing.assert_allclose(a.row.rho, b.row.rho, atol=0.6)
+
+
+def test_blocks_and_the_screen_give_the_same_rows(monkeypatch):
+    """Large tensors are judged a few steps at a time, and by products at single entries; here small ones are too."""
+    run = experiment(depth=4, l2=0.3)
+    steps, judging = steps_of(run), Judging(run)
+    whole = judging.window(steps, AS_IN_THE_NOTES)
+    for module, name, value in ((findings, "BLOCK", 64), (verdict, "SMALL", 8)):
+        monkeypatch.setattr(module, name, value)
+        again = judging.window(steps, AS_IN_THE_NOTES)
+        for (first, _), (second, _) in zip(whole, again, strict=True):
+            for a, b in zip(first, second, strict=True):
+                assert a.row.rho == pytest.approx(b.row.rho, rel=1e-9), (name, a.row.name)
+                assert a.row.max_abs_diff == b.row.max_abs_diff
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_run_needs_no_gradient_mode_of_its_callers(mode):
+    run, data = experiment(), small_data(5, 2, N, seed=7)
+    with mode():
+        report = run.run(data)
+    assert report.rows == run.run(data).rows
 
 
 def test_a_window_finds_the_one_step_that_is_wrong():

@@ -215,6 +215,12 @@ def test_a_velocity_reset_at_each_epoch_is_caught_at_the_first_step_of_the_secon
     assert (report.first.step, report.first.name, report.first.equation) == (4, "vW1", "O3"), str(report)
 
 
+def test_an_exception_on_a_line_without_a_label_belongs_to_the_equation_above_it():
+    with edited(manual.network, ("dW = dW + l2 * W", "dW = dW + l2 * W.T")):
+        first = experiment().run(small_data(5, 2, N, seed=7)).first
+    assert (first.equation, first.cause, first.name) == ("B2", "exception", "dW[l]"), first
+
+
 def test_an_exception_is_a_finding_against_the_line_that_raised_it():
     with edited(manual.network, ("dZ @ A_prev.T  # (B2)", "dZ @ A_prev  # (B2)")):
         report = experiment().run(small_data(5, 2, N, seed=7))
