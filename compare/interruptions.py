@@ -66,7 +66,8 @@ def _frames_by_hand(error: BaseException) -> list[tuple[FrameType, int]]:
 def raised(step: int, complete: Set[str], error: BaseException) -> Finding:
     """An exception of the hand-written side, against the equation on whose line it was raised.
 
-    On a line without a label, in the function that raised it, that is the equation of the closest line above.
+    On a line without a label, in the function that raised it, that is the equation of the closest line above which is
+    no head of a loop.
     """
     phase = next(phase for phase in PHASES if phase not in complete)
     label, place = "", ""
@@ -74,8 +75,11 @@ def raised(step: int, complete: Set[str], error: BaseException) -> Finding:
     for frame, line_number in frames:
         path = Path(frame.f_code.co_filename)
         first = frame.f_code.co_firstlineno if frame is frames[-1][0] else line_number
-        lines = (linecache.getline(str(path), number) for number in range(line_number, first - 1, -1))
-        labels = (re.search(r"# \(([A-Z]\d)\)", line) for line in lines)
+        lines = [linecache.getline(str(path), number) for number in range(line_number, first - 1, -1)]
+        labels = [
+            re.search(r"# \(([A-Z]\d)\)", lines[0]),
+            *(re.search(r"[^:\s]\s*# \(([A-Z]\d)\)", line) for line in lines[1:]),
+        ]
         label = next((found[1] for found in labels if found), label)
         place = f"manual/{path.name} line {line_number}"
     name = EQUATIONS.get(label, phase).partition(" = ")[0]

@@ -107,27 +107,24 @@ def training_steps(rounds: int, seed: int) -> Iterator[Target]:
 
 
 def whole_checks(rounds: int, seed: int) -> Iterator[Target]:
-    """A judged step, and check_gradients with all it does, beside gradcheck on the same network."""
+    """A judged step, and check_gradients with all it does, beside gradcheck on the same network.
+
+    The slow mode costs two evaluations a parameter, the fast one a few a tensor, so that it depends on the depth.
+    """
     steps = 64
-    layers = (64, 64, 12)
-    experiment, source = fixture(layers, 32, steps, batches=2)
-    one = experiment, (source[0][:32], source[1][:32])
-    timed = interleaved(
-        {
-            "run": whole_run(experiment, source),
-            "generic": generic(*one),
-            "slow": gradcheck(*one, fast=False),
-            "fast": gradcheck(*one, fast=True),
-        },
-        max(3, rounds // 3),
-        least=0.0,
-    )
-    timed["step"] = timed["run"] / steps
-    about = f"{parameters(experiment)} parameters"
-    yield faster(f"a judged step, {about}, against gradcheck", 500, timed, "slow", "step")
-    yield faster(f"a judged step, {about}, against gradcheck in fast mode", 3, timed, "fast", "step")
-    yield faster(f"check_gradients, {about}, against gradcheck", 200, timed, "slow", "generic")
-    yield faster(f"check_gradients, {about}, against gradcheck in fast mode", 1, timed, "fast", "generic")
+    for layers in ((64, 64, 12), (30, 30, 30, 30, 30, 30, 4)):
+        experiment, source = fixture(layers, 32, steps, batches=2)
+        one = experiment, (source[0][:32], source[1][:32])
+        acts = {"run": whole_run(experiment, source), "generic": generic(*one), "fast": gradcheck(*one, fast=True)}
+        if len(layers) == 3:
+            acts["slow"] = gradcheck(*one, fast=False)
+        timed = interleaved(acts, max(3, rounds // 2))
+        timed["step"] = timed["run"] / steps
+        what = f"{len(layers) - 1} layers, {parameters(experiment)} parameters"
+        for name, act, slow, fast in (("a judged step", "step", 500, 3), ("check_gradients", "generic", 200, 1)):
+            if "slow" in acts:
+                yield faster(f"{name}, {what}, against gradcheck", slow, timed, "slow", act)
+            yield faster(f"{name}, {what}, against gradcheck in fast mode", fast, timed, "fast", act)
 
 
 def verdicts(rounds: int, seed: int) -> Iterator[Target]:
