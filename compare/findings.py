@@ -165,11 +165,9 @@ def agreeing(
         rho = rho.max(axis=0)
         fine &= rho <= 1
         keys = [Key(step, phase, name) for step in steps]
-        judged.append(_rows(keys, equation, end_to_end[0][name], end_to_end[1][name], rho))
-    return [
-        [Judgement(row, None, differs) for row, differs in step] if well else None
-        for step, well in zip(zip(*judged, strict=True), fine.tolist(), strict=True)
-    ]
+        judged.append(_well(keys, equation, end_to_end[0][name], end_to_end[1][name], rho))
+    by_step = zip(zip(*judged, strict=True), fine.tolist(), strict=True)
+    return [[*step] if well else None for step, well in by_step]
 
 
 def _closest(local: Local, precision: Precision, allowed: Callable[[slice], Allowance]) -> np.ndarray:
@@ -366,13 +364,10 @@ def _row(
     return row, not found.max_abs_diff <= ROOTS.get(torch.dtype, 0.0) * found.scale
 
 
-def _rows(
-    keys: Sequence[Key], equation: str, hand: np.ndarray, torch: np.ndarray, rho: np.ndarray
-) -> list[tuple[Row, bool]]:
-    """One floating tensor of several steps, stacked: its rows where all is well, and whether each is beyond rounding.
+def _well(keys: Sequence[Key], equation: str, hand: np.ndarray, torch: np.ndarray, rho: np.ndarray) -> list[Judgement]:
+    """One floating tensor of several steps, stacked, judged where all is well.
 
-    Beyond rounding means here an end-to-end difference above sqrt(u) of the tensor's scale: it only decides what is
-    counted as affected.
+    It differs end to end where that is above sqrt(u) of the tensor's scale: this only decides what counts as affected.
     """
     steps, shape = len(keys), hand.shape[1:]
     hand, torch = hand.reshape(steps, -1), torch.reshape(steps, -1)
@@ -391,7 +386,7 @@ def _rows(
     index = zip(*(axis.tolist() for axis in np.unravel_index(flat, shape)), strict=True) if shape else [()] * steps
     columns = (worst.tolist(), index, hand.take(at).tolist(), torch.take(at).tolist(), rho.tolist(), differs.tolist())
     return [
-        (Row(*(*key, equation, shape, apart, place, ours, theirs, times, "bound", "OK")), beyond)
+        Judgement(Row(*(*key, equation, shape, apart, place, ours, theirs, times, "bound", "OK")), None, beyond)
         for key, apart, place, ours, theirs, times, beyond in zip(keys, *columns, strict=True)
     ]
 

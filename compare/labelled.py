@@ -39,12 +39,21 @@ def network_code(experiment: Experiment, names: Iterable[str]) -> tuple[Code, ..
 
     In torch a gradient is taken by autograd where its tensor is used: dW and db at F1, dZ at F2.
     """
-    hand, torch = (_labels(package, _texts(package)) for package in ("manual", "torchref"))
+    operations = experiment.activations, experiment.loss, experiment.optimizer
+    return _network_code(*operations, tuple(names), _texts("manual"), _texts("torchref"))
+
+
+@lru_cache(maxsize=64)
+def _network_code(
+    activations: tuple[str, ...], loss: str, optimizer: str, names: tuple[str, ...], *texts: tuple[str, ...]
+) -> tuple[Code, ...]:
+    """As above, as long as the modules of both sides have these texts."""
+    hand, torch = (_labels(package, text) for package, text in zip(("manual", "torchref"), texts, strict=True))
     lines: dict[tuple[str, Labelled], dict[str, list[int]]] = {}
     for name in names:
-        label = equation_of(name, depth=experiment.depth, loss=experiment.loss, optimizer=experiment.optimizer)
-        by_hand = [hand.get(label), *_of_activation(experiment, name)]
-        in_torch = [torch.get(_forward(label, experiment))]
+        label = equation_of(name, depth=len(activations), loss=loss, optimizer=optimizer)
+        by_hand = [hand.get(label), *_of_activation(activations, loss, name)]
+        in_torch = [torch.get(_forward(label, loss))]
         for side, places in (("by hand", by_hand), ("torch", in_torch)):
             for place in places:
                 if place is not None:
@@ -58,20 +67,20 @@ def network_code(experiment: Experiment, names: Iterable[str]) -> tuple[Code, ..
     return tuple(pieces.values())
 
 
-def _forward(label: str, experiment: Experiment) -> str:
+def _forward(label: str, loss: str) -> str:
     """The equation at which autograd takes the gradients of a label; a label of no gradient stands for itself."""
-    loss = operation("loss", experiment.loss).equations[0]
-    return {"B1": loss, "B2": "F1", "B3": "F1", "B4": "F1", "B5": "F2"}.get(label, label)
+    return {"B1": operation("loss", loss).equations[0], "B2": "F1", "B3": "F1", "B4": "F1", "B5": "F2"}.get(
+        label, label
+    )
 
 
-def _of_activation(experiment: Experiment, name: str) -> Iterator[Labelled | None]:
+def _of_activation(activations: tuple[str, ...], loss: str, name: str) -> Iterator[Labelled | None]:
     """The value of an activation for A[l], its derivative for dZ[l] of a hidden layer."""
     found = re.fullmatch(r"(A|dZ)(\d+)", name)
-    if found is None or not 1 <= int(found[2]) <= experiment.depth:
+    L = len(activations)
+    if found is None or not 1 <= int(found[2]) <= L or name == f"d{operation('loss', loss).reads}{L}":
         return
-    if name == f"d{operation('loss', experiment.loss).reads}{experiment.depth}":
-        return
-    row = operation("activation", experiment.activations[int(found[2]) - 1])
+    row = operation("activation", activations[int(found[2]) - 1])
     path = row.by_hand[0 if found[1] == "A" else 1]
     module, _, function = path.partition(":")
     yield _functions(_text(module), _file(module)).get(function)
