@@ -51,6 +51,21 @@ def test_blocks_and_the_screen_give_the_same_rows(monkeypatch):
                 assert a.row.max_abs_diff == b.row.max_abs_diff
 
 
+def test_beside_what_is_recorded_torch_goes_its_own_way():
+    """Records that are wrong reach the local references and none of the end-to-end values."""
+    run = experiment(depth=4)
+    steps, judging = steps_of(run, 2), Judging(run)
+    sides = [step.printed for step in steps]
+    records = {name: np.stack([side.recorded[name] for side in sides]) for name in sides[0].recorded}
+    records |= {name: 1.5 * records[name] for name in ("A1", "dZ3", "dW2", "vW2")}
+    *_, local, own = judging._in_torch(sides, records, sides)
+    alone = judging._alone(sides)
+    for name in steps[0].due:
+        np.testing.assert_allclose(own[name], alone[name], rtol=1e-12, atol=1e-15)
+    for name in ("Z2", "dA2", "vW2", "W2_next"):
+        assert not np.allclose(local[name], own[name], rtol=1e-3), name
+
+
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_a_run_needs_no_gradient_mode_of_its_callers(mode):
     run, data = experiment(), small_data(5, 2, N, seed=7)

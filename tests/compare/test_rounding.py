@@ -58,6 +58,31 @@ def test_the_screen_never_allows_more_than_the_allowance(allowance, exact, round
         np.testing.assert_allclose(allowance.at(entries, precision), everywhere[entries])
 
 
+def gamma(k, u):
+    return k * u / (1 - k * u)
+
+
+FORMULAS = {
+    "Z": lambda u, n: gamma(n["n_in"] + 1, u) * (np.abs(W) @ np.abs(A) + np.abs(b)),
+    "dA": lambda u, n: gamma(n["n_out"] + 1, u) * (np.abs(W).T @ np.abs(dZ)),
+    "dW": lambda u, n: gamma(n["n"] + 2, u) * (np.abs(dZ) @ np.abs(A).T) + 3 * u * 0.3 * np.abs(W),
+    "db": lambda u, n: gamma(n["n"] + 2, u) * np.abs(dZ).sum(1, keepdims=True),
+    "dZ": lambda u, n: 4 * u * np.abs(dZ * A[0]) + 10 * u * np.abs(dZ),
+    "V": lambda u, n: 4 * u * 0.9 * np.abs(V) + (4 * (1 - 0.9) + 2 * 0.9) * u * np.abs(g),
+    "W_next": lambda u, n: 2 * u * np.abs(W) + 14 * u * 0.1 * np.abs(W * 3),
+    "losses": lambda u, n: 8 * u * (np.abs(A) + np.abs(np.logaddexp(0, A) - 0.5 * A)),
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_an_allowance_is_its_formula(name):
+    """Twice that in float64, where both sides round; underflow adds next to nothing here."""
+    sizes = {"n_in": W.shape[1], "n_out": W.shape[0], "n": A.shape[1]}
+    for sides, precision in ((1, PRECISIONS["float32"]), (2, PRECISIONS["float64"])):
+        allowed = OPERATIONS[name][0].everywhere(precision)
+        np.testing.assert_allclose(allowed, sides * FORMULAS[name](precision.u, sizes), rtol=1e-12)
+
+
 def test_float64_is_allowed_both_sides_rounding():
     one, two = (rounding.linear(W, A, b).everywhere(PRECISIONS[dtype]) for dtype in ("float32", "float64"))
     np.testing.assert_allclose(two / one, 2 * 2.0**-29, rtol=1e-5)
