@@ -83,5 +83,5 @@ def raised(step: int, complete: Set[str], error: BaseException) -> Finding:
         label = next((found[1] for found in labels if found), label)
         place = f"manual/{path.name} line {line_number}"
     name = EQUATIONS.get(label, phase).partition(" = ")[0]
-    what = " ".join(f"{type(error).__name__} in {place}: {error}".split())
+    what = " ".join(f"{type(error).__name__}{f' in {place}' if place else ''}: {error}".split())
     return Finding(step, phase, name, label, "FAULT", "exception", what)

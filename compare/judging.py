@@ -101,13 +101,19 @@ class Judging:
     def _singly(self, step: Step, convention: Convention, dtypes: Sequence[str] | None = None) -> list[Judgement]:
         """The verdicts on one step, in both precisions or in those given."""
         sides = {dtype: side for dtype, side in step.sides.items() if dtypes is None or dtype in dtypes}
-        labelled = [(key, label_of(self.experiment, key.name)) for key in _expected(step, [*sides.values()])]
         with quietly():
             alone = self._alone([step.printed]) if step.due else {}
             by_torch = {name: stack[0] for name, stack in alone.items() if name in step.due}
             evaluated = {dtype: self._evaluated(side, convention) for dtype, side in sides.items()}
             runs = {dtype: run for dtype, (run, _) in evaluated.items()}
             printed, reads = next(iter(evaluated.values()))
+            labelled = [
+                (key, label_of(self.experiment, key.name))
+                for key in _expected(step, [*sides.values()])
+                if key.phase != "update"
+                or key.name not in step.due
+                or all(key.name in run.local for run in runs.values())
+            ]
             return judge_step(labelled, runs, (printed.records, by_torch), reads, {})
 
     def _evaluated(self, side: SideStep, convention: Convention) -> tuple[StepRun, Mapping[str, frozenset[str]]]:
@@ -123,8 +129,10 @@ class Judging:
         for name, array in side.params.items():
             shapes |= {f"v{name}": array.shape, f"{name}_next": array.shape}
         usable = {name: array for name, array in real.items() if shapes.get(name) == array.shape}
-        if all(f"d{name}" in usable for name in side.params):
-            local |= self.twin.update(side.params, side.velocities, usable)
+        movable = {name: array for name, array in side.params.items() if f"d{name}" in usable}
+        if movable:
+            before = {f"v{name}": side.velocities[f"v{name}"] for name in movable if side.velocities}
+            local |= self.twin.update(movable, before, usable)
         return StepRun(records, local, allowances(self.experiment, side.params, side.velocities, usable)), reads
 
     def _told_apart(

@@ -56,8 +56,8 @@ def replay(
     and misuse of taps is an InputError: a result that the code does not go on with, or goes on with only in part.
 
     With `stacked`, K runs are replayed at once: `reference` returns (K,), and every leaf and result has a first axis of
-    K. Records may cover the first runs only; the others are then the reference's own. Nothing is copied, so neither the
-    reference may change a tensor in place nor anybody a record.
+    K. Records may cover the first runs only; the others are then the reference's own. Nothing is copied: such a
+    reference must not change a tensor in place.
     """
     sites = _Sites(records, {"J", *leaves, *(f"d{name}" for name in leaves)}, inspect, stacked)
     try:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from compare.conventions import FLOAT64_ONLY, Convention
+from compare.conventions import AS_IN_THE_NOTES, FLOAT64_ONLY, Convention
 from compare.data import Data
 from compare.experiment import Experiment, printed_first
 from compare.interruptions import interrupted, quietly, raised
@@ -115,9 +115,10 @@ class Training:
                     break
                 self.number += 1
                 steps.append(step)
+                if step.is_whole or convention is AS_IN_THE_NOTES:  # another one needs every record to be read in it
+                    self.follow(step, convention)
                 if not step.is_whole:
                     break
-                self.follow(step, convention)
         return steps
 
     def _selected(self) -> Arrays:

@@ -215,6 +215,30 @@ def test_a_velocity_reset_at_each_epoch_is_caught_at_the_first_step_of_the_secon
     assert (report.first.step, report.first.name, report.first.equation) == (4, "vW1", "O3"), str(report)
 
 
+@pytest.mark.parametrize("optimizer", ["momentum", "gradient-descent"])
+@pytest.mark.parametrize(
+    ("records", "found"),
+    [
+        ('{**gradients, "foo": gradients["dW1"]}', ("foo", "FAULT", "unknown-name")),
+        ("{**gradients, 7: 3}", ("7", "FAULT", "unknown-name")),
+        ('{**gradients, "dW1": "hello"}', ("dW1", "MISSING", "missing")),
+        ('{k: v for k, v in gradients.items() if k != "dW1"}', ("dW1", "MISSING", "missing")),
+    ],
+    ids=["one too many", "a number for a name", "text", "one too few"],
+)
+def test_a_record_that_is_not_due_or_no_array_is_the_only_finding(records, found, optimizer):
+    """torch goes on from the hand's weights all the same, and what cannot be computed without it is not judged."""
+    with edited(manual.training, ('"backward", {**gradients}', f'"backward", {records}')):
+        report = experiment(optimizer=optimizer).run(small_data(5, 2, N, seed=7))
+    assert [(f.name, f.verdict, f.cause) for f in report.findings] == [found], str(report)
+
+
+def test_an_exception_of_no_line_of_the_derivation_has_no_place():
+    with edited(manual.training, ('"backward", {**gradients}', '"backward", list(gradients)')):
+        first = experiment().run(small_data(5, 2, N, seed=7)).first
+    assert (first.cause, first.explanation) == ("exception", "AttributeError: 'list' object has no attribute 'items'")
+
+
 def test_an_exception_on_a_line_without_a_label_belongs_to_the_equation_above_it():
     with edited(manual.network, ("dW = dW + l2 * W", "dW = dW + l2 * W.T")):
         first = experiment().run(small_data(5, 2, N, seed=7)).first
