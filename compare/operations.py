@@ -165,19 +165,18 @@ def network_records(
 
     `layers` holds the widths, n is the number of examples; `loss_reads` is "Z" or "A".
     """
-    widths = dict(enumerate(layers))
     L, K = len(layers) - 1, layers[-1]
     found: dict[str, tuple[str, Shape]] = {"X": ("forward", (layers[0], n)), "Y": ("forward", (K, n))}
     for l in range(1, L + 1):
-        found |= {f"Z{l}": ("forward", (widths[l], n)), f"A{l}": ("forward", (widths[l], n))}
+        found |= {f"Z{l}": ("forward", (layers[l], n)), f"A{l}": ("forward", (layers[l], n))}
     found |= {"losses": ("loss", (K, n)), **({"penalty": ("loss", ())} if l2 else {}), "J": ("loss", ())}
     of_parameters: dict[str, Shape] = {}
     for l in range(1, L + 1):
-        of_parameters |= {f"W{l}": (widths[l], widths[l - 1]), f"b{l}": (widths[l], 1)}
+        of_parameters |= {f"W{l}": (layers[l], layers[l - 1]), f"b{l}": (layers[l], 1)}
     for l in range(L, 0, -1):
         if l < L or loss_reads == "A":
-            found[f"dA{l}"] = ("backward", (widths[l], n))
-        found[f"dZ{l}"] = ("backward", (widths[l], n))
+            found[f"dA{l}"] = ("backward", (layers[l], n))
+        found[f"dZ{l}"] = ("backward", (layers[l], n))
         found |= {f"d{name}": ("backward", of_parameters[name]) for name in (f"W{l}", f"b{l}")}
     if velocities:
         found |= {f"v{name}": ("update", shape) for name, shape in of_parameters.items()}
