@@ -64,11 +64,13 @@ def differs(experiment: Experiment, source: Any, *, strict: bool = False) -> boo
     """Whether the re-synchronised run fails, with `strict` also by WEAK: it stops there and names no cause."""
     data = load(source)
     check_fit(experiment, data)
-    steps = _judged_steps(experiment, data, Judging(experiment), at_once=False)
     verdicts = (*FAILING, "WEAK") if strict else FAILING
-    return any(
-        step.failure or any(j.finding and j.finding.verdict in verdicts for j in judged) for step, judged, _, _ in steps
-    )
+    with torch.inference_mode(False), torch.enable_grad():
+        steps = _judged_steps(experiment, data, Judging(experiment), at_once=False)
+        return any(
+            step.failure or any(j.finding and j.finding.verdict in verdicts for j in judged)
+            for step, judged, _, _ in steps
+        )
 
 
 WINDOW = 64  # so many steps are evaluated at once, unless they hold more numbers than this:

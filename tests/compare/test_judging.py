@@ -9,6 +9,7 @@ from compare import findings, verdict
 from compare.conventions import AS_IN_THE_NOTES
 from compare.data import load
 from compare.judging import Judging
+from compare.lockstep import differs
 from compare.stepping import Training
 from tests.compare.test_parity import N, experiment
 from tests.support import edited, small_data
@@ -71,6 +72,7 @@ def test_a_run_needs_no_gradient_mode_of_its_callers(mode):
     run, data = experiment(), small_data(5, 2, N, seed=7)
     with mode():
         report = run.run(data)
+        assert not differs(run, data)
     assert report.rows == run.run(data).rows
 
 
