@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -85,14 +86,42 @@ def _is_an_object(value: Any) -> bool:
     return not isinstance(value, type) and type(value).__module__.split(".")[0] not in ("builtins", "numpy", "torch")
 
 
+@contextmanager
+def _without_leftovers() -> Iterator[None]:
+    """np.empty and np.empty_like filled with nan meanwhile.
+
+    They hand out memory with what an earlier run left in it, often the very values that the code then writes; the line
+    that writes them would change nothing.
+    """
+    made = {name: getattr(np, name) for name in ("empty", "empty_like")}
+
+    def filled(make: Callable[..., Any]) -> Callable[..., Any]:
+        def filled_with_nan(*args: Any, **kwargs: Any) -> Any:
+            array = make(*args, **kwargs)
+            if type(array) is np.ndarray and array.dtype.kind in "fc":
+                array.fill(np.nan)
+            return array
+
+        return filled_with_nan
+
+    try:
+        for name, make in made.items():
+            setattr(np, name, filled(make))
+        yield
+    finally:
+        for name, make in made.items():
+            setattr(np, name, make)
+
+
 def watched(function: Callable[[], Any]) -> dict[str, At]:
     """Where each array in the mapping that a call returns was made or changed last, by name, as far as it was seen."""
     watch, before = _Watch(), sys.gettrace()
-    sys.settrace(watch.called)
-    try:
-        returned = function()
-    finally:
-        sys.settrace(before)
+    with _without_leftovers():
+        sys.settrace(watch.called)
+        try:
+            returned = function()
+        finally:
+            sys.settrace(before)
     if not isinstance(returned, Mapping) or watch.events > EVENTS:  # what changed unwatched would be placed wrongly
         return {}
     found = {str(name): watch.made.get(id(value)) for name, value in returned.items() if type(value) is np.ndarray}

@@ -120,6 +120,22 @@ def test_the_line_that_made_an_array_is_seen_and_marked(way):
     assert not {lines[n - 1].strip() for n in marked} & {"dW = X * 1", "d = X * 3", 'return {"dW": X * 1}'}
 
 
+@pytest.mark.parametrize("make", ["np.empty_like(X)", "np.empty(X.shape)"])
+def test_a_line_that_writes_what_stood_there_by_chance_is_seen(make):
+    derivation, lines = written(f"""
+        dW = {make}
+        np.multiply(X, 2, out=dW)
+        return {{"dW": dW}}
+        """)
+    X = np.arange(1.0, 13.0).reshape(SHAPE)
+    before = np.empty, np.empty_like
+    for _ in range(20):
+        derivation({}, X)  # NumPy hands out again the memory that it leaves
+        made = watched(lambda: derivation({}, X))
+        assert lines[made["dW"][1] - 1].strip() == "np.multiply(X, 2, out=dW)"
+    assert (np.empty, np.empty_like) == before
+
+
 def test_a_trace_is_taken_away_again_and_ends_with_the_code():
     before = sys.gettrace()
     with pytest.raises(ZeroDivisionError):
