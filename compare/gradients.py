@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -78,7 +77,7 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
             f"check_gradients: by hand (NumPy {np.__version__}) against torch, {' and '.join(problem.precisions)}",
             problem.precisions,
         ),
-        details=replace(judged.details, code=_code(derivation, problem, judged)),
+        details=judged.details._replace(code=_code(derivation, problem, judged)),
     )
 
 

@@ -49,7 +49,7 @@ def run(experiment: Experiment, source: Any, *, plots: bool = False) -> Report:
         notes=judged.notes,
         blind_spots=blind_spots(experiment, data, judged.steps),
         environment=_environment(experiment, data),
-        details=replace(_details(experiment, judged), plots=drift),
+        details=_details(experiment, judged)._replace(plots=drift),
     )
 
 
@@ -57,7 +57,7 @@ def _details(experiment: Experiment, judged: JudgedRun) -> Details:
     """What depends on what, the code of both sides, and what the verdicts tell beside their rows."""
     names = dict.fromkeys(judgement.row.name for judgement in judged.judgements)
     reads = network_reads(experiment.depth, l2=experiment.l2 > 0, loss_reads=operation("loss", experiment.loss).reads)
-    return replace(detailed(judged.judgements, reads), code=network_code(experiment, names))
+    return detailed(judged.judgements, reads)._replace(code=network_code(experiment, names))
 
 
 def differs(experiment: Experiment, source: Any, *, strict: bool = False) -> bool:

@@ -148,7 +148,7 @@ def judged_records(
     ]
     rows = tuple(judgement.row for judgement in judged)
     findings = findings if failed is None else (*findings, failed)
-    details = replace(detailed(judged, end_to_end.reads), together=together)
+    details = detailed(judged, end_to_end.reads)._replace(together=together)
     return JudgedRecords(rows, findings, tuple(notes), end_to_end, details)
 
 

@@ -160,7 +160,7 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: l
             f"{len(batches)} steps, {' and '.join(problem.precisions)}",
             problem.precisions,
         ),
-        details=replace(judged.details, code=_code(trainer, problem, optimizer, judged, batches)),
+        details=judged.details._replace(code=_code(trainer, problem, optimizer, judged, batches)),
     )
 
 

@@ -208,8 +208,7 @@ def _report(
             f"{len(gradients)} steps, {' and '.join(precisions)}",
             precisions,
         ),
-        details=replace(
-            detailed(judged if any(judgement.finding for judgement in judged) else from_zero, {}),
+        details=detailed(judged if any(judgement.finding for judgement in judged) else from_zero, {})._replace(
             code=(
                 *sources.by_hand(update, {f"{n}_next": n for n in start}, made),
                 *sources.building(optimizer, {row.name: None for row in rows.values()}),

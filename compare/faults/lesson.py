@@ -57,7 +57,7 @@ def prepared(fault: Fault, seed: int) -> Lesson:
     known = fault.equation in EQUATIONS
     if is_of_network(fault):
         code = tuple(_as_run(code, fault) for code in report.details.code)
-        report = replace(report, details=replace(report.details, code=code))
+        report = replace(report, details=report.details._replace(code=code))
     return Lesson(
         fault,
         fault.equation if known else "",
@@ -79,7 +79,7 @@ def _as_run(code: Code, fault: Fault) -> Code:
         at, longer = code.first + whole[: whole.index(right)].count("\n"), wrong.count("\n") - right.count("\n")
         tensors = {name: tuple(n + longer if n > at else n for n in lines) for name, lines in tensors.items()}
         whole = whole.replace(right, wrong)
-    return replace(code, text=whole, tensors=tensors)
+    return code._replace(text=whole, tensors=tensors)
 
 
 def _path(fault: Fault) -> str:

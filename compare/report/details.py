@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 __all__ = ["Code", "Details", "Excerpt", "Line", "Plot", "joined"]
 
 
-@dataclass(frozen=True)
-class Excerpt:
+class Excerpt(NamedTuple):
     """Entries of a wrong tensor around its worst one, by hand and in torch from the same inputs.
 
-    The last two axes are shown, from the entry at `index` on; earlier axes stand still at `index`. A vector is one row.
+    The last two axes are shown, from the entry at `start` on; earlier axes stand still there. A vector is one row.
     """
 
     step: int
     name: str
-    index: tuple[int, ...]
+    start: tuple[int, ...]
     by_hand: tuple[tuple[float, ...], ...]
     torch: tuple[tuple[float, ...], ...]
 
 
-@dataclass(frozen=True)
-class Code:
+class Code(NamedTuple):
     """A piece of the source of one side, "by hand" or "torch": its file's name, its first line, and its text.
 
     `tensors` names the lines, numbered as in the file, that compute a tensor, for those where that can be told.
@@ -36,8 +34,7 @@ class Code:
     tensors: Mapping[str, tuple[int, ...]]
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One line of a plot: its name, which is "by hand" or "torch" where it is of one side, and its points."""
 
     name: str
@@ -45,8 +42,7 @@ class Line:
     y: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class Plot:
+class Plot(NamedTuple):
     """A plot: its title, what its axes show, its lines, whether y is logarithmic, and a sentence on what to see."""
 
     title: str
@@ -57,17 +53,16 @@ class Plot:
     text: str = ""
 
 
-@dataclass(frozen=True)
-class Details:
+class Details(NamedTuple):
     """`reads` names what each value is computed from, J and the taps in dataflow order, whether recorded or not.
 
     `downstream` holds the steps at which a tensor differs because of what it is computed from, `together` the tensors
     that are off by the same factor as a culprit, which must come in before them.
     """
 
-    reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    downstream: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    together: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    reads: Mapping[str, tuple[str, ...]] = {}
+    downstream: Mapping[str, tuple[int, ...]] = {}
+    together: Mapping[str, tuple[str, ...]] = {}
     excerpts: tuple[Excerpt, ...] = ()
     code: tuple[Code, ...] = ()
     plots: tuple[Plot, ...] = ()

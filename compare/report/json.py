@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -159,10 +159,10 @@ def _record(of: type[T], content: Any, where: str) -> T:
     if not isinstance(content, dict):
         raise _damaged(where, "an object", content)
     values = {}
-    for item in fields(of):
-        if item.name not in content:
-            raise _Unreadable(f"is a damaged report: {where} has no {item.name}; write it anew")
-        values[item.name] = _as(str(item.type), content[item.name], f"{where}.{item.name}")
+    for name, kind in of.__annotations__.items():
+        if name not in content:
+            raise _Unreadable(f"is a damaged report: {where} has no {name}; write it anew")
+        values[name] = _as(str(getattr(kind, "__forward_arg__", kind)), content[name], f"{where}.{name}")
     if values.get("verdict", VERDICTS[0]) not in VERDICTS:
         raise _damaged(f"{where}.verdict", f"one of {', '.join(VERDICTS)}", values["verdict"])
     return of(**values)
@@ -232,7 +232,7 @@ _TYPES: dict[str, tuple[str, Callable[[Any], bool], Callable[[Any], Any]]] = {
 
 
 def content(report: Report) -> dict[str, Any]:
-    """The report as plain values."""
+    """The report as values that `text` makes plain."""
     return {
         "schema": SCHEMA,
         "ok": report.ok,
@@ -241,19 +241,21 @@ def content(report: Report) -> dict[str, Any]:
         "notes": report.notes,
         "blind_spots": report.blind_spots,
         "environment": dict(report.environment),
-        **({"details": asdict(report.details)} if report.details != Details() else {}),
+        **({"details": report.details} if report.details != Details() else {}),
     }
 
 
 def text(content: Any) -> str:
-    """A JSON text of plain values; nan and infinities are the strings "nan", "inf" and "-inf"."""
+    """A JSON text of values; nan and infinities are the strings "nan", "inf" and "-inf", records objects."""
     return json.dumps(_plain(content), indent=1, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:
-    """The same value with every non-finite float as a string."""
+    """The same value with every non-finite float as a string and every record as an object."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        value = value._asdict()
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -178,14 +178,14 @@ def _entries(
         [_apart(a, b) for a, b in zip(*rows, strict=True)] for rows in zip(excerpt.by_hand, excerpt.torch, strict=True)
     ]
     largest = max((d for row in apart for d in row if math.isfinite(d)), default=0.0)
-    front, first, left = _corner(excerpt.index)
+    front, first, left = _corner(excerpt.start)
     table = tuple(
         (
-            str(first + i) if len(excerpt.index) > 1 else "",
+            str(first + i) if len(excerpt.start) > 1 else "",
             tuple(
                 Cell(
                     f"{a:.5g}", f"{b:.5g}", f"{d:.1e}" if d else "0", _shade(d, largest),
-                    (*front, first + i, left + j)[-len(excerpt.index) :] == finding.index if excerpt.index else False,
+                    (*front, first + i, left + j)[-len(excerpt.start) :] == finding.index if excerpt.start else False,
                 )
                 for j, (a, b, d) in enumerate(zip(*rows, strict=True))
             ),

@@ -285,7 +285,7 @@ def test_entries_are_shaded_by_their_difference(wrong):
     assert [cell.worst for cell in cells].count(True) == 1
     assert next(cell for cell in cells if cell.worst).shade == 100
     same = Excerpt(1, "dW2", (0, 0), ((1.0, np.nan, np.inf),), ((1.0, 2.0, np.inf),))
-    report = replace(wrong, details=replace(wrong.details, excerpts=(same,)))
+    report = replace(wrong, details=wrong.details._replace(excerpts=(same,)))
     ((_, row),) = next(culprits(report)).entries
     assert [cell.shade for cell in row] == [0, 100, 0]
 

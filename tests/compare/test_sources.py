@@ -313,7 +313,7 @@ def test_an_excerpt_has_the_entry_that_it_is_about(shape, index, first, size):
     rng = np.random.default_rng(3)
     ours, theirs = rng.standard_normal(shape), rng.standard_normal(shape)
     found = excerpt(Key(2, "backward", "dT"), ours, theirs, index)
-    assert found.index == first
+    assert found.start == first
     assert (len(found.by_hand), len(found.by_hand[0])) == size
     at = tuple(i - j for i, j in zip(index, first, strict=True))[-2:]
     row, column = (*(0,) * (2 - len(at)), *at)
