@@ -36,6 +36,7 @@ __all__ = [
 
 Arrays = Mapping[str, np.ndarray]
 Diagnosis = Callable[[Finding, bool], tuple[Cause, ...]]  # what explains a finding: every cause, or the first
+AS_FLOAT32 = "; that is no more than float32's rounding, so see whether something in it is computed in float32"
 LESS_EXACT = 2.0**-20  # a gradient computed from a value cast to float32 is off by a few of its roundings, 2^-24
 
 
@@ -126,8 +127,11 @@ def judge_step(
             inherited |= {f"d{name}" for name in reads.get(key.name, ())}
         elif outcome.verdict == "WEAK":
             less_exact |= {f"d{name}": key.name for name in reads.get(key.name, ())}
-        operands = _operands(reads.get(key.name, frozenset()), outcome, end_to_end[0], row.shape)
-        finding = None if is_inherited else _finding(key, equation, outcome, local, operands)
+        if outcome.verdict != "FAULT":
+            hint = _operands(reads.get(key.name, frozenset()), outcome, end_to_end[0], row.shape)
+        else:
+            hint = AS_FLOAT32 if _is_as_float32(local, known) else ""
+        finding = None if is_inherited else _finding(key, equation, outcome, local, hint)
         factor, shown = None, None
         if finding is not None:
             shown = excerpt(key, *_sides(local, outcome), outcome.index)
@@ -400,7 +404,7 @@ def _sides(local: Mapping[str, Local], outcome: Outcome) -> tuple[np.ndarray, np
     return shown.recorded, shown.reference
 
 
-def _finding(key: Key, equation: str, outcome: Outcome, local: Mapping[str, Local], operands: str = "") -> Finding:
+def _finding(key: Key, equation: str, outcome: Outcome, local: Mapping[str, Local], hint: str = "") -> Finding:
     recorded, reference = (float(side[outcome.index]) for side in _sides(local, outcome))
     at = f"at {outcome.index}: " if outcome.index else ""
     worst = f"{at}by hand {recorded:.9g}, torch {reference:.9g} from the same inputs"
@@ -413,7 +417,7 @@ def _finding(key: Key, equation: str, outcome: Outcome, local: Mapping[str, Loca
         cause, text = "unknown", f"{times(outcome.rho)} what rounding explains"
         if len(local) > 1:
             text += ", and 9 more digits do not shrink it"
-    text = f"{text}; {worst}{operands if outcome.verdict != 'FAULT' else ''}"
+    text = f"{text}; {worst}{hint}"
     return Finding(*key, equation, outcome.verdict, cause, text, None, outcome.index)
 
 
@@ -424,6 +428,14 @@ def _operands(names: frozenset[str], outcome: Outcome, records: Arrays, shape: t
     if there:
         return f"; {' and '.join(there)}"
     return f"; it is computed from {', '.join(sorted(names))}" if names else ""
+
+
+def _is_as_float32(local: Mapping[str, Local], known: Mapping[str, Allowance]) -> bool:
+    """Whether a difference in float64 is everywhere within what rounding explains in float32."""
+    if "float64" not in known:
+        return False
+    recorded, reference = local["float64"]
+    return bool((np.abs(recorded - reference) <= known["float64"].everywhere(PRECISIONS["float32"])).all())
 
 
 def _not_finite(recorded: float, reference: float) -> str:

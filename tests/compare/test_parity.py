@@ -332,6 +332,21 @@ def test_what_float32_cannot_hold_is_a_note_and_float64_decides():
         assert run.run((1e25 * X, y)).first.name == "losses"
 
 
+@pytest.mark.parametrize(
+    ("wrong", "is_told"),
+    [
+        ("dW = (dZ @ A_prev.T).astype('float32') + 0.3 * W", True),
+        ("dW = dZ @ A_prev.T * (1 + 1e-3) + 0.3 * W", False),
+    ],
+)
+def test_a_difference_of_float32_s_size_says_so(wrong, is_told):
+    """What is added after the cast hides that its values are float32's; it is a FAULT that comes with a hint."""
+    with edited(manual.network, ("dW = dW + l2 * W", wrong)):
+        first = experiment(l2=0.3).run(small_data(5, 2, N, seed=7)).first
+    assert (first.verdict, first.equation) == ("FAULT", "B2")
+    assert ("see whether something in it is computed in float32" in first.explanation) == is_told
+
+
 def test_a_run_that_overflows_on_both_sides_cannot_pass():
     run = Experiment(
         layers=(3, 2, 1), activations=("relu", "identity"), loss="squared-error", batch_size=1, learning_rate=1e30
