@@ -30,7 +30,6 @@ __all__ = [
     "culprits",
     "detailed",
     "judge_step",
-    "out_of_range",
     "times",
 ]
 
@@ -107,7 +106,9 @@ def judge_step(
             continue
         local = {dtype: Local(run.records[key.name], run.local[key.name]) for dtype, run in runs.items()}
         note = ""
-        if len(local) > 1 and (overflown or out_of_range(local["float32"])):
+        if len(local) > 1 and (
+            overflown or _is_out_of_range(local["float32"], runs["float32"].allowances.get(key.name))
+        ):
             overflown = True  # what is computed from it says nothing either
             del local["float32"]
             note = "Some values exceed what float32 can hold; those tensors are judged in float64 alone."
@@ -204,10 +205,11 @@ def _follows_from(value: str, local: Mapping[str, Local], runs: Mapping[str, Ste
     return bool((difference <= allowed).all())
 
 
-def out_of_range(local: Local) -> bool:
+def _is_out_of_range(local: Local, allowance: Allowance | None) -> bool:
     """Whether a float32 record is infinite where it must be, its reference being too large for float32 or not finite.
 
-    That is the correct rounding of an overflow, and what follows from it; it says nothing about the formula.
+    That is the correct rounding of an overflow, and what follows from it; it says nothing about the formula. Nor does
+    an infinity or nan in a sum whose terms are too large together, whatever they come to in the end.
     """
     wrong = ~np.isfinite(local.recorded)
     if not wrong.any():
@@ -215,6 +217,8 @@ def out_of_range(local: Local) -> bool:
     with np.errstate(over="ignore"):
         rounded = local.reference.astype(np.float32)
     explained = (rounded == local.recorded) | ~np.isfinite(local.reference)
+    if allowance is not None and allowance.magnitude is not None:
+        explained |= allowance.magnitude(None) > np.finfo(np.float32).max
     return bool(explained[wrong].all())
 
 

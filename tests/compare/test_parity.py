@@ -10,6 +10,7 @@ import manual.losses
 import manual.network
 import manual.optimizers
 import manual.training
+from compare import stepping
 from compare.conventions import AS_IN_THE_NOTES
 from compare.data import load
 from compare.experiment import Experiment
@@ -345,6 +346,21 @@ def test_a_difference_of_float32_s_size_says_so(wrong, is_told):
         first = experiment(l2=0.3).run(small_data(5, 2, N, seed=7)).first
     assert (first.verdict, first.equation) == ("FAULT", "B2")
     assert ("see whether something in it is computed in float32" in first.explanation) == is_told
+
+
+def test_a_sum_of_terms_that_float32_cannot_hold_is_no_finding(monkeypatch):
+    """1e40 - 1e40 is nan in float32, where both are infinite, and a number in float64."""
+    run = Experiment(
+        layers=(2, 2, 1), activations=("relu", "identity"), loss="squared-error", batch_size=1, steps=1, bias_scale=0.5
+    )
+    start = initial_parameters(run) | {"W1": np.array([[50.0, -50.0], [1e-38, 1e-38]])}
+    monkeypatch.setattr(stepping, "initial_parameters", lambda _: start)
+    data = np.array([[3e38, 3e38]]), np.ones(1)
+    report = run.run(data)
+    assert report.ok, str(report)
+    assert report.notes == ("Some values exceed what float32 can hold; those tensors are judged in float64 alone.",)
+    with edited(manual.network, ("W @ A_prev + b", "W @ A_prev / 0 * 0 + b")):
+        assert run.run(data).first.name == "Z1"
 
 
 def test_a_run_that_overflows_on_both_sides_cannot_pass():
