@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -16,17 +15,17 @@ from compare.fitting import shape_hint
 from compare.measuring import Measured, measured_all
 from compare.report import Finding, Row
 from compare.report.details import Details, Excerpt
-from compare.rounding import PRECISIONS, Allowance, Precision, stacked
+from compare.rounding import PRECISIONS, Allowance
 from compare.trace import Key, Trace, is_real
-from compare.verdict import Ladder, Local, Outcome, closest, index_of, judge
+from compare.verdict import Ladder, Local, Outcome, index_of, judge
 
 __all__ = [
+    "ROOTS",
     "Diagnosis",
     "Drift",
     "JudgedRun",
     "Judgement",
     "StepRun",
-    "agreeing",
     "culprits",
     "detailed",
     "judge_step",
@@ -144,49 +143,6 @@ def judge_step(
 
 
 ROOTS = {np.dtype(dtype): precision.u**0.5 for dtype, precision in PRECISIONS.items()}
-BLOCK = 2**15  # so many numbers are judged at once: they and what is computed of them fit a processor's cache
-
-
-def agreeing(
-    labelled: Sequence[tuple[str, str, str]],
-    steps: Sequence[int],
-    dtypes: Sequence[str],
-    run: StepRun,
-    allowed: Callable[[str, slice], Allowance],
-    end_to_end: tuple[Arrays, Arrays],
-) -> list[list[Judgement] | None]:
-    """Judge several steps at once where rounding explains everything; None for a step that needs a closer look.
-
-    `labelled` holds phase, name and equation of every tensor in dataflow order. In `run` each is stacked along a first
-    axis, the steps of one dtype after those of the other, and `allowed` gives the allowance of a part of that axis; in
-    `end_to_end` each is stacked over the steps.
-    """
-    fine, judged = np.ones(len(steps), dtype=bool), []
-    of_each = [dtype for dtype in dtypes for _ in steps]
-    precisions = {ndim: stacked(of_each, ndim) for ndim in {array.ndim for array in run.records.values()}}
-    for phase, name, equation in labelled:
-        local = Local(run.records[name], run.local[name])
-        rho = _closest(local, precisions[local.recorded.ndim], partial(allowed, name)).reshape(len(dtypes), -1)
-        rho = rho.max(axis=0)
-        fine &= rho <= 1
-        keys = [Key(step, phase, name) for step in steps]
-        judged.append(_well(keys, equation, end_to_end[0][name], end_to_end[1][name], rho))
-    by_step = zip(zip(*judged, strict=True), fine.tolist(), strict=True)
-    return [[*step] if well else None for step, well in by_step]
-
-
-def _closest(local: Local, precision: Precision, allowed: Callable[[slice], Allowance]) -> np.ndarray:
-    """How close a stacked tensor came in each run to what rounding explains, block by block."""
-    runs = len(local.recorded)
-    at_once = max(1, BLOCK * runs // local.recorded.size)
-    if runs <= at_once:
-        return closest(local, allowed(slice(None)), precision, runs=runs)[0]
-    found = []
-    for start in range(0, runs, at_once):
-        part = slice(start, start + at_once)
-        here = Local(local.recorded[part], local.reference[part])
-        found.append(closest(here, allowed(part), precision.of(part), runs=len(here.recorded))[0])
-    return np.concatenate(found)
 
 
 def _follows_from(value: str, local: Mapping[str, Local], runs: Mapping[str, StepRun]) -> bool:
@@ -370,33 +326,6 @@ def _row(
         *(outcome.rho, outcome.basis, outcome.verdict),
     )
     return row, not found.max_abs_diff <= ROOTS.get(torch.dtype, 0.0) * found.scale
-
-
-def _well(keys: Sequence[Key], equation: str, hand: np.ndarray, torch: np.ndarray, rho: np.ndarray) -> list[Judgement]:
-    """One floating tensor of several steps, stacked, judged where all is well.
-
-    It differs end to end where that is above sqrt(u) of the tensor's scale: this only decides what counts as affected.
-    """
-    steps, shape = len(keys), hand.shape[1:]
-    hand, torch = hand.reshape(steps, -1), torch.reshape(steps, -1)
-    starts = np.arange(0, hand.size, hand.shape[1])
-    difference = np.subtract(hand, torch, dtype=np.float64)
-    np.abs(difference, out=difference)
-    flat = difference.argmax(axis=1)
-    worst = difference.take(flat + starts)
-    if not np.isfinite(worst).all():
-        np.copyto(difference, 0.0, where=hand == torch)  # both infinite, or both nowhere near
-        flat = difference.argmax(axis=1)
-        worst = difference.take(flat + starts)
-    at = flat + starts
-    scale = np.abs(torch, out=difference).max(axis=1)
-    differs = ~(worst <= ROOTS[torch.dtype] * scale)
-    index = zip(*(axis.tolist() for axis in np.unravel_index(flat, shape)), strict=True) if shape else [()] * steps
-    columns = (worst.tolist(), index, hand.take(at).tolist(), torch.take(at).tolist(), rho.tolist(), differs.tolist())
-    return [
-        Judgement(Row(*(*key, equation, shape, apart, place, ours, theirs, times, "bound", "OK")), None, beyond)
-        for key, apart, place, ours, theirs, times, beyond in zip(keys, *columns, strict=True)
-    ]
 
 
 def _sides(local: Mapping[str, Local], outcome: Outcome) -> tuple[np.ndarray, np.ndarray]:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from compare.agreeing import agreeing
 from compare.conventions import AS_IN_THE_NOTES, FLOAT32_ONLY, FLOAT64_INSIDE, Convention, conventions
 from compare.experiment import Experiment
-from compare.findings import Judgement, StepRun, agreeing, judge_step
+from compare.findings import Judgement, StepRun, judge_step
 from compare.interruptions import quietly
 from compare.local import LocalTwin, allowance, allowances, operands
 from compare.operations import equation_of
@@ -55,12 +56,16 @@ class Judging:
 
     def _at_once(self, steps: Sequence[Step], convention: Convention) -> list[list[Judgement] | None]:
         """The verdicts on steps of equal shapes in both precisions, evaluated together; None where one needs a look."""
-        dtypes, printed = [*steps[0].sides], [step.printed for step in steps]
+        dtypes = [*steps[0].sides]  # the one that is printed first
         sides = [step.sides[dtype] for dtype in dtypes for step in steps]
         with quietly():
             records = _stacked([convention.normalised(side.recorded) for side in sides])
-            batch = _stacked([side.batch for side in sides])
-            params, velocities, local, by_torch = self._in_torch(sides, records, printed)
+            params, velocities, batch = (
+                _stacked([getattr(side, of) for side in sides]) for of in ("params", "velocities", "batch")
+            )
+            local = self.twin.at_once(params, velocities, records)
+            printed = [{name: array[: len(steps)] for name, array in of.items()} for of in (params, velocities, batch)]
+            by_torch = self._alone(*printed)
             read, before = operands(params, records), operands(velocities)
 
             def allowed(name: str, part: slice) -> Allowance:
@@ -72,37 +77,17 @@ class Judging:
             numbers, run = [step.number for step in steps], StepRun(records, local | batch)
             return agreeing(labelled, numbers, dtypes, run, allowed, (ours, by_torch))
 
-    def _in_torch(
-        self, sides: Sequence[SideStep], records: Arrays, printed: Sequence[SideStep]
-    ) -> tuple[Arrays, Arrays, Arrays, Arrays]:
-        """Where `sides` started, weights and velocities; torch on what they recorded, and by itself beside `printed`.
-
-        By itself it runs in the precision that is printed; if that is float64, both are evaluated together.
-        """
-        together, count = self.experiment.dtype == "float64", len(sides)
-        started = [*sides, *(printed if together else ())]
-        params, velocities = _stacked([s.params for s in started]), _stacked([s.velocities for s in started])
-        if not together:
-            return params, velocities, self.twin.at_once(params, velocities, records), self._alone(printed)
-        own = _stacked([side.batch for side in printed])
-        inputs = {name: np.concatenate([records[name], array]) for name, array in own.items()}
-        found = self.twin.at_once(params, velocities, records | inputs)
-        params, velocities, local = ({n: a[:count] for n, a in of.items()} for of in (params, velocities, found))
-        return params, velocities, local, {**own, **{name: array[count:] for name, array in found.items()}}
-
-    def _alone(self, sides: Sequence[SideStep]) -> Arrays:
-        """What torch makes of stacked steps by itself, each from where the hand started it."""
-        params, velocities, batch = (
-            {name: np.stack([each[name] for each in of]) for name in of[0]}
-            for of in zip(*((side.params, side.velocities, side.batch) for side in sides), strict=True)
-        )
+    def _alone(self, params: Arrays, velocities: Arrays, batch: Arrays) -> Arrays:
+        """What torch makes of stacked steps by itself in the precision that is printed, from where the hand started."""
+        batch = {name: array.astype(self.experiment.dtype, copy=False) for name, array in batch.items()}
         return batch | self.twin.at_once(params, velocities, batch, dtype=self.experiment.dtype)
 
     def _singly(self, step: Step, convention: Convention, dtypes: Sequence[str] | None = None) -> list[Judgement]:
         """The verdicts on one step, in both precisions or in those given."""
         sides = {dtype: side for dtype, side in step.sides.items() if dtypes is None or dtype in dtypes}
         with quietly():
-            alone = self._alone([step.printed]) if step.due else {}
+            side = step.printed
+            alone = self._alone(*map(_stacked, ([side.params], [side.velocities], [side.batch]))) if step.due else {}
             by_torch = {name: stack[0] for name, stack in alone.items() if name in step.due}
             evaluated = {dtype: self._evaluated(side, convention) for dtype, side in sides.items()}
             runs = {dtype: run for dtype, (run, _) in evaluated.items()}

@@ -44,15 +44,13 @@ class LocalTwin:
     ) -> dict[str, np.ndarray]:
         """Every tensor of stacked steps by name, those of the update too, evaluated on the records.
 
-        Records other than X and Y may cover the first steps only, or be missing: the other steps are torch's own.
+        Where records other than X and Y are missing, torch goes on with its own tensors.
         """
         leaves = {name: tensor.requires_grad_() for name, tensor in _views(params, dtype).items()}
         X, Y = _views({name: records[name] for name in ("X", "Y")}, dtype).values()
         found = replay(lambda: self.reference(leaves, X, Y), leaves, records, stacked=True)
         step = {**found.values, **found.gradients}
-        along = {name: _recorded(name, step[name], records) for name in (f"d{parameter}" for parameter in params)}
-        along |= {name: records[name] for name in velocities if name in records}
-        return step | self.update(params, velocities, along, dtype=dtype)
+        return step | self.update(params, velocities, step | {**records}, dtype=dtype)
 
     def replay(self, params: Arrays, records: Arrays, *, inspect: bool = False) -> Replay:
         """Forward, loss and backward of one step, replayed on its records in float64."""
@@ -67,10 +65,10 @@ class LocalTwin:
         leaves = _tensors(params, dtype)
         found = _stepped(self._optimizer(leaves, velocities), leaves, {name: records[f"d{name}"] for name in params})
         if velocities and all(f"v{name}" in records for name in params):
-            along = {name: _recorded(f"v{name}", found[f"v{name}"], records) for name in params}
-            leaves = _tensors(params, dtype)
+            for name, leaf in leaves.items():
+                leaf.copy_(torchref.exchange.view_of_array(params[name]))
             descent = torchref.optimizers.gradient_descent(leaves, learning_rate=self.experiment.learning_rate)
-            found |= _stepped(descent, leaves, along)
+            found |= _stepped(descent, leaves, {name: records[f"v{name}"] for name in params})
         return found
 
     def _optimizer(self, leaves: Mapping[str, Tensor], velocities: Arrays) -> torch.optim.SGD:
@@ -81,12 +79,6 @@ class LocalTwin:
         if velocities:
             torchref.optimizers.set_velocities(optimizer, leaves, velocities)
         return optimizer
-
-
-def _recorded(name: str, own: np.ndarray, records: Arrays) -> np.ndarray:
-    """The record of a tensor, where it covers only the first of stacked steps with torch's own after them."""
-    record = records.get(name, own[:0])
-    return record if len(record) == len(own) else np.concatenate([record, own[len(record) :]])
 
 
 def _stepped(optimizer: torch.optim.SGD, leaves: Mapping[str, Tensor], along: Arrays) -> dict[str, np.ndarray]:

@@ -56,8 +56,7 @@ def replay(
     and misuse of taps is an InputError: a result that the code does not go on with, or goes on with only in part.
 
     With `stacked`, K runs are replayed at once: `reference` returns (K,), and every leaf and result has a first axis of
-    K. Records may cover the first runs only; the others are then the reference's own. Nothing is copied: such a
-    reference must not change a tensor in place.
+    K. Nothing is copied: such a reference must not change a tensor in place.
     """
     sites = _Sites(records, {"J", *leaves, *(f"d{name}" for name in leaves)}, inspect, stacked)
     try:
@@ -116,18 +115,13 @@ class _Site:
         self.value = view_of_tensor(came_in) if self.stacked else to_array(came_in)
         self.recorded_gradient = self._record(f"d{self.name}", came_in)
         record = self._record(self.name, came_in)
-        return came_in.clone() if record is None else _completed(record, came_in)
+        return came_in.clone() if record is None else record
 
     def _record(self, name: str, like: Tensor) -> Tensor | None:
-        array, shape = self.records.get(name), tuple(like.shape)
-        if array is None or (array.shape != shape and not (self.stacked and array.shape[1:] == shape[1:])):
+        array = self.records.get(name)
+        if array is None or array.shape != tuple(like.shape):
             return None
         return (view_of_array(array) if self.stacked else to_tensor(array)).to(like.dtype)
-
-
-def _completed(record: Tensor, came_in: Tensor) -> Tensor:
-    """A record; where it covers only the first of stacked runs, what came in for the others after it."""
-    return record if record.shape == came_in.shape else torch.cat([record, came_in[len(record) :]])
 
 
 class _Tap(torch.autograd.Function):
@@ -144,7 +138,7 @@ class _Tap(torch.autograd.Function):
         site.gradient = to_array(cotangents[0])
         site.order.append(site.name)
         recorded = site.recorded_gradient
-        return cotangents[0] if recorded is None else _completed(recorded, cotangents[0]), None
+        return cotangents[0] if recorded is None else recorded, None
 
 
 def _applied(function: type[torch.autograd.Function], came_in: Tensor, site: _Site) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchref.exchange import to_tensor
+from torchref.exchange import view_of_array
 
 __all__ = ["gradient_descent", "momentum", "set_velocities", "step", "velocities"]
 
@@ -54,8 +54,8 @@ def velocities(optimizer: torch.optim.SGD, parameters: Parameters) -> dict[str, 
 
 
 def set_velocities(optimizer: torch.optim.SGD, parameters: Parameters, arrays: Mapping[str, Any]) -> None:
-    """Put copies of velocities vW1, vb1, ... in the place of the optimiser's buffers."""
+    """Copy velocities vW1, vb1, ... into the optimiser's buffers."""
     for name, parameter in parameters.items():
-        if "momentum_buffer" in optimizer.state[parameter]:
-            velocity = to_tensor(arrays[f"v{name}"]).to(parameter.dtype)
-            optimizer.state[parameter]["momentum_buffer"] = velocity.reshape(parameter.shape)
+        buffer = optimizer.state[parameter].get("momentum_buffer")
+        if buffer is not None:
+            buffer.copy_(view_of_array(arrays[f"v{name}"]).reshape(buffer.shape))

@@ -1,11 +1,13 @@
 """Steps judged at once are judged as one by one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 import manual.network
-from compare import findings, verdict
+from compare import agreeing, verdict
 from compare.conventions import AS_IN_THE_NOTES
 from compare.data import load
 from compare.judging import Judging
@@ -43,7 +45,7 @@ def test_blocks_and_the_screen_give_the_same_rows(monkeypatch):
     run = experiment(depth=4, l2=0.3)
     steps, judging = steps_of(run), Judging(run)
     whole = judging.window(steps, AS_IN_THE_NOTES)
-    for module, name, value in ((findings, "BLOCK", 64), (verdict, "SMALL", 8)):
+    for module, name, value in ((agreeing, "BLOCK", 64), (verdict, "SMALL", 8)):
         monkeypatch.setattr(module, name, value)
         again = judging.window(steps, AS_IN_THE_NOTES)
         for (first, _), (second, _) in zip(whole, again, strict=True):
@@ -52,19 +54,34 @@ def test_blocks_and_the_screen_give_the_same_rows(monkeypatch):
                 assert a.row.max_abs_diff == b.row.max_abs_diff
 
 
-def test_beside_what_is_recorded_torch_goes_its_own_way():
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_beside_what_is_recorded_torch_goes_its_own_way(dtype, at_once, monkeypatch):
     """Records that are wrong reach the local references and none of the end-to-end values."""
-    run = experiment(depth=4)
+    run = experiment(depth=4, dtype=dtype)
     steps, judging = steps_of(run, 2), Judging(run)
-    sides = [step.printed for step in steps]
-    records = {name: np.stack([side.recorded[name] for side in sides]) for name in sides[0].recorded}
-    records |= {name: 1.5 * records[name] for name in ("A1", "dZ3", "dW2", "vW2")}
-    *_, local, own = judging._in_torch(sides, records, sides)
-    alone = judging._alone(sides)
+    wrong = ("A1", "dZ3", "dW2", "vW2")
+
+    def scaled(side, factor):
+        return replace(side, recorded=side.recorded | {name: side.recorded[name] * factor for name in wrong})
+
+    def evaluated(factor):
+        """The local references and torch's own values that are judged."""
+        made = [replace(step, sides={d: scaled(side, factor) for d, side in step.sides.items()}) for step in steps]
+        handed = []
+        name = "agreeing" if at_once else "judge_step"
+        monkeypatch.setattr(f"compare.judging.{name}", lambda *arguments: handed.extend(arguments) or [])
+        if at_once:
+            judging._at_once(made, AS_IN_THE_NOTES)
+            return handed[3].local, handed[5][1]
+        judging._singly(made[0], AS_IN_THE_NOTES)
+        return handed[1]["float64"].local, handed[2][1]
+
+    (local, own), (local_of_wrong, own_of_wrong) = evaluated(1.0), evaluated(1.5)
     for name in steps[0].due:
-        np.testing.assert_allclose(own[name], alone[name], rtol=1e-12, atol=1e-15)
+        np.testing.assert_array_equal(own_of_wrong[name], own[name])
     for name in ("Z2", "dA2", "vW2", "W2_next"):
-        assert not np.allclose(local[name], own[name], rtol=1e-3), name
+        assert not np.allclose(local_of_wrong[name], local[name], rtol=1e-3), name
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])

@@ -1,0 +1,157 @@
+"""Steps where rounding explains everything: judged at once and given their rows.
+
+Tensors are laid end to end, as many as fit a processor's cache; one that does not fit goes alone, some runs at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import accumulate
+
+import numpy as np
+
+from compare.findings import ROOTS, Judgement, StepRun
+from compare.report import Row
+from compare.rounding import Allowance, Precision, stacked
+from compare.verdict import Local, closest
+
+__all__ = ["agreeing"]
+
+BLOCK = 2**15  # so many numbers are judged at once
+
+Arrays = Mapping[str, np.ndarray]
+Allowed = Callable[[str, slice], Allowance]
+
+
+def agreeing(
+    labelled: Sequence[tuple[str, str, str]],
+    steps: Sequence[int],
+    dtypes: Sequence[str],
+    run: StepRun,
+    allowed: Allowed,
+    end_to_end: tuple[Arrays, Arrays],
+) -> list[list[Judgement] | None]:
+    """Judge several steps at once where rounding explains everything; None for a step that needs a closer look.
+
+    `labelled` holds phase, name and equation of every tensor in dataflow order. In `run` each is stacked along a first
+    axis, the steps of one dtype after those of the other, and `allowed` gives the allowance of a part of that axis; in
+    `end_to_end` each is stacked over the steps.
+    """
+    of_each = [dtype for dtype in dtypes for _ in steps]
+    precisions = {ndim: stacked(of_each, ndim) for ndim in {array.ndim for array in run.records.values()}}
+    names = [name for _, name, _ in labelled]
+    rho = np.empty((len(names), len(steps)))
+    found: list[list[tuple[object, ...]]] = []
+    for group in _groups({name: run.records[name].size for name in names}):
+        local = {name: Local(run.records[name], run.local[name]) for name in group}
+        times = (_closest_alone if len(group) == 1 else _closest)(local, precisions, allowed)
+        rho[len(found) : len(found) + len(group)] = times.reshape(-1, len(dtypes), len(steps)).max(axis=1)
+        found += _apart(*({name: side[name] for name in group} for side in end_to_end))
+    shapes = [end_to_end[0][name].shape[1:] for name in names]
+    judged: list[list[Judgement] | None] = []
+    for step, times_of_step, of_step in zip(steps, rho.T.tolist(), zip(*found, strict=True), strict=True):
+        each = zip(labelled, shapes, times_of_step, of_step, strict=True)
+        rows = [
+            Judgement(Row(step, *label, shape, apart, index, ours, theirs, times, "bound"), differs=differs)
+            for label, shape, times, (apart, index, ours, theirs, differs) in each
+        ]
+        judged.append(rows if all(times <= 1 for times in times_of_step) else None)
+    return judged
+
+
+def _groups(sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    """The names in order, as many at a time as hold BLOCK numbers together; one alone may hold more."""
+    group: list[str] = []
+    total = 0
+    for name, size in sizes.items():
+        if group and total + size > BLOCK:
+            yield group
+            group, total = [], 0
+        group.append(name)
+        total += size
+    yield group
+
+
+def _laid(arrays: Collection[np.ndarray]) -> tuple[list[slice], np.ndarray]:
+    """Where tensors lie end to end, and where each run of each begins, (tensors, runs)."""
+    sizes = [array.size for array in arrays]
+    ends = [*accumulate(sizes)]
+    runs = len(next(iter(arrays)))
+    begins = np.array([0, *ends[:-1]])[:, None] + np.arange(runs) * (np.array(sizes)[:, None] // runs)
+    return [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)], begins
+
+
+def _closest(local: Mapping[str, Local], precisions: Mapping[int, Precision], allowed: Allowed) -> np.ndarray:
+    """How close tensors came in each run to what rounding explains, (tensors, runs)."""
+    parts, begins = _laid([of.recorded for of in local.values()])
+    difference, allowance = np.empty((2, parts[-1].stop))
+    for part, (name, (recorded, reference)) in zip(parts, local.items(), strict=True):
+        apart = difference[part].reshape(recorded.shape)
+        np.abs(np.subtract(recorded, reference, out=apart), out=apart)
+        here = allowed(name, slice(None))
+        if here.is_exact:
+            apart[apart != 0] = np.inf
+            allowance[part] = 1.0
+        else:
+            allowance[part].reshape(recorded.shape)[...] = here.everywhere(precisions[recorded.ndim])
+    ratio = np.divide(difference, allowance, out=allowance)
+    found = np.maximum.reduceat(ratio, begins.ravel())
+    if np.isnan(found).any():
+        np.copyto(ratio, 0.0, where=difference == 0)  # nothing of nothing
+        found = np.maximum.reduceat(ratio, begins.ravel())
+    return np.asarray(found.reshape(begins.shape))
+
+
+def _closest_alone(local: Mapping[str, Local], precisions: Mapping[int, Precision], allowed: Allowed) -> np.ndarray:
+    """The same of one tensor, block by block."""
+    ((name, (recorded, reference)),) = local.items()
+    precision, runs = precisions[recorded.ndim], len(recorded)
+    at_once = max(1, BLOCK * runs // recorded.size)
+    if runs <= at_once:
+        return closest(Local(recorded, reference), allowed(name, slice(None)), precision, runs=runs)[0]
+    found = []
+    for start in range(0, runs, at_once):
+        part = slice(start, start + at_once)
+        here = Local(recorded[part], reference[part])
+        found.append(closest(here, allowed(name, part), precision.of(part), runs=len(here.recorded))[0])
+    return np.concatenate(found)
+
+
+def _apart(hand: Arrays, torch: Arrays) -> list[list[tuple[object, ...]]]:
+    """How far floating tensors of several steps are apart end to end: by tensor and step what a row says of it.
+
+    It differs where that is above sqrt(u) of the tensor's scale: this only decides what counts as affected.
+    """
+    parts, begins = _laid(hand.values())
+    ours, theirs = (_end_to_end([*side.values()]) for side in (hand, torch))
+    difference = np.subtract(ours, theirs, dtype=np.float64)
+    np.abs(difference, out=difference)
+    places = _worst(difference, parts, len(begins[0]))
+    worst = difference.take(places + begins)
+    if not np.isfinite(worst).all():
+        np.copyto(difference, 0.0, where=ours == theirs)  # both infinite, or both nowhere near
+        places = _worst(difference, parts, len(begins[0]))
+        worst = difference.take(places + begins)
+    scale = np.maximum.reduceat(np.abs(theirs, out=difference), begins.ravel()).reshape(begins.shape)
+    differs = ~(worst <= ROOTS[theirs.dtype] * scale)
+    index = [_indices(flat, array.shape[1:]) for flat, array in zip(places, hand.values(), strict=True)]
+    values = (side.take(places + begins).tolist() for side in (ours, theirs))
+    columns = zip(worst.tolist(), index, *values, differs.tolist(), strict=True)
+    return [[*zip(*of_tensor, strict=True)] for of_tensor in columns]
+
+
+def _end_to_end(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Tensors laid end to end."""
+    return arrays[0].reshape(-1) if len(arrays) == 1 else np.concatenate([array.reshape(-1) for array in arrays])
+
+
+def _worst(difference: np.ndarray, parts: Sequence[slice], steps: int) -> np.ndarray:
+    """The flat position of the largest entry of each tensor at each step, (tensors, steps)."""
+    return np.array([difference[part].reshape(steps, -1).argmax(axis=1) for part in parts])
+
+
+def _indices(flat: np.ndarray, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The indices of flat positions in arrays of that shape, as plain integers."""
+    if not shape:
+        return [()] * len(flat)
+    return [*zip(*(axis.tolist() for axis in np.unravel_index(flat, shape)), strict=True)]
