@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 
@@ -16,7 +18,7 @@ from compare.operations import Shape, network_records, operation
 from compare.report import Finding
 from compare.runners import by_hand, epoch_orders, initial_parameters, torch_batches, torch_data
 from compare.trace import PHASES, frozen, is_real
-from torchref.exchange import to_array
+from torchref.exchange import view_of_tensor
 
 __all__ = ["SideStep", "Step", "Training"]
 
@@ -100,6 +102,7 @@ class Training:
         self.X, self.Y = torch_data(precisions["float64"], data)
         N = data.X.shape[1]
         self.batches = torch_batches(experiment, N, epoch_orders(experiment, N))
+        self.ahead: deque[Arrays] = deque()  # batches selected before their step: one by one, they would take longer
         self.number = 0
         self.float64_only = ""  # a note, if float32 raised
 
@@ -107,8 +110,9 @@ class Training:
         """The next steps, up to `count` of them; fewer at the end, and after one that needs a look before going on."""
         steps: list[Step] = []
         with quietly():
+            self.ahead += islice(self._selected(), max(0, count - len(self.ahead)))
             while len(steps) < count:
-                step = self._step(self._selected())
+                step = self._step(self.ahead.popleft() if self.ahead else {})
                 if not step.due and not step.printed.recorded:
                     if step.failure is not None:
                         steps.append(step)
@@ -121,10 +125,10 @@ class Training:
                     break
         return steps
 
-    def _selected(self) -> Arrays:
-        """The next batch as torch selects it; nothing where there is none left."""
-        selected = next(self.batches, None)
-        return {} if selected is None else {"X": to_array(self.X[:, selected]), "Y": to_array(self.Y[:, selected])}
+    def _selected(self) -> Iterator[Arrays]:
+        """The next batches as torch selects them."""
+        for selected in self.batches:
+            yield {name: view_of_tensor(of[:, selected]) for name, of in (("X", self.X), ("Y", self.Y))}
 
     def _step(self, batch: Arrays) -> Step:
         """The next step of each side, and what torch records of this batch."""
