@@ -35,6 +35,7 @@ __all__ = [
 Arrays = Mapping[str, np.ndarray]
 Diagnosis = Callable[[Finding, bool], tuple[Cause, ...]]  # what explains a finding: every cause, or the first
 AS_FLOAT32 = "; that is no more than float32's rounding, so see whether something in it is computed in float32"
+DIVERGED = "both sides overflow, so nothing can be compared; lower the learning rate or rescale the data"
 LESS_EXACT = 2.0**-20  # a gradient computed from a value cast to float32 is off by a few of its roundings, 2^-24
 
 
@@ -95,7 +96,7 @@ def judge_step(
     judgements: list[Judgement] = []
     inherited: set[str] = set()
     less_exact: dict[str, str] = {}  # the gradient of what a WEAK value was computed from, and that value
-    not_finite_before = overflown = False
+    not_finite_before = overflown = diverged = False
     keys = [*keys]
     apart = _apart([key.name for key, _ in keys], *end_to_end)
     for key, equation in keys:
@@ -118,8 +119,10 @@ def judge_step(
             judgements.append(Judgement(row, None, differs, note))
             continue
         both = all(not np.isfinite(side[outcome.index]) for side in _sides(local, outcome))
-        is_inherited = key.name in inherited or (outcome.verdict == "NONFINITE" and both and not_finite_before)
-        not_finite_before |= outcome.verdict == "NONFINITE"
+        is_inherited = key.name in inherited
+        if outcome.verdict == "NONFINITE":
+            is_inherited |= diverged or (both and not_finite_before)
+            not_finite_before, diverged = True, diverged or both
         is_inherited |= key.name in less_exact and _follows_from(less_exact[key.name], local, runs)
         if key.name == "J":
             pass
@@ -227,13 +230,14 @@ def culprits(judgements: Iterable[Judgement], causes: Diagnosis | None = None) -
     `causes` names what explains a finding whose values are wrong.
     """
     found: dict[str, Finding] = {}
-    affected = 0
+    affected, diverged = 0, False
     for judgement in judgements:
         finding = judgement.finding
-        if finding is None:
+        if finding is None or (diverged and finding.verdict == "NONFINITE"):
             affected += bool(found) and judgement.differs
         elif finding.name not in found:
             found[finding.name] = finding
+            diverged |= finding.explanation.startswith(DIVERGED)
     findings = [_named(finding, causes, every=position == 0) for position, finding in enumerate(found.values())]
     if findings and affected:
         later = "1 later tensor" if affected == 1 else f"{affected} later tensors"
@@ -376,7 +380,7 @@ def _not_finite(recorded: float, reference: float) -> str:
         return f"by hand it is {recorded}, in torch it is finite"
     if np.isfinite(recorded):
         return f"in torch it is {reference}, by hand it is finite"
-    return "both sides overflow, so nothing can be compared; lower the learning rate or rescale the data"
+    return DIVERGED
 
 
 def times(rho: float) -> str:

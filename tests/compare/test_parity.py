@@ -1,5 +1,6 @@
 """The two sides agree wherever they should, and a planted fault is caught at the tensor that it corrupts."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -367,10 +368,12 @@ def test_a_run_that_overflows_on_both_sides_cannot_pass():
     run = Experiment(
         layers=(3, 2, 1), activations=("relu", "identity"), loss="squared-error", batch_size=1, learning_rate=1e30
     )
-    report = run.run(small_data(3, 1, N, seed=7))
-    assert not report.ok
-    assert report.first.verdict == "NONFINITE"
-    assert "lower the learning rate" in report.first.explanation
+    for rate in (1e30, 10.0):
+        report = replace(run, learning_rate=rate, steps=100).run(small_data(3, 1, N, seed=7))
+        assert not report.ok
+        assert report.first.verdict == "NONFINITE"
+        assert "lower the learning rate" in report.first.explanation
+        assert len(report.findings) == 1, "inf * 0 and what comes after it only follow"
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
