@@ -334,17 +334,26 @@ def _row(
 
 def _sides(local: Mapping[str, Local], outcome: Outcome) -> tuple[np.ndarray, np.ndarray]:
     """The recorded tensor and its reference in the run that shows the outcome best."""
-    shown = next(
-        (run for run in local.values() if not np.isfinite(run.recorded).all() or not np.isfinite(run.reference).all()),
-        next(iter(local.values())),
-    )
+    shown = local[_shown(local, outcome)]
     return shown.recorded, shown.reference
+
+
+def _shown(local: Mapping[str, Local], outcome: Outcome) -> str:
+    """The dtype that shows an outcome best: where a side is not finite, or where digits are lost."""
+    for dtype, run in local.items():
+        if not np.isfinite(run.recorded).all() or not np.isfinite(run.reference).all():
+            return dtype
+    if outcome.verdict != "WEAK":
+        return next(iter(local))
+    return max(local, key=lambda dtype: abs(float(np.subtract(*(side[outcome.index] for side in local[dtype])))))
 
 
 def _finding(key: Key, equation: str, outcome: Outcome, local: Mapping[str, Local], hint: str = "") -> Finding:
     recorded, reference = (float(side[outcome.index]) for side in _sides(local, outcome))
     at = f"at {outcome.index}: " if outcome.index else ""
     worst = f"{at}by hand {recorded:.9g}, torch {reference:.9g} from the same inputs"
+    if outcome.verdict == "WEAK" and len(local) > 1:
+        worst += f" in {_shown(local, outcome)}"
     if outcome.verdict == "NONFINITE":
         cause, text = "not-finite", _not_finite(recorded, reference)
     elif outcome.verdict == "WEAK":

@@ -1,5 +1,6 @@
 """The two sides agree wherever they should, and a planted fault is caught at the tensor that it corrupts."""
 
+import re
 from dataclasses import replace
 from itertools import product
 
@@ -332,6 +333,15 @@ def test_what_float32_cannot_hold_is_a_note_and_float64_decides():
     assert report.notes == ("Some values exceed what float32 can hold; those tensors are judged in float64 alone.",)
     with edited(manual.losses, ("(A - Y) ** 2 / 2", "(A - Y) ** 2")):
         assert run.run((1e25 * X, y)).first.name == "losses"
+
+
+def test_lost_digits_are_shown_in_the_precision_that_loses_them():
+    """In float64 both sides print the same."""
+    with edited(manual.network, ("dW = dZ @ A_prev.T", "dW = dZ @ A_prev.T * (1 + (dZ.dtype == 'float32') / 100)")):
+        first = experiment(l2=0.0).run(small_data(5, 2, N, seed=7)).first
+    assert first.verdict == "WEAK"
+    hand, torch = re.search(r"by hand (\S+), torch (\S+) from the same inputs in float32", first.explanation).groups()
+    assert float(hand) == pytest.approx(1.01 * float(torch), rel=1e-5)
 
 
 @pytest.mark.parametrize(
