@@ -165,7 +165,8 @@ class _Side:
         self.dtype = experiment.dtype
         self.params = {name: array.astype(experiment.dtype) for name, array in start.items()}
         self.velocities: Arrays = operation("optimizer", experiment.optimizer).hands()[0](self.params)
-        self.phases = by_hand(experiment, data, self.params, epoch_orders(experiment, data.X.shape[1]))
+        handed = {name: array.copy() for name, array in self.params.items()}  # it may write into them
+        self.phases = by_hand(experiment, data, handed, epoch_orders(experiment, data.X.shape[1]))
 
     def advance(self, number: int, batch: Arrays) -> SideStep:
         """Let the derivation take one step and keep what it records; `batch` is what it should select."""

@@ -322,6 +322,14 @@ def test_writing_into_what_an_earlier_equation_kept_is_an_exception_there(right,
     assert "read-only" in report.first.explanation
 
 
+def test_weights_changed_in_place_reach_no_record_of_an_earlier_equation():
+    """The read-only mark can be lifted; W_next is right then, and so is what the old weights computed."""
+    in_place = "w.setflags(write=True); w -= learning_rate * V; updated[name] = w"
+    with edited(OPTIMIZERS, ("updated[name] = w - learning_rate * V", in_place)):
+        report = experiment().run(small_data(5, 2, N, seed=7))
+    assert report.ok, str(report)
+
+
 def test_what_float32_cannot_hold_is_a_note_and_float64_decides():
     """Squares of 1e25 overflow in float32 as they must; the formula is right."""
     run = Experiment(
