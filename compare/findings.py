@@ -96,7 +96,7 @@ def judge_step(
     judgements: list[Judgement] = []
     inherited: set[str] = set()
     less_exact: dict[str, str] = {}  # the gradient of what a WEAK value was computed from, and that value
-    not_finite_before = overflown = diverged = False
+    not_finite_before = overflown = False
     keys = [*keys]
     apart = _apart([key.name for key, _ in keys], *end_to_end)
     for key, equation in keys:
@@ -119,10 +119,8 @@ def judge_step(
             judgements.append(Judgement(row, None, differs, note))
             continue
         both = all(not np.isfinite(side[outcome.index]) for side in _sides(local, outcome))
-        is_inherited = key.name in inherited
-        if outcome.verdict == "NONFINITE":
-            is_inherited |= diverged or (both and not_finite_before)
-            not_finite_before, diverged = True, diverged or both
+        is_inherited = key.name in inherited or (outcome.verdict == "NONFINITE" and both and not_finite_before)
+        not_finite_before |= outcome.verdict == "NONFINITE"
         is_inherited |= key.name in less_exact and _follows_from(less_exact[key.name], local, runs)
         if key.name == "J":
             pass
@@ -165,20 +163,18 @@ def _follows_from(value: str, local: Mapping[str, Local], runs: Mapping[str, Ste
 
 
 def _is_out_of_range(local: Local, allowance: Allowance | None) -> bool:
-    """Whether a float32 record is infinite where it must be, its reference being too large for float32 or not finite.
+    """Whether a float32 record is not finite only where float32 cannot hold its reference, or what it is computed by.
 
-    That is the correct rounding of an overflow, and what follows from it; it says nothing about the formula. Nor does
-    an infinity or nan in a sum whose terms are too large together, whatever they come to in the end.
+    Overflow says nothing about the formula, nor does what follows from it. A sum overflows if its terms are too large
+    together, whatever they come to; (a - y)^2 does before it is halved.
     """
     wrong = ~np.isfinite(local.recorded)
     if not wrong.any():
         return False
-    with np.errstate(over="ignore"):
-        rounded = local.reference.astype(np.float32)
-    explained = (rounded == local.recorded) | ~np.isfinite(local.reference)
+    reach = np.abs(local.reference)
     if allowance is not None and allowance.magnitude is not None:
-        explained |= allowance.magnitude(None) > np.finfo(np.float32).max
-    return bool(explained[wrong].all())
+        reach = np.maximum(reach, allowance.magnitude(None))
+    return not (reach <= np.finfo(np.float32).max / 8)[wrong].any()
 
 
 class Drift:

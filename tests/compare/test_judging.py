@@ -10,6 +10,7 @@ import manual.network
 from compare import agreeing, verdict
 from compare.conventions import AS_IN_THE_NOTES
 from compare.data import load
+from compare.interruptions import quietly
 from compare.judging import Judging
 from compare.lockstep import differs
 from compare.stepping import Training
@@ -38,6 +39,42 @@ def test_at_once_and_singly_give_the_same_rows(optimizer, dtype):
             few = 8 * np.finfo(dtype).eps
             np.testing.assert_allclose(a.row.max_abs_diff, b.row.max_abs_diff, atol=few * scale[a.row.name])
             np.testing.assert_allclose(a.row.rho, b.row.rho, atol=0.6)
+
+
+@pytest.mark.parametrize("torchs", ["float64", "float32"])
+def test_how_far_tensors_are_apart_end_to_end_is_told_of_each_step(torchs):
+    """Laid end to end, a tensor's largest difference is found in it, and equal infinities are no difference."""
+    rng = np.random.default_rng(5)
+    shapes = {"W": (3, 4), "J": (), "b": (3, 1), "X": (2, 5)}
+    hand = {name: rng.standard_normal((6, *shape)).astype(torchs).astype(float) for name, shape in shapes.items()}
+    torch = {name: (array + rng.standard_normal(array.shape)).astype(torchs) for name, array in hand.items()}
+    for finite in (True, False):
+        if not finite:
+            hand["b"][2, 1], torch["b"][2, 1] = np.inf, np.inf
+        with quietly():
+            told = agreeing._apart(hand, torch)
+        for (name, shape), of_tensor in zip(shapes.items(), told, strict=True):
+            for k, (apart, index, ours, theirs, _) in enumerate(of_tensor):
+                unlike = np.where(hand[name][k] == torch[name][k], 0, torch[name][k])
+                difference = np.abs(np.where(unlike == 0, 0, hand[name][k]) - unlike)
+                assert len(index) == len(shape)
+                assert (ours, theirs) == (hand[name][k][index], torch[name][k][index])
+                assert apart == difference.max() == difference[index]
+    assert all(differs for *_, differs in told[0])
+    with quietly():
+        agree = agreeing._apart(hand, {name: array.astype(torchs) for name, array in hand.items()})
+    assert not any(differs for of_tensor in agree for *_, differs in of_tensor)
+
+
+def test_a_step_that_is_not_whole_ends_a_window_and_loses_no_batch():
+    run = experiment()
+    whole = [step.printed.batch["X"] for step in steps_of(run, 6)]
+    with edited(manual.network, ("    return gradients\n", "    gradients['extra'] = X\n    return gradients\n")):
+        training = Training(run, load(small_data(5, 2, N, seed=7)))
+        found = [training.advance(count, AS_IN_THE_NOTES) for count in (6, 1, 3, 2)]
+    assert [[step.number for step in steps] for steps in found] == [[1], [2], [3], [4]]
+    for (step,), X in zip(found, whole[:4], strict=True):
+        np.testing.assert_array_equal(step.printed.batch["X"], X)
 
 
 def test_blocks_and_the_screen_give_the_same_rows(monkeypatch):

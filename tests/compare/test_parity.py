@@ -367,6 +367,19 @@ def test_a_difference_of_float32_s_size_says_so(wrong, is_told):
     assert ("see whether something in it is computed in float32" in first.explanation) == is_told
 
 
+def test_a_square_that_float32_cannot_hold_before_it_is_halved_is_no_finding(monkeypatch):
+    run = Experiment(
+        layers=(1, 1), activations=("identity",), loss="squared-error", batch_size=1, steps=1, bias_scale=0.0
+    )
+    monkeypatch.setattr(stepping, "initial_parameters", lambda _: {"W1": np.ones((1, 1)), "b1": np.zeros((1, 1))})
+    half = np.sqrt(np.finfo(np.float32).max.astype(float))  # its square is float32's largest number
+    report = run.run((np.array([[1.2 * half]]), np.ones(1)))
+    assert report.ok, str(report)
+    assert any("float64 alone" in note for note in report.notes)
+    with edited(manual.losses, ("(A - Y) ** 2 / 2", "(A - Y) ** 2 / 0")):
+        assert run.run((np.array([[1.2 * half]]), np.ones(1))).first.name == "losses"
+
+
 def test_a_sum_of_terms_that_float32_cannot_hold_is_no_finding(monkeypatch):
     """1e40 - 1e40 is nan in float32, where both are infinite, and a number in float64."""
     run = Experiment(
