@@ -74,7 +74,7 @@ def differs(experiment: Experiment, source: Any, *, strict: bool = False) -> boo
 
 
 WINDOW = 64  # so many steps are evaluated at once, unless they hold more numbers than this:
-NUMBERS = 2**19
+NUMBERS = 2**20
 
 
 def _resynchronised(experiment: Experiment, data: Data) -> JudgedRun:
