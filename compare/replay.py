@@ -135,9 +135,10 @@ class _Tap(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, None]:
         site: _Site = ctx.site
-        site.gradient = to_array(cotangents[0])
         site.order.append(site.name)
         recorded = site.recorded_gradient
+        kept_alone = site.stacked and recorded is not None  # nobody else goes on with what came in
+        site.gradient = view_of_tensor(cotangents[0]) if kept_alone else to_array(cotangents[0])
         return cotangents[0] if recorded is None else recorded, None
 
 
