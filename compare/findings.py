@@ -20,6 +20,7 @@ from compare.trace import Key, Trace, is_real
 from compare.verdict import Ladder, Local, Outcome, index_of, judge
 
 __all__ = [
+    "DIVERGED",
     "ROOTS",
     "Diagnosis",
     "Drift",
@@ -209,7 +210,7 @@ class Drift:
         allowed = self.allowed(key.name, str(torch.dtype))
         difference = np.abs(hand - torch)
         index = index_of(int(np.argmax(difference)), difference.shape)
-        rho = float(difference[index]) / allowed if difference[index] != 0 else 0.0
+        rho = float(difference[index] / np.float64(allowed)) if difference[index] != 0 else 0.0
         verdict = "OK" if rho <= 1 else "FAULT" if np.isfinite(difference[index]) else "NONFINITE"
         outcome = Outcome(verdict, rho, "twins", index)
         row, differs = _row(key, equation, outcome, ends, _apart([key.name], *ends).get(key.name))
@@ -341,14 +342,21 @@ def _shown(local: Mapping[str, Local], outcome: Outcome) -> str:
             return dtype
     if outcome.verdict != "WEAK":
         return next(iter(local))
-    return max(local, key=lambda dtype: abs(float(np.subtract(*(side[outcome.index] for side in local[dtype])))))
+
+    def lost(dtype: str) -> float:
+        recorded, reference = (float(side[outcome.index]) for side in local[dtype])
+        return float(abs(recorded - reference) / PRECISIONS[dtype].u)
+
+    return max(local, key=lost)
 
 
 def _finding(key: Key, equation: str, outcome: Outcome, local: Mapping[str, Local], hint: str = "") -> Finding:
     recorded, reference = (float(side[outcome.index]) for side in _sides(local, outcome))
     at = f"at {outcome.index}: " if outcome.index else ""
-    worst = f"{at}by hand {recorded:.9g}, torch {reference:.9g} from the same inputs"
-    if outcome.verdict == "WEAK" and len(local) > 1:
+    worst = f"{at}by hand {recorded:.9g}, torch {reference:.9g}"
+    if outcome.basis != "twins":
+        worst += " from the same inputs"
+    if outcome.verdict != "FAULT" and len(local) > 1:
         worst += f" in {_shown(local, outcome)}"
     if outcome.verdict == "NONFINITE":
         cause, text = "not-finite", _not_finite(recorded, reference)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 import numpy as np
 
 from compare.data import Data
 from compare.experiment import Experiment
-from compare.findings import Drift, JudgedRun, Judgement
+from compare.findings import DIVERGED, Drift, JudgedRun, Judgement
 from compare.interruptions import quietly, raised
 from compare.judging import label_of
+from compare.report import Finding
 from compare.report.details import Line, Plot
 from compare.runners import by_hand, epoch_orders, in_torch, initial_parameters
 from compare.trace import Key, Trace, extend, is_real, step_trace
 from torchref.exchange import to_array
 
-__all__ = ["drift_plots", "free_running"]
+__all__ = ["drift_plots", "free_running", "only_drift"]
 
 Arrays = dict[str, np.ndarray]
 
@@ -45,6 +46,23 @@ def free_running(experiment: Experiment, data: Data) -> JudgedRun:
             judgements += drift.judge(labelled, step.by_hand, step.torch)
         last = step.number
     return JudgedRun(judgements, None, last, ())
+
+
+def only_drift(judged: JudgedRun) -> JudgedRun:
+    """A run whose steps are all right by themselves: what drifts too far is rounding that grows, found at its first."""
+    judgements: list[Judgement] = []
+    first: Finding | None = None
+    for judgement in judged.judgements:
+        finding = judgement.finding
+        if finding is not None:
+            if first is None and not finding.explanation.startswith(DIVERGED):
+                text = f"every step by itself is right, so rounding grows from step to step here: {finding.explanation}"
+                finding = replace(finding, verdict="WEAK", cause="precision-loss", explanation=text)
+            first = first or finding
+            row = replace(judgement.row, verdict=first.verdict)
+            judgement = judgement._replace(row=row, finding=finding if first is finding else None, differs=True)
+        judgements.append(judgement)
+    return replace(judged, judgements=judgements)
 
 
 def drift_plots(experiment: Experiment, data: Data) -> tuple[Plot, ...]:

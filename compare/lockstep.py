@@ -17,7 +17,7 @@ from compare.diagnosis import INFORMATIVE, UNKNOWN, Cause, Scene, diagnose
 from compare.environment import environment
 from compare.experiment import Experiment, printed_first
 from compare.findings import JudgedRun, Judgement, culprits, detailed
-from compare.freerunning import drift_plots, free_running
+from compare.freerunning import drift_plots, free_running, only_drift
 from compare.judging import Judging, label_of
 from compare.labelled import network_code
 from compare.operations import network_reads, operation
@@ -34,22 +34,27 @@ def run(experiment: Experiment, source: Any, *, plots: bool = False) -> Report:
     """Train both sides on the same weights and batches and judge every step; `plots` adds curves for a page.
 
     Re-synchronised: torch starts every step from the hand's weights and velocities, so that a step is judged by itself,
-    in float64 and in float32. Free-running: torch keeps its own, and is measured by how far rounding alone drifts.
+    in float64 and in float32. Free-running: torch keeps its own, and is measured by how far rounding alone drifts; what
+    drifts further is judged step by step after all, which tells a mistake from rounding that grows.
     """
     data = load(source)
     check_fit(experiment, data)
     train = free_running if experiment.free_running else _resynchronised
     with torch.inference_mode(False), torch.enable_grad():
-        judged = train(experiment, data)
-        findings = _with_failure(culprits(judged.judgements, judged.causes), judged.failure)
+        judged = found = train(experiment, data)
+        if experiment.free_running and any(judgement.finding for judgement in judged.judgements):
+            found = _resynchronised(replace(experiment, free_running=False), data)
+            if not any(judgement.finding for judgement in found.judgements):
+                judged = found = only_drift(judged)
+        findings = _with_failure(culprits(found.judgements, found.causes), found.failure)
         drift = drift_plots(experiment, data) if plots else ()
     return Report(
         rows=tuple(judgement.row for judgement in judged.judgements),
         findings=findings,
-        notes=judged.notes,
+        notes=found.notes,
         blind_spots=blind_spots(experiment, data, judged.steps),
         environment=_environment(experiment, data),
-        details=_details(experiment, judged)._replace(plots=drift),
+        details=_details(experiment, found)._replace(plots=drift),
     )
 
 

@@ -14,6 +14,9 @@ from compare.sources import read_on
 __all__ = ["Sought", "pieces_of", "sought", "where"]
 
 
+ALLOCATED = re.compile(r"\s*\w+\s*=\s*(?:np|numpy)\.(?:empty|zeros)(?:_like)?\(.*\)\s*(?:#.*)?$")
+
+
 @dataclass(frozen=True)
 class Sought:
     """Where to look for the mistake behind a finding: the lines of each piece of code, and a sentence for the reader.
@@ -101,8 +104,11 @@ def _unjudged(report: Report, own: Mapping[int, tuple[int, ...]]) -> dict[str, i
         definition = re.match(r"(?:\s*@.*\n)*\s*(?:async )?def ", code.text) if i == first else None
         handed = None if definition is None else code.first + definition[0].count("\n")
         for name, line in read_on(code, lines).items():
-            if line and name not in vouched and line not in right and line != handed:
-                doubts[name] = line
+            if not line or name in vouched or line in right or line == handed:
+                continue
+            if name in agreeing | wrong and ALLOCATED.match(code.text.splitlines()[line - code.first]):
+                continue  # an empty array for a tensor that is judged, filled at a line that is among these
+            doubts[name] = line
     return doubts
 
 

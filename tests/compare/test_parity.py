@@ -16,6 +16,7 @@ from compare import stepping
 from compare.conventions import AS_IN_THE_NOTES
 from compare.data import load
 from compare.experiment import Experiment
+from compare.findings import Drift
 from compare.local import LocalTwin
 from compare.runners import by_hand, epoch_orders, in_torch, initial_parameters
 from compare.stepping import Training
@@ -283,6 +284,20 @@ def test_resynchronised_steps_are_judged_by_themselves_and_free_running_ones_are
         freely = experiment(free_running=True).run(small_data(5, 2, N, seed=7))
     assert {row.phase for row in by_itself.rows if row.verdict != "OK"} == {"update"}
     assert {row.phase for row in freely.rows if row.verdict != "OK"} == {"forward", "loss", "backward", "update"}
+    assert freely.findings == by_itself.findings, "what only follows is no culprit in either"
+
+
+def test_rounding_that_grows_on_both_sides_own_ways_is_weak(monkeypatch):
+    """Free-running, correct code may drift further than a few runs show; that each step is right by itself tells so."""
+    run = experiment(free_running=True, dtype="float32")
+    monkeypatch.setattr(Drift, "allowed", lambda *_: 0.0)
+    report = run.run(small_data(5, 2, N, seed=7))
+    (finding,) = report.findings
+    assert report.ok
+    assert (finding.verdict, finding.cause) == ("WEAK", "precision-loss")
+    assert finding.explanation.startswith("every step by itself is right")
+    assert "from the same inputs" not in finding.explanation
+    assert {row.verdict for row in report.rows} == {"OK", "WEAK"}
 
 
 @pytest.mark.parametrize(
@@ -328,6 +343,14 @@ def test_weights_changed_in_place_reach_no_record_of_an_earlier_equation():
     with edited(OPTIMIZERS, ("updated[name] = w - learning_rate * V", in_place)):
         report = experiment().run(small_data(5, 2, N, seed=7))
     assert report.ok, str(report)
+
+
+def test_what_is_computed_in_float32_is_shown_in_float64():
+    """J summed in float32 is right in float32; the digits are missing in float64."""
+    with edited(manual.losses, ("losses.sum() / n", "losses.sum(dtype='float32') / n")):
+        report = experiment(l2=0.0).run(small_data(5, 2, N, seed=7))
+    assert (report.first.name, report.first.verdict) == ("J", "WEAK")
+    assert "in float64" in report.first.explanation
 
 
 def test_what_float32_cannot_hold_is_a_note_and_float64_decides():

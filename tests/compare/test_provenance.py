@@ -88,6 +88,8 @@ class Layer:
 def twice(a):
     return 2 * a
 
+def packed(Z, A, dZ, dW, db, dv): return dict(Z=Z, A=A, dZ=dZ, dW=dW, db=db, dv=dv)
+
 def derivation(P, X):
 """
 COUNT = iter(range(1000))
@@ -192,6 +194,25 @@ def test_what_was_not_returned_is_suspected_too():
     assert "marked wrong" not in page, "no line is called wrong that may be right"
     told = check_gradients(lambda p, X: {**hidden(p, X), "dv": hidden(p, X)["dv"]}, reference, PARAMS, BATCH)
     assert told.findings
+
+
+def test_an_array_that_is_filled_is_no_other_place_to_look_at():
+    derivation, lines = written("""
+        Z = P["W"] @ X + P["b"]; A = np.tanh(Z)
+        dZ = P["v"].T * (1 - A**2)
+        dW = np.empty_like(P["W"])
+        for i in range(len(dW)):
+            dW[i] = 2 * dZ[i] @ X.T
+        db, dv = dZ.sum(1, keepdims=True), A.sum(1)[None]
+        return packed(Z, A, dZ, dW, db, dv)
+        """)
+
+    def with_taps(p, X):
+        return (p["v"] @ tap("A", torch.tanh(tap("Z", p["W"] @ X + p["b"])))).sum()
+
+    report = check_gradients(derivation, with_taps, PARAMS, BATCH)
+    line = next(n for n, text in enumerate(lines, start=1) if "dW[i] =" in text)
+    assert where(report) == f"{report.details.code[0].file}, line {line}"
 
 
 def test_what_was_returned_under_another_name_vouches_too():
