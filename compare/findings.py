@@ -13,14 +13,13 @@ from compare.errors import did_you_mean
 from compare.excerpts import excerpt
 from compare.fitting import shape_hint
 from compare.measuring import Measured, measured_all
-from compare.report import Finding, Row
+from compare.report import DIVERGED, Finding, Row
 from compare.report.details import Details, Excerpt
 from compare.rounding import PRECISIONS, Allowance
 from compare.trace import Key, Trace, is_real
 from compare.verdict import Ladder, Local, Outcome, index_of, judge
 
 __all__ = [
-    "DIVERGED",
     "ROOTS",
     "Diagnosis",
     "Drift",
@@ -36,7 +35,6 @@ __all__ = [
 Arrays = Mapping[str, np.ndarray]
 Diagnosis = Callable[[Finding, bool], tuple[Cause, ...]]  # what explains a finding: every cause, or the first
 AS_FLOAT32 = "; that is no more than float32's rounding, so see whether something in it is computed in float32"
-DIVERGED = "both sides overflow, so nothing can be compared; lower the learning rate or rescale the data"
 LESS_EXACT = 2.0**-20  # a gradient computed from a value cast to float32 is off by a few of its roundings, 2^-24
 
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from compare.data import Data
 from compare.experiment import Experiment
-from compare.findings import DIVERGED, Drift, JudgedRun, Judgement
+from compare.findings import Drift, JudgedRun, Judgement
 from compare.interruptions import quietly, raised
 from compare.judging import label_of
-from compare.report import Finding
+from compare.report import DIVERGED, Finding
 from compare.report.details import Line, Plot
 from compare.runners import by_hand, epoch_orders, in_torch, initial_parameters
 from compare.trace import Key, Trace, extend, is_real, step_trace

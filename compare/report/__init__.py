@@ -9,10 +9,11 @@ from typing import Any
 from compare.errors import ParityError
 from compare.report.details import Details
 
-__all__ = ["ALONE", "FAILING", "VERDICTS", "Finding", "Report", "Row"]
+__all__ = ["ALONE", "DIVERGED", "FAILING", "VERDICTS", "Finding", "Report", "Row"]
 
 FAILING = ("FAULT", "NONFINITE", "MISSING")
 VERDICTS = ("OK", "WEAK", *FAILING)
+DIVERGED = "both sides overflow, so nothing can be compared; lower the learning rate or rescale the data"
 ALONE = "report"  # the name of a single report where reports have names
 
 

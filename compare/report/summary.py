@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from compare.operations import EQUATIONS
-from compare.report import Finding, Report, Row
+from compare.report import DIVERGED, Finding, Report, Row
 
 __all__ = [
     "COLUMNS",
@@ -35,11 +35,12 @@ def closing(report: Report) -> tuple[str, str]:
     if not report.ok:
         culprit = report.findings[0]
         label = f" ({culprit.equation})" if culprit.equation else ""
-        outcome = (
-            f"{culprit.verdict}: {culprit.name}{label} is the first tensor that differs, "
-            f"at step {culprit.step}; {_by_themselves(len(report.findings))}"
-            + (f" among {counted(compared, 'compared tensor')} of {steps}." if compared else "; none was compared.")
-        )
+        among = f" among {counted(compared, 'compared tensor')} of {steps}." if compared else "; none was compared."
+        first = f"{culprit.verdict}: {culprit.name}{label} is the first tensor that"
+        if culprit.explanation.startswith(DIVERGED):
+            outcome = f"{first} overflows on both sides, at step {culprit.step},{among}"
+        else:
+            outcome = f"{first} differs, at step {culprit.step}; {_by_themselves(len(report.findings))}{among}"
     elif report.findings:
         weak = report.findings[0]
         outcome = (

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from compare.report import Finding, Report
+from compare.report import DIVERGED, Finding, Report
 from compare.report.details import Code
 from compare.report.states import states
 from compare.sources import read_on
@@ -51,8 +51,13 @@ def _lines_in_words(lines: Iterable[int]) -> str:
 
 
 def sought(report: Report, finding: Finding) -> Sought:
-    """The line that raised; or those that compute what several wrong tensors read, or the wrong tensor itself."""
+    """The line that raised; or those that compute what several wrong tensors read, or the wrong tensor itself.
+
+    None where both sides overflow: no line is wrong.
+    """
     pieces = pieces_of(report)
+    if finding.explanation.startswith(DIVERGED):
+        return Sought({}, True, "")
     raised = re.search(r"\bin (\S+) line (\d+):", finding.explanation) if finding.cause == "exception" else None
     if finding.cause == "exception":
         file, line = (raised[1], int(raised[2])) if raised else ("", 0)

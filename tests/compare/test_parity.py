@@ -18,6 +18,7 @@ from compare.data import load
 from compare.experiment import Experiment
 from compare.findings import Drift
 from compare.local import LocalTwin
+from compare.report.suspects import where
 from compare.runners import by_hand, epoch_orders, in_torch, initial_parameters
 from compare.stepping import Training
 from compare.trace import extend, step_trace
@@ -428,6 +429,9 @@ def test_a_run_that_overflows_on_both_sides_cannot_pass():
         assert report.first.verdict == "NONFINITE"
         assert "lower the learning rate" in report.first.explanation
         assert len(report.findings) == 1, "inf * 0 and what comes after it only follow"
+        assert " is the first tensor that overflows on both sides, at step" in str(report)
+        assert "wrong by itself" not in str(report)
+        assert where(report) == ""
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
