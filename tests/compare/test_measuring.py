@@ -9,10 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import compare.measuring
-from compare.findings import _well
+from compare.agreeing import _apart
 from compare.measuring import Measured, measured, measured_all
 from compare.rounding import PRECISIONS
-from compare.trace import Key
 
 BLOCK = 8
 FLOATS = ("f2", "f4", "f8", ">f2", ">f4", ">f8")
@@ -136,14 +135,12 @@ def test_a_row_of_a_report_shows_the_same(pair):
     if hand.size == 0:
         return
     with np.errstate(all="ignore"):
-        (judged,) = _well([Key(1, "forward", "Z1")], "", hand[np.newaxis], torch[np.newaxis], np.zeros(1))
-    row = judged.row
+        (((*shown, differs),),) = _apart({"Z1": hand[np.newaxis]}, {"Z1": torch[np.newaxis]})
     found = measured(hand, torch)
     index = tuple(int(i) for i in np.unravel_index(found.position, hand.shape)) if hand.shape else ()
-    shown = (row.max_abs_diff, row.index, row.by_hand, row.torch)
-    assert repr(shown) == repr((found.max_abs_diff, index, found.by_hand, found.torch))
+    assert repr(shown) == repr([found.max_abs_diff, index, found.by_hand, found.torch])
     u = PRECISIONS[str(torch.dtype)].u
-    assert judged.differs == (not found.max_abs_diff <= np.sqrt(u) * found.scale)
+    assert differs == (not found.max_abs_diff <= np.sqrt(u) * found.scale)
 
 
 @pytest.mark.parametrize("size", [BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 3 * BLOCK + 1])
