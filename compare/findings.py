@@ -117,7 +117,8 @@ def judge_step(
         if outcome.verdict == "OK":
             judgements.append(Judgement(row, None, differs, note))
             continue
-        both = all(not np.isfinite(side[outcome.index]) for side in _sides(local, outcome))
+        shown = local[_shown(local, outcome)]
+        both = all(not np.isfinite(side[outcome.index]) for side in shown)
         is_inherited = key.name in inherited or (outcome.verdict == "NONFINITE" and both and not_finite_before)
         not_finite_before |= outcome.verdict == "NONFINITE"
         is_inherited |= key.name in less_exact and _follows_from(less_exact[key.name], local, runs)
@@ -132,13 +133,12 @@ def judge_step(
         else:
             hint = AS_FLOAT32 if _is_as_float32(local, known) else ""
         finding = None if is_inherited else _finding(key, equation, outcome, local, hint)
-        factor, shown = None, None
-        if finding is not None:
-            shown = excerpt(key, *_sides(local, outcome), outcome.index)
+        factor = None
+        entries = None if finding is None else excerpt(key, *shown, outcome.index)
         if finding is not None and outcome.verdict == "FAULT":
             dtype = "float64" if "float64" in local else next(iter(local))
             factor = explained(local[dtype].recorded, local[dtype].reference, dtype).factor
-        judgements.append(Judgement(row, finding, differs, note, factor, shown))
+        judgements.append(Judgement(row, finding, differs, note, factor, entries))
     return judgements
 
 
@@ -215,8 +215,8 @@ class Drift:
         local = {"free": Local(by_hand[0][key], torch)}
         if verdict == "OK":
             return Judgement(row, None, differs)
-        shown = excerpt(key, *_sides(local, outcome), index)
-        return Judgement(row, _finding(key, equation, outcome, local), differs, excerpt=shown)
+        entries = excerpt(key, *local["free"], index)
+        return Judgement(row, _finding(key, equation, outcome, local), differs, excerpt=entries)
 
 
 def culprits(judgements: Iterable[Judgement], causes: Diagnosis | None = None) -> tuple[Finding, ...]:
@@ -327,12 +327,6 @@ def _row(
     return row, not found.max_abs_diff <= ROOTS.get(torch.dtype, 0.0) * found.scale
 
 
-def _sides(local: Mapping[str, Local], outcome: Outcome) -> tuple[np.ndarray, np.ndarray]:
-    """The recorded tensor and its reference in the run that shows the outcome best."""
-    shown = local[_shown(local, outcome)]
-    return shown.recorded, shown.reference
-
-
 def _shown(local: Mapping[str, Local], outcome: Outcome) -> str:
     """The dtype that shows an outcome best: where a side is not finite, or where digits are lost."""
     for dtype, run in local.items():
@@ -349,13 +343,14 @@ def _shown(local: Mapping[str, Local], outcome: Outcome) -> str:
 
 
 def _finding(key: Key, equation: str, outcome: Outcome, local: Mapping[str, Local], hint: str = "") -> Finding:
-    recorded, reference = (float(side[outcome.index]) for side in _sides(local, outcome))
+    dtype = _shown(local, outcome)
+    recorded, reference = (float(side[outcome.index]) for side in local[dtype])
     at = f"at {outcome.index}: " if outcome.index else ""
     worst = f"{at}by hand {recorded:.9g}, torch {reference:.9g}"
     if outcome.basis != "twins":
         worst += " from the same inputs"
     if outcome.verdict != "FAULT" and len(local) > 1:
-        worst += f" in {_shown(local, outcome)}"
+        worst += f" in {dtype}"
     if outcome.verdict == "NONFINITE":
         cause, text = "not-finite", _not_finite(recorded, reference)
     elif outcome.verdict == "WEAK":

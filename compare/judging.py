@@ -60,9 +60,7 @@ class Judging:
         sides = [step.sides[dtype] for dtype in dtypes for step in steps]
         with quietly():
             records = _stacked([convention.normalised(side.recorded) for side in sides])
-            params, velocities, batch = (
-                _stacked([getattr(side, of) for side in sides]) for of in ("params", "velocities", "batch")
-            )
+            params, velocities, batch = _started(sides)
             local = self.twin.at_once(params, velocities, records)
             printed = [{name: array[: len(steps)] for name, array in of.items()} for of in (params, velocities, batch)]
             by_torch = self._alone(*printed)
@@ -86,8 +84,7 @@ class Judging:
         """The verdicts on one step, in both precisions or in those given."""
         sides = {dtype: side for dtype, side in step.sides.items() if dtypes is None or dtype in dtypes}
         with quietly():
-            side = step.printed
-            alone = self._alone(*map(_stacked, ([side.params], [side.velocities], [side.batch]))) if step.due else {}
+            alone = self._alone(*_started([step.printed])) if step.due else {}
             by_torch = {name: stack[0] for name, stack in alone.items() if name in step.due}
             evaluated = {dtype: self._evaluated(side, convention) for dtype, side in sides.items()}
             runs = {dtype: run for dtype, (run, _) in evaluated.items()}
@@ -137,6 +134,14 @@ class Judging:
 def _is_float32(side: SideStep) -> bool:
     """Whether every real number that a side recorded is one that float32 can hold."""
     return all(map(is_float32, filter(is_real, side.recorded.values())))
+
+
+def _started(sides: Sequence[SideStep]) -> tuple[Arrays, Arrays, Arrays]:
+    """The weights and velocities that each side started from, and its batch, stacked."""
+    params, velocities, batch = (
+        _stacked([getattr(side, of) for side in sides]) for of in ("params", "velocities", "batch")
+    )
+    return params, velocities, batch
 
 
 def _stacked(arrays: Sequence[Arrays]) -> Arrays:

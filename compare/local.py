@@ -50,7 +50,7 @@ class LocalTwin:
         X, Y = _views({name: records[name] for name in ("X", "Y")}, dtype).values()
         found = replay(lambda: self.reference(leaves, X, Y), leaves, records, stacked=True)
         step = {**found.values, **found.gradients}
-        return step | self.update(params, velocities, step | {**records}, dtype=dtype)
+        return step | self.update(params, velocities, {**step, **records}, dtype=dtype)
 
     def replay(self, params: Arrays, records: Arrays, *, inspect: bool = False) -> Replay:
         """Forward, loss and backward of one step, replayed on its records in float64."""
