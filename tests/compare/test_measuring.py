@@ -118,8 +118,19 @@ def test_every_statistic_is_that_of_the_naive_reference(pair):
     assert same(found, naive(*pair))
 
 
-@settings(max_examples=100)
-@given(many=st.one_of(st.lists(pairs(), max_size=9), st.lists(pairs(FLOATS), min_size=2, max_size=9)))
+def in_order(pair: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Both sides in memory of their own, in C order."""
+    return tuple(np.array(side, order="C") for side in pair)
+
+
+@settings(max_examples=150)
+@given(
+    many=st.one_of(
+        st.lists(pairs(), max_size=9),
+        st.lists(pairs(("f8",)), min_size=2, max_size=9),
+        st.lists(pairs(("f8",)).map(in_order), min_size=2, max_size=9),
+    )
+)
 def test_many_at_once_are_each_by_itself(many):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
