@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from torch import Tensor
 
 import torchref.exchange
@@ -62,33 +61,13 @@ class LocalTwin:
         self, params: Arrays, velocities: Arrays, records: Arrays, *, dtype: str = "float64"
     ) -> dict[str, np.ndarray]:
         """Velocities from the recorded gradients and those before; updated weights from the recorded velocities."""
-        leaves = _tensors(params, dtype)
-        found = _stepped(self._optimizer(leaves, velocities), leaves, {name: records[f"d{name}"] for name in params})
-        if velocities and all(f"v{name}" in records for name in params):
-            for name, leaf in leaves.items():
-                leaf.copy_(torchref.exchange.view_of_array(params[name]))
-            descent = torchref.optimizers.gradient_descent(leaves, learning_rate=self.experiment.learning_rate)
-            found |= _stepped(descent, leaves, {name: records[f"v{name}"] for name in params})
-        return found
-
-    def _optimizer(self, leaves: Mapping[str, Tensor], velocities: Arrays) -> torch.optim.SGD:
-        """torch's optimiser of these weights, with velocities to go on from."""
-        build = operation("optimizer", self.experiment.optimizer).twin()
         rates = {"learning_rate": self.experiment.learning_rate, "beta": self.experiment.beta}
-        optimizer: torch.optim.SGD = build(leaves, **rates)
-        if velocities:
-            torchref.optimizers.set_velocities(optimizer, leaves, velocities)
-        return optimizer
-
-
-def _stepped(optimizer: torch.optim.SGD, leaves: Mapping[str, Tensor], along: Arrays) -> dict[str, np.ndarray]:
-    """The velocities, if it keeps any, and the weights after a step along these gradients."""
-    for name, leaf in leaves.items():
-        leaf.grad = torchref.exchange.view_of_array(along[name]).to(leaf.dtype)
-    torchref.optimizers.step(optimizer)
-    moved = torchref.optimizers.velocities(optimizer, leaves)
-    moved |= {f"{name}_next": leaf for name, leaf in leaves.items()}
-    return {name: torchref.exchange.view_of_tensor(tensor) for name, tensor in moved.items()}
+        W, g = _views(params, dtype), _views({f"d{name}": records[f"d{name}"] for name in params}, dtype)
+        found = torchref.optimizers.one_step(W, g, _views(velocities, dtype), **rates)
+        if velocities and all(f"v{name}" in records for name in params):
+            V = _views({f"d{name}": records[f"v{name}"] for name in params}, dtype)
+            found |= torchref.optimizers.one_step(W, V, {}, **rates)
+        return {name: torchref.exchange.view_of_tensor(tensor) for name, tensor in found.items()}
 
 
 def _views(arrays: Arrays, dtype: str) -> dict[str, Tensor]:
@@ -96,9 +75,9 @@ def _views(arrays: Arrays, dtype: str) -> dict[str, Tensor]:
     return {name: torchref.exchange.view_of_array(array.astype(dtype, copy=False)) for name, array in arrays.items()}
 
 
-def _tensors(arrays: Arrays, dtype: str = "float64") -> dict[str, Tensor]:
-    """Tensors in a dtype."""
-    return {name: torchref.exchange.to_tensor(array.astype(dtype, copy=False)) for name, array in arrays.items()}
+def _tensors(arrays: Arrays) -> dict[str, Tensor]:
+    """Tensors in float64, in memory of their own."""
+    return {name: torchref.exchange.to_tensor(array.astype(np.float64, copy=False)) for name, array in arrays.items()}
 
 
 def allowances(experiment: Experiment, params: Arrays, velocities: Arrays, records: Arrays) -> dict[str, Allowance]:

@@ -22,13 +22,12 @@ __all__ = [
 
 
 def sigmoid(Z: np.ndarray) -> np.ndarray:
-    """Sigmoid: A = 1 / (1 + exp(-Z)), evaluated without overflow for any finite Z.
+    """Sigmoid: A = 1 / (1 + exp(-Z)); where exp(-Z) overflows, A is 0, as it should be.
 
-    With E = exp(-|Z|) <= 1 it is 1 / (1 + E) where Z >= 0 and E / (1 + E) elsewhere.
     Z and A are (n_l, n). Source: the notes, "Improving NNs" A.
     """
-    E = np.exp(-np.abs(Z))  # (n_l, n), in [0, 1]
-    return np.where(Z >= 0, 1, E) / (1 + E)  # (n_l, n)
+    with np.errstate(over="ignore"):
+        return 1 / (1 + np.exp(-Z))  # (n_l, n)
 
 
 def sigmoid_derivative(Z: np.ndarray, A: np.ndarray) -> np.ndarray:

@@ -37,6 +37,6 @@ def train(
         gradients = backward(network, params, cache, X_batch, Y_batch)
         yield step, "backward", {**gradients}
         for array in (*params.values(), *velocities.values(), *gradients.values()):
-            read_only(array)
+            array.setflags(write=False)
         params, velocities = optimizer(params, gradients, velocities)
         yield step, "update", {**velocities, **{f"{name}_next": w for name, w in params.items()}}

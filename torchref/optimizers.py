@@ -9,14 +9,12 @@ once a buffer of zeros is in place before that step.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.sgd import sgd
 
-from torchref.exchange import view_of_array
-
-__all__ = ["gradient_descent", "momentum", "set_velocities", "step", "velocities"]
+__all__ = ["gradient_descent", "momentum", "one_step", "step", "velocities"]
 
 Parameters = Mapping[str, Tensor]
 
@@ -53,9 +51,29 @@ def velocities(optimizer: torch.optim.SGD, parameters: Parameters) -> dict[str, 
     return found
 
 
-def set_velocities(optimizer: torch.optim.SGD, parameters: Parameters, arrays: Mapping[str, Any]) -> None:
-    """Copy velocities vW1, vb1, ... into the optimiser's buffers."""
-    for name, parameter in parameters.items():
-        buffer = optimizer.state[parameter].get("momentum_buffer")
-        if buffer is not None:
-            buffer.copy_(view_of_array(arrays[f"v{name}"]).reshape(buffer.shape))
+def one_step(
+    parameters: Parameters, gradients: Parameters, velocities: Parameters, *, learning_rate: float, beta: float
+) -> dict[str, Tensor]:
+    """The velocities vW1, ..., if there are any to start from, and W1_next, ..., by the function that SGD's step calls.
+
+    Gradients are named dW1, ...; nothing that is handed in is changed. With beta = 0, SGD leaves the buffers alone as
+    `velocities` says above. Any shape and dtype.
+    """
+    moved = {name: parameter.clone() for name, parameter in parameters.items()}
+    along = [gradients[f"d{name}"] for name in parameters]
+    buffers = {name: velocity.clone() for name, velocity in velocities.items()}
+    momentum = beta if buffers else 0.0
+    sgd(  # (O3, O4) or (U1)
+        [*moved.values()],
+        along,
+        [*buffers.values()] or [None] * len(along),
+        lr=learning_rate,
+        momentum=momentum,
+        dampening=momentum,
+        weight_decay=0.0,
+        nesterov=False,
+        maximize=False,
+        foreach=False,
+    )
+    kept = buffers if momentum else dict(zip(buffers, along, strict=False))
+    return kept | {f"{name}_next": w for name, w in moved.items()}

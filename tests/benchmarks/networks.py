@@ -176,7 +176,7 @@ VARIANTS: dict[str, tuple[Edit, ...]] = {
         (LOSSES, "(A - Y) ** 2 / 2", "0.5 * (A - Y) * (A - Y)"),
     ),
     "sigmoid by tanh, other derivatives": (
-        (ACTIVATIONS, "np.where(Z >= 0, 1, E) / (1 + E)", "(1 + np.tanh(Z / 2)) / 2"),
+        (ACTIVATIONS, "1 / (1 + np.exp(-Z))", "(1 + np.tanh(Z / 2)) / 2"),
         (ACTIVATIONS, "return A * (1 - A)", "return A - A * A"),
         (ACTIVATIONS, "return 1 - A * A", "return (1 - A) * (1 + A)"),
         (LOSSES, "np.maximum(Z, 0) - Z * Y + np.log1p(np.exp(-np.abs(Z)))", "np.logaddexp(0, Z) - Z * Y"),

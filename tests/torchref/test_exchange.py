@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from torchref import exchange, network, optimizers
+from torchref import exchange, network
 
 
 def model_and_arrays():
@@ -39,16 +39,3 @@ def test_memory_is_never_shared():
     tensor = exchange.to_tensor(array)
     tensor += 1
     assert not array.any()
-
-
-def test_velocities_are_copied_in():
-    model, arrays = model_and_arrays()
-    named = exchange.parameters(model)
-    sgd = optimizers.momentum(named, learning_rate=0.1, beta=0.9)
-    velocities = {f"v{name}": array.copy() for name, array in arrays.items()}
-    optimizers.set_velocities(sgd, named, velocities)
-    for array in velocities.values():
-        array += 1.0
-    for name, parameter in named.items():
-        buffer = sgd.state[parameter]["momentum_buffer"].numpy()
-        np.testing.assert_array_equal(buffer.reshape(arrays[name].shape), arrays[name])
