@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +84,7 @@ class Experiment:
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain values."""
-        return asdict(self)
+        return dict(vars(self))
 
 
 def _integer(name: str, value: Any) -> int:

@@ -7,7 +7,8 @@ import linecache
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from pathlib import Path
 
 from compare.experiment import Experiment
 from compare.operations import equation_of, operation
@@ -17,6 +18,7 @@ from compare.sources import definitions, starts
 __all__ = ["Labelled", "labelled", "network_code"]
 
 MODULES = ("activations", "losses", "network", "initializers", "optimizers", "batches", "training")
+Stamps = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Labelled:
 
 def labelled(package: str, label: str) -> Labelled | None:
     """Where an equation stands on one side, "manual" or "torchref"; None if no line has the label."""
-    return _labels(package, _texts(package)).get(label)
+    return _labels(package, _stamps(package)).get(label)
 
 
 def network_code(experiment: Experiment, names: Iterable[str]) -> tuple[Code, ...]:
@@ -40,15 +42,15 @@ def network_code(experiment: Experiment, names: Iterable[str]) -> tuple[Code, ..
     In torch a gradient is taken by autograd where its tensor is used: dW and db at F1, dZ at F2.
     """
     operations = experiment.activations, experiment.loss, experiment.optimizer
-    return _network_code(*operations, tuple(names), _texts("manual"), _texts("torchref"))
+    return _network_code(*operations, tuple(names), _stamps("manual"), _stamps("torchref"))
 
 
 @lru_cache(maxsize=64)
 def _network_code(
-    activations: tuple[str, ...], loss: str, optimizer: str, names: tuple[str, ...], *texts: tuple[str, ...]
+    activations: tuple[str, ...], loss: str, optimizer: str, names: tuple[str, ...], *stamps: Stamps
 ) -> tuple[Code, ...]:
-    """As above, as long as the modules of both sides have these texts."""
-    hand, torch = (_labels(package, text) for package, text in zip(("manual", "torchref"), texts, strict=True))
+    """As above, as long as the modules of both sides have these stamps."""
+    hand, torch = (_labels(package, stamp) for package, stamp in zip(("manual", "torchref"), stamps, strict=True))
     lines: dict[tuple[str, Labelled], dict[str, list[int]]] = {}
     for name in names:
         label = equation_of(name, depth=len(activations), loss=loss, optimizer=optimizer)
@@ -86,12 +88,26 @@ def _of_activation(activations: tuple[str, ...], loss: str, name: str) -> Iterat
     yield _functions(_text(module), _file(module)).get(function)
 
 
-def _texts(package: str) -> tuple[str, ...]:
-    return tuple(_text(f"{package}.{name}") for name in MODULES)
+def _stamps(package: str) -> Stamps:
+    """When each module was changed last, and how long it is: what has the same stamps need not be read again."""
+    return tuple(_stamp(_path(f"{package}.{name}")) for name in MODULES)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:  # in an archive
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
+
+
+@cache
+def _path(module: str) -> Path:
+    return Path(importlib.import_module(module).__file__ or "")
 
 
 def _text(module: str) -> str:
-    path = importlib.import_module(module).__file__ or ""
+    path = str(_path(module))
     linecache.checkcache(path)
     return "".join(linecache.getlines(path))
 
@@ -101,10 +117,11 @@ def _file(module: str) -> str:
 
 
 @lru_cache(maxsize=8)
-def _labels(package: str, texts: tuple[str, ...]) -> dict[str, Labelled]:
-    """Every label of a package that stands behind code, in its modules' texts."""
+def _labels(package: str, stamps: Stamps) -> dict[str, Labelled]:
+    """Every label of a package that stands behind code, as long as its modules have these stamps."""
     found: dict[str, Labelled] = {}
-    for name, text in zip(MODULES, texts, strict=True):
+    for name in MODULES:
+        text = _text(f"{package}.{name}")
         file, lines = f"{package}/{name}.py", text.splitlines()
         for number, line in enumerate(lines, start=1):
             at = re.search(r"\S.*# \(([A-Z]\d)\)", line)

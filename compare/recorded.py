@@ -17,7 +17,7 @@ from compare.experiment import FLOAT32_MAX
 from compare.findings import Judgement, StepRun, culprits, detailed, judge_step
 from compare.fitting import fitted
 from compare.interruptions import quietly
-from compare.references import Evidence, Reference, input_names, run_reference
+from compare.references import Evidence, Reference, check_repeatable, input_names, run_reference
 from compare.replay import Replay
 from compare.report import Finding, Row
 from compare.report.details import Details
@@ -120,6 +120,8 @@ def judged_records(
     if "float64" in evidence:
         evidence["float64"] = replace(evidence["float64"], derive=derive, reads=end_to_end.reads)
     judged, more = _judged(keys, evidence, end_to_end)
+    if any(judgement.finding or judgement.differs for judgement in judged):  # a reference that draws cannot agree
+        check_repeatable(problem.reference, params, batch, printed, end_to_end)
     left_out = _mean_left_out(judged, fits[printed].records, end_to_end, batch)
     if left_out is not None:
         again, also = _judged(keys, _divided(evidence, *left_out), end_to_end)

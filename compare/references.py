@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
@@ -19,7 +20,7 @@ from compare.trace import is_real
 from compare.verdict import Ladder
 from torchref.exchange import to_array, to_tensor
 
-__all__ = ["Evidence", "Reference", "input_names", "moved", "run_reference"]
+__all__ = ["Evidence", "Reference", "check_repeatable", "input_names", "moved", "run_reference"]
 
 Arrays = Mapping[str, np.ndarray]
 Reference = Callable[..., Tensor]
@@ -44,7 +45,7 @@ def run_reference(
     """Replay reference(params, *batch) in a dtype on some records; without records it is the reference's own run.
 
     An input has a gradient if `records` holds one for it. With `check`, taps are inspected, and InputError is raised
-    where the reference fails, changes what it is handed, or gives another J when it is called again.
+    where the reference fails or changes what it is handed.
     """
     leaves = {name: to_tensor(array).requires_grad_() for name, array in in_precision(params, dtype).items()}
     inputs = {name: to_tensor(array) for name, array in in_precision(batch, dtype).items()}
@@ -54,27 +55,29 @@ def run_reference(
         if f"d{name}" in records and tensor.is_floating_point()
     }
     used = records if not check else {}
+    with _running(batch, dtype):
+        found = replay(lambda: reference(dict(leaves), *inputs.values()), {**leaves, **tracked}, used, inspect=check)
+    if check and not found.gradients.keys() & {f"d{name}" for name in leaves}:
+        raise InputError(
+            "J depends on no parameter in the reference; compute it from params without detach, no_grad or numpy()"
+        )
+    if check:
+        _check_unchanged({**params, **batch}, {**leaves, **inputs}, dtype)
+    independent = [name for name in (*leaves, *tracked) if f"d{name}" in records and f"d{name}" not in found.gradients]
+    zeros = {f"d{name}": np.zeros(tuple({**leaves, **tracked}[name].shape), dtype) for name in independent}
+    return replace(found, gradients=found.gradients | zeros)
+
+
+@contextmanager
+def _running(batch: Arrays, dtype: str) -> Iterator[None]:
+    """While entered, torch makes tensors of this dtype, and what the reference raises is an InputError."""
     try:
         with defaulting_to(dtype):
-            found = replay(
-                lambda: reference(dict(leaves), *inputs.values()), {**leaves, **tracked}, used, inspect=check
-            )
-            again = _value(reference, leaves, inputs) if check else None
-        if check and not found.gradients.keys() & {f"d{name}" for name in leaves}:
-            raise InputError(
-                "J depends on no parameter in the reference; compute it from params without detach, no_grad or numpy()"
-            )
+            yield
     except InputError:
         raise
     except CAUGHT as error:
         raise InputError(f"the reference raises {located(error).what}; {_remedy(error, batch)}") from None
-    independent = [name for name in (*leaves, *tracked) if f"d{name}" in records and f"d{name}" not in found.gradients]
-    zeros = {f"d{name}": np.zeros(tuple({**leaves, **tracked}[name].shape), dtype) for name in independent}
-    found = replace(found, gradients=found.gradients | zeros)
-    if again is not None:
-        _check_unchanged({**params, **batch}, {**leaves, **inputs}, dtype)
-        _check_repeatable(found, again)
-    return found
 
 
 def _remedy(error: BaseException, batch: Arrays) -> str:
@@ -84,12 +87,13 @@ def _remedy(error: BaseException, batch: Arrays) -> str:
     return "it must run on params and batch"
 
 
-def _value(reference: Reference, leaves: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> np.ndarray:
-    with torch.no_grad():
-        return np.asarray(to_array(reference(dict(leaves), *inputs.values())))
-
-
-def _check_repeatable(first: Replay, again: np.ndarray) -> None:
+def check_repeatable(reference: Reference, params: Arrays, batch: Arrays, dtype: str, first: Replay) -> None:
+    """Raise InputError if the reference, called again on what `first` is the run on, gives another J."""
+    leaves, inputs = (
+        {name: to_tensor(array) for name, array in in_precision(of, dtype).items()} for of in (params, batch)
+    )
+    with _running(batch, dtype), torch.no_grad():
+        again = to_array(reference(leaves, *inputs.values()))
     J = first.values["J"]
     with np.errstate(all="ignore"):
         agree = np.array_equal(J, again.reshape(()), equal_nan=True) or abs(J - again) <= 1e-6 * abs(J)

@@ -80,7 +80,7 @@ def _replayed(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], sit
     if J.requires_grad:
         noted = leaves if sites.inspect else {}
         hooks = [_hook_after_accumulation(leaf, _noting(name, sites.order)) for name, leaf in noted.items()]
-        J.sum().backward()  # type: ignore[no-untyped-call]  # torch annotates no return type
+        torch.autograd.backward(J, torch.ones_like(J))
         for hook in hooks:
             hook.remove()
     if sites.inspect:

@@ -57,21 +57,18 @@ def check_fit(experiment: Experiment, data: Data) -> None:
             "so lower it or use the full batch (None, on the command line `full`)"
         )
     for name, array in (("X", data.X), ("y", data.Y)):
-        large = np.argwhere(np.abs(array) > FLOAT32_MAX)
-        if len(large):
-            column, row = large[0]
+        if np.abs(array).max() > FLOAT32_MAX:
+            column, row = np.argwhere(np.abs(array) > FLOAT32_MAX)[0]
             raise InputError(
                 f"{name} is {array[column, row]:g} at row {row + 1}, column {column + 1}; float32 holds no more than "
                 f"{FLOAT32_MAX:.1e}, so rescale it"
             )
-    if experiment.loss == "binary-cross-entropy":
-        outside = np.argwhere((data.Y < 0) | (data.Y > 1))
-        if len(outside):
-            output, example = outside[0]
-            raise InputError(
-                f"y is {data.Y[output, example]:g} at row {example + 1}, column {output + 1}; binary-cross-entropy "
-                "needs labels from 0 to 1, so rescale them or use the loss squared-error"
-            )
+    if experiment.loss == "binary-cross-entropy" and (data.Y.min() < 0 or data.Y.max() > 1):
+        output, example = np.argwhere((data.Y < 0) | (data.Y > 1))[0]
+        raise InputError(
+            f"y is {data.Y[output, example]:g} at row {example + 1}, column {output + 1}; binary-cross-entropy "
+            "needs labels from 0 to 1, so rescale them or use the loss squared-error"
+        )
 
 
 def initial_parameters(experiment: Experiment) -> Arrays:

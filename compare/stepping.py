@@ -128,7 +128,8 @@ class Training:
     def _selected(self) -> Iterator[Arrays]:
         """The next batches as torch selects them."""
         for selected in self.batches:
-            yield {name: view_of_tensor(of[:, selected]) for name, of in (("X", self.X), ("Y", self.Y))}
+            batch = {"X": self.X.index_select(1, selected), "Y": self.Y.index_select(1, selected)}
+            yield {name: view_of_tensor(tensor) for name, tensor in batch.items()}
 
     def _step(self, batch: Arrays) -> Step:
         """The next step of each side, and what torch records of this batch."""
