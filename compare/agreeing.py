@@ -6,7 +6,8 @@ Tensors are laid end to end, as many as fit a processor's cache; one that does n
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, repeat
+from typing import Any
 
 import numpy as np
 
@@ -41,22 +42,30 @@ def agreeing(
     precisions = {ndim: stacked(of_each, ndim) for ndim in {array.ndim for array in run.records.values()}}
     names = [name for _, name, _ in labelled]
     rho = np.empty((len(names), len(steps)))
-    found: list[list[tuple[object, ...]]] = []
+    columns: tuple[list[object], ...] = ([], [], [], [], [])
     for group in _groups({name: run.records[name].size for name in names}):
         local = {name: Local(run.records[name], run.local[name]) for name in group}
         times = (_closest_alone if len(group) == 1 else _closest)(local, precisions, allowed)
-        rho[len(found) : len(found) + len(group)] = times.reshape(-1, len(dtypes), len(steps)).max(axis=1)
-        found += _apart(*({name: side[name] for name in group} for side in end_to_end))
+        done = len(columns[0])
+        rho[done : done + len(group)] = times.reshape(-1, len(dtypes), len(steps)).max(axis=1)
+        for column, more in zip(columns, _apart(*({n: side[n] for n in group} for side in end_to_end)), strict=True):
+            column += more
     shapes = [end_to_end[0][name].shape[1:] for name in names]
-    judged: list[list[Judgement] | None] = []
-    for step, times_of_step, of_step in zip(steps, rho.T.tolist(), zip(*found, strict=True), strict=True):
-        each = zip(labelled, shapes, times_of_step, of_step, strict=True)
-        rows = [
-            Judgement(Row(step, *label, shape, apart, index, ours, theirs, times, "bound"), differs=differs)
-            for label, shape, times, (apart, index, ours, theirs, differs) in each
-        ]
-        judged.append(rows if all(times <= 1 for times in times_of_step) else None)
-    return judged
+    where = [*zip(*labelled, strict=True), shapes]
+    by_step = zip(steps, rho.T.tolist(), *(zip(*column, strict=True) for column in columns), strict=True)
+    return [
+        _judged(step, where, times, *found) if all(each <= 1 for each in times) else None
+        for step, times, *found in by_step
+    ]
+
+
+def _judged(
+    step: int, where: Sequence[Sequence[object]], times: list[float], *found: Sequence[object]
+) -> list[Judgement]:
+    """The rows of one step, column by column: there are many, and one by one they would take as long as the rest."""
+    *apart, differs = found
+    rows = map(Row._make, zip(repeat(step), *where, *apart, times, repeat("bound"), repeat("OK")))
+    return [*map(Judgement._make, zip(rows, repeat(None), differs, repeat(""), repeat(None), repeat(None)))]
 
 
 def _groups(sizes: Mapping[str, int]) -> Iterator[list[str]]:
@@ -117,10 +126,11 @@ def _closest_alone(local: Mapping[str, Local], precisions: Mapping[int, Precisio
     return np.concatenate(found)
 
 
-def _apart(hand: Arrays, torch: Arrays) -> list[list[tuple[object, ...]]]:
-    """How far floating tensors of several steps are apart end to end: by tensor and step what a row says of it.
+def _apart(hand: Arrays, torch: Arrays) -> tuple[list[Any], ...]:
+    """How far floating tensors of several steps are apart end to end, what a row says of it, each by tensor and step.
 
-    It differs where that is above sqrt(u) of the tensor's scale: this only decides what counts as affected.
+    That is the largest difference, its index, what stands there by hand and in torch, and whether they differ, by more
+    than sqrt(u) of the tensor's scale: this only decides what counts as affected.
     """
     parts, begins = _laid(hand.values())
     ours, theirs = (_end_to_end([*side.values()]) for side in (hand, torch))
@@ -135,9 +145,8 @@ def _apart(hand: Arrays, torch: Arrays) -> list[list[tuple[object, ...]]]:
     scale = np.maximum.reduceat(np.abs(theirs, out=difference), begins.ravel()).reshape(begins.shape)
     differs = ~(worst <= ROOTS[theirs.dtype] * scale)
     index = [_indices(flat, array.shape[1:]) for flat, array in zip(places, hand.values(), strict=True)]
-    values = (side.take(places + begins).tolist() for side in (ours, theirs))
-    columns = zip(worst.tolist(), index, *values, differs.tolist(), strict=True)
-    return [[*zip(*of_tensor, strict=True)] for of_tensor in columns]
+    by_hand, by_torch = (side.take(places + begins).tolist() for side in (ours, theirs))
+    return worst.tolist(), index, by_hand, by_torch, differs.tolist()
 
 
 def _end_to_end(arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -318,7 +318,7 @@ def _row(
     by_hand, torch = (side[key.name] for side in ends)
     if found is None or found.position is None:  # its inputs have another size on this side
         row = Row(*key, equation=equation, shape=by_hand.shape, max_abs_diff=float("nan"), rho=outcome.rho)
-        return replace(row, rho_basis=outcome.basis, verdict=outcome.verdict), True
+        return row._replace(rho_basis=outcome.basis, verdict=outcome.verdict), True
     at = index_of(found.position, by_hand.shape)
     row = Row(
         *(*key, equation, by_hand.shape, found.max_abs_diff, at, found.by_hand, found.torch),

@@ -59,7 +59,7 @@ def only_drift(judged: JudgedRun) -> JudgedRun:
                 text = f"every step by itself is right, so rounding grows from step to step here: {finding.explanation}"
                 finding = replace(finding, verdict="WEAK", cause="precision-loss", explanation=text)
             first = first or finding
-            row = replace(judgement.row, verdict=first.verdict)
+            row = judgement.row._replace(verdict=first.verdict)
             judgement = judgement._replace(row=row, finding=finding if first is finding else None, differs=True)
         judgements.append(judgement)
     return replace(judged, judgements=judgements)

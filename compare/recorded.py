@@ -301,7 +301,7 @@ def _with_shape(judgement: Judgement, misshapen: Mapping[str, str]) -> Judgement
     values = "its values agree once it has that shape" if judgement.finding is None else "its values are wrong too"
     text = f"{misshapen[row.name]}; {values}"
     finding = Finding(row.step, row.phase, row.name, row.equation, "FAULT", "shape", text)
-    return judgement._replace(row=replace(row, verdict="FAULT"), finding=finding)
+    return judgement._replace(row=row._replace(verdict="FAULT"), finding=finding)
 
 
 def _related(name: str, other: str, reads: Mapping[str, frozenset[str]]) -> bool:

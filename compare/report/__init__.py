@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from compare.errors import ParityError
 from compare.report.details import Details
@@ -17,8 +17,7 @@ DIVERGED = "both sides overflow, so nothing can be compared; lower the learning 
 ALONE = "report"  # the name of a single report where reports have names
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One tensor of one step: where it stands, how far the two sides are apart and where, and the verdict.
 
     `rho` is the difference in units of what rounding explains; None as long as no such bound was computed.
@@ -30,7 +29,7 @@ class Row:
     equation: str
     shape: tuple[int, ...]
     max_abs_diff: float
-    index: tuple[int, ...] | None = None
+    index: tuple[int, ...] | None = None  # type: ignore[assignment]  # a tuple's own index() is not missed
     by_hand: float | None = None
     torch: float | None = None
     rho: float | None = None

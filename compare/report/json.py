@@ -236,7 +236,7 @@ def content(report: Report) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "ok": report.ok,
-        "rows": [asdict(row) for row in report.rows],
+        "rows": [row._asdict() for row in report.rows],
         "findings": [asdict(finding) for finding in report.findings],
         "notes": report.notes,
         "blind_spots": report.blind_spots,

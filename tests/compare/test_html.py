@@ -332,7 +332,7 @@ def test_where_is_silent_if_it_cannot_be_told(wrong):
 
 def test_steps_are_binned_where_there_are_many(wrong):
     assert len(strip(wrong)[0].cells) == 4
-    rows = tuple(replace(wrong.rows[0], step=step) for step in range(1, 1001))
+    rows = tuple(wrong.rows[0]._replace(step=step) for step in range(1, 1001))
     (only,) = strip(Report(rows))
     assert len(only.cells) <= 60
     assert only.cells[-1][1].endswith("to 1000")

@@ -53,17 +53,18 @@ def test_how_far_tensors_are_apart_end_to_end_is_told_of_each_step(torchs):
             hand["b"][2, 1], torch["b"][2, 1] = np.inf, np.inf
         with quietly():
             told = agreeing._apart(hand, torch)
-        for (name, shape), of_tensor in zip(shapes.items(), told, strict=True):
-            for k, (apart, index, ours, theirs, _) in enumerate(of_tensor):
+        for (name, shape), *of_tensor in zip(shapes.items(), *told, strict=True):
+            for k, (apart, index, ours, theirs, _) in enumerate(zip(*of_tensor, strict=True)):
                 unlike = np.where(hand[name][k] == torch[name][k], 0, torch[name][k])
                 difference = np.abs(np.where(unlike == 0, 0, hand[name][k]) - unlike)
                 assert len(index) == len(shape)
                 assert (ours, theirs) == (hand[name][k][index], torch[name][k][index])
                 assert apart == difference.max() == difference[index]
-    assert all(differs for *_, differs in told[0])
+    *_, differs = told
+    assert all(differs[0])
     with quietly():
-        agree = agreeing._apart(hand, {name: array.astype(torchs) for name, array in hand.items()})
-    assert not any(differs for of_tensor in agree for *_, differs in of_tensor)
+        *_, differs = agreeing._apart(hand, {name: array.astype(torchs) for name, array in hand.items()})
+    assert not any(map(any, differs))
 
 
 def test_a_step_that_is_not_whole_ends_a_window_and_loses_no_batch():

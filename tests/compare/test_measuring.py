@@ -146,7 +146,8 @@ def test_a_row_of_a_report_shows_the_same(pair):
     if hand.size == 0:
         return
     with np.errstate(all="ignore"):
-        (((*shown, differs),),) = _apart({"Z1": hand[np.newaxis]}, {"Z1": torch[np.newaxis]})
+        columns = _apart({"Z1": hand[np.newaxis]}, {"Z1": torch[np.newaxis]})
+    *shown, differs = (of_step for ((of_step,),) in columns)
     found = measured(hand, torch)
     index = tuple(int(i) for i in np.unravel_index(found.position, hand.shape)) if hand.shape else ()
     assert repr(shown) == repr([found.max_abs_diff, index, found.by_hand, found.torch])

@@ -5,7 +5,6 @@ import math
 import re
 import subprocess
 import sys
-from dataclasses import fields, replace
 
 import jsonschema
 import numpy as np
@@ -134,7 +133,7 @@ def test_tf32_is_read_whichever_way_it_was_set():
 
 def test_the_schema_and_the_readme_have_the_fields_of_the_classes():
     for name, of in (("row", Row), ("finding", Finding)):
-        names = [item.name for item in fields(of)]
+        names = [*of.__annotations__]
         assert [*SCHEMA["$defs"][name]["properties"]] == SCHEMA["$defs"][name]["required"] == names
         assert " ".join(f"`{name}`" for name in names) in (ROOT / "README.md").read_text(encoding="utf-8")
     environment = SCHEMA["$defs"]["report"]["properties"]["environment"]["required"]
@@ -334,7 +333,7 @@ def test_markdown_of_several_shows_those_that_differ_in_full_and_the_others_in_a
 def test_markdown_of_very_many_stays_short_enough_for_a_job_summary():
     row = Row(1, "backward", "dw", "", (3,), 0.0, rho=0.1)
     fine = Report((row,), environment={"check": "c"})
-    failing = Report((replace(row, verdict="FAULT"),), (Finding(1, "backward", "dw", "", "FAULT", "sign", "wrong"),))
+    failing = Report((row._replace(verdict="FAULT"),), (Finding(1, "backward", "dw", "", "FAULT", "sign", "wrong"),))
     text = markdown.render_all({f"test {i}": failing if i % 10 == 0 else fine for i in range(3000)})
     assert len(text) < 2**20
     assert text.startswith("### handgrad: 300 of 3000 checks differ")
@@ -361,7 +360,7 @@ def test_two_equal_runs_are_equal_and_a_changed_one_is_told_by_tensor():
 
 def test_a_changed_verdict_is_shown_at_the_step_where_it_changed():
     rows = [Row(step, "backward", "dW", "", (2,), 0.0, rho=0.1 * step) for step in (1, 2, 3)]
-    later = [rows[0], replace(rows[1], rho=9.0), replace(rows[2], rho=1e6, verdict="FAULT")]
+    later = [rows[0], rows[1]._replace(rho=9.0), rows[2]._replace(rho=1e6, verdict="FAULT")]
     fine = Report(tuple(rows))
     faulty = Report(tuple(later), (Finding(3, "backward", "dW", "", "FAULT", "unknown", "wrong"),))
     (change,) = difference({"a": fine}, {"a": faulty}).changes
@@ -375,7 +374,7 @@ def test_a_changed_verdict_is_shown_at_the_step_where_it_changed():
 
 def test_what_only_one_run_has_is_a_difference():
     row = Row(1, "forward", "Z", "", (2,), 0.0, rho=math.nan)
-    one, two = Report((row,)), Report((row, replace(row, name="A")))
+    one, two = Report((row,)), Report((row, row._replace(name="A")))
     assert difference({"a": one}, {"a": one}).equal
     found = difference({"a": one, "b": one}, {"a": two, "c": one})
     assert not found.equal
@@ -428,7 +427,7 @@ def test_findings_without_a_tensor_are_a_difference_too():
 
 def test_diff_as_markdown_escapes_what_the_user_named():
     row = Row(1, "forward", "a|<b>", "", (2,), 0.0, rho=0.1)
-    text = render(difference({"i|<i>": Report((row,))}, {"i|<i>": Report((replace(row, rho=0.2),))}), "markdown")
+    text = render(difference({"i|<i>": Report((row,))}, {"i|<i>": Report((row._replace(rho=0.2),))}), "markdown")
     (line,) = [line for line in text.splitlines() if "0.1" in line]
     assert len(cells(line)) == 5
     assert "<b>" not in text
