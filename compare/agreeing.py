@@ -13,7 +13,7 @@ import numpy as np
 
 from compare.findings import ROOTS, Judgement, StepRun
 from compare.report import Row
-from compare.rounding import Allowance, Precision, stacked
+from compare.rounding import PRECISIONS, Allowance, Precision, stacked
 from compare.verdict import Local, closest
 
 __all__ = ["agreeing"]
@@ -45,7 +45,8 @@ def agreeing(
     columns: tuple[list[object], ...] = ([], [], [], [], [])
     for group in _groups({name: run.records[name].size for name in names}):
         local = {name: Local(run.records[name], run.local[name]) for name in group}
-        times = (_closest_alone if len(group) == 1 else _closest)(local, precisions, allowed)
+        alone = local[group[0]] if len(group) == 1 else None
+        times = _closest_alone(group[0], alone, dtypes, allowed) if alone else _closest(local, precisions, allowed)
         done = len(columns[0])
         rho[done : done + len(group)] = times.reshape(-1, len(dtypes), len(steps)).max(axis=1)
         for column, more in zip(columns, _apart(*({n: side[n] for n in group} for side in end_to_end)), strict=True):
@@ -111,18 +112,17 @@ def _closest(local: Mapping[str, Local], precisions: Mapping[int, Precision], al
     return np.asarray(found.reshape(begins.shape))
 
 
-def _closest_alone(local: Mapping[str, Local], precisions: Mapping[int, Precision], allowed: Allowed) -> np.ndarray:
-    """The same of one tensor, block by block."""
-    ((name, (recorded, reference)),) = local.items()
-    precision, runs = precisions[recorded.ndim], len(recorded)
-    at_once = max(1, BLOCK * runs // recorded.size)
-    if runs <= at_once:
-        return closest(Local(recorded, reference), allowed(name, slice(None)), precision, runs=runs)[0]
+def _closest_alone(name: str, local: Local, dtypes: Sequence[str], allowed: Allowed) -> np.ndarray:
+    """The same of one tensor, block by block, each of one dtype: numbers are faster than arrays to be broadcast."""
+    recorded, reference = local
+    runs = len(recorded) // len(dtypes)
+    at_once = max(1, BLOCK * len(recorded) // recorded.size)
     found = []
-    for start in range(0, runs, at_once):
-        part = slice(start, start + at_once)
-        here = Local(recorded[part], reference[part])
-        found.append(closest(here, allowed(name, part), precision.of(part), runs=len(here.recorded))[0])
+    for position, dtype in enumerate(dtypes):
+        for start in range(0, runs, at_once):
+            part = slice(position * runs + start, position * runs + min(start + at_once, runs))
+            here = Local(recorded[part], reference[part])
+            found.append(closest(here, allowed(name, part), PRECISIONS[dtype], runs=len(here.recorded))[0])
     return np.concatenate(found)
 
 

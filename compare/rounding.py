@@ -58,10 +58,6 @@ class Precision:
         """gamma_k = k u/(1 - k u), times the number of sides."""
         return k * self.rounding / (1 - k * self.u)
 
-    def of(self, runs: Any) -> "Precision":
-        """The precision of some runs of a stack."""
-        return Precision(self.u[runs], self.eta[runs], self.rounding[runs], self.underflow[runs])
-
 
 def _precision(u: float, eta: float, sides: int) -> Precision:
     return Precision(u, eta, sides * u, sides * eta)
@@ -108,8 +104,6 @@ class Allowance:
     def at(self, entries: Entries, precision: Precision) -> Array:
         """The allowance at some entries."""
         M = None if self.magnitude is None else self.magnitude(entries)
-        if isinstance(precision.u, np.ndarray):
-            precision = precision.of((entries[0], *[0] * (precision.u.ndim - 1)))
         return self._total(M, [(c, x[entries]) for c, x in self.terms], precision)
 
     def everywhere(self, precision: Precision) -> Array:
@@ -121,7 +115,9 @@ class Allowance:
         if self.units:
             total = total + self.units * precision.rounding
         if M is not None:
-            total = np.asarray(precision.gammas(self.k) * M + total)
+            part = np.asarray(precision.gammas(self.k) * M)
+            part += total
+            total = part
         for c, x in terms:
             part = np.abs(x)
             part *= c * precision.rounding
@@ -134,8 +130,9 @@ def linear(W: Array, A_prev: Array, b: Array) -> Allowance:
     """Z = W A_prev + b: gamma_(n_in+1) (|W||A_prev| + |b|)."""
 
     def magnitude(entries: Entries | None) -> Array:
-        offset = np.abs(b) if entries is None else np.abs(b[(*entries[:-1], 0)])
-        return np.asarray(_absolute_product(W, A_prev, entries) + offset)
+        found = _absolute_product(W, A_prev, entries)
+        found += np.abs(b) if entries is None else np.abs(b[(*entries[:-1], 0)])
+        return found
 
     return Allowance(W.shape[-1] + 1, magnitude=magnitude)
 
