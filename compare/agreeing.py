@@ -142,11 +142,13 @@ def _apart(hand: Arrays, torch: Arrays) -> tuple[list[Any], ...]:
         np.copyto(difference, 0.0, where=ours == theirs)  # both infinite, or both nowhere near
         places = _worst(difference, parts, len(begins[0]))
         worst = difference.take(places + begins)
-    scale = np.maximum.reduceat(np.abs(theirs, out=difference), begins.ravel()).reshape(begins.shape)
-    differs = ~(worst <= ROOTS[theirs.dtype] * scale)
+    by_hand, by_torch = (side.take(places + begins) for side in (ours, theirs))
+    differs = ~(worst <= ROOTS[theirs.dtype] * np.abs(by_torch))
+    if differs.any():  # what stands at the worst place is a lower bound of the scale, and enough as a rule
+        scale = np.maximum.reduceat(np.abs(theirs, out=difference), begins.ravel()).reshape(begins.shape)
+        differs = ~(worst <= ROOTS[theirs.dtype] * scale)
     index = [_indices(flat, array.shape[1:]) for flat, array in zip(places, hand.values(), strict=True)]
-    by_hand, by_torch = (side.take(places + begins).tolist() for side in (ours, theirs))
-    return worst.tolist(), index, by_hand, by_torch, differs.tolist()
+    return worst.tolist(), index, by_hand.tolist(), by_torch.tolist(), differs.tolist()
 
 
 def _end_to_end(arrays: Sequence[np.ndarray]) -> np.ndarray:

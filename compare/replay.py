@@ -1,10 +1,12 @@
 """Local replay: every operation of a torch reference evaluated on the derivation's own recorded tensors.
 
 Upstream rounding and upstream faults cancel, and only the operation that is wrong by itself is left with a difference.
-It is one autograd Function and one backward pass: a tap's forward keeps the tensor that came in, the local reference of
-the value, and goes on with the recorded one; its backward keeps the cotangent that came in, the local reference of the
-gradient, and passes on the recorded one. Value and gradient are replaced independently; a missing record lengthens the
-segment in that direction only, and with no records at all it is the reference's own, end-to-end run.
+It is one backward pass: a tap keeps the tensor that came in, the local reference of the value, and goes on with the
+recorded one; it keeps the cotangent that comes back, the local reference of the gradient, and passes on the recorded
+one. Where the gradient is recorded the graph is cut there: autograd starts at what came in as well, with the record.
+Elsewhere, and where taps are inspected, an autograd Function stands in its place. Value and gradient are replaced
+independently; a missing record lengthens the segment in that direction only, and with no records at all it is the
+reference's own, end-to-end run.
 """
 
 from __future__ import annotations
@@ -58,11 +60,17 @@ def replay(
     With `stacked`, K runs are replayed at once: `reference` returns (K,), and every leaf and result has a first axis of
     K. Nothing is copied: such a reference must not change a tensor in place.
     """
-    sites = _Sites(records, {"J", *leaves, *(f"d{name}" for name in leaves)}, inspect, stacked)
-    try:
-        return _replayed(reference, leaves, sites)
-    finally:
-        sites.let_go()
+    aside: set[str] = set()
+    while True:
+        sites = _Sites(records, {"J", *leaves, *(f"d{name}" for name in leaves)}, aside, inspect, stacked)
+        try:
+            found = _replayed(reference, leaves, sites)
+            unreached = sites.unreached()
+        finally:
+            sites.let_go()
+        if not unreached:
+            return found
+        aside |= unreached
 
 
 def _replayed(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], sites: _Sites) -> Replay:
@@ -80,22 +88,25 @@ def _replayed(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], sit
     if J.requires_grad:
         noted = leaves if sites.inspect else {}
         hooks = [_hook_after_accumulation(leaf, _noting(name, sites.order)) for name, leaf in noted.items()]
-        torch.autograd.backward(J, torch.ones_like(J))
+        ends = [site for site in sites.all.values() if site.is_cut]
+        cotangents = [torch.ones_like(J), *(site.recorded_gradient for site in ends)]
+        torch.autograd.backward([J, *(site.came_in for site in ends)], cotangents)
         for hook in hooks:
             hook.remove()
     if sites.inspect:
         sites.check()
     gradients = {name: site.gradient for name, site in sites.all.items()}
     copied = view_of_tensor if sites.stacked else to_array
-    gradients |= {name: copied(leaf.grad) for name, leaf in leaves.items() if leaf.grad is not None}
-    order = sites.order if sites.inspect else [*sites.order, *leaves]
+    retained = {name: site.retained for name, site in sites.all.items() if site.retained is not None}
+    gradients |= {name: copied(t.grad) for name, t in {**retained, **leaves}.items() if t.grad is not None}
+    order = sites.order if sites.inspect else [*reversed(sites.all), *leaves]
     found = ((name, gradients.get(name)) for name in dict.fromkeys(order))
     J = J if sites.stacked else J.reshape(())
     return Replay(
         values={name: site.value for name, site in sites.all.items()} | {"J": to_array(J)},
         gradients={f"d{name}": gradient for name, gradient in found if gradient is not None},
         reads=reads,
-        side_outputs=frozenset(name for name, site in sites.all.items() if site.gradient is None),
+        side_outputs=frozenset(name for name in sites.all if gradients[name] is None),
     )
 
 
@@ -103,25 +114,39 @@ class _Site:
     """One call of tap: what came in, what is recorded in its place, and the gradients that arrived."""
 
     def __init__(self, name: str, came_in: Tensor, records: Arrays, order: list[str], stacked: bool) -> None:
-        self.name, self.came_in, self.records, self.order, self.stacked = name, came_in, records, order, stacked
-        self.recorded_gradient: Tensor | None = None
+        self.name, self.came_in, self.order, self.stacked = name, came_in, order, stacked
+        self.value = view_of_tensor(came_in) if stacked else to_array(came_in)
+        self.record, self.recorded_gradient = (self._record(records.get(each)) for each in (name, f"d{name}"))
         self.gradient: np.ndarray | None = None  # of the tap's result
         self.gradient_of_came_in: Tensor | None = None  # of the tensor handed to tap, over all its uses
+        self.retained: Tensor | None = None  # autograd leaves the gradient of the tap's result in it
         self.node: Any = None  # the tap in autograd's graph
         self.hook: Any = None  # on the tensor handed to tap
 
-    def pass_on(self, came_in: Tensor) -> Tensor:
-        """Keep the value of what came in, and go on with the record."""
-        self.value = view_of_tensor(came_in) if self.stacked else to_array(came_in)
-        self.recorded_gradient = self._record(f"d{self.name}", came_in)
-        record = self._record(self.name, came_in)
-        return came_in.clone() if record is None else record
-
-    def _record(self, name: str, like: Tensor) -> Tensor | None:
-        array = self.records.get(name)
-        if array is None or array.shape != tuple(like.shape):
+    def _record(self, array: np.ndarray | None) -> Tensor | None:
+        if array is None or array.shape != tuple(self.came_in.shape):
             return None
-        return (view_of_array(array) if self.stacked else to_tensor(array)).to(like.dtype)
+        return (view_of_array(array) if self.stacked else to_tensor(array)).to(self.came_in.dtype)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the graph ends here, so that autograd starts at what came in with the recorded gradient."""
+        return self.retained is not None and self.retained is not self.came_in
+
+    def pass_on(self, came_in: Tensor) -> Tensor:
+        """Go on with the record, if there is one."""
+        return came_in.clone() if self.record is None else self.record
+
+    def cut(self) -> Tensor:
+        """Go on with a new leaf; it is copied for a reference that may change it in place."""
+        self.retained = (self.came_in.detach() if self.record is None else self.record).requires_grad_()
+        return self.retained if self.stacked else self.retained.clone()
+
+    def leave(self) -> Tensor:
+        """Go on with what came in."""
+        self.came_in.retain_grad()
+        self.retained = self.came_in
+        return self.came_in
 
 
 class _Tap(torch.autograd.Function):
@@ -137,8 +162,7 @@ class _Tap(torch.autograd.Function):
         site: _Site = ctx.site
         site.order.append(site.name)
         recorded = site.recorded_gradient
-        kept_alone = site.stacked and recorded is not None  # nobody else goes on with what came in
-        site.gradient = view_of_tensor(cotangents[0]) if kept_alone else to_array(cotangents[0])
+        site.gradient = to_array(cotangents[0])
         return cotangents[0] if recorded is None else recorded, None
 
 
@@ -150,8 +174,8 @@ def _applied(function: type[torch.autograd.Function], came_in: Tensor, site: _Si
 class _Sites:
     """The taps of one run in call order, and the order in which gradients were found."""
 
-    def __init__(self, records: Arrays, taken: Set[str], inspect: bool, stacked: bool) -> None:
-        self.taken = taken
+    def __init__(self, records: Arrays, taken: Set[str], aside: Set[str], inspect: bool, stacked: bool) -> None:
+        self.taken, self.aside = taken, aside
         self.records, self.inspect, self.stacked = records, inspect, stacked
         self.all: dict[str, _Site] = {}
         self.order: list[str] = []
@@ -168,6 +192,10 @@ class _Sites:
         site = self.all[numbered] = _Site(numbered, tensor, self.records, self.order, self.stacked)
         if not tensor.requires_grad:
             return site.pass_on(tensor)
+        if not self.inspect and site.recorded_gradient is not None and numbered not in self.aside:
+            return site.cut()
+        if self.stacked and site.record is None:
+            return site.leave()
         if self.inspect:
             site.hook = tensor.register_hook(_arriving(site))  # type: ignore[no-untyped-call]  # torch annotates no return type
         result = _applied(_Tap, tensor, site)
@@ -186,12 +214,17 @@ class _Sites:
             if not np.array_equal(passed_on, to_array(site.gradient_of_came_in), equal_nan=True):
                 raise InputError(f"tap {name!r} is bypassed, its tensor is used beside its result; {remedy}")
 
+    def unreached(self) -> set[str]:
+        """Where the graph was cut although J does not depend on what comes after: a start there leads astray."""
+        cut = {name: site.retained for name, site in self.all.items() if site.is_cut}
+        return {name for name, leaf in cut.items() if leaf is not None and leaf.grad is None}
+
     def let_go(self) -> None:
         """Break the circle of hook, site and tensor, which Python's collector cannot see and would keep for ever."""
         for site in self.all.values():
             if site.hook is not None:
                 site.hook.remove()
-            del site.came_in, site.node, site.hook
+            del site.came_in, site.retained, site.node, site.hook
 
     def reads(self, tensor: Tensor, leaves: Mapping[str, Tensor]) -> frozenset[str]:
         """The taps and leaves that a tensor was computed from, walking back through autograd's graph to the nearest."""

@@ -97,8 +97,9 @@ def mlp(layers: Sequence[int], activations: Sequence[str], loss: str, *, l2: flo
 
 
 def _affine(W: Tensor, b: Tensor) -> Callable[[Tensor], Tensor]:
-    """What nn.Linear computes, on columns of examples: Z = W A + b."""
-    return lambda A: W @ A + b
+    """What nn.Linear computes, on columns of examples: Z = W A + b; an axis in front is runs of their own."""
+    product = torch.mm if W.dim() == 2 else torch.bmm  # W @ A would do; on small ones it takes half as long again
+    return lambda A: product(W, A) + b
 
 
 LOSSES = ("binary-cross-entropy", "squared-error")
