@@ -148,6 +148,18 @@ class _Site:
         self.retained = self.came_in
         return self.came_in
 
+    def watch(self) -> Tensor:
+        """Go on with a copy of what came in, for a reference that may change it in place."""
+        result = self.came_in.clone()
+        result.register_hook(self.keep)  # type: ignore[no-untyped-call]  # torch annotates no return type
+        self.node = result.grad_fn
+        return result
+
+    def keep(self, gradient: Tensor) -> None:
+        """Keep the gradient of the tap's result."""
+        self.order.append(self.name)
+        self.gradient = to_array(gradient)
+
 
 class _Tap(torch.autograd.Function):
     """Goes on with the record, forward and backward, and keeps what came in."""
@@ -160,9 +172,8 @@ class _Tap(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, None]:
         site: _Site = ctx.site
-        site.order.append(site.name)
         recorded = site.recorded_gradient
-        site.gradient = to_array(cotangents[0])
+        site.keep(cotangents[0])
         return cotangents[0] if recorded is None else recorded, None
 
 
@@ -198,6 +209,8 @@ class _Sites:
             return site.leave()
         if self.inspect:
             site.hook = tensor.register_hook(_arriving(site))  # type: ignore[no-untyped-call]  # torch annotates no return type
+        if site.record is None and site.recorded_gradient is None:
+            return site.watch()
         result = _applied(_Tap, tensor, site)
         site.node = result.grad_fn
         return result
