@@ -5,6 +5,7 @@ Adding an operation takes the functions in `manual`, the twin in `torchref` and 
 """
 
 import re
+import sys
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, NamedTuple
@@ -72,11 +73,15 @@ class Operation(NamedTuple):
 def _resolved(path: str) -> Any:
     module, _, attribute = path.partition(":")
     try:
-        from importlib import import_module  # the command line needs names alone
-
-        return getattr(import_module(module), attribute)
+        return getattr(sys.modules.get(module) or _imported(module), attribute)
     except AttributeError:
         raise InputError(f"{module} has no {attribute}, which the registry names; define it there again") from None
+
+
+def _imported(module: str) -> Any:
+    from importlib import import_module  # the command line needs names alone
+
+    return import_module(module)
 
 
 def _activation(name: str, value_units: float = 0.0, derivative_units: float = 0.0) -> Operation:

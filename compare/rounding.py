@@ -13,7 +13,7 @@ Constants such as 8u for tanh are the libraries' documented worst cases (4 ulp) 
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -73,8 +73,7 @@ def stacked(dtypes: Sequence[str], ndim: int) -> Precision:
     return Precision(*(np.array(column).reshape(-1, *[1] * (ndim - 1)) for column in columns))
 
 
-@dataclass(frozen=True)
-class Allowance:
+class Allowance(NamedTuple):
     """sides (gamma_k M + u (units + c |x| of every term) + k eta), entry by entry.
 
     `magnitude(entries)` gives M at those entries, or everywhere for None; a term is a number c and an array x. Because

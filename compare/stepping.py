@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import islice
+from itertools import islice, tee
 
 import numpy as np
 
@@ -96,12 +96,14 @@ class Training:
     def __init__(self, experiment: Experiment, data: Data) -> None:
         """Nothing is computed yet."""
         self.experiment = experiment
-        precisions = {dtype: replace(experiment, dtype=dtype) for dtype in printed_first(experiment.dtype)}
+        _, other = printed_first(experiment.dtype)
+        precisions = {experiment.dtype: experiment, other: replace(experiment, dtype=other)}
         start = initial_parameters(precisions["float64"])
-        self.sides = [_Side(precision, data, start) for precision in precisions.values()]
-        self.X, self.Y = torch_data(precisions["float64"], data)
         N = data.X.shape[1]
-        self.batches = torch_batches(experiment, N, epoch_orders(experiment, N))
+        of_torch, *by_hand = tee(epoch_orders(experiment, N), 1 + len(precisions))
+        self.sides = [_Side(each, data, start, order) for each, order in zip(precisions.values(), by_hand, strict=True)]
+        self.X, self.Y = torch_data(precisions["float64"], data)
+        self.batches = torch_batches(experiment, N, of_torch)
         self.ahead: deque[Arrays] = deque()  # batches selected before their step: one by one, they would take longer
         self.number = 0
         self.float64_only = ""  # a note, if float32 raised
@@ -162,12 +164,12 @@ class Training:
 class _Side:
     """The hand-written side in one precision, taking its steps."""
 
-    def __init__(self, experiment: Experiment, data: Data, start: Arrays) -> None:
+    def __init__(self, experiment: Experiment, data: Data, start: Arrays, orders: Iterator[np.ndarray]) -> None:
         self.dtype = experiment.dtype
         self.params = {name: array.astype(experiment.dtype) for name, array in start.items()}
         self.velocities: Arrays = operation("optimizer", experiment.optimizer).hands()[0](self.params)
         handed = {name: array.copy() for name, array in self.params.items()}  # it may write into them
-        self.phases = by_hand(experiment, data, handed, epoch_orders(experiment, data.X.shape[1]))
+        self.phases = by_hand(experiment, data, handed, (order.copy() for order in orders))
 
     def advance(self, number: int, batch: Arrays) -> SideStep:
         """Let the derivation take one step and keep what it records; `batch` is what it should select."""
