@@ -94,12 +94,13 @@ def _laid(arrays: Collection[np.ndarray]) -> tuple[list[slice], np.ndarray]:
 def _closest(local: Mapping[str, Local], precisions: Mapping[int, Precision], allowed: Allowed) -> np.ndarray:
     """How close tensors came in each run to what rounding explains, (tensors, runs)."""
     parts, begins = _laid([of.recorded for of in local.values()])
-    difference, allowance = np.empty((2, parts[-1].stop))
-    for part, (name, (recorded, reference)) in zip(parts, local.items(), strict=True):
-        apart = difference[part].reshape(recorded.shape)
-        np.abs(np.subtract(recorded, reference, out=apart), out=apart)
+    ours, theirs = (_end_to_end(side) for side in zip(*local.values(), strict=True))
+    difference, allowance = np.subtract(ours, theirs), np.empty(len(ours))
+    np.abs(difference, out=difference)
+    for part, (name, (recorded, _)) in zip(parts, local.items(), strict=True):
         here = allowed(name, slice(None))
         if here.is_exact:
+            apart = difference[part]
             apart[apart != 0] = np.inf
             allowance[part] = 1.0
         else:
