@@ -18,7 +18,7 @@ from compare.verdict import Local, closest
 
 __all__ = ["agreeing"]
 
-BLOCK = 2**15  # so many numbers are judged at once
+BLOCK = 2**16  # so many numbers are judged at once
 
 Arrays = Mapping[str, np.ndarray]
 Allowed = Callable[[str, slice], Allowance]
