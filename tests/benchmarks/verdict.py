@@ -46,6 +46,7 @@ from tests.benchmarks.networks import (
     random_mistake,
     stationary_point,
 )
+from tests.benchmarks.timing import seconds
 from torchref import mlp
 from torchref.exchange import to_array
 
@@ -326,7 +327,10 @@ def extra_costs(seed: int, networks: int = 7, rounds: int = 7, steps: int = 64) 
 
 
 def step_costs(case: Case, rounds: int, steps: int) -> dict[str, float]:
-    """Seconds a step of: torch alone, both sides and their differences, the whole run, and the generic check."""
+    """Seconds a step of: torch alone, both sides and their differences, the whole run, and the generic check.
+
+    What takes a few milliseconds at most is timed ten times in a row: the first call after another act is slower.
+    """
     e, n, data = case.experiment, len(case.X), load((case.X, case.y))
     params = initial_parameters(e)
     reference = mlp(e.layers, e.activations, e.loss, l2=e.l2)
@@ -336,10 +340,9 @@ def step_costs(case: Case, rounds: int, steps: int) -> dict[str, float]:
     derivation = case.derivation()
 
     def step() -> None:
-        for _ in range(10):
-            optimizer.zero_grad()
-            reference(leaves, *tensors).backward()
-            optimizer.step()
+        optimizer.zero_grad()
+        reference(leaves, *tensors).backward()
+        optimizer.step()
 
     def plain() -> None:
         hand = by_hand(e, data, params, epoch_orders(e, n))
@@ -358,13 +361,13 @@ def step_costs(case: Case, rounds: int, steps: int) -> dict[str, float]:
     timed: dict[str, list[float]] = {name: [] for name in ("step", "plain", "verdict", "full", "derive", "generic")}
     with np.errstate(all="ignore"), _stopwatch(judging, "allowances", "agreeing") as spent:
         for _ in range(rounds):
-            timed["step"].append(_seconds(step) / 10)
-            timed["plain"].append(_seconds(plain) / steps)
+            timed["step"].append(seconds(step, 10))
+            timed["plain"].append(seconds(plain) / steps)
             spent.clear()
-            timed["full"].append(_seconds(lambda: e.run(data)) / steps)
+            timed["full"].append(seconds(lambda: e.run(data)) / steps)
             timed["verdict"].append(sum(spent) / steps)
-            timed["derive"].append(_seconds(derive))
-            timed["generic"].append(_seconds(generic))
+            timed["derive"].append(seconds(derive, 10))
+            timed["generic"].append(seconds(generic, 10))
     return {name: median(values) for name, values in timed.items()}
 
 
@@ -387,12 +390,6 @@ def _stopwatch(module: ModuleType, *names: str) -> Iterator[list[float]]:
     finally:
         for name, function in before.items():
             setattr(module, name, function)
-
-
-def _seconds(act: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    act()
-    return time.perf_counter() - start
 
 
 def _gathered(function: Callable[[int, int], Counter[str]], seed: int, indices: Iterable[int]) -> Counter[str]:
