@@ -216,4 +216,8 @@ def _by_ladder(runs: Mapping[str, Local], differences: Mapping[str, Array], ladd
 
 def index_of(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The index of a flat position in an array of that shape, as plain integers; () for a scalar."""
-    return tuple(int(i) for i in np.unravel_index(flat, shape)) if shape else ()
+    index: list[int] = []
+    for n in reversed(shape):
+        flat, i = divmod(flat, n)
+        index.append(i)
+    return tuple(reversed(index))
