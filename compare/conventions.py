@@ -7,13 +7,21 @@ A convention is accepted only where, read in it, nothing is left to find and eve
 weight agrees end to end. One hidden dZ with an extra 1/n stays a fault.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 
-__all__ = ["AS_IN_THE_NOTES", "FLOAT32_ONLY", "FLOAT64_INSIDE", "FLOAT64_ONLY", "Convention", "conventions"]
+__all__ = [
+    "AS_IN_THE_NOTES",
+    "FLOAT32_ONLY",
+    "FLOAT64_INSIDE",
+    "FLOAT64_ONLY",
+    "Convention",
+    "conventions",
+    "judged_in",
+]
 
 FLOAT64_INSIDE = "The derivation computes in float64 also where it is handed float32; that is no fault."
 FLOAT64_ONLY = (
@@ -24,6 +32,14 @@ FLOAT32_ONLY = (
     "The derivation computes in float32 also where it is handed float64: it is judged in float32 alone, "
     "which hides faults below a relative size of 2e-4."
 )
+_TOLD_BY = {"float64": FLOAT64_ONLY.partition("{")[0], "float32": FLOAT32_ONLY}
+
+
+def judged_in(precisions: Sequence[str], notes: Iterable[str]) -> tuple[str, ...]:
+    """The precisions in which a run was judged: those asked for, or the one that was judged alone as a note says."""
+    notes = tuple(notes)
+    alone = [precision for precision, told in _TOLD_BY.items() if any(note.startswith(told) for note in notes)]
+    return tuple(alone or precisions)
 
 
 @dataclass(frozen=True)

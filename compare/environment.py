@@ -2,28 +2,33 @@
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 
+from compare.conventions import judged_in
+
 __all__ = ["environment"]
 
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
 
-def environment(check: str, precisions: Sequence[str], seed: int | None = None, **more: Any) -> dict[str, Any]:
+def environment(
+    check: str, precisions: Sequence[str], seed: int | None = None, notes: Iterable[str] = (), **more: Any
+) -> dict[str, Any]:
     """A report's environment: the check in a sentence, what is particular to it, then what the machine contributes.
 
-    `precisions` are those judged, the printed one first; `seed` is None where the check draws nothing from one.
+    `precisions` are those asked for, the printed one first; `notes` may say that one was judged alone. `seed` is None
+    where the check draws nothing from one.
     """
     return {
         "check": check,
         **more,
         "dtype": precisions[0],
-        "precisions": list(precisions),
+        "precisions": list(judged_in(precisions, notes)),
         "seed": seed,
         "python": platform.python_version(),
         "numpy": np.__version__,

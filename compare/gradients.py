@@ -76,6 +76,7 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
         environment=environment(
             f"check_gradients: by hand (NumPy {np.__version__}) against torch, {' and '.join(problem.precisions)}",
             problem.precisions,
+            notes=notes,
         ),
         details=judged.details._replace(code=_code(derivation, problem, judged)),
     )

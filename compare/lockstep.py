@@ -53,7 +53,7 @@ def run(experiment: Experiment, source: Any, *, plots: bool = False) -> Report:
         findings=findings,
         notes=found.notes,
         blind_spots=blind_spots(experiment, data, judged.steps),
-        environment=_environment(experiment, data),
+        environment=_environment(experiment, data, found.notes),
         details=_details(experiment, found)._replace(plots=drift),
     )
 
@@ -167,7 +167,7 @@ def _with_failure(findings: tuple[Finding, ...], failure: Finding | None) -> tup
     return (first, *findings[1:])
 
 
-def _environment(experiment: Experiment, data: Data) -> dict[str, Any]:
+def _environment(experiment: Experiment, data: Data, notes: tuple[str, ...]) -> dict[str, Any]:
     """The experiment itself, and what the machine contributes."""
     widths = "-".join(map(str, experiment.layers))
     size = "full batch" if experiment.batch_size is None else f"batches of {experiment.batch_size}"
@@ -176,6 +176,7 @@ def _environment(experiment: Experiment, data: Data) -> dict[str, Any]:
         f"{experiment.dtype}, seed {experiment.seed}" + (", free-running" if experiment.free_running else ""),
         (experiment.dtype,) if experiment.free_running else printed_first(experiment.dtype),
         experiment.seed,
+        notes,
         setting=f"network {widths}, {'/'.join(experiment.activations)}, {experiment.loss}, "
         f"{experiment.initializer} weights, {experiment.optimizer}, {size}; data {data.description}",
         experiment=experiment.as_dict(),

@@ -159,6 +159,7 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: l
             f"check_training: by hand (NumPy {np.__version__}) against torch, torch.optim.{type(due).__name__}, "
             f"{len(batches)} steps, {' and '.join(problem.precisions)}",
             problem.precisions,
+            notes=judged.notes,
         ),
         details=judged.details._replace(code=_code(trainer, problem, optimizer, judged, batches)),
     )

@@ -207,6 +207,7 @@ def _report(
             f"check_updates: by hand (NumPy {np.__version__}) against torch.optim.{name}, "
             f"{len(gradients)} steps, {' and '.join(precisions)}",
             precisions,
+            notes=[*notes, *more],
         ),
         details=detailed(judged if any(judgement.finding for judgement in judged) else from_zero, {})._replace(
             code=(

@@ -127,6 +127,7 @@ def test_float32_only_is_recognised_and_judged_in_float32_alone():
     report = run((manual.training, (batch, cast)))
     assert report.findings == (), str(report)
     assert any("computes in float32 also where it is handed float64" in note for note in report.notes), report.notes
+    assert " of 6 steps, in float32; the largest difference" in str(report)
 
 
 def test_float64_only_is_recognised_and_judged_in_float64_alone():
@@ -134,6 +135,7 @@ def test_float64_only_is_recognised_and_judged_in_float64_alone():
     report = run((manual.network, picky))
     assert report.findings == (), str(report)
     assert any("does not run in float32 (AssertionError in manual/network.py" in note for note in report.notes)
+    assert " of 6 steps, in float64; the largest difference" in str(report)
     assert len({row.step for row in report.rows}) == 6
     report = run((manual.network, picky, ("dZ @ A_prev.T", "1.0001 * dZ @ A_prev.T")))
     assert report.first.name == "dW4"

@@ -673,6 +673,8 @@ def test_a_derivation_that_runs_in_float64_alone_is_recognised():
     assert report.findings == ()
     (note,) = report.notes
     assert "does not run in float32 (AssertionError in test_gradients.py line" in note
+    assert report.environment["precisions"] == ["float64"]
+    assert " of 1 step, in float64; the largest difference" in str(report)
     wrong = check_gradients(
         lambda p, X, C: {**picky(p, X, C), "db": 2 * picky(p, X, C)["db"]}, reference, PARAMS, BATCH
     )
