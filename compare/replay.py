@@ -4,9 +4,9 @@ Upstream rounding and upstream faults cancel, and only the operation that is wro
 It is one backward pass: a tap keeps the tensor that came in, the local reference of the value, and goes on with the
 recorded one; it keeps the cotangent that comes back, the local reference of the gradient, and passes on the recorded
 one. Where the gradient is recorded the graph is cut there: autograd starts at what came in as well, with the record.
-Elsewhere, and where taps are inspected, an autograd Function stands in its place. Value and gradient are replaced
-independently; a missing record lengthens the segment in that direction only, and with no records at all it is the
-reference's own, end-to-end run.
+Where the value alone is, and where taps are inspected, an autograd Function stands there. Value and gradient are
+replaced independently; a missing record lengthens the segment in that direction only, and with no records at all it is
+the reference's own, end-to-end run.
 """
 
 from __future__ import annotations
