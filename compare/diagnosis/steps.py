@@ -130,8 +130,8 @@ def _fitted(target: Array, terms: dict[str, Array]) -> dict[str, float] | None:
     if not terms or target.size < max(INFORMATIVE, len(terms) + 1):
         return None
     scales = {key: float(np.max(np.abs(term))) for key, term in terms.items()}
-    if not all(np.isfinite(array).all() for array in (target, *terms.values())):
-        return None
+    if not all(scales.values()) or not all(np.isfinite(array).all() for array in (target, *terms.values())):
+        return None  # LAPACK would say on the standard output that it cannot
     columns = np.stack([term.ravel() / scales[key] for key, term in terms.items()], axis=1)
     solution, _, rank, _ = np.linalg.lstsq(columns, target.ravel(), rcond=None)
     if rank < len(terms):

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
+import manual.optimizers
 from compare.diagnosis import Cause, Scene, diagnose, explained, named_factors
+from compare.experiment import Experiment
+from tests.support import edited, small_data
 
 RNG = np.random.default_rng(11)
 R = RNG.standard_normal((4, 4))
@@ -195,3 +198,13 @@ def test_entries_that_are_zero_on_both_sides_do_not_make_the_others_isolated():
     reference[:, :3] = RNG.standard_normal((4, 3))
     wrong = np.where(reference == 0, 0.0, RNG.standard_normal((4, 6)))
     assert of(wrong, reference)[0].code == "unknown"
+
+
+def test_weights_that_are_zero_are_no_term_of_an_update_and_lapack_says_nothing(capfd):
+    """What it prints would stand in the midst of a report."""
+    wrong = ("updated[name] = w - learning_rate * V", "updated[name] = w - learning_rate * V**2 - 1e-3")
+    run = Experiment(layers=(5, 12, 2), activations=("tanh", "sigmoid"), batch_size=6, steps=1, bias_scale=0.0)
+    with edited(manual.optimizers, wrong):
+        report = run.run(small_data(5, 2, 24, seed=7))
+    assert {"b1_next", "W1_next"} <= {finding.name for finding in report.findings}
+    assert capfd.readouterr() == ("", "")
