@@ -237,7 +237,7 @@ class _Sites:
         for site in self.all.values():
             if site.hook is not None:
                 site.hook.remove()
-            del site.came_in, site.retained, site.node, site.hook
+            del site.came_in, site.record, site.retained, site.node, site.hook
 
     def reads(self, tensor: Tensor, leaves: Mapping[str, Tensor]) -> frozenset[str]:
         """The taps and leaves that a tensor was computed from, walking back through autograd's graph to the nearest."""

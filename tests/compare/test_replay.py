@@ -234,15 +234,16 @@ def test_stacked_runs_are_the_same_as_one_after_the_other(recorded):
 
 
 @BOTH_WAYS
-@pytest.mark.parametrize("recorded", [[], ["dZ"]], ids=" ".join)
+@pytest.mark.parametrize("recorded", [[], ["Z"], ["dZ"], ["Z", "dZ"]], ids=" ".join)
 def test_a_replay_lets_go_of_what_it_ran_on(recorded, inspect):
     """Hooks hold their site, and the site its tensor: a circle that Python's collector cannot see."""
     leaves, gone = {"W": leaf(W)}, []
 
     def reference(p):
         Z = p["W"] @ torch.tensor(X)
-        gone.append(weakref.ref(Z))
-        return torch.tanh(tap("Z", Z)).sum()
+        tapped = tap("Z", Z)
+        gone.extend([weakref.ref(Z), weakref.ref(tapped)])
+        return torch.tanh(tapped).sum()
 
     gc.disable()  # it must not take the collector to free what may be large
     try:
