@@ -61,7 +61,7 @@ def one_step(
     """
     moved = {name: parameter.clone() for name, parameter in parameters.items()}
     along = [gradients[f"d{name}"] for name in parameters]
-    buffers = {name: velocity.clone() for name, velocity in velocities.items()}
+    buffers = {f"v{name}": velocities[f"v{name}"].clone() for name in parameters if velocities}
     momentum = beta if buffers else 0.0
     sgd(  # (O3, O4) or (U1)
         [*moved.values()],
