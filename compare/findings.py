@@ -220,9 +220,9 @@ class Drift:
 
 
 def culprits(judgements: Iterable[Judgement], causes: Diagnosis | None = None) -> tuple[Finding, ...]:
-    """The findings in dataflow order, each tensor at its first step; the first says how many tensors it affects.
+    """The findings in dataflow order, each tensor at the first step where it fails, or else where it is WEAK.
 
-    `causes` names what explains a finding whose values are wrong.
+    The first says how many tensors it affects; `causes` names what explains a finding whose values are wrong.
     """
     found: dict[str, Finding] = {}
     affected, diverged = 0, False
@@ -230,7 +230,8 @@ def culprits(judgements: Iterable[Judgement], causes: Diagnosis | None = None) -
         finding = judgement.finding
         if finding is None or (diverged and finding.verdict == "NONFINITE"):
             affected += bool(found) and judgement.differs
-        elif finding.name not in found:
+        elif finding.name not in found or (found[finding.name].verdict == "WEAK" != finding.verdict):
+            found.pop(finding.name, None)  # that its digits are lost at an earlier step is the lesser finding
             found[finding.name] = finding
             diverged |= finding.explanation.startswith(DIVERGED)
     findings = [_named(finding, causes, every=position == 0) for position, finding in enumerate(found.values())]
@@ -241,18 +242,20 @@ def culprits(judgements: Iterable[Judgement], causes: Diagnosis | None = None) -
 
 
 def detailed(judgements: Iterable[Judgement], reads: Mapping[str, Iterable[str]]) -> Details:
-    """What verdicts tell beside their rows: entries of each wrong tensor at its first step, and what follows from it.
+    """What verdicts tell beside their rows: entries of each wrong tensor where its finding is, and what follows.
 
     `reads` is what each value is computed from.
     """
     excerpts: dict[str, Excerpt] = {}
+    weak: set[str] = set()
     downstream: dict[str, list[int]] = {}
     found = False
     for judgement in judgements:
         row = judgement.row
         found |= judgement.finding is not None
-        if judgement.excerpt is not None:
-            excerpts.setdefault(row.name, judgement.excerpt)
+        if judgement.excerpt is not None and (row.name not in excerpts or (row.name in weak and row.verdict != "WEAK")):
+            excerpts[row.name] = judgement.excerpt
+            (weak.add if row.verdict == "WEAK" else weak.discard)(row.name)
         if found and judgement.finding is None and (judgement.differs or row.verdict != "OK"):
             downstream.setdefault(row.name, []).append(row.step)
     return Details(

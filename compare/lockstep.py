@@ -90,13 +90,17 @@ def _resynchronised(experiment: Experiment, data: Data) -> JudgedRun:
     suspects: dict[
         str, list[tuple[Step, Step | None]]
     ] = {}  # where each wrong tensor is so first, and what came before
+    failing: set[str] = set()
     convention, before = AS_IN_THE_NOTES, None
     for step, judged, told, convention in _judged_steps(experiment, data, judging, at_once=True):  # read by causes
         notes |= dict.fromkeys([*convention.notes, *told, *(j.note for j in judged if j.note)])
         judgements += judged
-        for judgement in judged:
-            steps = suspects.setdefault(judgement.finding.name, []) if judgement.finding else []
-            if judgement.finding and len(steps) < INFORMATIVE:
+        for finding in (judgement.finding for judgement in judged if judgement.finding):
+            if finding.verdict in FAILING and finding.name not in failing:
+                failing.add(finding.name)
+                suspects[finding.name] = []  # where it was WEAK before tells nothing of what is wrong
+            steps = suspects.setdefault(finding.name, [])
+            if len(steps) < INFORMATIVE:
                 steps.append((step, before))
         before = step
         if step.failure or any(j.finding and j.finding.cause in ("missing", "shape") for j in judged):

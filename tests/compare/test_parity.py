@@ -487,3 +487,30 @@ def test_what_only_follows_from_a_culprit_is_no_finding(module, right, wrong, pr
     assert report.findings
     assert {finding.name[0] for finding in report.findings} == {prefix}, str(report)
     assert "affects" in report.first.explanation
+
+
+def test_a_tensor_that_is_weak_before_it_is_wrong_is_wrong():
+    """In step 1 dZ underflows in float32, so that nothing but lost digits can be told; in step 4 the sign is plain."""
+    rng = np.random.default_rng(10)
+    data = 1e3 * rng.standard_normal((2, 2)), rng.standard_normal((2, 7))
+    run = Experiment(
+        layers=(2, 7),
+        activations=("sigmoid",),
+        loss="squared-error",
+        initializer="glorot",
+        distribution="uniform",
+        optimizer="gradient-descent",
+        learning_rate=1,
+        l2=0.1,
+        batch_size=1,
+        steps=8,
+        seed=10,
+    )
+    with edited(manual.network, ("db = dZ.sum(axis=1, keepdims=True)", "db = -dZ.sum(axis=1, keepdims=True)")):
+        report = run.run(data)
+    verdicts = [row.verdict for row in report.rows if row.name == "db1"]
+    assert verdicts[0] == "WEAK"
+    assert "FAULT" in verdicts
+    assert not report.ok
+    assert (report.first.name, report.first.verdict, report.first.cause) == ("db1", "FAULT", "sign"), str(report)
+    assert report.details.excerpts[0].step == report.first.step > 1
