@@ -10,7 +10,6 @@ from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from compare.calling import CAUGHT, defaulting_to, in_precision, located, same
@@ -55,8 +54,10 @@ def run_reference(
         if f"d{name}" in records and tensor.is_floating_point()
     }
     used = records if not check else {}
+    wanted = {name[1:] for name in records if name.startswith("d")}
     with _running(batch, dtype):
-        found = replay(lambda: reference(dict(leaves), *inputs.values()), {**leaves, **tracked}, used, inspect=check)
+        forward = partial(_called, reference, leaves, inputs)
+        found = replay(forward, {**leaves, **tracked}, used, wanted=wanted, inspect=check)
     if check and not found.gradients.keys() & {f"d{name}" for name in leaves}:
         raise InputError(
             "J depends on no parameter in the reference; compute it from params without detach, no_grad or numpy()"
@@ -66,6 +67,10 @@ def run_reference(
     independent = [name for name in (*leaves, *tracked) if f"d{name}" in records and f"d{name}" not in found.gradients]
     zeros = {f"d{name}": np.zeros(tuple({**leaves, **tracked}[name].shape), dtype) for name in independent}
     return replace(found, gradients=found.gradients | zeros)
+
+
+def _called(reference: Reference, leaves: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> Tensor:
+    return reference(dict(leaves), *inputs.values())
 
 
 @contextmanager
@@ -88,20 +93,38 @@ def _remedy(error: BaseException, batch: Arrays) -> str:
 
 
 def check_repeatable(reference: Reference, params: Arrays, batch: Arrays, dtype: str, first: Replay) -> None:
-    """Raise InputError if the reference, called again on what `first` is the run on, gives another J."""
-    leaves, inputs = (
-        {name: to_tensor(array) for name, array in in_precision(of, dtype).items()} for of in (params, batch)
-    )
-    with _running(batch, dtype), torch.no_grad():
-        again = to_array(reference(leaves, *inputs.values()))
-    J = first.values["J"]
-    with np.errstate(all="ignore"):
-        agree = np.array_equal(J, again.reshape(()), equal_nan=True) or abs(J - again) <= 1e-6 * abs(J)
-    if not agree:
+    """Raise InputError if the reference, called again on what `first` is the run on, gives another answer."""
+    again = run_reference(reference, params, batch, {}, dtype)
+    remedy = "it must be repeatable, so put a module in eval() or pass dropout masks in the batch"
+    for name, value in {**again.values, **again.gradients}.items():
+        before = {**first.values, **first.gradients}.get(name)
+        if before is None or _near(before, value):
+            continue
+        if before.ndim:
+            raise InputError(f"the reference, called twice, gives two answers for {name}; {remedy}")
         raise InputError(
-            f"the reference gives J = {float(J):.9g} and, called again, {float(again):.9g}; it must be repeatable, "
-            "so put a module in eval() or pass dropout masks in the batch"
+            f"the reference gives {name} = {float(before):.9g} and, called again, {float(value):.9g}; {remedy}"
         )
+    leaves = {name: to_tensor(array).requires_grad_() for name, array in in_precision(params, dtype).items()}
+    inputs = {name: to_tensor(array) for name, array in in_precision(batch, dtype).items()}
+    with _running(batch, dtype):
+        bare = to_array(_called(reference, leaves, inputs)).reshape(())
+    if not _near(first.values["J"], bare):
+        raise InputError(
+            f"the reference gives J = {float(first.values['J']):.9g} and, where taps do nothing, {float(bare):.9g}; a "
+            "tap hands out a tensor of its own, so write into none of which a tap is a view"
+        )
+
+
+def _near(before: np.ndarray, again: np.ndarray) -> bool:
+    """Whether two answers are one but for another order of summation."""
+    if before.shape != again.shape:
+        return False
+    before, again = (array.astype(np.result_type(array, np.float64)) for array in (before, again))
+    with np.errstate(all="ignore"):
+        apart, scale = np.abs(before - again), np.abs(before)
+        same = np.array_equal(before, again, equal_nan=True)
+        return bool(same or np.max(apart, initial=0.0) <= 1e-6 * np.max(scale, initial=0.0))
 
 
 def _check_unchanged(before: Arrays, after: Mapping[str, Tensor], dtype: str) -> None:

@@ -48,6 +48,7 @@ def replay(
     leaves: Mapping[str, Tensor],
     records: Arrays,
     *,
+    wanted: Set[str] = frozenset(),
     inspect: bool = False,
     stacked: bool = False,
 ) -> Replay:
@@ -56,21 +57,26 @@ def replay(
     `leaves` are the tensors with requires_grad that it reads, by name. A record `Z1` replaces the value of tap Z1, a
     record `dZ1` its gradient; a record whose shape is not the tensor's is left alone. With `inspect`, `reads` is filled
     and misuse of taps is an InputError: a result that the code does not go on with, or goes on with only in part.
+    Taps that are `wanted` have a gradient also where what they name is computed from no leaf.
 
     With `stacked`, K runs are replayed at once: `reference` returns (K,), and every leaf and result has a first axis of
     K. Nothing is copied: such a reference must not change a tensor in place.
     """
     aside: set[str] = set()
     while True:
-        sites = _Sites(records, {"J", *leaves, *(f"d{name}" for name in leaves)}, aside, inspect, stacked)
+        sites = _Sites(records, {"J", *leaves, *(f"d{name}" for name in leaves)}, aside, wanted, inspect, stacked)
         try:
             found = _replayed(reference, leaves, sites)
-            unreached = sites.unreached()
+            again = sites.unreached()
+        except RuntimeError:  # a reference that calls autograd itself misses what was cut off
+            again = sites.cut()
+            if not again:
+                raise
         finally:
             sites.let_go()
-        if not unreached:
+        if not again:
             return found
-        aside |= unreached
+        aside |= again
 
 
 def _replayed(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], sites: _Sites) -> Replay:
@@ -78,8 +84,9 @@ def _replayed(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], sit
         leaf.grad = None
     with tapped(sites.tap):
         J = reference()
-    if not isinstance(J, Tensor) or (J.numel() != 1 and not sites.stacked):
+    if not isinstance(J, Tensor) or J.is_complex() or (J.numel() != 1 and not sites.stacked):
         got = f"a tensor of shape {tuple(J.shape)}" if isinstance(J, Tensor) else f"a {type(J).__name__}"
+        got = "a complex number" if isinstance(J, Tensor) and J.is_complex() else got
         raise InputError(f"the reference returns {got}; it must return the scalar J, so end it with a sum or a mean")
     reads = {}
     if sites.inspect:
@@ -185,8 +192,10 @@ def _applied(function: type[torch.autograd.Function], came_in: Tensor, site: _Si
 class _Sites:
     """The taps of one run in call order, and the order in which gradients were found."""
 
-    def __init__(self, records: Arrays, taken: Set[str], aside: Set[str], inspect: bool, stacked: bool) -> None:
-        self.taken, self.aside = taken, aside
+    def __init__(
+        self, records: Arrays, taken: Set[str], aside: Set[str], wanted: Set[str], inspect: bool, stacked: bool
+    ) -> None:
+        self.taken, self.aside, self.wanted = taken, aside, wanted
         self.records, self.inspect, self.stacked = records, inspect, stacked
         self.all: dict[str, _Site] = {}
         self.order: list[str] = []
@@ -196,10 +205,16 @@ class _Sites:
         if not isinstance(name, str) or not name or name in self.taken:
             why = "is the name of something else" if name in self.taken else "is no name"
             raise InputError(f"tap({name!r}, ...): {name!r} {why}; give each intermediate a name of its own, like 'Z1'")
+        if not isinstance(tensor, Tensor):
+            raise InputError(
+                f"tap({name!r}, ...) is handed a {type(tensor).__name__}; hand it the tensor to be compared"
+            )
         numbered, times = name, 1
         while numbered in self.all:
             times += 1
             numbered = f"{name}[{times}]"
+        if numbered in self.wanted and tensor.is_floating_point() and torch.is_grad_enabled():
+            tensor = tensor if tensor.requires_grad else tensor.detach().requires_grad_()
         site = self.all[numbered] = _Site(numbered, tensor, self.records, self.order, self.stacked)
         if not tensor.requires_grad:
             return site.pass_on(tensor)
@@ -227,10 +242,14 @@ class _Sites:
             if not np.array_equal(passed_on, to_array(site.gradient_of_came_in), equal_nan=True):
                 raise InputError(f"tap {name!r} is bypassed, its tensor is used beside its result; {remedy}")
 
+    def cut(self) -> set[str]:
+        """Where the graph was cut."""
+        return {name for name, site in self.all.items() if site.is_cut}
+
     def unreached(self) -> set[str]:
         """Where the graph was cut although J does not depend on what comes after: a start there leads astray."""
-        cut = {name: site.retained for name, site in self.all.items() if site.is_cut}
-        return {name for name, leaf in cut.items() if leaf is not None and leaf.grad is None}
+        leaves = {name: self.all[name].retained for name in self.cut()}
+        return {name for name, leaf in leaves.items() if leaf is not None and leaf.grad is None}
 
     def let_go(self) -> None:
         """Break the circle of hook, site and tensor, which Python's collector cannot see and would keep for ever."""

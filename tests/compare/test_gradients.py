@@ -68,6 +68,71 @@ def test_a_parameter_gradient_that_is_owed_is_missing():
     assert (report.first.name, report.first.verdict) == ("db", "MISSING")
 
 
+def noisy(p, X, C):
+    tap("S", torch.rand(3))
+    return reference(p, X, C)
+
+
+def with_noise(p, X, C):
+    return {**derivation(p, X, C), "S": np.ones(3)}
+
+
+def writing_through_a_view(p, X, C):
+    A = torch.tanh(p["W"] @ X + p["b"])
+    tap("first", A[:1]).mul_(2)
+    return (C * A).sum() / 3
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_the_gradient_of_a_tap_on_data_is_judged(times):
+    """No parameter is in it; its gradient is the input's own, times what was done to it."""
+
+    def of_data(p, X, C):
+        return reference(p, tap("A0", times * X), C)
+
+    def by_hand(p, X, C, factor=1.0):
+        found = derivation(p, times * X, C)
+        return {**found, "A0": times * X, "dX": times * found["dX"], "dA0": factor * found["dX"]}
+
+    for left_out in ((), ("dX",), ("Z", "dZ", "A0", "dX")):
+        kept = lambda *given, left_out=left_out: {n: a for n, a in by_hand(*given).items() if n not in left_out}  # noqa: E731
+        report = check_gradients(kept, of_data, PARAMS, BATCH)
+        assert (report.findings, report.notes) == ((), ()), str(report)
+        wrong = lambda *given, kept=kept: {**kept(*given), "dA0": by_hand(*given, factor=1.001)["dA0"]}  # noqa: E731
+        assert check_gradients(wrong, of_data, PARAMS, BATCH).first.name == "dA0"
+
+
+def test_a_reference_may_ask_autograd_for_a_gradient_itself():
+    """Where a gradient is recorded the replay cuts the graph; here it has to do without."""
+
+    def penalised(p, X, C):
+        J = reference(p, X, C)
+        (G,) = torch.autograd.grad(J, p["W"], retain_graph=True)
+        tap("G", G)
+        return J
+
+    report = check_gradients(
+        lambda *given: {**derivation(*given), "G": derivation(*given)["dW"]}, penalised, PARAMS, BATCH
+    )
+    assert report.findings == (), str(report)
+    report = check_gradients(
+        lambda *given: {**derivation(*given), "G": 2 * derivation(*given)["dW"]}, penalised, PARAMS, BATCH
+    )
+    assert report.first.name == "G"
+
+
+def test_an_entry_of_no_sum_is_no_example_left_out():
+    """db is a sum over the six examples, each in every entry of it; a row of dZ is in one entry alone."""
+
+    def wrong(*given):
+        found = derivation(*given)
+        return {**found, "db": np.where(np.arange(4)[:, None] == 1, 0, found["db"])}
+
+    first = check_gradients(wrong, reference, PARAMS, BATCH).first
+    assert (first.name, first.verdict) == ("db", "FAULT")
+    assert first.cause != "dropped-example", first.explanation
+
+
 def test_the_gradient_of_an_input_is_judged():
     def wrong(*args):
         return {**derivation(*args), "dX": 1.001 * derivation(*args)["dX"]}
@@ -331,6 +396,22 @@ BAD = {
     "reference is random": (
         lambda: check_gradients(derivation, lambda p, X, C: (p["W"] * torch.rand(4, 3)).sum(), PARAMS, BATCH),
         "it must be repeatable, so put a module in eval",
+    ),
+    "a tap of the reference is random": (
+        lambda: check_gradients(with_noise, noisy, PARAMS, BATCH),
+        "the reference, called twice, gives two answers for S; it must be repeatable",
+    ),
+    "the reference writes through a tapped view": (
+        lambda: check_gradients(derivation, writing_through_a_view, PARAMS, BATCH),
+        "a tap hands out a tensor of its own, so write into none of which a tap is a view",
+    ),
+    "a tap of a number": (
+        lambda: check_gradients(derivation, lambda p, X, C: tap("n", 5) * reference(p, X, C), PARAMS, BATCH),
+        r"tap\('n', ...\) is handed a int; hand it the tensor",
+    ),
+    "J is complex": (
+        lambda: check_gradients(derivation, lambda *given: reference(*given).to(torch.complex128), PARAMS, BATCH),
+        "the reference returns a complex number; it must return the scalar J",
     ),
     "reference changes its input": (
         lambda: check_gradients(derivation, lambda p, X, C: (p["W"] @ X * C.mul_(2)).sum(), PARAMS, BATCH),
