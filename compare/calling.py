@@ -246,7 +246,7 @@ def checked_arrays(kind: str, values: Any, *, trained: bool) -> Arrays:
     return arrays
 
 
+@np.errstate(over="ignore", under="ignore")
 def in_precision(arrays: Mapping[str, np.ndarray], dtype: str) -> Arrays:
     """Floating arrays in the dtype asked for, copied where they are of another, and the others as they are."""
-    with np.errstate(over="ignore", under="ignore"):
-        return {n: array.astype(dtype, copy=False) if array.dtype.kind == "f" else array for n, array in arrays.items()}
+    return {n: array.astype(dtype, copy=False) if array.dtype.kind == "f" else array for n, array in arrays.items()}

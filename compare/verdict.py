@@ -80,10 +80,10 @@ def judge(
     return _by_bound(runs, differences, allowances)
 
 
+@np.errstate(all="ignore")
 def _difference(local: Local) -> Array:
     """|recorded - reference| in float64, at least one-dimensional."""
-    with np.errstate(all="ignore"):
-        difference = np.atleast_1d(np.subtract(local.recorded, local.reference, dtype=np.float64))
+    difference = np.atleast_1d(np.subtract(local.recorded, local.reference, dtype=np.float64))
     return np.asarray(np.abs(difference, out=difference))
 
 
@@ -136,10 +136,10 @@ def closest(local: Local, allowance: Allowance, precision: Precision, *, runs: i
     return _by_run(exact, runs)
 
 
+@np.errstate(all="ignore")
 def _largest(difference: Array, allowed: Array, runs: int) -> tuple[Array, Array]:
     """Per run the largest ratio and its flat index; nan counts as largest."""
-    with np.errstate(all="ignore"):
-        largest, worst = _by_run(difference / allowed, runs)
+    largest, worst = _by_run(difference / allowed, runs)
     return _by_run(_ratio(difference, allowed), runs) if np.isnan(largest).any() else (largest, worst)
 
 
@@ -149,10 +149,10 @@ def _by_run(ratio: Array, runs: int) -> tuple[Array, Array]:
     return by_run[np.arange(runs), worst], worst
 
 
+@np.errstate(all="ignore")
 def _ratio(difference: Array, allowed: Array) -> Array:
     """Difference / allowed, where nothing over nothing is 0."""
-    with np.errstate(all="ignore"):
-        return np.where(difference == 0, 0.0, difference / allowed)
+    return np.where(difference == 0, 0.0, difference / allowed)
 
 
 def _fault(
