@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from compare.calling import Call, checked_arrays, in_precision
+from compare.calling import Call, checked_arrays, in_precision, same
 from compare.conventions import FLOAT32_ONLY, FLOAT64_INSIDE, FLOAT64_ONLY
 from compare.diagnosis import TOO_FEW, UNKNOWN, Cause, diagnose
 from compare.errors import InputError
@@ -318,6 +318,7 @@ def _with_alias(
     """A wrong tensor that shares memory with another was most likely overwritten by what became of the other."""
     others = [pair[pair[0] == name] for pair in made.aliased if name in pair]
     others = [other for other in others if not _related(name, other, reads)]  # what is one may rightly be the other
+    others = [other for other in others if same(made.records[name], made.records[other])]  # else it may be a mere view
     if not others or causes[0].code not in ("unknown", "zero", "wrong-operand"):
         return causes
     text = f"it shares memory with {others[0]}, so what is done to one is done to both; copy before changing it"

@@ -280,6 +280,23 @@ def test_gradients_that_are_zero_everywhere_are_a_fault():
     assert "every parameter gradient is exactly zero on both sides, so nothing is compared" in report.first.explanation
 
 
+def test_a_wrong_tensor_of_which_another_is_a_view_is_not_aliased():
+    """Nothing is overwritten: the view has the same numbers in other places, and is right for what it is taken of."""
+    noise = 1 + 1e-6 * np.random.default_rng(5).choice([-1.0, 1.0], (4, 6))
+
+    def of_a_view(p, X, C):
+        H = tap("H", tap("Z", p["W"] @ X + p["b"]).reshape(4, 2, 3))
+        return (C * torch.tanh(tap("T", H.transpose(1, 2))).transpose(1, 2).reshape(4, 6)).sum()
+
+    def by_hand(p, X, C):
+        found = derivation(p, X, C)
+        Z = found["Z"] * noise.astype(X.dtype)
+        return {"Z": Z, "T": Z.reshape(4, 2, 3).swapaxes(1, 2), "dW": found["dW"], "db": found["db"]}
+
+    first = check_gradients(by_hand, of_a_view, PARAMS, BATCH).first
+    assert (first.name, first.cause) == ("Z", "unknown"), first.explanation
+
+
 def test_a_result_overwritten_through_shared_memory_is_aliased():
     def named(p, X, C):
         Z = tap("Z", p["W"] @ X + p["b"])
