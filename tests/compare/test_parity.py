@@ -12,9 +12,10 @@ import manual.losses
 import manual.network
 import manual.optimizers
 import manual.training
-from compare import stepping
+from compare import lockstep, stepping
 from compare.conventions import AS_IN_THE_NOTES
 from compare.data import load
+from compare.diagnosis import diagnose
 from compare.experiment import Experiment
 from compare.findings import Drift
 from compare.local import LocalTwin
@@ -489,7 +490,7 @@ def test_what_only_follows_from_a_culprit_is_no_finding(module, right, wrong, pr
     assert "affects" in report.first.explanation
 
 
-def test_a_tensor_that_is_weak_before_it_is_wrong_is_wrong():
+def test_a_tensor_that_is_weak_before_it_is_wrong_is_wrong(monkeypatch):
     """In step 1 dZ underflows in float32, so that nothing but lost digits can be told; in step 4 the sign is plain."""
     rng = np.random.default_rng(10)
     data = 1e3 * rng.standard_normal((2, 2)), rng.standard_normal((2, 7))
@@ -506,6 +507,13 @@ def test_a_tensor_that_is_weak_before_it_is_wrong_is_wrong():
         steps=8,
         seed=10,
     )
+    looked_at = []
+
+    def diagnosed(scene, **more):
+        looked_at.append(scene.recorded)
+        return diagnose(scene, **more)
+
+    monkeypatch.setattr(lockstep, "diagnose", diagnosed)
     with edited(manual.network, ("db = dZ.sum(axis=1, keepdims=True)", "db = -dZ.sum(axis=1, keepdims=True)")):
         report = run.run(data)
     verdicts = [row.verdict for row in report.rows if row.name == "db1"]
@@ -514,3 +522,5 @@ def test_a_tensor_that_is_weak_before_it_is_wrong_is_wrong():
     assert not report.ok
     assert (report.first.name, report.first.verdict, report.first.cause) == ("db1", "FAULT", "sign"), str(report)
     assert report.details.excerpts[0].step == report.first.step > 1
+    wrong = next(row for row in report.rows if (row.name, row.step) == ("db1", report.first.step))
+    assert looked_at[0][wrong.index] == wrong.by_hand  # not the step where it is WEAK
