@@ -46,8 +46,7 @@ def run_reference(
     An input has a gradient if `records` holds one for it. With `check`, taps are inspected, and InputError is raised
     where the reference fails or changes what it is handed.
     """
-    leaves = {name: to_tensor(array).requires_grad_() for name, array in in_precision(params, dtype).items()}
-    inputs = {name: to_tensor(array) for name, array in in_precision(batch, dtype).items()}
+    leaves, inputs = _handed(params, batch, dtype)
     tracked = {
         name: tensor.requires_grad_()
         for name, tensor in inputs.items()
@@ -67,6 +66,12 @@ def run_reference(
     independent = [name for name in (*leaves, *tracked) if f"d{name}" in records and f"d{name}" not in found.gradients]
     zeros = {f"d{name}": np.zeros(tuple({**leaves, **tracked}[name].shape), dtype) for name in independent}
     return replace(found, gradients=found.gradients | zeros)
+
+
+def _handed(params: Arrays, batch: Arrays, dtype: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Copies of what the reference is handed: parameters, which have a gradient, and the batch."""
+    leaves = {name: to_tensor(array).requires_grad_() for name, array in in_precision(params, dtype).items()}
+    return leaves, {name: to_tensor(array) for name, array in in_precision(batch, dtype).items()}
 
 
 def _called(reference: Reference, leaves: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> Tensor:
@@ -105,8 +110,7 @@ def check_repeatable(reference: Reference, params: Arrays, batch: Arrays, dtype:
         raise InputError(
             f"the reference gives {name} = {float(before):.9g} and, called again, {float(value):.9g}; {remedy}"
         )
-    leaves = {name: to_tensor(array).requires_grad_() for name, array in in_precision(params, dtype).items()}
-    inputs = {name: to_tensor(array) for name, array in in_precision(batch, dtype).items()}
+    leaves, inputs = _handed(params, batch, dtype)
     with _running(batch, dtype):
         bare = to_array(_called(reference, leaves, inputs)).reshape(())
     if not _near(first.values["J"], bare):
