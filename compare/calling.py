@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 Arrays = dict[str, np.ndarray]
-SMALL = 2**12
+SMALL = 2**12  # up to so many numbers are compared as bytes, which copies them
 CAUGHT = (Exception, SystemExit, GeneratorExit)  # all but what the person at the keyboard asks for
 
 

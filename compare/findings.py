@@ -29,6 +29,7 @@ __all__ = [
     "culprits",
     "detailed",
     "judge_step",
+    "outranks",
     "times",
 ]
 
@@ -219,6 +220,11 @@ class Drift:
         return Judgement(row, _finding(key, equation, outcome, local), differs, excerpt=entries)
 
 
+def outranks(verdict: str, before: str | None) -> bool:
+    """Whether a finding on a tensor counts for more than the one before: the first does, and a failure after WEAK."""
+    return before is None or before == "WEAK" != verdict
+
+
 def culprits(judgements: Iterable[Judgement], causes: Diagnosis | None = None) -> tuple[Finding, ...]:
     """The findings in dataflow order, each tensor at the first step where it fails, or else where it is WEAK.
 
@@ -230,8 +236,8 @@ def culprits(judgements: Iterable[Judgement], causes: Diagnosis | None = None) -
         finding = judgement.finding
         if finding is None or (diverged and finding.verdict == "NONFINITE"):
             affected += bool(found) and judgement.differs
-        elif finding.name not in found or (found[finding.name].verdict == "WEAK" != finding.verdict):
-            found.pop(finding.name, None)  # that its digits are lost at an earlier step is the lesser finding
+        elif outranks(finding.verdict, found[finding.name].verdict if finding.name in found else None):
+            found.pop(finding.name, None)  # it stands where it fails
             found[finding.name] = finding
             diverged |= finding.explanation.startswith(DIVERGED)
     findings = [_named(finding, causes, every=position == 0) for position, finding in enumerate(found.values())]
@@ -246,22 +252,21 @@ def detailed(judgements: Iterable[Judgement], reads: Mapping[str, Iterable[str]]
 
     `reads` is what each value is computed from.
     """
-    excerpts: dict[str, Excerpt] = {}
-    weak: set[str] = set()
+    excerpts: dict[str, tuple[str, Excerpt]] = {}  # with the verdict there
     downstream: dict[str, list[int]] = {}
     found = False
     for judgement in judgements:
         row = judgement.row
         found |= judgement.finding is not None
-        if judgement.excerpt is not None and (row.name not in excerpts or (row.name in weak and row.verdict != "WEAK")):
-            excerpts[row.name] = judgement.excerpt
-            (weak.add if row.verdict == "WEAK" else weak.discard)(row.name)
+        before, _ = excerpts.get(row.name, (None, None))
+        if judgement.excerpt is not None and outranks(row.verdict, before):
+            excerpts[row.name] = row.verdict, judgement.excerpt
         if found and judgement.finding is None and (judgement.differs or row.verdict != "OK"):
             downstream.setdefault(row.name, []).append(row.step)
     return Details(
         reads={name: tuple(sorted(read)) for name, read in reads.items()},
         downstream={name: tuple(steps) for name, steps in downstream.items()},
-        excerpts=tuple(excerpts.values()),
+        excerpts=tuple(excerpt for _, excerpt in excerpts.values()),
     )
 
 

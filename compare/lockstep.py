@@ -16,7 +16,7 @@ from compare.data import Data, load
 from compare.diagnosis import INFORMATIVE, UNKNOWN, Cause, Scene, diagnose
 from compare.environment import environment
 from compare.experiment import Experiment, printed_first
-from compare.findings import JudgedRun, Judgement, culprits, detailed
+from compare.findings import JudgedRun, Judgement, culprits, detailed, outranks
 from compare.freerunning import drift_plots, free_running, only_drift
 from compare.judging import Judging, label_of
 from compare.labelled import network_code
@@ -90,18 +90,17 @@ def _resynchronised(experiment: Experiment, data: Data) -> JudgedRun:
     suspects: dict[
         str, list[tuple[Step, Step | None]]
     ] = {}  # where each wrong tensor is so first, and what came before
-    failing: set[str] = set()
+    verdicts: dict[str, str] = {}
     convention, before = AS_IN_THE_NOTES, None
     for step, judged, told, convention in _judged_steps(experiment, data, judging, at_once=True):  # read by causes
         notes |= dict.fromkeys([*convention.notes, *told, *(j.note for j in judged if j.note)])
         judgements += judged
         for finding in (judgement.finding for judgement in judged if judgement.finding):
-            if finding.verdict in FAILING and finding.name not in failing:
-                failing.add(finding.name)
+            if outranks(finding.verdict, verdicts.get(finding.name)):
+                verdicts[finding.name] = finding.verdict
                 suspects[finding.name] = []  # where it was WEAK before tells nothing of what is wrong
-            steps = suspects.setdefault(finding.name, [])
-            if len(steps) < INFORMATIVE:
-                steps.append((step, before))
+            if len(suspects[finding.name]) < INFORMATIVE:
+                suspects[finding.name].append((step, before))
         before = step
         if step.failure or any(j.finding and j.finding.cause in ("missing", "shape") for j in judged):
             break  # torch cannot follow from here

@@ -85,9 +85,9 @@ def _replayed(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], sit
     with tapped(sites.tap):
         J = reference()
     if not isinstance(J, Tensor) or J.is_complex() or (J.numel() != 1 and not sites.stacked):
-        got = f"a tensor of shape {tuple(J.shape)}" if isinstance(J, Tensor) else f"a {type(J).__name__}"
-        got = "a complex number" if isinstance(J, Tensor) and J.is_complex() else got
-        raise InputError(f"the reference returns {got}; it must return the scalar J, so end it with a sum or a mean")
+        raise InputError(
+            f"the reference returns {_described(J)}; it must return the scalar J, so end it with a sum or a mean"
+        )
     reads = {}
     if sites.inspect:
         reads = {name: sites.reads(site.came_in, leaves) for name, site in sites.all.items()}
@@ -115,6 +115,12 @@ def _replayed(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], sit
         reads=reads,
         side_outputs=frozenset(name for name in sites.all if gradients[name] is None),
     )
+
+
+def _described(returned: object) -> str:
+    if not isinstance(returned, Tensor):
+        return f"a {type(returned).__name__}"
+    return "a complex number" if returned.is_complex() else f"a tensor of shape {tuple(returned.shape)}"
 
 
 class _Site:
@@ -213,8 +219,9 @@ class _Sites:
         while numbered in self.all:
             times += 1
             numbered = f"{name}[{times}]"
-        if numbered in self.wanted and tensor.is_floating_point() and torch.is_grad_enabled():
-            tensor = tensor if tensor.requires_grad else tensor.detach().requires_grad_()
+        is_data = not tensor.requires_grad and tensor.is_floating_point() and torch.is_grad_enabled()
+        if is_data and numbered in self.wanted:
+            tensor = tensor.detach().requires_grad_()
         site = self.all[numbered] = _Site(numbered, tensor, self.records, self.order, self.stacked)
         if not tensor.requires_grad:
             return site.pass_on(tensor)
