@@ -47,7 +47,7 @@ def check_gradients(
 
 
 def _report(derivation: Derivation, problem: Problem) -> Report:
-    """Call the derivation in each precision, twice in the first, and judge what it returned."""
+    """Call the derivation in each precision and judge what it returned; ask it again where that may tell something."""
     if not callable(derivation):
         raise InputError(f"derivation is a {type(derivation).__name__}; it must be a function of params and the batch")
     calls = {}
@@ -55,8 +55,6 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
         params, batch = (in_precision(of, dtype) for of in (problem.params, problem.batch))
         calls[dtype] = call(derivation, params, batch)
     printed = problem.precisions[0]
-    params, batch = (in_precision(of, printed) for of in (problem.params, problem.batch))
-    again = call(derivation, params, batch)
 
     def derive(moved: Mapping[str, np.ndarray]) -> Arrays:
         return call(derivation, moved, in_precision(problem.batch, "float64")).records
@@ -66,7 +64,10 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
     notes = list(judged.notes)
     if any(finding.cause != "missing" for finding in judged.findings):
         notes += against_own_loss(derivation, in_precision(problem.params, "float64"), problem.batch, calls)
-    misbehaviour = _misbehaviour(calls[printed], again, judged.end_to_end, problem)
+    if judged.findings or not _one_answer([*calls.values()]):
+        params, batch = (in_precision(of, printed) for of in (problem.params, problem.batch))
+        calls["again"] = call(derivation, params, batch)
+    misbehaviour = _misbehaviour(calls, judged.end_to_end, problem)
     repeatable = not any(finding.cause == "not-repeatable" for finding in misbehaviour)
     return Report(
         rows=judged.rows,
@@ -99,10 +100,19 @@ def _made(derivation: Derivation, problem: Problem) -> dict[str, provenance.At]:
     return provenance.seen(lambda: derivation(*handed))
 
 
-def _misbehaviour(made: Call, again: Call, end_to_end: Replay, problem: Problem) -> list[Finding]:
+def _one_answer(calls: Sequence[Call]) -> bool:
+    """Whether a derivation has answered more than once, and the same but for the roundings of the coarser precision."""
+    return len(calls) > 1 and not any(
+        each.raised is not None or each.instead or differing(calls[0].records, each.records) for each in calls
+    )
+
+
+def _misbehaviour(calls: Mapping[str, Call], end_to_end: Replay, problem: Problem) -> list[Finding]:
     """What makes any comparison worthless: changed inputs, another answer when asked again, gradients all zero."""
     found = []
-    for name in dict.fromkeys([*made.mutated, *again.mutated]):
+    made = calls[problem.precisions[0]]
+    again = calls.get("again", made)
+    for name in dict.fromkeys(name for each in calls.values() for name in each.mutated):
         kind = "parameter" if name in problem.params else "input"
         text = (
             f"the derivation changes the {kind} {name} that it is handed; let it compute a new array, as in {name} - a"

@@ -17,7 +17,7 @@ from compare.errors import InputError
 from compare.replay import Replay, replay
 from compare.trace import is_real
 from compare.verdict import Ladder
-from torchref.exchange import to_array, to_tensor
+from torchref.exchange import to_array, to_tensor, view_of_tensor
 
 __all__ = ["Evidence", "Reference", "check_repeatable", "input_names", "moved", "run_reference"]
 
@@ -133,7 +133,7 @@ def _near(before: np.ndarray, again: np.ndarray) -> bool:
 
 def _check_unchanged(before: Arrays, after: Mapping[str, Tensor], dtype: str) -> None:
     for name, array in in_precision(before, dtype).items():
-        if not same(array, to_array(after[name])):
+        if not same(array, view_of_tensor(after[name])):
             raise InputError(f"the reference changes {name} in place; let it compute a new tensor instead")
 
 

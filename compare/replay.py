@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from compare.calling import same
 from compare.errors import InputError
 from torchref.exchange import to_array, to_tensor, view_of_array, view_of_tensor
 from torchref.tap import tapped
@@ -245,8 +246,8 @@ class _Sites:
                 continue
             if site.gradient is None:
                 raise InputError(f"the result of tap {name!r} is not used but the tensor handed to it is; {remedy}")
-            passed_on = site.gradient if site.recorded_gradient is None else to_array(site.recorded_gradient)
-            if not np.array_equal(passed_on, to_array(site.gradient_of_came_in), equal_nan=True):
+            passed_on = site.gradient if site.recorded_gradient is None else view_of_tensor(site.recorded_gradient)
+            if not same(passed_on, view_of_tensor(site.gradient_of_came_in)):
                 raise InputError(f"tap {name!r} is bypassed, its tensor is used beside its result; {remedy}")
 
     def cut(self) -> set[str]:

@@ -683,11 +683,42 @@ def test_a_derivation_that_raises_when_called_again_is_not_repeatable():
 
     def once(*args):
         calls.append(1)
-        if len(calls) > 2:
+        if len(calls) > 1:
             raise RuntimeError("cache is full")
         return derivation(*args)
 
     assert check_gradients(once, reference, PARAMS, BATCH).first.cause == "not-repeatable"
+
+
+@pytest.mark.parametrize("precisions", [("float64", "float32"), ("float32", "float64"), ("float64",), ("float32",)])
+def test_a_derivation_has_to_give_one_answer_twice(precisions):
+    """In the other precision, which counts as asking again, or else in the same."""
+    calls = []
+
+    def counted(*args):
+        calls.append(1)
+        return derivation(*args)
+
+    assert check_gradients(counted, reference, PARAMS, BATCH, precisions=precisions).ok
+    assert len(calls) == 2
+
+    def once(p, X, C):
+        calls.append(1)
+        found = derivation(p, X, C)
+        return found if len(calls) == 1 else {**found, "dW": found["dW"] * 1.0001}
+
+    calls.clear()
+    report = check_gradients(once, reference, PARAMS, BATCH, precisions=precisions)
+    assert (report.first.name, report.first.cause) == ("dW", "not-repeatable"), str(report)
+
+
+def test_where_a_derivation_loses_digits_in_float32_it_is_asked_again_and_left_in_peace():
+    def rough(p, X, C):
+        found = derivation(p, X, C)
+        return {name: value * (1 + 1e-4) if value.dtype == np.float32 else value for name, value in found.items()}
+
+    report = check_gradients(rough, reference, PARAMS, BATCH)
+    assert not [finding for finding in report.findings if finding.cause == "not-repeatable"], str(report)
 
 
 def test_a_shape_that_is_wrong_in_float32_alone_is_found():
