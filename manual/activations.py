@@ -21,13 +21,10 @@ __all__ = [
 ]
 
 
+@np.errstate(over="ignore")  # where exp(-Z) overflows, A is 0, as it should be
 def sigmoid(Z: np.ndarray) -> np.ndarray:
-    """Sigmoid: A = 1 / (1 + exp(-Z)); where exp(-Z) overflows, A is 0, as it should be.
-
-    Z and A are (n_l, n). Source: the notes, "Improving NNs" A.
-    """
-    with np.errstate(over="ignore"):
-        return 1 / (1 + np.exp(-Z))  # (n_l, n)
+    """Sigmoid: A = 1 / (1 + exp(-Z)). Z and A are (n_l, n). Source: the notes, "Improving NNs" A."""
+    return 1 / (1 + np.exp(-Z))  # (n_l, n)
 
 
 def sigmoid_derivative(Z: np.ndarray, A: np.ndarray) -> np.ndarray:

@@ -88,7 +88,7 @@ def small_tensors(rounds: int, seed: int) -> Iterator[Target]:
 
 
 def training_steps(rounds: int, seed: int) -> Iterator[Target]:
-    """One step of manual.training beside torch.nn and torch.optim.SGD, float64."""
+    """One step of manual.training beside torch.nn and torch.optim.SGD, float64; with momentum in the details."""
     for layers, n, hidden, limit in (
         ((30, 16, 1), 32, "tanh", 6.0),
         ((784, 128, 64, 1), 128, "relu", 1.4),
@@ -96,13 +96,20 @@ def training_steps(rounds: int, seed: int) -> Iterator[Target]:
         ((1024,) * 9, 256, "relu", 1.0),
     ):
         other = "relu" if hidden == "tanh" else "tanh"
-        case, second = fixture(layers, n, hidden=hidden), fixture(layers, n, hidden=other)
-        acts = {"hand": step_by_hand(*case), "torch": step_in_torch(*case)}
-        acts |= {"hand, other": step_by_hand(*second), "torch, other": step_in_torch(*second)}
+        cases = {
+            "": fixture(layers, n, hidden=hidden, optimizer="gradient-descent"),
+            other: fixture(layers, n, hidden=other, optimizer="gradient-descent"),
+            "momentum": fixture(layers, n, hidden=hidden),
+        }
+        acts: dict[str, Callable[[], object]] = {}
+        for name, case in cases.items():
+            acts |= {f"hand{name}": step_by_hand(*case), f"torch{name}": step_in_torch(*case)}
         timed = interleaved(acts, rounds)
         what = "-".join(map(str, layers)) if len(layers) < 9 else "eight layers of 1024"
-        more = f"with {other} {ratio(timed, 'torch, other', 'hand, other'):.3g} x"
-        title = f"a training step by hand, {what}, {hidden}, batch {n}, against torch.nn"
+        more = ", ".join(
+            f"with {name} {ratio(timed, f'torch{name}', f'hand{name}'):.3g} x" for name in (other, "momentum")
+        )
+        title = f"a training step by hand, {what}, {hidden}, batch {n}, against torch.nn and SGD"
         yield faster(title, limit, timed, "torch", "hand", more)
 
 

@@ -1,8 +1,8 @@
 """What the speed benchmark measures: steps by hand and in torch, whole checks, and what people would write instead."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from itertools import count, pairwise
+from dataclasses import replace
+from itertools import pairwise, repeat
 
 import numpy as np
 import torch
@@ -13,8 +13,6 @@ from compare.experiment import Experiment
 from compare.gradients import check_gradients
 from compare.runners import by_hand, epoch_orders, hand_network, initial_parameters
 from manual.network import backward, cost, forward
-from manual.optimizers import momentum
-from manual.training import train
 from tests.benchmarks.networks import Case
 from torchref import mlp
 
@@ -36,14 +34,22 @@ Act = Callable[[], object]
 MODULES = {"tanh": nn.Tanh, "relu": nn.ReLU, "sigmoid": nn.Sigmoid, "identity": nn.Identity}
 
 
-def fixture(layers: Sequence[int], batch_size: int, steps: int = 1, hidden: str = "tanh", batches: int = 1) -> Fixture:
-    """The notes' network of these widths, momentum, and random data for so many different batches."""
+def fixture(
+    layers: Sequence[int],
+    batch_size: int,
+    steps: int = 1,
+    hidden: str = "tanh",
+    batches: int = 1,
+    optimizer: str = "momentum",
+) -> Fixture:
+    """The notes' network of these widths, and random data for so many different batches."""
     rng = np.random.default_rng(0)
     experiment = Experiment(
         layers=tuple(layers),
         activations=(*[hidden] * (len(layers) - 2), "sigmoid"),
         batch_size=batch_size,
         steps=steps,
+        optimizer=optimizer,
     )
     X = rng.standard_normal((batch_size * batches, layers[0]))
     return experiment, (X, rng.integers(0, 2, (len(X), layers[-1])).astype(float))
@@ -56,12 +62,8 @@ def parameters(experiment: Experiment) -> int:
 
 def step_by_hand(experiment: Experiment, source: tuple[np.ndarray, np.ndarray]) -> Act:
     """One training step of `manual`: select the batch, forward, cost, backward, update, recording everything."""
-    data, params = load(source), initial_parameters(experiment)
-    order = np.arange(len(source[0]))
-    velocities = {f"v{name}": np.zeros_like(w) for name, w in params.items()}
-    rate = partial(momentum, learning_rate=experiment.learning_rate, beta=experiment.beta)
-    batches = (order[: experiment.batch_size] for _ in count())
-    phases = train(hand_network(experiment), params, velocities, rate, data.X, data.Y, batches)
+    orders = repeat(np.arange(len(source[0])))
+    phases = by_hand(replace(experiment, steps=None), load(source), initial_parameters(experiment), orders)
 
     def step() -> None:
         for _ in range(4):
@@ -71,9 +73,10 @@ def step_by_hand(experiment: Experiment, source: tuple[np.ndarray, np.ndarray]) 
 
 
 def step_in_torch(experiment: Experiment, source: tuple[np.ndarray, np.ndarray]) -> Act:
-    """One training step as people write it: torch.nn, a mean loss, autograd, SGD with momentum."""
+    """One training step as people write it: torch.nn, a mean loss, autograd, SGD, with its momentum if it has one."""
     model = network_in_torch(experiment)
-    optimizer = torch.optim.SGD(model.parameters(), experiment.learning_rate, experiment.beta)
+    beta = experiment.beta if experiment.optimizer == "momentum" else 0.0
+    optimizer = torch.optim.SGD(model.parameters(), experiment.learning_rate, beta)
     X, y = map(torch.tensor, source)
     order = torch.arange(len(X))
     outputs, loss = model[:-1], nn.BCEWithLogitsLoss()
