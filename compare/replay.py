@@ -89,6 +89,7 @@ def _replayed(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], sit
         raise InputError(
             f"the reference returns {_described(J)}; it must return the scalar J, so end it with a sum or a mean"
         )
+    differentiated = {*sites.order}  # by the reference itself
     reads = {}
     if sites.inspect:
         reads = {name: sites.reads(site.came_in, leaves) for name, site in sites.all.items()}
@@ -102,7 +103,7 @@ def _replayed(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], sit
         for hook in hooks:
             hook.remove()
     if sites.inspect:
-        sites.check()
+        sites.check(differentiated)
     gradients = {name: site.gradient for name, site in sites.all.items()}
     copied = view_of_tensor if sites.stacked else to_array
     retained = {name: site.retained for name, site in sites.all.items() if site.retained is not None}
@@ -238,8 +239,11 @@ class _Sites:
         site.node = result.grad_fn
         return result
 
-    def check(self) -> None:
-        """Raise InputError for a tap whose result the reference does not go on with, or not everywhere."""
+    def check(self, differentiated: Set[str]) -> None:
+        """Raise InputError for a tap whose result the reference does not go on with, or not everywhere.
+
+        What the reference itself differentiates through a tap, to go on with that, reads the tensor handed to it.
+        """
         for name, site in self.all.items():
             remedy = f"go on with its result everywhere, as in {name} = tap({name!r}, ...)"
             if site.gradient_of_came_in is None:
@@ -248,6 +252,11 @@ class _Sites:
                 raise InputError(f"the result of tap {name!r} is not used but the tensor handed to it is; {remedy}")
             passed_on = site.gradient if site.recorded_gradient is None else view_of_tensor(site.recorded_gradient)
             if not same(passed_on, view_of_tensor(site.gradient_of_came_in)):
+                if name in differentiated:
+                    raise InputError(
+                        f"the reference differentiates through tap {name!r} and goes on with what it finds, which a "
+                        "tap cannot follow; tap only what comes after its own autograd.grad"
+                    )
                 raise InputError(f"tap {name!r} is bypassed, its tensor is used beside its result; {remedy}")
 
     def cut(self) -> set[str]:

@@ -188,6 +188,17 @@ def test_a_tap_that_the_code_does_not_go_on_with_is_an_error(reference, words):
     assert "Z = tap('Z', ...)" in str(caught.value)
 
 
+def test_a_tap_that_the_reference_itself_differentiates_through_is_told_from_one_that_is_bypassed():
+    def penalised(p):
+        x = torch.tensor(X, requires_grad=True)
+        A = tap("A", torch.tanh(p["W"] @ x))
+        (slope,) = torch.autograd.grad(A.sum(), x, create_graph=True)
+        return (A * A).sum() + (slope**2).sum()
+
+    with pytest.raises(InputError, match=r"differentiates through tap 'A' and goes on .* only what comes after"):
+        run(penalised, {"W": leaf(W)})
+
+
 @pytest.mark.parametrize("returned", [torch.ones(2, 2), 3.0, None], ids=["matrix", "float", "None"])
 def test_a_reference_must_return_a_scalar(returned):
     with pytest.raises(InputError, match="must return the scalar J"):
