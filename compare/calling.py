@@ -19,8 +19,8 @@ import torch
 
 from compare.errors import InputError
 from compare.interruptions import quietly
+from compare.pieces import is_theirs
 from compare.rounding import PRECISIONS
-from compare.sources import is_theirs
 from compare.trace import frozen, is_real
 
 __all__ = [

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from compare.experiment import Experiment
 from compare.operations import equation_of, operation
+from compare.pieces import definitions, starts
 from compare.report.details import Code
-from compare.sources import definitions, starts
 
 __all__ = ["Labelled", "labelled", "network_code"]
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from compare.calling import CAUGHT
 from compare.interruptions import quietly
-from compare.sources import is_theirs
+from compare.pieces import is_theirs
 
 __all__ = ["At", "seen", "watched"]
 

@@ -10,6 +10,7 @@ from compare import check_gradients, check_training, check_updates, per_example,
 from compare.excerpts import excerpt
 from compare.experiment import Experiment
 from compare.labelled import labelled, network_code
+from compare.pieces import LINES, PIECES
 from compare.report.details import Code
 from compare.trace import Key
 
@@ -198,8 +199,8 @@ def test_a_long_function_is_cut_and_few_are_kept():
     helpers = "\n".join(f"def f{i}(X):\n    return X\n" for i in range(40))
     names, _ = module(f"{helpers}\ndef derivation(P, X):\n    y = {calls}\n{body}\n    return {{'dW1': y}}\n")
     found = sources.by_hand(names["derivation"], {})
-    assert len(found) <= sources.PIECES
-    assert len(found[0].text.splitlines()) == sources.LINES
+    assert len(found) <= PIECES
+    assert len(found[0].text.splitlines()) == LINES
 
 
 REFERENCE = """
