@@ -16,7 +16,7 @@ from compare.operations import equation_of
 from compare.rounding import Allowance
 from compare.stepping import SideStep, Step
 from compare.trace import Key, is_real
-from compare.verdict import is_float32
+from compare.verdict import rounds_to_float32
 
 __all__ = ["Judging", "label_of"]
 
@@ -125,15 +125,16 @@ class Judging:
         sides = step.sides
         if "float32" in sides and any(array.dtype == np.float64 for array in sides["float32"].recorded.values()):
             told.append(FLOAT64_INSIDE)
-        if any(j.finding for j in judged) and len(sides) > 1 and _is_float32(sides["float64"]):
-            told.append(FLOAT32_ONLY)
+        if any(j.finding for j in judged) and len(sides) > 1 and self._rounds_to_float32(sides["float64"], convention):
+            told = [FLOAT32_ONLY]
             judged = self._singly(step, convention, ["float32"])
         return judged, told
 
-
-def _is_float32(side: SideStep) -> bool:
-    """Whether every real number that a side recorded is one that float32 can hold."""
-    return all(map(is_float32, filter(is_real, side.recorded.values())))
+    def _rounds_to_float32(self, side: SideStep, convention: Convention) -> bool:
+        """Whether a side computes in float32."""
+        real = {name: array for name, array in side.recorded.items() if is_real(array)}
+        with quietly():
+            return rounds_to_float32(real, self._evaluated(side, convention)[0].local)
 
 
 def _started(sides: Sequence[SideStep]) -> tuple[Arrays, Arrays, Arrays]:

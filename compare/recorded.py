@@ -23,7 +23,7 @@ from compare.report import Finding, Row
 from compare.report.details import Details
 from compare.scenes import of_records
 from compare.trace import Key, is_real
-from compare.verdict import is_float32
+from compare.verdict import rounds_to_float32
 
 __all__ = ["JudgedRecords", "Problem", "judged_records"]
 
@@ -141,7 +141,7 @@ def judged_records(
         )
 
     findings, together = _as_one(culprits(judged, causes), judged, everything, end_to_end)
-    notes += [FLOAT64_INSIDE] if _in_float64(evidence.get("float32")) else []
+    notes += [FLOAT64_INSIDE] if FLOAT32_ONLY not in more and _in_float64(evidence.get("float32")) else []
     notes += [*more, *fits[printed].notes]
     notes += [
         f"d{name} is not judged: J does not depend on {name} in the reference."
@@ -245,7 +245,7 @@ def _judged(
         if all(judgement.row.verdict == "OK" for judgement in judged):
             return judged, []
     judged = judge(evidence, closely=True)
-    if len(evidence) > 1 and any(j.finding for j in judged) and _all_float32(evidence["float64"]):
+    if len(evidence) > 1 and any(j.finding for j in judged) and _rounds_to_float32(evidence["float64"]):
         return judge(["float32"], closely=True), [FLOAT32_ONLY]
     return judged, [judgement.note for judgement in judged if judgement.note]
 
@@ -281,9 +281,8 @@ def _in_float64(run: Evidence | None) -> bool:
     return run is not None and any(array.dtype == np.float64 and array.ndim for array in run.records.values())
 
 
-def _all_float32(run: Evidence) -> bool:
-    real = [array for array in run.records.values() if is_real(array)]
-    return bool(real) and all(map(is_float32, real))
+def _rounds_to_float32(run: Evidence) -> bool:
+    return rounds_to_float32({name: array for name, array in run.records.items() if is_real(array)}, run.local)
 
 
 def _alike(evidence: Mapping[str, Evidence]) -> bool:

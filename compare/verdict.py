@@ -20,7 +20,7 @@ import numpy as np
 
 from compare.rounding import PRECISIONS, Allowance, Precision
 
-__all__ = ["CUT", "Ladder", "Local", "Outcome", "closest", "index_of", "is_float32", "judge"]
+__all__ = ["CUT", "Ladder", "Local", "Outcome", "closest", "index_of", "is_float32", "judge", "rounds_to_float32"]
 
 CUT = 2.0**-14.5
 JITTER_CUT = 2.0**-5
@@ -186,6 +186,23 @@ def is_float32(recorded: Array) -> bool:
         return bool(np.array_equal(recorded.astype(np.float32).astype(np.float64), recorded))
 
 
+def rounds_to_float32(recorded: Mapping[str, Array], reference: Mapping[str, Array]) -> bool:
+    """Whether float64 records are those of a derivation that computes in float32.
+
+    All of them are numbers that float32 can hold, and one is off its reference by such a rounding: whole numbers and
+    simple fractions, which float32 holds as well, are not.
+    """
+    if not recorded or not all(map(is_float32, recorded.values())):
+        return False
+    pairs = [Local(record, reference[name]) for name, record in recorded.items() if name in reference]
+    return any(pair.recorded.shape == pair.reference.shape and _is_rounded(pair) for pair in pairs)
+
+
+def _is_rounded(local: Local) -> bool:
+    largest = float(_difference(local).max(initial=0.0))
+    return bool(0 < largest <= 64 * PRECISIONS["float32"].u * float(np.abs(local.reference).max(initial=0.0)))
+
+
 def _by_ladder(runs: Mapping[str, Local], differences: Mapping[str, Array], ladder: Ladder | None) -> Outcome:
     """Screen, floor and jitter, each only if the one before flags the tensor; in the maximum norm."""
     coarse, fine = PRECISIONS["float32"], PRECISIONS["float64"]
@@ -196,7 +213,8 @@ def _by_ladder(runs: Mapping[str, Local], differences: Mapping[str, Array], ladd
     at = int(difference.argmax())
     worst, index = difference.item(at), index_of(at, local.recorded.shape)
     if dtype == "float32":
-        allowed = max(np.sqrt(coarse.u) * scale, 8 * (0.0 if ladder is None else ladder.spread())) + coarse.eta
+        spread = 0.0 if ladder is None or local.recorded.dtype.kind != "f" else ladder.spread()
+        allowed = max(np.sqrt(coarse.u) * scale, 8 * spread) + coarse.eta
         return Outcome("OK" if worst <= allowed else "FAULT", worst / allowed, "ladder", index)
     error32 = float(differences["float32"].max()) if "float32" in differences else 0.0
     allowed = max(CUT * (error32 + rounding), 8 * fine.u * scale + 8 * fine.eta)

@@ -894,3 +894,45 @@ def test_objects_that_cannot_be_printed():
 
     assert "<Mute>" in check_gradients(raising, linear, LINEAR, ROWS).first.explanation
     assert check_gradients(lambda *a: {**of_linear(*a), Mute(): 1.0}, linear, LINEAR, ROWS).first.name == "<Mute>"
+
+
+def test_whole_numbers_are_not_taken_for_a_derivation_in_float32():
+    """Everything is exact in float32 too; what the derivation computes in shows where numbers are rounded."""
+    w, X, y = (
+        np.array([[1.0, -1.0, 2.0]]),
+        np.array([[1.0, 0, 2, 1], [0, 1, 1, 2], [0, 2, 0, 1]]),
+        np.array([[1.0, 1, -1, 1]]),
+    )
+
+    def hinge(p, X, y):
+        return torch.relu(1 - y * (p["w"] @ X)).mean()
+
+    def by_hand(kink):
+        def derive(p, X, y):
+            margin = 1 - y * (p["w"] @ X)
+            active = (margin >= 0) if kink else (margin > 0)
+            return {"J": np.maximum(margin, 0).mean(), "dw": (-y * active / y.size) @ X.T}
+
+        return derive
+
+    assert (1 - y * (w @ X) == 0).any()
+    assert check_gradients(by_hand(False), hinge, {"w": w}, (X, y)).ok
+    report = check_gradients(by_hand(True), hinge, {"w": w}, (X, y))
+    assert (report.first.name, report.first.verdict) == ("dw", "FAULT"), str(report)
+    assert not any("float32" in note for note in report.notes), report.notes
+
+
+@pytest.mark.parametrize("precisions", [("float64", "float32"), ("float32",)])
+def test_a_mask_that_is_wrong_where_it_matters_is_wrong_in_float32_too(precisions):
+    x = np.array([1.0, 2.0, 0.5])
+
+    def masked(p, x):
+        M = tap("M", x > 1)
+        return (p["w"] * x * M).sum()
+
+    def derive(p, x):
+        M = x >= 1
+        return {"M": M, "J": (p["w"] * x * M).sum(), "dw": x * M}
+
+    report = check_gradients(derive, masked, {"w": np.array([1.0, 2.0, 4.0])}, (x,), precisions=precisions)
+    assert (report.first.name, report.first.verdict) == ("M", "FAULT"), str(report)
