@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, combinations
 from pathlib import Path
 from traceback import extract_tb
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from compare.errors import InputError
+from compare.examples import OfExamples
 from compare.interruptions import quietly
 from compare.pieces import is_theirs
 from compare.rounding import PRECISIONS
@@ -59,7 +60,7 @@ class Call:
     """One call: what it returned by name, and what was wrong about how it did that.
 
     `instead` says what came back where a mapping was due, `mutated` which of the arrays handed over were changed,
-    `aliased` which returned arrays share memory.
+    `aliased` which returned arrays share memory, `values_of` what a name stands for if it is no gradient.
     """
 
     records: Arrays = field(default_factory=dict)
@@ -67,6 +68,12 @@ class Call:
     instead: str = ""
     mutated: tuple[str, ...] = ()
     aliased: tuple[tuple[str, str], ...] = ()
+    values_of: Arrays = field(default_factory=dict)
+
+    def read_for(self, values: Iterable[str]) -> Call:
+        """The same for a reference that names these values, whatever letter they begin with."""
+        named = {name: self.values_of[name] for name in values if name in self.values_of}
+        return replace(self, records=self.records | named) if named else self
 
 
 def call(function: Callable[..., Any], params: Mapping[str, np.ndarray], batch: Mapping[str, np.ndarray]) -> Call:
@@ -92,7 +99,9 @@ def call(function: Callable[..., Any], params: Mapping[str, np.ndarray], batch: 
         owners.setdefault(id(value if value.base is None else value.base), []).append(name)
     pairs = (pair for names in owners.values() for pair in combinations(names, 2))
     aliased = tuple((a, b) for a, b in pairs if np.shares_memory(kept[a], kept[b]))
-    return Call({name: as_record(value) for name, value in arrays.items()}, None, "", mutated, aliased)
+    values_of = returned.values_of if isinstance(returned, OfExamples) else {}
+    records, values_of = ({name: as_record(value) for name, value in of.items()} for of in (arrays, values_of))
+    return Call(records, None, "", mutated, aliased, values_of)
 
 
 def fresh(function: Any) -> Any:

@@ -9,7 +9,16 @@ import numpy as np
 
 from compare.errors import InputError
 
-__all__ = ["per_example"]
+__all__ = ["OfExamples", "per_example"]
+
+
+class OfExamples(dict[str, np.ndarray]):
+    """What a batch of examples returned; where a name says gradient, but may say value, the value as well.
+
+    Whether `dist` is the gradient of `ist` or a distance is known where the reference is.
+    """
+
+    values_of: dict[str, np.ndarray]
 
 
 def per_example(
@@ -39,7 +48,8 @@ def per_example(
             return wrong[0]  # what is no mapping is reported where every derivation's answer is
         shared = {"J", *(f"d{name}" for name in params)}
         over = n if reduction == "mean" else 1
-        found = {}
+        found = OfExamples()
+        found.values_of = {}
         for name in each[0]:
             values = [np.asarray(one[name]) for one in each]
             if name in shared:
@@ -47,6 +57,7 @@ def per_example(
             else:
                 stacked = np.stack(values, axis=min(axis, values[0].ndim) if axis >= 0 else axis)
                 found[name] = stacked / over if name.startswith("d") else stacked
+                found.values_of |= {name: stacked} if name.startswith("d") else {}
         return found
 
     return batched

@@ -56,8 +56,8 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
         calls[dtype] = call(derivation, params, batch)
     printed = problem.precisions[0]
 
-    def derive(moved: Mapping[str, np.ndarray]) -> Arrays:
-        return call(derivation, moved, in_precision(problem.batch, "float64")).records
+    def derive(moved: Mapping[str, np.ndarray]) -> Call:
+        return call(derivation, moved, in_precision(problem.batch, "float64"))
 
     everywhere = dict.fromkeys(problem.precisions, problem.params)
     judged = judged_records(problem, everywhere, problem.batch, calls, step=1, derive=derive)

@@ -88,7 +88,7 @@ def judged_records(
     calls: Mapping[str, Call],
     *,
     step: int,
-    derive: Callable[[Mapping[str, np.ndarray]], Arrays] | None = None,
+    derive: Callable[[Mapping[str, np.ndarray]], Call] | None = None,
     owed: bool = True,
     previous: Arrays | None = None,
 ) -> JudgedRecords:
@@ -101,6 +101,7 @@ def judged_records(
     params = params_by[printed]
     everything = {name: array for each in calls.values() for name, array in each.records.items()}
     end_to_end = run_reference(problem.reference, params, batch, everything, printed, check=True)
+    calls = {dtype: each.read_for(end_to_end.values) for dtype, each in calls.items()}
     keys = _keys(step, end_to_end, calls[printed], params if owed else {}, batch)
     notes = _float64_only(calls)
     if notes:
@@ -118,7 +119,8 @@ def judged_records(
         for dtype, fit in fits.items()
     }
     if "float64" in evidence:
-        evidence["float64"] = replace(evidence["float64"], derive=derive, reads=end_to_end.reads)
+        rerun = None if derive is None else (lambda moved: derive(moved).read_for(end_to_end.values).records)
+        evidence["float64"] = replace(evidence["float64"], derive=rerun, reads=end_to_end.reads)
     judged, more = _judged(keys, evidence, end_to_end)
     if any(judgement.finding or judgement.differs for judgement in judged):  # a reference that draws cannot agree
         check_repeatable(problem.reference, params, batch, printed, end_to_end)

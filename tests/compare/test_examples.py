@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from compare import InputError, check_gradients, per_example
+from torchref import tap
 
 RNG = np.random.default_rng(2)
 PARAMS = {"w": RNG.standard_normal(3), "c": np.array(0.4)}
@@ -93,3 +94,21 @@ def test_what_is_no_mapping_is_reported_as_such(returned):
 def test_a_derivation_must_be_a_function():
     with pytest.raises(InputError, match="derivation is a NoneType"):
         per_example(None, axis=0)
+
+
+@pytest.mark.parametrize("wrong", [1.0, 1.01])
+def test_a_value_whose_name_begins_with_d_is_no_gradient(wrong):
+    """dist is tapped in the reference, so it is a distance there and not the gradient of ist."""
+
+    def reference(p, X, Y):
+        dist = tap("dist", X @ p["w"] + p["c"] - Y)
+        return (dist * dist).mean() / 2
+
+    def distance(p, x, y):
+        found = one(p, x, y)
+        return {"dist": wrong * found["e"], "J": found["J"], "ddist": found["de"], "dw": found["dw"], "dc": found["dc"]}
+
+    batch = (RNG.standard_normal((5, 3)), RNG.standard_normal(5))
+    report = check_gradients(per_example(distance, axis=0), reference, PARAMS, batch)
+    first = None if report.first is None else (report.first.name, report.first.factor)
+    assert first == (None if wrong == 1 else ("dist", pytest.approx(1.01))), str(report)
