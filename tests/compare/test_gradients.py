@@ -936,3 +936,29 @@ def test_a_mask_that_is_wrong_where_it_matters_is_wrong_in_float32_too(precision
 
     report = check_gradients(derive, masked, {"w": np.array([1.0, 2.0, 4.0])}, (x,), precisions=precisions)
     assert (report.first.name, report.first.verdict) == ("M", "FAULT"), str(report)
+
+
+@pytest.mark.parametrize("factor", [1.001, 2.0])
+def test_the_own_loss_is_asked_near_the_border_of_its_domain_and_never_of_nothing(factor):
+    """log has no value a step of usual size below a parameter of 1e-6."""
+    x = np.array([0.7, -1.3, 0.4])
+
+    def logarithmic(p, x):
+        return (x * torch.log(p["w"])).sum()
+
+    def derive(p, x):
+        return {"J": (x * np.log(p["w"])).sum(), "dw": factor * x / p["w"]}
+
+    report = check_gradients(derive, logarithmic, {"w": np.array([1e-6, 2e-6, 3e-6])}, (x,))
+    (note,) = (note for note in report.notes if note.startswith("Own loss"))
+    assert "dw is not the gradient of the derivation's own J" in note
+
+
+def test_of_a_loss_that_has_no_slope_anywhere_nothing_is_said():
+    def derive(p):
+        alone = float(p["w"][0]) in (1.0, float(np.float32(1.0)))
+        return {"J": p["w"].sum() if alone else np.array(np.nan), "dw": np.full(1, 2.0)}
+
+    report = check_gradients(derive, lambda p: p["w"].sum(), {"w": np.array([1.0])}, ())
+    assert report.first.name == "dw"
+    assert not any(note.startswith("Own loss") for note in report.notes), report.notes
