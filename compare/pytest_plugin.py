@@ -247,13 +247,13 @@ class _Collected:
 
 def _summary(reports: Mapping[str, Report], not_run: Mapping[str, str]) -> list[str]:
     """The lines of the summary."""
-    from compare.report.summary import closeness, closest, counted, outcome, place
+    from compare.report.summary import closeness, closest, counted, deciding, outcome, place
 
     told = outcome(reports, not_run)
     near = [(row, name) for name, report in reports.items() if (row := closest(report)) is not None]
     row, where = max(near, key=lambda each: each[0].rho or 0.0, default=(None, ""))
     lines = [told if row is None else f"{told}; the closest to being flagged is {closeness(row)}: {row.name}, {where}"]
-    found = [(name, report.first) for name, report in reports.items() if report.first is not None]
+    found = [(name, first) for name, report in reports.items() if (first := deciding(report)) is not None]
     lines += _cut([f"{each.verdict} {name}: {place(each)}, cause {each.cause}" for name, each in found])
     lines += _cut([f"could not run {name}: {why}" for name, why in not_run.items()])
     unseen = Counter(text for report in reports.values() for text in report.blind_spots)

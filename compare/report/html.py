@@ -14,6 +14,7 @@ from compare.report.states import LEGEND, MARKS
 from compare.report.summary import (
     closing,
     counted,
+    deciding,
     differing,
     outcome,
     printable,
@@ -30,7 +31,8 @@ NEEDED = "the HTML report needs jinja2 and matplotlib; run: pip install 'handgra
 
 def render(report: Report) -> str:
     """One report as a whole page."""
-    found = "OK" if report.first is None else f"{report.first.verdict} {report.first.name}"
+    first = deciding(report)
+    found = "OK" if first is None else f"{first.verdict} {first.name}"
     return page(f"handgrad: {found}", fragment(report))
 
 
@@ -100,6 +102,7 @@ def _environment() -> Any:
         "closing": closing,
         "content": content,
         "counted": counted,
+        "deciding": deciding,
         "legend": LEGEND,
         "marks": MARKS,
         "setting": setting,

@@ -13,6 +13,7 @@ from compare.report.summary import (
     closest,
     closing,
     counted,
+    deciding,
     differing,
     equation,
     outcome,
@@ -80,7 +81,7 @@ def _culprit(finding: Finding) -> tuple[str, ...]:
 
 def _line(name: str, report: Report) -> tuple[str, ...]:
     """A report as one row of the table of several."""
-    near, first = closest(report), report.first
+    near, first = closest(report), deciding(report)
     culprit = "" if first is None else f"{first.name} at step {first.step}: {first.cause}"
     verdict = "OK" if first is None else first.verdict
     close = "" if near is None else f"{closeness(near)} ({near.name})"

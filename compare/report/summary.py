@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from compare.operations import EQUATIONS
-from compare.report import DIVERGED, Finding, Report, Row
+from compare.report import DIVERGED, FAILING, Finding, Report, Row
 
 __all__ = [
     "COLUMNS",
@@ -12,6 +12,7 @@ __all__ = [
     "closest",
     "closing",
     "counted",
+    "deciding",
     "differing",
     "equation",
     "fails",
@@ -32,20 +33,19 @@ def closing(report: Report) -> tuple[str, str]:
     """Two lines: what agreed, how closely, over how many tensors and steps; and what the run could not show."""
     steps = counted(len({row.step for row in report.rows}), "step")
     compared = len(report.rows)
-    if not report.ok:
-        culprit = report.findings[0]
+    culprit = deciding(report)
+    if culprit is not None and not report.ok:
         label = f" ({culprit.equation})" if culprit.equation else ""
         among = f" among {counted(compared, 'compared tensor')} of {steps}." if compared else "; none was compared."
         first = f"{culprit.verdict}: {culprit.name}{label} is the first tensor that"
         if culprit.explanation.startswith(DIVERGED):
             outcome = f"{first} overflows on both sides, at step {culprit.step},{among}"
         else:
-            outcome = f"{first} differs, at step {culprit.step}; {_by_themselves(len(report.findings))}{among}"
-    elif report.findings:
-        weak = report.findings[0]
+            outcome = f"{first} differs, at step {culprit.step}; {_by_themselves(report.findings)}{among}"
+    elif culprit is not None:
         outcome = (
             f"OK, but WEAK: the formulas are right on all {compared} tensors of {steps}, and the "
-            f"arithmetic of {len(report.findings)} loses digits, first {weak.name} at step {weak.step}."
+            f"arithmetic of {len(report.findings)} loses digits, first {culprit.name} at step {culprit.step}."
         )
     else:
         worst = closest(report)
@@ -63,8 +63,15 @@ def closing(report: Report) -> tuple[str, str]:
     )
 
 
-def _by_themselves(number: int) -> str:
-    return "1 tensor wrong by itself" if number == 1 else f"{number} tensors wrong by themselves"
+def _by_themselves(findings: Sequence[Finding]) -> str:
+    number = sum(finding.verdict in FAILING for finding in findings)
+    weak = f" and {len(findings) - number} WEAK" if number < len(findings) else ""
+    return f"{'1 tensor wrong by itself' if number == 1 else f'{number} tensors wrong by themselves'}{weak}"
+
+
+def deciding(report: Report) -> Finding | None:
+    """The finding that decides the verdict on a report: the first that fails, or else the first that is WEAK."""
+    return next((finding for finding in report.findings if finding.verdict in FAILING), report.first)
 
 
 def closest(report: Report) -> Row | None:

@@ -1,6 +1,9 @@
+import re
+
 import pytest
 
 from compare import Finding, ParityError, Report, Row
+from compare.report import html, markdown
 from tests.support import parsed
 
 FINE = Row(1, "forward", "Z1", "F1", (2, 3), 1e-16, (0, 1), 1.0, 1.0)
@@ -58,3 +61,16 @@ def test_json_has_the_fields_of_the_schema_and_strings_for_what_json_has_not():
     assert [*report["findings"][0]] == finding.split()
     assert report["rows"][1]["max_abs_diff"] == "nan"
     assert report["rows"][0]["rho"] is None
+
+
+def test_what_fails_decides_the_outcome_although_something_weak_comes_first():
+    weak = Finding(1, "forward", "A1", "F2", "WEAK", "precision-loss", "loses digits")
+    report = Report(rows=(FINE, WRONG), findings=(weak, CULPRIT))
+    assert report.first is weak
+    told = "FAULT: dW1 (B2) is the first tensor that differs, at step 1; 1 tensor wrong by itself and 1 WEAK among"
+    assert told in str(report)
+    assert "### handgrad: FAULT" in report.to_markdown()
+    assert "<title>handgrad: FAULT dW1</title>" in report.to_html()
+    several = {"one": report, "other": Report(rows=(FINE,))}
+    assert any("FAULT" in line and "dW1 at step 1" in line for line in markdown.render_all(several).splitlines())
+    assert re.search(r'data-label="verdict"><span class="verdict culprit">FAULT<', html.render_all(several))
