@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -125,7 +124,7 @@ def judged_records(
     if any(judgement.finding or judgement.differs for judgement in judged):  # a reference that draws cannot agree
         check_repeatable(problem.reference, params, batch, printed, end_to_end)
     left_out = _mean_left_out(judged, fits[printed].records, end_to_end, batch)
-    if left_out is not None:
+    if left_out is not None and _is_mean(problem.reference, params, batch, end_to_end, left_out[0]):
         again, also = _judged(keys, _divided(evidence, *left_out), end_to_end)
         gradients = {f"d{name}" for name in params}
         if not any(judgement.finding or (judgement.differs and judgement.row.name in gradients) for judgement in again):
@@ -165,27 +164,49 @@ def _float64_only(calls: Mapping[str, Call]) -> list[str]:
     return [FLOAT64_ONLY.format(raised.what)]
 
 
-_LEFT_OUT = "Convention: the gradients of intermediates lack the 1/{} of the mean, which those of parameters have."
+_LEFT_OUT = (
+    "Convention: the gradients of intermediates lack the 1/{} of the mean, which those of parameters have; "
+    "they are shown divided by it."
+)
 
 
 def _mean_left_out(
     judged: Sequence[Judgement], records: Arrays, end_to_end: Replay, batch: Arrays
 ) -> tuple[int, set[str]] | None:
-    """The size, or product of two sizes of an array of the batch, by which all recorded dT are too large, and which.
+    """The size by which all recorded gradients of taps are too large, and which gradients; None if no size fits.
 
-    The gradients of inputs may have it, as a layer's backward returns them, or not. None if no size fits.
+    It is that of an axis of the batch, or of all of an array of the batch but its first, or of what J is computed from.
+    The gradients of inputs may have it, as a layer's backward returns them, or not.
     """
-    between = (_gradients_of_taps(end_to_end) | {f"d{name}" for name in batch}) & records.keys()
-    between &= end_to_end.gradients.keys()
+    of_taps, of_inputs = _gradients_of_taps(end_to_end), {f"d{name}" for name in batch}
+    between = (of_taps | of_inputs) & records.keys() & end_to_end.gradients.keys()
     if not between or not any(judgement.finding for judgement in judged):
         return None
-    sizes: set[int] = {n for array in batch.values() for n in array.shape}
-    sizes |= {m * n for array in batch.values() for m, n in combinations(array.shape, 2)}
+    sizes = {n for array in batch.values() for n in array.shape} | {array.size for array in [*batch.values()][1:]}
+    sizes |= {end_to_end.values[name].size for name in end_to_end.reads["J"] if name in end_to_end.values}
     for size in sorted(sizes - {1}):
         larger = {name for name in between if _is_times(records[name], end_to_end.gradients[name], size)}
-        if larger and between - larger <= {f"d{name}" for name in batch}:
+        if larger & of_taps and between - larger <= of_inputs:
             return size, larger
     return None
+
+
+def _is_mean(reference: Reference, params: Arrays, batch: Arrays, end_to_end: Replay, size: int) -> bool:
+    """Whether J is a mean over an axis of the batch that divides a size: it is the same of every example twice."""
+    for n in {n for array in batch.values() for n in array.shape if n > 1 and size % n == 0}:
+        for side in (0, -1):  # in rows or in columns, where both are of this size
+            axes = {name: [axis for axis, m in enumerate(array.shape) if m == n] for name, array in batch.items()}
+            twice = {
+                name: np.concatenate([array, array], axis=axes[name][side]) if axes[name] else array
+                for name, array in batch.items()
+            }
+            try:
+                J = run_reference(reference, params, twice, {}, "float64").values["J"]
+            except InputError:  # an axis that may not be longer
+                continue
+            if abs(J - end_to_end.values["J"]) <= 1e-4 * abs(J):
+                return True
+    return False
 
 
 def _gradients_of_taps(end_to_end: Replay) -> set[str]:

@@ -778,8 +778,59 @@ def test_dZ_without_the_mean_is_a_note():
     report = check_gradients(classic, classic_reference, CLASSIC, COLUMNS)
     assert report.findings == (), str(report)
     assert report.notes == (
-        "Convention: the gradients of intermediates lack the 1/6 of the mean, which those of parameters have.",
+        "Convention: the gradients of intermediates lack the 1/6 of the mean, which those of parameters have; "
+        "they are shown divided by it.",
     )
+
+
+def batch_norm(factor):
+    def derive(p, X, G):
+        spread = np.sqrt(X.var(0) + 1e-5)
+        xh = (X - X.mean(0)) / spread
+        dxh = G * p["gamma"]
+        dX = (dxh - dxh.mean(0) - xh * (dxh * xh).mean(0)) / spread
+        J = ((xh * p["gamma"] + p["beta"]) * G).sum()
+        return {"J": J, "dgamma": (G * xh).sum(0), "dbeta": G.sum(0), "dX": factor * dX}
+
+    return derive
+
+
+@pytest.mark.parametrize("reduced", [torch.sum, torch.mean])
+@pytest.mark.parametrize("factor", [5, 8, 40], ids=str)
+def test_an_input_gradient_alone_is_no_convention(factor, reduced):
+    """The 1/n forgotten in batch normalisation: too large by the number of examples, of features, or both."""
+    params = {"gamma": RNG.uniform(0.5, 2, 5), "beta": RNG.standard_normal(5)}
+    over = 1 if reduced is torch.sum else 40
+
+    def reference(p, X, G):
+        return reduced(torch.nn.functional.batch_norm(X, None, None, p["gamma"], p["beta"], training=True) * G)
+
+    def derive(p, X, G):
+        found = batch_norm(factor)(p, X, G)
+        return {name: value / over for name, value in found.items()}
+
+    batch = (RNG.standard_normal((8, 5)), RNG.standard_normal((8, 5)))
+    report = check_gradients(derive, reference, params, batch)
+    assert (report.first.name, report.first.cause) == ("dX", "scale"), str(report)
+    assert report.first.factor == pytest.approx(factor)
+
+
+@pytest.mark.parametrize(("size", "is_convention"), [(8, True), (3, False), (4, False), (32, False)])
+def test_only_the_number_of_examples_of_a_mean_is_a_convention(size, is_convention):
+    """X is (8, 4), Y (8, 3), J the mean over 8 examples of a sum over 3 outputs; dZ lacks another size than 8."""
+
+    def reference(p, X, Y):
+        Z = tap("Z", X @ p["W"])
+        return ((Z - Y) ** 2).sum() / 2 / len(X)
+
+    def derive(p, X, Y):
+        E = X @ p["W"] - Y
+        return {"Z": E + Y, "dZ": E * size / len(X), "dW": X.T @ E / len(X)}
+
+    batch = (RNG.standard_normal((8, 4)), RNG.standard_normal((8, 3)))
+    report = check_gradients(derive, reference, {"W": RNG.standard_normal((4, 3))}, batch)
+    assert report.ok == is_convention, str(report)
+    assert any("Convention" in note for note in report.notes) == is_convention
 
 
 @pytest.mark.parametrize(
