@@ -1013,3 +1013,45 @@ def test_of_a_loss_that_has_no_slope_anywhere_nothing_is_said():
     report = check_gradients(derive, lambda p: p["w"].sum(), {"w": np.array([1.0])}, ())
     assert report.first.name == "dw"
     assert not any(note.startswith("Own loss") for note in report.notes), report.notes
+
+
+def test_a_gradient_that_is_right_although_a_wrong_one_is_returned_before_it_is_no_culprit():
+    """dW is computed from E, not from the 2 E that is returned as dE."""
+
+    def reference(p, X):
+        return (tap("E", X @ p["W"]) ** 2).sum() / 2
+
+    def derive(factor):
+        def derivation(p, X):
+            E = X @ p["W"]
+            return {"E": E, "J": (E**2).sum() / 2, "dE": 2 * E, "dW": factor * X.T @ E}
+
+        return derivation
+
+    params, batch = {"W": RNG.standard_normal((4, 3))}, (RNG.standard_normal((8, 4)),)
+    assert [finding.name for finding in check_gradients(derive(1), reference, params, batch).findings] == ["dE"]
+    also = check_gradients(derive(1.001), reference, params, batch)
+    assert [finding.name for finding in also.findings] == ["dE", "dW"], "it is wrong itself as well"
+
+
+def test_an_array_that_is_overwritten_after_it_was_returned_is_the_only_culprit():
+    labels = np.array([0, 2, 1, 1])
+
+    def reference(p, X, y):
+        q = tap("q", torch.softmax(X @ p["W"], 1))
+        return -torch.log(q[torch.arange(len(y)), y]).mean()
+
+    def derivation(p, X, y):
+        Z = X @ p["W"]
+        q = np.exp(Z - Z.max(1, keepdims=True))
+        q /= q.sum(1, keepdims=True)
+        J = -np.log(q[np.arange(len(y)), y]).mean()
+        dZ = q
+        dZ[np.arange(len(y)), y] -= 1
+        dZ /= len(y)
+        return {"q": q, "J": J, "dW": X.T @ dZ}
+
+    report = check_gradients(
+        derivation, reference, {"W": RNG.standard_normal((5, 3))}, (RNG.standard_normal((4, 5)), labels)
+    )
+    assert [finding.name for finding in report.findings] == ["q"], str(report)
