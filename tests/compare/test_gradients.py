@@ -2,6 +2,7 @@
 
 import re
 import sys
+from itertools import product
 
 import numpy as np
 import pytest
@@ -1055,3 +1056,38 @@ def test_an_array_that_is_overwritten_after_it_was_returned_is_the_only_culprit(
         derivation, reference, {"W": RNG.standard_normal((5, 3))}, (RNG.standard_normal((4, 5)), labels)
     )
     assert [finding.name for finding in report.findings] == ["q"], str(report)
+
+
+def bias_before_batch_norm(dtype, factor=1.0):
+    """db is zero but for roundings, since the mean of each column of dZ is; dZ itself is not returned."""
+
+    def derive(p, X, T):
+        W, b, X, T = (a.astype(dtype or a.dtype) for a in (p["W"], p["b"], X, T))
+        Z = X @ W + b
+        spread = np.sqrt(Z.var(0) + 1e-5)
+        xh = (Z - Z.mean(0)) / spread
+        dZ = (T - T.mean(0) - factor * xh * (T * xh).mean(0)) / spread
+        return {"J": (xh * T).sum(), "dW": X.T @ dZ, "db": dZ.sum(0) + (factor != 1)}
+
+    return derive
+
+
+def batch_normed(p, X, T):
+    return (torch.nn.functional.batch_norm(X @ p["W"] + p["b"], None, None, training=True) * T).sum()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("dtype", "precisions"),
+    [
+        *product([None, np.float64], [("float32",), ("float64",), ("float64", "float32")]),
+        *product([np.float32], [("float32",), ("float64", "float32")]),  # in float64 alone it is WEAK
+    ],
+)
+def test_a_gradient_that_cancels_to_nothing_is_left_in_peace_in_one_precision_too(precisions, dtype, seed):
+    r = np.random.default_rng(seed).standard_normal
+    params, batch = {"W": r((4, 6)), "b": r(6)}, (r((9, 4)), r((9, 6)))
+    report = check_gradients(bias_before_batch_norm(dtype), batch_normed, params, batch, precisions=precisions)
+    assert report.findings == (), str(report)
+    wrong = check_gradients(bias_before_batch_norm(dtype, 0.99), batch_normed, params, batch, precisions=precisions)
+    assert {finding.name for finding in wrong.findings} == {"dW", "db"}, str(wrong)
