@@ -113,7 +113,11 @@ def judged_records(
     fits = {dtype: fitted(each.records, shapes) for dtype, each in calls.items()}
     evidence = {
         dtype: Evidence(
-            problem.reference, in_precision(params_by[dtype], dtype), in_precision(batch, dtype), fit.records
+            problem.reference,
+            in_precision(params_by[dtype], dtype),
+            in_precision(batch, dtype),
+            fit.records,
+            differentiated=end_to_end.differentiated,
         )
         for dtype, fit in fits.items()
     }

@@ -91,6 +91,8 @@ def _running(batch: Arrays, dtype: str) -> Iterator[None]:
 
 
 def _remedy(error: BaseException, batch: Arrays) -> str:
+    if "backward through the graph a second time" in str(error):
+        return "it must leave backward() to the check and return J"
     whole = [name for name, array in batch.items() if array.dtype.kind != "f"]
     if whole and any(word in str(error) for word in ("dtype", "Float", "Long", "Int", "Bool")):
         return f"{whole[0]} holds {batch[whole[0]].dtype} and passes unchanged, so perhaps write .astype(float)"
@@ -141,7 +143,8 @@ def _check_unchanged(before: Arrays, after: Mapping[str, Tensor], dtype: str) ->
 class Evidence:
     """A derivation's records in one precision beside the reference, and what the ladder asks for where it must.
 
-    `derive` runs the derivation again on other parameters, or is None where it cannot be run again.
+    `derive` runs the derivation again on other parameters, or is None where it cannot be run again. Taps that the
+    reference itself differentiates through are not replaced by records: `differentiated`.
     """
 
     reference: Reference
@@ -150,6 +153,7 @@ class Evidence:
     records: Arrays
     derive: Callable[[Arrays], Arrays] | None = None
     reads: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    differentiated: frozenset[str] = frozenset()
 
     @cached_property
     def local(self) -> dict[str, np.ndarray]:
@@ -167,8 +171,9 @@ class Evidence:
     def _replayed(
         self, params: Arrays, batch: Arrays, records: Arrays, dtype: str = "float64"
     ) -> dict[str, np.ndarray]:
-        real = {name: array for name, array in records.items() if is_real(array)}
-        found = run_reference(self.reference, params, batch, real, dtype)
+        kept = {*self.differentiated, *(f"d{name}" for name in self.differentiated)}
+        used = {name: array for name, array in records.items() if is_real(array) and name not in kept}
+        found = run_reference(self.reference, params, batch, used, dtype)
         both = {**found.values, **found.gradients}
         return {name: array if array.dtype.kind == "f" else array.astype(np.float64) for name, array in both.items()}
 

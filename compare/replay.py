@@ -35,13 +35,15 @@ class Replay:
 
     `values` holds tapped tensors and J, `gradients` d<name> of taps and leaves that J depends on. Both are in dataflow
     order, leaves last unless taps were inspected. `reads` names, for each tap and J, the taps and leaves that its
-    segment reads. `side_outputs` are taps that J does not depend on.
+    segment reads. `side_outputs` are taps that J does not depend on, `differentiated` those that the reference itself
+    differentiates through, where taps were inspected.
     """
 
     values: dict[str, np.ndarray]
     gradients: dict[str, np.ndarray]
     reads: dict[str, frozenset[str]]
     side_outputs: frozenset[str]
+    differentiated: frozenset[str] = frozenset()
 
 
 def replay(
@@ -70,7 +72,7 @@ def replay(
             found = _replayed(reference, leaves, sites)
             again = sites.unreached()
         except RuntimeError:  # a reference that calls autograd itself misses what was cut off
-            again = sites.cut()
+            again = {*sites.ends}
             if not again:
                 raise
         finally:
@@ -81,15 +83,15 @@ def replay(
 
 
 def _replayed(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], sites: _Sites) -> Replay:
-    for leaf in leaves.values():
-        leaf.grad = None
     with tapped(sites.tap):
         J = reference()
+    for leaf in (*leaves.values(), *sites.ends.values()):
+        leaf.grad = None  # also where the reference has called backward itself
     if not isinstance(J, Tensor) or J.is_complex() or (J.numel() != 1 and not sites.stacked):
         raise InputError(
             f"the reference returns {_described(J)}; it must return the scalar J, so end it with a sum or a mean"
         )
-    differentiated = {*sites.order}  # by the reference itself
+    differentiated = frozenset(sites.order)  # by the reference itself
     reads = {}
     if sites.inspect:
         reads = {name: sites.reads(site.came_in, leaves) for name, site in sites.all.items()}
@@ -116,6 +118,7 @@ def _replayed(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], sit
         gradients={f"d{name}": gradient for name, gradient in found if gradient is not None},
         reads=reads,
         side_outputs=frozenset(name for name in sites.all if gradients[name] is None),
+        differentiated=differentiated,
     )
 
 
@@ -259,14 +262,14 @@ class _Sites:
                     )
                 raise InputError(f"tap {name!r} is bypassed, its tensor is used beside its result; {remedy}")
 
-    def cut(self) -> set[str]:
-        """Where the graph was cut."""
-        return {name for name, site in self.all.items() if site.is_cut}
+    @property
+    def ends(self) -> dict[str, Tensor]:
+        """The leaves that the graph was cut at."""
+        return {name: site.retained for name, site in self.all.items() if site.is_cut and site.retained is not None}
 
     def unreached(self) -> set[str]:
         """Where the graph was cut although J does not depend on what comes after: a start there leads astray."""
-        leaves = {name: self.all[name].retained for name in self.cut()}
-        return {name for name, leaf in leaves.items() if leaf is not None and leaf.grad is None}
+        return {name for name, leaf in self.ends.items() if leaf.grad is None}
 
     def let_go(self) -> None:
         """Break the circle of hook, site and tensor, which Python's collector cannot see and would keep for ever."""

@@ -122,6 +122,53 @@ def test_a_reference_may_ask_autograd_for_a_gradient_itself():
     assert report.first.name == "G"
 
 
+def gradient_penalty(p, X):
+    X = X.clone().requires_grad_()
+    Z = tap("Z", X @ p["W"])
+    (g,) = torch.autograd.grad((torch.tanh(Z) @ p["v"]).sum(), X, create_graph=True)
+    return (g**2).sum()
+
+
+@pytest.mark.parametrize("wrong", ["", "dZ", "dv", "J"])
+def test_a_reference_may_differentiate_through_its_own_taps(wrong):
+    """What it finds there leads round the tap, so that no record can stand in it: it is compared end to end."""
+
+    def by_hand(p, X):
+        A = np.tanh(X @ p["W"])
+        s = 1 - A**2
+        g = (s * p["v"]) @ p["W"].T
+        u = 2 * g @ p["W"]
+        dZ = u * p["v"] * -2 * A * s
+        dW = 2 * g.T @ (s * p["v"]) + X.T @ dZ
+        found = {"Z": X @ p["W"], "J": (g**2).sum(), "dZ": dZ, "dW": dW, "dv": (u * s).sum(0)}
+        return {**found, wrong: 1.001 * found[wrong]} if wrong else found
+
+    params = {"W": RNG.standard_normal((4, 3)), "v": RNG.standard_normal(3)}
+    report = check_gradients(by_hand, gradient_penalty, params, (RNG.standard_normal((8, 4)),))
+    assert [finding.name for finding in report.findings] == ([wrong] if wrong else []), str(report)
+
+
+def test_a_reference_that_calls_backward_itself_is_checked_or_told_so():
+    def derive(p, X):
+        E = X @ p["W"]
+        return {"E": E, "J": (E**2).sum() / 2, "dE": E, "dW": X.T @ E}
+
+    def calling(**options):
+        def reference(p, X):
+            J = (tap("E", X @ p["W"]) ** 2).sum() / 2
+            J.backward(**options)
+            return J
+
+        return reference
+
+    params, batch = {"W": RNG.standard_normal((4, 3))}, (RNG.standard_normal((8, 4)),)
+    report = check_gradients(derive, calling(retain_graph=True), params, batch)
+    assert report.findings == (), str(report)
+    assert all(row.max_abs_diff < 1e-12 for row in report.rows), str(report)
+    with pytest.raises(InputError, match=r"second time.*; it must leave backward\(\) to the check and return J"):
+        check_gradients(derive, calling(), params, batch)
+
+
 def test_an_entry_of_no_sum_is_no_example_left_out():
     """db is a sum over the six examples, each in every entry of it; a row of dZ is in one entry alone."""
 
