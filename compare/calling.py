@@ -84,6 +84,7 @@ def call(function: Callable[..., Any], params: Mapping[str, np.ndarray], batch: 
     try:
         with quietly():
             returned = function(theirs, *inputs)
+            items = [*returned.items()] if isinstance(returned, Mapping) else []
     except InputError:  # of ours, as from per_example
         raise
     except CAUGHT as error:  # whatever the user's code raises is a finding, not a crash
@@ -92,7 +93,7 @@ def call(function: Callable[..., Any], params: Mapping[str, np.ndarray], batch: 
     mutated = tuple(name for name, array in handed.items() if not same(before[name], array))
     if not isinstance(returned, Mapping):
         return Call(instead=_described(returned), mutated=mutated)
-    arrays = {_text(name): value for name, value in returned.items()}
+    arrays = {_text(name): value for name, value in items}
     kept = {name: value for name, value in arrays.items() if isinstance(value, np.ndarray) and value.size > 0}
     owners: dict[int, list[str]] = {}
     for name, value in kept.items():
@@ -115,17 +116,24 @@ def fresh(function: Any) -> Any:
 def as_record(value: Any) -> np.ndarray:
     """A read-only copy of an array, a number or nested lists of numbers; anything else becomes the name of its type.
 
-    Extended precision is rounded to float64, which is what it is compared with.
+    Extended precision is rounded to float64, which is what it is compared with; numbers in another byte order are put
+    into the machine's.
     """
-    if isinstance(value, (list, tuple)):
-        try:
+    try:
+        if isinstance(value, (list, tuple)):
             value = np.array(value)
-        except ValueError:  # lists of different lengths
-            return frozen(value)
-    if isinstance(value, torch.Tensor):
-        value = value.numpy(force=True)
+        elif isinstance(value, torch.Tensor):
+            value = value.numpy(force=True)
+    except (
+        ValueError,
+        TypeError,
+        RuntimeError,
+    ):  # lists of different lengths or of tensors; what NumPy has no type for
+        return frozen(value)
     if isinstance(value, np.longdouble) or (type(value) is np.ndarray and value.dtype == np.longdouble):
         value = value.astype(np.float64)
+    elif type(value) is np.ndarray and not value.dtype.isnative:
+        value = value.astype(value.dtype.newbyteorder("="))
     return frozen(value)
 
 
@@ -228,12 +236,11 @@ def undisturbed() -> Iterator[None]:
 
 def checked_precisions(precisions: Sequence[str]) -> tuple[str, ...]:
     """The precisions asked for, each once; InputError unless they are among float64 and float32."""
-    if isinstance(precisions, str) or not isinstance(precisions, Iterable):
-        precisions = (precisions,)
-    wrong = [name for name in precisions if name not in tuple(PRECISIONS)]
-    if wrong or not precisions:
-        raise InputError(f"precisions is {precisions!r}; it may hold 'float64' and 'float32', so leave it out")
-    return tuple(dict.fromkeys(precisions))
+    is_one = isinstance(precisions, str) or not isinstance(precisions, Iterable)
+    named: tuple[Any, ...] = (precisions,) if is_one else tuple(precisions)
+    if not named or any(name not in tuple(PRECISIONS) for name in named):
+        raise InputError(f"precisions is {named!r}; it may hold 'float64' and 'float32', so leave it out")
+    return tuple(dict.fromkeys(named))
 
 
 def checked_arrays(kind: str, values: Any, *, trained: bool) -> Arrays:

@@ -124,7 +124,8 @@ def _failure(initializer: Initializer, shape: tuple[int, ...], seed: int) -> Fin
     except CAUGHT as error:  # whatever the user's code raises is a finding, not a crash
         return _finding("values", "FAULT", "exception", located(error).what)
     if not is_real(first):
-        text = f"it returns {first.dtype if first.dtype != object else first.item()}; return an array of real numbers"
+        what = first.item() if first.dtype == object and first.shape == () else f"an array of {first.dtype}"
+        text = f"it returns {what}; return an array of real numbers"
         return _finding("values", "MISSING", "missing", text)
     if first.shape != shape:
         text = f"its shape is {first.shape}, it must be {shape}{shape_hint(first.shape, shape)}"
@@ -141,7 +142,8 @@ def _compared(
     initializer: Initializer, torch_initializer: TorchInitializer, shape: tuple[int, ...], seed: int
 ) -> tuple[list[Row], list[Finding]]:
     """The rows and findings on family, mean and spread."""
-    own, torchs = _drawn(initializer, shape, seed + 1), _drawn_in_torch(torch_initializer, shape, seed + 1)
+    own = _drawn(initializer, shape, seed + 1).astype(np.float64)
+    torchs = _drawn_in_torch(torch_initializer, shape, seed + 1)
     ours, theirs = _linear(own, _draws(shape, seed + 1)), _linear(torchs, _draws_in_torch(shape, seed + 1))
     fixed = np.array_equal(own, _drawn(initializer, shape, seed + 2))
     if (
@@ -149,7 +151,7 @@ def _compared(
         and np.ptp(own) + np.ptp(torchs) > 0
         and np.array_equal(torchs, _drawn_in_torch(torch_initializer, shape, seed + 2))
     ):
-        return _values(own.astype(np.float64), torchs)
+        return _values(own, torchs)
     if fixed and np.ptp(own) > 0:
         text = "it gives the same weights whatever rng it is handed; draw them with rng"
         return [], [_finding("values", "FAULT", "unknown", text)]
@@ -184,7 +186,7 @@ def _values(own: np.ndarray, torchs: np.ndarray) -> tuple[list[Row], list[Findin
     at = index_of(int(apart.argmax()), own.shape)
     allowed = SINGLE * float(np.max(np.abs(torchs)))
     verdict = "OK" if apart[at] <= allowed else "FAULT"
-    rho = float(apart[at] / allowed) if apart[at] else 0.0
+    rho = (float(apart[at] / allowed) if allowed else np.inf) if apart[at] else 0.0
     mine, other = float(own[at]), float(torchs[at])
     row = Row(1, "forward", "values", "", own.shape, float(apart[at]), at, mine, other, rho, "bound", verdict)
     text = f"at {at}: by hand {mine:.7g}, torch {other:.7g}, at every call"

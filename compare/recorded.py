@@ -242,8 +242,11 @@ def _keys(step: int, end_to_end: Replay, printed: Call, owed: Mapping[str, Any],
     """What was returned and what should have been, in dataflow order; then what the reference does not have."""
     values, gradients, records = end_to_end.values, end_to_end.gradients, printed.records
     wanted = {f"d{name}" for name in owed}
-    keys = [Key(step, "loss" if name == "J" else "forward", name) for name in values if name in records]
-    keys += [Key(step, "backward", name) for name in gradients if name in records or name in wanted]
+    empty = {
+        name for name, array in {**values, **gradients}.items() if not array.size and not records.get(name, array).size
+    }
+    keys = [Key(step, "loss" if name == "J" else "forward", name) for name in values if name in {*records} - empty]
+    keys += [Key(step, "backward", name) for name in gradients if name in ({*records} | wanted) - empty]
     known = {*values, *gradients, *(f"d{name}" for name in (*end_to_end.side_outputs, *owed, *batch))}
     unknown = [name for name in records if name not in known]
     return keys + [Key(step, "backward" if name.startswith("d") else "forward", name) for name in unknown]

@@ -1138,3 +1138,84 @@ def test_a_gradient_that_cancels_to_nothing_is_left_in_peace_in_one_precision_to
     assert report.findings == (), str(report)
     wrong = check_gradients(bias_before_batch_norm(dtype, 0.99), batch_normed, params, batch, precisions=precisions)
     assert {finding.name for finding in wrong.findings} == {"dW", "db"}, str(wrong)
+
+
+UNUSUAL = {
+    "a list of tensors": (
+        [torch.ones(1, requires_grad=True)] * 4,
+        "not a NumPy array of real numbers but of type list",
+    ),
+    "bfloat16": (torch.ones(4, 5, dtype=torch.bfloat16), "not a NumPy array of real numbers but of type Tensor"),
+    "objects": (np.full((4, 5), None), "array of dtype object"),
+}
+
+
+@pytest.mark.parametrize(("value", "words"), UNUSUAL.values(), ids=UNUSUAL)
+def test_what_numpy_cannot_hold_is_a_finding(value, words):
+    report = check_gradients(lambda *given: {**derivation(*given), "dZ": value}, reference, PARAMS, BATCH)
+    assert (report.first.name, report.first.verdict) == ("dZ", "MISSING")
+    assert words in report.first.explanation
+
+
+def test_a_mapping_that_raises_when_it_is_read_is_a_finding():
+    class Broken(dict):
+        def items(self):
+            raise RuntimeError("not ready")
+
+    report = check_gradients(lambda *given: Broken(derivation(*given)), reference, PARAMS, BATCH)
+    assert (report.first.cause, "not ready" in report.first.explanation) == ("exception", True)
+
+
+def test_an_empty_tap_says_nothing():
+    def with_nothing(p, X, C):
+        tap("Q", X[:0])
+        return reference(p, X, C)
+
+    report = check_gradients(lambda p, X, C: {**derivation(p, X, C), "Q": X[:0]}, with_nothing, PARAMS, BATCH)
+    assert report.findings == ()
+    report = check_gradients(lambda p, X, C: {**derivation(p, X, C), "Q": X}, with_nothing, PARAMS, BATCH)
+    assert (report.first.name, report.first.cause) == ("Q", "shape")
+
+
+def test_arguments_in_another_form_are_taken():
+    swapped = {name: array.astype(">f8") for name, array in PARAMS.items()}
+    labels = np.array([1, 0, 2, 1], dtype=">i4")
+    report = check_gradients(
+        lambda p, y: {"J": (p["w"] * y).sum(), "dw": y * 1.0},
+        lambda p, y: (p["w"] * y).sum(),
+        {"w": np.ones(4)},
+        (labels,),
+        precisions=iter(["float64"]),
+    )
+    assert report.findings == ()
+    assert check_gradients(derivation, reference, swapped, BATCH).findings == ()
+
+
+def test_the_own_loss_says_nothing_false_where_J_has_lost_its_digits():
+    """log(1 - a) where a is 1 but for 1e-11."""
+
+    def derive(p, X, y):
+        a = 1 / (1 + np.exp(-X @ p["w"]))
+        dz = (a - y) / len(y)
+        J = -(y * np.log(a) + (1 - y) * np.log(1 - a)).mean()
+        return {"J": J, "dw": X.T @ dz, "dX": 2 * np.outer(dz, p["w"])}
+
+    def reference(p, X, y):
+        return torch.nn.functional.binary_cross_entropy_with_logits(X @ p["w"], y)
+
+    X = np.array([[1.0, 0.5], [-1.0, 1.0], [0.3, 2.0]])
+    report = check_gradients(derive, reference, {"w": np.array([25.0, 1.0])}, (X, np.array([0.0, 1.0, 1.0])))
+    assert [finding.name for finding in report.findings] == ["J", "dX"], str(report)
+    assert not any("dw is not the gradient" in note for note in report.notes), report.notes
+
+
+def test_an_entry_that_is_nan_says_nothing_of_the_others():
+    def broken(*given):
+        found = derivation(*given)
+        dW = found["dW"].copy()
+        dW[0, 0] = np.nan
+        return {**found, "dW": dW}
+
+    report = check_gradients(broken, reference, PARAMS, BATCH)
+    assert (report.first.name, report.first.verdict) == ("dW", "NONFINITE")
+    assert not any("dW is not the gradient" in note for note in report.notes), report.notes

@@ -241,3 +241,18 @@ def test_an_initialiser_that_fails_for_some_draws_is_a_finding():
 def test_how_fine_samples_are_is_a_blind_spot():
     report = check_initializer(truncated, nn.init.trunc_normal_, SHAPE)
     assert any("not linear in one draw" in spot for spot in report.blind_spots)
+
+
+@pytest.mark.parametrize(
+    ("by_hand", "words"),
+    [
+        (lambda shape, rng: np.full(shape, None), "it returns an array of object"),
+        (lambda shape, rng: [[None] * 4] * 3, "it returns an array of object"),
+        (lambda shape, rng: np.ones(shape, dtype=bool), ""),
+        (lambda shape, rng: np.arange(12.0).reshape(shape), ""),
+    ],
+)
+def test_weights_that_are_no_draws_are_a_finding(by_hand, words):
+    report = check_initializer(by_hand, torch.nn.init.zeros_, (3, 4))
+    assert not report.ok
+    assert words in report.first.explanation
