@@ -69,8 +69,8 @@ def of_arrays(params: Mapping[str, Any], batch: Sequence[Any]) -> tuple[str, ...
     inputs = {f"input {position}": np.asarray(array) for position, array in enumerate(batch, start=1)}
     arrays = {**values, **inputs}
     together = [a.shape for a in inputs.values() if a.ndim]
-    shared = set.intersection(*(set(shape) for shape in together)) if together else set()
-    n = min(shared, default=0)
+    shared = set.intersection(*(set(shape) for shape in together)) if len(together) > 1 else set()
+    n = shared.pop() if len(shared) == 1 else 0  # else it is not known which axis is that of the examples
     sizes = ((f"{name}'s axis {axis}", size) for name, a in values.items() for axis, size in enumerate(a.shape))
     others = [place for place, size in sizes if size == n > 1]
     matrices = {name: a for name, a in values.items() if a.ndim == 2 and a.shape[0] == a.shape[1] > 1}

@@ -24,11 +24,12 @@ from compare.trace import Key
 from compare.verdict import CUT, Local, index_of
 from torchref.exchange import to_array, to_tensor
 
-__all__ = ["FORMS", "Follower", "Optimizer", "UpdateRun", "judge_update", "named_rule"]
+__all__ = ["FORMS", "NO_BUFFER", "Follower", "Optimizer", "UpdateRun", "judge_update", "named_rule"]
 
 Arrays = Mapping[str, np.ndarray]
 Optimizer = Callable[[list[Tensor]], torch.optim.Optimizer]
 MOVED = 3
+NO_BUFFER = "{} is not compared: torch's {} keeps no momentum buffer."
 FORMS = ("unknown", "scale", "update-form")  # what an update that is another rule looks like in its first step
 
 

@@ -25,7 +25,7 @@ from compare.calling import (
 from compare.environment import environment
 from compare.errors import InputError
 from compare.findings import Judgement, culprits, detailed
-from compare.following import FORMS, MOVED, Follower, Optimizer, UpdateRun, judge_update, named_rule
+from compare.following import FORMS, MOVED, NO_BUFFER, Follower, Optimizer, UpdateRun, judge_update, named_rule
 from compare.interruptions import quietly
 from compare.recorded import Problem, judged_records
 from compare.references import Reference, moved, run_reference
@@ -269,6 +269,9 @@ def _judged(
         velocity = None
         if all(v in values for values in yielded.values()) and all(v in each[0] for each in results.values()):
             velocity = _compared(Key(step.index + 1, "update", v), v, name, step, yielded, results, problem)
+        elif all(v in values for values in yielded.values()):
+            optimizer = type(next(iter(followers.values()))[0].optimizer).__name__
+            notes.append(NO_BUFFER.format(v, optimizer))
         if velocity is not None and update.finding is None and _same_factor(velocity, factors):
             notes.append(f"Convention: the velocity is {factors[0]:.6g} times torch's, and the update makes up for it.")
             velocity = velocity._replace(row=velocity.row._replace(verdict="OK"), finding=None)

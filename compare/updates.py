@@ -27,7 +27,7 @@ from compare.environment import environment
 from compare.errors import InputError
 from compare.findings import Judgement, culprits, detailed
 from compare.fitting import shape_hint
-from compare.following import FORMS, MOVED, Follower, Optimizer, UpdateRun, judge_update, named_rule
+from compare.following import FORMS, MOVED, NO_BUFFER, Follower, Optimizer, UpdateRun, judge_update, named_rule
 from compare.interruptions import quietly
 from compare.references import moved
 from compare.report import Finding, Report, Row
@@ -265,6 +265,11 @@ def _judged(
             }
             judged.append(judge_update(key, by_dtype, printed))
         velocities += _velocities(step, runs, twins, start, printed)
+    kept = {v for run in runs.values() for recorded in run.velocities[:1] for v in recorded}
+    followed = {v for each in twins.values() for step in each[:1] for v in step}
+    alone = [v for v in (f"v{name}" for name in start) if v in kept - followed]
+    if alone:
+        notes.append(NO_BUFFER.format(", ".join(alone), type(Follower(optimizer, start).optimizer).__name__))
     if velocities:
         convention = _convention(velocities, judged)
         notes += [convention] if convention else []

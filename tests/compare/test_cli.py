@@ -274,3 +274,22 @@ def test_a_reader_who_has_seen_enough_causes_no_traceback(data_file):
     done = subprocess.run(command, shell=True, capture_output=True, text=True)
     assert done.stdout == "{\n"
     assert done.stderr == ""
+
+
+def test_a_stored_report_of_a_strict_check_is_shown_as_it_failed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("weak.py").write_text(
+        "import numpy as np\n"
+        "rng = np.random.default_rng(0)\n"
+        "params, batch = {'W': rng.standard_normal((4, 3))}, (rng.standard_normal((8, 4)),)\n"
+        "def derivation(p, X):\n"
+        "    E = X @ p['W']\n"
+        "    E = E.astype(np.float32).astype(E.dtype)\n"
+        "    return {'J': (E**2).sum() / 2, 'dW': X.T @ E}\n"
+        "def reference(p, X):\n"
+        "    return ((X @ p['W']) ** 2).sum() / 2\n"
+    )
+    assert main(["check", "weak.py", "--format", "json", "--output", "weak.json"]) == 0
+    assert main(["show", "weak.json"]) == 0
+    assert main(["check", "weak.py", "--strict", "--format", "json", "--output", "strict.json"]) == 1
+    assert main(["show", "strict.json"]) == 1

@@ -284,3 +284,13 @@ def test_what_torch_keeps_in_its_default_dtype_is_kept_in_float64():
     assert torch.get_default_dtype() == torch.float32
     wrong = check_updates(nadam(decay=4.001e-3), lambda t: torch.optim.NAdam(t, lr=2e-3), PARAMS)
     assert wrong.first.name == "W1_next"
+
+
+def test_a_velocity_that_torch_does_not_keep_is_noted():
+    def plain(params, gradients, state):
+        return {n: w - 0.1 * gradients[f"d{n}"] for n, w in params.items()}, {"vW": 99.0 * np.ones_like(params["W"])}
+
+    start = {"W": np.random.default_rng(3).standard_normal((3, 2))}
+    report = check_updates(plain, lambda tensors: torch.optim.SGD(tensors, lr=0.1), start)
+    assert report.ok
+    assert "vW is not compared: torch's SGD keeps no momentum buffer." in report.notes
