@@ -72,78 +72,50 @@ def _reveals(fixture: Fixture, fault: Fault) -> bool:
 
 def _remedy(fixture: Fixture, fault: Fault) -> str:
     """The first change, by size, with which the mistake is found."""
-    for told, changed in _changes(*fixture):
+    experiment, data = fixture
+    for told, values, changed in _changes(experiment, data):
+        if changed is data and all(getattr(experiment, name) == value for name, value in values.items()):
+            continue
         try:
-            if _reveals(changed, fault):
+            if _reveals((replace(experiment, **values), changed), fault):
                 return told
         except InputError:  # that change does not suit this data
             continue
     return ""
 
 
-def _changes(experiment: Experiment, data: Data) -> Iterator[tuple[str, Fixture]]:
-    """Fixtures that differ in one thing, with the words for it."""
-    N, outputs = data.X.shape[1], data.Y.shape[0]
+def _changes(experiment: Experiment, data: Data) -> Iterator[tuple[str, dict[str, Any], Data]]:
+    """Changes of a fixture in one thing: the words for it, the new settings, and the data."""
+    N, n_x, outputs = data.X.shape[1], experiment.layers[0], data.Y.shape[0]
     rng = np.random.default_rng(0)
-    depth = experiment.depth
+    depth, last = experiment.depth, experiment.activations[-1]
     size = next((b for b in range(max(4, N // 12), N) if N % b), max(2, N // 2))
-    single: dict[str, dict[str, Any]] = {
-        "--steps 2": {"steps": 2},
-        "--batch-size 2": {"batch_size": min(2, N)},
-        f"--batch-size {size}": {"batch_size": size},
-        "--l2 0.1": {"l2": 0.1},
-        "--optimizer momentum": {"optimizer": "momentum"},
-        "--beta 0.9": {"beta": 0.9},
-        "--learning-rate 0.1": {"learning_rate": 0.1},
-        "--bias-scale 0.1": {"bias_scale": 0.1},
-        f"--batch-size {size} over two whole epochs": {"batch_size": size, "steps": None, "epochs": 2},
-    }
-    for told, values in single.items():
-        changed = replace(experiment, **values)
-        if changed != experiment:
-            yield told, (changed, data)
-    last = experiment.activations[-1]
+    yield "--steps 2", {"steps": 2}, data
+    yield "--batch-size 2", {"batch_size": min(2, N)}, data
+    yield f"--batch-size {size}", {"batch_size": size}, data
+    yield "--l2 0.1", {"l2": 0.1}, data
+    yield "--optimizer momentum", {"optimizer": "momentum"}, data
+    yield "--beta 0.9", {"beta": 0.9}, data
+    yield "--learning-rate 0.1", {"learning_rate": 0.1}, data
+    yield "--bias-scale 0.1", {"bias_scale": 0.1}, data
+    yield f"--batch-size {size} over two whole epochs", {"batch_size": size, "steps": None, "epochs": 2}, data
     for name in ("tanh", "relu", "sigmoid"):
-        hidden = (name,) * max(depth - 1, 1)
-        layers = experiment.layers if depth > 1 else (experiment.layers[0], 7, outputs)
-        yield f"{name} in a hidden layer", (replace(experiment, layers=layers, activations=(*hidden, last)), data)
-    for first, second in (("tanh", "relu"), ("sigmoid", "tanh")):
-        layers = (experiment.layers[0], 7, 5, outputs)
-        told = f"two hidden layers, {first} and {second}"
-        yield told, (replace(experiment, layers=layers, activations=(first, second, last)), data)
-    n_x = experiment.layers[0]
-    wide = (rng.random((3, N)) < 0.5).astype(float)
-    yield (
-        "several outputs",
-        (replace(experiment, layers=(*experiment.layers[:-1], 3)), Data(data.X, wide, data.description)),
-    )
-    square = Data(data.X, (rng.random((n_x, N)) < 0.5).astype(float), data.description)
-    yield "equal widths", (replace(experiment, layers=(n_x,) * len(experiment.layers)), square)
-    yield (
-        "widths that all differ",
-        (
-            replace(experiment, layers=(n_x, *range(n_x + 1, n_x + depth), outputs)),
-            data,
-        ),
-    )
+        layers = experiment.layers if depth > 1 else (n_x, 7, outputs)
+        activations = (*(name,) * max(depth - 1, 1), last)
+        yield f"{name} in a hidden layer", {"layers": layers, "activations": activations}, data
+    for pair in (("tanh", "relu"), ("sigmoid", "tanh")):
+        two = {"layers": (n_x, 7, 5, outputs), "activations": (*pair, last)}
+        yield f"two hidden layers, {' and '.join(pair)}", two, data
+    wide, square = ((rng.random((n, N)) < 0.5).astype(float) for n in (3, n_x))
+    yield "several outputs", {"layers": (*experiment.layers[:-1], 3)}, replace(data, Y=wide)
+    yield "equal widths", {"layers": (n_x,) * len(experiment.layers)}, replace(data, Y=square)
+    yield "widths that all differ", {"layers": (n_x, *range(n_x + 1, n_x + depth), outputs)}, data
+    relu = (*("relu",) * (depth - 1), last)
     zeros = data.X.copy()
     zeros[:, ::2] = 0.0
     told = "ReLU and examples whose z is exactly 0 (biases and inputs of 0)"
-    relu = ("relu",) * (depth - 1)
-    yield (
-        told,
-        (
-            replace(experiment, bias_scale=0.0, activations=(*relu, last)),
-            Data(zeros, data.Y, data.description),
-        ),
-    )
-    yield (
-        "saturated units (ReLU, inputs times 1000)",
-        (
-            replace(experiment, activations=(*relu, last)),
-            Data(1000 * data.X, data.Y, data.description),
-        ),
-    )
+    yield told, {"bias_scale": 0.0, "activations": relu}, replace(data, X=zeros)
+    yield "saturated units (ReLU, inputs times 1000)", {"activations": relu}, replace(data, X=1000 * data.X)
 
 
 def _called(experiment: Experiment, data: Data) -> set[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import re
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +97,9 @@ def _sklearn() -> Any:
     return datasets
 
 
+DAMAGED = (zipfile.BadZipFile, zlib.error, tokenize.TokenError)
+
+
 def _read_npz(path: Path) -> Data:
     remedy = "save it with np.savez(file, X=X, y=y)"
     try:
@@ -103,7 +108,7 @@ def _read_npz(path: Path) -> Data:
             held = set(archive.files) if isinstance(archive, np.lib.npyio.NpzFile) else set()
             missing = {"X", "y"} - held
             X, y = (None, None) if missing else (archive["X"], archive["y"])
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, MemoryError, RuntimeError, SyntaxError, *DAMAGED) as error:
         raise InputError(f"{path.name} cannot be read as .npz ({_reason(error)}); {remedy}") from None
     if missing:
         held_names = f"it holds {', '.join(sorted(held))}" if held else "it holds no named array"

@@ -11,7 +11,7 @@ import numpy as np
 from compare.data import Data
 from compare.experiment import Experiment
 from compare.findings import Drift, JudgedRun, Judgement
-from compare.interruptions import quietly, raised
+from compare.interruptions import quietly, raised, unending
 from compare.judging import label_of
 from compare.report import DIVERGED, Finding
 from compare.report.details import Line, Plot
@@ -37,6 +37,8 @@ def free_running(experiment: Experiment, data: Data) -> JudgedRun:
     """Both sides on their own, judged by ten times the spread of runs by hand that start one rounding apart."""
     drift, judgements, last = Drift(), list[Judgement](), 0
     for step in _steps(experiment, data):
+        if not step.torch and step.raised is None:
+            return JudgedRun(judgements, unending(step.number), step.number, ())
         if step.raised is not None:
             return JudgedRun(
                 judgements, raised(step.number, {key.phase for key in step.by_hand[0]}, step.raised), step.number, ()

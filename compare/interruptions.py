@@ -17,7 +17,7 @@ from compare.operations import EQUATIONS
 from compare.report import Finding
 from compare.trace import PHASES, Key, Trace, frozen
 
-__all__ = ["interrupted", "quietly", "raised"]
+__all__ = ["interrupted", "quietly", "raised", "unending"]
 
 # The variables of `manual` that hold the selected batch; the dictionaries in which its functions collect what they
 # return, with the phase of each and its record names.
@@ -49,6 +49,12 @@ def interrupted(step: int, error: BaseException) -> Trace:
     return trace
 
 
+def unending(step: int) -> Finding:
+    """A step of the hand-written side for which there is no batch."""
+    text = f"it takes step {step}, for which there is no batch; end with the last one, in batches.py or training.py"
+    return Finding(step, "forward", "X", "O2", "FAULT", "unknown", text)
+
+
 @contextmanager
 def quietly() -> Iterator[None]:
     """Without the warnings of NumPy and Python: what overflows or loses its imaginary part shows in the values."""
@@ -69,7 +75,7 @@ def raised(step: int, complete: Set[str], error: BaseException) -> Finding:
     On a line without a label, in the function that raised it, that is the equation of the closest line above which is
     no head of a loop.
     """
-    phase = next(phase for phase in PHASES if phase not in complete)
+    phase = next((phase for phase in PHASES if phase not in complete), PHASES[-1])
     label, place = "", ""
     frames = _frames_by_hand(error)
     for frame, line_number in frames:

@@ -13,7 +13,7 @@ import numpy as np
 from compare.conventions import AS_IN_THE_NOTES, FLOAT64_ONLY, Convention
 from compare.data import Data
 from compare.experiment import Experiment, printed_first
-from compare.interruptions import interrupted, quietly, raised
+from compare.interruptions import interrupted, quietly, raised, unending
 from compare.operations import Shape, network_records, operation
 from compare.report import Finding
 from compare.runners import by_hand, epoch_orders, initial_parameters, torch_batches, torch_data
@@ -115,6 +115,10 @@ class Training:
             self.ahead += islice(self._selected(), max(0, count - len(self.ahead)))
             while len(steps) < count:
                 step = self._step(self.ahead.popleft() if self.ahead else {})
+                if not step.due and step.printed.recorded and step.failure is None:
+                    end = unending(step.number)
+                    sides = {dtype: replace(side, recorded={}, failure=end) for dtype, side in step.sides.items()}
+                    step = replace(step, sides=sides)
                 if not step.due and not step.printed.recorded:
                     if step.failure is not None:
                         steps.append(step)

@@ -47,9 +47,12 @@ def cost_forms(scene: Scene) -> Iterator[Cause]:
     losses = scene.tensors.get("losses")
     if scene.name != "J" or losses is None or scene.recorded.size != 1:
         return
-    penalty = float(scene.tensors.get("penalty", np.zeros(())))
-    mean = float(scene.reference) - penalty
-    factor = (float(scene.recorded) - penalty) / mean if mean else 0.0
+    of_weights = scene.tensors.get("penalty", np.zeros(()))
+    if of_weights.size != 1:  # a user's tensor of that name
+        return
+    penalty = float(of_weights.item())
+    mean = float(scene.reference.item()) - penalty
+    factor = (float(scene.recorded.item()) - penalty) / mean if mean else 0.0
     names = named_factors(factor, scene.numbers)
     if penalty and factor > 0 and names:
         code = "partial-batch" if any("batch size" in name for name in names) else "scale"

@@ -31,7 +31,7 @@ CODES = {
 
 def relatives(due: torch.optim.Optimizer) -> Iterator[tuple[Cause, Factory]]:
     """Optimisers that differ from `due` in one way, each with the cause that it means if the update is that one."""
-    if len(due.param_groups) != 1:
+    if len(due.param_groups) != 1 or "lr" not in due.defaults:  # one of the user's own
         return
     settings = {name: value for name, value in due.param_groups[0].items() if name in due.defaults}
     kind = type(due)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from types import MappingProxyType
@@ -209,7 +210,10 @@ def _is_integer(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(_number(value), (int, float)) and not isinstance(value, bool)
+    number = _number(value)
+    if isinstance(number, int):
+        return not isinstance(number, bool) and abs(number) <= sys.float_info.max  # json reads longer ones too
+    return isinstance(number, float)
 
 
 def _number(value: Any) -> Any:

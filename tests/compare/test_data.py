@@ -1,3 +1,5 @@
+from contextlib import suppress
+
 import numpy as np
 import pytest
 
@@ -100,6 +102,18 @@ def test_npz_without_both_arrays_or_with_objects_is_refused(tmp_path):
     np.savez(tmp_path / "o.npz", X=np.array([{}, []], dtype=object), y=np.ones(2))
     with pytest.raises(InputError, match="cannot be read"):
         load(tmp_path / "o.npz")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_damaged_npz_is_refused_or_read(tmp_path, save):
+    """Whichever byte of it is turned round: zip, zlib and the header of an array have exceptions of their own."""
+    file = tmp_path / "d.npz"
+    save(file, X=np.ones((5, 3)), y=np.ones(5))
+    whole = file.read_bytes()
+    for at in range(len(whole)):
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        with suppress(InputError):
+            load(file)
 
 
 @pytest.mark.parametrize(

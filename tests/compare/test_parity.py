@@ -524,3 +524,29 @@ def test_a_tensor_that_is_weak_before_it_is_wrong_is_wrong(monkeypatch):
     assert report.details.excerpts[0].step == report.first.step > 1
     wrong = next(row for row in report.rows if (row.name, row.step) == ("db1", report.first.step))
     assert looked_at[0][wrong.index] == wrong.by_hand  # not the step where it is WEAK
+
+
+@pytest.mark.parametrize("free", [False, True], ids=["re-synchronised", "free"])
+def test_a_hand_written_side_that_goes_on_after_the_last_batch_is_one_finding(free):
+    endless = ("for order in epoch_orders:", "for order in __import__('itertools').cycle([*epoch_orders]):")
+    run = Experiment(layers=(5, 7, 2), activations=("tanh", "sigmoid"), batch_size=4, epochs=1, free_running=free)
+    with edited(manual.batches, endless):
+        report = run.run(small_data(5, 2, N, seed=3))
+    assert [(finding.step, finding.name, finding.equation) for finding in report.findings] == [(4, "X", "O2")]
+    assert "it takes step 4, for which there is no batch" in report.first.explanation
+
+
+def test_an_exception_in_a_run_that_starts_a_rounding_apart_alone_is_a_finding(monkeypatch):
+    calls = []
+    forward = manual.network.forward
+
+    def failing(*given):
+        calls.append(1)
+        if len(calls) == 3:
+            raise RuntimeError("too warm")
+        return forward(*given)
+
+    monkeypatch.setattr(manual.training, "forward", failing)
+    run = Experiment(layers=(5, 2), activations=("sigmoid",), batch_size=4, steps=1, free_running=True)
+    report = run.run(small_data(5, 2, N, seed=3))
+    assert (report.first.cause, "too warm" in report.first.explanation) == ("exception", True)

@@ -230,6 +230,10 @@ UNREADABLE = {
         json.dumps({"schema": "handgrad.reports/1", "reports": {"a": {**GOOD, "schema": "handgrad.report/2"}}}),
         "is of schema handgrad.report/2",
     ),
+    "a number too long": (
+        changed(rows=[{**GOOD["rows"][0], "max_abs_diff": 10**400}]),
+        "rows[0].max_abs_diff must be a number",
+    ),
     "nothing in it": (changed(rows=[], findings=[], ok=True), "it has neither rows nor findings"),
     "several, one damaged": (
         json.dumps({"schema": "handgrad.reports/1", "ok": True, "reports": {"a b": {**GOOD, "findings": 1}}}),
