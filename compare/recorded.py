@@ -142,7 +142,7 @@ def judged_records(
             finding.name,
             (UNKNOWN,) if scene is None else diagnose(scene, every=every),
             calls[printed],
-            end_to_end.reads,
+            end_to_end,
         )
 
     findings, together = _as_one(culprits(judged, causes), judged, everything, end_to_end)
@@ -341,12 +341,13 @@ def _related(name: str, other: str, reads: Mapping[str, frozenset[str]]) -> bool
     return a == b or a in reads.get(b, ()) or b in reads.get(a, ())
 
 
-def _with_alias(
-    name: str, causes: tuple[Cause, ...], made: Call, reads: Mapping[str, frozenset[str]]
-) -> tuple[Cause, ...]:
-    """A wrong tensor that shares memory with another was most likely overwritten by what became of the other."""
+def _with_alias(name: str, causes: tuple[Cause, ...], made: Call, end_to_end: Replay) -> tuple[Cause, ...]:
+    """A wrong tensor that shares memory with a later one was most likely overwritten by what became of that."""
+    order = [*end_to_end.values, *end_to_end.gradients]
+    earlier = order[: order.index(name)] if name in order else []
     others = [pair[pair[0] == name] for pair in made.aliased if name in pair]
-    others = [other for other in others if not _related(name, other, reads)]  # what is one may rightly be the other
+    others = [other for other in others if other not in earlier]
+    others = [other for other in others if not _related(name, other, end_to_end.reads)]  # what is one may be the other
     others = [other for other in others if same(made.records[name], made.records[other])]  # else it may be a mere view
     if not others or causes[0].code not in ("unknown", "zero", "wrong-operand"):
         return causes

@@ -41,16 +41,19 @@ def scaled(scene: Scene) -> Iterator[Cause]:
 
 
 def data_part(scene: Scene) -> Iterator[Cause]:
-    """A factor on all of a gradient but a term that no example contributes to, weight decay."""
-    for reader in scene.readers if scene.of in scene.parameters else ():
-        terms = scene.tensors.get(f"d{reader}")
-        rest = None if terms is None else scene.replayed({f"d{reader}": np.zeros_like(terms)})
+    """A factor on all of a gradient but a term that no example contributes to, weight decay, or on one of its parts."""
+    terms = {reader: scene.tensors.get(f"d{reader}") for reader in scene.readers if scene.of in scene.parameters}
+    parts = {"but for a term that is not of the data": (*terms,)}
+    parts |= {f"in what comes through {reader} alone": (reader,) for reader in terms if len(terms) > 1}
+    for where, through in parts.items():
+        none = {f"d{reader}": np.zeros_like(of) for reader in through if (of := terms[reader]) is not None}
+        rest = scene.replayed(none) if none and len(none) == len(through) else None
         if rest is None or rest.shape != scene.recorded.shape or not rest.any():
             continue
         part = Scene(scene.name, scene.recorded - rest, scene.reference - rest, scene.dtype, numbers=scene.numbers)
         for cause in scaled(part):
             if cause.factor is not None and scene.explained_by(rest + cause.factor * part.reference):
-                yield Cause(cause.code, f"but for a term that is not of the data, {cause.text}", cause.factor)
+                yield Cause(cause.code, f"{where}, {cause.text}", cause.factor)
                 return
 
 

@@ -34,6 +34,11 @@ def copied(scene: Scene) -> Iterator[Cause]:
     for name, other in sorted(scene.alike(), key=lambda pair: pair[0].removeprefix("d") not in scene.readers):
         if scene.explained_by(other):
             if scene.of and name.startswith("d") and name[1:] in scene.readers:
+                rest = scene.replayed({name: np.zeros_like(other)})
+                if len(scene.readers) > 1 and rest is not None and scene.explained_by(scene.reference - rest):
+                    through = ", ".join(reader for reader in scene.readers if f"d{reader}" != name)
+                    yield Cause("wrong-operand", f"it is {name} itself: what comes through {through} is missing")
+                    return
                 told = f"it is {name} itself: the derivative of {name[1:]} with respect to {scene.of} is missing"
                 yield Cause("activation-derivative", told)
             else:

@@ -77,17 +77,22 @@ def examples(scene: Scene) -> Iterator[Cause]:
             for index, share in enumerate(shares):
                 for times in (0, 2):
                     if scene.explained_by(scene.reference + (times - 1) * share.reshape(scene.recorded.shape)):
-                        yield Cause("dropped-example", _told(np.where(np.arange(n) == index, times, 1)))
+                        yield Cause("dropped-example", _told(scene, np.where(np.arange(n) == index, times, 1)))
                         return
             if n >= scene.recorded.size:  # too many unknowns for several at once
                 continue
             rest = scene.reference.ravel() - shares.sum(axis=0)  # weight decay is no example's
             counted, *_ = np.linalg.lstsq(shares.T, scene.recorded.ravel() - rest, rcond=None)
             whole = np.asarray(np.round(counted))
-            if np.max(np.abs(counted - whole)) > 1e-6 or np.ptp(whole) == 0:
+            if (
+                np.max(np.abs(counted - whole)) > 1e-6
+                or np.ptp(whole) == 0
+                or whole.min() < 0
+                or not (whole == 1).any()
+            ):
                 continue
             if scene.explained_by((rest + (whole[:, None] * shares).sum(axis=0)).reshape(scene.recorded.shape)):
-                yield Cause("dropped-example", _told(whole))
+                yield Cause("dropped-example", _told(scene, whole))
                 return
 
 
@@ -113,15 +118,17 @@ def _shares(scene: Scene, name: str, terms: Array, axis: int) -> Array | None:
     return shares if apart <= 1e-9 * max(np.max(np.abs(own)), np.max(np.abs(shares))) else None
 
 
-def _told(counted: Array) -> str:
-    """Which examples are missing, and which count how often."""
+def _told(scene: Scene, counted: Array) -> str:
+    """Which examples are missing, and which count how often; positions where the batch has another size."""
+    known = not scene.inputs or any(len(counted) in scene.tensors[name].shape for name in scene.inputs)
+    one = "example" if known else "position"
     missing = [int(i) for i in np.flatnonzero(counted == 0)]
     more = {int(i): int(counted[i]) for i in np.flatnonzero((counted != 0) & (counted != 1))}
     parts = []
     if missing:
         shown = ", ".join(map(str, missing[:8])) + (" ..." if len(missing) > 8 else "")
         parts.append(
-            f"example{'s' if len(missing) > 1 else ''} {shown} (from 0) {'are' if len(missing) > 1 else 'is'} left out"
+            f"{one}{'s' if len(missing) > 1 else ''} {shown} (from 0) {'are' if len(missing) > 1 else 'is'} left out"
         )
-    parts += [f"example {i} counts {times} times" for i, times in [*more.items()][:8]]
-    return "of the sum over examples, " + ", ".join(parts)
+    parts += [f"{one} {i} counts {times} times" for i, times in [*more.items()][:8]]
+    return f"of the sum over {one}s, " + ", ".join(parts)

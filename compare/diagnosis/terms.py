@@ -24,7 +24,7 @@ def added(scene: Scene) -> Iterator[Cause]:
         names = () if l2 else named_factors(c, scene.numbers)
         named = f" = {c / l2:.6g} l2" if l2 else f" = {'-' if c < 0 else ''}{' or '.join(names[:2])}" if names else ""
         told = f"it differs by {c:.6g}{named} times {scene.of}, as a weight decay that is not J's would make it"
-        told += f" (or {scene.of} is left out before)" if isclose(abs(c), 1) else ""
+        told += f" (or {scene.of} is left out before)" if isclose(abs(c), 1) or (c < 0 and names) else ""
         plain = l2 and any(isclose(c / l2, times, rel_tol=1e-9) for times in PLAIN)
         yield Cause("regularisation", told, fitted=None if plain else c)
     before = scene.previous.get(scene.name)
@@ -40,7 +40,7 @@ def added(scene: Scene) -> Iterator[Cause]:
         if c < 0:
             yield Cause("wrong-operand", f"{_times(-c)}{name} is missing from it, or has the wrong sign")
         else:
-            yield Cause("wrong-operand", f"{_times(c)}{name} is added to it, where it does not belong")
+            yield Cause("wrong-operand", f"{_times(c)}{name} is added to it, where it does not belong or has a minus")
 
 
 def _multiple(scene: Scene, other: Array | None) -> float | None:

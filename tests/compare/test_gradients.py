@@ -1219,3 +1219,79 @@ def test_an_entry_that_is_nan_says_nothing_of_the_others():
     report = check_gradients(broken, reference, PARAMS, BATCH)
     assert (report.first.name, report.first.verdict) == ("dW", "NONFINITE")
     assert not any("dW is not the gradient" in note for note in report.notes), report.notes
+
+
+def siamese(p, X, Y):
+    return (tap("u", X @ p["W"]) * tap("v", Y @ p["W"])).sum()
+
+
+def two_paths(p, X):
+    m = tap("m", X @ p["W"])
+    z = tap("z", m + 1)
+    return (z**2).sum() / 2 + (m**2).sum()
+
+
+def windows(p, X):
+    return torch.sin(tap("Z", torch.nn.functional.conv1d(X[:, None], p["k"][None, None])[:, 0])).sum()
+
+
+def siamese_by_hand(through_v):
+    def derive(p, X, Y):
+        u, v = X @ p["W"], Y @ p["W"]
+        return {"u": u, "v": v, "J": (u * v).sum(), "du": v, "dv": u, "dW": X.T @ v + through_v * Y.T @ u}
+
+    return derive
+
+
+def two_paths_by_hand(p, X):
+    m = X @ p["W"]
+    z = m + 1
+    return {"m": m, "z": z, "J": (z**2).sum() / 2 + (m**2).sum(), "dz": z, "dm": z, "dW": X.T @ z}
+
+
+def windows_by_hand(p, X):
+    Z = np.stack([X[:, t : t + 3] @ p["k"] for t in range(6)], 1)
+    return {"Z": Z, "dZ": np.cos(Z), "dk": sum(X[:, t : t + 3].T @ np.cos(Z[:, t]) for t in range(5))}
+
+
+PARTS = {
+    "one of two uses, minus": (
+        siamese_by_hand(-1),
+        siamese,
+        "dW",
+        "in what comes through v alone, every entry has the",
+    ),
+    "one of two uses, twice": (
+        siamese_by_hand(2),
+        siamese,
+        "dW",
+        "in what comes through v alone, every entry is 2 times",
+    ),
+    "a second path": (two_paths_by_hand, two_paths, "dm", "it is dz itself: what comes through J is missing"),
+    "a window": (windows_by_hand, windows, "dk", "of the sum over positions, position 5 (from 0) is left out"),
+}
+
+
+@pytest.mark.parametrize(("derive", "reference", "name", "words"), PARTS.values(), ids=PARTS)
+def test_the_part_of_a_gradient_that_is_wrong_is_named(derive, reference, name, words):
+    batch = (RNG.standard_normal((4, 8)), RNG.standard_normal((4, 8)))[: 2 if reference is siamese else 1]
+    params = {"W": RNG.standard_normal((8, 3))} if reference is not windows else {"k": RNG.standard_normal(3)}
+    first = check_gradients(derive, reference, params, batch).first
+    assert first.name == name
+    assert words in first.explanation, first.explanation
+
+
+def test_a_factor_is_no_count_of_examples():
+    """The third example is masked, so that it counts as often as one likes."""
+
+    def masked(p, X, M):
+        return (tap("E", X @ p["W"]) ** 2 * M).sum() / 2
+
+    def derive(p, X, M):
+        E = X @ p["W"]
+        return {"E": E, "dE": E * M, "dW": 2 * X.T @ (E * M)}
+
+    mask = np.array([1.0, 1, 0, 1, 1])[:, None]
+    report = check_gradients(derive, masked, {"W": RNG.standard_normal((4, 3))}, (RNG.standard_normal((5, 4)), mask))
+    assert report.first.cause == "scale"
+    assert "dropped-example" not in report.first.explanation, report.first.explanation
