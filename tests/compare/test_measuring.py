@@ -106,7 +106,7 @@ def pairs(draw, dtypes: tuple[str, ...] = DTYPES) -> tuple[np.ndarray, np.ndarra
     return hand, torch
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(pair=pairs())
 @example(pair=(np.array([np.nan, 1.0]), np.array([np.nan, 1.0])))
 @example(pair=(np.array([-0.0] * 9), np.array([0.0] * 9)))
@@ -123,7 +123,7 @@ def in_order(pair: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarra
     return tuple(np.array(side, order="C") for side in pair)
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(
     many=st.one_of(
         st.lists(pairs(), max_size=9),
@@ -138,7 +138,7 @@ def test_many_at_once_are_each_by_itself(many):
     assert [*map(repr, found)] == [repr(naive(*pair)) for pair in many]
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(pair=pairs(("f4", "f8")))
 def test_a_row_of_a_report_shows_the_same(pair):
     """Also what counts as affected: above sqrt(u) of torch's scale."""

@@ -9,6 +9,7 @@ from compare.rounding import PRECISIONS
 RNG = np.random.default_rng(12)
 W, A, dZ = (RNG.standard_normal(shape).astype(np.float32).astype(float) for shape in ((7, 5), (5, 9), (7, 9)))
 b, V, g = (RNG.standard_normal((7, 1)).astype(np.float32).astype(float) for _ in range(3))
+SIGMOID = 1 / (1 + np.exp(-A))
 f = np.float32
 
 
@@ -33,6 +34,26 @@ OPERATIONS = {
         rounding.cross_entropy(A, np.logaddexp(0, A) - 0.5 * A),
         np.logaddexp(0, A) - 0.5 * A,
         np.logaddexp(f(0), f(A)) - f(0.5) * f(A),
+    ),
+    "squared errors": (
+        rounding.squared_error((A - 0.25) ** 2 / 2),
+        (A - 0.25) ** 2 / 2,
+        (f(A) - f(0.25)) ** 2 / f(2),
+    ),
+    "dZ of the output": (
+        rounding.output_gradient((SIGMOID - 0.25) / 9, 8.0),
+        (SIGMOID - 0.25) / 9,
+        (1 / (1 + np.exp(-f(A))) - f(0.25)) / f(9),
+    ),
+    "penalty": (
+        rounding.penalty([W, V], np.array([0.05 * ((W * W).sum() + (V * V).sum())])),
+        np.array([0.05 * ((W * W).sum() + (V * V).sum())]),
+        f(0.05) * (np.add.accumulate(f(W).ravel() ** 2)[-1:] + np.add.accumulate(f(V).ravel() ** 2)[-1:]),
+    ),
+    "J": (
+        rounding.cost(np.abs(A), 0.5),
+        np.array([np.abs(A).sum() / 9 + 0.5]),
+        np.add.accumulate(np.abs(f(A)).ravel())[-1:] / f(9) + f(0.5),
     ),
 }
 
@@ -71,6 +92,10 @@ FORMULAS = {
     "V": lambda u, n: 4 * u * 0.9 * np.abs(V) + (4 * (1 - 0.9) + 2 * 0.9) * u * np.abs(g),
     "W_next": lambda u, n: 2 * u * np.abs(W) + 14 * u * 0.1 * np.abs(W * 3),
     "losses": lambda u, n: 8 * u * (np.abs(A) + np.abs(np.logaddexp(0, A) - 0.5 * A)),
+    "squared errors": lambda u, n: 3 * u * (A - 0.25) ** 2,
+    "dZ of the output": lambda u, n: 8 * u / 9 + 4 * u * np.abs(SIGMOID - 0.25) / 9,
+    "penalty": lambda u, n: gamma(W.size + V.size + 3, u) * 0.05 * ((W * W).sum() + (V * V).sum()),
+    "J": lambda u, n: gamma(A.size + 2, u) * (np.abs(A).sum() / 9 + 0.5),
 }
 
 
