@@ -44,7 +44,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _unusable(message: str) -> int:
-    print(f"handgrad: {message}".encode("ascii", "backslashreplace").decode(), file=sys.stderr)
+    encoding = getattr(sys.stderr, "encoding", None) or "ascii"
+    print(f"handgrad: {message}".encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr)
     return UNUSABLE
 
 

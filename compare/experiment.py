@@ -125,7 +125,8 @@ EXAMPLES = {"layers": (30, 16, 1), "activations": ("tanh", "sigmoid")}
 
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise InputError(f"{name} is {value!r}; it must be a name in quotes, so write for example 'float64'")
+        known = "float64" if name == "dtype" else "uniform" if name == "distribution" else names(name)[0]
+        raise InputError(f"{name} is {value!r}; it must be a name in quotes, so write for example {known!r}")
     return value
 
 

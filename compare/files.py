@@ -75,6 +75,10 @@ def _checked(
         complete = {name: check for name, check in wanted.items() if all(n in defined for n in check.needs)}
         if not complete:
             raise InputError(f"{Path(path).name} defines no complete check; {_lacking(wanted, defined)}")
+        unread = [name for name in settings or {} if not any(name in check.may for check in complete.values())]
+        if unread:
+            flag = "dtype" if unread[0] == "precisions" else unread[0]
+            raise InputError(f"--{flag} says nothing to {', '.join(complete)}; leave it out")
         found: list[tuple[str, Report, Mapping[str, Any]]] = []
         for name, check in complete.items():
             given = {**defined, **(settings or {})}

@@ -150,7 +150,8 @@ def _blind_spots(made: Call, end_to_end: Replay, problem: Problem) -> tuple[str,
         name for name, array in problem.params.items() if array.ndim == 2 and len({*array.shape}) == 1 < array.size
     ]
     zero = [name for name, array in problem.params.items() if not array.any()]
-    still = [name for name, g in end_to_end.gradients.items() if name in made.records and not g.any()]
+    gradients = {name: g for name, g in end_to_end.gradients.items() if name in made.records}
+    still = [name for name, g in gradients.items() if not g.any() and not made.records[name].any()]
     return tuple(
         text
         for applies, text in (

@@ -98,6 +98,9 @@ def _run(trainer: Trainer, start: Arrays, batches: Sequence[Arrays]) -> _Run:
                 text = "the trainer returns one and the same arrays for every batch; yield at each step, or copy them"
                 run.failure = ("aliased", text)
                 return run
+            if isinstance(training, Mapping):
+                run.failure = ("missing", "the trainer returns a dict; make it a generator: yield once per batch")
+                return run
             for values in training:
                 if len(run.yielded) == len(batches):
                     run.too_many = True

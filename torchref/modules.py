@@ -34,6 +34,11 @@ def from_module(
     chosen = dict(names or {})
     parameters = {path: chosen.get(path, path) for path, _ in mine.named_parameters()}
     modules = dict(mine.named_modules())
+    tied = [path for path, _ in mine.named_parameters(remove_duplicate=False) if path not in parameters]
+    if any(path in tied for path in chosen):
+        path = next(path for path in chosen if path in tied)
+        same = next(p for p, tensor in mine.named_parameters() if tensor is mine.get_parameter(path))
+        raise ValueError(f"{path!r} is tied to {same!r}, one parameter; name it by {same!r}")
     unknown = [path for path in chosen if path not in parameters and path not in modules]
     if unknown:
         known = ", ".join([*parameters, *(path for path in modules if path)])

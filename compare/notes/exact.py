@@ -40,5 +40,6 @@ def proofs() -> dict[str, tuple[str, ...]]:
 
 
 def _proved(text: str, left: sympy.Expr, right: sympy.Expr) -> str:
-    assert sympy.simplify(left - right) == 0, text
+    if sympy.simplify(left - right) != 0:
+        raise AssertionError(text)
     return f"{text}, their difference simplifies to 0"

@@ -293,3 +293,18 @@ def test_a_stored_report_of_a_strict_check_is_shown_as_it_failed(tmp_path, monke
     assert main(["show", "weak.json"]) == 0
     assert main(["check", "weak.py", "--strict", "--format", "json", "--output", "strict.json"]) == 1
     assert main(["show", "strict.json"]) == 1
+
+
+def test_a_flag_that_no_check_of_a_file_reads_is_refused(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    Path("유도.py").write_text(
+        "import numpy as np\nparams, batch = {'w': np.ones(2)}, (np.array([1.0, 2.0]),)\n"
+        "def derivation(p, X):\n    return {'J': (p['w'] * X).sum(), 'dw': X}\n"
+        "def reference(p, X):\n    return (p['w'] * X).sum()\n"
+    )
+    assert main(["check", "유도.py"]) == 0
+    for flag in ("--seed", "--steps"):
+        assert main(["check", "유도.py", flag, "5"]) == 2
+        assert f"{flag} says nothing to gradients; leave it out" in capfd.readouterr().err
+    assert main(["check", "없다.py"]) == 2
+    assert "없다.py cannot be read" in capfd.readouterr().err

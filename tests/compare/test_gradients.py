@@ -1295,3 +1295,14 @@ def test_a_factor_is_no_count_of_examples():
     report = check_gradients(derive, masked, {"W": RNG.standard_normal((4, 3))}, (RNG.standard_normal((5, 4)), mask))
     assert report.first.cause == "scale"
     assert "dropped-example" not in report.first.explanation, report.first.explanation
+
+
+def test_a_gradient_that_is_zero_in_torch_alone_is_no_blind_spot():
+    report = check_gradients(
+        lambda p, X: {"J": (p["w"] * X).sum(), "dw": X, "du": p["u"]},
+        lambda p, X: (p["w"] * X).sum(),
+        {"w": np.ones(3), "u": np.array([1.0, 2.0])},
+        (np.array([1.0, -2.0, 3.0]),),
+    )
+    assert report.first.name == "du"
+    assert not any("exactly zero on both sides" in text for text in report.blind_spots), report.blind_spots

@@ -181,6 +181,7 @@ ENDINGS = {
     "raises": (failing, 3, "exception", r"RuntimeError in test_training.py line \d+: out of data"),
     "yields None": (lambda p, b: (None for _ in b), 1, "missing", "yields None; yield a dict"),
     "no generator": (lambda p, b: None, 1, "missing", "returns None; make it a generator"),
+    "a dict": (lambda p, b: dict(p), 1, "missing", "returns a dict; make it a generator"),
     "a parameter missing": (lambda p, b: ({"W1": p["W1"]} for _ in b), 1, "missing", "return every parameter|update"),
     "another shape": (lambda p, b: ({n: w.T for n, w in p.items()} for _ in b), 1, "shape", "it must stay"),
     "never moves": (lambda p, b: (dict(p) for _ in b), 1, "zero", "no step changes any parameter"),

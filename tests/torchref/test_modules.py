@@ -103,3 +103,10 @@ BAD = {
 def test_misuse_is_one_sentence(act, words):
     with pytest.raises(ValueError, match=words):
         act()
+
+
+def test_a_tied_parameter_goes_by_the_name_of_the_first():
+    module = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 3))
+    module[2].weight = module[0].weight
+    with pytest.raises(ValueError, match=r"'2\.weight' is tied to '0\.weight', one parameter; name it by '0\.weight'"):
+        from_module(module, lambda out: out.sum(), names={"2.weight": "W"})
