@@ -138,6 +138,7 @@ def _failure(initializer: Initializer, shape: tuple[int, ...], seed: int) -> Fin
     return None
 
 
+@np.errstate(all="ignore")  # the spread of huge weights is infinite
 def _compared(
     initializer: Initializer, torch_initializer: TorchInitializer, shape: tuple[int, ...], seed: int
 ) -> tuple[list[Row], list[Finding]]:

@@ -342,8 +342,10 @@ def result_structure(key: Key, records: Mapping[str, np.ndarray | None], like: n
             continue
         if record is None or not is_real(record):
             verdict, cause = "MISSING", "missing"
-            what = "it is not there" if record is None else f"it is no array of real numbers but {record.dtype}"
-            text = f"{what} after the update; return every parameter"
+            text = "it is not there after the update; return every parameter"
+            if record is not None:
+                what = record.item() if record.dtype == object and record.shape == () else f"an array of {record.dtype}"
+                text = f"it is {what} after the update; return an array of real numbers"
         else:
             verdict, cause = "FAULT", "shape"
             text = f"its shape is {record.shape}, it must stay {like.shape}{shape_hint(record.shape, like.shape)}"

@@ -1,4 +1,4 @@
-"""The notes' formulas exactly as written, where that differs from the correct one. Nothing else uses them.
+"""The notes' formulas exactly as written, where that differs from the correct one. Only compare/notes uses them.
 
 L2  loss = -y log p + (1-y) log(1-p)                  correct: -[ y log p + (1-y) log(1-p) ]
 A3  tanh = (e^z - e^-z)/(e^z + e^-z)                  correct as maths; as code use np.tanh

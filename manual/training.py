@@ -28,6 +28,7 @@ def train(
 
     The phases are "forward" (X, Y, Z1, A1, ...), "loss" (losses, penalty, J), "backward" (dZL, dWL, ..., db1) and
     "update" (vW1, ..., W1_next, ...). X is (n_x, N), Y is (K, N), a batch is an array of column indices (n,).
+    What a step has computed from is read-only after it, `params` and `velocities` themselves too.
     """
     for step, batch in enumerate(batches, start=1):  # (O2)
         X_batch, Y_batch = read_only(X.take(batch, axis=1)), read_only(Y.take(batch, axis=1))  # (n_x, n), (K, n)
@@ -37,6 +38,6 @@ def train(
         gradients = backward(network, params, cache, X_batch, Y_batch)
         yield step, "backward", {**gradients}
         for array in (*params.values(), *velocities.values(), *gradients.values()):
-            array.setflags(write=False)
+            read_only(array)
         params, velocities = optimizer(params, gradients, velocities)
         yield step, "update", {**velocities, **{f"{name}_next": w for name, w in params.items()}}

@@ -256,3 +256,7 @@ def test_weights_that_are_no_draws_are_a_finding(by_hand, words):
     report = check_initializer(by_hand, torch.nn.init.zeros_, (3, 4))
     assert not report.ok
     assert words in report.first.explanation
+
+
+def test_weights_too_large_to_square_are_a_finding():
+    assert not check_initializer(lambda shape, rng: np.full(shape, 1e300), nn.init.zeros_, (1,)).ok

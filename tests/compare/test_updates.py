@@ -205,7 +205,7 @@ MISBEHAVING = {
     "returns params alone": (lambda p, g, s: dict(p), "missing", r"returned a dict; return \(params, state\) or None"),
     "drops a parameter": (lambda p, g, s: ({"W1": p["W1"] - 0.1 * g["dW1"]}, s), "missing", "return every parameter"),
     "another shape": (lambda p, g, s: ({n: w.T for n, w in p.items()}, s), "shape", "it looks transposed"),
-    "words": (lambda p, g, s: (dict.fromkeys(p, "x"), s), "missing", "no array of real numbers"),
+    "words": (lambda p, g, s: (dict.fromkeys(p, "x"), s), "missing", "it is str after the update"),
     "changes the gradient": (lambda p, g, s: [g.update({n: v * 0}) or v.fill(0) for n, v in g.items()] and None,
                              "mutated-input", "the gradient belongs to the caller"),
     "nan": (lambda p, g, s: ({n: w * np.nan for n, w in p.items()}, s), "not-finite", "nan"),
