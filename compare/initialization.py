@@ -132,13 +132,14 @@ def _failure(initializer: Initializer, shape: tuple[int, ...], seed: int) -> Fin
         return _finding("values", "FAULT", "shape", text)
     if not np.isfinite(first).all():
         return _finding("values", "NONFINITE", "not-finite", "some weights are nan or infinite")
+    if np.abs(first.astype(np.float64)).max() > 1e75:  # their spread, and the spread of that, would be
+        return _finding("values", "NONFINITE", "not-finite", "some weights are too large to take their spread")
     if not np.array_equal(first, again):
         text = "called twice with the same rng it gives two answers; draw everything with rng"
         return _finding("values", "FAULT", "not-repeatable", text)
     return None
 
 
-@np.errstate(all="ignore")  # the spread of huge weights is infinite
 def _compared(
     initializer: Initializer, torch_initializer: TorchInitializer, shape: tuple[int, ...], seed: int
 ) -> tuple[list[Row], list[Finding]]:
