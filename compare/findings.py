@@ -313,12 +313,13 @@ def _structure(
         known = [name for run in runs.values() for name in run.local]
         explanation = f"torch computes nothing of this name; {did_you_mean(key.name, dict.fromkeys(known))}"
     else:
-        wrong = [run for run in runs.values() if run.records[key.name].shape != run.local[key.name].shape]
+        wrong = {dtype: r for dtype, r in runs.items() if r.records[key.name].shape != r.local[key.name].shape}
         if not wrong:
             return None
-        shape, verdict, cause = wrong[0].records[key.name].shape, "FAULT", "shape"
-        due = wrong[0].local[key.name].shape
-        explanation = f"its shape is {shape}, torch's is {due}{shape_hint(shape, due)}"
+        dtype, run = next(iter(wrong.items()))
+        shape, due, verdict, cause = run.records[key.name].shape, run.local[key.name].shape, "FAULT", "shape"
+        where = f" in {dtype}" if len(wrong) < len(runs) else ""
+        explanation = f"its shape is {shape}{where}, torch's is {due}{shape_hint(shape, due)}"
     row = Row(*key, equation=equation, shape=shape, max_abs_diff=float("nan"), verdict=verdict)
     return Judgement(row, Finding(*key, equation, verdict, cause, explanation), differs=True)
 

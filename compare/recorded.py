@@ -133,7 +133,11 @@ def judged_records(
         gradients = {f"d{name}" for name in params}
         if not any(judgement.finding or (judgement.differs and judgement.row.name in gradients) for judgement in again):
             judged, more = again, [*also, _LEFT_OUT.format(left_out[0])]
-    misshapen = {name: text for fit in reversed(fits.values()) for name, text in fit.misshapen.items()}
+    misshapen = {
+        name: text if all(name in each.misshapen for each in fits.values()) else f"in {dtype}, {text}"
+        for dtype, fit in reversed(fits.items())
+        for name, text in fit.misshapen.items()
+    }
     judged = [_with_shape(judgement, misshapen) for judgement in judged]
 
     def causes(finding: Finding, every: bool) -> tuple[Cause, ...]:
