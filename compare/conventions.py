@@ -18,6 +18,7 @@ __all__ = [
     "FLOAT32_ONLY",
     "FLOAT64_INSIDE",
     "FLOAT64_ONLY",
+    "TORCH_IN_FLOAT32",
     "Convention",
     "conventions",
     "judged_in",
@@ -31,6 +32,10 @@ FLOAT64_ONLY = (
 FLOAT32_ONLY = (
     "The derivation computes in float32 also where it is handed float64: it is judged in float32 alone, "
     "which hides faults below a relative size of 2e-4."
+)
+TORCH_IN_FLOAT32 = (
+    "The reference computes in float32 also where it is handed float64, and its roundings are taken for the derivation's: "
+    "leave out what casts to float32 there."
 )
 _TOLD_BY = {"float64": FLOAT64_ONLY.partition("{")[0], "float32": FLOAT32_ONLY}
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from compare.calling import Call, checked_arrays, in_precision, same
-from compare.conventions import FLOAT32_ONLY, FLOAT64_INSIDE, FLOAT64_ONLY
+from compare.conventions import FLOAT32_ONLY, FLOAT64_INSIDE, FLOAT64_ONLY, TORCH_IN_FLOAT32
 from compare.diagnosis import TOO_FEW, UNKNOWN, Cause, diagnose
 from compare.errors import InputError
 from compare.experiment import FLOAT32_MAX
@@ -152,6 +152,8 @@ def judged_records(
     findings, together = _as_one(culprits(judged, causes), judged, everything, end_to_end)
     notes += [FLOAT64_INSIDE] if FLOAT32_ONLY not in more and _in_float64(evidence.get("float32")) else []
     notes += [*more, *fits[printed].notes]
+    if any(judgement.row.verdict == "WEAK" for judgement in judged) and "float64" in evidence:
+        notes += [TORCH_IN_FLOAT32] if _is_coarser_in_torch(evidence["float64"]) else []
     notes += [
         f"d{name} is not judged: J does not depend on {name} in the reference."
         for name in sorted({*end_to_end.side_outputs, *params, *batch})
@@ -313,6 +315,12 @@ def _is_rounded(record: np.ndarray, reference: np.ndarray) -> bool:
 
 def _in_float64(run: Evidence | None) -> bool:
     return run is not None and any(array.dtype == np.float64 and array.ndim for array in run.records.values())
+
+
+def _is_coarser_in_torch(run: Evidence) -> bool:
+    """Whether it is the reference that computes in float32."""
+    real = {name: array for name, array in run.records.items() if is_real(array)}
+    return rounds_to_float32({name: array for name, array in run.local.items() if name in real}, real)
 
 
 def _rounds_to_float32(run: Evidence) -> bool:

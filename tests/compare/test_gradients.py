@@ -1307,3 +1307,25 @@ def test_a_gradient_that_is_zero_in_torch_alone_is_no_blind_spot():
     )
     assert report.first.name == "du"
     assert not any("exactly zero on both sides" in text for text in report.blind_spots), report.blind_spots
+
+
+def test_a_reference_that_computes_in_float32_is_told_from_a_derivation_that_loses_digits():
+    def derive(cast):
+        def derivation(p, X):
+            E = X @ p["W"]
+            E = E.astype(np.float32).astype(X.dtype) if cast else E
+            return {"J": (E**2).sum() / 2, "dW": X.T @ E}
+
+        return derivation
+
+    def coarse(p, X):
+        return ((X.float() @ p["W"].float()) ** 2).sum() / 2
+
+    def fine(p, X):
+        return ((X @ p["W"]) ** 2).sum() / 2
+
+    params, batch = {"W": RNG.standard_normal((4, 3))}, (RNG.standard_normal((8, 4)),)
+    for derivation, reference, told in ((derive(False), coarse, True), (derive(True), fine, False)):
+        report = check_gradients(derivation, reference, params, batch)
+        assert report.first.verdict == "WEAK"
+        assert any("The reference computes in float32" in note for note in report.notes) == told, str(report)
