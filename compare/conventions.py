@@ -34,8 +34,8 @@ FLOAT32_ONLY = (
     "which hides faults below a relative size of 2e-4."
 )
 TORCH_IN_FLOAT32 = (
-    "The reference computes in float32 also where it is handed float64, and its roundings are taken for the derivation's: "
-    "leave out what casts to float32 there."
+    "The reference computes in float32 also where it is handed float64, and its roundings are taken for the "
+    "derivation's: leave out what casts to float32 there."
 )
 _TOLD_BY = {"float64": FLOAT64_ONLY.partition("{")[0], "float32": FLOAT32_ONLY}
 
