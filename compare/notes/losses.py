@@ -9,6 +9,9 @@ import manual.as_written
 import manual.losses
 from compare.notes import Evidence, Figure
 from compare.report.details import Line, Plot
+from manual.activations import sigmoid
+from manual.network import linear, linear_backward
+from manual.optimizers import gradient_descent
 
 __all__ = ["literal_loss"]
 
@@ -75,16 +78,17 @@ def _descend(*, right: bool) -> tuple[list[float], list[float]]:
 
     By the gradient of the formula as written, dz = -y (1-p) - (1-y) p, or by the right one, dz = p - y.
     """
-    x, y = np.array([[-0.1, 0.1]]), np.array([[0.0, 1.0]])
-    w = b = 0.0
+    X, Y = np.array([[-0.1, 0.1]]), np.array([[0.0, 1.0]])
+    params = {"W": np.zeros((1, 1)), "b": np.zeros((1, 1))}
     probabilities, costs = list[float](), list[float]()
     with np.errstate(all="ignore"):
         for _ in range(501):
-            z = w * x + b
-            p = 1 / (1 + np.exp(-z))
-            losses = manual.losses.binary_cross_entropy(z, y) if right else manual.as_written.binary_cross_entropy(p, y)
-            probabilities.append(float(p[0, 0]))
-            costs.append(float(losses.mean()))
-            dz = (p - y if right else -y * (1 - p) - (1 - y) * p) / 2
-            w, b = w - float((dz * x).sum()), b - float(dz.sum())
+            Z = linear(params["W"], X, params["b"])
+            P = sigmoid(Z)
+            losses = manual.losses.binary_cross_entropy(Z, Y) if right else manual.as_written.binary_cross_entropy(P, Y)
+            probabilities.append(float(P[0, 0]))
+            costs.append(float(manual.losses.mean_loss(losses)))
+            dZ = manual.losses.output_gradient(P, Y) if right else (-Y * (1 - P) - (1 - Y) * P) / Y.shape[1]
+            dW, _, db = linear_backward(dZ, params["W"], X, needs_dA_prev=False)
+            params, _ = gradient_descent(params, {"dW": dW, "db": db}, {}, learning_rate=1.0)
     return probabilities, costs

@@ -7,6 +7,7 @@ import torch
 
 import manual.batches
 import manual.optimizers
+import torchref.optimizers
 from compare.experiment import Experiment
 from compare.faults import catalogue
 from compare.faults.planting import planted
@@ -76,7 +77,7 @@ def oscillation() -> Evidence:
     """O4: sign changes along the steep direction of a quadratic with condition number 50."""
     counts = {}
     for name in ("gradient_descent", "momentum"):
-        counts[name] = _sign_changes(name), _sign_changes_in_torch(0.9 if name == "momentum" else 0.0)
+        counts[name] = _sign_changes(name), _sign_changes_in_torch(name)
     return Evidence(
         f"condition number 50, 200 steps: gradient descent changes sign {counts['gradient_descent'][0]} times along "
         f"the steep direction, momentum {counts['momentum'][0]}",
@@ -114,11 +115,9 @@ def _path(name: str) -> list[float]:
     return path
 
 
-def _sign_changes_in_torch(beta: float) -> int:
+def _sign_changes_in_torch(name: str) -> int:
     w = torch.ones(2, 1, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.SGD([w], lr=RATE, momentum=beta, dampening=beta)
-    if beta:
-        optimizer.state[w]["momentum_buffer"] = torch.zeros_like(w)
+    optimizer = getattr(torchref.optimizers, name)({"w": w}, learning_rate=RATE, beta=0.9)
     curvature, path = torch.tensor(CURVATURE), [1.0]
     for _ in range(STEPS):
         optimizer.zero_grad()
