@@ -14,8 +14,9 @@ from compare.diagnosis import TOO_FEW, UNKNOWN, Cause, diagnose
 from compare.errors import InputError
 from compare.experiment import FLOAT32_MAX
 from compare.findings import Judgement, StepRun, culprits, detailed, judge_step
-from compare.fitting import fitted
+from compare.fitting import Fitted, fitted
 from compare.interruptions import quietly
+from compare.means import LEFT_OUT, divided_by, gradients_of_taps, is_mean, mean_left_out
 from compare.references import Evidence, Reference, check_repeatable, input_names, run_reference
 from compare.replay import Replay
 from compare.report import Finding, Row
@@ -111,33 +112,12 @@ def judged_records(
         return JudgedRecords((), () if failed is None else (failed,), (), end_to_end)
     shapes = {f"d{name}": array.shape for name, array in params.items()} | {"J": ()}
     fits = {dtype: fitted(each.records, shapes) for dtype, each in calls.items()}
-    evidence = {
-        dtype: Evidence(
-            problem.reference,
-            in_precision(params_by[dtype], dtype),
-            in_precision(batch, dtype),
-            fit.records,
-            differentiated=end_to_end.differentiated,
-        )
-        for dtype, fit in fits.items()
-    }
-    if "float64" in evidence:
-        rerun = None if derive is None else (lambda moved: derive(moved).read_for(end_to_end.values).records)
-        evidence["float64"] = replace(evidence["float64"], derive=rerun, reads=end_to_end.reads)
-    judged, more = _judged(keys, evidence, end_to_end)
-    if any(judgement.finding or judgement.differs for judgement in judged):  # a reference that draws cannot agree
-        check_repeatable(problem.reference, params, batch, printed, end_to_end)
-    left_out = _mean_left_out(judged, fits[printed].records, end_to_end, batch)
-    if left_out is not None and _is_mean(problem.reference, params, batch, end_to_end, left_out[0]):
-        again, also = _judged(keys, _divided(evidence, *left_out), end_to_end)
-        gradients = {f"d{name}" for name in params}
-        if not any(judgement.finding or (judgement.differs and judgement.row.name in gradients) for judgement in again):
-            judged, more = again, [*also, _LEFT_OUT.format(left_out[0])]
-    misshapen = {
-        name: text if all(name in each.misshapen for each in fits.values()) else f"in {dtype}, {text}"
-        for dtype, fit in reversed(fits.items())
-        for name, text in fit.misshapen.items()
-    }
+    evidence = _evidence(problem.reference, params_by, batch, fits, end_to_end)
+    if "float64" in evidence and derive is not None:
+        rerun = lambda moved: derive(moved).read_for(end_to_end.values).records  # noqa: E731
+        evidence["float64"] = replace(evidence["float64"], derive=rerun)
+    judged, more = _verdicts(keys, evidence, end_to_end)
+    misshapen = _misshapen(fits)
     judged = [_with_shape(judgement, misshapen) for judgement in judged]
 
     def causes(finding: Finding, every: bool) -> tuple[Cause, ...]:
@@ -150,10 +130,7 @@ def judged_records(
         )
 
     findings, together = _as_one(culprits(judged, causes), judged, everything, end_to_end)
-    notes += [FLOAT64_INSIDE] if FLOAT32_ONLY not in more and _in_float64(evidence.get("float32")) else []
-    notes += [*more, *fits[printed].notes]
-    if any(judgement.row.verdict == "WEAK" for judgement in judged) and "float64" in evidence:
-        notes += [TORCH_IN_FLOAT32] if _is_coarser_in_torch(evidence["float64"]) else []
+    notes += [*_notes(judged, evidence, more), *fits[printed].notes]
     notes += [
         f"d{name} is not judged: J does not depend on {name} in the reference."
         for name in sorted({*end_to_end.side_outputs, *params, *batch})
@@ -165,6 +142,57 @@ def judged_records(
     return JudgedRecords(rows, findings, tuple(notes), end_to_end, details)
 
 
+def _evidence(
+    reference: Reference, params_by: Mapping[str, Arrays], batch: Arrays, fits: Mapping[str, Fitted], end_to_end: Replay
+) -> dict[str, Evidence]:
+    """What was returned in each precision, beside the reference."""
+    return {
+        dtype: Evidence(
+            reference,
+            in_precision(params_by[dtype], dtype),
+            in_precision(batch, dtype),
+            fit.records,
+            reads=end_to_end.reads if dtype == "float64" else {},
+            differentiated=end_to_end.differentiated,
+        )
+        for dtype, fit in fits.items()
+    }
+
+
+def _verdicts(
+    keys: Sequence[Key], evidence: Mapping[str, Evidence], end_to_end: Replay
+) -> tuple[list[Judgement], list[str]]:
+    """The verdicts and notes, in the convention in which nothing is left to find, if there is one."""
+    judged, notes = _judged(keys, evidence, end_to_end)
+    printed, run = next(iter(evidence.items()))
+    if any(judgement.finding or judgement.differs for judgement in judged):  # a reference that draws cannot agree
+        check_repeatable(run.reference, run.params, run.batch, printed, end_to_end)
+    left_out = mean_left_out(judged, run.records, end_to_end, run.batch)
+    if left_out is not None and is_mean(run.reference, run.params, run.batch, end_to_end, left_out[0]):
+        again, also = _judged(keys, divided_by(evidence, *left_out), end_to_end)
+        gradients = {f"d{name}" for name in run.params}
+        if not any(judgement.finding or (judgement.differs and judgement.row.name in gradients) for judgement in again):
+            return again, [*also, LEFT_OUT.format(left_out[0])]
+    return judged, notes
+
+
+def _misshapen(fits: Mapping[str, Fitted]) -> dict[str, str]:
+    """What is wrong about the shapes of gradients that cannot be subtracted from their parameter."""
+    return {
+        name: text if all(name in each.misshapen for each in fits.values()) else f"in {dtype}, {text}"
+        for dtype, fit in [*fits.items()][::-1]
+        for name, text in fit.misshapen.items()
+    }
+
+
+def _notes(judged: Sequence[Judgement], evidence: Mapping[str, Evidence], more: Sequence[str]) -> list[str]:
+    """Which precision either side computes in, where it is another than it was handed, and what the verdicts say."""
+    inside = FLOAT32_ONLY not in more and _in_float64(evidence.get("float32"))
+    weak = any(judgement.row.verdict == "WEAK" for judgement in judged)
+    coarse = weak and "float64" in evidence and _is_coarser_in_torch(evidence["float64"])
+    return [*([FLOAT64_INSIDE] if inside else []), *more, *([TORCH_IN_FLOAT32] if coarse else [])]
+
+
 def _float64_only(calls: Mapping[str, Call]) -> list[str]:
     """A note on a derivation that runs in float64, the precision printed, and raises in float32."""
     first, *others = calls.items()
@@ -172,76 +200,6 @@ def _float64_only(calls: Mapping[str, Call]) -> list[str]:
     if raised is None or not others or first[0] != "float64" or first[1].raised is not None:
         return []
     return [FLOAT64_ONLY.format(raised.what)]
-
-
-_LEFT_OUT = (
-    "Convention: the gradients of intermediates lack the 1/{} of the mean, which those of parameters have; "
-    "they are shown divided by it."
-)
-
-
-def _mean_left_out(
-    judged: Sequence[Judgement], records: Arrays, end_to_end: Replay, batch: Arrays
-) -> tuple[int, set[str]] | None:
-    """The size by which all recorded gradients of taps are too large, and which gradients; None if no size fits.
-
-    It is that of an axis of the batch, or of all of an array of the batch but its first, or of what J is computed from.
-    The gradients of inputs may have it, as a layer's backward returns them, or not.
-    """
-    of_taps, of_inputs = _gradients_of_taps(end_to_end), {f"d{name}" for name in batch}
-    between = (of_taps | of_inputs) & records.keys() & end_to_end.gradients.keys()
-    if not between or not any(judgement.finding for judgement in judged):
-        return None
-    sizes = {n for array in batch.values() for n in array.shape} | {array.size for array in [*batch.values()][1:]}
-    sizes |= {end_to_end.values[name].size for name in end_to_end.reads["J"] if name in end_to_end.values}
-    for size in sorted(sizes - {1}):
-        larger = {name for name in between if _is_times(records[name], end_to_end.gradients[name], size)}
-        if larger & of_taps and between - larger <= of_inputs:
-            return size, larger
-    return None
-
-
-def _is_mean(reference: Reference, params: Arrays, batch: Arrays, end_to_end: Replay, size: int) -> bool:
-    """Whether J is a mean over an axis of the batch that divides a size: it is the same of every example twice."""
-    for n in {n for array in batch.values() for n in array.shape if n > 1 and size % n == 0}:
-        for side in (0, -1):  # in rows or in columns, where both are of this size
-            axes = {name: [axis for axis, m in enumerate(array.shape) if m == n] for name, array in batch.items()}
-            twice = {
-                name: np.concatenate([array, array], axis=axes[name][side]) if axes[name] else array
-                for name, array in batch.items()
-            }
-            try:
-                J = run_reference(reference, params, twice, {}, "float64").values["J"]
-            except InputError:  # an axis that may not be longer
-                continue
-            if abs(J - end_to_end.values["J"]) <= 1e-4 * abs(J):
-                return True
-    return False
-
-
-def _gradients_of_taps(end_to_end: Replay) -> set[str]:
-    return {f"d{name}" for name in end_to_end.values} & end_to_end.gradients.keys()
-
-
-def _is_times(record: np.ndarray, reference: np.ndarray, factor: float) -> bool:
-    """Whether a record is a factor times torch's, about; what it is exactly is judged after the division."""
-    if not is_real(record) or record.shape != reference.shape or not np.isfinite(record).all():
-        return False
-    return bool(np.max(np.abs(record / factor - reference)) <= 1e-3 * np.max(np.abs(reference)))
-
-
-def _divided(evidence: Mapping[str, Evidence], factor: float, larger: set[str]) -> dict[str, Evidence]:
-    """The same with the larger gradients divided by the factor, in float64 so that none is rounded again."""
-
-    def divided(records: Mapping[str, np.ndarray]) -> Arrays:
-        return {n: a.astype(np.float64) / factor if n in larger and is_real(a) else a for n, a in records.items()}
-
-    found = {}
-    for dtype, each in evidence.items():
-        derive = each.derive
-        again = None if derive is None else (lambda moved, derive=derive: divided(derive(moved)))
-        found[dtype] = replace(each, records=divided(each.records), derive=again)
-    return found
 
 
 def _keys(step: int, end_to_end: Replay, printed: Call, owed: Mapping[str, Any], batch: Mapping[str, Any]) -> list[Key]:
@@ -374,7 +332,7 @@ def _as_one(
 
     With the names of the others by that of the finding.
     """
-    taps = _gradients_of_taps(end_to_end)
+    taps = gradients_of_taps(end_to_end)
     first = next((f for f in findings if f.phase == "backward" and f.cause in ("scale", "sign", "partial-batch")), None)
     if first is None or first.factor is None or (taps and taps <= records.keys()):
         return findings, {}
