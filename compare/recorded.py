@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -54,6 +55,12 @@ class Problem:
         if self.params.keys() & self.batch.keys():
             both = sorted(self.params.keys() & self.batch.keys())[0]
             raise InputError(f"{both!r} names a parameter and an input of the reference; rename one of them")
+
+    def alone(self, precision: str) -> Problem:
+        """The same in one precision."""
+        found = copy(self)
+        found.precisions = (precision,)
+        return found
 
     def named(self, batch: Sequence[Any]) -> dict[str, Any]:
         """A batch by the names of the reference's parameters after the first."""

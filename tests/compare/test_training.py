@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from compare import InputError, check_training
-from torchref import tap
+from torchref import mlp, tap
 
 RNG = np.random.default_rng(6)
 PARAMS = {
@@ -268,3 +268,48 @@ def test_the_same_arrays_for_every_step_are_aliased():
 def test_an_optimizer_that_holds_other_tensors_is_refused():
     with pytest.raises(InputError, match="the optimizer does not hold b1"):
         check_training(trainer(), reference, lambda t: sgd(t[:1]), PARAMS, BATCHES)
+
+
+def in_float32(wrong=1.0, yields=()):
+    """Computes and keeps everything in float32, whatever it is handed."""
+
+    def train(params, batches):
+        p = {name: w.astype("f4") for name, w in params.items()}
+        for X, Y in ((X.astype("f4"), Y.astype("f4")) for X, Y in batches):
+            Z1 = p["W1"] @ X + p["b1"]
+            A1 = np.tanh(Z1)
+            dZ2 = (p["W2"] @ A1 + p["b2"] - Y) / np.float32(X.shape[1])
+            dZ1 = p["W2"].T @ dZ2 * (1 - A1 * A1)
+            g = {
+                "dW1": dZ1 @ X.T,
+                "db1": dZ1.sum(1, keepdims=True),
+                "dW2": dZ2 @ A1.T,
+                "db2": dZ2.sum(1, keepdims=True),
+            }
+            p = {name: w - np.float32(0.1 * wrong) * g[f"d{name}"] for name, w in p.items()}
+            yield {**p, **{name: g[name] for name in yields}}
+
+    return train
+
+
+FLOAT32_CASE = (
+    mlp((3, 4, 2), ("tanh", "identity"), "squared-error"),
+    lambda tensors: torch.optim.SGD(tensors, lr=0.1),
+    {
+        name: np.random.default_rng(8).standard_normal(shape)
+        for name, shape in {"W1": (4, 3), "b1": (4, 1), "W2": (2, 4), "b2": (2, 1)}.items()
+    },
+    [
+        (np.random.default_rng(k).standard_normal((3, 6)), np.random.default_rng(-k % 99).standard_normal((2, 6)))
+        for k in range(4)
+    ],
+)
+
+
+@pytest.mark.parametrize("yields", [(), ("dW1", "db2")], ids=["parameters", "gradients too"])
+def test_a_trainer_that_computes_in_float32_is_recognised_and_left_in_peace(yields):
+    report = check_training(in_float32(yields=yields), *FLOAT32_CASE)
+    assert report.ok, str(report)
+    assert any("computes in float32 also where it is handed float64" in note for note in report.notes)
+    wrong = check_training(in_float32(1.01, yields), *FLOAT32_CASE)
+    assert wrong.first.name == "W1_next", str(wrong)
