@@ -18,7 +18,7 @@ from compare.errors import InputError
 from compare.experiment import Experiment
 from compare.faults import Fault
 from compare.faults.network import NETWORK
-from compare.faults.planting import planted
+from compare.faults.planting import edited, planted
 from compare.lockstep import differs
 
 __all__ = ["Audit", "Hidden", "audit", "render"]
@@ -36,11 +36,15 @@ class Hidden:
 
 @dataclass(frozen=True)
 class Audit:
-    """What planting the catalogue in a fixture gave: mistakes found, hidden, and in functions that it never calls."""
+    """What planting the catalogue in a fixture gave: mistakes found, hidden, and in functions that it never calls.
+
+    `lost` are those whose place in manual/ was edited, so that they cannot be planted.
+    """
 
     found: tuple[Fault, ...]
     hidden: tuple[Hidden, ...]
     idle: dict[str, tuple[Fault, ...]]
+    lost: tuple[Fault, ...] = ()
 
 
 def audit(
@@ -49,18 +53,29 @@ def audit(
     """Plant every mistake of the notes' network in a fixture; `progress` may wrap the entries on their way."""
     data = load(source)
     called = _called(experiment, data)
-    at = {fault.name: _function(fault) for fault in NETWORK}
+    lost = tuple(fault for fault in NETWORK if not _can_be_planted(fault, experiment))
+    known = [fault for fault in NETWORK if fault not in lost]
+    at = {fault.name: _function(fault) for fault in known}
     idle: dict[str, tuple[Fault, ...]] = {}
-    for fault in NETWORK:
+    for fault in known:
         if at[fault.name] not in called:
             idle[at[fault.name]] = (*idle.get(at[fault.name], ()), fault)
     found, hidden = [], []
-    for fault in progress(tuple(fault for fault in NETWORK if at[fault.name] in called)):
+    for fault in progress(tuple(fault for fault in known if at[fault.name] in called)):
         if _reveals((experiment, data), fault):
             found.append(fault)
             continue
         hidden.append(Hidden(fault, _remedy((experiment, data), fault)))
-    return Audit(tuple(found), tuple(hidden), idle)
+    return Audit(tuple(found), tuple(hidden), idle, lost)
+
+
+def _can_be_planted(fault: Fault, experiment: Experiment) -> bool:
+    """Whether the code that a mistake changes is still there."""
+    try:
+        edited(importlib.import_module(fault.module), fault.edits_for(experiment.batch_size))
+    except InputError:
+        return False
+    return True
 
 
 def _reveals(fixture: Fixture, fault: Fault) -> bool:
@@ -158,5 +173,8 @@ def render(result: Audit) -> str:
     if result.idle:
         inside = ", ".join(f"{name.rpartition('.')[2]} ({len(faults)})" for name, faults in result.idle.items())
         parts.append(f"Not called by this fixture, with the number of known mistakes in each: {inside}.")
+    if result.lost:
+        names = ", ".join(fault.name for fault in result.lost)
+        parts.append(f"Not tried, because manual/ was edited where they are: {names}.")
     parts.append(f"This fixture reveals {len(result.found)} of {total} known mistakes in the code that it runs.")
     return "\n\n".join(parts) + "\n"

@@ -32,6 +32,9 @@ def main(argv: list[str] | None = None) -> int:
         return int(arguments.command(arguments))
     except InputError as error:
         return _unusable(str(error))
+    except SyntaxError as error:  # in a file of manual/ that was edited
+        file = str(error.filename or "").rpartition(os.sep)[2]
+        return _unusable(f"SyntaxError in {file} line {error.lineno}: {error.msg}; mend that line")
     except BrokenPipeError:  # the reader has seen enough, as in `handgrad check | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNUSABLE
@@ -209,10 +212,14 @@ def _faults(arguments: argparse.Namespace) -> int:
 def _check_network(arguments: argparse.Namespace) -> int:
     """The notes' network on data, both sides."""
     experiment, data = _fixture(arguments)
+    from contextlib import redirect_stdout
+
     from compare import lockstep
     from compare.report import ALONE
 
-    return _written({ALONE: lockstep.run(experiment, data, plots=arguments.format in ("html", "json"))}, arguments)
+    with redirect_stdout(sys.stderr):  # what manual/ prints is not the report
+        report = lockstep.run(experiment, data, plots=arguments.format in ("html", "json"))
+    return _written({ALONE: report}, arguments)
 
 
 def _fixture(arguments: argparse.Namespace) -> tuple[Experiment, Data]:
@@ -319,8 +326,9 @@ def _save(text: str, output: str) -> None:
 
     try:
         _replace(Path(output), text.encode("utf-8", "backslashreplace"))
-    except OSError as error:
-        raise InputError(f"--output {output} cannot be written ({error.strerror}); name another file") from None
+    except (OSError, RuntimeError) as error:  # pathlib has the latter for links that lead round
+        why = getattr(error, "strerror", None) or "its links lead round"
+        raise InputError(f"--output {output} cannot be written ({why}); name another file") from None
 
 
 def _replace(path: Path, content: bytes) -> None:

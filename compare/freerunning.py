@@ -74,7 +74,8 @@ def drift_plots(experiment: Experiment, data: Data) -> tuple[Plot, ...]:
     norms: dict[str, list[float]] = {}
     for step in _steps(experiment, data):
         at = Key(step.number, "loss", key)
-        if step.raised is not None or any(at not in trace or not is_real(trace[at]) for trace in step.by_hand):
+        sides = [*step.by_hand, step.torch]
+        if step.raised is not None or any(at not in side or side[at].shape or not is_real(side[at]) for side in sides):
             break
         with quietly():
             drift.judge([(at, "")], step.by_hand, step.torch)

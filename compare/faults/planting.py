@@ -9,15 +9,21 @@ from contextlib import contextmanager
 from types import FunctionType, ModuleType
 from typing import Any
 
+from compare.errors import InputError
+
 __all__ = ["edited", "planted", "rewritten"]
 
 
 def edited(module: ModuleType, edits: Sequence[tuple[str, str]]) -> str:
-    """The source of a module with pieces replaced; ValueError unless each stands there exactly once."""
+    """The source of a module with pieces replaced; InputError, a ValueError, unless each stands there exactly once."""
     source = inspect.getsource(module)
     for right, wrong in edits:
         if source.count(right) != 1:
-            raise ValueError(f"{right!r} stands {source.count(right)} times in {module.__name__}; it must stand once")
+            file = f"{module.__name__.replace('.', '/')}.py"
+            raise InputError(
+                f"{right!r} stands {source.count(right)} times in {file}, where a known mistake changes it; "
+                "it must stand there once, so put back what was edited"
+            )
         source = source.replace(right, wrong)
     return source
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from tabulate import tabulate
 
 import manual.as_written
-from compare.faults import catalogue
+from compare.errors import InputError
+from compare.faults import Fault, catalogue
 from compare.faults.lesson import Lesson, as_text, prepared
 from compare.labelled import labelled
 from compare.notes import Evidence, Statement
@@ -57,8 +58,16 @@ def told(statement: Statement, *, whole: bool) -> Story:
         _literal(label),
         _proofs(label),
         literal() if literal is not None else None,
-        prepared(fault, 0) if fault is not None else None,
+        _lesson(fault) if fault is not None else None,
     )
+
+
+def _lesson(fault: Fault) -> Lesson | None:
+    """A mistake planted, unless its place in manual/ was edited."""
+    try:
+        return prepared(fault, 0)
+    except InputError:
+        return None
 
 
 def as_table(statements: Sequence[Statement]) -> str:

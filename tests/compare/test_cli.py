@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import manual.losses
 import manual.network
 from compare.cli import main
 from compare.experiment import Experiment
@@ -308,3 +309,25 @@ def test_a_flag_that_no_check_of_a_file_reads_is_refused(tmp_path, monkeypatch, 
         assert f"{flag} says nothing to gradients; leave it out" in capfd.readouterr().err
     assert main(["check", "없다.py"]) == 2
     assert "없다.py cannot be read" in capfd.readouterr().err
+
+
+def test_prints_of_the_hand_written_side_are_not_in_the_report(capfd):
+    with edited(manual.network, ("    gradients = {}\n", "    gradients = {}\n    print('backwards')\n")):
+        assert main(["check", "--data", "synthetic", "--layers", "30,2,1", "--activations", "tanh,sigmoid",
+                     "--steps", "1", "--format", "json"]) == 0  # fmt: skip
+    out, err = capfd.readouterr()
+    assert parsed(out)["ok"]
+    assert "backwards" in err
+
+
+def test_a_cost_that_is_no_scalar_has_no_curves_and_ends_in_no_traceback(capfd):
+    with edited(manual.losses, ("losses.sum() / n + penalty", "losses / n + penalty")):
+        assert main(["check", "--data", "synthetic", "--steps", "2", "--format", "json"]) == 1
+    assert parsed(capfd.readouterr().out)["findings"][0]["name"] == "J"
+
+
+def test_an_output_whose_links_lead_round_is_refused(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    Path("loop.txt").symlink_to("loop.txt")
+    assert main(["check", "--data", "synthetic", "--steps", "1", "--output", "loop.txt"]) == 2
+    assert "loop.txt" in capfd.readouterr().err
