@@ -52,6 +52,10 @@ def blind_spots(experiment: Experiment, data: Data, steps: int) -> tuple[str, ..
                 "relu" in experiment.activations,
                 "ReLU' at exactly 0 (random weights hardly ever give z = 0)",
             ),
+            (
+                True,
+                "mistakes in initialisers or the order of examples (both sides get the same; use check_initializer)",
+            ),
         )
         if applies
     )
