@@ -84,6 +84,9 @@ def _checked(
             given = {**defined, **(settings or {})}
             options = {option: given[option] for option in check.may if option in given}
             found.append((name, check.function(*(defined[need] for need in check.needs), **options), defined))
+        begun = {name: check for name, check in wanted.items() if name not in complete and check.needs[0] in defined}
+        if begun:
+            sys.stderr.write(f"handgrad: not checked: {_lacking(begun, defined)}\n")
     return found
 
 

@@ -292,7 +292,7 @@ def _judged(
             notes.append(NO_BUFFER.format(v, optimizer))
         if velocity is not None and update.finding is None and _same_factor(velocity, factors):
             notes.append(f"Convention: the velocity is {factors[0]:.6g} times torch's, and the update makes up for it.")
-            velocity = velocity._replace(row=velocity.row._replace(verdict="OK"), finding=None)
+            velocity = velocity._replace(row=velocity.row._replace(verdict="OK", rho=None), finding=None)
             velocities.append(velocity)
         elif velocity is not None:
             velocities.append(velocity)

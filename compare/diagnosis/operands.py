@@ -68,6 +68,8 @@ def _updated(scene: Scene, operand: str) -> Iterator[Cause]:
         moved = scene.tensors.get(direction)
         if operand not in scene.parameters or moved is None or moved.shape != scene.tensors[operand].shape:
             continue
+        if moved.size == 1:  # at some rate it would be anything
+            continue
         after = scene.replayed({operand: scene.tensors[operand] + moved})
         if after is None or after.shape != scene.recorded.shape or not (after != scene.reference).any():
             continue

@@ -331,3 +331,16 @@ def test_an_output_whose_links_lead_round_is_refused(tmp_path, monkeypatch, capf
     Path("loop.txt").symlink_to("loop.txt")
     assert main(["check", "--data", "synthetic", "--steps", "1", "--output", "loop.txt"]) == 2
     assert "loop.txt" in capfd.readouterr().err
+
+
+def test_a_check_that_a_file_begins_and_leaves_incomplete_is_said(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    Path("both.py").write_text(
+        "import numpy as np\nparams, batch = {'w': np.ones(2)}, (np.array([1.0, 2.0]),)\n"
+        "def derivation(p, X):\n    return {'J': (p['w'] * X).sum(), 'dw': X}\n"
+        "def reference(p, X):\n    return (p['w'] * X).sum()\n"
+        "def update(p, g, s):\n    return p, s\n"
+        "def optimiser(tensors):\n    return None\n"
+    )
+    assert main(["check", "both.py"]) == 0
+    assert "handgrad: not checked: updates lacks optimizer" in capfd.readouterr().err
