@@ -178,12 +178,23 @@ class Evidence:
         return {name: array if array.dtype.kind == "f" else array.astype(np.float64) for name, array in both.items()}
 
     def _cotangent(self, name: str) -> float:
-        """The largest gradient of the taps that are computed from the tap that `name` is the gradient of."""
-        if not name.startswith("d") or name[1:] not in self.reads:
+        """The largest gradient of the taps that are computed from the tap that `name` is the gradient of.
+
+        For a parameter it is that of the taps which read it, where theirs is not returned, in proportion.
+        """
+        if not name.startswith("d"):
             return 0.0
         readers = [tap for tap, read in self.reads.items() if tap != "J" and name[1:] in read]
-        arrays = (self.records.get(f"d{tap}", self.local.get(f"d{tap}")) for tap in readers)
-        return max((_largest(array) for array in arrays if array is not None and is_real(array)), default=0.0)
+        if name[1:] in self.reads:
+            return max((self._largest_of(f"d{tap}") for tap in readers), default=0.0)
+        sizes = {tap: self._largest_of(f"d{tap}") for tap in readers if f"d{tap}" not in self.records}
+        shares = (self._cotangent(f"d{tap}") / size for tap, size in sizes.items() if size)
+        return max(shares, default=0.0) * self._largest_of(name)
+
+    def _largest_of(self, name: str) -> float:
+        """The largest entry of a tensor, as it was returned or else in torch."""
+        array = self.records.get(name, self.local.get(name))
+        return _largest(array) if array is not None and is_real(array) else 0.0
 
     @cached_property
     def _spreads(self) -> dict[str, float]:
@@ -234,7 +245,7 @@ class Evidence:
                         change = 0.0  # gone as soon as anything moves: it is a special point, like z = 0, not rounding
                     pairs = (records[name], self.records[name]), (reference, self.local[name])
                     swallowed = any(not np.any(again != first, where=before != 0) for again, first in pairs)
-                    small = _largest(before) <= 8 * 2.0**-53 * self._largest_read(name)
+                    small = _largest(before) <= 8 * 2.0**-53 * max(self._largest_read(name), self._cotangent(name))
                     found.setdefault(name, []).append(np.inf if swallowed and small else change)
         return {name: float(np.median(changes)) for name, changes in found.items()}
 

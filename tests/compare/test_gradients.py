@@ -1329,3 +1329,25 @@ def test_a_reference_that_computes_in_float32_is_told_from_a_derivation_that_los
         report = check_gradients(derivation, reference, params, batch)
         assert report.first.verdict == "WEAK"
         assert any("The reference computes in float32" in note for note in report.notes) == told, str(report)
+
+
+@pytest.mark.parametrize(("z", "verdict"), [(14.2, None), (15.4, None), (16.4, "WEAK"), (18.5, "WEAK")])
+@pytest.mark.parametrize("returned", [("dW1", "db1"), ("Z1", "A1", "dZ1", "dW1", "db1")], ids=["gradients", "all"])
+def test_the_gradient_of_a_saturated_unit_is_no_fault_where_two_libraries_round_its_tanh(returned, z, verdict):
+    """1 - A^2 is a few roundings of 1, and what NumPy and torch make of tanh may differ by one."""
+
+    def derive(p, X, Y):
+        Z1 = p["W1"] @ X + p["b1"]
+        A1 = np.tanh(Z1)
+        dZ1 = (A1 - Y) * (1 - A1 * A1)
+        found = {"Z1": Z1, "A1": A1, "dZ1": dZ1, "dW1": dZ1 @ X.T, "db1": dZ1.sum(1, keepdims=True)}
+        return {name: found[name] for name in returned}
+
+    params = {"W1": np.zeros((1, 1)), "b1": np.full((1, 1), z)}
+    batch = np.ones((1, 1)), np.zeros((1, 1))
+    report = check_gradients(derive, mlp((1, 1), ("tanh",), "squared-error"), params, batch)
+    assert report.ok, str(report)
+    assert report.first is None or report.first.verdict == verdict, str(report)
+    wrong = check_gradients(lambda *g: {n: 1.5 * a if n == "db1" else a for n, a in derive(*g).items()},
+                            mlp((1, 1), ("tanh",), "squared-error"), {**params, "b1": np.full((1, 1), 3.0)}, batch)  # fmt: skip
+    assert wrong.first.name == "db1"
