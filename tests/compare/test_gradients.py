@@ -1348,6 +1348,7 @@ def test_the_gradient_of_a_saturated_unit_is_no_fault_where_two_libraries_round_
     report = check_gradients(derive, mlp((1, 1), ("tanh",), "squared-error"), params, batch)
     assert report.ok, str(report)
     assert report.first is None or report.first.verdict == verdict, str(report)
-    wrong = check_gradients(lambda *g: {n: 1.5 * a if n == "db1" else a for n, a in derive(*g).items()},
-                            mlp((1, 1), ("tanh",), "squared-error"), {**params, "b1": np.full((1, 1), 3.0)}, batch)  # fmt: skip
+    awake = {**params, "b1": np.full((1, 1), 3.0)}
+    larger = lambda *given: {n: 1.5 * a if n == "db1" else a for n, a in derive(*given).items()}  # noqa: E731
+    wrong = check_gradients(larger, mlp((1, 1), ("tanh",), "squared-error"), awake, batch)
     assert wrong.first.name == "db1"
