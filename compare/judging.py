@@ -125,16 +125,11 @@ class Judging:
         sides = step.sides
         if "float32" in sides and any(array.dtype == np.float64 for array in sides["float32"].recorded.values()):
             told.append(FLOAT64_INSIDE)
-        if any(j.finding for j in judged) and len(sides) > 1 and self._rounds_to_float32(sides["float64"], convention):
+        recorded = sides["float64"].recorded.values() if len(sides) > 1 else ()
+        if any(j.finding for j in judged) and rounds_to_float32(filter(is_real, recorded)):
             told = [FLOAT32_ONLY]
             judged = self._singly(step, convention, ["float32"])
         return judged, told
-
-    def _rounds_to_float32(self, side: SideStep, convention: Convention) -> bool:
-        """Whether a side computes in float32."""
-        real = {name: array for name, array in side.recorded.items() if is_real(array)}
-        with quietly():
-            return rounds_to_float32(real, self._evaluated(side, convention)[0].local)
 
 
 def _started(sides: Sequence[SideStep]) -> tuple[Arrays, Arrays, Arrays]:

@@ -246,7 +246,7 @@ def _judged(
         if all(judgement.row.verdict == "OK" for judgement in judged):
             return judged, []
     judged = judge(evidence, closely=True)
-    if len(evidence) > 1 and any(j.finding for j in judged) and _rounds_to_float32(evidence["float64"]):
+    if len(evidence) > 1 and any(j.finding for j in judged) and _in_float32(evidence["float64"]):
         return judge(["float32"], closely=True), [FLOAT32_ONLY]
     return judged, [judgement.note for judgement in judged if judgement.note]
 
@@ -284,12 +284,11 @@ def _in_float64(run: Evidence | None) -> bool:
 
 def _is_coarser_in_torch(run: Evidence) -> bool:
     """Whether it is the reference that computes in float32."""
-    real = {name: array for name, array in run.records.items() if is_real(array)}
-    return rounds_to_float32({name: array for name, array in run.local.items() if name in real}, real)
+    return rounds_to_float32(run.local[name] for name in run.records if name in run.local) and not _in_float32(run)
 
 
-def _rounds_to_float32(run: Evidence) -> bool:
-    return rounds_to_float32({name: array for name, array in run.records.items() if is_real(array)}, run.local)
+def _in_float32(run: Evidence) -> bool:
+    return rounds_to_float32(filter(is_real, run.records.values()))
 
 
 def _alike(evidence: Mapping[str, Evidence]) -> bool:

@@ -34,7 +34,7 @@ from compare.report import Finding, Report, Row
 from compare.report.details import Code, Details, joined
 from compare.trace import Key, is_real
 from compare.updates import result_structure
-from compare.verdict import is_float32
+from compare.verdict import rounds_to_float32
 
 __all__ = ["Trainer", "check_training"]
 
@@ -143,7 +143,7 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: l
     printed = problem.precisions[0]
     again = _run(trainer, in_precision(problem.params, printed), [in_precision(b, printed) for b in batches])
     judged = _judged_steps(runs, problem, optimizer, batches)
-    if len(runs) > 1 and judged.findings and _rounds_to_float32(runs["float64"], judged):
+    if len(runs) > 1 and judged.findings and _in_float32(runs["float64"]):
         runs, problem = {"float32": runs["float64"]}, problem.alone("float32")
         judged = _judged_steps(runs, problem, optimizer, batches)
         judged = replace(judged, notes=(FLOAT32_ONLY, *judged.notes))
@@ -175,12 +175,10 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: l
     )
 
 
-def _rounds_to_float32(run: _Run, judged: _JudgedStep) -> bool:
-    """Whether a trainer that was handed float64 yields what float32 can hold, off torch's by such roundings."""
-    updated = [values[name] for values in run.yielded for name in run.before[0] if name in values]
-    rows = [row for row in judged.rows if row.phase == "update" and row.torch is not None]
-    rounded = any(0 < row.max_abs_diff <= 64 * 2.0**-24 * abs(row.torch or 0.0) for row in rows)
-    return rounded and all(map(is_real, updated)) and all(map(is_float32, updated))
+def _in_float32(run: _Run) -> bool:
+    """Whether a trainer that was handed float64 computes the parameters in float32."""
+    updated = (values[name] for values in run.yielded for name in run.before[0] if name in values)
+    return rounds_to_float32(filter(is_real, updated))
 
 
 def _code(

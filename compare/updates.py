@@ -32,7 +32,7 @@ from compare.interruptions import quietly
 from compare.references import moved
 from compare.report import Finding, Report, Row
 from compare.trace import Key, is_real
-from compare.verdict import is_float32
+from compare.verdict import rounds_to_float32
 
 __all__ = ["Update", "check_updates", "exposing_gradients", "result_structure"]
 
@@ -380,7 +380,7 @@ def _casts(run: _Run) -> bool:
     """Whether everything after every update is float32, although it was handed float64."""
     arrays = [array for after in run.after for array in after.values() if is_real(array)]
     moving = [a for before, after in zip(run.before, run.after, strict=True) for a in _moved_entries(before, after)]
-    return bool(moving) and all(map(is_float32, arrays))
+    return bool(moving) and rounds_to_float32(arrays)
 
 
 def _moved_entries(before: Arrays, after: Arrays) -> list[np.ndarray]:

@@ -12,7 +12,7 @@ float32 to float64, or stay, as a wrong formula does? The cut is the geometric m
     MISSING    nothing was recorded
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ __all__ = ["CUT", "Ladder", "Local", "Outcome", "closest", "index_of", "is_float
 CUT = 2.0**-14.5
 JITTER_CUT = 2.0**-5
 SHARE = 2.0**-7  # a gradient off by more than that, or of the wrong sign, is no matter of its last digits
+LAST, LAST_USED = 0b11, 0.25  # the last two binary digits of float32; of random numbers three quarters use one
 SMALL = 4096  # up to so many entries the allowance is computed everywhere, without a screen
 
 Array = np.ndarray
@@ -186,21 +187,18 @@ def is_float32(recorded: Array) -> bool:
         return bool(np.array_equal(recorded.astype(np.float32).astype(np.float64), recorded))
 
 
-def rounds_to_float32(recorded: Mapping[str, Array], reference: Mapping[str, Array]) -> bool:
-    """Whether float64 records are those of a derivation that computes in float32.
+def rounds_to_float32(records: Iterable[Array]) -> bool:
+    """Whether float64 arrays are those of a computation in float32.
 
-    All of them are numbers that float32 can hold, and one is off its reference by such a rounding: whole numbers and
-    simple fractions, which float32 holds as well, are not.
+    All of them hold what float32 can, and as a rule the last digits of that are used: whole numbers and simple
+    fractions, which float32 holds exactly, do without them.
     """
-    if not recorded or not all(map(is_float32, recorded.values())):
+    records = [array for array in records if array.size]
+    if not all(map(is_float32, records)):
         return False
-    pairs = [Local(record, reference[name]) for name, record in recorded.items() if name in reference]
-    return any(pair.recorded.shape == pair.reference.shape and _is_rounded(pair) for pair in pairs)
-
-
-def _is_rounded(local: Local) -> bool:
-    largest = float(_difference(local).max(initial=0.0))
-    return bool(0 < largest <= 64 * PRECISIONS["float32"].u * float(np.abs(local.reference).max(initial=0.0)))
+    bits = [array.astype(np.float32).ravel().view(np.uint32) for array in records]
+    used = np.concatenate([each[each << 1 != 0] for each in bits]) if bits else np.empty(0, np.uint32)  # but for zeros
+    return bool(used.size and np.mean(used & LAST != 0) > LAST_USED)
 
 
 def _by_ladder(runs: Mapping[str, Local], differences: Mapping[str, Array], ladder: Ladder | None) -> Outcome:

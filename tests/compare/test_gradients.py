@@ -1352,3 +1352,17 @@ def test_the_gradient_of_a_saturated_unit_is_no_fault_where_two_libraries_round_
     larger = lambda *given: {n: 1.5 * a if n == "db1" else a for n, a in derive(*given).items()}  # noqa: E731
     wrong = check_gradients(larger, mlp((1, 1), ("tanh",), "squared-error"), awake, batch)
     assert wrong.first.name == "db1"
+
+
+def test_a_small_mistake_on_whole_numbers_is_found():
+    rng = np.random.default_rng(4)
+    params = {"W": rng.integers(-3, 4, (4, 3)) * 1.0}
+    batch = (rng.integers(-3, 4, (8, 4)) * 1.0,)
+    report = check_gradients(
+        lambda p, X: {"J": ((X @ p["W"]) ** 2).sum() / 2, "dW": X.T @ (X @ p["W"]) * np.asarray(1 + 2**-13, X.dtype)},
+        lambda p, X: ((X @ p["W"]) ** 2).sum() / 2,
+        params,
+        batch,
+    )
+    assert (report.first.name, report.first.verdict) == ("dW", "FAULT"), str(report)
+    assert not any("float32" in note for note in report.notes), report.notes
