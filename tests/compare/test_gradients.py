@@ -893,6 +893,21 @@ def test_half_a_convention_is_a_fault(wrong):
     assert not any("Convention" in note for note in report.notes)
 
 
+def test_where_J_is_a_sum_no_mean_is_left_out():
+    """dZ is too large by the number of examples, and dW is computed from the right one."""
+
+    def reference(p, X, Y):
+        return ((tap("Z", X @ p["W"]) - Y) ** 2).sum() / 2
+
+    def derive(p, X, Y):
+        E = X @ p["W"] - Y
+        return {"Z": E + Y, "dZ": E * len(X), "dW": X.T @ E}
+
+    batch = (RNG.standard_normal((8, 4)), RNG.standard_normal((8, 3)))
+    report = check_gradients(derive, reference, {"W": RNG.standard_normal((4, 3))}, batch)
+    assert (report.first.name, report.first.cause) == ("dZ", "scale"), str(report)
+
+
 def test_a_derivation_that_runs_in_float64_alone_is_recognised():
     def picky(p, X, C):
         assert X.dtype == np.float64, "double precision, please"
