@@ -124,11 +124,7 @@ def as_record(value: Any) -> np.ndarray:
             value = np.array(value)
         elif isinstance(value, torch.Tensor):
             value = value.numpy(force=True)
-    except (
-        ValueError,
-        TypeError,
-        RuntimeError,
-    ):  # lists of different lengths or of tensors; what NumPy has no type for
+    except (ValueError, TypeError, RuntimeError):  # lists of different lengths or of tensors; bfloat16
         return frozen(value)
     if isinstance(value, np.longdouble) or (type(value) is np.ndarray and value.dtype == np.longdouble):
         value = value.astype(np.float64)
