@@ -33,8 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     except InputError as error:
         return _unusable(str(error))
     except SyntaxError as error:  # in a file of manual/ that was edited
-        file = str(error.filename or "").rpartition(os.sep)[2]
-        return _unusable(f"SyntaxError in {file} line {error.lineno}: {error.msg}; mend that line")
+        return _unusable(f"{_located(error)}; mend that line")
     except BrokenPipeError:  # the reader has seen enough, as in `handgrad check | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNUSABLE

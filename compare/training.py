@@ -140,14 +140,14 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: l
         dtype: _run(trainer, in_precision(problem.params, dtype), [in_precision(b, dtype) for b in batches])
         for dtype in problem.precisions
     }
-    printed = problem.precisions[0]
-    again = _run(trainer, in_precision(problem.params, printed), [in_precision(b, printed) for b in batches])
+    printed = handed = problem.precisions[0]
     judged = _judged_steps(runs, problem, optimizer, batches)
     if len(runs) > 1 and judged.findings and _in_float32(runs["float64"]):
         runs, problem = {"float32": runs["float64"]}, problem.alone("float32")
         judged = _judged_steps(runs, problem, optimizer, batches)
         judged = replace(judged, notes=(FLOAT32_ONLY, *judged.notes))
-        again, printed = (_run(trainer, in_precision(problem.params, "float64"), batches), "float32")
+        printed, handed = "float32", "float64"
+    again = _run(trainer, in_precision(problem.params, handed), [in_precision(b, handed) for b in batches])
     findings = judged.findings
     due = Follower(optimizer, problem.params).optimizer
     if findings and all(finding.name.endswith("_next") and finding.cause in FORMS for finding in findings):
