@@ -39,6 +39,8 @@ __all__ = ["Update", "check_updates", "exposing_gradients", "result_structure"]
 Arrays = dict[str, np.ndarray]
 Update = Callable[..., Any]
 
+QUIET = 2.0**-20
+
 
 def check_updates(
     update: Update,
@@ -54,8 +56,9 @@ def check_updates(
     update(params, grads, state) returns (params, state), or None if it changes params in place; state is None at step 1
     and afterwards what it returned. optimizer(list_of_tensors) returns a torch.optim.Optimizer. Both sides get the same
     gradients, named d<name>, and keep their own state; torch starts each step from the parameters by hand. The
-    gradients of `steps` steps are drawn to expose optimisers (zeros, changing signs, 1e-8 and 1e4) unless given, one
-    mapping a step. Of a state that is a mapping, the keys v<name> are compared with torch's momentum buffers.
+    gradients of `steps` steps are drawn to expose optimisers (zeros, changing signs, 1e-8, 1e4, a step where all are
+    small) unless given, one mapping a step. Of a state that is a mapping, the keys v<name> are compared with torch's
+    momentum buffers.
     Everything is run from `params` and once more from zero, where small steps show. Raises InputError, a ValueError, if
     the arguments cannot be used; whatever the update does is a finding.
     """
@@ -72,7 +75,8 @@ def check_updates(
 def exposing_gradients(params: Mapping[str, np.ndarray], steps: int) -> list[Arrays]:
     """Gradients that tell optimisers apart, named d<name>, in float64; the same for the same shapes.
 
-    Entry by entry ordinary, 1e-8, 1e4, of changing sign, or zero every other step.
+    Entry by entry ordinary, 1e-8, 1e4, of changing sign, or zero every other step; at every fourth step all of them
+    2^-20 times that, so that their norm stays below a threshold for clipping.
     """
     if not isinstance(steps, int) or isinstance(steps, bool) or not 1 <= steps <= 10_000:
         raise InputError(f"steps is {steps!r}; it must be a whole number from 1 to 10000, so write for example 5")
@@ -83,6 +87,7 @@ def exposing_gradients(params: Mapping[str, np.ndarray], steps: int) -> list[Arr
         for position, (name, array) in enumerate(params.items()):
             kind = (np.arange(array.size).reshape(array.shape) + position) % 5
             size = np.choose(kind, [1.0, 1e-8, 1e4, 1.0 if step % 2 else -1.0, 1.0 if step % 2 == 0 else 0.0])
+            size *= QUIET if step % 4 == 3 else 1.0
             draw = rng.standard_normal(array.shape)
             gradients[f"d{name}"] = size * np.where(kind == 3, np.abs(draw) + 0.5, draw)
         found.append(gradients)

@@ -172,6 +172,26 @@ def test_the_drawn_gradients_hold_what_exposes_optimisers():
     assert (stack > 1e3).any()
     signs = np.sign([each["dW"] for each in drawn])
     assert (signs[0] == -signs[1]).any()
+    assert [bool(step.max() < 1) for step in stack] == [False, False, False, True, False, False]
+
+
+class Clipped(torch.optim.SGD):
+    """Gradient descent on gradients whose norm, over all parameters, is at most 1."""
+
+    def step(self):
+        torch.nn.utils.clip_grad_norm_(self.param_groups[0]["params"], 1.0)
+        super().step()
+
+
+@pytest.mark.parametrize(("least", "wrong"), [(1.0, set()), (0.0, {4})], ids=["where it is exceeded", "always"])
+def test_clipping_although_the_norm_is_below_the_threshold_is_found(least, wrong):
+    def update(params, grads, state):
+        norm = np.sqrt(sum((g.astype(float) ** 2).sum() for g in grads.values()))
+        for name in params:
+            params[name] -= 0.1 * grads[f"d{name}"] / max(least, norm + 1e-6)  # torch adds 1e-6
+
+    report = check_updates(update, lambda tensors: Clipped(tensors, lr=0.1), PARAMS)
+    assert {row.step for row in report.rows if row.verdict != "OK"} == wrong, str(report)
 
 
 def test_hidden_state_of_an_object_does_not_reach_the_next_run():
