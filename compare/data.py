@@ -161,7 +161,7 @@ def _is_number(cell: str) -> bool:
         float(cell)
     except ValueError:
         return False
-    return True
+    return "_" not in cell  # Python reads 1_0 as 10
 
 
 def _reason(error: Exception) -> str:

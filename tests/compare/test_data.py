@@ -71,6 +71,7 @@ BAD_FILES = {
     "heading.csv": (b"a,y\n", "no example"),
     "ragged.csv": (b"1,2,0\n1,0\n", "line 2 has 2 cells and the first has 3"),
     "word.csv": (b"a,y\n1,0\ntwo,1\n", "line 3, column 1 is 'two'"),
+    "underscore.csv": (b"a,y\n1_0,0\n", "line 2, column 1 is '1_0'"),
     "nan.csv": (b"a,b,y\n1,2,0\n3,nan,1\n", "X is nan at row 2, column 2"),
     "inf.csv": (b"a,b,y\n1,2,0\n3,4,inf\n", "y is inf at row 2, column 1"),
     "nolabel.csv": (b"a,b\n1,0\n", "head the labels y"),
