@@ -155,7 +155,7 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: l
         def agrees(other: Optimizer) -> bool:
             return not _judged_steps(runs, problem, other, batches, up_to_a_finding=True).findings
 
-        findings = named_rule(findings, (), due, agrees)
+        findings = named_rule(findings, judged.updates, due, agrees)
     return Report(
         rows=judged.rows,
         findings=(
@@ -217,6 +217,7 @@ def _judged_steps(
     followers = {dtype: [Follower(optimizer, problem.params) for _ in range(1 + MOVED)] for dtype in runs}
     rows: list[Row] = []
     details = Details()
+    updates: list[Judgement] = []
     findings: dict[str, Finding] = {}
     notes: list[str] = []
     factors: list[float] = []
@@ -226,6 +227,7 @@ def _judged_steps(
         yielded = {dtype: run.yielded[step] for dtype, run in runs.items()}
         judged = _judged(of_step, yielded, problem, followers, factors)
         rows += judged.rows
+        updates += judged.updates
         notes += judged.notes
         details = joined(details, judged.details)
         findings = {finding.name: finding for finding in judged.findings} | findings
@@ -236,7 +238,7 @@ def _judged_steps(
         finest = "float64" if "float64" in runs else "float32"
         previous = {**of_step.before[finest], **{n: a for n, a in yielded[finest].items() if n not in problem.params}}
     in_order = sorted(findings.values(), key=lambda finding: finding.step)
-    return _JudgedStep(tuple(rows), tuple(in_order), tuple(notes), details)
+    return _JudgedStep(tuple(rows), tuple(updates), tuple(in_order), tuple(notes), details)
 
 
 @dataclass(frozen=True)
@@ -252,6 +254,7 @@ class _Step:
 @dataclass(frozen=True)
 class _JudgedStep:
     rows: tuple[Row, ...]
+    updates: tuple[Judgement, ...]
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
     details: Details
@@ -303,7 +306,7 @@ def _judged(
     judged = [*velocities, *updates]
     rows = (*(r for r in recorded.rows if r.name not in strange), *(judgement.row for judgement in judged))
     findings = (*(finding for finding in recorded.findings if finding.name not in strange), *culprits(judged))
-    return _JudgedStep(rows, findings, tuple(notes), joined(recorded.details, detailed(judged, {})))
+    return _JudgedStep(rows, (*updates,), findings, tuple(notes), joined(recorded.details, detailed(judged, {})))
 
 
 def _same_factor(velocity: Judgement, factors: list[float]) -> bool:

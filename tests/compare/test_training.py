@@ -46,12 +46,16 @@ def trainer(mistake="", shows=()):
                     g = total[name] = total.get(name, 0.0) + g
                 if mistake == "reset" and step == 3:
                     v[name] = 0.0 * g
-                v[name] = 0.9 * v[name] + (0.1 if mistake == "damped" and step == 0 else 1.0) * g
+                v[name] = 0.9 * v[name] + factor(mistake, step) * g
                 p[name] = p[name] - 0.1 * v[name]
             shown = {**found, **{f"v{name}": v[name] for name in p}}
             yield {**p, **{name: shown[name] for name in shows}}
 
     return train
+
+
+def factor(mistake, step):
+    return 0.3 if mistake == "scaled" or (mistake == "damped" and step == 0) else 1.0
 
 
 def sgd(tensors):
@@ -89,6 +93,13 @@ def test_each_mistake_of_state_is_found_at_its_step(mistake, shown):
     assert (report.first.step, report.first.name) == (step, names[shown]), str(report)
     if report.first.name.startswith("v"):
         assert {finding.name for finding in report.findings} <= set(VELOCITIES), "weights follow from their velocity"
+
+
+@pytest.mark.parametrize(("mistake", "cause"), [("scaled", "scale"), ("damped", "unknown")])
+def test_a_factor_of_the_first_update_is_named_if_it_is_that_of_every_step(mistake, cause):
+    first = check_training(trainer(mistake), reference, sgd, PARAMS, BATCHES).first
+    assert (first.step, first.name, first.cause) == (1, "W1_next", cause)
+    assert ("every entry of the update is 0.3 times torch's" in first.explanation) == (cause == "scale")
 
 
 def test_torch_goes_on_from_the_velocity_that_was_yielded():
