@@ -13,7 +13,7 @@ from compare.errors import did_you_mean
 from compare.excerpts import excerpt
 from compare.fitting import shape_hint
 from compare.measuring import Measured, measured_all
-from compare.report import DIVERGED, Finding, Row
+from compare.report import DIVERGED, UNSTABLE, Finding, Row
 from compare.report.details import Details, Excerpt
 from compare.rounding import PRECISIONS, Allowance
 from compare.trace import Key, Trace, is_real
@@ -373,6 +373,8 @@ def _finding(key: Key, equation: str, outcome: Outcome, local: Mapping[str, Loca
         worst += f" in {dtype}"
     if outcome.verdict == "NONFINITE":
         cause, text = "not-finite", _not_finite(recorded, reference)
+    elif outcome.is_unstable:
+        cause, text = "precision-loss", UNSTABLE
     elif outcome.verdict == "WEAK":
         cause = "precision-loss"
         text = f"the formula is right, its arithmetic loses digits: {times(outcome.rho)} what rounding explains"

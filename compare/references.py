@@ -16,7 +16,7 @@ from compare.calling import CAUGHT, defaulting_to, in_precision, located, same
 from compare.errors import InputError
 from compare.replay import Replay, replay
 from compare.trace import is_real
-from compare.verdict import Ladder
+from compare.verdict import Ladder, Local
 from torchref.exchange import to_array, to_tensor, view_of_tensor
 
 __all__ = ["Evidence", "Reference", "check_repeatable", "input_names", "moved", "run_reference"]
@@ -24,6 +24,8 @@ __all__ = ["Evidence", "Reference", "check_repeatable", "input_names", "moved", 
 Arrays = Mapping[str, np.ndarray]
 Reference = Callable[..., Tensor]
 
+UNKNOWN = (np.nan, np.nan)
+NOTHING = 2.0**-30  # the share of J and the gradients up to which a tensor may be what cancels but for its roundings
 REPLAYS = 3  # replays with moved inputs, and reruns with moved parameters
 
 
@@ -165,7 +167,9 @@ class Evidence:
         return Ladder(
             spread=lambda: self._spreads.get(name, 0.0),
             cotangent=partial(self._cotangent, name),
-            jitter=lambda: self._jitters.get(name, 0.0),
+            jitter=lambda: self._jitters.get(name, UNKNOWN)[0],
+            tremor=lambda: self._tremors.get(name, UNKNOWN)[0],
+            swing=lambda: self._tremors.get(name, UNKNOWN)[1],
         )
 
     def _replayed(
@@ -221,33 +225,64 @@ class Evidence:
         return found
 
     @cached_property
-    def _jitters(self) -> dict[str, float]:
-        """How much of each local difference changes when the parameters move a little: next to nothing for a fault.
+    def _jitters(self) -> dict[str, tuple[float, float]]:
+        return self._changes(2.0**-20)
 
-        A value that swallowed its digits (1 + tanh z where z is -40), on either side, stays as it is although the other
-        moves; where the difference is below one rounding of what it is computed from, that counts as change.
+    @cached_property
+    def _tremors(self) -> dict[str, tuple[float, float]]:
+        return self._changes(2.0**-45)
+
+    def _changes(self, by: float) -> dict[str, tuple[float, float]]:
+        """How much of each local difference, and of each reference, changes from one place near by to another.
+
+        Both lie in the same direction from where the derivation was run, so that no kink is between them even where one
+        is there. Medians over a few directions; nothing where the derivation cannot be run again.
         """
         if self.derive is None:
             return {}
         rng = np.random.default_rng(1)
-        found: dict[str, list[float]] = {}
+        here = _beside(self.records, self.local)
+        found: dict[str, list[tuple[float, float]]] = {}
         for _ in range(REPLAYS):
-            params = {name: moved(array, rng=rng, by=2.0**-20) for name, array in self.params.items()}
-            records = self.derive(params)
-            again = self._replayed(params, self.batch, records)
-            for name, reference in again.items():
-                mine, moves = self.records.get(name), records.get(name)
-                if mine is not None and moves is not None and _alike(mine, moves, reference):
-                    before, now = self.records[name] - self.local[name], records[name] - reference
-                    least = max(_largest(before), np.finfo(float).tiny)
-                    change = _largest(now - before) / least
-                    if _largest(now) <= 2.0**-20 * least:
-                        change = 0.0  # gone as soon as anything moves: it is a special point, like z = 0, not rounding
-                    pairs = (records[name], self.records[name]), (reference, self.local[name])
-                    swallowed = any(not np.any(again != first, where=before != 0) for again, first in pairs)
-                    small = _largest(before) <= 8 * 2.0**-53 * max(self._largest_read(name), self._cotangent(name))
-                    found.setdefault(name, []).append(np.inf if swallowed and small else change)
-        return {name: float(np.median(changes)) for name, changes in found.items()}
+            towards = {name: rng.choice([-1.0, 1.0], array.shape) for name, array in self.params.items()}
+            near, further = (self._run_at(towards, times * by) for times in (1, 2))
+            for name in here.keys() & near.keys() & further.keys():
+                change = self._change(name, here[name], near[name], further[name])
+                swing = self._swing(near[name].reference, further[name].reference)
+                found.setdefault(name, []).append((change, swing))
+        medians = {name: np.median(changes, axis=0) for name, changes in found.items()}
+        return {name: (float(change), float(swing)) for name, (change, swing) in medians.items()}
+
+    def _run_at(self, towards: Arrays, by: float) -> dict[str, Local]:
+        """The derivation and the reference on its records, where all parameters have moved by a relative amount."""
+        params = {
+            name: np.asarray(array * (1 + by * towards[name]), dtype=np.float64) for name, array in self.params.items()
+        }
+        records = self.derive(params) if self.derive is not None else {}
+        return _beside(records, self._replayed(params, self.batch, records))
+
+    def _change(self, name: str, here: Local, near: Local, further: Local) -> float:
+        """How much of a local difference changes between two places, relative to it.
+
+        A value that swallowed its digits (1 + tanh z where z is -40), on either side, stays as it is although the other
+        moves; where the difference is below one rounding of what it is computed from, that counts as change. Where
+        neither side moves, nothing is known.
+        """
+        if max(map(_share, (near, further))) <= 2.0**-20 * _share(here):
+            return 0.0  # gone as soon as anything moves: it is a special point, like z = 0, not rounding
+        one, other = (place.recorded - place.reference for place in (near, further))
+        still = [not np.any(after != before, where=one != 0) for before, after in zip(near, further, strict=True)]
+        small = _largest(one) <= 8 * 2.0**-53 * max(self._largest_read(name), self._cotangent(name))
+        if any(still) and small:
+            return np.inf
+        largest = max(_largest(one), _largest(other), np.finfo(float).tiny)
+        return np.nan if all(still) else _largest(other - one) / largest
+
+    def _swing(self, near: np.ndarray, further: np.ndarray) -> float:
+        """How much of a reference changes between two places; none of what is nothing beside J and its gradients."""
+        largest = max(_largest(near), _largest(further))
+        others = [self._largest_of(name) for name in ("J", *(f"d{parameter}" for parameter in self.params))]
+        return _largest(further - near) / largest if largest > NOTHING * max(others) else 0.0
 
     def _largest_read(self, name: str) -> float:
         """The largest value that a tapped value is computed from."""
@@ -256,8 +291,16 @@ class Evidence:
         return max((_largest(array) for array in read if is_real(array)), default=0.0)
 
 
-def _alike(mine: np.ndarray, moves: np.ndarray, reference: np.ndarray) -> bool:
-    return is_real(mine) and is_real(moves) and mine.shape == moves.shape == reference.shape
+def _beside(records: Arrays, local: Arrays) -> dict[str, Local]:
+    """Records beside the reference on them, where both have real numbers in the same shape."""
+    both = {name: Local(records[name], reference) for name, reference in local.items() if name in records}
+    return {name: one for name, one in both.items() if is_real(one.recorded) and one.recorded.shape == one[1].shape}
+
+
+def _share(local: Local) -> float:
+    """The largest difference relative to the largest value."""
+    largest = max(*map(_largest, local), np.finfo(float).tiny)
+    return _largest(local.recorded - local.reference) / largest
 
 
 def moved(array: np.ndarray, *, rng: np.random.Generator, by: float) -> np.ndarray:

@@ -24,6 +24,8 @@ __all__ = ["CUT", "Ladder", "Local", "Outcome", "closest", "index_of", "is_float
 
 CUT = 2.0**-14.5
 JITTER_CUT = 2.0**-5
+CLOSE = 2.0**-20  # a relative difference in float64 that is looked at again although float32 would allow for it
+STAYS = 2.0**6  # times the change of a tensor, for the change of a difference that is less than 2^-7 of it
 SHARE = 2.0**-7  # a gradient off by more than that, or of the wrong sign, is no matter of its last digits
 LAST, LAST_USED = 0b11, 0.25  # the last two binary digits of float32; of random numbers three quarters use one
 SMALL = 4096  # up to so many entries the allowance is computed everywhere, without a screen
@@ -45,22 +47,30 @@ class Ladder:
     `spread()` is the largest change of the local float64 reference when everything its segment reads moves by one
     float32 rounding. `cotangent()` is the largest gradient that a tap's gradient is computed from: where units are
     saturated, the result is less than one of its roundings and has no digits. `jitter()` is the ratio of change of the
-    local difference when the parameters move by 2^-20.
+    local difference when the parameters move by 2^-20, and `tremor()` when they move by 2^-45, by which mathematics
+    that float32 cannot follow is still smooth. `swing()` is how much of the reference itself changes by the latter.
+    They are nan where that is not known.
     """
 
     spread: Callable[[], float]
     cotangent: Callable[[], float]
     jitter: Callable[[], float]
+    tremor: Callable[[], float]
+    swing: Callable[[], float]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The verdict on one tensor, its difference in units of what rounding explains, the rule, and the worst entry."""
+    """The verdict on one tensor, its difference in units of what rounding explains, the rule, and the worst entry.
+
+    It is unstable if one rounding changes the reference itself by as much, so that the difference tells nothing.
+    """
 
     verdict: str
     rho: float
     basis: str
     index: tuple[int, ...]
+    is_unstable: bool = False
 
 
 def judge(
@@ -220,14 +230,29 @@ def _by_ladder(runs: Mapping[str, Local], differences: Mapping[str, Array], ladd
         allowed = max(allowed, CUT * (max(error32, ladder.spread()) + rounding))
         if worst <= SHARE * scale or not local.recorded.any():
             allowed = max(allowed, 8 * fine.u * ladder.cotangent())
-    if worst <= allowed:
-        return Outcome("OK", worst / allowed, "ladder", index)
+    rho = worst / allowed
     if ladder is None:
-        systematic = worst > np.sqrt(fine.u) * scale
+        systematic = rho > 1 and worst > np.sqrt(fine.u) * scale
+        return Outcome("OK" if rho <= 1 else "FAULT" if systematic else "WEAK", rho, "ladder", index)
+    is_large = worst > SHARE * scale
+    if rho <= 1:
+        systematic = worst > CLOSE * scale and _is_smooth(ladder, is_large)
+        rho = JITTER_CUT / max(ladder.tremor(), fine.u) if systematic else rho
     else:
         was_cast = is_float32(local.recorded) and worst <= 64 * rounding
-        systematic = not was_cast and ladder.jitter() <= JITTER_CUT
-    return Outcome("FAULT" if systematic else "WEAK", worst / allowed, "ladder", index)
+        systematic = not was_cast and (not ladder.jitter() > JITTER_CUT or _is_smooth(ladder, is_large))
+    is_unstable = not systematic and is_large and ladder.swing() > SHARE
+    verdict = "FAULT" if systematic else "OK" if rho <= 1 and not is_unstable else "WEAK"
+    return Outcome(verdict, rho, "ladder", index, is_unstable)
+
+
+def _is_smooth(ladder: Ladder, is_large: bool) -> bool:
+    """Whether a difference that float32 cannot tell from noise moves as mathematics does, by less than it can follow.
+
+    One that comes of a cast to float32 inside the derivation seems constant as well: but it stays where torch's value
+    moves, and so changes by a larger share than that.
+    """
+    return ladder.tremor() <= JITTER_CUT and (is_large or ladder.tremor() <= STAYS * ladder.swing())
 
 
 def index_of(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:

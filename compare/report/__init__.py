@@ -9,11 +9,15 @@ from typing import Any, NamedTuple
 from compare.errors import ParityError
 from compare.report.details import Details
 
-__all__ = ["ALONE", "DIVERGED", "FAILING", "VERDICTS", "Finding", "Report", "Row"]
+__all__ = ["ALONE", "DIVERGED", "FAILING", "UNSTABLE", "VERDICTS", "Finding", "Report", "Row"]
 
 FAILING = ("FAULT", "NONFINITE", "MISSING")
 VERDICTS = ("OK", "WEAK", *FAILING)
 DIVERGED = "both sides overflow, so nothing can be compared; lower the learning rate or rescale the data"
+UNSTABLE = (
+    "rounding changes torch's result by as much as it is, so nothing is told of the formula; "
+    "choose parameters and a batch where it is less sensitive"
+)
 ALONE = "report"  # the name of a single report where reports have names
 
 

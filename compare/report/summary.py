@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from compare.operations import EQUATIONS
-from compare.report import DIVERGED, FAILING, Finding, Report, Row
+from compare.report import DIVERGED, FAILING, UNSTABLE, Finding, Report, Row
 
 __all__ = [
     "COLUMNS",
@@ -42,6 +42,12 @@ def closing(report: Report) -> tuple[str, str]:
             outcome = f"{first} overflows on both sides, at step {culprit.step},{among}"
         else:
             outcome = f"{first} differs, at step {culprit.step}; {_by_themselves(report.findings)}{among}"
+    elif culprit is not None and culprit.explanation.startswith(UNSTABLE):
+        unstable = [finding.name for finding in report.findings if finding.explanation.startswith(UNSTABLE)]
+        outcome = (
+            f"OK, but WEAK: of {counted(len(unstable), 'tensor')} among {compared} of {steps} nothing is told, "
+            f"first {culprit.name} at step {culprit.step}: rounding changes it by as much as it is."
+        )
     elif culprit is not None:
         outcome = (
             f"OK, but WEAK: the formulas are right on all {compared} tensors of {steps}, and the "

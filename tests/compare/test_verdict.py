@@ -24,7 +24,7 @@ def judged(wrong, seed=1, shape=(6, 5, 7), operands=None, known=True):
     for dtype in ("float64", "float32"):
         runs[dtype] = Local(wrong(*(array.astype(dtype) for array in (W, A, b))), W @ A + b)
     allowances = dict.fromkeys(runs, allowance) if known else None
-    return judge(runs, allowances, Ladder(spread=lambda: 0.0, cotangent=lambda: 0.0, jitter=lambda: 0.0))
+    return judge(runs, allowances, Ladder(*[lambda: 0.0] * 5))
 
 
 RIGHT = {
@@ -132,24 +132,41 @@ def test_an_exact_operation_allows_nothing_and_nothing_over_nothing_is_nothing()
     assert other.verdict != "OK"
 
 
-LADDER = {
-    "rounding": (1e-9, 1.0, 1.0, "OK"),  # the float64 difference is far below that of float32
-    "cancelling, computed in float64": (1e-6, 1.0, 1.0, "OK"),  # the spread of the reference covers it
-    "a fault": (1e-3, 0.0, 1e-6, "FAULT"),  # no spread, and the difference stays when the parameters move
-    "noise": (1e-3, 0.0, 0.9, "WEAK"),  # the difference changes altogether
+LADDER = {  # error, spread, jitter, tremor, swing
+    "rounding": (1e-9, 1.0, 1.0, 1.0, 1.0, "OK"),  # the float64 difference is far below that of float32
+    "cancelling, computed in float64": (1e-6, 1.0, 1.0, 1.0, 0.0, "OK"),  # the spread of the reference covers it
+    "a fault": (1e-3, 0.0, 1e-6, 1.0, 0.0, "FAULT"),  # no spread, and the difference stays when the parameters move
+    "noise": (1e-3, 0.0, 0.9, 0.9, 1e-9, "WEAK"),  # the difference changes altogether
+    "a large fault that float32 allows for": (0.5, 1e20, 0.9, 1e-6, 1e-9, "FAULT"),  # it is smooth nevertheless
+    "a fault where float32 is noise": (1e-3, 0.0, 0.9, 1e-6, 1e-6, "FAULT"),  # it moves as the reference does
+    "a cast where float32 is noise": (1e-3, 0.0, 0.9, 1e-6, 1e-9, "WEAK"),  # it stays, and the reference moves
+    "nothing is known": (1e-3, 0.0, np.nan, np.nan, np.nan, "FAULT"),  # the derivation cannot be run again
+    "allowed, and nothing is known": (0.5, 1e20, np.nan, np.nan, np.nan, "OK"),
 }
 
 
-@pytest.mark.parametrize(("error", "spread", "jitter", "verdict"), LADDER.values(), ids=LADDER)
-def test_without_an_allowance_the_stages_of_the_ladder_decide(error, spread, jitter, verdict):
+@pytest.mark.parametrize(("error", "spread", "jitter", "tremor", "swing", "verdict"), LADDER.values(), ids=LADDER)
+def test_without_an_allowance_the_stages_of_the_ladder_decide(error, spread, jitter, tremor, swing, verdict):
     rng = np.random.default_rng(2)
     reference = rng.standard_normal((4, 5))
     runs = {
         "float64": Local(reference + error * rng.standard_normal((4, 5)), reference),
         "float32": Local((reference * (1 + 1e-3 * (verdict == "OK"))).astype(np.float32), reference),
     }
-    outcome = judge(runs, None, Ladder(spread=lambda: spread, cotangent=lambda: 0.0, jitter=lambda: jitter))
-    assert (outcome.verdict, outcome.basis) == (verdict, "ladder")
+    ladder = Ladder(lambda: spread, lambda: 0.0, lambda: jitter, lambda: tremor, lambda: swing)
+    outcome = judge(runs, None, ladder)
+    assert (outcome.verdict, outcome.basis, outcome.is_unstable) == (verdict, "ladder", False)
+    assert (outcome.rho > 1) == (verdict != "OK")
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e20])
+def test_what_rounding_changes_altogether_in_torch_as_well_is_unstable(spread):
+    reference = np.ones((2, 2))
+    runs = {dtype: Local((reference / 2).astype(dtype), reference) for dtype in ("float64", "float32")}
+    outcome = judge(runs, None, Ladder(lambda: spread, lambda: 0.0, *[lambda: 0.9] * 3))
+    assert (outcome.verdict, outcome.is_unstable) == ("WEAK", True)
+    steady = judge(runs, None, Ladder(lambda: spread, lambda: 0.0, lambda: 0.9, lambda: 0.9, lambda: 1e-9))
+    assert (steady.verdict, steady.is_unstable) == ("OK" if spread else "WEAK", False)
 
 
 def test_the_later_stages_are_not_run_where_the_first_does_not_flag():
@@ -158,7 +175,7 @@ def test_the_later_stages_are_not_run_where_the_first_does_not_flag():
 
     reference = np.ones((2, 2))
     runs = {"float64": Local(reference, reference), "float32": Local(reference.astype(np.float32), reference)}
-    assert judge(runs, None, Ladder(spread=never, cotangent=never, jitter=never)).verdict == "OK"
+    assert judge(runs, None, Ladder(*[never] * 5)).verdict == "OK"
 
 
 @pytest.mark.parametrize(("relative", "verdict"), [(1e-6, "WEAK"), (1e-2, "FAULT")])

@@ -1,0 +1,127 @@
+"""Where float32 says nothing: at kinks, in long recurrences, far from the origin; a mistake is found there as well."""
+
+import numpy as np
+import pytest
+import torch
+
+from compare import check_gradients
+
+WHOLE = np.random.default_rng(0).integers(-3, 4, (6, 3)).astype(float)
+
+
+def relu(factor):
+    def derivation(p, X):
+        Z = X @ p["w"]
+        return {"J": np.maximum(Z, 0).sum(), "dw": factor * X.T @ (Z > 0).astype(X.dtype)}
+
+    return derivation, lambda p, X: torch.relu(X @ p["w"]).sum(), {"w": np.ones(3)}, (WHOLE,)
+
+
+def largest(factor):
+    def derivation(p, X):
+        Z = X * p["w"]
+        first = np.arange(X.shape[1]) == Z.argmax(axis=1)[:, None]
+        return {"J": Z.max(axis=1).sum(), "dw": factor * (first * X).sum(axis=0)}
+
+    return derivation, lambda p, X: (X * p["w"]).max(1).values.sum(), {"w": np.ones(3)}, (np.array([[2.0, 2, 1]]),)
+
+
+def absolute(factor):
+    def derivation(p, X, Y):
+        residuals = X @ p["w"] - Y
+        return {"J": np.abs(residuals).sum(), "dw": factor * X.T @ np.sign(residuals)}
+
+    targets = WHOLE.sum(axis=1) + (np.arange(6) == 0)
+    return derivation, lambda p, X, Y: (X @ p["w"] - Y).abs().sum(), {"w": np.ones(3)}, (WHOLE, targets)
+
+
+def inverse(factor):
+    def derivation(p, X):
+        inv = np.linalg.inv(p["A"])
+        return {"J": (inv * X).sum(), "dA": -factor * inv.T @ X @ inv.T}
+
+    Q = np.linalg.qr(np.random.default_rng(0).standard_normal((4, 4)))[0]
+    A = Q @ np.diag([1, 1, 1, 1e-6]) @ Q.T
+    return derivation, lambda p, X: (torch.linalg.inv(p["A"]) * X).sum(), {"A": A}, (np.eye(4),)
+
+
+def sine(factor):
+    def derivation(p, X):
+        Z = X @ p["w"]
+        return {"J": np.sin(Z).sum(), "dw": factor * X.T @ np.cos(Z)}
+
+    rng = np.random.default_rng(3)
+    return derivation, lambda p, X: torch.sin(X @ p["w"]).sum(), {"w": rng.random(3)}, (1e6 * rng.random((5, 3)),)
+
+
+def recurrent(factor, gain=3, steps=160, seed=0):
+    def derivation(p, h):
+        states = [h]
+        for _ in range(steps):
+            states.append(np.tanh(p["U"] @ states[-1]))
+        dh, dU = states[-1], np.zeros_like(p["U"])
+        for t in range(steps, 0, -1):
+            da = dh * (1 - states[t] ** 2)
+            dU = dU + np.outer(da, states[t - 1])
+            dh = p["U"].T @ da
+        return {"J": (states[-1] ** 2).sum() / 2, "dU": factor * dU}
+
+    def reference(p, h):
+        for _ in range(steps):
+            h = torch.tanh(p["U"] @ h)
+        return (h**2).sum() / 2
+
+    rng = np.random.default_rng(seed)
+    return derivation, reference, {"U": gain * rng.standard_normal((16, 16)) / 4}, (rng.standard_normal(16),)
+
+
+def logistic(factor, steps=30):
+    def derivation(p, x):
+        values = [x]
+        for _ in range(steps):
+            values.append(p["r"] * values[-1] * (1 - values[-1]))
+        dx, dr = 1, 0
+        for before in values[-2::-1]:
+            dr, dx = dr + dx * before * (1 - before), dx * p["r"] * (1 - 2 * before)
+        return {"J": values[-1], "dr": factor * dr}
+
+    def reference(p, x):
+        for _ in range(steps):
+            x = p["r"] * x * (1 - x)
+        return x
+
+    return derivation, reference, {"r": np.array(3.9)}, (np.array(0.3),)
+
+
+@pytest.mark.parametrize("problem", [relu, largest, absolute, inverse, sine, recurrent, logistic])
+def test_a_mistake_is_found_where_float32_says_nothing(problem):
+    assert check_gradients(*problem(1)).ok
+    for factor in (-1, 0, 2, 1000, 1.001):
+        first = check_gradients(*problem(factor)).first
+        assert (first.verdict, first.name[0]) == ("FAULT", "d"), factor
+
+
+def test_the_recurrence_that_float32_would_allow_anything_is_no_exception():
+    first = check_gradients(*recurrent(-1, gain=4, steps=120, seed=6)).first
+    assert (first.verdict, first.name) == ("FAULT", "dU")
+
+
+@pytest.mark.parametrize("problem", [lambda factor: recurrent(factor, 4, 200, 1), lambda factor: logistic(factor, 60)])
+def test_where_float64_says_nothing_either_the_report_says_so(problem):
+    assert check_gradients(*problem(1)).findings == ()
+    report = check_gradients(*problem(-1))
+    assert (report.first.verdict, report.first.cause) == ("WEAK", "precision-loss")
+    assert "rounding changes torch's result by as much as it is" in report.first.explanation
+    assert "of 1 tensor among 2 of 1 step nothing is told" in str(report)
+    assert "formulas are right" not in str(report)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_right_derivation_that_chaos_takes_elsewhere_is_no_fault(seed):
+    derivation, reference, params, batch = recurrent(1, gain=3.5, steps=200, seed=seed)
+
+    def otherwise_rounded(p, h):
+        return derivation({"U": np.asfortranarray(p["U"]) * (1 + np.finfo(p["U"].dtype).eps)}, h)
+
+    report = check_gradients(otherwise_rounded, reference, params, batch)
+    assert {finding.verdict for finding in report.findings} <= {"WEAK"}, str(report)
