@@ -24,7 +24,17 @@ from compare.trace import Key
 from compare.verdict import CUT, Local, index_of
 from torchref.exchange import to_array, to_tensor
 
-__all__ = ["FORMS", "NO_BUFFER", "Follower", "Optimizer", "UpdateRun", "judge_update", "named_rule"]
+__all__ = [
+    "FORMS",
+    "NO_BUFFER",
+    "Follower",
+    "Optimizer",
+    "UpdateRun",
+    "judge_update",
+    "named_rule",
+    "nothing_moved",
+    "unmoved",
+]
 
 Arrays = Mapping[str, np.ndarray]
 Optimizer = Callable[[list[Tensor]], torch.optim.Optimizer]
@@ -204,6 +214,19 @@ def named_rule(
         else:
             named.append(finding)
     return tuple(named)
+
+
+def unmoved(steps: Iterable[tuple[Arrays, Arrays]]) -> list[str]:
+    """The parameters that no step changes, each step given as what there was before and after it."""
+    steps = [*steps]
+    names = steps[0][0] if steps else ()
+    return [n for n in names if all(n in after and np.array_equal(before[n], after[n]) for before, after in steps)]
+
+
+def nothing_moved(name: str, remedy: str) -> Finding:
+    """The finding that neither side changes any parameter, the first of which has this name."""
+    text = f"no step changes any parameter on either side, so nothing is compared; {remedy}"
+    return Finding(1, "update", f"{name}_next", "", "FAULT", "zero", text)
 
 
 def _agrees(agrees: Callable[[Optimizer], bool], factory: Optimizer) -> bool:

@@ -26,7 +26,18 @@ from compare.conventions import FLOAT32_ONLY
 from compare.environment import environment
 from compare.errors import InputError
 from compare.findings import Judgement, culprits, detailed
-from compare.following import FORMS, MOVED, NO_BUFFER, Follower, Optimizer, UpdateRun, judge_update, named_rule
+from compare.following import (
+    FORMS,
+    MOVED,
+    NO_BUFFER,
+    Follower,
+    Optimizer,
+    UpdateRun,
+    judge_update,
+    named_rule,
+    nothing_moved,
+    unmoved,
+)
 from compare.interruptions import quietly
 from compare.recorded import Problem, judged_records
 from compare.references import Reference, moved, run_reference
@@ -91,7 +102,7 @@ def _run(trainer: Trainer, start: Arrays, batches: Sequence[Arrays]) -> _Run:
     handed = [tuple(array.copy() for array in batch.values()) for batch in batches]
     try:
         with quietly():
-            training = fresh(trainer)({name: a.copy() for name, a in start.items()}, handed)
+            training = fresh(trainer)({name: a.copy() for name, a in start.items()}, [*handed])
             if not isinstance(training, Iterable):
                 what = "None" if training is None else f"a {type(training).__name__}"
                 run.failure = ("missing", f"the trainer returns {what}; make it a generator: yield once per batch")
@@ -156,15 +167,15 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: l
             return not _judged_steps(runs, problem, other, batches, up_to_a_finding=True).findings
 
         findings = named_rule(findings, judged.updates, due, agrees)
+    still, ended = unmoved(zip(runs[printed].before, runs[printed].yielded, strict=True)), _ended(runs, batches)
+    if len(still) == len(problem.params):
+        nothing = nothing_moved(still[0], "choose params and batches whose gradients are not zero")
+        findings = _never_moved(findings) or (() if ended else (nothing,))
     return Report(
         rows=judged.rows,
-        findings=(
-            *_not_repeatable(runs[printed], again),
-            *_never_moved(list(findings), runs[printed]),
-            *_ended(runs, batches),
-        ),
+        findings=(*_not_repeatable(runs[printed], again), *findings, *ended),
         notes=tuple(dict.fromkeys(judged.notes)),
-        blind_spots=_blind_spots(runs[printed], problem, batches),
+        blind_spots=_blind_spots(runs[printed], problem, batches, still),
         environment=environment(
             f"check_training: by hand (NumPy {np.__version__}) against torch, torch.optim.{type(due).__name__}, "
             f"{len(batches)} steps, {' and '.join(problem.precisions)}",
@@ -383,22 +394,15 @@ def _not_repeatable(run: _Run, again: _Run) -> list[Finding]:
     return []
 
 
-def _never_moved(findings: list[Finding], run: _Run) -> list[Finding]:
+def _never_moved(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """Say `zero` of weights that no step changed."""
-    still = run.yielded and all(
-        name in values and np.array_equal(values[name], array)
-        for values in run.yielded
-        for name, array in run.before[0].items()
-    )
-    if not still:
-        return findings
     text = "no step changes any parameter; update them before the yield"
-    return [
+    return tuple(
         replace(f, cause="zero", explanation=text)
         if f.name.endswith("_next") and f.cause in ("unknown", "update-form")
         else f
         for f in findings
-    ]
+    )
 
 
 def _ended(runs: Mapping[str, _Run], batches: Sequence[Arrays]) -> list[Finding]:
@@ -423,7 +427,7 @@ def _ended(runs: Mapping[str, _Run], batches: Sequence[Arrays]) -> list[Finding]
     return []
 
 
-def _blind_spots(run: _Run, problem: Problem, batches: Sequence[Arrays]) -> tuple[str, ...]:
+def _blind_spots(run: _Run, problem: Problem, batches: Sequence[Arrays], still: Sequence[str]) -> tuple[str, ...]:
     """What this training could not show."""
     sizes = {tuple(array.shape for array in batch.values()) for batch in batches}
     names = {name for values in run.yielded for name in values} - problem.params.keys()
@@ -432,6 +436,7 @@ def _blind_spots(run: _Run, problem: Problem, batches: Sequence[Arrays]) -> tupl
         for applies, text in (
             (len(batches) == 1, "state carried from step to step (one batch; use three or more)"),
             (len(sizes) == 1, "a short batch divided by the size of the others (all have one shape; shorten the last)"),
+            (bool(still), f"the update of {', '.join(still)} (no step changes it; choose values for which one does)"),
             (not names, "where in a step a mistake enters (only parameters are yielded; yield dW1, J ... as well)"),
             (
                 len(problem.precisions) == 1,

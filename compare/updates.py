@@ -27,7 +27,18 @@ from compare.environment import environment
 from compare.errors import InputError
 from compare.findings import Judgement, culprits, detailed
 from compare.fitting import shape_hint
-from compare.following import FORMS, MOVED, NO_BUFFER, Follower, Optimizer, UpdateRun, judge_update, named_rule
+from compare.following import (
+    FORMS,
+    MOVED,
+    NO_BUFFER,
+    Follower,
+    Optimizer,
+    UpdateRun,
+    judge_update,
+    named_rule,
+    nothing_moved,
+    unmoved,
+)
 from compare.interruptions import quietly
 from compare.references import moved
 from compare.report import Finding, Report, Row
@@ -173,8 +184,9 @@ def _report(
     drawn: bool,
 ) -> Report:
     zero = {name: np.zeros_like(array) for name, array in start.items()}
-    judged, notes = _judged(update, optimizer, start, gradients, precisions)
-    from_zero, more = _judged(update, optimizer, zero, gradients, precisions)
+    judged, notes, still = _judged(update, optimizer, start, gradients, precisions)
+    from_zero, more, still_at_zero = _judged(update, optimizer, zero, gradients, precisions)
+    still = [name for name in still if name in still_at_zero]
     found = culprits(judged) or tuple(
         replace(finding, explanation=f"{finding.explanation}; started from 0, where small steps show")
         for finding in culprits(from_zero)
@@ -186,6 +198,8 @@ def _report(
             return not any(judgement.finding for judgements in starts for judgement in judgements)
 
         found = named_rule(found, [*judged, *from_zero], Follower(optimizer, start).optimizer, agrees)
+    if len(still) == len(start) and not found:
+        found = (nothing_moved(still[0], "give gradients that are not zero"),)
     rows: dict[tuple[int, str], Row] = {}
     for judgement in (*judged, *from_zero):
         row = judgement.row
@@ -203,6 +217,10 @@ def _report(
             for applies, text in (
                 (len(gradients) < 5, f"state that builds up ({len(gradients)} steps; use 5 or more)"),
                 (len(start) == 1, "a step counter advanced once per parameter (one parameter; use two or more)"),
+                (
+                    bool(still),
+                    f"the update of {', '.join(still)} (no step changes it; give gradients that are not zero)",
+                ),
                 (not drawn, "what the given gradients do not excite (leave `gradients` out to have them drawn)"),
                 (len(precisions) == 1, f"what the other precision would tell ({precisions[0]} alone; use both)"),
             )
@@ -236,8 +254,8 @@ def _made(update: Update, start: Arrays, gradients: Arrays, dtype: str) -> dict[
 
 def _judged(
     update: Update, optimizer: Optimizer, start: Arrays, gradients: list[Arrays], precisions: tuple[str, ...]
-) -> tuple[list[Judgement], list[str]]:
-    """The verdicts on all steps from one start."""
+) -> tuple[list[Judgement], list[str], list[str]]:
+    """The verdicts on all steps from one start, notes, and the parameters that no step changes."""
     runs, twins = {}, {}
     for dtype in precisions:
         given = [in_precision(each, dtype) for each in gradients]
@@ -248,7 +266,7 @@ def _judged(
     first = _failure(runs, again, start)
     judged: list[Judgement] = [] if first is None else [first]
     if first is not None and first.finding is not None and first.finding.cause == "not-repeatable":
-        return judged, []
+        return judged, [], []
     notes = []
     if "float64" in runs and _casts(runs["float64"]):
         notes, runs = [FLOAT32_ONLY], {"float32": runs["float64"]}
@@ -280,7 +298,8 @@ def _judged(
         notes += [convention] if convention else []
         judged += [] if convention else [judgement for judgement, _ in velocities]
         judged.sort(key=lambda judgement: (judgement.row.step, not judgement.row.name.startswith("v")))
-    return _never_moved(judged, runs[printed]), notes
+    still = unmoved(zip(runs[printed].before, runs[printed].after, strict=True))
+    return (_never_moved(judged) if still == [*start] else judged), notes, still
 
 
 Followed = tuple[np.ndarray, list[np.ndarray]]
@@ -384,19 +403,12 @@ def _judgement(key: Key, cause: str, text: str) -> Judgement:
 def _casts(run: _Run) -> bool:
     """Whether everything after every update is float32, although it was handed float64."""
     arrays = [array for after in run.after for array in after.values() if is_real(array)]
-    moving = [a for before, after in zip(run.before, run.after, strict=True) for a in _moved_entries(before, after)]
-    return bool(moving) and rounds_to_float32(arrays)
+    still = unmoved(zip(run.before, run.after, strict=True))
+    return bool(run.before) and len(still) < len(run.before[0]) and rounds_to_float32(arrays)
 
 
-def _moved_entries(before: Arrays, after: Arrays) -> list[np.ndarray]:
-    return [after[n] for n, a in before.items() if n in after and after[n].shape == a.shape and (after[n] != a).any()]
-
-
-def _never_moved(judged: list[Judgement], run: _Run) -> list[Judgement]:
+def _never_moved(judged: list[Judgement]) -> list[Judgement]:
     """Say `zero` of weights that no step changed."""
-    still = all(b.keys() <= a.keys() and not _moved_entries(b, a) for b, a in zip(run.before, run.after, strict=True))
-    if not run.before or not still:
-        return judged
     text = "no step changes any parameter; return the new ones, or change them in place"
     return [
         judgement._replace(finding=replace(judgement.finding, cause="zero", explanation=text))

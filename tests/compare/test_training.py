@@ -102,6 +102,45 @@ def test_a_factor_of_the_first_update_is_named_if_it_is_that_of_every_step(mista
     assert ("every entry of the update is 0.3 times torch's" in first.explanation) == (cause == "scale")
 
 
+def test_the_list_of_batches_is_the_trainers_own():
+    def popping(p, batches):
+        while batches:
+            X, Y = batches.pop(0)
+            found = gradients(p, X, Y, X.shape[1], X)
+            p = {name: w - 0.1 * found[f"d{name}"] for name, w in p.items()}
+            yield p
+
+    def plain(tensors):
+        return torch.optim.SGD(tensors, lr=0.1)
+
+    assert check_training(popping, reference, plain, PARAMS, BATCHES).findings == ()
+
+
+def hinge(p, X, Y):
+    return torch.relu(p["W"] @ X - Y).mean() + p["b"] ** 2
+
+
+def ascending(params, batches):
+    p = dict(params)
+    for X, Y in batches:
+        p = {"W": p["W"] + 77 * (p["W"] @ X > Y) @ X.T, "b": p["b"] - 0.2 * p["b"]}
+        yield p
+
+
+def test_what_no_step_changes_on_either_side_is_not_compared():
+    """Where every margin is met, the wrong update of W, with any rate and sign, is that of torch."""
+    met = [(X, 100 + Y[:1]) for X, Y in BATCHES]
+    params = {"W": np.ones((1, 3)), "b": np.array(1.5)}
+    report = check_training(ascending, hinge, lambda tensors: torch.optim.SGD(tensors, lr=0.1), params, met)
+    assert report.findings == (), str(report)
+    assert "the update of W (no step changes it" in str(report)
+    first = check_training(
+        ascending, hinge, lambda tensors: torch.optim.SGD(tensors, lr=0.1), {**params, "b": np.array(0.0)}, met
+    ).first
+    assert (first.verdict, first.name, first.cause) == ("FAULT", "W_next", "zero")
+    assert "on either side, so nothing is compared; choose params and batches" in first.explanation
+
+
 def test_torch_goes_on_from_the_velocity_that_was_yielded():
     report = check_training(trainer("reset", VELOCITIES), reference, sgd, PARAMS, BATCHES)
     wrong = {(row.step, row.name) for row in report.rows if row.verdict != "OK"}

@@ -175,6 +175,16 @@ def test_the_drawn_gradients_hold_what_exposes_optimisers():
     assert [bool(step.max() < 1) for step in stack] == [False, False, False, True, False, False]
 
 
+def test_given_gradients_that_move_nothing_compare_nothing():
+    zeros = {f"d{name}": np.zeros(w.shape) for name, w in PARAMS.items()}
+    first = check_updates(in_place(1.01), sgd(), PARAMS, gradients=[zeros] * 3).first
+    assert (first.verdict, first.name, first.cause) == ("FAULT", "W1_next", "zero")
+    assert "on either side, so nothing is compared; give gradients that are not zero" in first.explanation
+    report = check_updates(in_place(1.0), sgd(), PARAMS, gradients=[{**zeros, "db1": np.ones((3, 1))}] * 3)
+    assert report.ok, str(report)
+    assert "the update of W1, W2 (no step changes it; give gradients that are not zero)" in str(report)
+
+
 class Clipped(torch.optim.SGD):
     """Gradient descent on gradients whose norm, over all parameters, is at most 1."""
 
