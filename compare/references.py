@@ -179,7 +179,9 @@ class Evidence:
         used = {name: array for name, array in records.items() if is_real(array) and name not in kept}
         found = run_reference(self.reference, params, batch, used, dtype)
         both = {**found.values, **found.gradients}
-        return {name: array if array.dtype.kind == "f" else array.astype(np.float64) for name, array in both.items()}
+        return {
+            name: array if array.dtype.kind == "f" else array.real.astype(np.float64) for name, array in both.items()
+        }
 
     def _cotangent(self, name: str) -> float:
         """The largest gradient of the taps that are computed from the tap that `name` is the gradient of.

@@ -243,11 +243,15 @@ class _Sites:
         return result
 
     def check(self, differentiated: Set[str]) -> None:
-        """Raise InputError for a tap whose result the reference does not go on with, or not everywhere.
+        """Raise InputError for a tap named like another's gradient, or whose result the reference does not go on with.
 
         What the reference itself differentiates through a tap, to go on with that, reads the tensor handed to it.
         """
         for name, site in self.all.items():
+            if name[:1] == "d" and name[1:] in self.all:
+                raise InputError(
+                    f"tap({name!r}, ...): {name!r} is the gradient of tap {name[1:]!r}; give it another name"
+                )
             remedy = f"go on with its result everywhere, as in {name} = tap({name!r}, ...)"
             if site.gradient_of_came_in is None:
                 continue

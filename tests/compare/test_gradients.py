@@ -474,6 +474,10 @@ BAD = {
         lambda: check_gradients(derivation, lambda p, X, C: tap("n", 5) * reference(p, X, C), PARAMS, BATCH),
         r"tap\('n', ...\) is handed a int; hand it the tensor",
     ),
+    "a tap named like the gradient of another": (
+        lambda: check_gradients(derivation, lambda *given: tap("dZ", reference(*given)), PARAMS, BATCH),
+        r"tap\('dZ', ...\): 'dZ' is the gradient of tap 'Z'; give it another name",
+    ),
     "J is complex": (
         lambda: check_gradients(derivation, lambda *given: reference(*given).to(torch.complex128), PARAMS, BATCH),
         "the reference returns a complex number; it must return the scalar J",
@@ -490,6 +494,21 @@ def test_what_is_handed_over_wrongly_is_one_sentence(act, words):
     with pytest.raises(InputError, match=words) as caught:
         act()
     assert "\n" not in str(caught.value)
+
+
+def test_a_complex_intermediate_that_is_not_returned_does_no_harm(recwarn):
+    def derivation(p, x):
+        spectrum = np.fft.fft(p["w"] * x)
+        return {"J": (abs(spectrum) ** 2).sum(), "dw": 2 * len(x) * p["w"] * x * x}
+
+    def reference(p, x):
+        return (tap("spectrum", torch.fft.fft(p["w"] * x)).abs() ** 2).sum()
+
+    params, batch = {"w": RNG.standard_normal(6)}, (RNG.standard_normal(6),)
+    assert check_gradients(derivation, reference, params, batch).findings == ()
+    wrong = check_gradients(lambda p, x: {**derivation(p, x), "dw": p["w"]}, reference, params, batch)
+    assert wrong.first.name == "dw"
+    assert not recwarn.list
 
 
 def test_one_precision_says_what_it_hides():
