@@ -193,7 +193,7 @@ def named_rule(
 ) -> tuple[Finding, ...]:
     """Findings on updates with the optimiser that the update is instead, if one agrees at every step.
 
-    Without one, a factor is named only where it is the same at every step.
+    Without one, a factor is named only where every step has one, and as that of its step if it is not the same.
     """
     cause = next((cause for cause, factory in relatives(due) if _agrees(agrees, factory)), None)
     factors: dict[str, set[float]] = {}
@@ -209,8 +209,11 @@ def named_rule(
         elif cause is not None:
             told = text if finding.cause == "unknown" else text.partition("; ")[2]
             named.append(replace(finding, cause=cause.code, factor=None, explanation=f"{cause.text}; {told}"))
-        elif finding.cause == "scale" and len(factors.get(finding.name, ())) > 1:
+        elif finding.cause == "scale" and any(map(np.isnan, factors.get(finding.name, ()))):
             named.append(replace(finding, cause="unknown", factor=None, explanation=text.partition("; ")[2]))
+        elif finding.cause == "scale" and len(factors.get(finding.name, ())) > 1:
+            first, _, rest = text.partition("; ")
+            named.append(replace(finding, explanation=f"{first}, and by other factors at other steps; {rest}"))
         else:
             named.append(finding)
     return tuple(named)

@@ -19,6 +19,8 @@ ENTRIES = 6  # of each parameter, chosen at random, and
 ALTOGETHER = 60
 STEP = 2.0**-16
 FAR = 3.7  # times the step, for another estimate
+WIDE = 2.0**-4  # the step at which J has to stay what it is where differences say that it does
+SURE = 0.1  # the share of a slope up to which it may be off and still tell anything
 
 
 def against_own_loss(
@@ -59,6 +61,8 @@ def against_own_loss(
                 continue
             if kink:
                 kinks.append(index)
+            elif not 10 * error <= SURE * max(scale, abs(slope)):
+                continue
             elif abs(slope - gradient[index]) <= 10 * error + 1e-7 * scale:
                 right += 1
             else:
@@ -80,7 +84,7 @@ def against_own_loss(
     if agree:
         notes.append(
             f"Own loss: {', '.join(agree)} {'is' if len(agree) == 1 else 'are'} the gradient of the derivation's own J "
-            f"(central differences, {tried} entries)."
+            f"(central differences, {tried} {'entry' if tried == 1 else 'entries'})."
         )
     return notes
 
@@ -95,10 +99,13 @@ def _slope(cost: Callable[[float], float], w: float, J: float) -> tuple[float, f
     narrow = [cost(w + h / 2), cost(w - h / 2)]
     outer, inner = (wide[0] - wide[1]) / (2 * h), (narrow[0] - narrow[1]) / h
     bend_outer, bend_inner = (wide[0] - 2 * J + wide[1]) / h, (narrow[0] - 2 * J + narrow[1]) / (h / 2)
-    noise = 16 * 2.0**-53 * max(map(abs, [*wide, *narrow, J])) / h
+    nearest = [cost(w * (1 + by * 2.0**-51)) - J for by in (-1, 1)]  # not even the last digits are moved by that
+    noise = max(16 * 2.0**-53 * max(map(abs, [*wide, *narrow, J])), 4 * max(map(abs, nearest))) / h
     kink = _is_bend(bend_outer, bend_inner, noise) and _is_bend(bend_inner, _bend(cost, w, J, h / 4), noise)
     far = (cost(w + FAR * h) - cost(w - FAR * h)) / (2 * FAR * h)  # unlike the others where J has lost its digits
     apart = max(abs(inner - outer), abs(far - outer)) if np.isfinite(far) else np.inf
+    if outer == inner == far == 0 and cost(w + WIDE * max(abs(w), 1.0)) != J:  # it goes in steps, wider than these
+        apart = np.inf
     return (4 * inner - outer) / 3, apart + noise, bool(kink)
 
 

@@ -1244,6 +1244,30 @@ def test_the_own_loss_says_nothing_false_where_J_has_lost_its_digits():
     assert not any("dw is not the gradient" in note for note in report.notes), report.notes
 
 
+def test_the_own_loss_says_nothing_where_J_goes_in_steps_or_turns_within_one_of_its_differences():
+    """log(1 - a) at z = 33 goes in steps of 0.03, and the inverse of a matrix that is singular but for 1e-6 turns."""
+
+    def steps(p, X, y):
+        a = 1 / (1 + np.exp(-X @ p["w"]))
+        return {"J": -(y * np.log(a) + (1 - y) * np.log(1 - a)).sum(), "dw": X.T @ (a - y)}
+
+    def logits(p, X, y):
+        return torch.nn.functional.binary_cross_entropy_with_logits(X @ p["w"], y, reduction="sum")
+
+    batch = np.array([[33.0, 0.0], [0.0, 1.0]]), np.array([0.0, 1.0])
+    report = check_gradients(steps, logits, {"w": np.array([1.0, 0.5])}, batch)
+    assert [finding.name for finding in report.findings] == ["J"], str(report)
+    assert report.notes == ("Own loss: dw is the gradient of the derivation's own J (central differences, 1 entry).",)
+
+    def inverse(p):
+        return {"J": np.linalg.inv(p["A"]).sum(), "dA": np.zeros((2, 2))}
+
+    A = np.array([[1.0, 1.0], [1.0, 1.0 + 1e-6]])
+    report = check_gradients(inverse, lambda p: torch.linalg.inv(p["A"]).sum(), {"A": A}, ())
+    assert report.first.name == "dA", str(report)
+    assert not any(note.startswith("Own loss") for note in report.notes), report.notes
+
+
 def test_an_entry_that_is_nan_says_nothing_of_the_others():
     def broken(*given):
         found = derivation(*given)

@@ -102,6 +102,21 @@ def test_a_factor_of_the_first_update_is_named_if_it_is_that_of_every_step(mista
     assert ("every entry of the update is 0.3 times torch's" in first.explanation) == (cause == "scale")
 
 
+def test_a_factor_that_is_another_at_another_step_is_said_so():
+    """Divided by the examples twice, a gradient is 1/5 of what it should be, and 1/3 for a batch of three."""
+
+    def averaging(p, batches):
+        for X, Y in batches:
+            found = gradients(p, X, Y, X.shape[1], X)
+            found["dW2"] = found["dW2"] / X.shape[1]
+            p = {name: w - 0.1 * found[f"d{name}"] for name, w in p.items()}
+            yield p
+
+    first = check_training(averaging, reference, lambda t: torch.optim.SGD(t, lr=0.1), PARAMS, BATCHES).first
+    assert (first.name, first.cause, first.factor) == ("W2_next", "scale", pytest.approx(0.2))
+    assert "0.2 times torch's, too small, and by other factors at other steps" in first.explanation
+
+
 def test_the_list_of_batches_is_the_trainers_own():
     def popping(p, batches):
         while batches:
