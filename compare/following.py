@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from compare.calling import CAUGHT, defaulting_to, located
-from compare.diagnosis import Cause, explained, relatives
+from compare.diagnosis import TOO_FEW, Cause, explained, relatives
 from compare.errors import InputError
 from compare.excerpts import excerpt
 from compare.findings import Judgement, times
@@ -33,6 +33,7 @@ __all__ = [
     "judge_update",
     "named_rule",
     "nothing_moved",
+    "or_reset",
     "unmoved",
 ]
 
@@ -40,7 +41,8 @@ Arrays = Mapping[str, np.ndarray]
 Optimizer = Callable[[list[Tensor]], torch.optim.Optimizer]
 MOVED = 3
 NO_BUFFER = "{} is not compared: torch's {} keeps no momentum buffer."
-FORMS = ("unknown", "scale", "update-form")  # what an update that is another rule looks like in its first step
+RESET = Cause("reset", "it is torch's with no step before: what the optimiser had kept is lost at this one")
+FORMS = ("unknown", "scale", "update-form", "reset")  # what an update that is another rule looks like at first
 
 
 class Follower:
@@ -48,6 +50,7 @@ class Follower:
 
     def __init__(self, optimizer: Optimizer, params: Arrays) -> None:
         """Build it; InputError if that fails or gives something else than a torch optimiser."""
+        self.build = optimizer
         self.leaves = {name: to_tensor(array.astype(np.float64)).requires_grad_() for name, array in params.items()}
         try:
             with defaulting_to("float64"):
@@ -169,9 +172,12 @@ def judge_update(key: Key, runs: Mapping[str, UpdateRun], printed: str, equation
 def _finding(row: Row, run: UpdateRun, cause: Cause, index: tuple[int, ...]) -> Finding:
     """The finding on an updated tensor; its cause is sought in the change, not in what it changed."""
     ours, theirs, before = float(run.by_hand[index]), float(run.torch[index]), float(run.before[index])
-    worst = f"{f'at {index}: ' if index else ''}by hand {ours:.9g}, torch {theirs:.9g}, both from {before:.9g}"
-    said = {"zero": "the update leaves it as it was", "sign": "the update goes the other way: it ascends"}
-    why = said.get(cause.code, cause.text.replace("every entry", "every entry of the update"))
+    worst = f"{f'at {index}: ' if index else ''}by hand {ours:.9g}, torch {theirs:.9g}"
+    said, why = dict[str, str](), cause.text
+    if row.name.endswith("_next"):
+        worst += f", both from {before:.9g}"
+        said = {"zero": "the update leaves it as it was", "sign": "the update goes the other way: it ascends"}
+        why = said.get(cause.code, why.replace("every entry", "every entry of the update"))
     code = "update-form" if cause.code in said else cause.code
     far = f"{times(row.rho or 0.0)} what rounding explains"
     if cause.code == "not-finite":
@@ -207,8 +213,7 @@ def named_rule(
         if finding.cause not in FORMS or not finding.name.endswith("_next"):
             named.append(finding)
         elif cause is not None:
-            told = text if finding.cause == "unknown" else text.partition("; ")[2]
-            named.append(replace(finding, cause=cause.code, factor=None, explanation=f"{cause.text}; {told}"))
+            named.append(_called(finding, cause))
         elif finding.cause == "scale" and any(map(np.isnan, factors.get(finding.name, ()))):
             named.append(replace(finding, cause="unknown", factor=None, explanation=text.partition("; ")[2]))
         elif finding.cause == "scale" and len(factors.get(finding.name, ())) > 1:
@@ -230,6 +235,20 @@ def nothing_moved(name: str, remedy: str) -> Finding:
     """The finding that neither side changes any parameter, the first of which has this name."""
     text = f"no step changes any parameter on either side, so nothing is compared; {remedy}"
     return Finding(1, "update", f"{name}_next", "", "FAULT", "zero", text)
+
+
+def _called(finding: Finding, cause: Cause) -> Finding:
+    """The finding with another cause."""
+    text = finding.explanation.replace(f"; {TOO_FEW}", "")
+    told = text if finding.cause == "unknown" else text.partition("; ")[2]
+    return replace(finding, cause=cause.code, factor=None, explanation=f"{cause.text}; {told}")
+
+
+def or_reset(judgement: Judgement, from_scratch: Judgement) -> Judgement:
+    """A judgement on what an optimiser made, called `reset` if torch agrees from a state of its own at that step."""
+    if judgement.finding is None or judgement.finding.cause not in FORMS or from_scratch.finding is not None:
+        return judgement
+    return judgement._replace(finding=_called(judgement.finding, RESET), factor=None)
 
 
 def _agrees(agrees: Callable[[Optimizer], bool], factory: Optimizer) -> bool:

@@ -36,6 +36,7 @@ from compare.following import (
     judge_update,
     named_rule,
     nothing_moved,
+    or_reset,
     unmoved,
 )
 from compare.interruptions import quietly
@@ -315,6 +316,17 @@ def _judged(
                     follower.set_velocity(name, values[v].astype(np.float64))
         updates.append(update)
     judged = [*velocities, *updates]
+    if step.index and any(judgement.finding is not None for judgement in judged):
+        anew = {dtype: [Follower(each.build, problem.params) for each in of] for dtype, of in followers.items()}
+        scratch = {dtype: _followed(step, dtype, calls[dtype].records, problem, anew[dtype]) for dtype in yielded}
+        records = [each.row.name.removesuffix("_next") for each in judged]
+        again = (
+            _compared(
+                Key(*each.row[:3]), record, record if record in own else record[1:], step, yielded, scratch, problem
+            )
+            for each, record in zip(judged, records, strict=True)
+        )
+        judged = [*map(or_reset, judged, again)]
     rows = (*(r for r in recorded.rows if r.name not in strange), *(judgement.row for judgement in judged))
     findings = (*(finding for finding in recorded.findings if finding.name not in strange), *culprits(judged))
     return _JudgedStep(rows, (*updates,), findings, tuple(notes), joined(recorded.details, detailed(judged, {})))

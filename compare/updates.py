@@ -37,6 +37,7 @@ from compare.following import (
     judge_update,
     named_rule,
     nothing_moved,
+    or_reset,
     unmoved,
 )
 from compare.interruptions import quietly
@@ -271,23 +272,19 @@ def _judged(
     if "float64" in runs and _casts(runs["float64"]):
         notes, runs = [FLOAT32_ONLY], {"float32": runs["float64"]}
         twins, printed = {"float32": twins["float64"]}, "float32"
-    steps = min(len(run.after) for run in runs.values())
     velocities = []
-    for step in range(steps):
-        for name in start:
-            key = Key(step + 1, "update", f"{name}_next")
-            structure = result_structure(
-                key, {dtype: run.after[step].get(name) for dtype, run in runs.items()}, start[name]
-            )
-            if structure is not None:
-                judged.append(structure)
-                continue
-            by_dtype = {
-                dtype: UpdateRun(run.before[step][name], run.after[step][name], *twins[dtype][step][name])
-                for dtype, run in runs.items()
+    for step in range(min(len(run.after) for run in runs.values())):
+        updates = _updates(step, runs, twins, start, printed)
+        of_step = _velocities(step, runs, twins, start, printed)
+        if step and any(judgement.finding is not None for judgement in updates):
+            scratch = {
+                dtype: {step: _from_scratch(optimizer, run, step, gradients, dtype)} for dtype, run in runs.items()
             }
-            judged.append(judge_update(key, by_dtype, printed))
-        velocities += _velocities(step, runs, twins, start, printed)
+            updates = [*map(or_reset, updates, _updates(step, runs, scratch, start, printed))]
+            anew = _velocities(step, runs, scratch, start, printed)
+            of_step = [(or_reset(j, again), ratio) for (j, ratio), (again, _) in zip(of_step, anew, strict=True)]
+        judged += updates
+        velocities += of_step
     kept = {v for run in runs.values() for recorded in run.velocities[:1] for v in recorded}
     followed = {v for each in twins.values() for step in each[:1] for v in step}
     alone = [v for v in (f"v{name}" for name in start) if v in kept - followed]
@@ -297,12 +294,41 @@ def _judged(
         convention = _convention(velocities, judged)
         notes += [convention] if convention else []
         judged += [] if convention else [judgement for judgement, _ in velocities]
+        if not convention and not _is_one_factor(velocities):
+            judged = _followed_by(judged)
         judged.sort(key=lambda judgement: (judgement.row.step, not judgement.row.name.startswith("v")))
     still = unmoved(zip(runs[printed].before, runs[printed].after, strict=True))
     return (_never_moved(judged) if still == [*start] else judged), notes, still
 
 
 Followed = tuple[np.ndarray, list[np.ndarray]]
+Twins = Mapping[str, Sequence[dict[str, Followed]] | Mapping[int, dict[str, Followed]]]  # by dtype, then by step
+
+
+def _updates(step: int, runs: Mapping[str, _Run], twins: Twins, start: Arrays, printed: str) -> list[Judgement]:
+    """The verdicts on the updated parameters of one step."""
+    found = []
+    for name in start:
+        key = Key(step + 1, "update", f"{name}_next")
+        after = {dtype: run.after[step].get(name) for dtype, run in runs.items()}
+        structure = result_structure(key, after, start[name])
+        if structure is not None:
+            found.append(structure)
+            continue
+        by_dtype = {
+            dtype: UpdateRun(run.before[step][name], run.after[step][name], *twins[dtype][step][name])
+            for dtype, run in runs.items()
+        }
+        found.append(judge_update(key, by_dtype, printed))
+    return found
+
+
+def _from_scratch(
+    optimizer: Optimizer, run: _Run, step: int, gradients: list[Arrays], dtype: str
+) -> dict[str, Followed]:
+    """What torch makes of one step if there was none before."""
+    alone = _Run(run.before[step : step + 1], run.after[step : step + 1], run.velocities[step : step + 1])
+    return _followed(optimizer, alone, [in_precision(gradients[step], dtype)])[0]
 
 
 def _followed(optimizer: Optimizer, run: _Run, gradients: list[Arrays]) -> list[dict[str, Followed]]:
@@ -325,7 +351,7 @@ def _followed(optimizer: Optimizer, run: _Run, gradients: list[Arrays]) -> list[
 
 
 def _velocities(
-    step: int, runs: Mapping[str, _Run], twins: Mapping[str, list[dict[str, Followed]]], start: Arrays, printed: str
+    step: int, runs: Mapping[str, _Run], twins: Twins, start: Arrays, printed: str
 ) -> list[tuple[Judgement, float]]:
     """The verdicts on recorded velocities, each with its ratio to torch's."""
     found = []
@@ -353,10 +379,27 @@ def _convention(velocities: Sequence[tuple[Judgement, float]], judged: Sequence[
     """A note if all updates agree and every velocity is the same multiple of torch's; else nothing."""
     if any(judgement.finding for judgement in judged) or not any(j.finding for j, _ in velocities):
         return ""
-    ratios = np.array([ratio for _, ratio in velocities if np.isfinite(ratio)])
-    if not len(ratios) or np.ptp(ratios) > 1e-6 * abs(ratios[0]):
+    if not _is_one_factor(velocities):
         return ""
-    return f"Convention: the velocity is {ratios[0]:.6g} times torch's, and the update makes up for it."
+    ratio = next(ratio for _, ratio in velocities if np.isfinite(ratio))
+    return f"Convention: the velocity is {ratio:.6g} times torch's, and the update makes up for it."
+
+
+def _is_one_factor(velocities: Sequence[tuple[Judgement, float]]) -> bool:
+    """Whether every velocity is about the same multiple of torch's."""
+    ratios = np.array([ratio for _, ratio in velocities if np.isfinite(ratio)])
+    return bool(len(ratios)) and bool(np.ptp(ratios) <= 1e-6 * abs(ratios[0]))
+
+
+def _followed_by(judged: Sequence[Judgement]) -> list[Judgement]:
+    """The same without findings on updates by a velocity that is wrong itself."""
+    wrong = {judgement.row[:3] for judgement in judged if judgement.finding is not None}
+    return [
+        judgement._replace(finding=None, differs=True)
+        if (judgement.row.step, "update", f"v{judgement.row.name.removesuffix('_next')}") in wrong
+        else judgement
+        for judgement in judged
+    ]
 
 
 def result_structure(key: Key, records: Mapping[str, np.ndarray | None], like: np.ndarray) -> Judgement | None:

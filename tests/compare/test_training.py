@@ -44,7 +44,7 @@ def trainer(mistake="", shows=()):
                 g = found[f"d{name}"]
                 if mistake == "accumulated":
                     g = total[name] = total.get(name, 0.0) + g
-                if mistake == "reset" and step == 3:
+                if mistake == "none" or (mistake == "reset" and step == 3):
                     v[name] = 0.0 * g
                 v[name] = 0.9 * v[name] + factor(mistake, step) * g
                 p[name] = p[name] - 0.1 * v[name]
@@ -100,6 +100,16 @@ def test_a_factor_of_the_first_update_is_named_if_it_is_that_of_every_step(mista
     first = check_training(trainer(mistake), reference, sgd, PARAMS, BATCHES).first
     assert (first.step, first.name, first.cause) == (1, "W1_next", cause)
     assert ("every entry of the update is 0.3 times torch's" in first.explanation) == (cause == "scale")
+
+
+@pytest.mark.parametrize("shows", [(), VELOCITIES], ids=["weights alone", "velocities"])
+def test_a_velocity_that_is_lost_is_called_reset_and_comes_from_nowhere(shows):
+    report = check_training(trainer("reset", shows), reference, sgd, PARAMS, BATCHES)
+    assert {finding.cause for finding in report.findings} == {"reset"}, str(report)
+    assert "what the optimiser had kept is lost at this one" in report.first.explanation
+    assert ("both from" in report.first.explanation) == (not shows)
+    plain = check_training(trainer("none", shows), reference, sgd, PARAMS, BATCHES)
+    assert {finding.cause for finding in plain.findings} == {"reset" if shows else "momentum-form"}, str(plain)
 
 
 def test_a_factor_that_is_another_at_another_step_is_said_so():

@@ -130,7 +130,7 @@ WRONG = {
     "Nesterov for heavy ball": (momentum(nesterov), sgd(momentum=0.9), 1, "W1_next", "momentum-form"),
     "heavy ball for Nesterov": (momentum(heavy_ball), sgd(momentum=0.9, nesterov=True), 1, "W1_next", "momentum-form"),
     "the notes' average for heavy ball": (momentum(notes), sgd(momentum=0.9), 1, "vW1", "scale"),
-    "no memory": (momentum(lambda mu, v, g: (g, g)), sgd(momentum=0.9), 2, "vW1", "unknown"),
+    "no memory": (momentum(lambda mu, v, g: (g, g)), sgd(momentum=0.9), 2, "vW1", "reset"),
     "ascent": (in_place(-1), sgd(), 1, "W1_next", "update-form"),
     "rate twice": (in_place(0.1), sgd(), 1, "W1_next", "update-form"),
     "update lost": (lambda p, g, s: None, sgd(), 1, "W1_next", "zero"),
@@ -202,6 +202,20 @@ def test_clipping_although_the_norm_is_below_the_threshold_is_found(least, wrong
 
     report = check_updates(update, lambda tensors: Clipped(tensors, lr=0.1), PARAMS)
     assert {row.step for row in report.rows if row.verdict != "OK"} == wrong, str(report)
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_a_state_that_is_lost_is_called_reset_and_the_update_only_follows(shown):
+    def update(params, grads, state):
+        t, v = state["t"] if state else 0, {}
+        for name in params:
+            v[name] = grads[f"d{name}"] + (0.9 * state["v"][name] if t % 3 else 0)
+            params[name] -= 0.1 * v[name]
+        return params, {"t": t + 1, "v": v, **({f"v{name}": v[name] for name in v} if shown else {})}
+
+    report = check_updates(update, sgd(momentum=0.9), PARAMS)
+    names = {f"v{name}" if shown else f"{name}_next" for name in PARAMS}
+    assert {(f.step, f.name, f.cause) for f in report.findings} == {(4, name, "reset") for name in names}, str(report)
 
 
 def test_hidden_state_of_an_object_does_not_reach_the_next_run():
