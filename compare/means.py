@@ -23,12 +23,13 @@ LEFT_OUT = (
 
 
 def mean_left_out(
-    judged: Sequence[Judgement], records: Arrays, end_to_end: Replay, batch: Arrays
+    judged: Sequence[Judgement], records: Arrays, end_to_end: Replay, params: Arrays, batch: Arrays
 ) -> tuple[int, set[str]] | None:
     """The size by which all recorded gradients of taps are too large, and which gradients; None if no size fits.
 
     It is that of an axis of the batch, or of all of an array of the batch but its first, or of what J is computed from.
-    The gradients of inputs may have it, as a layer's backward returns them, or not.
+    The gradients of inputs may have it, as a layer's backward returns them, or not. Where there is a mistake besides,
+    one gradient of a tap that is larger, and one of a parameter that is right, have to do.
     """
     of_taps, of_inputs = gradients_of_taps(end_to_end), {f"d{name}" for name in batch}
     between = (of_taps | of_inputs) & records.keys() & end_to_end.gradients.keys()
@@ -36,11 +37,16 @@ def mean_left_out(
         return None
     sizes = {n for array in batch.values() for n in array.shape} | {array.size for array in [*batch.values()][1:]}
     sizes |= {end_to_end.values[name].size for name in end_to_end.reads["J"] if name in end_to_end.values}
-    for size in sorted(sizes - {1}):
-        larger = {name for name in between if _is_times(records[name], end_to_end.gradients[name], size)}
-        if larger & of_taps and between - larger <= of_inputs:
-            return size, larger
-    return None
+    by_size = {
+        size: {name for name in between if _is_times(records[name], end_to_end.gradients[name], size)}
+        for size in sorted(sizes - {1})
+    }
+    found = {size: larger for size, larger in by_size.items() if larger & of_taps}
+    whole = next(((size, larger) for size, larger in found.items() if between - larger <= of_inputs), None)
+    gradients = {f"d{name}" for name in params} & records.keys() & end_to_end.gradients.keys()
+    if whole is None and any(_is_times(records[name], end_to_end.gradients[name], 1) for name in gradients):
+        return next(((size, larger | (between & of_taps)) for size, larger in found.items()), None)
+    return whole
 
 
 def is_mean(reference: Reference, params: Arrays, batch: Arrays, end_to_end: Replay, size: int) -> bool:

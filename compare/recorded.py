@@ -123,12 +123,12 @@ def judged_records(
     if "float64" in evidence and derive is not None:
         rerun = lambda moved: derive(moved).read_for(end_to_end.values).records  # noqa: E731
         evidence["float64"] = replace(evidence["float64"], derive=rerun)
-    judged, more = _verdicts(keys, evidence, end_to_end)
+    judged, more, normalised = _verdicts(keys, evidence, end_to_end)
     misshapen = _misshapen(fits)
     judged = [_with_shape(judgement, misshapen) for judgement in judged]
 
     def causes(finding: Finding, every: bool) -> tuple[Cause, ...]:
-        scene = of_records(finding.name, evidence, end_to_end.reads, previous or {}, problem.usual)
+        scene = of_records(finding.name, normalised, end_to_end.reads, previous or {}, problem.usual)
         return _with_alias(
             finding.name,
             (UNKNOWN,) if scene is None else diagnose(scene, every=every),
@@ -168,19 +168,22 @@ def _evidence(
 
 def _verdicts(
     keys: Sequence[Key], evidence: Mapping[str, Evidence], end_to_end: Replay
-) -> tuple[list[Judgement], list[str]]:
-    """The verdicts and notes, in the convention in which nothing is left to find, if there is one."""
+) -> tuple[list[Judgement], list[str], Mapping[str, Evidence]]:
+    """The verdicts and notes in the convention in which nothing is left to find, or less, and the evidence read so."""
     judged, notes = _judged(keys, evidence, end_to_end)
     printed, run = next(iter(evidence.items()))
     if any(judgement.finding or judgement.differs for judgement in judged):  # a reference that draws cannot agree
         check_repeatable(run.reference, run.params, run.batch, printed, end_to_end)
-    left_out = mean_left_out(judged, run.records, end_to_end, run.batch)
+    left_out = mean_left_out(judged, run.records, end_to_end, run.params, run.batch)
     if left_out is not None and is_mean(run.reference, run.params, run.batch, end_to_end, left_out[0]):
-        again, also = _judged(keys, divided_by(evidence, *left_out), end_to_end)
+        divided = divided_by(evidence, *left_out)
+        again, also = _judged(keys, divided, end_to_end)
         gradients = {f"d{name}" for name in run.params}
-        if not any(judgement.finding or (judgement.differs and judgement.row.name in gradients) for judgement in again):
-            return again, [*also, LEFT_OUT.format(left_out[0])]
-    return judged, notes
+        left, before = (sum(judgement.finding is not None for judgement in of) for of in (again, judged))
+        agree = [not judgement.differs for judgement in again if judgement.row.name in gradients]
+        if all(agree) if not left else left < before and any(agree):
+            return again, [*also, LEFT_OUT.format(left_out[0])], divided
+    return judged, notes, evidence
 
 
 def _misshapen(fits: Mapping[str, Fitted]) -> dict[str, str]:

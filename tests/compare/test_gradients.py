@@ -851,6 +851,38 @@ def test_dZ_without_the_mean_is_a_note():
     )
 
 
+IN_THE_CLASSIC = {  # what is wrong of what `classic` returns, and the cause and factor that are named
+    "dW2": (lambda found: {"dW2": 1.5 * found["dW2"]}, "scale", 1.5),
+    "dA1": (lambda found: {"dA1": 1.1 * found["dA1"]}, "scale", 1.1),
+    "dW1": (lambda found: {"dW1": found["dW1"][::-1]}, "permuted", None),
+    "db1": (lambda found: {"db1": -found["db1"]}, "sign", None),
+}
+
+
+@pytest.mark.parametrize(("name", "wrong", "cause", "factor"), [(n, *each) for n, each in IN_THE_CLASSIC.items()])
+def test_a_mistake_beside_dZ_without_the_mean_is_the_only_finding(name, wrong, cause, factor):
+    def derive(p, X, Y):
+        found = classic(p, X, Y)
+        return {**found, **wrong(found)}
+
+    report = check_gradients(derive, classic_reference, CLASSIC, COLUMNS)
+    assert [(finding.name, finding.cause) for finding in report.findings] == [(name, cause)], str(report)
+    assert factor is None or report.first.factor == pytest.approx(factor)
+    assert "lack the 1/6 of the mean" in report.notes[0]
+
+
+def test_a_mean_that_is_left_out_everywhere_is_no_convention():
+    """With dW and db in the same way too large, or all but one of them, it is dZ2 that is wrong."""
+    for rest in ({"dW2", "db2", "dW1", "db1"}, {"dW2", "db2", "dW1"}):
+
+        def derive(p, X, Y, rest=rest):
+            return {name: value * (6 if name in rest else 1) for name, value in classic(p, X, Y).items()}
+
+        report = check_gradients(derive, classic_reference, CLASSIC, COLUMNS)
+        assert (report.first.name, report.first.cause, report.first.factor) == ("dZ2", "scale", 6.0), str(report)
+        assert not any(note.startswith("Convention") for note in report.notes)
+
+
 def batch_norm(factor):
     def derive(p, X, G):
         spread = np.sqrt(X.var(0) + 1e-5)
@@ -902,14 +934,16 @@ def test_only_the_number_of_examples_of_a_mean_is_a_convention(size, is_conventi
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [lambda *a: classic(*a, extra=1 / 6), lambda *a: classic(*a, extra=1 + 1e-6), lambda *a: classic(*a, late=1)],
+    ("extra", "late", "first"),
+    [(1 / 6, None, "dZ1"), (1 + 1e-6, None, "dZ1"), (1, 1, "dZ2")],
     ids=["1/n in one hidden dZ", "a millionth off", "no mean at all in layer 1"],
 )
-def test_half_a_convention_is_a_fault(wrong):
-    report = check_gradients(wrong, classic_reference, CLASSIC, COLUMNS)
-    assert not report.ok
-    assert not any("Convention" in note for note in report.notes)
+def test_half_a_convention_is_a_fault(extra, late, first):
+    """It is read as one where that leaves the one dZ; with dW1 and db1 too large as well, nothing tells which it is."""
+    report = check_gradients(lambda *a: classic(*a, extra=extra, late=late), classic_reference, CLASSIC, COLUMNS)
+    assert report.first.verdict == "FAULT"
+    assert report.first.name == first, str(report)
+    assert any("Convention" in note for note in report.notes) == (first == "dZ1")
 
 
 def test_where_J_is_a_sum_no_mean_is_left_out():
