@@ -201,12 +201,14 @@ def named_rule(
 
     Without one, a factor is named only where every step has one, and as that of its step if it is not the same.
     """
-    cause = next((cause for cause, factory in relatives(due) if _agrees(agrees, factory)), None)
     factors: dict[str, set[float]] = {}
     for judgement in judged:
         if judgement.finding is not None:
             factor = np.nan if judgement.factor is None else judgement.factor
             factors.setdefault(judgement.row.name, set()).add(round(factor, 9) if np.isfinite(factor) else np.nan)
+    is_steady = all(len(each) == 1 and not np.isnan([*each]).any() for each in factors.values())
+    others = relatives(due, new_memory=not is_steady or not factors)
+    cause = next((cause for cause, factory in others if _agrees(agrees, factory)), None)
     named = []
     for finding in findings:
         text = finding.explanation

@@ -113,7 +113,8 @@ def _bracketed(name: str) -> str:
 
 def _shown(factor: float, names: tuple[str, ...]) -> str:
     named = names and abs(factor) not in PLAIN
-    return f"{factor:.12g}" + (f" = {' or '.join(names[:4])}" if named else "")
+    minus = "minus " if factor < 0 else ""
+    return f"{factor:.12g}" + (f" = {' or '.join(minus + name for name in names[:4])}" if named else "")
 
 
 def _direction(factor: float) -> str:

@@ -29,13 +29,16 @@ CODES = {
 }
 
 
-def relatives(due: torch.optim.Optimizer) -> Iterator[tuple[Cause, Factory]]:
-    """Optimisers that differ from `due` in one way, each with the cause that it means if the update is that one."""
+def relatives(due: torch.optim.Optimizer, *, new_memory: bool = True) -> Iterator[tuple[Cause, Factory]]:
+    """Optimisers that differ from `due` in one way, each with the cause that it means if the update is that one.
+
+    Without `new_memory`, gradient descent stays without momentum.
+    """
     if len(due.param_groups) != 1 or "lr" not in due.defaults:  # one of the user's own
         return
     settings = {name: value for name, value in due.param_groups[0].items() if name in due.defaults}
     kind = type(due)
-    for changes in _changes(kind, settings):
+    for changes in _changes(kind, settings, new_memory=new_memory):
         yield _relative(kind, kind.__name__, settings, changes)
     if kind in (torch.optim.Adam, torch.optim.AdamW):
         plain = {name: settings[name] for name in ("lr", "betas", "eps", "weight_decay")}
@@ -68,7 +71,7 @@ def _relative(kind: Any, name: str, settings: Mapping[str, Any], changes: Mappin
     return Cause(code, f"the update is that of {said}, at every step"), lambda tensors: kind(tensors, **merged)
 
 
-def _changes(kind: type, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _changes(kind: type, settings: Mapping[str, Any], *, new_memory: bool) -> Iterator[dict[str, Any]]:
     """One setting or two that belong together, changed."""
     lr, decay = settings["lr"], settings.get("weight_decay", 0)
     if "maximize" in settings:
@@ -76,7 +79,7 @@ def _changes(kind: type, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]
     if kind is torch.optim.SGD:
         m = settings["momentum"]
         yield from _momenta(lr, m)
-        if not m:
+        if not m and new_memory:
             yield from (change for known in (0.9, 0.95, 0.99, 0.8, 0.5) for change in _momenta(lr, known))
     if "betas" in settings:
         first, second = settings["betas"]

@@ -27,7 +27,7 @@ BY_ITSELF = {
     "n/(n-1)": (R * 6 / 5, "scale", 1.2, "n/(n-1)"),
     "two sizes": (R * 18, "scale", 18.0, "n K"),
     "a hundred-millionth": (R * (1 + 1e-8), "scale", 1 + 1e-8, "1.00000001 times"),
-    "minus n": (R * -6, "scale", -6.0, "-6 = n times torch's, too large"),
+    "minus n": (R * -6, "scale", -6.0, "-6 = minus n times torch's, too large"),
     "zero": (0 * R, "zero", None, "exactly zero"),
     "transpose": (R.T, "transpose", None, "the transpose"),
     "backwards": (R[::-1], "permuted", None, "axis 0 runs backwards"),

@@ -185,6 +185,14 @@ def test_given_gradients_that_move_nothing_compare_nothing():
     assert "the update of W1, W2 (no step changes it; give gradients that are not zero)" in str(report)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_a_rate_that_is_a_hundred_times_too_large_is_no_momentum(steps):
+    """Within one step, or on gradients that stay, momentum at another rate would explain it as well."""
+    given = [{f"d{name}": np.full(w.shape, 0.3) for name, w in PARAMS.items()}] * steps
+    first = check_updates(in_place(100), sgd(), PARAMS, gradients=given).first
+    assert (first.cause, first.factor) == ("scale", pytest.approx(100)), first.explanation
+
+
 class Clipped(torch.optim.SGD):
     """Gradient descent on gradients whose norm, over all parameters, is at most 1."""
 
