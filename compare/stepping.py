@@ -171,7 +171,11 @@ class _Side:
     def __init__(self, experiment: Experiment, data: Data, start: Arrays, orders: Iterator[np.ndarray]) -> None:
         self.dtype = experiment.dtype
         self.params = {name: array.astype(experiment.dtype) for name, array in start.items()}
-        self.velocities: Arrays = operation("optimizer", experiment.optimizer).hands()[0](self.params)
+        has_velocities = bool(operation("optimizer", experiment.optimizer).hands()[0](self.params))
+        zeros = {
+            f"v{name}": np.zeros_like(w) for name, w in self.params.items()
+        }  # as torch starts, whatever the hand does
+        self.velocities: Arrays = zeros if has_velocities else {}
         handed = {name: array.copy() for name, array in self.params.items()}  # it may write into them
         self.phases = by_hand(experiment, data, handed, (order.copy() for order in orders))
 

@@ -32,6 +32,9 @@ def velocities(scene: Scene) -> Iterator[Cause]:
     if scene.name == name or name not in scene.parameters:
         return
     beta = scene.settings.get("beta")
+    gradient = scene.tensors.get(f"d{name}")
+    if beta and gradient is not None and scene.settings.get("step") == 1:
+        yield from _started_elsewhere(scene, name, (1 - beta) * gradient, beta)
     terms = _present(scene, before=f"{scene.name} before", gradient=f"d{name}", weights=name)
     fitted = _fitted(scene.recorded, terms)
     if beta is None or fitted is None or not scene.explained_by(_combined(terms, fitted)):
@@ -60,6 +63,18 @@ def velocities(scene: Scene) -> Iterator[Cause]:
                 return
     if _near(p, beta if started else 0.0) and _near(q, 1 - beta) and r:
         yield Cause("regularisation", f"{r:.6g} times {name} is added to it")
+
+
+def _started_elsewhere(scene: Scene, name: str, due: Array, beta: float) -> Iterator[Cause]:
+    """v before the first step is something else than 0."""
+    if due.shape != scene.recorded.shape or not scene.wrong.any():
+        return
+    start = float(np.median(scene.recorded - due)) / beta
+    weights = scene.tensors.get(name)
+    if weights is not None and scene.explained_by(due + beta * weights):
+        yield Cause("momentum-form", f"v starts from {name} where it must start from 0")
+    elif scene.explained_by(due + beta * start):
+        yield Cause("momentum-form", f"v starts from {start:.6g} where it must start from 0", fitted=start)
 
 
 def updates(scene: Scene) -> Iterator[Cause]:

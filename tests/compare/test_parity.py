@@ -550,3 +550,14 @@ def test_an_exception_in_a_run_that_starts_a_rounding_apart_alone_is_a_finding(m
     run = Experiment(layers=(5, 2), activations=("sigmoid",), batch_size=4, steps=1, free_running=True)
     report = run.run(small_data(5, 2, N, seed=3))
     assert (report.first.cause, "too warm" in report.first.explanation) == ("exception", True)
+
+
+@pytest.mark.parametrize("free_running", [False, True])
+@pytest.mark.parametrize(("start", "named"), [("np.ones_like(w)", "1"), ("w.copy()", "W1")])
+def test_velocities_that_do_not_start_from_zero_are_found_in_the_first_step(start, named, free_running):
+    """torch starts from zero, whatever the hand-written side starts from."""
+    with edited(manual.optimizers, ("np.zeros_like(w)", start)):
+        report = experiment(depth=2, free_running=free_running).run(small_data(5, 2, N, seed=7))
+    first = report.first
+    assert (first.step, first.name, first.verdict, first.cause) == (1, "vW1", "FAULT", "momentum-form"), str(report)
+    assert f"v starts from {named} where it must start from 0" in first.explanation
