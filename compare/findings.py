@@ -100,6 +100,9 @@ def judge_step(
     not_finite_before = overflown = False
     keys = [*keys]
     apart = _apart([key.name for key, _ in keys], *end_to_end)
+    is_cast = (
+        any(record.dtype == np.float32 for record in runs["float64"].records.values()) if "float64" in runs else False
+    )
     for key, equation in keys:
         structure = _structure(key, equation, runs, end_to_end)
         if structure is not None:
@@ -114,7 +117,8 @@ def judge_step(
             del local["float32"]
             note = "Some values exceed what float32 can hold; those tensors are judged in float64 alone."
         known = {dtype: runs[dtype].allowances[key.name] for dtype in local if key.name in runs[dtype].allowances}
-        outcome = judge(local, known if len(known) == len(local) else None, ladders.get(key.name))
+        bounds = known if len(known) == len(local) else None
+        outcome = judge(local, bounds, ladders.get(key.name), beside_float32=is_cast)
         row, differs = _row(key, equation, outcome, end_to_end, apart.get(key.name))
         if outcome.verdict == "OK":
             judgements.append(Judgement(row, None, differs, note))

@@ -28,6 +28,7 @@ CLOSE = 2.0**-20  # a relative difference in float64 that is looked at again alt
 STAYS = 2.0**6  # times the change of a tensor, for the change of a difference that is less than 2^-7 of it
 SHARE = 2.0**-7  # a gradient off by more than that, or of the wrong sign, is no matter of its last digits
 LAST, LAST_USED = 0b11, 0.25  # the last two binary digits of float32; of random numbers three quarters use one
+FEW = 3  # so many entries have a common factor by chance
 SMALL = 4096  # up to so many entries the allowance is computed everywhere, without a screen
 
 Array = np.ndarray
@@ -74,12 +75,17 @@ class Outcome:
 
 
 def judge(
-    runs: Mapping[str, Local], allowances: Mapping[str, Allowance] | None, ladder: Ladder | None = None
+    runs: Mapping[str, Local],
+    allowances: Mapping[str, Allowance] | None,
+    ladder: Ladder | None = None,
+    *,
+    beside_float32: bool = False,
 ) -> Outcome:
     """Judge one tensor from its runs by dtype, "float64" and "float32" or one of them alone.
 
     With `allowances`, one per run, the bound of rounding decides and the ladder tells FAULT from WEAK. Without, the
-    precision ladder decides alone.
+    precision ladder decides alone. `beside_float32`: in the run in float64 some record is float32, and what is computed
+    with it may have float32's roundings in any precision.
     """
     differences = {dtype: _difference(local) for dtype, local in runs.items()}
     for dtype, difference in differences.items():
@@ -88,7 +94,7 @@ def judge(
             return Outcome("NONFINITE", float("inf"), "ladder" if allowances is None else "bound", index)
     if allowances is None:
         return _by_ladder(runs, differences, ladder)
-    return _by_bound(runs, differences, allowances)
+    return _by_bound(runs, differences, allowances, beside_float32=beside_float32)
 
 
 @np.errstate(all="ignore")
@@ -105,7 +111,11 @@ def _not_finite(local: Local) -> tuple[int, ...] | None:
 
 
 def _by_bound(
-    runs: Mapping[str, Local], differences: Mapping[str, Array], allowances: Mapping[str, Allowance]
+    runs: Mapping[str, Local],
+    differences: Mapping[str, Array],
+    allowances: Mapping[str, Allowance],
+    *,
+    beside_float32: bool,
 ) -> Outcome:
     rho, worst = 0.0, 0
     for dtype, local in runs.items():
@@ -113,9 +123,29 @@ def _by_bound(
         if not times[0] <= rho:
             rho, worst = float(times[0]), int(entry[0])
     shape = next(iter(runs.values())).recorded.shape
-    fault = None if rho <= 1 else _fault(runs, differences, allowances)
-    verdict = "OK" if rho <= 1 else "WEAK" if fault is None else "FAULT"
-    return Outcome(verdict, rho, "bound", index_of(worst if fault is None else fault, shape))
+    if rho <= 1:
+        return Outcome("OK", rho, "bound", index_of(worst, shape))
+    fault = _fault(runs, differences, allowances, beside_float32=beside_float32)
+    if (
+        fault is None
+        and not beside_float32
+        and "float64" in runs
+        and _is_factor(runs["float64"], allowances["float64"])
+    ):
+        fault = worst
+    return Outcome(
+        "WEAK" if fault is None else "FAULT", rho, "bound", index_of(worst if fault is None else fault, shape)
+    )
+
+
+def _is_factor(local: Local, allowance: Allowance) -> bool:
+    """Whether more than rounding of a difference is one share of the reference, which lost digits are not."""
+    apart, unit = (np.ravel(array) for array in (local.recorded - local.reference, local.reference))
+    allowed = np.ravel(allowance.everywhere(PRECISIONS["float64"]))
+    if np.count_nonzero(np.abs(apart) > allowed) <= FEW or is_float32(local.recorded):
+        return False
+    share = np.vdot(apart, unit) / np.vdot(unit, unit)
+    return bool((np.abs(apart - share * unit) <= allowed).all())
 
 
 def closest(local: Local, allowance: Allowance, precision: Precision, *, runs: int) -> tuple[Array, Array]:
@@ -167,7 +197,11 @@ def _ratio(difference: Array, allowed: Array) -> Array:
 
 
 def _fault(
-    runs: Mapping[str, Local], differences: Mapping[str, Array], allowances: Mapping[str, Allowance]
+    runs: Mapping[str, Local],
+    differences: Mapping[str, Array],
+    allowances: Mapping[str, Allowance],
+    *,
+    beside_float32: bool,
 ) -> int | None:
     """The flat index of the worst entry that rounding cannot explain and that did not shrink, if there is one."""
     if "float64" not in runs:
@@ -177,7 +211,7 @@ def _fault(
     source = allowances.get("float32", allowances["float64"])
     coarse = source.everywhere(PRECISIONS["float32"])
     floor = CUT * np.maximum(coarse, differences.get("float32", 0.0))
-    if is_float32(runs["float64"].recorded):
+    if beside_float32 or is_float32(runs["float64"].recorded):
         coarse_u = PRECISIONS["float32"].u  # the values were cast: their difference cannot shrink
         floor = np.maximum(coarse, coarse_u * np.abs(np.atleast_1d(runs["float64"].reference)))
     exceeding = ~(difference <= allowed) & ~(difference <= floor)

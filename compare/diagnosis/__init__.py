@@ -109,7 +109,9 @@ def _asked(scene: Scene, families: Sequence[Family], *, every: bool = True) -> t
     found: dict[str, Cause] = {}
     with np.errstate(all="ignore"):
         for cause in (cause for family in families for cause in _told(family, scene)):
-            found.setdefault(cause.code, cause)
+            known = found.setdefault(cause.code, cause)
+            if known.fitted is not None and cause.fitted is None:
+                found[cause.code] = cause  # one without a fitted number says more
             if not every:
                 return (cause,)
     return tuple(found.values())

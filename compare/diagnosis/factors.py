@@ -32,10 +32,8 @@ def scaled(scene: Scene) -> Iterator[Cause]:
         names = named_factors(factor, scene.numbers)
         short = [name for name in names if name in ("n/(batch size)", "(batch size)/n")]
         if short:
-            text = (
-                f"every entry is {factor:.12g} = {short[0]} times torch's: a short batch is divided by the nominal size"
-            )
-            yield Cause("partial-batch", text, factor)
+            told = f"every entry is {_number(factor)} = {short[0]} times torch's"
+            yield Cause("partial-batch", f"{told}: a short batch is divided by the nominal size", factor)
         yield Cause("scale", f"every entry is {_shown(factor, names)} times torch's, {_direction(factor)}", factor)
         return
 
@@ -61,7 +59,7 @@ def unnamed_scale(scene: Scene) -> Iterator[Cause]:
     """Any other factor."""
     factor = _fitted(scene)
     if factor is not None and factor not in (0.0, 1.0) and scene.explained_by(factor * scene.reference):
-        yield Cause("scale", f"every entry is {factor:.12g} times torch's, {_direction(factor)}", factor)
+        yield Cause("scale", f"every entry is {_number(factor)} times torch's, {_direction(factor)}", factor)
 
 
 def _fitted(scene: Scene) -> float | None:
@@ -114,7 +112,13 @@ def _bracketed(name: str) -> str:
 def _shown(factor: float, names: tuple[str, ...]) -> str:
     named = names and abs(factor) not in PLAIN
     minus = "minus " if factor < 0 else ""
-    return f"{factor:.12g}" + (f" = {' or '.join(minus + name for name in names[:4])}" if named else "")
+    return _number(factor) + (f" = {' or '.join(minus + name for name in names[:4])}" if named else "")
+
+
+def _number(factor: float) -> str:
+    """A factor, of one close to 1 what it is off by."""
+    off = factor - 1
+    return f"1 {'+' if off > 0 else '-'} {abs(off):.2g}" if 0 < abs(off) < 1e-9 else f"{factor:.12g}"
 
 
 def _direction(factor: float) -> str:

@@ -24,7 +24,8 @@ def overwritten(scene: Scene) -> Iterator[Cause]:
         if due is not None and not scene.explained_by(scene.reference) and scene.explained_by(due):
             yield Cause(
                 "aliased",
-                f"it holds {name}, which is computed from it: it was overwritten in place, or they share memory",
+                f"it holds {name}, which is computed from it: it was overwritten in place, they share memory, "
+                "or one is kept under the other's name",
             )
             return
 
@@ -135,5 +136,10 @@ def _candidates(
     for name in sorted(earlier, key=list(tensors).index):
         other = tensors[name]
         is_gradient = name.startswith("d") and name[1:] in tensors
-        if name != operand and other.shape == right.shape and is_gradient == gradient and other.any():
+        if (
+            name not in (operand, f"{operand}_next")
+            and other.shape == right.shape
+            and is_gradient == gradient
+            and other.any()
+        ):
             yield name, other

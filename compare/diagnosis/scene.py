@@ -77,9 +77,10 @@ class Scene:
 
     @cached_property
     def wrong(self) -> Array:
-        """Which entries differ by more than rounding."""
+        """Which entries differ by more than rounding, or else by a good part of the largest difference."""
         scale = np.maximum(np.abs(self.recorded), np.abs(self.reference))
-        return np.asarray(np.abs(self.difference) > np.maximum(64 * ROUNDING[self.dtype] * scale, self.allowed / 2**10))
+        rounding = np.maximum(64 * ROUNDING[self.dtype] * scale, self.allowed / 2**10)
+        return np.asarray(np.abs(self.difference) > np.minimum(rounding, self.worst / 16))
 
     def explained_by(self, predicted: Array | None) -> bool:
         """Whether the recorded tensor is the predicted one to within rounding."""

@@ -40,7 +40,8 @@ def added(scene: Scene) -> Iterator[Cause]:
         if c < 0:
             yield Cause("wrong-operand", f"{_times(-c)}{name} is missing from it, or has the wrong sign")
         else:
-            yield Cause("wrong-operand", f"{_times(c)}{name} is added to it, where it does not belong or has a minus")
+            told = f"{_times(c)}{name} is added to it, where it does not belong, has a minus, or is already"
+            yield Cause("wrong-operand", told)
 
 
 def _multiple(scene: Scene, other: Array | None) -> float | None:

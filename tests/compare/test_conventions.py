@@ -111,6 +111,25 @@ def test_a_cast_of_a_saturated_activation_is_weak_although_its_derivative_cancel
     assert not saturated(cast, ("dA * derivative", "dA * derivative * 1.01")).ok
 
 
+@pytest.mark.parametrize(("optimizer", "step"), [("momentum", "V"), ("gradient-descent", "gradients")])
+def test_what_is_computed_from_a_float32_gradient_is_no_fault(optimizer, step):
+    cast = ("dW = dZ @ A_prev.T  #", "dW = (dZ @ A_prev.T).astype(np.float32)  #")
+    report = run((manual.network, cast), optimizer=optimizer, l2=0.0)
+    assert {finding.verdict for finding in report.findings} == {"WEAK"}, str(report)
+    assert report.first.name == "dW4"
+    doubled = (manual.optimizers, (f"w - learning_rate * {step}", f"w - 1.0001 * learning_rate * {step}"))
+    wrong = run((manual.network, cast), doubled, optimizer=optimizer, l2=0.0)
+    faults = {finding.name for finding in wrong.findings if finding.verdict == "FAULT"}
+    assert faults == {f"{w}{l}_next" for w in "Wb" for l in range(1, 5)}, str(wrong)
+
+
+def test_a_gradient_off_by_a_hundred_thousand_millionth_is_a_fault_that_says_by_what():
+    for off in ("1e-11", "1e-13"):
+        first = run((manual.network, ("dW = dZ @ A_prev.T", f"dW = (1 + {off}) * dZ @ A_prev.T")), l2=0.0).first
+        assert (first.verdict, first.name, first.cause) == ("FAULT", "dW4", "scale")
+        assert f"every entry is 1 + {off} times torch's" in first.explanation
+
+
 def test_float64_inside_is_a_note():
     report = run((manual.network, ("W @ A_prev + b", CAST.format("np.float64", ""))))
     assert report.findings == ()

@@ -61,7 +61,20 @@ def test_what_rounding_cannot_explain_and_more_digits_do_not_shrink_is_a_fault(w
 
 
 def test_a_part_in_a_million_million_is_still_found():
-    assert judged(lambda W, A, b: (W @ A + b) * W.dtype.type(1 + 1e-12)).verdict == "WEAK"
+    """As a FAULT where all entries share it; in single entries it may be lost digits."""
+    assert judged(lambda W, A, b: (W @ A + b) * W.dtype.type(1 + 1e-12)).verdict == "FAULT"
+    single = np.arange(7) == 3
+    assert judged(lambda W, A, b: (W @ A + b) * (1 + 1e-12 * single).astype(W.dtype)).verdict == "WEAK"
+
+
+def test_a_result_beside_a_float32_operand_is_weak_as_far_as_float32_rounds():
+    W, A, b = product(1)
+    allowances = {"float64": rounding.linear(W, A, b)}
+    for off, verdict in ((1e-7, "WEAK"), (1e-4, "FAULT")):
+        hand = (W @ A + b) * (1 + off * np.random.default_rng(0).choice([-1.0, 1.0], (6, 7)))
+        outcome = judge({"float64": Local(hand, W @ A + b)}, allowances, beside_float32=True)
+        assert outcome.verdict == verdict
+        assert judge({"float64": Local(hand, W @ A + b)}, allowances).verdict == "FAULT"
 
 
 def test_the_worst_entry_of_a_fault_is_shown():
