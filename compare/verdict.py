@@ -139,13 +139,17 @@ def _by_bound(
 
 
 def _is_factor(local: Local, allowance: Allowance) -> bool:
-    """Whether more than rounding of a difference is one share of the reference, which lost digits are not."""
-    apart, unit = (np.ravel(array) for array in (local.recorded - local.reference, local.reference))
-    allowed = np.ravel(allowance.everywhere(PRECISIONS["float64"]))
+    """Whether more than rounding of a difference is one share of the reference, or of one of the terms of which it is
+    the sum, which lost digits are not.
+    """
+    apart = local.recorded - local.reference
+    allowed = allowance.everywhere(PRECISIONS["float64"])
     if np.count_nonzero(np.abs(apart) > allowed) <= FEW or is_float32(local.recorded):
         return False
-    share = np.vdot(apart, unit) / np.vdot(unit, unit)
-    return bool((np.abs(apart - share * unit) <= allowed).all())
+    term = 0.0 if allowance.beside is None else allowance.beside[0] * allowance.beside[1]
+    units = (local.reference, local.reference - term, np.broadcast_to(term, apart.shape))
+    shares = ((unit, np.vdot(apart, unit) / np.vdot(unit, unit)) for unit in units if unit.any())
+    return any(bool((np.abs(apart - share * unit) <= allowed).all()) for unit, share in shares)
 
 
 def closest(local: Local, allowance: Allowance, precision: Precision, *, runs: int) -> tuple[Array, Array]:

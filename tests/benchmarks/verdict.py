@@ -286,7 +286,7 @@ def poor_counts(seed: int, index: int) -> Counter[str]:
     for digits in range(16, 2, -1):
         edit = (manual.network, "dW = dZ @ A_prev.T", f"dW = (1 + 1e-{digits}) * (dZ @ A_prev.T)")
         with case.running((edit,)):
-            if case.experiment.run((case.X, case.y)).findings:
+            if not case.experiment.run((case.X, case.y)).ok:
                 counts[f"smallest 1e-{digits}"] += 1
                 break
     return counts

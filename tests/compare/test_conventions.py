@@ -1,6 +1,7 @@
 """Two conventions are notes and no faults; derivations that work in one precision are recognised."""
 
 from contextlib import ExitStack
+from itertools import product
 
 import pytest
 
@@ -124,10 +125,12 @@ def test_what_is_computed_from_a_float32_gradient_is_no_fault(optimizer, step):
 
 
 def test_a_gradient_off_by_a_hundred_thousand_millionth_is_a_fault_that_says_by_what():
-    for off in ("1e-11", "1e-13"):
-        first = run((manual.network, ("dW = dZ @ A_prev.T", f"dW = (1 + {off}) * dZ @ A_prev.T")), l2=0.0).first
-        assert (first.verdict, first.name, first.cause) == ("FAULT", "dW4", "scale")
-        assert f"every entry is 1 + {off} times torch's" in first.explanation
+    for off, l2 in product(("1e-11", "1e-13"), (0.0, 0.1)):
+        first = run((manual.network, ("dW = dZ @ A_prev.T", f"dW = (1 + {off}) * dZ @ A_prev.T")), l2=l2).first
+        assert (first.verdict, first.name) == ("FAULT", "dW4")
+        assert (f"scale: every entry is 1 + {off} times torch's" in f"{first.cause}: {first.explanation}") == (l2 == 0)
+    decay = (manual.network, ("dW = dW + l2 * W", "dW = dW + (1 + 1e-11) * l2 * W"))
+    assert run(decay).first.verdict == "FAULT"
 
 
 def test_float64_inside_is_a_note():
