@@ -1,8 +1,11 @@
 """What the README shows is what happens: every snippet runs, every output is the program's, up to its numbers."""
 
 import io
+import os
 import re
 import shlex
+import subprocess
+import sys
 from contextlib import redirect_stdout
 
 import pytest
@@ -20,8 +23,10 @@ def blocks(language):
 
 
 def masked(text):
-    """The text without what differs between machines: numbers, and the widths of columns that follow from them."""
-    return re.sub(r"[-\s]+", " ", re.sub(r"[-+]?\d+(\.\d+)?(e[-+]\d+)?", "#", text.replace("+cpu", ""))).strip()
+    """The text without what differs between machines: measured numbers, and the widths of columns; counts stay."""
+    counted = r"\d+ (?:of|entr|step|tensor|compared|later|check)"
+    number = rf"(?<![\d.])(?!{counted})[-+]?\d+(\.\d+)?(e[-+]\d+)?"
+    return re.sub(r"[-\s]+", " ", re.sub(number, "#", text.replace("+cpu", ""))).strip()
 
 
 def shown(command):
@@ -79,6 +84,26 @@ def test_the_python_snippets_print_what_the_readme_shows():
             exec(snippet, namespace)
         shown.append(masked(output.getvalue()))
     assert shown == [masked(text) for text in blocks("")]
+
+
+def test_the_failing_test_prints_what_the_readme_shows(tmp_path, capsys, monkeypatch):
+    """In a process of its own, as pytest is started; the first lines of a session name the machine."""
+    monkeypatch.chdir(tmp_path)
+    (test,) = [text for text in blocks("python") if "def test_" in text]
+    (tmp_path / "test_backward.py").write_text(test)
+    assert main(["init", "my_derivation.py"]) == 0
+    file = tmp_path / "my_derivation.py"
+    right, wrong = "dZ1 = dA1 * (1 - A1**2)", "dZ1 = dA1 * (1 - Z1**2)"
+    assert wrong in README
+    assert file.read_text().count(right) == 1
+    file.write_text(file.read_text().replace(right, wrong))
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}", "COLUMNS": "80"}
+    environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    command = [sys.executable, "-m", "pytest", "-p", "compare.pytest_plugin", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 1
+    output = done.stdout[done.stdout.index("=== FAILURES") :].partition("=== short test summary")[0]
+    assert masked(output.strip("=\n").replace("=", "")) == masked(shown("pytest").strip("=\n").replace("=", ""))
 
 
 COMMANDS = [
