@@ -215,6 +215,12 @@ class _Collected:
                 name = f"{report.nodeid} ({next(again)})"
             (self.reports[name],) = read(text, name).values()
 
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Note what could not be collected, where a file is to tell of it: an older one would tell of other checks."""
+        if report.failed and self.file is not None:
+            self.ran = True
+            self.not_run[report.nodeid] = "it cannot be collected; see pytest's errors"
+
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the file, the same whatever order the tests ran in."""
         self.reports = dict(sorted(self.reports.items()))

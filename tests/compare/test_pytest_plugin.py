@@ -362,6 +362,22 @@ def test_many_findings_are_cut_on_the_terminal_and_not_in_the_file(project):
     assert len(load_reports(project.path / "parity.json")) == 12
 
 
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "xdist"])
+def test_a_file_that_cannot_be_collected_is_told_in_the_report_which_is_written_anew(project, workers):
+    project.makepyfile(test_it=PASSING)
+    project.path.joinpath("parity.md").write_text("an older one")
+    project.makepyfile(test_broken="import nothing_of_this_name")
+    result = project.runpytest_subprocess(*workers, "--parity-report=parity.md")
+    assert result.ret != 0
+    lines = summary(result)
+    assert lines[0].endswith("1 check could not run") or lines[0].startswith("5 checks agree, 1 check could not run")
+    assert "could not run test_broken.py: it cannot be collected; see pytest's errors" in lines
+    assert "test_broken.py" in project.path.joinpath("parity.md").read_text()
+    assert "an older one" not in project.path.joinpath("parity.md").read_text()
+    without = summary(project.runpytest_subprocess(*workers)) or []
+    assert not any("could not" in line for line in without), "pytest tells of it itself"
+
+
 @pytest.mark.parametrize("words", [("--collect-only",), ("nothing_here.py",), ("-k", "no_such_test")], ids=" ".join)
 def test_a_session_that_runs_no_test_leaves_the_report_as_it_is(project, words):
     project.makepyfile(test_it=PASSING)
