@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import NamedTuple
 
 import numpy as np
@@ -305,6 +306,9 @@ def _structure(
     if missing:
         shape, verdict, cause = torch[key.name].shape if key.name in torch else (), "MISSING", "missing"
         explanation = "the hand-written side did not compute it"
+        strange = [name for name in by_hand if all(name not in run.local for run in runs.values())]
+        close = get_close_matches(key.name, strange, n=1)
+        explanation += f"; it returns {close[0]!r}, which torch does not: did you mean that?" if close else ""
         if len(missing) < len(runs):
             explanation += f" in {missing[0]}"
     elif any(not is_real(run.records[key.name]) for run in runs.values()):
@@ -315,6 +319,8 @@ def _structure(
     elif any(key.name not in run.local for run in runs.values()):
         shape, verdict, cause = by_hand[key.name].shape, "FAULT", "unknown-name"
         known = [name for run in runs.values() for name in run.local]
+        missing = [name for name in known if name not in by_hand]
+        known = missing if get_close_matches(key.name, missing) else known
         explanation = f"torch computes nothing of this name; {did_you_mean(key.name, dict.fromkeys(known))}"
     else:
         wrong = {dtype: r for dtype, r in runs.items() if r.records[key.name].shape != r.local[key.name].shape}

@@ -113,7 +113,7 @@ def judged_records(
     notes = _float64_only(calls)
     if notes:
         calls = {"float64": calls["float64"]}
-    failed = _failed(step, keys, calls)
+    failed = _failed(step, keys, calls, end_to_end)
     calls = {dtype: each for dtype, each in calls.items() if each.raised is None and not each.instead}
     if printed not in calls:
         return JudgedRecords((), () if failed is None else (failed,), (), end_to_end)
@@ -359,12 +359,14 @@ def _as_one(
     return left, {lead.name: tuple(f.name for f in others)}
 
 
-def _failed(step: int, keys: Sequence[Key], calls: Mapping[str, Call]) -> Finding | None:
+def _failed(step: int, keys: Sequence[Key], calls: Mapping[str, Call], end_to_end: Replay) -> Finding | None:
     """An exception, or something else than a mapping, against the tensor that was to be computed next."""
+    values = {name: Key(step, "loss" if name == "J" else "forward", name) for name in end_to_end.values}
+    gradients = {f"d{name}": Key(step, "backward", f"d{name}") for name in end_to_end.values if name != "J"}
     for dtype, made in calls.items():
         if made.raised is None and not made.instead:
             continue
-        known = {key.name: key for key in keys}
+        known = values | gradients | {key.name: key for key in keys}
         waiting = next((key for key in keys if key.name not in made.records), Key(step, "forward", "J"))
         if made.raised is not None:
             key = known.get(made.raised.assigned, known.get(f"d{made.raised.assigned}", waiting))

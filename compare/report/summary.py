@@ -40,6 +40,10 @@ def closing(report: Report) -> tuple[str, str]:
         first = f"{culprit.verdict}: {culprit.name}{label} is the first tensor that"
         if culprit.explanation.startswith(DIVERGED):
             outcome = f"{first} overflows on both sides, at step {culprit.step},{among}"
+        elif culprit.cause == "exception":
+            outcome = (
+                f"{culprit.verdict}: an exception ends step {culprit.step} in its {culprit.phase} phase{label}{among}"
+            )
         else:
             outcome = f"{first} differs, at step {culprit.step}; {_by_themselves(report.findings)}{among}"
     elif culprit is not None and culprit.explanation.startswith(UNSTABLE):

@@ -518,6 +518,37 @@ def test_one_precision_says_what_it_hides():
         assert any(words in spot for spot in report.blind_spots), report.blind_spots
 
 
+def test_a_misspelt_gradient_is_told_where_it_is_missing_and_where_it_is_unknown():
+    report = check_gradients(
+        lambda *given: {("dVV" if name == "dW" else name): v for name, v in derivation(*given).items()},
+        reference,
+        PARAMS,
+        BATCH,
+    )
+    told = {finding.name: finding.explanation for finding in report.findings}
+    assert "it returns 'dVV', which torch does not: did you mean that?" not in told["dW"], "it is not close"
+    report = check_gradients(
+        lambda *given: {("dWl" if name == "dW" else name): v for name, v in derivation(*given).items()},
+        reference,
+        PARAMS,
+        BATCH,
+    )
+    told = {finding.name: finding.explanation for finding in report.findings}
+    assert "it returns 'dWl', which torch does not: did you mean that?" in told["dW"]
+    assert "did you mean 'dW'?" in told["dWl"], "and none of those that are there"
+
+
+def test_an_exception_is_told_at_the_tensor_on_whose_line_it_is_raised():
+    def broken(p, X, C):
+        Z = p["W"] @ X + p["b"]
+        dZ = p["W"] @ C
+        return {"Z": Z, "dZ": dZ}
+
+    report = check_gradients(broken, reference, PARAMS, BATCH)
+    assert (report.first.phase, report.first.name, report.first.cause) == ("backward", "dZ", "exception"), str(report)
+    assert "FAULT: an exception ends step 1 in its backward phase; none was compared." in str(report)
+
+
 def test_what_was_not_returned_is_a_blind_spot():
     report = check_gradients(without("Z", "dZ", "dX"), reference, PARAMS, BATCH)
     assert any("not returned: Z, J, dZ" in spot for spot in report.blind_spots), report.blind_spots
