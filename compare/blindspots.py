@@ -16,15 +16,17 @@ def blind_spots(experiment: Experiment, data: Data, steps: int) -> tuple[str, ..
     N = data.X.shape[1]
     batch_size = N if experiment.batch_size is None else experiment.batch_size
     hidden = experiment.layers[1:-1]
+    several = "data with several examples" if N == 1 else f"--batch-size {min(N, 32)}"
+    short = f"run a whole epoch with a --batch-size that does not divide {N}" if N > 2 else "use more examples"
     return tuple(
         sentence
         for applies, sentence in (
-            (batch_size == 1, "sums over examples mistaken (batches of 1; use --batch-size 32)"),
+            (batch_size == 1, f"sums over examples mistaken (batches of 1; use {several})"),
             (steps == 1, "state carried from step to step (one step; use --steps 5)"),
             (not hidden, "errors passed between layers (no hidden layer; use three or more --layers)"),
             (
                 batch_size > 1 and (N % batch_size == 0 or steps * batch_size < N),
-                f"a short last batch (no step has one; run a whole epoch with a --batch-size that does not divide {N})",
+                f"a short last batch (no step has one; {short})",
             ),
             (experiment.optimizer == "gradient-descent", "momentum (gradient descent; use --optimizer momentum)"),
             (

@@ -83,11 +83,15 @@ def _told(report: Report) -> list[tuple[object, ...]]:
 def _found(check: str, before: Report, after: Report) -> str:
     """A sentence on a check whose findings changed."""
     first, second = (
-        "nothing" if report.first is None else f"{report.first.verdict} {place(report.first)}, {report.first.cause}"
-        for report in (before, after)
+        "nothing" if first is None else f"{first.verdict} {place(first)}, {first.cause}{_times(first.factor)}"
+        for first in (before.first, after.first)
     )
     more = f" ({len(before.findings)} and {len(after.findings)} findings)" if first == second else ""
     return f"{'' if check == ALONE else f'{check}: '}found first {first}, now {second}{more}."
+
+
+def _times(factor: float | None) -> str:
+    return "" if factor is None else f" {factor:.6g}"
 
 
 def _flat(environment: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

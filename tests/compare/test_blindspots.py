@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 
+from compare.blindspots import of_arrays
 from compare.experiment import Experiment
 from tests.support import small_data
 
@@ -46,3 +48,24 @@ def test_one_output_and_equal_labels_are_said():
     spots = Experiment(**{**REVEALING, "layers": (5, 4, 3, 1)}).run((X, 0 * y)).blind_spots
     assert any("one output" in spot for spot in spots)
     assert any("labels are equal" in spot for spot in spots)
+
+
+@pytest.mark.parametrize(
+    ("N", "batch_size", "words"),
+    [
+        (1, 1, "batches of 1; use data with several examples"),
+        (2, 1, "batches of 1; use --batch-size 2"),
+        (50, 1, "batches of 1; use --batch-size 32"),
+        (2, 2, "no step has one; use more examples"),
+        (3, 3, "no step has one; run a whole epoch with a --batch-size that does not divide 3"),
+    ],
+)
+def test_the_advice_can_be_followed(N, batch_size, words):
+    spots = Experiment(**{**REVEALING, "batch_size": batch_size, "epochs": 1}).run(small_data(5, 2, N, 1)).blind_spots
+    assert any(words in spot for spot in spots), spots
+
+
+@pytest.mark.parametrize(("size", "is_said"), [(0.04, True), (0.06, False)])
+def test_small_parameters_hide_the_derivative_of_an_activation(size, is_said):
+    spots = of_arrays({"W": np.array([[size, -0.01, 0.02]])}, [np.arange(6.0).reshape(3, 2)])
+    assert any("all parameters are below 0.05" in spot for spot in spots) == is_said, spots

@@ -208,3 +208,165 @@ def test_weights_that_are_zero_are_no_term_of_an_update_and_lapack_says_nothing(
         report = run.run(small_data(5, 2, 24, seed=7))
     assert {"b1_next", "W1_next"} <= {finding.name for finding in report.findings}
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_cause_without_a_fitted_number_goes_before_one_with():
+    """What is kept from the step before may be a multiple of W as well; that says less."""
+    before = 0.3 * W
+    scene = Scene("dW", R[:3] + before, R[:3], tensors={"W": W}, parameters=frozenset("W"), previous={"dW": before})
+    assert [cause.code for cause in diagnose(scene)] == ["accumulated"]
+
+
+def test_the_exact_cause_of_one_code_goes_before_the_fitted():
+    """W read after an update at the rate of this step, and after one at any rate: both are `updated-weights`."""
+    dZ, X, dW = RNG.standard_normal((3, 6)), RNG.standard_normal((4, 6)), RNG.standard_normal((3, 4))
+
+    def replay(replaced):
+        return {"dX": replaced.get("W", W).T @ dZ}
+
+    after = W - 0.1 * dW
+    scene = Scene(
+        "dX",
+        after.T @ dZ,
+        W.T @ dZ,
+        tensors={"W": W, "X": X, "dZ": dZ, "dW": dW, "W_next": after},
+        parameters=frozenset("W"),
+        reads={"Z": frozenset("WX")},
+        replay=replay,
+        updated={"W": after},
+    )
+    (cause,) = diagnose(scene)
+    assert (cause.code, cause.fitted) == ("updated-weights", None), cause
+    assert "W is already updated where it is read" in cause.text
+
+
+SUMS = {
+    "squares": (lambda dZ: (dZ * dZ).sum(1), "the sum of squares of dZ"),
+    "absolute": (lambda dZ: abs(dZ).sum(1), "the sum of |dZ|"),
+    "mean": (lambda dZ: dZ.mean(1), "the mean of dZ over the examples"),
+    "all": (lambda dZ: np.full(4, dZ.sum()), "the sum of all of dZ"),
+    "without the last": (lambda dZ: dZ[:, :-1].sum(1), "the sum of dZ without the last example"),
+    "the first": (lambda dZ: dZ[:, 0], "dZ of the first example alone"),
+}
+
+
+@pytest.mark.parametrize(("wrong", "words"), SUMS.values(), ids=SUMS)
+def test_a_bias_that_is_summed_wrongly(wrong, words):
+    dZ = RNG.standard_normal((4, 6))
+    scene = Scene(
+        "db",
+        wrong(dZ).reshape(4, 1),
+        dZ.sum(1, keepdims=True),
+        tensors={"dZ": dZ},
+        parameters=frozenset("b"),
+        reads={"Z": frozenset("b")},
+    )
+    first = diagnose(scene)[0]
+    assert (first.code, words in first.text) == ("bias-sum", True), first
+
+
+@pytest.mark.parametrize("times", [0, 2])
+def test_one_example_of_more_than_there_are_entries_is_told(times):
+    """Where there are more examples than entries, each is tried alone: left out, or counted twice."""
+    dZ, X = RNG.standard_normal((2, 9)), RNG.standard_normal((2, 9))
+    counts = np.where(np.arange(9) == 4, times, 1)
+
+    def replay(replaced):
+        return {"dW": replaced.get("dZ", dZ) @ X.T}
+
+    scene = Scene(
+        "dW",
+        (dZ * counts) @ X.T,
+        dZ @ X.T,
+        tensors={"dZ": dZ, "X": X, "W": np.ones((2, 2))},
+        parameters=frozenset("W"),
+        reads={"Z": frozenset("WX")},
+        replay=replay,
+    )
+    first = diagnose(scene)[0]
+    assert first.code == "dropped-example", first
+    assert ("example 4 (from 0) is left out" if times == 0 else "example 4 counts 2 times") in first.text
+
+
+BETA, RATE = 0.8, 0.2
+V, G, W3 = RNG.standard_normal((3, 3, 4))
+MOMENTA = {
+    "v has the wrong sign": (-BETA * V + (1 - BETA) * G, "v has the wrong sign"),
+    "no memory": (G, "there is no memory"),
+    "swapped": ((1 - BETA) * V + BETA * G, "beta and 1 - beta are swapped"),
+    "no gradient": (BETA * V, "dw does not enter"),
+    "undamped": (BETA * V + G, "dw without its 1 - beta"),
+    "not decayed": (V + (1 - BETA) * G, "v is not multiplied by beta"),
+}
+
+
+@pytest.mark.parametrize(("recorded", "words"), MOMENTA.values(), ids=MOMENTA)
+def test_which_momentum_a_velocity_is(recorded, words):
+    scene = Scene(
+        "vW",
+        recorded,
+        BETA * V + (1 - BETA) * G,
+        tensors={"W": W3, "dW": G, "vW before": V},
+        parameters=frozenset("W"),
+        settings={"beta": BETA, "learning rate": RATE, "step": 2},
+    )
+    first = diagnose(scene)[0]
+    assert (first.code, words in first.text) == ("momentum-form", True), first
+
+
+UPDATES = {
+    "replaced": (-RATE * V, "update-form", "the weights are replaced, not changed"),
+    "ascent": (W3 + RATE * V, "update-form", "it goes up the gradient"),
+    "the rate twice": (W3 - RATE**2 * V, "update-form", "the rate is applied twice"),
+    "nesterov": (W3 - RATE * (BETA * V + (1 - BETA) * G), "momentum-form", "Nesterov's step"),
+    "nesterov undamped": (W3 - RATE * (BETA * V + G), "momentum-form", "W - rate (beta vW + dW)"),
+    "no velocity": (W3 - RATE * G, "momentum-form", "the velocity is not used"),
+}
+
+
+@pytest.mark.parametrize(("recorded", "code", "words"), UPDATES.values(), ids=UPDATES)
+def test_which_rule_an_update_is(recorded, code, words):
+    scene = Scene(
+        "W_next",
+        recorded,
+        W3 - RATE * V,
+        tensors={"W": W3, "dW": G, "vW": V},
+        parameters=frozenset("W"),
+        settings={"beta": BETA, "learning rate": RATE, "step": 2},
+    )
+    assert any((cause.code, words in cause.text) == (code, True) for cause in diagnose(scene)), diagnose(scene)
+
+
+@pytest.mark.parametrize(("c", "words"), [(2.0, "2 times A is added"), (-2.0, "2 times A is missing")])
+def test_a_term_may_be_counted_twice_too_often(c, words):
+    scene = Scene("dZ", RIGHT + c * A, RIGHT, tensors={**AROUND, "dZ": RIGHT + c * A}, reads=READS)
+    assert any(words in cause.text for cause in diagnose(scene)), diagnose(scene)
+
+
+@pytest.mark.parametrize(("factor", "words"), [(0.5, "every entry is 0.5 times"), (3.0, "every entry is 3 = K times")])
+def test_a_half_and_a_double_have_no_other_name(factor, words):
+    """That n is 2 is no reason to say that a half is 1/n."""
+    first = diagnose(Scene("T", factor * R, R, numbers={"n": 2, "K": 3}))[0]
+    assert words in first.text, first
+
+
+def test_weights_left_out_before_are_said_where_that_explains_it():
+    scene = Scene("dW", R[:3] - W, R[:3], tensors={"W": W}, parameters=frozenset("W"))
+    assert "(or W is left out before)" in diagnose(scene)[0].text
+    scene = Scene("dW", R[:3] + 0.25 * W, R[:3], tensors={"W": W}, parameters=frozenset("W"))
+    assert "left out before" not in diagnose(scene)[0].text
+
+
+def test_a_weight_of_one_entry_is_not_called_updated():
+    """At some rate it would be anything."""
+    W, dZ = RNG.standard_normal((1, 1)), RNG.standard_normal((1, 6))
+    scene = Scene(
+        "dX",
+        0.7 * W.T @ dZ,
+        W.T @ dZ,
+        tensors={"W": W, "dZ": dZ, "dW": RNG.standard_normal((1, 1))},
+        parameters=frozenset("W"),
+        reads={"Z": frozenset("WX")},
+        replay=lambda replaced: {"dX": replaced.get("W", W).T @ dZ},
+    )
+    assert [cause.code for cause in diagnose(scene)] == ["scale"]

@@ -902,6 +902,15 @@ def test_a_mistake_beside_dZ_without_the_mean_is_the_only_finding(name, wrong, c
     assert "lack the 1/6 of the mean" in report.notes[0]
 
 
+def test_one_gradient_that_lacks_the_mean_among_others_that_have_it_is_no_convention():
+    def derive(p, X, Y):
+        found = classic(p, X, Y)
+        return {n: a / 6 if n in ("dZ2", "dA1", "dZ1") else a for n, a in found.items()} | {"dZ2": found["dZ2"]}
+
+    (finding,) = check_gradients(derive, classic_reference, CLASSIC, COLUMNS).findings
+    assert (finding.name, finding.cause, finding.factor) == ("dZ2", "scale", 6.0)
+
+
 def test_a_mean_that_is_left_out_everywhere_is_no_convention():
     """With dW and db in the same way too large, or all but one of them, it is dZ2 that is wrong."""
     for rest in ({"dW2", "db2", "dW1", "db1"}, {"dW2", "db2", "dW1"}):

@@ -555,6 +555,15 @@ def test_an_exception_in_a_run_that_starts_a_rounding_apart_alone_is_a_finding(m
     assert (report.first.cause, "too warm" in report.first.explanation) == ("exception", True)
 
 
+def test_a_factor_of_a_million_millionth_drifts_further_than_rounding_does():
+    with edited(manual.network, ("dW = dZ @ A_prev.T", "dW = (1 + 1e-12) * dZ @ A_prev.T")):
+        report = experiment(free_running=True, l2=0.0).run(small_data(5, 2, N, seed=7))
+    assert not report.ok, str(report)
+    assert any(row.rho > 1 for row in report.rows)
+    right = experiment(free_running=True).run(small_data(5, 2, N, seed=7))
+    assert "of what rounding can drift to" in str(right)
+
+
 @pytest.mark.parametrize("free_running", [False, True])
 @pytest.mark.parametrize(("start", "named"), [("np.ones_like(w)", "1"), ("w.copy()", "W1")])
 def test_velocities_that_do_not_start_from_zero_are_found_in_the_first_step(start, named, free_running):

@@ -247,8 +247,9 @@ def checked_before(parity):
 def test_factor(parity, factor):
     parity.check_gradients(lambda p, x: derivation(p, x) | {"dw": factor * 2 * p["w"] * x}, reference, params, batch)
 
-def test_twice(parity):
+def test_thrice(parity):
     parity.check_gradients(derivation, reference, params, batch)
+    parity.check_updates(update, sgd, params)
     parity.check_updates(update, sgd, params)
 
 def test_with_a_fixture(checked_before):
@@ -257,8 +258,9 @@ def test_with_a_fixture(checked_before):
 IDS = [
     "test_it.py::test_factor[1]",
     "test_it.py::test_factor[2]",
-    "test_it.py::test_twice",
-    "test_it.py::test_twice (2)",
+    "test_it.py::test_thrice",
+    "test_it.py::test_thrice (2)",
+    "test_it.py::test_thrice (3)",
     "test_it.py::test_with_a_fixture",
 ]
 

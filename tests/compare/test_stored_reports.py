@@ -376,6 +376,14 @@ def test_a_changed_verdict_is_shown_at_the_step_where_it_changed():
     assert text.endswith("1 tensor changed verdict, 0 rho alone, 1 check changed or missing.\n")
 
 
+def test_another_factor_is_a_difference_and_said():
+    two, three = (
+        Report((), (Finding(1, "backward", "dW", "", "FAULT", "scale", "off", factor),)) for factor in (2.0, 3.0)
+    )
+    (told,) = difference({"report": two}, {"report": three}).outcomes
+    assert told == "found first FAULT step 1 / backward / dW, scale 2, now FAULT step 1 / backward / dW, scale 3."
+
+
 def test_what_only_one_run_has_is_a_difference():
     row = Row(1, "forward", "Z", "", (2,), 0.0, rho=math.nan)
     one, two = Report((row,)), Report((row, row._replace(name="A")))

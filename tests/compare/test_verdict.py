@@ -172,6 +172,17 @@ def test_without_an_allowance_the_stages_of_the_ladder_decide(error, spread, jit
     assert (outcome.rho > 1) == (verdict != "OK")
 
 
+@pytest.mark.parametrize(
+    ("recorded", "verdict"), [(1 + 2.0**-8, "OK"), (1 + 2.0**-6, "FAULT"), (-1.0, "FAULT"), (0.0, "OK")]
+)
+def test_a_saturated_gradient_may_have_no_digits_but_neither_another_sign_nor_size(recorded, verdict):
+    """What it is computed from is so large that the whole of it is less than one rounding."""
+    reference = np.ones((2, 2))
+    runs = {dtype: Local(np.full((2, 2), recorded, dtype), reference) for dtype in ("float64", "float32")}
+    outcome = judge(runs, None, Ladder(lambda: 0.0, lambda: 1e20, lambda: 0.0, lambda: np.nan, lambda: np.nan))
+    assert outcome.verdict == verdict
+
+
 @pytest.mark.parametrize("spread", [0.0, 1e20])
 def test_what_rounding_changes_altogether_in_torch_as_well_is_unstable(spread):
     reference = np.ones((2, 2))
