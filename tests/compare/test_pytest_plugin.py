@@ -275,11 +275,11 @@ def test_the_report_file_has_every_check_by_test_id(project, workers):
     content = json.loads(file.read_text())
     assert (content["schema"], content["ok"], [*content["reports"]]) == ("handgrad.reports/1", False, IDS)
     reports = load_reports(file)
-    assert [report.ok for report in reports.values()] == [True, False, True, True, True]
+    assert [report.ok for report in reports.values()] == [True, False, True, True, True, True]
     assert reports[IDS[1]].first.factor == 2
     assert len(reports[IDS[0]].rows) == 2
     assert f"written to {file}" in summary(result)
-    assert summary(result)[0].startswith("1 of 5 checks differs; ")
+    assert summary(result)[0].startswith("1 of 6 checks differs; ")
     assert f"FAULT {IDS[1]}: step 1 / backward / dw, cause scale" in summary(result)
 
 
@@ -290,7 +290,7 @@ def test_two_workers_write_the_same_bytes_as_one_process(project):
         project.runpytest_subprocess(*workers, "--parity-report=parity.md")
         texts.append((project.path / "parity.md").read_text())
     assert texts[0] == texts[1]
-    assert texts[0].startswith("### handgrad: 1 of 5 checks differs\n")
+    assert texts[0].startswith("### handgrad: 1 of 6 checks differs\n")
     assert "#### test\\_it.py" not in texts[0]
     assert "test_it.py::test_factor\\[2\\]: FAULT" in texts[0]
 
