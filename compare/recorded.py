@@ -181,7 +181,7 @@ def _verdicts(
         gradients = {f"d{name}" for name in run.params}
         left, before = (sum(judgement.finding is not None for judgement in of) for of in (again, judged))
         agree = [not judgement.differs for judgement in again if judgement.row.name in gradients]
-        if all(agree) if not left else left < before and any(agree):
+        if all(agree) if not left else left < before:
             return again, [*also, LEFT_OUT.format(left_out[0])], divided
     return judged, notes, evidence
 

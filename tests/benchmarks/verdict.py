@@ -271,7 +271,7 @@ def switched_off_counts(seed: int, index: int) -> Counter[str]:
 
 
 def poor_counts(seed: int, index: int) -> Counter[str]:
-    """Right formulas in poor arithmetic on one random network; and the smallest factor on dW that is found there."""
+    """Right formulas in poor arithmetic on one random network; and the smallest factor on dW that fails there."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     case = random_case(np.random.default_rng([seed, index, 2]), largest=1e5)
@@ -448,7 +448,7 @@ def targets_table(
         _none(
             "Python lists at a stationary point of the last bias: flagged", poor["stationary false"], poor["stationary"]
         ),
-        ("smallest factor on dW found, median", f"{smallest:.0e}", "1e-12", smallest <= 1e-12),
+        ("smallest factor on dW that is a FAULT, median", f"{smallest:.0e}", "1e-12", smallest <= 1e-12),
         _cost("extra cost of the verdict, registry path, median", costs["registry"], 1),
         _cost("extra cost, generic path, median", costs["generic"], 8),
     ]

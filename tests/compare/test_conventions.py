@@ -94,7 +94,7 @@ def test_an_activation_cast_to_float32_is_weak_and_its_gradient_inherits_that():
     assert {finding.name for finding in report.findings} <= {"A1", "A2", "A3", "A4"}
     cast = ("A = g.value(Z)", "A = g.value(Z).astype(np.float32).astype(Z.dtype)")
     report = run((manual.network, cast, ("dA * derivative", "dA * derivative * 1.001")))
-    assert not report.ok
+    assert {f.name for f in report.findings if f.verdict == "FAULT"} == {"dZ1", "dZ2", "dZ3"}, str(report)
 
 
 def test_a_cast_of_a_saturated_activation_is_weak_although_its_derivative_cancels():
