@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from compare.errors import InputError
+from compare.errors import InputError, kind_of
 from compare.examples import OfExamples
 from compare.interruptions import quietly
 from compare.pieces import is_theirs
@@ -92,7 +92,7 @@ def call(function: Callable[..., Any], params: Mapping[str, np.ndarray], batch: 
     before = {**params, **batch}
     mutated = tuple(name for name, array in handed.items() if not same(before[name], array))
     if not isinstance(returned, Mapping):
-        return Call(instead=_described(returned), mutated=mutated)
+        return Call(instead=kind_of(returned), mutated=mutated)
     arrays = {_text(name): value for name, value in items}
     kept = {name: value for name, value in arrays.items() if isinstance(value, np.ndarray) and value.size > 0}
     owners: dict[int, list[str]] = {}
@@ -170,10 +170,6 @@ def same(a: np.ndarray, b: np.ndarray) -> bool:
     return a.dtype.kind in "fc" and b.dtype.kind in "fc" and np.array_equal(a, b, equal_nan=True)
 
 
-def _described(returned: Any) -> str:
-    return "None" if returned is None else f"a {type(returned).__name__}"
-
-
 def located(error: BaseException) -> Raised:
     """An exception with the user's own file and line, without frames of handgrad or of libraries."""
     theirs = [entry for entry in extract_tb(error.__traceback__) if is_theirs(entry.filename)]
@@ -245,13 +241,13 @@ def checked_arrays(kind: str, values: Any, *, trained: bool) -> Arrays:
     Those that are `trained` must be floating.
     """
     if not isinstance(values, Mapping):
-        raise InputError(f"{kind} is {_described(values)}; it must be a dict of names and arrays, like {{'W1': W1}}")
+        raise InputError(f"{kind} is {kind_of(values)}; it must be a dict of names and arrays, like {{'W1': W1}}")
     arrays = {}
     for name, value in values.items():
         array = as_record(value)
         if not is_real(array):
             raise InputError(
-                f"{kind}[{name!r}] is {_described(value) if array.dtype.kind == 'O' else array.dtype}; "
+                f"{kind}[{name!r}] is {kind_of(value) if array.dtype.kind == 'O' else array.dtype}; "
                 "it must be an array of real numbers of at most 64 bits"
             )
         if trained and array.dtype.kind != "f":

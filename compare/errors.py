@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-__all__ = ["InputError", "ParityError", "did_you_mean"]
+__all__ = ["InputError", "ParityError", "did_you_mean", "kind_of"]
 
 
 class InputError(ValueError):
@@ -15,6 +15,12 @@ class InputError(ValueError):
 
 class ParityError(AssertionError):
     """The two sides differ; the message is the report."""
+
+
+def kind_of(value: object) -> str:
+    """What a value is, with its article: an int, a list, None."""
+    name = type(value).__name__
+    return "None" if value is None else f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from compare.errors import InputError
+from compare.errors import InputError, kind_of
 
 __all__ = ["OfExamples", "per_example"]
 
@@ -38,7 +38,7 @@ def per_example(
         raise InputError(f"axis is {axis!r}; it must be a whole number, like 1 for examples in columns")
 
     if not callable(derivation):
-        raise InputError(f"derivation is a {type(derivation).__name__}; it must be a function of params and an example")
+        raise InputError(f"derivation is {kind_of(derivation)}; it must be a function of params and an example")
 
     def batched(params: Mapping[str, np.ndarray], *batch: np.ndarray) -> Any:
         n = _examples(batch, axis)

@@ -27,11 +27,11 @@ __all__ = [
     "JudgedRun",
     "Judgement",
     "StepRun",
+    "beyond",
     "culprits",
     "detailed",
     "judge_step",
     "outranks",
-    "times",
 ]
 
 Arrays = Mapping[str, np.ndarray]
@@ -387,9 +387,9 @@ def _finding(key: Key, equation: str, outcome: Outcome, local: Mapping[str, Loca
         cause, text = "precision-loss", UNSTABLE
     elif outcome.verdict == "WEAK":
         cause = "precision-loss"
-        text = f"the formula is right, its arithmetic loses digits: {times(outcome.rho)} what rounding explains"
+        text = f"the formula is right, its arithmetic loses digits: {beyond(outcome.rho)}"
     else:
-        cause, text = "unknown", f"{times(outcome.rho)} what rounding explains"
+        cause, text = "unknown", beyond(outcome.rho)
         if len(local) > 1:
             text += ", and 9 more digits do not shrink it"
     text = f"{text}; {worst}{hint}"
@@ -421,6 +421,8 @@ def _not_finite(recorded: float, reference: float) -> str:
     return DIVERGED
 
 
-def times(rho: float) -> str:
+def beyond(rho: float) -> str:
     """How many times what rounding explains, as a person says it."""
-    return f"{rho:.1e} times" if rho >= 1000 else f"{rho:.2g} times"
+    if rho == float("inf"):  # of what copies, as ReLU does
+        return "rounding explains none of it"
+    return f"{f'{rho:.1e}' if rho >= 1000 else f'{rho:.2g}'} times what rounding explains"

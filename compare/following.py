@@ -15,9 +15,9 @@ from torch import Tensor
 
 from compare.calling import CAUGHT, defaulting_to, located
 from compare.diagnosis import TOO_FEW, Cause, explained, relatives
-from compare.errors import InputError
+from compare.errors import InputError, kind_of
 from compare.excerpts import excerpt
-from compare.findings import Judgement, times
+from compare.findings import Judgement, beyond
 from compare.report import Finding, Row
 from compare.rounding import PRECISIONS
 from compare.trace import Key
@@ -62,7 +62,7 @@ class Follower:
             ) from None
         if not isinstance(self.optimizer, torch.optim.Optimizer):
             raise InputError(
-                f"optimizer returns a {type(self.optimizer).__name__}; it must take a list of tensors and return a "
+                f"optimizer returns {kind_of(self.optimizer)}; it must take a list of tensors and return a "
                 "torch optimiser, as in lambda tensors: torch.optim.SGD(tensors, lr=0.1)"
             )
 
@@ -86,7 +86,7 @@ class Follower:
         except CAUGHT as error:
             raise InputError(
                 f"{type(self.optimizer).__name__} raises {located(error).what}; use an optimiser whose step() needs no "
-                "argument"
+                "argument and takes dense gradients"
             ) from None
         return {name: to_array(leaf) for name, leaf in self.leaves.items()}
 
@@ -179,7 +179,7 @@ def _finding(row: Row, run: UpdateRun, cause: Cause, index: tuple[int, ...]) -> 
         said = {"zero": "the update leaves it as it was", "sign": "the update goes the other way: it ascends"}
         why = said.get(cause.code, why.replace("every entry", "every entry of the update"))
     code = "update-form" if cause.code in said else cause.code
-    far = f"{times(row.rho or 0.0)} what rounding explains"
+    far = beyond(row.rho or 0.0)
     if cause.code == "not-finite":
         text = f"by hand it is {ours}, in torch {theirs}"
     elif cause.code == "unknown":

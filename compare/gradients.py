@@ -10,7 +10,7 @@ import numpy as np
 from compare import provenance, sources
 from compare.calling import Call, call, checked_precisions, differing, in_precision, undisturbed
 from compare.environment import environment
-from compare.errors import InputError
+from compare.errors import InputError, kind_of
 from compare.own_loss import against_own_loss
 from compare.recorded import JudgedRecords, Problem, judged_records
 from compare.references import Reference
@@ -49,7 +49,7 @@ def check_gradients(
 def _report(derivation: Derivation, problem: Problem) -> Report:
     """Call the derivation in each precision and judge what it returned; ask it again where that may tell something."""
     if not callable(derivation):
-        raise InputError(f"derivation is a {type(derivation).__name__}; it must be a function of params and the batch")
+        raise InputError(f"derivation is {kind_of(derivation)}; it must be a function of params and the batch")
     calls = {}
     for dtype in problem.precisions:
         params, batch = (in_precision(of, dtype) for of in (problem.params, problem.batch))

@@ -70,7 +70,7 @@ def parity(request: pytest.FixtureRequest) -> Parity:
         else:
             made["reports"].append(_text(outcome, whole, strict))
 
-    return Parity(strict, keep, plots=file is not None and file.suffix == ".html")
+    return Parity(strict, keep, plots=file is not None and file.suffix.lower() == ".html")
 
 
 class Parity:
@@ -177,9 +177,9 @@ def _report_file(config: pytest.Config) -> Path | None:
     if not given and not configured:
         return None
     path = config.invocation_params.dir / given if given else config.rootpath / configured
-    if path.suffix not in FORMATS:
+    if path.suffix.lower() not in FORMATS:
         raise pytest.UsageError(f"--parity-report {path.name} must end in {' or '.join(FORMATS)}")
-    if path.suffix == ".html":
+    if path.suffix.lower() == ".html":
         from compare.errors import InputError
         from compare.report.html import ready
 
@@ -228,7 +228,7 @@ class _Collected:
             return
         from importlib import import_module
 
-        text = import_module(f"compare.report.{FORMATS[self.file.suffix]}").render_all(
+        text = import_module(f"compare.report.{FORMATS[self.file.suffix.lower()]}").render_all(
             self.reports, dict(sorted(self.not_run.items()))
         )
         try:

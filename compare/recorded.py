@@ -12,7 +12,7 @@ import numpy as np
 from compare.calling import Call, checked_arrays, in_precision, same
 from compare.conventions import FLOAT32_ONLY, FLOAT64_INSIDE, FLOAT64_ONLY, TORCH_IN_FLOAT32
 from compare.diagnosis import TOO_FEW, UNKNOWN, Cause, diagnose
-from compare.errors import InputError
+from compare.errors import InputError, kind_of
 from compare.experiment import FLOAT32_MAX
 from compare.findings import Judgement, StepRun, culprits, detailed, judge_step
 from compare.fitting import Fitted, fitted
@@ -39,9 +39,9 @@ class Problem:
     ) -> None:
         """Raise InputError for arguments that cannot be used."""
         if not callable(reference):
-            raise InputError(f"reference is a {type(reference).__name__}; it must be a function that returns J")
+            raise InputError(f"reference is {kind_of(reference)}; it must be a function that returns J")
         if not isinstance(batch, (tuple, list)):
-            raise InputError(f"batch is a {type(batch).__name__}; it must be a tuple of arrays, like (X, Y)")
+            raise InputError(f"batch is {kind_of(batch)}; it must be a tuple of arrays, like (X, Y)")
         self.reference, self.precisions = reference, precisions
         self.params = checked_arrays("params", params, trained=True)
         if "float32" in precisions:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from compare.calling import same
-from compare.errors import InputError
+from compare.errors import InputError, kind_of
 from torchref.exchange import to_array, to_tensor, view_of_array, view_of_tensor
 from torchref.tap import tapped
 
@@ -124,7 +124,7 @@ def _replayed(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], sit
 
 def _described(returned: object) -> str:
     if not isinstance(returned, Tensor):
-        return f"a {type(returned).__name__}"
+        return kind_of(returned)
     return "a complex number" if returned.is_complex() else f"a tensor of shape {tuple(returned.shape)}"
 
 
@@ -217,9 +217,7 @@ class _Sites:
             why = "is the name of something else" if name in self.taken else "is no name"
             raise InputError(f"tap({name!r}, ...): {name!r} {why}; give each intermediate a name of its own, like 'Z1'")
         if not isinstance(tensor, Tensor):
-            raise InputError(
-                f"tap({name!r}, ...) is handed a {type(tensor).__name__}; hand it the tensor to be compared"
-            )
+            raise InputError(f"tap({name!r}, ...) is handed {kind_of(tensor)}; hand it the tensor to be compared")
         numbered, times = name, 1
         while numbered in self.all:
             times += 1

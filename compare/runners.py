@@ -53,7 +53,7 @@ def check_fit(experiment: Experiment, data: Data) -> None:
         )
     if experiment.batch_size is not None and experiment.batch_size > N:
         raise InputError(
-            f"batch_size is {experiment.batch_size} and the data has {N} examples; it must be at most {N}, "
+            f"batch_size is {experiment.batch_size} and the examples number {N}; it must be at most {N}, "
             "so lower it or use the full batch (None, on the command line `full`)"
         )
     for name, array in (("X", data.X), ("y", data.Y)):

@@ -65,6 +65,8 @@ def write_template(path: str, *, broken: bool = False) -> None:
         with file.open("x", encoding="utf-8") as opened:
             opened.write(content)
     except FileExistsError:
+        if not file.exists():
+            raise InputError(f"{path} is a link to a file that is not there; remove it or name a new file") from None
         raise InputError(f"{path} exists and is left as it is; name a new file") from None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error

@@ -24,7 +24,7 @@ from compare.calling import (
 )
 from compare.conventions import FLOAT32_ONLY
 from compare.environment import environment
-from compare.errors import InputError
+from compare.errors import InputError, kind_of
 from compare.findings import Judgement, culprits, detailed
 from compare.following import (
     FORMS,
@@ -79,7 +79,7 @@ def check_training(
         problem = Problem(reference, params, batches[0], chosen)
         named = [Problem(reference, params, batch, chosen).batch for batch in batches]
         if not callable(trainer):
-            raise InputError(f"trainer is a {type(trainer).__name__}; it must be a generator of params and batches")
+            raise InputError(f"trainer is {kind_of(trainer)}; it must be a generator of params and batches")
         return _report(trainer, problem, optimizer, named)
 
 
@@ -105,8 +105,10 @@ def _run(trainer: Trainer, start: Arrays, batches: Sequence[Arrays]) -> _Run:
         with quietly():
             training = fresh(trainer)({name: a.copy() for name, a in start.items()}, [*handed])
             if not isinstance(training, Iterable):
-                what = "None" if training is None else f"a {type(training).__name__}"
-                run.failure = ("missing", f"the trainer returns {what}; make it a generator: yield once per batch")
+                run.failure = (
+                    "missing",
+                    f"the trainer returns {kind_of(training)}; make it a generator: yield once per batch",
+                )
                 return run
             if isinstance(training, (list, tuple)) and _shared(training):
                 text = "the trainer returns one and the same arrays for every batch; yield at each step, or copy them"
@@ -120,8 +122,10 @@ def _run(trainer: Trainer, start: Arrays, batches: Sequence[Arrays]) -> _Run:
                     run.too_many = True
                     break
                 if not isinstance(values, Mapping):
-                    what = "None" if values is None else f"a {type(values).__name__}"
-                    run.failure = ("missing", f"the trainer yields {what}; yield a dict of the new parameters")
+                    run.failure = (
+                        "missing",
+                        f"the trainer yields {kind_of(values)}; yield a dict of the new parameters",
+                    )
                     break
                 kept = {str(name): as_record(value) for name, value in values.items()}
                 run.before.append(params)

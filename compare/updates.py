@@ -24,7 +24,7 @@ from compare.calling import (
 )
 from compare.conventions import FLOAT32_ONLY
 from compare.environment import environment
-from compare.errors import InputError
+from compare.errors import InputError, kind_of
 from compare.findings import Judgement, culprits, detailed
 from compare.fitting import shape_hint
 from compare.following import (
@@ -79,7 +79,7 @@ def check_updates(
         if not start:
             raise InputError("params is empty; hand over at least one parameter, like {'W1': W1}")
         if not callable(update):
-            raise InputError(f"update is a {type(update).__name__}; it must be a function of params, grads and state")
+            raise InputError(f"update is {kind_of(update)}; it must be a function of params, grads and state")
         sequence = _checked_gradients(gradients, start) if gradients is not None else exposing_gradients(start, steps)
         return _report(update, optimizer, start, sequence, chosen, drawn=gradients is None)
 
@@ -152,10 +152,8 @@ def _run(update: Update, start: Arrays, gradients: Sequence[Arrays]) -> _Run:
         if returned is None:
             returned = (handed, state)
         if not (isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[0], Mapping)):
-            what = f"{type(returned).__name__}"
-            return _Run(
-                before, after, velocities, ("missing", f"the update returned a {what}; return (params, state) or None")
-            )
+            text = f"the update returned {kind_of(returned)}; return (params, state) or None"
+            return _Run(before, after, velocities, ("missing", text))
         result, state = returned
         before.append(params)
         after.append({str(name): as_record(value) for name, value in result.items()})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import sqrt
+from math import isclose, sqrt
 
 import numpy as np
 import torch
@@ -63,10 +63,11 @@ def lecun_called_xavier() -> Evidence:
         torch.nn.init.kaiming_normal_,
         nonlinearity="linear",
     )
-    glorot = by_hand.glorot(64, 256)
+    glorot, theirs = by_hand.glorot(64, 256), _exact(torch.nn.init.xavier_normal_)
+    told = f"torch's xavier_normal_ is Glorot's, {theirs:.4g} for the same layer{_unless(glorot, theirs)}"
     return Evidence(
-        f"{evidence.text}; torch's xavier_normal_ is Glorot's, {glorot:.4g} for the same layer",
-        (*evidence.figures, Figure("Glorot", glorot, _exact(torch.nn.init.xavier_normal_))),
+        f"{evidence.text}; {told}",
+        (*evidence.figures, Figure("Glorot", glorot, theirs)),
     )
 
 
@@ -142,9 +143,16 @@ def _spreads(params: dict[str, np.ndarray], X: np.ndarray, Y: np.ndarray) -> lis
 
 
 def _named(text: str, ours: float, initializer: object, **settings: str) -> Evidence:
+    theirs = _exact(initializer, **settings)
     return Evidence(
-        f"{text}: {ours:.4g} for a layer 256-64", (Figure("standard deviation", ours, _exact(initializer, **settings)),)
+        f"{text}: {theirs:.4g} for a layer 256-64{_unless(ours, theirs)}",
+        (Figure("standard deviation", ours, theirs),),
     )
+
+
+def _unless(ours: float, theirs: float) -> str:
+    """What it is by hand, where that is something else."""
+    return "" if isclose(ours, theirs, rel_tol=1e-9) else f", and by hand {ours:.4g}"
 
 
 def _exact(initializer: object, **settings: str) -> float:

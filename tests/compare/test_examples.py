@@ -92,7 +92,7 @@ def test_what_is_no_mapping_is_reported_as_such(returned):
 
 
 def test_a_derivation_must_be_a_function():
-    with pytest.raises(InputError, match="derivation is a NoneType"):
+    with pytest.raises(InputError, match="derivation is None"):
         per_example(None, axis=0)
 
 

@@ -207,3 +207,11 @@ def test_init_says_what_is_wrong_with_a_name(name, words, tmp_path, monkeypatch,
     code, _, err = run(capsys, "init", name)
     assert code == 2
     assert words in err
+
+
+def test_init_names_a_link_to_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").symlink_to(tmp_path / "gone.py")
+    assert main(["init", "mine.py"]) == 2
+    assert "mine.py is a link to a file that is not there; remove it or name a new file" in capsys.readouterr().err
+    assert not (tmp_path / "gone.py").exists()

@@ -435,8 +435,8 @@ def test_integer_inputs_pass_unchanged_and_have_no_gradient():
 
 
 BAD = {
-    "derivation": (lambda: check_gradients(3, reference, PARAMS, BATCH), "derivation is a int"),
-    "reference": (lambda: check_gradients(derivation, None, PARAMS, BATCH), "reference is a NoneType"),
+    "derivation": (lambda: check_gradients(3, reference, PARAMS, BATCH), "derivation is an int"),
+    "reference": (lambda: check_gradients(derivation, None, PARAMS, BATCH), "reference is None"),
     "params": (lambda: check_gradients(derivation, reference, [1.0], BATCH), "params is a list; it must be a dict"),
     "no params": (lambda: check_gradients(derivation, reference, {}, BATCH), "params is empty"),
     "integer params": (
@@ -472,7 +472,7 @@ BAD = {
     ),
     "a tap of a number": (
         lambda: check_gradients(derivation, lambda p, X, C: tap("n", 5) * reference(p, X, C), PARAMS, BATCH),
-        r"tap\('n', ...\) is handed a int; hand it the tensor",
+        r"tap\('n', ...\) is handed an int; hand it the tensor",
     ),
     "a tap named like the gradient of another": (
         lambda: check_gradients(derivation, lambda *given: tap("dZ", reference(*given)), PARAMS, BATCH),

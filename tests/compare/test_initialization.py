@@ -260,3 +260,22 @@ def test_weights_that_are_no_draws_are_a_finding(by_hand, words):
 
 def test_weights_too_large_to_square_are_a_finding():
     assert not check_initializer(lambda shape, rng: np.full(shape, 1e300), nn.init.zeros_, (1,)).ok
+
+
+def test_what_is_rare_in_one_draw_of_a_small_shape_is_found():
+    """Six numbers hardly ever reach the bounds they are clipped to."""
+
+    def clipped(shape, rng):
+        return np.clip(rng.standard_normal(shape), -2, 2) * np.sqrt(2 / shape[1])
+
+    for shape in ((3, 2), (16, 30)):
+        assert not check_initializer(clipped, nn.init.kaiming_normal_, shape).ok, shape
+
+
+def test_weights_scaled_by_their_own_spread_are_linear_in_no_draw():
+    def scaled(shape, rng):
+        drawn = rng.standard_normal(shape)
+        return drawn / drawn.std()
+
+    report = check_initializer(scaled, nn.init.normal_, (30, 40))
+    assert all(row.rho_basis == "samples" for row in report.rows if row.rho is not None)

@@ -124,3 +124,23 @@ def test_the_command(capsys, tmp_path):
     assert "did you mean 'G2'?" in capsys.readouterr().err
     assert main(["notes", "--id", "G2", "--format", "json", "--output", str(tmp_path / "g2.json")]) == 0
     assert json.loads((tmp_path / "g2.json").read_text())[0]["id"] == "G2"
+
+
+@pytest.mark.parametrize(
+    ("label", "edit", "words"),
+    [
+        ("I4", ("2 / (n_in + n_out)", "2 / n_in"), "Glorot's, 0.07906 for the same layer, and by hand 0.08839"),
+        (
+            "I3",
+            ("sqrt(2 / n_in)", "sqrt(1 / n_in)"),
+            "sqrt(2/n) is He's: 0.08839 for a layer 256-64, and by hand 0.0625",
+        ),
+    ],
+)
+def test_an_edited_initialiser_is_not_shown_as_torchs(label, edit, words):
+    import manual.initializers
+    from tests.support import edited
+
+    assert ", and by hand" not in BY_ID[label].prove().text
+    with edited(manual.initializers, edit):
+        assert words in BY_ID[label].prove().text

@@ -205,11 +205,11 @@ def test_unusable_arguments_point_at_the_users_line(project):
     result = project.runpytest()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["E       compare.errors.InputError: batch is a int; it must be a tuple*", "test_it.py:4: InputError"]
+        ["E       compare.errors.InputError: batch is an int; it must be a tuple*", "test_it.py:4: InputError"]
     )
     assert summary(result) == [
         "1 check could not run",
-        "could not run test_it.py::test_it: batch is a int; it must be a tuple of arrays, like (X, Y)",
+        "could not run test_it.py::test_it: batch is an int; it must be a tuple of arrays, like (X, Y)",
     ]
 
 

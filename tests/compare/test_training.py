@@ -299,7 +299,7 @@ def test_what_is_yielded_is_copied_at_the_yield():
 BAD = {
     "batches": (lambda: check_training(trainer(), reference, sgd, PARAMS, []), "batches must be a list"),
     "one batch": (lambda: check_training(trainer(), reference, sgd, PARAMS, BATCHES[0][0]), "batches must be a list"),
-    "trainer": (lambda: check_training(3, reference, sgd, PARAMS, BATCHES), "trainer is a int"),
+    "trainer": (lambda: check_training(3, reference, sgd, PARAMS, BATCHES), "trainer is an int"),
 }
 
 

@@ -283,7 +283,7 @@ def test_float32_inside_is_recognised():
 
 
 BAD = {
-    "no optimiser": (lambda: check_updates(in_place(1), lambda t: None, PARAMS), "optimizer returns a NoneType"),
+    "no optimiser": (lambda: check_updates(in_place(1), lambda t: None, PARAMS), "optimizer returns None"),
     "raises": (
         lambda: check_updates(in_place(1), lambda t: t.x, PARAMS),
         r"the optimizer raises AttributeError in test_up",
@@ -295,7 +295,7 @@ BAD = {
     ),
     "gradients": (lambda: check_updates(in_place(1), sgd(), PARAMS, gradients=[{}]), "dW1 is missing in the gradients"),
     "params": (lambda: check_updates(in_place(1), sgd(), {}), "params is empty"),
-    "update": (lambda: check_updates(None, sgd(), PARAMS), "update is a NoneType"),
+    "update": (lambda: check_updates(None, sgd(), PARAMS), "update is None"),
 }
 
 
