@@ -3,11 +3,14 @@
 What is judged is the local difference: the recorded tensor against the reference evaluated in float64 on the records
 that it was computed from (compare.replay). Two questions decide. Is the difference larger than rounding can explain
 (compare.rounding, where the operation is in the registry)? And does it shrink, as rounding does, about 2^29-fold from
-float32 to float64, or stay, as a wrong formula does? The cut is the geometric midpoint, 2^-14.5.
+float32 to float64, or stay, as a wrong formula does? The cut is the geometric midpoint, 2^-14.5. Where float32 says
+nothing, because the mathematics amplifies, a third one decides: does it change as mathematics does or as rounding does,
+when the parameters move by less than float32 can follow?
 
     OK         rounding explains it in every precision that was run
     FAULT      it does not, and the difference did not shrink
-    WEAK       it does not, but the difference shrank: the formula is right, the arithmetic loses digits
+    WEAK       it does not, but the difference shrank: the formula is right, the arithmetic loses digits; or rounding
+               changes the reference itself by as much, so that nothing is told
     NONFINITE  nan or infinity where the reference is finite, or the first place where both overflow
     MISSING    nothing was recorded
 """
