@@ -101,9 +101,8 @@ def judge_step(
     not_finite_before = overflown = False
     keys = [*keys]
     apart = _apart([key.name for key, _ in keys], *end_to_end)
-    is_cast = (
-        any(record.dtype == np.float32 for record in runs["float64"].records.values()) if "float64" in runs else False
-    )
+    finest = runs["float64"].records if "float64" in runs else {}
+    cast = {name for name, record in finest.items() if record.dtype == np.float32}
     for key, equation in keys:
         structure = _structure(key, equation, runs, end_to_end)
         if structure is not None:
@@ -119,7 +118,7 @@ def judge_step(
             note = "Some values exceed what float32 can hold; those tensors are judged in float64 alone."
         known = {dtype: runs[dtype].allowances[key.name] for dtype in local if key.name in runs[dtype].allowances}
         bounds = known if len(known) == len(local) else None
-        outcome = judge(local, bounds, ladders.get(key.name), beside_float32=is_cast)
+        outcome = judge(local, bounds, ladders.get(key.name), beside_float32=bool(cast & _read_by(key.name, reads)))
         row, differs = _row(key, equation, outcome, end_to_end, apart.get(key.name))
         if outcome.verdict == "OK":
             judgements.append(Judgement(row, None, differs, note))
@@ -148,6 +147,18 @@ def judge_step(
             factor = explained(local[dtype].recorded, local[dtype].reference, dtype).factor
         judgements.append(Judgement(row, finding, differs, note, factor, entries))
     return judgements
+
+
+def _read_by(name: str, reads: Mapping[str, frozenset[str]]) -> set[str]:
+    """What a tensor of the notes' network is computed from: by its equation, or by what reads it if a gradient."""
+    if name in reads:
+        return set(reads[name])
+    if name.endswith("_next"):
+        return {f"v{name.removesuffix('_next')}", f"d{name.removesuffix('_next')}"}
+    if name.startswith("v"):
+        return {f"d{name[1:]}"}
+    readers = [value for value, read in reads.items() if name[1:] in read]
+    return {f"d{reader}" for reader in readers}.union(*(reads[reader] for reader in readers))
 
 
 def _is_right_after_all(row: Row, local: Local) -> bool:
@@ -390,7 +401,9 @@ def _finding(key: Key, equation: str, outcome: Outcome, local: Mapping[str, Loca
         text = f"the formula is right, its arithmetic loses digits: {beyond(outcome.rho)}"
     else:
         cause, text = "unknown", beyond(outcome.rho)
-        if len(local) > 1:
+        if outcome.is_told_by_moves:
+            text += ", and it moves with the parameters as a formula does"
+        elif len(local) > 1:
             text += ", and 9 more digits do not shrink it"
     text = f"{text}; {worst}{hint}"
     return Finding(*key, equation, outcome.verdict, cause, text, None, outcome.index)

@@ -25,6 +25,7 @@ Arrays = Mapping[str, np.ndarray]
 Reference = Callable[..., Tensor]
 
 UNKNOWN = (np.nan, np.nan)
+STILL = 2**6  # so many times less than the reference moves what is cast
 NOTHING = 2.0**-30  # the share of J and the gradients up to which a tensor may be what cancels but for its roundings
 REPLAYS = 3  # replays with moved inputs, and reruns with moved parameters
 
@@ -170,6 +171,7 @@ class Evidence:
             jitter=lambda: self._jitters.get(name, UNKNOWN)[0],
             tremor=lambda: self._tremors.get(name, UNKNOWN)[0],
             swing=lambda: self._tremors.get(name, UNKNOWN)[1],
+            is_nothing=partial(self._is_nothing, name),
         )
 
     def _replayed(
@@ -232,9 +234,9 @@ class Evidence:
 
     @cached_property
     def _tremors(self) -> dict[str, tuple[float, float]]:
-        return self._changes(2.0**-45)
+        return self._changes(2.0**-45, below_float32=True)
 
-    def _changes(self, by: float) -> dict[str, tuple[float, float]]:
+    def _changes(self, by: float, *, below_float32: bool = False) -> dict[str, tuple[float, float]]:
         """How much of each local difference, and of each reference, changes from one place near by to another.
 
         Both lie in the same direction from where the derivation was run, so that no kink is between them even where one
@@ -247,20 +249,22 @@ class Evidence:
         found: dict[str, list[tuple[float, float]]] = {}
         for _ in range(REPLAYS):
             towards = {name: rng.choice([-1.0, 1.0], array.shape) for name, array in self.params.items()}
-            near, further = (self._run_at(towards, times * by) for times in (1, 2))
+            near, further = (self._run_at(self.derive, towards, times * by) for times in (1, 2))
             for name in here.keys() & near.keys() & further.keys():
                 change = self._change(name, here[name], near[name], further[name])
-                swing = self._swing(near[name].reference, further[name].reference)
+                by_hand, swing = map(_moved, near[name], further[name])
+                if below_float32 and near[name].recorded.any() and STILL * by_hand < swing:
+                    change = np.inf  # the reference moves, and a derivation that is cast to float32 does not
                 found.setdefault(name, []).append((change, swing))
         medians = {name: np.median(changes, axis=0) for name, changes in found.items()}
         return {name: (float(change), float(swing)) for name, (change, swing) in medians.items()}
 
-    def _run_at(self, towards: Arrays, by: float) -> dict[str, Local]:
+    def _run_at(self, derive: Callable[[Arrays], Arrays], towards: Arrays, by: float) -> dict[str, Local]:
         """The derivation and the reference on its records, where all parameters have moved by a relative amount."""
         params = {
             name: np.asarray(array * (1 + by * towards[name]), dtype=np.float64) for name, array in self.params.items()
         }
-        records = self.derive(params) if self.derive is not None else {}
+        records = derive(params)
         return _beside(records, self._replayed(params, self.batch, records))
 
     def _change(self, name: str, here: Local, near: Local, further: Local) -> float:
@@ -280,11 +284,12 @@ class Evidence:
         largest = max(_largest(one), _largest(other), np.finfo(float).tiny)
         return np.nan if all(still) else _largest(other - one) / largest
 
-    def _swing(self, near: np.ndarray, further: np.ndarray) -> float:
-        """How much of a reference changes between two places; none of what is nothing beside J and its gradients."""
-        largest = max(_largest(near), _largest(further))
-        others = [self._largest_of(name) for name in ("J", *(f"d{parameter}" for parameter in self.params))]
-        return _largest(further - near) / largest if largest > NOTHING * max(others) else 0.0
+    def _is_nothing(self, name: str) -> bool:
+        """Whether a tensor is nothing beside J and its gradients, or less than a rounding of what all comes from."""
+        largest = max(_largest(self.local[name]), self._largest_of(name))
+        others = max(self._largest_of(each) for each in ("J", *(f"d{parameter}" for parameter in self.params)))
+        given = max((_largest(a) for a in (*self.params.values(), *self.batch.values()) if is_real(a)), default=0.0)
+        return largest <= max(NOTHING * others, 2.0**-48 * given)
 
     def _largest_read(self, name: str) -> float:
         """The largest value that a tapped value is computed from."""
@@ -297,6 +302,12 @@ def _beside(records: Arrays, local: Arrays) -> dict[str, Local]:
     """Records beside the reference on them, where both have real numbers in the same shape."""
     both = {name: Local(records[name], reference) for name, reference in local.items() if name in records}
     return {name: one for name, one in both.items() if is_real(one.recorded) and one.recorded.shape == one[1].shape}
+
+
+def _moved(near: np.ndarray, further: np.ndarray) -> float:
+    """How much of an array changes between two places, relative to its largest entry."""
+    largest = max(_largest(near), _largest(further), np.finfo(float).tiny)
+    return _largest(np.subtract(further, near, dtype=np.float64)) / largest
 
 
 def _share(local: Local) -> float:

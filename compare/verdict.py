@@ -53,7 +53,8 @@ class Ladder:
     saturated, the result is less than one of its roundings and has no digits. `jitter()` is the ratio of change of the
     local difference when the parameters move by 2^-20, and `tremor()` when they move by 2^-45, by which mathematics
     that float32 cannot follow is still smooth. `swing()` is how much of the reference itself changes by the latter.
-    They are nan where that is not known.
+    They are nan where that is not known. `is_nothing()`: the tensor is next to nothing beside what it is computed with,
+    and may be what cancels but for its roundings.
     """
 
     spread: Callable[[], float]
@@ -61,19 +62,22 @@ class Ladder:
     jitter: Callable[[], float]
     tremor: Callable[[], float]
     swing: Callable[[], float]
+    is_nothing: Callable[[], bool]
 
 
 @dataclass(frozen=True)
 class Outcome:
     """The verdict on one tensor, its difference in units of what rounding explains, the rule, and the worst entry.
 
-    It is unstable if one rounding changes the reference itself by as much, so that the difference tells nothing.
+    It is told by moves if float32 says nothing, and the difference moves with the parameters as mathematics does; it is
+    unstable if roundings change the reference itself by 1 % or so, and the difference tells nothing either.
     """
 
     verdict: str
     rho: float
     basis: str
     index: tuple[int, ...]
+    is_told_by_moves: bool = False
     is_unstable: bool = False
 
 
@@ -275,23 +279,24 @@ def _by_ladder(runs: Mapping[str, Local], differences: Mapping[str, Array], ladd
     if ladder is None:
         systematic = rho > 1 and worst > np.sqrt(fine.u) * scale
         return Outcome("OK" if rho <= 1 else "FAULT" if systematic else "WEAK", rho, "ladder", index)
+    if rho > 1 and is_float32(local.recorded) and worst <= 64 * rounding:  # it was cast
+        return Outcome("WEAK", rho, "ladder", index)
+    if rho > 1 and not ladder.jitter() > JITTER_CUT:
+        return Outcome("FAULT", rho, "ladder", index)
     is_large = worst > SHARE * scale
-    if rho <= 1:
-        systematic = worst > CLOSE * scale and _is_smooth(ladder, is_large)
-        rho = JITTER_CUT / max(ladder.tremor(), fine.u) if systematic else rho
-    else:
-        was_cast = is_float32(local.recorded) and worst <= 64 * rounding
-        systematic = not was_cast and (not ladder.jitter() > JITTER_CUT or _is_smooth(ladder, is_large))
-    is_unstable = not systematic and is_large and ladder.swing() > SHARE
-    verdict = "FAULT" if systematic else "OK" if rho <= 1 and not is_unstable else "WEAK"
-    return Outcome(verdict, rho, "ladder", index, is_unstable)
+    if (rho <= 1 and not worst > CLOSE * scale) or ladder.is_nothing():
+        return Outcome("OK" if rho <= 1 else "WEAK", rho, "ladder", index)
+    if _is_smooth(ladder, is_large):  # rounding explains no more of it than what changes from place to place
+        return Outcome("FAULT", max(rho, 1 / max(ladder.tremor(), fine.u)), "ladder", index, is_told_by_moves=True)
+    is_unstable = is_large and ladder.swing() > SHARE
+    return Outcome("OK" if rho <= 1 and not is_unstable else "WEAK", rho, "ladder", index, is_unstable=is_unstable)
 
 
 def _is_smooth(ladder: Ladder, is_large: bool) -> bool:
     """Whether a difference that float32 cannot tell from noise moves as mathematics does, by less than it can follow.
 
-    One that comes of a cast to float32 inside the derivation seems constant as well: but it stays where torch's value
-    moves, and so changes by a larger share than that.
+    A small one that comes of a cast to float32 inside the derivation seems constant as well: but it stays where torch's
+    value moves, and so changes by a larger share than that. Of a large one, tremor() knows.
     """
     return ladder.tremor() <= JITTER_CUT and (is_large or ladder.tremor() <= STAYS * ladder.swing())
 

@@ -15,7 +15,7 @@ FAILING = ("FAULT", "NONFINITE", "MISSING")
 VERDICTS = ("OK", "WEAK", *FAILING)
 DIVERGED = "both sides overflow, so nothing can be compared; lower the learning rate or rescale the data"
 UNSTABLE = (
-    "rounding changes torch's result by as much as it is, so nothing is told of the formula; "
+    "roundings change torch's own result by 1 % or more here, so nothing is told of the formula; "
     "choose parameters and a batch where it is less sensitive"
 )
 ALONE = "report"  # the name of a single report where reports have names

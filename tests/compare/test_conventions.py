@@ -124,6 +124,19 @@ def test_what_is_computed_from_a_float32_gradient_is_no_fault(optimizer, step):
     assert faults == {f"{w}{l}_next" for w in "Wb" for l in range(1, 5)}, str(wrong)
 
 
+@pytest.mark.parametrize(
+    ("edit", "names"),
+    [
+        (("W @ A_prev + b", "(W @ A_prev + b) * (1 + 3e-8)"), {"Z1", "Z2", "Z3", "Z4"}),
+        (("db = dZ.sum(", "db = (1 + 3e-8) * dZ.sum("), {"db1", "db2", "db3"}),
+    ],
+)
+def test_a_float32_gradient_makes_no_other_equation_less_exact(edit, names):
+    cast = ("dW = dZ @ A_prev.T  #", "dW = (dZ @ A_prev.T).astype(np.float32)  #")
+    report = run((manual.network, cast, edit), l2=0.0)
+    assert names <= {finding.name for finding in report.findings if finding.verdict == "FAULT"}, str(report)
+
+
 def test_a_gradient_off_by_a_hundred_thousand_millionth_is_a_fault_that_says_by_what():
     for off, l2 in product(("1e-11", "1e-13"), (0.0, 0.1)):
         first = run((manual.network, ("dW = dZ @ A_prev.T", f"dW = (1 + {off}) * dZ @ A_prev.T")), l2=l2).first

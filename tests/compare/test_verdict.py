@@ -24,7 +24,7 @@ def judged(wrong, seed=1, shape=(6, 5, 7), operands=None, known=True):
     for dtype in ("float64", "float32"):
         runs[dtype] = Local(wrong(*(array.astype(dtype) for array in (W, A, b))), W @ A + b)
     allowances = dict.fromkeys(runs, allowance) if known else None
-    return judge(runs, allowances, Ladder(*[lambda: 0.0] * 5))
+    return judge(runs, allowances, Ladder(*[lambda: 0.0] * 6))
 
 
 RIGHT = {
@@ -166,7 +166,7 @@ def test_without_an_allowance_the_stages_of_the_ladder_decide(error, spread, jit
         "float64": Local(reference + error * rng.standard_normal((4, 5)), reference),
         "float32": Local((reference * (1 + 1e-3 * (verdict == "OK"))).astype(np.float32), reference),
     }
-    ladder = Ladder(lambda: spread, lambda: 0.0, lambda: jitter, lambda: tremor, lambda: swing)
+    ladder = Ladder(lambda: spread, lambda: 0.0, lambda: jitter, lambda: tremor, lambda: swing, lambda: False)
     outcome = judge(runs, None, ladder)
     assert (outcome.verdict, outcome.basis, outcome.is_unstable) == (verdict, "ladder", False)
     assert (outcome.rho > 1) == (verdict != "OK")
@@ -179,7 +179,8 @@ def test_a_saturated_gradient_may_have_no_digits_but_neither_another_sign_nor_si
     """What it is computed from is so large that the whole of it is less than one rounding."""
     reference = np.ones((2, 2))
     runs = {dtype: Local(np.full((2, 2), recorded, dtype), reference) for dtype in ("float64", "float32")}
-    outcome = judge(runs, None, Ladder(lambda: 0.0, lambda: 1e20, lambda: 0.0, lambda: np.nan, lambda: np.nan))
+    ladder = Ladder(lambda: 0.0, lambda: 1e20, lambda: 0.0, lambda: np.nan, lambda: np.nan, lambda: False)
+    outcome = judge(runs, None, ladder)
     assert outcome.verdict == verdict
 
 
@@ -187,10 +188,21 @@ def test_a_saturated_gradient_may_have_no_digits_but_neither_another_sign_nor_si
 def test_what_rounding_changes_altogether_in_torch_as_well_is_unstable(spread):
     reference = np.ones((2, 2))
     runs = {dtype: Local((reference / 2).astype(dtype), reference) for dtype in ("float64", "float32")}
-    outcome = judge(runs, None, Ladder(lambda: spread, lambda: 0.0, *[lambda: 0.9] * 3))
-    assert (outcome.verdict, outcome.is_unstable) == ("WEAK", True)
-    steady = judge(runs, None, Ladder(lambda: spread, lambda: 0.0, lambda: 0.9, lambda: 0.9, lambda: 1e-9))
-    assert (steady.verdict, steady.is_unstable) == ("OK" if spread else "WEAK", False)
+    for swing, is_nothing in ((0.9, False), (1e-9, False), (0.9, True)):
+        ladder = Ladder(lambda: spread, lambda: 0.0, *[lambda: 0.9] * 2, lambda s=swing: s, lambda n=is_nothing: n)
+        outcome = judge(runs, None, ladder)
+        unstable = swing == 0.9 and not is_nothing
+        assert (outcome.verdict, outcome.is_unstable) == ("WEAK" if unstable or not spread else "OK", unstable)
+
+
+def test_a_fault_that_float32_allows_for_is_so_many_times_what_changes_of_it():
+    reference = np.ones((2, 2))
+    runs = {dtype: Local((reference / 2).astype(dtype), reference) for dtype in ("float64", "float32")}
+    for is_nothing, verdict in ((False, "FAULT"), (True, "OK")):
+        ladder = Ladder(lambda: 1e20, lambda: 0.0, *[lambda: 1e-6] * 3, lambda n=is_nothing: n)
+        outcome = judge(runs, None, ladder)
+        assert (outcome.verdict, outcome.is_told_by_moves) == (verdict, not is_nothing)
+        assert is_nothing or outcome.rho == pytest.approx(1e6)
 
 
 def test_the_later_stages_are_not_run_where_the_first_does_not_flag():
@@ -199,7 +211,7 @@ def test_the_later_stages_are_not_run_where_the_first_does_not_flag():
 
     reference = np.ones((2, 2))
     runs = {"float64": Local(reference, reference), "float32": Local(reference.astype(np.float32), reference)}
-    assert judge(runs, None, Ladder(*[never] * 5)).verdict == "OK"
+    assert judge(runs, None, Ladder(*[never] * 6)).verdict == "OK"
 
 
 @pytest.mark.parametrize(("relative", "verdict"), [(1e-6, "WEAK"), (1e-2, "FAULT")])
