@@ -246,11 +246,10 @@ def _called(finding: Finding, cause: Cause) -> Finding:
     return replace(finding, cause=cause.code, factor=None, explanation=f"{cause.text}; {told}")
 
 
-def or_reset(judgement: Judgement, from_scratch: Judgement) -> Judgement:
-    """A judgement on what an optimiser made, called `reset` if torch agrees from a state of its own at that step."""
-    if judgement.finding is None or judgement.finding.cause not in FORMS or from_scratch.finding is not None:
-        return judgement
-    return judgement._replace(finding=_called(judgement.finding, RESET), factor=None)
+def or_reset(finding: Finding, from_scratch: Sequence[Judgement]) -> Finding:
+    """A finding on what an optimiser made, called `reset` if torch agrees that had no step before, as far as it can."""
+    agrees = bool(from_scratch) and not any(judgement.finding for judgement in from_scratch)
+    return _called(finding, RESET) if agrees and finding.cause in FORMS else finding
 
 
 def _agrees(agrees: Callable[[Optimizer], bool], factory: Optimizer) -> bool:

@@ -173,9 +173,12 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: l
 
         findings = named_rule(findings, judged.updates, due, agrees)
     still, ended = unmoved(zip(runs[printed].before, runs[printed].yielded, strict=True)), _ended(runs, batches)
+    apart = {row.name for row in judged.rows if row.max_abs_diff}
     if len(still) == len(problem.params):
-        nothing = nothing_moved(still[0], "choose params and batches whose gradients are not zero")
-        findings = _never_moved(findings) or (() if ended else (nothing,))
+        findings = _never_moved(findings)
+    still = [name for name in still if f"{name}_next" not in apart]
+    if len(still) == len(problem.params) and not findings and not ended:
+        findings = (nothing_moved(still[0], "choose params, batches and a rate with which something moves"),)
     return Report(
         rows=judged.rows,
         findings=(*_not_repeatable(runs[printed], again), *findings, *ended),
@@ -323,14 +326,12 @@ def _judged(
     if step.index and any(judgement.finding is not None for judgement in judged):
         anew = {dtype: [Follower(each.build, problem.params) for each in of] for dtype, of in followers.items()}
         scratch = {dtype: _followed(step, dtype, calls[dtype].records, problem, anew[dtype]) for dtype in yielded}
-        records = [each.row.name.removesuffix("_next") for each in judged]
-        again = (
-            _compared(
-                Key(*each.row[:3]), record, record if record in own else record[1:], step, yielded, scratch, problem
-            )
-            for each, record in zip(judged, records, strict=True)
-        )
-        judged = [*map(or_reset, judged, again)]
+        for at, each in enumerate(judged):
+            record = each.row.name.removesuffix("_next")
+            if each.finding is not None and all(record in found[0] for found in scratch.values()):
+                parameter = record if record in own else record[1:]
+                again = _compared(Key(*each.row[:3]), record, parameter, step, yielded, scratch, problem)
+                judged[at] = each._replace(finding=or_reset(each.finding, [again]))
     rows = (*(r for r in recorded.rows if r.name not in strange), *(judgement.row for judgement in judged))
     findings = (*(finding for finding in recorded.findings if finding.name not in strange), *culprits(judged))
     return _JudgedStep(rows, (*updates,), findings, tuple(notes), joined(recorded.details, detailed(judged, {})))

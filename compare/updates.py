@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -183,9 +183,9 @@ def _report(
     drawn: bool,
 ) -> Report:
     zero = {name: np.zeros_like(array) for name, array in start.items()}
-    judged, notes, still = _judged(update, optimizer, start, gradients, precisions)
-    from_zero, more, still_at_zero = _judged(update, optimizer, zero, gradients, precisions)
-    still = [name for name in still if name in still_at_zero]
+    first, second = (_judged(update, optimizer, each, gradients, precisions) for each in (start, zero))
+    judged, from_zero, notes, more = first.judgements, second.judgements, first.notes, second.notes
+    still = [name for name in first.unmoved if name in second.unmoved]
     found = culprits(judged) or tuple(
         replace(finding, explanation=f"{finding.explanation}; started from 0, where small steps show")
         for finding in culprits(from_zero)
@@ -193,12 +193,13 @@ def _report(
     if any(finding.cause in FORMS for finding in found):
 
         def agrees(other: Optimizer) -> bool:
-            starts = (_judged(update, other, each, gradients, precisions)[0] for each in (start, zero))
-            return not any(judgement.finding for judgements in starts for judgement in judgements)
+            starts = (_judged(update, other, each, gradients, precisions) for each in (start, zero))
+            return not any(judgement.finding for each in starts for judgement in each.judgements)
 
         found = named_rule(found, [*judged, *from_zero], Follower(optimizer, start).optimizer, agrees)
+        found = _with_resets(found, first if culprits(judged) else second, optimizer, gradients)
     if len(still) == len(start) and not found:
-        found = (nothing_moved(still[0], "give gradients that are not zero"),)
+        found = (nothing_moved(still[0], "give gradients, and a rate, that move them"),)
     rows: dict[tuple[int, str], Row] = {}
     for judgement in (*judged, *from_zero):
         row = judgement.row
@@ -253,8 +254,8 @@ def _made(update: Update, start: Arrays, gradients: Arrays, dtype: str) -> dict[
 
 def _judged(
     update: Update, optimizer: Optimizer, start: Arrays, gradients: list[Arrays], precisions: tuple[str, ...]
-) -> tuple[list[Judgement], list[str], list[str]]:
-    """The verdicts on all steps from one start, notes, and the parameters that no step changes."""
+) -> _Judged:
+    """The verdicts on all steps from one start."""
     runs, twins = {}, {}
     for dtype in precisions:
         given = [in_precision(each, dtype) for each in gradients]
@@ -265,24 +266,16 @@ def _judged(
     first = _failure(runs, again, start)
     judged: list[Judgement] = [] if first is None else [first]
     if first is not None and first.finding is not None and first.finding.cause == "not-repeatable":
-        return judged, [], []
+        return _Judged(judged, [], [], {}, printed)
     notes = []
     if "float64" in runs and _casts(runs["float64"]):
         notes, runs = [FLOAT32_ONLY], {"float32": runs["float64"]}
         twins, printed = {"float32": twins["float64"]}, "float32"
     velocities = []
     for step in range(min(len(run.after) for run in runs.values())):
-        updates = _updates(step, runs, twins, start, printed)
-        of_step = _velocities(step, runs, twins, start, printed)
-        if step and any(judgement.finding is not None for judgement in updates):
-            scratch = {
-                dtype: {step: _from_scratch(optimizer, run, step, gradients, dtype)} for dtype, run in runs.items()
-            }
-            updates = [*map(or_reset, updates, _updates(step, runs, scratch, start, printed))]
-            anew = _velocities(step, runs, scratch, start, printed)
-            of_step = [(or_reset(j, again), ratio) for (j, ratio), (again, _) in zip(of_step, anew, strict=True)]
-        judged += updates
-        velocities += of_step
+        of_step = {dtype: each[step] for dtype, each in twins.items()}
+        judged += _updates(step, runs, of_step, start, printed)
+        velocities += _velocities(step, runs, of_step, start, printed)
     kept = {v for run in runs.values() for recorded in run.velocities[:1] for v in recorded}
     followed = {v for each in twins.values() for step in each[:1] for v in step}
     alone = [v for v in (f"v{name}" for name in start) if v in kept - followed]
@@ -292,15 +285,44 @@ def _judged(
         convention = _convention(velocities, judged)
         notes += [convention] if convention else []
         judged += [] if convention else [judgement for judgement, _ in velocities]
-        if not convention and not _is_one_factor(velocities):
-            judged = _followed_by(judged)
         judged.sort(key=lambda judgement: (judgement.row.step, not judgement.row.name.startswith("v")))
     still = unmoved(zip(runs[printed].before, runs[printed].after, strict=True))
-    return (_never_moved(judged) if still == [*start] else judged), notes, still
+    apart = {judgement.row.name for judgement in judged if judgement.row.max_abs_diff}
+    by_neither = [name for name in still if f"{name}_next" not in apart]
+    return _Judged(_never_moved(judged) if still == [*start] else judged, notes, by_neither, runs, printed)
+
+
+class _Judged(NamedTuple):
+    """The verdicts on all steps from one start, notes, the parameters that neither side changes, and the runs."""
+
+    judgements: list[Judgement]
+    notes: list[str]
+    unmoved: list[str]
+    runs: Mapping[str, _Run]
+    printed: str
+
+
+def _with_resets(
+    found: Sequence[Finding], judged: _Judged, optimizer: Optimizer, gradients: list[Arrays]
+) -> tuple[Finding, ...]:
+    """The findings, called `reset` where torch agrees with no step before; an update then only follows its velocity."""
+    named = []
+    for finding in found:
+        if finding.step > 1 and finding.cause in FORMS:
+            step, start = finding.step - 1, {finding.name.removeprefix("v").removesuffix("_next")}
+            twins = {dtype: _from_scratch(optimizer, run, step, gradients, dtype) for dtype, run in judged.runs.items()}
+            like = {name: array for name, array in judged.runs[judged.printed].before[step].items() if name in start}
+            again = _updates(step, judged.runs, twins, like, judged.printed)
+            again += [judgement for judgement, _ in _velocities(step, judged.runs, twins, like, judged.printed)]
+            finding = or_reset(finding, [judgement for judgement in again if judgement.row.name == finding.name])
+        named.append(finding)
+    lost = {f"{f.name[1:]}_next": f.step for f in named if f.cause == "reset" and f.name[0] == "v"}
+    follows = (f.name in lost and (f.cause == "reset" or (f.cause in FORMS and f.step > lost[f.name])) for f in named)
+    return tuple(finding for finding, only_follows in zip(named, follows, strict=True) if not only_follows)
 
 
 Followed = tuple[np.ndarray, list[np.ndarray]]
-Twins = Mapping[str, Sequence[dict[str, Followed]] | Mapping[int, dict[str, Followed]]]  # by dtype, then by step
+Twins = Mapping[str, Mapping[str, Followed]]  # of one step, by dtype
 
 
 def _updates(step: int, runs: Mapping[str, _Run], twins: Twins, start: Arrays, printed: str) -> list[Judgement]:
@@ -314,7 +336,7 @@ def _updates(step: int, runs: Mapping[str, _Run], twins: Twins, start: Arrays, p
             found.append(structure)
             continue
         by_dtype = {
-            dtype: UpdateRun(run.before[step][name], run.after[step][name], *twins[dtype][step][name])
+            dtype: UpdateRun(run.before[step][name], run.after[step][name], *twins[dtype][name])
             for dtype, run in runs.items()
         }
         found.append(judge_update(key, by_dtype, printed))
@@ -355,7 +377,7 @@ def _velocities(
     found = []
     for name, array in start.items():
         v = f"v{name}"
-        if any(v not in run.velocities[step] or v not in twins[dtype][step] for dtype, run in runs.items()):
+        if any(v not in run.velocities[step] or v not in twins[dtype] for dtype, run in runs.items()):
             continue
         key = Key(step + 1, "update", v)
         structure = result_structure(key, {dtype: run.velocities[step][v] for dtype, run in runs.items()}, array)
@@ -363,7 +385,7 @@ def _velocities(
             found.append((structure, np.nan))
             continue
         by_dtype = {
-            dtype: UpdateRun(np.zeros_like(array), run.velocities[step][v], *twins[dtype][step][v])
+            dtype: UpdateRun(np.zeros_like(array), run.velocities[step][v], *twins[dtype][v])
             for dtype, run in runs.items()
         }
         shown = by_dtype[printed]
@@ -387,17 +409,6 @@ def _is_one_factor(velocities: Sequence[tuple[Judgement, float]]) -> bool:
     """Whether every velocity is about the same multiple of torch's."""
     ratios = np.array([ratio for _, ratio in velocities if np.isfinite(ratio)])
     return bool(len(ratios)) and bool(np.ptp(ratios) <= 1e-6 * abs(ratios[0]))
-
-
-def _followed_by(judged: Sequence[Judgement]) -> list[Judgement]:
-    """The same without findings on updates by a velocity that is wrong itself."""
-    wrong = {judgement.row[:3] for judgement in judged if judgement.finding is not None}
-    return [
-        judgement._replace(finding=None, differs=True)
-        if (judgement.row.step, "update", f"v{judgement.row.name.removesuffix('_next')}") in wrong
-        else judgement
-        for judgement in judged
-    ]
 
 
 def result_structure(key: Key, records: Mapping[str, np.ndarray | None], like: np.ndarray) -> Judgement | None:

@@ -163,7 +163,18 @@ def test_what_no_step_changes_on_either_side_is_not_compared():
         ascending, hinge, lambda tensors: torch.optim.SGD(tensors, lr=0.1), {**params, "b": np.array(0.0)}, met
     ).first
     assert (first.verdict, first.name, first.cause) == ("FAULT", "W_next", "zero")
-    assert "on either side, so nothing is compared; choose params and batches" in first.explanation
+    assert "on either side, so nothing is compared; choose params, batches and a rate" in first.explanation
+
+
+def test_steps_too_small_for_float32_are_no_fault_where_torch_takes_them():
+    def slow(p, batches):
+        for X, Y in batches:
+            found = gradients(p, X, Y, X.shape[1], X)
+            p = {name: w - w.dtype.type(1e-9) * found[f"d{name}"] for name, w in p.items()}
+            yield p
+
+    plain = lambda tensors: torch.optim.SGD(tensors, lr=1e-9)  # noqa: E731
+    assert check_training(slow, reference, plain, PARAMS, BATCHES, precisions=("float32",)).findings == ()
 
 
 def test_torch_goes_on_from_the_velocity_that_was_yielded():

@@ -179,7 +179,7 @@ def test_given_gradients_that_move_nothing_compare_nothing():
     zeros = {f"d{name}": np.zeros(w.shape) for name, w in PARAMS.items()}
     first = check_updates(in_place(1.01), sgd(), PARAMS, gradients=[zeros] * 3).first
     assert (first.verdict, first.name, first.cause) == ("FAULT", "W1_next", "zero")
-    assert "on either side, so nothing is compared; give gradients that are not zero" in first.explanation
+    assert "on either side, so nothing is compared; give gradients, and a rate, that move them" in first.explanation
     report = check_updates(in_place(1.0), sgd(), PARAMS, gradients=[{**zeros, "db1": np.ones((3, 1))}] * 3)
     assert report.ok, str(report)
     assert "the update of W1, W2 (no step changes it; give gradients that are not zero)" in str(report)
@@ -224,6 +224,50 @@ def test_a_state_that_is_lost_is_called_reset_and_the_update_only_follows(shown)
     report = check_updates(update, sgd(momentum=0.9), PARAMS)
     names = {f"v{name}" if shown else f"{name}_next" for name in PARAMS}
     assert {(f.step, f.name, f.cause) for f in report.findings} == {(4, name, "reset") for name in names}, str(report)
+
+
+def test_what_is_wrong_beside_a_lost_velocity_is_not_taken_to_follow_from_it():
+    def update(params, grads, state, beside):
+        t, v = state["t"] if state else 0, {}
+        for name in params:
+            v[name] = grads[f"d{name}"] + (0.9 * state[f"v{name}"] if t != 2 else 0) if t else grads[f"d{name}"] * 1.0
+            params[name] = params[name] - (-7 if beside == "ascent" and t == 2 else 0.1) * v[name]
+        if beside == "mutated" and t == 2:
+            grads["dW1"] *= 0
+        return params, {"t": t + 1, **{f"v{name}": v[name] for name in v}}
+
+    for beside, cause in (("ascent", None), ("mutated", "mutated-input")):
+        report = check_updates(lambda *given, b=beside: update(*given, b), sgd(momentum=0.9), PARAMS)
+        others = {finding.cause for finding in report.findings if finding.name.endswith("_next")}
+        assert others, str(report)
+        assert cause is None or cause in others, str(report)
+
+
+class Late(torch.optim.SGD):
+    """Gradient descent in the first step, which keeps no velocity, and then momentum."""
+
+    def step(self):
+        super().step()
+        self.param_groups[0]["momentum"] = 0.9
+
+
+def test_a_velocity_that_torch_does_not_have_from_the_first_step_on_is_no_crash():
+    def update(params, grads, state):
+        v = {f"v{name}": 0.8 * state[f"v{name}"] + grads[f"d{name}"] if state else 0 * w for name, w in params.items()}
+        return {n: w - 0.1 * (v[f"v{n}"] if state else grads[f"d{n}"]) for n, w in params.items()}, v
+
+    report = check_updates(update, lambda tensors: Late(tensors, lr=0.1), PARAMS)
+    assert not report.ok
+
+
+@pytest.mark.parametrize("rate", [1e-9, 1e-18])
+def test_a_rate_that_moves_next_to_nothing_is_no_fault_where_torch_moves(rate):
+    def update(params, grads, state):
+        return {name: w - w.dtype.type(rate) * grads[f"d{name}"] for name, w in params.items()}, None
+
+    gradients = [{f"d{name}": RNG.standard_normal(w.shape) for name, w in PARAMS.items()} for _ in range(3)]
+    optimizer = lambda tensors: torch.optim.SGD(tensors, lr=rate)  # noqa: E731
+    assert check_updates(update, optimizer, PARAMS, gradients=gradients, precisions=("float32",)).ok
 
 
 def test_hidden_state_of_an_object_does_not_reach_the_next_run():
