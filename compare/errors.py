@@ -18,9 +18,10 @@ class ParityError(AssertionError):
 
 
 def kind_of(value: object) -> str:
-    """What a value is, with its article: an int, a list, None."""
+    """What a value is, with its article: an int, a list, an ndarray, None."""
     name = type(value).__name__
-    return "None" if value is None else f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+    has_vowel = name[0].lower() in "aeio" or name == "ndarray"
+    return "None" if value is None else f"{'an' if has_vowel else 'a'} {name}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

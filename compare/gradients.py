@@ -13,7 +13,7 @@ from compare.environment import environment
 from compare.errors import InputError, kind_of
 from compare.own_loss import against_own_loss
 from compare.recorded import JudgedRecords, Problem, judged_records
-from compare.references import Reference
+from compare.references import ROUNDINGS, Reference
 from compare.replay import Replay
 from compare.report import Finding, Report
 from compare.report.details import Code
@@ -152,12 +152,16 @@ def _blind_spots(made: Call, end_to_end: Replay, problem: Problem) -> tuple[str,
     zero = [name for name, array in problem.params.items() if not array.any()]
     gradients = {name: g for name, g in end_to_end.gradients.items() if name in made.records}
     still = [name for name, g in gradients.items() if not g.any() and not made.records[name].any()]
+    given = max(float(np.max(np.abs(a))) for a in (*problem.params.values(), *problem.batch.values()) if a.size)
+    both = {n: [g, made.records[n]] for n, g in gradients.items() if n not in still and is_real(made.records[n])}
+    small = [n for n, sides in both.items() if max(float(np.max(np.abs(a))) for a in sides) <= ROUNDINGS * given]
     return tuple(
         text
         for applies, text in (
             (absent, f"where a mistake enters between the tensors returned (not returned: {', '.join(absent)})"),
             (len(problem.precisions) == 1, _one_precision(problem.precisions[0])),
             (square, f"transposes told by their shape ({', '.join(square)} square; use sizes that differ)"),
+            (small, f"{', '.join(small)} (nothing but rounding on both sides; choose values for which it is more)"),
             (still, f"{', '.join(still)} (exactly zero on both sides; choose values for which it is not)"),
             (zero, f"how the gradients depend on {', '.join(zero)} (all zero; use random values)"),
         )

@@ -13,7 +13,7 @@ from compare.references import Evidence, Reference, run_reference
 from compare.replay import Replay
 from compare.trace import is_real
 
-__all__ = ["LEFT_OUT", "divided_by", "gradients_of_taps", "is_mean", "mean_left_out"]
+__all__ = ["LEFT_OUT", "divided_by", "gradients_of_taps", "is_mean", "mean_left_out", "right_end_to_end"]
 
 Arrays = Mapping[str, np.ndarray]
 LEFT_OUT = (
@@ -43,10 +43,15 @@ def mean_left_out(
     }
     found = {size: larger for size, larger in by_size.items() if larger & of_taps}
     whole = next(((size, larger) for size, larger in found.items() if between - larger <= of_inputs), None)
-    gradients = {f"d{name}" for name in params} & records.keys() & end_to_end.gradients.keys()
-    if whole is None and any(_is_times(records[name], end_to_end.gradients[name], 1) for name in gradients):
+    if whole is None and right_end_to_end(records, end_to_end, {f"d{name}" for name in params}):
         return next(((size, larger | (between & of_taps)) for size, larger in found.items()), None)
     return whole
+
+
+def right_end_to_end(records: Arrays, end_to_end: Replay, names: set[str]) -> list[str]:
+    """Those of some gradients that are torch's to within 1 %."""
+    both = names & records.keys() & end_to_end.gradients.keys()
+    return [name for name in both if _is_times(records[name], end_to_end.gradients[name], 1, within=1e-2)]
 
 
 def is_mean(reference: Reference, params: Arrays, batch: Arrays, end_to_end: Replay, size: int) -> bool:
@@ -67,11 +72,11 @@ def is_mean(reference: Reference, params: Arrays, batch: Arrays, end_to_end: Rep
     return False
 
 
-def _is_times(record: np.ndarray, reference: np.ndarray, factor: float) -> bool:
+def _is_times(record: np.ndarray, reference: np.ndarray, factor: float, within: float = 1e-3) -> bool:
     """Whether a record is a factor times torch's, about; what it is exactly is judged after the division."""
     if not is_real(record) or record.shape != reference.shape or not np.isfinite(record).all():
         return False
-    return bool(np.max(np.abs(record / factor - reference)) <= 1e-3 * np.max(np.abs(reference)))
+    return bool(np.max(np.abs(record / factor - reference)) <= within * np.max(np.abs(reference)))
 
 
 def divided_by(evidence: Mapping[str, Evidence], factor: float, larger: set[str]) -> dict[str, Evidence]:

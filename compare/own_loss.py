@@ -99,7 +99,7 @@ def _slope(cost: Callable[[float], float], w: float, J: float) -> tuple[float, f
     narrow = [cost(w + h / 2), cost(w - h / 2)]
     outer, inner = (wide[0] - wide[1]) / (2 * h), (narrow[0] - narrow[1]) / h
     bend_outer, bend_inner = (wide[0] - 2 * J + wide[1]) / h, (narrow[0] - 2 * J + narrow[1]) / (h / 2)
-    nearest = [cost(w * (1 + by * 2.0**-51)) - J for by in (-1, 1)]  # not even the last digits are moved by that
+    nearest = [cost(w * (1 + by * 2.0**-51)) - J for by in (-1, 1)]  # what J changes by is rounding
     noise = max(16 * 2.0**-53 * max(map(abs, [*wide, *narrow, J])), 4 * max(map(abs, nearest))) / h
     kink = _is_bend(bend_outer, bend_inner, noise) and _is_bend(bend_inner, _bend(cost, w, J, h / 4), noise)
     far = (cost(w + FAR * h) - cost(w - FAR * h)) / (2 * FAR * h)  # unlike the others where J has lost its digits

@@ -48,7 +48,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"parity_strict must be true or false: {error}") from None
     config.addinivalue_line("markers", "parity(strict=False): whether WEAK, a right formula that loses digits, fails")
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(_Collected(_report_file(config)), "handgrad-collected")
+        collected = _Collected(_report_file(config), only_collects=config.option.collectonly)
+        config.pluginmanager.register(collected, "handgrad-collected")
 
 
 @pytest.fixture
@@ -195,8 +196,8 @@ def _report_file(config: pytest.Config) -> Path | None:
 class _Collected:
     """All checks of a session, by test id, as they arrive; then the report file and the summary."""
 
-    def __init__(self, file: Path | None) -> None:
-        self.file, self.failure = file, ""
+    def __init__(self, file: Path | None, *, only_collects: bool) -> None:
+        self.file, self.only_collects, self.failure = file, only_collects, ""
         self.reports: dict[str, Report] = {}
         self.not_run: dict[str, str] = {}
         self.ran = False
@@ -217,7 +218,7 @@ class _Collected:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Note what could not be collected, where a file is to tell of it: an older one would tell of other checks."""
-        if report.failed and self.file is not None:
+        if report.failed and self.file is not None and not self.only_collects:
             self.ran = True
             self.not_run[report.nodeid] = "it cannot be collected; see pytest's errors"
 

@@ -17,7 +17,7 @@ from compare.experiment import FLOAT32_MAX
 from compare.findings import Judgement, StepRun, culprits, detailed, judge_step
 from compare.fitting import Fitted, fitted
 from compare.interruptions import quietly
-from compare.means import LEFT_OUT, divided_by, gradients_of_taps, is_mean, mean_left_out
+from compare.means import LEFT_OUT, divided_by, gradients_of_taps, is_mean, mean_left_out, right_end_to_end
 from compare.references import Evidence, Reference, check_repeatable, input_names, run_reference
 from compare.replay import Replay
 from compare.report import Finding, Row
@@ -179,9 +179,13 @@ def _verdicts(
         divided = divided_by(evidence, *left_out)
         again, also = _judged(keys, divided, end_to_end)
         gradients = {f"d{name}" for name in run.params}
-        left, before = (sum(judgement.finding is not None for judgement in of) for of in (again, judged))
+        left = [judgement.row.name for judgement in again if judgement.finding is not None]
+        before = sum(judgement.finding is not None for judgement in judged)
         agree = [not judgement.differs for judgement in again if judgement.row.name in gradients]
-        if all(agree) if not left else left < before:
+        right = right_end_to_end(run.records, end_to_end, gradients)
+        is_likelier = {*left} <= gradients and 2 * len(right) >= len(agree)
+        is_better = (len(left), not is_likelier) < (before, True) if left else all(agree)
+        if is_better:
             return again, [*also, LEFT_OUT.format(left_out[0])], divided
     return judged, notes, evidence
 

@@ -19,12 +19,13 @@ from compare.trace import is_real
 from compare.verdict import Ladder, Local
 from torchref.exchange import to_array, to_tensor, view_of_tensor
 
-__all__ = ["Evidence", "Reference", "check_repeatable", "input_names", "moved", "run_reference"]
+__all__ = ["ROUNDINGS", "Evidence", "Reference", "check_repeatable", "input_names", "moved", "run_reference"]
 
 Arrays = Mapping[str, np.ndarray]
 Reference = Callable[..., Tensor]
 
 UNKNOWN = (np.nan, np.nan)
+ROUNDINGS = 2.0**-48  # of float64, a few dozen
 STILL = 2**6  # so many times less than the reference moves what is cast
 NOTHING = 2.0**-30  # the share of J and the gradients up to which a tensor may be what cancels but for its roundings
 REPLAYS = 3  # replays with moved inputs, and reruns with moved parameters
@@ -218,7 +219,10 @@ class Evidence:
             params, batch, records = (
                 {n: nudged(a) for n, a in of.items()} for of in (self.params, self.batch, self.records)
             )
-            runs.append(self._replayed(params, batch, records))
+            for others in (batch, self.batch):  # a label of 1 may be as large as it can be
+                with suppress(InputError):
+                    runs.append(self._replayed(params, others, records))
+                    break
         with suppress(InputError):  # a reference that runs in float64 alone
             coarse = self._replayed(self.params, self.batch, self.records, "float32")
             runs.append({name: array for name, array in coarse.items() if np.isfinite(array).all()})
@@ -248,8 +252,11 @@ class Evidence:
         here = _beside(self.records, self.local)
         found: dict[str, list[tuple[float, float]]] = {}
         for _ in range(REPLAYS):
-            towards = {name: rng.choice([-1.0, 1.0], array.shape) for name, array in self.params.items()}
-            near, further = (self._run_at(self.derive, towards, times * by) for times in (1, 2))
+            towards = {name: _direction(array, rng) for name, array in self.params.items()}
+            try:
+                near, further = (self._run_at(self.derive, towards, times * by) for times in (1, 2))
+            except InputError:  # there the reference does not run
+                continue
             for name in here.keys() & near.keys() & further.keys():
                 change = self._change(name, here[name], near[name], further[name])
                 by_hand, swing = map(_moved, near[name], further[name])
@@ -285,11 +292,11 @@ class Evidence:
         return np.nan if all(still) else _largest(other - one) / largest
 
     def _is_nothing(self, name: str) -> bool:
-        """Whether a tensor is nothing beside J and its gradients, or less than a rounding of what all comes from."""
+        """Whether a tensor is nothing beside J and its gradients, or beside what all is computed from."""
         largest = max(_largest(self.local[name]), self._largest_of(name))
         others = max(self._largest_of(each) for each in ("J", *(f"d{parameter}" for parameter in self.params)))
         given = max((_largest(a) for a in (*self.params.values(), *self.batch.values()) if is_real(a)), default=0.0)
-        return largest <= max(NOTHING * others, 2.0**-48 * given)
+        return largest <= max(NOTHING * others, ROUNDINGS * given)
 
     def _largest_read(self, name: str) -> float:
         """The largest value that a tapped value is computed from."""
@@ -302,6 +309,13 @@ def _beside(records: Arrays, local: Arrays) -> dict[str, Local]:
     """Records beside the reference on them, where both have real numbers in the same shape."""
     both = {name: Local(records[name], reference) for name, reference in local.items() if name in records}
     return {name: one for name, one in both.items() if is_real(one.recorded) and one.recorded.shape == one[1].shape}
+
+
+def _direction(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Up or down for every entry, at random; what is symmetric stays so."""
+    signs = rng.choice([-1.0, 1.0], array.shape)
+    is_symmetric = array.ndim == 2 and array.shape[0] == array.shape[1] and np.array_equal(array, array.T)
+    return np.asarray(np.triu(signs) + np.triu(signs, 1).T if is_symmetric else signs)
 
 
 def _moved(near: np.ndarray, further: np.ndarray) -> float:

@@ -53,8 +53,8 @@ class Ladder:
     saturated, the result is less than one of its roundings and has no digits. `jitter()` is the ratio of change of the
     local difference when the parameters move by 2^-20, and `tremor()` when they move by 2^-45, by which mathematics
     that float32 cannot follow is still smooth. `swing()` is how much of the reference itself changes by the latter.
-    They are nan where that is not known. `is_nothing()`: the tensor is next to nothing beside what it is computed with,
-    and may be what cancels but for its roundings.
+    They are nan where that is not known. `is_nothing()`: the tensor is next to nothing beside J and its gradients, or
+    beside what all is computed from, and may be what cancels but for its roundings.
     """
 
     spread: Callable[[], float]

@@ -32,7 +32,7 @@ def scaled(scene: Scene) -> Iterator[Cause]:
         names = named_factors(factor, scene.numbers)
         short = [name for name in names if name in ("n/(batch size)", "(batch size)/n")]
         if short:
-            told = f"every entry is {_number(factor)} = {short[0]} times torch's"
+            told = f"every entry is {_shown(factor, (short[0],))} times torch's"
             yield Cause("partial-batch", f"{told}: a short batch is divided by the nominal size", factor)
         yield Cause("scale", f"every entry is {_shown(factor, names)} times torch's, {_direction(factor)}", factor)
         return

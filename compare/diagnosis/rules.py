@@ -27,6 +27,7 @@ CODES = {
     "betas": "momentum-form",
     "bias_correction": "momentum-form",
 }
+SHOWN = ("momentum", "dampening", "nesterov", "betas", "weight_decay", "amsgrad", "maximize")
 
 
 def relatives(due: torch.optim.Optimizer, *, new_memory: bool = True) -> Iterator[tuple[Cause, Factory]]:
@@ -60,13 +61,13 @@ def _relative(kind: Any, name: str, settings: Mapping[str, Any], changes: Mappin
         changes = {key: value for key, value in changes.items() if value or settings[key]}
         shown = {
             "lr": merged["lr"],
-            **{key: v for key, v in merged.items() if key in ("momentum", "betas") and v},
+            **{key: v for key, v in merged.items() if key in SHOWN and v},
             **changes,
         }
         told = ", ".join(f"{key}={v:.6g}" if isinstance(v, float) else f"{key}={v}" for key, v in shown.items())
         said = f"torch.optim.{name}({told})"
     if "maximize" in changes:
-        said = f"the update goes the other way: it ascends, as {said}"
+        said = f"the update goes the other way: it {'ascends' if merged['maximize'] else 'descends'}, as {said}"
         return Cause(code, said), lambda tensors: kind(tensors, **merged)
     return Cause(code, f"the update is that of {said}, at every step"), lambda tensors: kind(tensors, **merged)
 

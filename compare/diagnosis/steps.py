@@ -55,6 +55,8 @@ def velocities(scene: Scene) -> Iterator[Cause]:
     if started and _near(p, 0.0) and _near(q, 1 - beta):
         yield Cause("reset", "v = (1 - beta) dw: what the steps before left in v is lost, it starts anew")
     for due_p, due_q, told in forms:
+        if not started and _near(due_q, 1 - beta):  # that is right, and of v nothing is known yet
+            continue
         if _near(q, due_q) and (_near(p, due_p) or not started) and not r:
             yield Cause(
                 "momentum-form", told if started else f"{told} (v is 0 before this step, so as far as this step shows)"

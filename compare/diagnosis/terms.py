@@ -40,7 +40,7 @@ def added(scene: Scene) -> Iterator[Cause]:
         if c < 0:
             yield Cause("wrong-operand", f"{_times(-c)}{name} is missing from it, or has the wrong sign")
         else:
-            told = f"{_times(c)}{name} is added to it, where it does not belong, has a minus, or is already"
+            told = f"{_times(c)}{name} is added to it, where it does not belong, has a minus, or stands already"
             yield Cause("wrong-operand", told)
 
 

@@ -91,7 +91,7 @@ def _found(check: str, before: Report, after: Report) -> str:
 
 
 def _times(factor: float | None) -> str:
-    return "" if factor is None else f" {factor:.6g}"
+    return "" if factor is None else f" {factor:.12g}"
 
 
 def _flat(environment: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -279,3 +279,19 @@ def test_weights_scaled_by_their_own_spread_are_linear_in_no_draw():
 
     report = check_initializer(scaled, nn.init.normal_, (30, 40))
     assert all(row.rho_basis == "samples" for row in report.rows if row.rho is not None)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_few_weights_that_are_equal_by_chance_are_no_finding(seed):
+    def clipped(shape, rng):
+        return np.clip(rng.standard_normal(shape), -1, 1)
+
+    def signs(shape, rng):
+        return rng.choice([-1.0, 1.0], shape)
+
+    both = (
+        (clipped, lambda t: t.normal_().clamp_(-1, 1)),
+        (signs, lambda t: t.copy_(torch.randint(0, 2, t.shape) * 2 - 1)),
+    )
+    for by_hand, in_torch in both:
+        assert check_initializer(by_hand, in_torch, (3, 2), seed=seed).ok

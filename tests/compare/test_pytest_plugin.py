@@ -383,6 +383,8 @@ def test_a_file_that_cannot_be_collected_is_told_in_the_report_which_is_written_
 @pytest.mark.parametrize("words", [("--collect-only",), ("nothing_here.py",), ("-k", "no_such_test")], ids=" ".join)
 def test_a_session_that_runs_no_test_leaves_the_report_as_it_is(project, words):
     project.makepyfile(test_it=PASSING)
+    if words == ("--collect-only",):
+        project.makepyfile(test_broken="import nothing_of_this_name")
     (project.path / "parity.md").write_text("the one before")
     project.runpytest("--parity-report=parity.md", *words)
     assert (project.path / "parity.md").read_text() == "the one before"

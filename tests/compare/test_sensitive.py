@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from compare import check_gradients
+from compare import check_gradients, check_training
 
 WHOLE = np.random.default_rng(0).integers(-3, 4, (6, 3)).astype(float)
 
@@ -143,6 +143,69 @@ def test_gradients_of_an_exact_fit_are_rounded_nothing_and_no_finding():
     Y = X.T @ W.T + b.T
     report = check_gradients(derivation, reference, {"W": W, "b": b}, (X, Y.T.copy()))
     assert not any(finding.cause == "precision-loss" for finding in report.findings), str(report)
+
+
+@pytest.mark.parametrize("factor", [1, -1, 2, 1.001])
+def test_a_reference_that_does_not_run_where_it_is_probed_is_no_error(factor):
+    """A label of 1 may not become larger, as F.binary_cross_entropy has it."""
+    X, Y = np.array([[1.0, 2], [3, 4], [-1, 2], [0.5, -1]]), np.array([1.0, 0, 1, 1])
+
+    def derivation(p, X, Y):
+        A = 1 / (1 + np.exp(-X @ p["w"]))
+        J = -(Y * np.log(A) + (1 - Y) * np.log(1 - A)).mean()
+        return {"J": J, "dw": factor * X.T @ (A - Y) / len(Y)}
+
+    def reference(p, X, Y):
+        return torch.nn.functional.binary_cross_entropy(torch.sigmoid(X @ p["w"]), Y)
+
+    def trainer(p, batches):
+        for X, Y in batches:
+            p = {"w": p["w"] - 0.1 * derivation(p, X, Y)["dw"]}
+            yield p
+
+    params = {"w": np.array([1.0, -0.5])}
+    sgd = lambda tensors: torch.optim.SGD(tensors, lr=0.1)  # noqa: E731
+    for report in (
+        check_gradients(derivation, reference, params, (X, Y)),
+        check_training(trainer, reference, sgd, params, [(X, Y)] * 3),
+    ):
+        assert {finding.verdict for finding in report.findings} == (set() if factor == 1 else {"FAULT"}), str(report)
+
+
+@pytest.mark.parametrize("factor", [1, 1.003])
+def test_a_symmetric_parameter_stays_so_where_it_is_probed(factor):
+    def derivation(p):
+        L = np.linalg.cholesky(p["A"])
+        return {"J": 2 * np.log(np.diag(L)).sum(), "dA": factor * np.linalg.inv(p["A"])}
+
+    def reference(p):
+        return 2 * torch.log(torch.diagonal(torch.linalg.cholesky(p["A"]))).sum()
+
+    report = check_gradients(derivation, reference, {"A": np.array([[1, 0.99], [0.99, 1.0]])}, ())
+    assert [finding.cause for finding in report.findings] == ([] if factor == 1 else ["scale"]), str(report)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_bias_that_batch_normalisation_takes_off_again_is_no_finding_however_large(seed):
+    def derivation(p, X, Y):
+        h = X @ p["W"] + p["b"]
+        c = h - h.mean(0)
+        r = 1 / np.sqrt((c**2).mean(0) + 1e-5)
+        x = c * r
+        dx = 2 * (x - Y) / Y.size
+        dh = r * (dx - dx.mean(0) - x * (dx * x).mean(0))
+        return {"J": ((x - Y) ** 2).mean(), "dW": X.T @ dh, "db": dh.sum(0)}
+
+    def reference(p, X, Y):
+        h = X @ p["W"] + p["b"]
+        c = h - h.mean(0)
+        return ((c / torch.sqrt((c**2).mean(0) + 1e-5) - Y) ** 2).mean()
+
+    rng = np.random.default_rng(seed)
+    params = {"W": rng.standard_normal((3, 5)), "b": np.full(5, 1e7)}
+    report = check_gradients(derivation, reference, params, (rng.standard_normal((6, 3)), rng.standard_normal((6, 5))))
+    assert report.ok, str(report)
+    assert any(spot.startswith("db (nothing but rounding on both sides") for spot in report.blind_spots)
 
 
 @pytest.mark.parametrize("seed", range(3))

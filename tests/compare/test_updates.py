@@ -193,6 +193,17 @@ def test_a_rate_that_is_a_hundred_times_too_large_is_no_momentum(steps):
     assert (first.cause, first.factor) == ("scale", pytest.approx(100)), first.explanation
 
 
+def test_the_settings_that_are_named_are_all_that_the_rule_has():
+    def twice(params, grads, state):
+        m = {n: 0.9 * (state[n] if state else 0) + grads[f"d{n}"] for n in params}
+        return {n: w - 0.2 * (grads[f"d{n}"] + 0.9 * m[n]) for n, w in params.items()}, m
+
+    first = check_updates(twice, sgd(momentum=0.9, nesterov=True), PARAMS).first
+    assert "torch.optim.SGD(lr=0.2, momentum=0.9, nesterov=True)" in first.explanation
+    first = check_updates(in_place(1.0), sgd(maximize=True), PARAMS).first
+    assert "it descends, as torch.optim.SGD(lr=0.1, maximize=False)" in first.explanation
+
+
 class Clipped(torch.optim.SGD):
     """Gradient descent on gradients whose norm, over all parameters, is at most 1."""
 

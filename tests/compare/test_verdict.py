@@ -179,7 +179,7 @@ def test_a_saturated_gradient_may_have_no_digits_but_neither_another_sign_nor_si
     """What it is computed from is so large that the whole of it is less than one rounding."""
     reference = np.ones((2, 2))
     runs = {dtype: Local(np.full((2, 2), recorded, dtype), reference) for dtype in ("float64", "float32")}
-    ladder = Ladder(lambda: 0.0, lambda: 1e20, lambda: 0.0, lambda: np.nan, lambda: np.nan, lambda: False)
+    ladder = Ladder(lambda: 0.0, lambda: 1e20, lambda: 0.0, *[lambda: np.nan] * 2, lambda: False)
     outcome = judge(runs, None, ladder)
     assert outcome.verdict == verdict
 
