@@ -152,9 +152,9 @@ def _blind_spots(made: Call, end_to_end: Replay, problem: Problem) -> tuple[str,
     zero = [name for name, array in problem.params.items() if not array.any()]
     gradients = {name: g for name, g in end_to_end.gradients.items() if name in made.records}
     still = [name for name, g in gradients.items() if not g.any() and not made.records[name].any()]
-    given = max(float(np.max(np.abs(a))) for a in (*problem.params.values(), *problem.batch.values()) if a.size)
-    both = {n: [g, made.records[n]] for n, g in gradients.items() if n not in still and is_real(made.records[n])}
-    small = [n for n, sides in both.items() if max(float(np.max(np.abs(a))) for a in sides) <= ROUNDINGS * given]
+    nothing = ROUNDINGS * max(map(_largest, (*problem.params.values(), *problem.batch.values())))
+    small = [n for n, g in gradients.items() if n not in still and g.size and _largest(g) <= nothing]
+    small = [name for name in small if is_real(made.records[name]) and _largest(made.records[name]) <= nothing]
     return tuple(
         text
         for applies, text in (
@@ -167,6 +167,10 @@ def _blind_spots(made: Call, end_to_end: Replay, problem: Problem) -> tuple[str,
         )
         if applies
     )
+
+
+def _largest(array: np.ndarray) -> float:
+    return float(np.abs(array).max(initial=0))
 
 
 def _one_precision(dtype: str) -> str:
