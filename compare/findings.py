@@ -102,7 +102,7 @@ def judge_step(
     keys = [*keys]
     apart = _apart([key.name for key, _ in keys], *end_to_end)
     finest = runs["float64"].records if "float64" in runs else {}
-    cast = {name for name, record in finest.items() if record.dtype == np.float32}
+    cast = {name for name, record in finest.items() if record.dtype.char == "f"}  # float32
     for key, equation in keys:
         structure = _structure(key, equation, runs, end_to_end)
         if structure is not None:
@@ -118,7 +118,9 @@ def judge_step(
             note = "Some values exceed what float32 can hold; those tensors are judged in float64 alone."
         known = {dtype: runs[dtype].allowances[key.name] for dtype in local if key.name in runs[dtype].allowances}
         bounds = known if len(known) == len(local) else None
-        outcome = judge(local, bounds, ladders.get(key.name), beside_float32=bool(cast & _read_by(key.name, reads)))
+        outcome = judge(
+            local, bounds, ladders.get(key.name), beside_float32=bool(cast and cast & _read_by(key.name, reads))
+        )
         row, differs = _row(key, equation, outcome, end_to_end, apart.get(key.name))
         if outcome.verdict == "OK":
             judgements.append(Judgement(row, None, differs, note))

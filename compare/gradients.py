@@ -152,9 +152,12 @@ def _blind_spots(made: Call, end_to_end: Replay, problem: Problem) -> tuple[str,
     zero = [name for name, array in problem.params.items() if not array.any()]
     gradients = {name: g for name, g in end_to_end.gradients.items() if name in made.records}
     still = [name for name, g in gradients.items() if not g.any() and not made.records[name].any()]
-    nothing = ROUNDINGS * max(map(_largest, (*problem.params.values(), *problem.batch.values())))
-    small = [n for n, g in gradients.items() if n not in still and g.size and _largest(g) <= nothing]
-    small = [name for name in small if is_real(made.records[name]) and _largest(made.records[name]) <= nothing]
+    given = (*problem.params.values(), *problem.batch.values())
+    most = ROUNDINGS**2 * max(float(np.vdot(a, a)) if a.dtype.kind == "f" else _largest(a) ** 2 for a in given)
+    small = [n for n, g in gradients.items() if n not in still and g.size and np.vdot(g, g) <= most]
+    nothing = ROUNDINGS * max(map(_largest, given)) if small else 0.0
+    sides = {n: [gradients[n], made.records[n]] for n in small if is_real(made.records[n])}
+    small = [name for name, both in sides.items() if max(map(_largest, both)) <= nothing]
     return tuple(
         text
         for applies, text in (
