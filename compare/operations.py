@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-from compare.errors import InputError
+from handgrad.compare.errors import InputError
 
 __all__ = [
     "EQUATIONS",
@@ -85,26 +85,26 @@ def _imported(module: str) -> Any:
 
 
 def _activation(name: str, value_units: float = 0.0, derivative_units: float = 0.0) -> Operation:
-    pair = (f"manual.activations:{name}", f"manual.activations:{name}_derivative")
-    twin = f"torchref.activations:{name}"
+    pair = (f"handgrad.manual.activations:{name}", f"handgrad.manual.activations:{name}_derivative")
+    twin = f"handgrad.torchref.activations:{name}"
     return Operation("activation", name, pair, twin, ("F2", "B5"), "", value_units, derivative_units)
 
 
 def _loss(name: str, label: str, reads: str) -> Operation:
     attribute = name.replace("-", "_")
-    pair = (f"manual.losses:{attribute}", "manual.losses:output_gradient")
-    return Operation("loss", name, pair, f"torchref.losses:{attribute}", (label, "B1"), reads)
+    pair = (f"handgrad.manual.losses:{attribute}", "handgrad.manual.losses:output_gradient")
+    return Operation("loss", name, pair, f"handgrad.torchref.losses:{attribute}", (label, "B1"), reads)
 
 
 def _optimizer(name: str, start: str, equations: tuple[str, ...]) -> Operation:
     attribute = name.replace("-", "_")
-    pair = (f"manual.optimizers:{start}", f"manual.optimizers:{attribute}")
-    return Operation("optimizer", name, pair, f"torchref.optimizers:{attribute}", equations)
+    pair = (f"handgrad.manual.optimizers:{start}", f"handgrad.manual.optimizers:{attribute}")
+    return Operation("optimizer", name, pair, f"handgrad.torchref.optimizers:{attribute}", equations)
 
 
 def _initializer(name: str, *equations: str) -> Operation:
     attribute = name.replace("-", "_")
-    hand, twin = f"manual.initializers:{attribute}", f"torchref.initializers:{attribute}"
+    hand, twin = f"handgrad.manual.initializers:{attribute}", f"handgrad.torchref.initializers:{attribute}"
     return Operation("initializer", name, (hand,), twin, equations)
 
 
@@ -112,7 +112,7 @@ OPERATIONS = (
     Operation(
         "layer",
         "linear",
-        ("manual.network:linear", "manual.network:linear_backward"),
+        ("handgrad.manual.network:linear", "handgrad.manual.network:linear_backward"),
         "torch.nn:Linear",
         ("F1", "B2", "B3", "B4"),
     ),
@@ -122,8 +122,14 @@ OPERATIONS = (
     _activation("identity"),
     _loss("binary-cross-entropy", "L2", "Z"),
     _loss("squared-error", "L3", "A"),
-    Operation("cost", "mean", ("manual.losses:mean_loss",), "torchref.losses:mean_loss", ("L1",)),
-    Operation("cost", "weight-decay", ("manual.losses:weight_decay",), "torchref.losses:weight_decay", ("L4",)),
+    Operation("cost", "mean", ("handgrad.manual.losses:mean_loss",), "handgrad.torchref.losses:mean_loss", ("L1",)),
+    Operation(
+        "cost",
+        "weight-decay",
+        ("handgrad.manual.losses:weight_decay",),
+        "handgrad.torchref.losses:weight_decay",
+        ("L4",),
+    ),
     _optimizer("gradient-descent", "no_velocities", ("U1",)),
     _optimizer("momentum", "zero_velocities", ("O3", "O4")),
     _initializer("lecun", "I1", "I2"),

@@ -48,7 +48,7 @@ def relu_derivative(Z: np.ndarray, A: np.ndarray) -> np.ndarray:
 def tanh(Z: np.ndarray) -> np.ndarray:
     """Hyperbolic tangent: A = tanh(Z). Z and A are (n_l, n). Source: the notes, "Improving NNs" A.
 
-    np.tanh, because the quotient of exponentials in the notes is nan for large Z (manual.as_written.tanh).
+    np.tanh, because the quotient of exponentials in the notes is nan for large Z (handgrad.manual.as_written.tanh).
     """
     return np.tanh(Z)  # (n_l, n)
 

@@ -7,12 +7,11 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 
 import numpy as np
-
-from compare.experiment import Experiment
-from compare.faults import planting
-from compare.faults.planting import rewritten
-from compare.runners import hand_network, initial_parameters
-from manual.network import Network
+from handgrad.compare.experiment.settings import Experiment
+from handgrad.compare.experiment.sides import hand_network, initial_parameters
+from handgrad.compare.faults import planting
+from handgrad.compare.faults.planting import rewritten
+from handgrad.manual.network import Network
 
 ROOT = Path(__file__).resolve().parent.parent
 

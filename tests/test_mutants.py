@@ -10,16 +10,16 @@ import inspect
 import re
 from collections.abc import Iterator
 
+import handgrad.manual.losses
+import handgrad.manual.network
+import handgrad.manual.optimizers
 import numpy as np
 import pytest
+from handgrad.compare.cli.commands import main
 
-import manual.losses
-import manual.network
-import manual.optimizers
-from compare.cli import main
 from tests.support import parsed, rewritten, small_data
 
-MODULES = (manual.network, manual.losses, manual.optimizers)
+MODULES = (handgrad.manual.network, handgrad.manual.losses, handgrad.manual.optimizers)
 COMMON = ["--activations", "tanh,tanh,sigmoid", "--l2", "0.3", "--bias-scale", "0.5", "--seed", "5", "--format", "json"]
 FIXTURES = {
     "distinct sizes": (3, 2, ["--layers", "3,7,5,2", "--batch-size", "4", "--epochs", "2"]),

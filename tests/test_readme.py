@@ -8,10 +8,10 @@ import subprocess
 import sys
 from contextlib import redirect_stdout
 
+import handgrad.manual.network
 import pytest
+from handgrad.compare.cli.commands import main
 
-import manual.network
-from compare.cli import main
 from tests.support import ROOT, edited
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -52,7 +52,7 @@ def test_the_wrong_line_gives_the_report_that_the_readme_shows(capsys):
     (wrong,) = [text for text in blocks("python") if "(B2)" in text]
     (right,) = re.findall(r"    dW = .*# \(B2\).*\n", (ROOT / "manual" / "network.py").read_text(encoding="utf-8"))
     assert wrong == right.replace("dW = ", "dW = 2 * ")
-    with edited(manual.network, (right, wrong)):
+    with edited(handgrad.manual.network, (right, wrong)):
         code, output = printed("handgrad check --steps 2", capsys)
     assert code == 1
     assert masked(output) == masked(shown("handgrad check --steps 2"))
@@ -60,7 +60,7 @@ def test_the_wrong_line_gives_the_report_that_the_readme_shows(capsys):
 
 
 def test_a_lesson_is_what_the_readme_shows(capsys):
-    from compare.faults import catalogue
+    from handgrad.compare.faults import catalogue
 
     code, output = printed("handgrad faults bias-gradient-mean", capsys)
     assert code == 0
@@ -99,7 +99,7 @@ def test_the_failing_test_prints_what_the_readme_shows(tmp_path, capsys, monkeyp
     file.write_text(file.read_text().replace(right, wrong))
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}", "COLUMNS": "80"}
     environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    command = [sys.executable, "-m", "pytest", "-p", "compare.pytest_plugin", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-p", "handgrad.pytest_plugin", "-p", "no:cacheprovider"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 1
     output = done.stdout[done.stdout.index("=== FAILURES") :].partition("=== short test summary")[0]

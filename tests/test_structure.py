@@ -9,11 +9,9 @@ import sys
 from types import FunctionType
 
 import pytest
+from handgrad.compare.operations import EQUATIONS, OPERATIONS, names
 
-import compare
-import manual
-import torchref
-from compare.operations import EQUATIONS, OPERATIONS, names
+from handgrad import compare, manual, torchref
 from tests.support import ROOT
 
 PACKAGES = {"manual": manual, "torchref": torchref, "compare": compare}
@@ -59,12 +57,12 @@ def test_the_two_witnesses_share_nothing(package):
 
 
 def test_compare_holds_no_network_maths():
-    """compare.rounding alone multiplies matrices: absolute ones, to bound rounding; the catalogue's problems are code
+    """verdict.bounds alone multiplies matrices: absolute ones, to bound rounding; the catalogue's problems are code
     to be checked, not to check with.
     """
-    own = [m for m in modules("compare") if not m.__name__.startswith("compare.faults.problems")]
+    own = [m for m in modules("compare") if not m.__name__.startswith("handgrad.compare.faults.problems")]
     multiplying = [m for m in own if any(isinstance(n, ast.MatMult) for n in ast.walk(tree_of(m)))]
-    assert [module.__name__ for module in multiplying] == ["compare.rounding"]
+    assert [module.__name__ for module in multiplying] == ["handgrad.compare.verdict.bounds"]
 
 
 @pytest.mark.parametrize(

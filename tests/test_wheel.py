@@ -87,7 +87,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel):
     files = (path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file())
     assert names == {str(path.relative_to(ROOT)) for path in files if "__pycache__" not in path.parts}
     assert {"compare/report/schema.json", "compare/py.typed", "compare/pytest_plugin.py"} <= names
-    assert "[pytest11]\nhandgrad = compare.pytest_plugin" in declared
+    assert "[pytest11]\nhandgrad = handgrad.pytest_plugin" in declared
 
 
 def test_the_project_uses_the_wheel_and_not_the_repository(run, project):
@@ -104,7 +104,9 @@ def test_a_parity_test_passes_and_fails_readably_when_the_backward_pass_is_broke
     broken(written)
     code, output = run(f"pytest{workers}")
     assert code == 1
-    assert "E       compare.errors.ParityError: FAULT: dZ1 is the first tensor that differs, at step 1" in output
+    assert (
+        "E       handgrad.compare.errors.ParityError: FAULT: dZ1 is the first tensor that differs, at step 1" in output
+    )
     assert "step 1 / backward / dZ1  FAULT" in output
     assert "FAULT test_backward.py::test_backward: step 1 / backward / dZ1" in output
     assert not re.search(r"^\S*compare/\w+\.py:\d+", output, flags=re.MULTILINE), "frames of ours are hidden"

@@ -1,8 +1,8 @@
 """The same network in torch.nn: forward passes only, autograd supplies every gradient."""
 
-from torchref.modules import from_module
-from torchref.network import mlp
-from torchref.tap import tap
+from handgrad.torchref.modules import from_module
+from handgrad.torchref.network import mlp
+from handgrad.torchref.tap import tap
 
 __all__ = [
     "activations",

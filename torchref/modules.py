@@ -5,10 +5,9 @@ from copy import deepcopy
 from typing import Any
 
 import torch
+from handgrad.torchref.tap import tap
 from torch import Tensor, nn
 from torch.func import functional_call
-
-from torchref.tap import tap
 
 __all__ = ["from_module"]
 

@@ -10,12 +10,11 @@ is what every tap hands out; nn.Linear, which has them as rows, is handed the tr
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
+from handgrad.torchref import activations as activation_modules
+from handgrad.torchref import losses as loss_functions
+from handgrad.torchref.losses import mean_loss, weight_decay
+from handgrad.torchref.tap import tap
 from torch import Tensor, nn
-
-from torchref import activations as activation_modules
-from torchref import losses as loss_functions
-from torchref.losses import mean_loss, weight_decay
-from torchref.tap import tap
 
 __all__ = ["Layer", "Reference", "build", "cost", "layers_of", "mlp"]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 __all__ = ["Handler", "tap", "tapped"]
 
 Handler = Callable[[str, Tensor], Tensor]
-_handler: ContextVar[Handler | None] = ContextVar("torchref.tap", default=None)
+_handler: ContextVar[Handler | None] = ContextVar("handgrad.torchref.tap", default=None)
 
 
 def tap(name: str, tensor: Tensor) -> Tensor:

@@ -6,12 +6,11 @@ O2  for each iteration: select a batch, forward propagation, backpropagation, up
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
+from handgrad.torchref.exchange import parameters
+from handgrad.torchref.optimizers import step as update
+from handgrad.torchref.optimizers import velocities
+from handgrad.torchref.tap import tapped
 from torch import Tensor, nn
-
-from torchref.exchange import parameters
-from torchref.optimizers import step as update
-from torchref.optimizers import velocities
-from torchref.tap import tapped
 
 __all__ = ["train"]
 
@@ -28,7 +27,7 @@ def train(
 ) -> Iterator[tuple[int, str, dict[str, Tensor]]]:
     """Train the model, and yield everything on the way: (step, phase, {name: tensor}), phase by phase.
 
-    Names, shapes and phases are those of manual.training.train. cost(X, Y) is J with taps; gradients are what autograd
+    Names, shapes and phases are those of the loop by hand. cost(X, Y) is J with taps; gradients are what autograd
     leaves in .grad. The tensors yielded are live: copy what must outlast the next step.
     """
     named = parameters(model)

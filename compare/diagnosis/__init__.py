@@ -12,17 +12,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import isclose
 
 import numpy as np
-
-from compare.diagnosis.activations import derivatives
-from compare.diagnosis.factors import data_part, named_factors, scaled, unnamed_scale, zero
-from compare.diagnosis.losses import cost_forms, loss_forms
-from compare.diagnosis.operands import copied, operands, overwritten
-from compare.diagnosis.places import masks, moved, parts
-from compare.diagnosis.rules import relatives
-from compare.diagnosis.scene import INFORMATIVE, UNKNOWN, Cause, Family, Scene
-from compare.diagnosis.steps import orders, updates, velocities
-from compare.diagnosis.sums import bias_sums, examples
-from compare.diagnosis.terms import added
+from handgrad.compare.diagnosis.activations import derivatives
+from handgrad.compare.diagnosis.factors import data_part, named_factors, scaled, unnamed_scale, zero
+from handgrad.compare.diagnosis.losses import cost_forms, loss_forms
+from handgrad.compare.diagnosis.operands import copied, operands, overwritten
+from handgrad.compare.diagnosis.places import masks, moved, parts
+from handgrad.compare.diagnosis.rules import relatives
+from handgrad.compare.diagnosis.scene import INFORMATIVE, UNKNOWN, Cause, Family, Scene
+from handgrad.compare.diagnosis.steps import orders, updates, velocities
+from handgrad.compare.diagnosis.sums import bias_sums, examples
+from handgrad.compare.diagnosis.terms import added
 
 __all__ = ["INFORMATIVE", "TOO_FEW", "UNKNOWN", "Cause", "Scene", "diagnose", "explained", "named_factors", "relatives"]
 

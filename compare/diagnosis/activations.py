@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-
-from compare.diagnosis.scene import Array, Cause, Scene
-from compare.operations import names, operation
-from torchref.exchange import to_array, to_tensor
+from handgrad.compare.diagnosis.scene import Array, Cause, Scene
+from handgrad.compare.operations import names, operation
+from handgrad.torchref.exchange import to_array, to_tensor
 
 __all__ = ["derivatives"]
 

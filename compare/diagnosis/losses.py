@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-
-from compare.diagnosis.factors import named_factors
-from compare.diagnosis.scene import Array, Cause, Scene
-from compare.operations import names, operation
-from torchref.exchange import to_array, to_tensor
+from handgrad.compare.diagnosis.factors import named_factors
+from handgrad.compare.diagnosis.scene import Array, Cause, Scene
+from handgrad.compare.operations import names, operation
+from handgrad.torchref.exchange import to_array, to_tensor
 
 __all__ = ["cost_forms", "loss_forms"]
 

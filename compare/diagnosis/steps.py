@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-
-from compare.diagnosis.scene import INFORMATIVE, Array, Cause, Scene
+from handgrad.compare.diagnosis.scene import INFORMATIVE, Array, Cause, Scene
 
 __all__ = ["orders", "updates", "velocities"]
 

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from math import isclose
 
 import numpy as np
-
-from compare.diagnosis.factors import named_factors
-from compare.diagnosis.scene import Array, Cause, Scene
+from handgrad.compare.diagnosis.factors import named_factors
+from handgrad.compare.diagnosis.scene import Array, Cause, Scene
 
 __all__ = ["added"]
 

@@ -61,7 +61,7 @@ def fault(
 
 def catalogue() -> dict[str, Fault]:
     """Every entry by name, those of the notes' network first."""
-    from compare.faults.elsewhere import ELSEWHERE
-    from compare.faults.network import NETWORK
+    from handgrad.compare.faults.elsewhere import ELSEWHERE
+    from handgrad.compare.faults.network import NETWORK
 
     return {entry.name: entry for entry in (*NETWORK, *ELSEWHERE)}

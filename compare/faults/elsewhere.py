@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from compare.faults import fault
+from handgrad.compare.faults import fault
 
 __all__ = ["ELSEWHERE"]
 
 
-PROBLEMS = "compare.faults.problems"
+PROBLEMS = "handgrad.compare.faults.problems"
 
 ELSEWHERE = (
     fault(

@@ -9,20 +9,19 @@ from dataclasses import dataclass, replace
 from difflib import SequenceMatcher, unified_diff
 
 import numpy as np
+from handgrad.compare.faults import Fault, catalogue
+from handgrad.compare.faults.planting import edited
+from handgrad.compare.faults.trial import check, is_of_network
+from handgrad.compare.operations import EQUATIONS
+from handgrad.compare.report import Report
+from handgrad.compare.report.details import Code
+from handgrad.compare.report.json import content, text
+from handgrad.compare.report.markdown import escaped
+from handgrad.compare.report.markdown import render as as_report
+from handgrad.compare.report.page import CodeLine, Listing
+from handgrad.compare.report.summary import setting
+from handgrad.compare.report.text import culprits_and_closing
 from tabulate import tabulate
-
-from compare.faults import Fault, catalogue
-from compare.faults.planting import edited
-from compare.faults.trial import check, is_of_network
-from compare.operations import EQUATIONS
-from compare.report import Report
-from compare.report.details import Code
-from compare.report.json import content, text
-from compare.report.markdown import escaped
-from compare.report.markdown import render as as_report
-from compare.report.page import CodeLine, Listing
-from compare.report.summary import setting
-from compare.report.text import culprits_and_closing
 
 __all__ = [
     "Lesson",
@@ -83,7 +82,7 @@ def _as_run(code: Code, fault: Fault) -> Code:
 
 
 def _path(fault: Fault) -> str:
-    return fault.module.replace(".", "/") + ".py"
+    return fault.module.removeprefix("handgrad.").replace(".", "/") + ".py"
 
 
 def _texts(fault: Fault) -> tuple[list[str], list[str]]:
@@ -146,7 +145,7 @@ def as_markdown(lesson: Lesson) -> str:
 
 def as_page(lesson: Lesson) -> str:
     """A lesson as a page."""
-    from compare.report import html
+    from handgrad.compare.report import html
 
     return html.page(f"handgrad: {lesson.fault.name}", html.rendered("fault.html", lesson=lesson))
 
@@ -178,7 +177,7 @@ def listed_as_markdown() -> str:
 
 def listed_as_page() -> str:
     """The table of all entries as a page."""
-    from compare.report import html
+    from handgrad.compare.report import html
 
     faults = [
         (fault, _plain(fault.first), EQUATIONS.get(fault.equation, fault.equation)) for fault in catalogue().values()

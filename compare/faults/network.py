@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from compare.faults import NOMINAL, Fault, fault
+from handgrad.compare.faults import NOMINAL, Fault, fault
 
 __all__ = ["NETWORK"]
 
 N, LOSS, OPT, ACT, BATCH, LOOP = (
-    f"manual.{name}" for name in ("network", "losses", "optimizers", "activations", "batches", "training")
+    f"handgrad.manual.{name}" for name in ("network", "losses", "optimizers", "activations", "batches", "training")
 )
 SQUARED = {"loss": "squared-error"}
 

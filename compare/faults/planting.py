@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FunctionType, ModuleType
 from typing import Any
 
-from compare.errors import InputError
+from handgrad.compare.errors import InputError
 
 __all__ = ["edited", "planted", "rewritten"]
 
@@ -19,7 +19,7 @@ def edited(module: ModuleType, edits: Sequence[tuple[str, str]]) -> str:
     source = inspect.getsource(module)
     for right, wrong in edits:
         if source.count(right) != 1:
-            file = f"{module.__name__.replace('.', '/')}.py"
+            file = f"{module.__name__.removeprefix('handgrad.').replace('.', '/')}.py"
             raise InputError(
                 f"{right!r} stands {source.count(right)} times in {file}, where a known mistake changes it; "
                 "it must stand there once, so put back what was edited"

@@ -9,12 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-
-from compare.experiment import Experiment
-from compare.faults import Fault
-from compare.faults.planting import edited, planted
-from compare.files import CHECKS
-from compare.report import Report
+from handgrad.compare.checks.files import CHECKS
+from handgrad.compare.experiment.settings import Experiment
+from handgrad.compare.faults import Fault
+from handgrad.compare.faults.planting import edited, planted
+from handgrad.compare.report import Report
 
 __all__ = ["check", "expected_first", "fixture", "is_of_network"]
 
@@ -23,7 +22,7 @@ Fixture = tuple[Experiment, tuple[np.ndarray, np.ndarray]]
 
 def is_of_network(fault: Fault) -> bool:
     """Whether the mistake is one in manual/."""
-    return fault.module.startswith("manual.")
+    return fault.module.startswith("handgrad.manual.")
 
 
 def check(fault: Fault, rng: np.random.Generator, *, right: bool = False) -> tuple[Report, Fixture | None]:

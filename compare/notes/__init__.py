@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from compare.report.details import Plot
+from handgrad.compare.report.details import Plot
 
 __all__ = ["Evidence", "Figure", "Statement"]
 

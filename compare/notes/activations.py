@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import handgrad.manual.activations as by_hand
+import handgrad.manual.as_written
 import numpy as np
 import torch
-
-import manual.activations as by_hand
-import manual.as_written
-from compare.notes import Evidence, Figure
-from compare.report.details import Line, Plot
+from handgrad.compare.notes import Evidence, Figure
+from handgrad.compare.report.details import Line, Plot
 
 __all__ = ["kink", "saturation", "written_out"]
 
@@ -69,11 +68,13 @@ def written_out() -> Evidence:
     """A3: the quotient of exponentials overflows, and loses digits near 0."""
     with np.errstate(all="ignore"):
         first = {
-            dtype: next(z for z in range(1, 1000) if np.isnan(manual.as_written.tanh(np.array([z], dtype=dtype))[0]))
+            dtype: next(
+                z for z in range(1, 1000) if np.isnan(handgrad.manual.as_written.tanh(np.array([z], dtype=dtype))[0])
+            )
             for dtype in ("float32", "float64")
         }
         near = np.array([1e-5])
-        off = float(abs(manual.as_written.tanh(near) - np.tanh(near))[0] / np.spacing(np.tanh(near))[0])
+        off = float(abs(handgrad.manual.as_written.tanh(near) - np.tanh(near))[0] / np.spacing(np.tanh(near))[0])
     return Evidence(
         f"as code it is nan from z = {first['float32']} in float32 and {first['float64']} in float64, and "
         f"{off:.0e} ulp off at 1e-5; np.tanh is neither",

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import handgrad.manual.activations
+import handgrad.manual.as_written
 import numpy as np
 import torch
-
-import manual.activations
-import manual.as_written
-from compare.notes import Evidence, Figure
-from compare.report.details import Line, Plot
-from manual.network import Activation, linear
+from handgrad.compare.notes import Evidence, Figure
+from handgrad.compare.report.details import Line, Plot
+from handgrad.manual.network import Activation, linear
 
 __all__ = ["collapse", "collapsed_bias", "exploding", "not_linear", "vanishing", "without_bias"]
 
 SIZES = (5, 4, 3, 1)
-LINEAR = Activation(manual.activations.identity, manual.activations.identity_derivative)
+LINEAR = Activation(handgrad.manual.activations.identity, handgrad.manual.activations.identity_derivative)
 Layers = list[tuple[np.ndarray, np.ndarray]]
 
 
@@ -42,7 +41,7 @@ def collapsed_bias() -> Evidence:
     theirs = float((torch.linalg.multi_dot([W3, W2, b1]) + torch.mm(W3, b2) + b3)[0, 0])
     try:
         (W1, c1), (V2, c2), (_, c3) = layers
-        manual.as_written.collapsed_bias(V2, W1, c1, V2, c2, c3)
+        handgrad.manual.as_written.collapsed_bias(V2, W1, c1, V2, c2, c3)
         said = "as written it is another number"
     except ValueError as error:
         said = f"as written NumPy raises ValueError for {'-'.join(map(str, SIZES))}: {str(error).partition(' (')[0]}"
@@ -52,7 +51,7 @@ def collapsed_bias() -> Evidence:
 def not_linear() -> Evidence:
     """C3: what an activation is for."""
     layers, X = _layers(), _inputs()
-    bent = Activation(manual.activations.tanh, manual.activations.tanh_derivative)
+    bent = Activation(handgrad.manual.activations.tanh, handgrad.manual.activations.tanh_derivative)
     apart = [_additivity(layers, X, activation) for activation in (LINEAR, bent)]
     return Evidence(
         f"f(x + y) - f(x) - f(y) + f(0) is {apart[0]:.0e} for identity and {apart[1]:.2g} for tanh: an activation is "

@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
 
+import handgrad.manual.as_written
 import numpy as np
 import torch
-
-import manual.as_written
-from compare.experiment import Experiment
-from compare.faults.planting import planted
-from compare.initialization import check_initializer
-from compare.report import Report
+from handgrad.compare.checks.initializer import check_initializer
+from handgrad.compare.experiment.settings import Experiment
+from handgrad.compare.faults.planting import planted
+from handgrad.compare.report import Report
 
 __all__ = ["LITERAL"]
 
@@ -25,7 +24,7 @@ def _tanh() -> Report:
     X, y = 500 * np.random.default_rng(21).standard_normal((12, 4)), np.arange(12.0)[:, None] % 2
     experiment = Experiment(layers=(4, 3, 1), activations=("tanh", "sigmoid"), bias_scale=0.0, batch_size=12, steps=1)
     written = "return (np.exp(Z) - np.exp(-Z)) / (np.exp(Z) + np.exp(-Z))"
-    with planted("manual.activations", (("return np.tanh(Z)", written),)):
+    with planted("handgrad.manual.activations", (("return np.tanh(Z)", written),)):
         return experiment.run((X, y))
 
 
@@ -41,10 +40,12 @@ LITERAL: Mapping[str, Callable[[], Report]] = MappingProxyType(
         "A3": _tanh,
         "I1": partial(
             _initializer,
-            manual.as_written.standard_deviation,
+            handgrad.manual.as_written.standard_deviation,
             partial(torch.nn.init.kaiming_normal_, nonlinearity="linear"),
         ),
-        "I5": partial(_initializer, manual.as_written.he, partial(torch.nn.init.kaiming_normal_, nonlinearity="relu")),
+        "I5": partial(
+            _initializer, handgrad.manual.as_written.he, partial(torch.nn.init.kaiming_normal_, nonlinearity="relu")
+        ),
     }
 )
 """The check of a formula as written by statement, run when called."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import handgrad.manual.as_written
+import handgrad.manual.losses
 import numpy as np
 import torch
-
-import manual.as_written
-import manual.losses
-from compare.notes import Evidence, Figure
-from compare.report.details import Line, Plot
-from manual.activations import sigmoid
-from manual.network import linear, linear_backward
-from manual.optimizers import gradient_descent
+from handgrad.compare.notes import Evidence, Figure
+from handgrad.compare.report.details import Line, Plot
+from handgrad.manual.activations import sigmoid
+from handgrad.manual.network import linear, linear_backward
+from handgrad.manual.optimizers import gradient_descent
 
 __all__ = ["literal_loss"]
 
@@ -20,8 +19,8 @@ def literal_loss() -> Evidence:
     """L2: value and gradient for y = 0 and p = 0.9, and 500 steps of descent along the gradient as written."""
     p, y = 0.9, 0.0
     z = float(np.log(p / (1 - p)))
-    written = float(manual.as_written.binary_cross_entropy(np.array([[p]]), np.array([[y]]))[0, 0])
-    right = float(manual.losses.binary_cross_entropy(np.array([[z]]), np.array([[y]]))[0, 0])
+    written = float(handgrad.manual.as_written.binary_cross_entropy(np.array([[p]]), np.array([[y]]))[0, 0])
+    right = float(handgrad.manual.losses.binary_cross_entropy(np.array([[z]]), np.array([[y]]))[0, 0])
     logit = torch.tensor(z, dtype=torch.float64, requires_grad=True)
     by_torch = torch.nn.functional.binary_cross_entropy_with_logits(logit, torch.tensor(y, dtype=torch.float64))
     literal = _literal(logit, torch.tensor(y, dtype=torch.float64))
@@ -85,10 +84,14 @@ def _descend(*, right: bool) -> tuple[list[float], list[float]]:
         for _ in range(501):
             Z = linear(params["W"], X, params["b"])
             P = sigmoid(Z)
-            losses = manual.losses.binary_cross_entropy(Z, Y) if right else manual.as_written.binary_cross_entropy(P, Y)
+            losses = (
+                handgrad.manual.losses.binary_cross_entropy(Z, Y)
+                if right
+                else handgrad.manual.as_written.binary_cross_entropy(P, Y)
+            )
             probabilities.append(float(P[0, 0]))
-            costs.append(float(manual.losses.mean_loss(losses)))
-            dZ = manual.losses.output_gradient(P, Y) if right else (-Y * (1 - P) - (1 - Y) * P) / Y.shape[1]
+            costs.append(float(handgrad.manual.losses.mean_loss(losses)))
+            dZ = handgrad.manual.losses.output_gradient(P, Y) if right else (-Y * (1 - P) - (1 - Y) * P) / Y.shape[1]
             dW, _, db = linear_backward(dZ, params["W"], X, needs_dA_prev=False)
             params, _ = gradient_descent(params, {"dW": dW, "db": db}, {}, learning_rate=1.0)
     return probabilities, costs

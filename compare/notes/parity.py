@@ -7,12 +7,11 @@ from dataclasses import replace
 from functools import cache, partial
 
 import numpy as np
-
-from compare.experiment import Experiment
-from compare.notes import Evidence, Figure
-from compare.report import Report
-from compare.runners import hand_network, initial_parameters
-from manual.network import backward, cost, forward
+from handgrad.compare.experiment.settings import Experiment
+from handgrad.compare.experiment.sides import hand_network, initial_parameters
+from handgrad.compare.notes import Evidence, Figure
+from handgrad.compare.report import Report
+from handgrad.manual.network import backward, cost, forward
 
 __all__ = ["parity"]
 

@@ -8,20 +8,19 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import handgrad.manual.as_written
+from handgrad.compare.errors import InputError
+from handgrad.compare.faults import Fault, catalogue
+from handgrad.compare.faults.lesson import Lesson, as_text, prepared
+from handgrad.compare.notes import Evidence, Statement
+from handgrad.compare.notes.literal import LITERAL
+from handgrad.compare.report import Report
+from handgrad.compare.report.json import text
+from handgrad.compare.report.markdown import escaped
+from handgrad.compare.report.page import CodeLine, Listing
+from handgrad.compare.report.text import culprits_and_closing
+from handgrad.compare.source.labels import labelled
 from tabulate import tabulate
-
-import manual.as_written
-from compare.errors import InputError
-from compare.faults import Fault, catalogue
-from compare.faults.lesson import Lesson, as_text, prepared
-from compare.labelled import labelled
-from compare.notes import Evidence, Statement
-from compare.notes.literal import LITERAL
-from compare.report import Report
-from compare.report.json import text
-from compare.report.markdown import escaped
-from compare.report.page import CodeLine, Listing
-from compare.report.text import culprits_and_closing
 
 __all__ = ["Story", "as_json", "as_markdown", "as_page", "as_table", "story", "told"]
 
@@ -106,7 +105,7 @@ def _fields(statement: Statement, evidence: Evidence) -> dict[str, object]:
 
 def as_page(statements: Sequence[Statement]) -> str:
     """A page: a table of the statements and the story of each; of one alone its whole story."""
-    from compare.report import html
+    from handgrad.compare.report import html
 
     stories = [told(statement, whole=len(statements) == 1) for statement in statements]
     title = "The lecture notes, proved" if len(stories) > 1 else f"{stories[0].statement.id} of the lecture notes"
@@ -163,7 +162,7 @@ def _literal(label: str) -> Listing | None:
     name = {"L2": "binary_cross_entropy", "A3": "tanh", "C2": "collapsed_bias", "I1": "standard_deviation", "I5": "he"}
     if label not in name:
         return None
-    lines, first = inspect.getsourcelines(getattr(manual.as_written, name[label]))
+    lines, first = inspect.getsourcelines(getattr(handgrad.manual.as_written, name[label]))
     numbered = [CodeLine(n, line.rstrip(), False) for n, line in enumerate(lines, start=first)]
     return Listing("as written", "manual/as_written.py", _without_docstring(numbered))
 
@@ -171,7 +170,7 @@ def _literal(label: str) -> Listing | None:
 def _proofs(label: str) -> tuple[str, ...]:
     """The elementwise derivatives as sympy proves them."""
     try:
-        from compare.notes.exact import proofs
+        from handgrad.compare.notes.exact import proofs
     except ImportError:  # torch brings it; where it does not, the numbers stand alone
         return ("not installed; run: pip install sympy",)
 

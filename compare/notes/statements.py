@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from compare.notes import Evidence, Statement, activations, depth, losses, steps, weights
-from compare.notes.parity import parity
+from handgrad.compare.notes import Evidence, Statement, activations, depth, losses, steps, weights
+from handgrad.compare.notes.parity import parity
 
 __all__ = ["STATEMENTS"]
 

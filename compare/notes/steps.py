@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import handgrad.manual.batches
+import handgrad.manual.optimizers
+import handgrad.torchref.optimizers
 import numpy as np
 import torch
-
-import manual.batches
-import manual.optimizers
-import torchref.optimizers
-from compare.experiment import Experiment
-from compare.faults import catalogue
-from compare.faults.planting import planted
-from compare.notes import Evidence, Figure
-from compare.report.details import Line, Plot
-from compare.runners import hand_network, initial_parameters
-from manual.network import backward, forward
+from handgrad.compare.experiment.settings import Experiment
+from handgrad.compare.experiment.sides import hand_network, initial_parameters
+from handgrad.compare.faults import catalogue
+from handgrad.compare.faults.planting import planted
+from handgrad.compare.notes import Evidence, Figure
+from handgrad.compare.report.details import Line, Plot
+from handgrad.manual.network import backward, forward
 
 __all__ = ["batches", "oscillation", "updated_too_early"]
 
@@ -28,7 +27,7 @@ def batches() -> Evidence:
     whole = _gradient(X, Y)
     updates, errors = [], []
     for size in sizes:
-        cut = [*manual.batches.split(rng.permutation(N), size)]
+        cut = [*handgrad.manual.batches.split(rng.permutation(N), size)]
         updates.append(len(cut))
         apart = [np.linalg.norm(_gradient(X[:, b], Y[:, b]) - whole) for b in cut]
         errors.append(float(np.mean(apart) / np.linalg.norm(whole)))
@@ -106,7 +105,7 @@ def _sign_changes(name: str) -> int:
 
 def _path(name: str) -> list[float]:
     """The weight along the steep direction, step by step."""
-    optimizer = getattr(manual.optimizers, name)
+    optimizer = getattr(handgrad.manual.optimizers, name)
     params, velocities, path = {"w": np.ones((2, 1))}, {"vw": np.zeros((2, 1))}, [1.0]
     for _ in range(STEPS):
         gradients = {"dw": CURVATURE * params["w"]}
@@ -117,7 +116,7 @@ def _path(name: str) -> list[float]:
 
 def _sign_changes_in_torch(name: str) -> int:
     w = torch.ones(2, 1, dtype=torch.float64, requires_grad=True)
-    optimizer = getattr(torchref.optimizers, name)({"w": w}, learning_rate=RATE, beta=0.9)
+    optimizer = getattr(handgrad.torchref.optimizers, name)({"w": w}, learning_rate=RATE, beta=0.9)
     curvature, path = torch.tensor(CURVATURE), [1.0]
     for _ in range(STEPS):
         optimizer.zero_grad()

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from math import isclose, sqrt
 
+import handgrad.manual.as_written
+import handgrad.manual.initializers as by_hand
+import handgrad.manual.optimizers
+import handgrad.manual.training
 import numpy as np
 import torch
-
-import manual.as_written
-import manual.initializers as by_hand
-import manual.optimizers
-import manual.training
-from compare.notes import Evidence, Figure
-from compare.operations import operation
-from compare.report.details import Line, Plot
-from manual.activations import relu, sigmoid, sigmoid_derivative, tanh, tanh_derivative
-from manual.network import Activation, Network, linear
+from handgrad.compare.notes import Evidence, Figure
+from handgrad.compare.operations import operation
+from handgrad.compare.report.details import Line, Plot
+from handgrad.manual.activations import relu, sigmoid, sigmoid_derivative, tanh, tanh_derivative
+from handgrad.manual.network import Activation, Network, linear
 
 __all__ = ["draw", "glorot_called_he", "he", "lecun_called_xavier", "symmetry", "variance"]
 
@@ -36,7 +35,7 @@ def variance() -> Evidence:
     )
 
 
-_FORMULAS = (manual.as_written.standard_deviation, by_hand.lecun)
+_FORMULAS = (handgrad.manual.as_written.standard_deviation, by_hand.lecun)
 
 
 def draw() -> Evidence:
@@ -81,7 +80,9 @@ def glorot_called_he() -> Evidence:
         f"after 30 layers of 256 units with ReLU the mean square is {written:.1e} as written, {right:.2g} with He's",
         (
             Figure(
-                "standard deviation as written", manual.as_written.he(64, 256), _exact(torch.nn.init.xavier_normal_)
+                "standard deviation as written",
+                handgrad.manual.as_written.he(64, 256),
+                _exact(torch.nn.init.xavier_normal_),
             ),
             Figure("mean square as written", written, _mean_square_in_torch(torch.nn.init.xavier_normal_, x)),
             Figure("mean square with He's", right, _mean_square_in_torch(torch.nn.init.kaiming_normal_, x)),
@@ -101,10 +102,10 @@ def glorot_called_he() -> Evidence:
 
 _NAMED = {
     "He": by_hand.he,
-    "Glorot, called He in the notes": manual.as_written.he,
+    "Glorot, called He in the notes": handgrad.manual.as_written.he,
     "LeCun, called Xavier in the notes": by_hand.lecun,
     "0.01": by_hand.small,
-    "1/n as written": manual.as_written.standard_deviation,
+    "1/n as written": handgrad.manual.as_written.standard_deviation,
 }
 
 
@@ -135,10 +136,10 @@ def _spreads(params: dict[str, np.ndarray], X: np.ndarray, Y: np.ndarray) -> lis
         operation("loss", "binary-cross-entropy").hands()[0],
     )
 
-    def descend(p, g, v):  # type: ignore[no-untyped-def]  # as manual.training.train calls it
-        return manual.optimizers.gradient_descent(p, g, v, learning_rate=0.5)
+    def descend(p, g, v):  # type: ignore[no-untyped-def]  # as handgrad.manual.training.train calls it
+        return handgrad.manual.optimizers.gradient_descent(p, g, v, learning_rate=0.5)
 
-    steps = manual.training.train(network, params, {}, descend, X, Y, [np.arange(40)] * 200)
+    steps = handgrad.manual.training.train(network, params, {}, descend, X, Y, [np.arange(40)] * 200)
     return [float(np.ptp(values["W1_next"], axis=0).max()) for _, phase, values in steps if phase == "update"]
 
 

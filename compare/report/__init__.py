@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from compare.errors import ParityError
-from compare.report.details import Details
+from handgrad.compare.errors import ParityError
+from handgrad.compare.report.details import Details
 
 __all__ = ["ALONE", "DIVERGED", "FAILING", "UNSTABLE", "VERDICTS", "Finding", "Report", "Row"]
 
@@ -87,7 +87,7 @@ class Report:
         Its message is the outcome in a line, then the report.
         """
         __tracebackhide__ = True
-        from compare.report.summary import closing, fails
+        from handgrad.compare.report.summary import closing, fails
 
         if not fails(self, strict):
             return
@@ -97,32 +97,32 @@ class Report:
 
     def __str__(self) -> str:
         """The report as a person reads it on a terminal."""
-        from compare.report.text import render
+        from handgrad.compare.report.text import render
 
         return render(self)
 
     def to_json(self) -> str:
         """The report as JSON, schema handgrad.report/1; the same run gives the same bytes."""
-        from compare.report.json import render
+        from handgrad.compare.report.json import render
 
         return render(self)
 
     def to_markdown(self) -> str:
         """The report as Markdown, for a pull request or a job summary."""
-        from compare.report.markdown import render
+        from handgrad.compare.report.markdown import render
 
         return render(self)
 
     def to_html(self) -> str:
         """The report as one page that needs no other file; InputError where the extra `report` is not installed."""
-        from compare.report.html import render
+        from handgrad.compare.report.html import render
 
         return render(self)
 
     def _repr_html_(self) -> str | None:
         """The report as notebooks show it; None, so that they show its text, without the extra `report`."""
-        from compare.errors import InputError
-        from compare.report.html import fragment
+        from handgrad.compare.errors import InputError
+        from handgrad.compare.report.html import fragment
 
         try:
             return fragment(self)

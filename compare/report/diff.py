@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from compare.report import ALONE, Report, Row
-from compare.report.json import text
-from compare.report.summary import aligned, counted, place, printable
+from handgrad.compare.report import ALONE, Report, Row
+from handgrad.compare.report.json import text
+from handgrad.compare.report.summary import aligned, counted, place, printable
 
 __all__ = ["Change", "Difference", "difference", "render"]
 
@@ -131,8 +131,8 @@ def render(found: Difference, form: str) -> str:
     if form == "json":
         return text({"schema": SCHEMA, "equal": found.equal, **asdict(found)})
     if form == "markdown":
-        from compare.report.markdown import escaped as show
-        from compare.report.markdown import grid as table
+        from handgrad.compare.report.markdown import escaped as show
+        from handgrad.compare.report.markdown import grid as table
     else:
         show, table = printable, _table
     several = len({change.check for change in found.changes}) > 1

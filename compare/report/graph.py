@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
-from compare.report import Report
-from compare.report.states import LEGEND, MARKS, states, worst
+from handgrad.compare.report import Report
+from handgrad.compare.report.states import LEGEND, MARKS, states, worst
 
 __all__ = ["ARROWS", "graph"]
 

@@ -8,10 +8,10 @@ from itertools import count
 from types import MappingProxyType
 from typing import Any
 
-from compare.errors import InputError
-from compare.report import Report
-from compare.report.states import LEGEND, MARKS
-from compare.report.summary import (
+from handgrad.compare.errors import InputError
+from handgrad.compare.report import Report
+from handgrad.compare.report.states import LEGEND, MARKS
+from handgrad.compare.report.summary import (
     closing,
     counted,
     deciding,
@@ -80,18 +80,17 @@ def rendered(template: str, **values: Any) -> str:
 @cache
 def _environment() -> Any:
     try:
+        from handgrad.compare.report.curves import svg
         from jinja2 import Environment, PackageLoader, StrictUndefined
         from markupsafe import Markup
-
-        from compare.report.curves import svg
     except ImportError:
         raise InputError(NEEDED) from None
-    from compare.report import page as content
-    from compare.report.graph import ARROWS, graph
-    from compare.report.mathml import equation
+    from handgrad.compare.report import page as content
+    from handgrad.compare.report.graph import ARROWS, graph
+    from handgrad.compare.report.mathml import equation
 
     environment = Environment(
-        loader=PackageLoader("compare.report"),
+        loader=PackageLoader("handgrad.compare.report"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,

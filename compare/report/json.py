@@ -10,10 +10,10 @@ from dataclasses import asdict
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from compare.errors import InputError
-from compare.report import ALONE, FAILING, VERDICTS, Finding, Report, Row
-from compare.report.details import Code, Details, Excerpt, Line, Plot
-from compare.report.summary import differing
+from handgrad.compare.errors import InputError
+from handgrad.compare.report import ALONE, FAILING, VERDICTS, Finding, Report, Row
+from handgrad.compare.report.details import Code, Details, Excerpt, Line, Plot
+from handgrad.compare.report.summary import differing
 
 if TYPE_CHECKING:
     from pathlib import Path

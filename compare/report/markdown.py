@@ -5,10 +5,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from tabulate import tabulate
-
-from compare.report import Finding, Report
-from compare.report.summary import (
+from handgrad.compare.report import Finding, Report
+from handgrad.compare.report.summary import (
     closeness,
     closest,
     closing,
@@ -23,6 +21,7 @@ from compare.report.summary import (
     table,
     value,
 )
+from tabulate import tabulate
 
 __all__ = ["escaped", "grid", "render", "render_all"]
 

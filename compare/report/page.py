@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from compare.operations import EQUATIONS
-from compare.report import Finding, Report, Row
-from compare.report.details import Code, Excerpt, Line, Plot
-from compare.report.states import LEGEND, states, worst
-from compare.report.summary import place, shown
-from compare.report.suspects import pieces_of, sought, where
-from compare.sources import read_on
+from handgrad.compare.operations import EQUATIONS
+from handgrad.compare.report import Finding, Report, Row
+from handgrad.compare.report.details import Code, Excerpt, Line, Plot
+from handgrad.compare.report.states import LEGEND, states, worst
+from handgrad.compare.report.summary import place, shown
+from handgrad.compare.report.suspects import pieces_of, sought, where
+from handgrad.compare.source.listing import read_on
 
 __all__ = [
     "Cell",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from compare.report import Report
+from handgrad.compare.report import Report
 
 __all__ = ["LEGEND", "MARKS", "states", "worst"]
 

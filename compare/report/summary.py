@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from compare.operations import EQUATIONS
-from compare.report import DIVERGED, FAILING, UNSTABLE, Finding, Report, Row
+from handgrad.compare.operations import EQUATIONS
+from handgrad.compare.report import DIVERGED, FAILING, UNSTABLE, Finding, Report, Row
 
 __all__ = [
     "COLUMNS",

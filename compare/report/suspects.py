@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from compare.report import DIVERGED, Finding, Report
-from compare.report.details import Code
-from compare.report.states import states
-from compare.sources import read_on
+from handgrad.compare.report import DIVERGED, Finding, Report
+from handgrad.compare.report.details import Code
+from handgrad.compare.report.states import states
+from handgrad.compare.source.listing import read_on
 
 __all__ = ["Sought", "pieces_of", "sought", "where"]
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from compare.report import Report
-from compare.report.summary import aligned, closing, equation, place, printable, setting, table
+from handgrad.compare.report import Report
+from handgrad.compare.report.summary import aligned, closing, equation, place, printable, setting, table
 
 __all__ = ["culprits_and_closing", "render", "render_all"]
 

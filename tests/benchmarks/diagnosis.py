@@ -14,17 +14,17 @@ from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
+from handgrad.compare.diagnosis import INFORMATIVE
+from handgrad.compare.faults import Fault, catalogue
+from handgrad.compare.faults.planting import rewritten
+from handgrad.compare.faults.trial import check, expected_first, fixture
+from handgrad.compare.report import Report
 
-from compare.diagnosis import INFORMATIVE
-from compare.faults import Fault, catalogue
-from compare.faults.planting import rewritten
-from compare.faults.trial import check, expected_first, fixture
-from compare.report import Report
 from tests.benchmarks.networks import ACTIVATIONS, SUBTLE, VARIANTS, editing
 from tests.support import edited
 from tests.test_mutants import EQUIVALENT, MODULES, labelled_lines, mutants
 
-ANY = Fault("", "manual.network", (), "", "", "", "", "", "")
+ANY = Fault("", "handgrad.manual.network", (), "", "", "", "", "", "")
 SMALL = ("shape", "missing", "exception", "zero", "mutated-input", "not-repeatable", "not-finite")
 
 

@@ -12,21 +12,26 @@ from dataclasses import dataclass
 from itertools import pairwise
 from types import ModuleType
 
+import handgrad.manual.activations
+import handgrad.manual.initializers
+import handgrad.manual.losses
+import handgrad.manual.network
+import handgrad.manual.optimizers
+import handgrad.manual.training
 import numpy as np
+from handgrad.compare.experiment.data import load
+from handgrad.compare.experiment.settings import Experiment
+from handgrad.compare.experiment.sides import by_hand, epoch_orders, initial_parameters
 
-import manual.activations
-import manual.initializers
-import manual.losses
-import manual.network
-import manual.optimizers
-import manual.training
-from compare.data import load
-from compare.experiment import Experiment
-from compare.runners import by_hand, epoch_orders, initial_parameters
 from tests.support import edited, network_of
 
 Edit = tuple[ModuleType, str, str]
-NETWORK, LOSSES, OPTIMIZERS, ACTIVATIONS = manual.network, manual.losses, manual.optimizers, manual.activations
+NETWORK, LOSSES, OPTIMIZERS, ACTIVATIONS = (
+    handgrad.manual.network,
+    handgrad.manual.losses,
+    handgrad.manual.optimizers,
+    handgrad.manual.activations,
+)
 
 
 @contextmanager
@@ -53,7 +58,11 @@ class Case:
     @contextmanager
     def running(self, edits: Sequence[Edit] = ()) -> Iterator[None]:
         """While entered, `manual` draws weights of this case's scale and runs with the edits."""
-        scale = (manual.initializers, "return unit * standard", f"return {self.weight_scale!r} * unit * standard")
+        scale = (
+            handgrad.manual.initializers,
+            "return unit * standard",
+            f"return {self.weight_scale!r} * unit * standard",
+        )
         with editing((scale, *edits)):
             yield
 
@@ -212,7 +221,7 @@ POOR: dict[str, tuple[Edit, ...]] = {
     "recorded casts": ((NETWORK, "A = g.value(Z)", "A = g.value(Z).astype(np.float32).astype(Z.dtype)"),),
     "float32 only": (
         (
-            manual.training,
+            handgrad.manual.training,
             "X_batch, Y_batch = read_only(X.take(batch, axis=1)), read_only(Y.take(batch, axis=1))",
             "params = {name: np.float32(w) for name, w in params.items()}; "
             "velocities = {name: np.float32(V) for name, V in velocities.items()}; "

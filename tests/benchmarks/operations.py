@@ -15,11 +15,11 @@ from functools import partial, reduce
 
 import numpy as np
 import torch
+from handgrad.torchref.tap import tapped
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
-from torchref import tap
-from torchref.tap import tapped
+from handgrad import tap
 
 __all__ = ["BUILDERS", "Case", "Fault"]
 

@@ -32,20 +32,20 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from handgrad.compare.experiment.data import load
+from handgrad.compare.experiment.exceptions import quietly
+from handgrad.compare.experiment.settings import Experiment
+from handgrad.compare.experiment.sides import by_hand, epoch_orders, in_torch, initial_parameters
+from handgrad.compare.faults.network import NETWORK
+from handgrad.compare.faults.planting import planted
+from handgrad.compare.faults.trial import expected_first, fixture
+from handgrad.manual.network import backward, cost, forward
+from handgrad.torchref.exchange import to_array
 from tabulate import tabulate
 
-from compare.data import load
-from compare.experiment import Experiment
-from compare.faults.network import NETWORK
-from compare.faults.planting import planted
-from compare.faults.trial import expected_first, fixture
-from compare.interruptions import quietly
-from compare.runners import by_hand, epoch_orders, in_torch, initial_parameters
-from manual.network import backward, cost, forward
 from tests.benchmarks.diagnosis import ANY
 from tests.benchmarks.networks import MISTAKES, VARIANTS, Case, editing, random_case, random_mistake
 from tests.support import network_of
-from torchref.exchange import to_array
 
 GradcheckError = sys.modules["torch.autograd.gradcheck"].GradcheckError  # torch.autograd.gradcheck is the function
 Steps = list[tuple[str, np.ndarray, np.ndarray]]
@@ -238,7 +238,7 @@ def score(tool: Callable[[Trial], object], trial: Trial, into: Score) -> None:
 
 
 def _equation(name: object, trial: Trial) -> str:
-    from compare.judging import label_of
+    from handgrad.compare.experiment.judging import label_of
 
     return label_of(trial.experiment, name) if isinstance(name, str) and name != "?" else ""
 

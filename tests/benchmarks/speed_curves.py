@@ -10,11 +10,11 @@ from statistics import median
 
 import numpy as np
 import torch
+from handgrad.compare.experiment.data import load
+from handgrad.compare.experiment.recording import Training
+from handgrad.compare.verdict.conventions import AS_IN_THE_NOTES
+from handgrad.compare.verdict.differences import measured
 
-from compare.conventions import AS_IN_THE_NOTES
-from compare.data import load
-from compare.measuring import measured
-from compare.stepping import Training
 from tests.benchmarks.speed_subjects import Fixture, fixture, parameters, step_in_torch, whole_run
 from tests.benchmarks.timing import Target, interleaved, slope
 
@@ -65,14 +65,14 @@ def against_steps(steps: Sequence[int], rounds: int) -> Curve:
 
 def against_size(sizes: Sequence[int], rounds: int) -> Curve:
     """Seconds of comparing two tensors by their size, and of assert_close on the same."""
-    found: dict[str, list[float]] = {"compare.measuring": [], "torch.testing.assert_close": []}
+    found: dict[str, list[float]] = {"handgrad.compare.verdict.differences": [], "torch.testing.assert_close": []}
     for size in sizes:
         hand = np.random.default_rng(0).standard_normal(size)
         other = np.nextafter(hand, 0)
         ours, theirs = torch.from_numpy(hand), torch.from_numpy(other)
         timed = interleaved(
             {
-                "compare.measuring": lambda hand=hand, other=other: measured(hand, other),
+                "handgrad.compare.verdict.differences": lambda hand=hand, other=other: measured(hand, other),
                 "torch.testing.assert_close": lambda a=ours, b=theirs: torch.testing.assert_close(a, b),
             },
             rounds,

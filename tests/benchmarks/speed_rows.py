@@ -11,8 +11,8 @@ from statistics import median
 
 import numpy as np
 import torch
+from handgrad.compare.verdict.differences import measured, measured_all
 
-from compare.measuring import measured, measured_all
 from tests.benchmarks import speed_curves as curves
 from tests.benchmarks.networks import Case
 from tests.benchmarks.speed_subjects import (
@@ -199,7 +199,10 @@ def start_ups(rounds: int, seed: int) -> Iterator[Target]:
             "comparing two stored results": ["diff", file, file],
         }
         pytest = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_nothing.py"]
-        commands = {name: ["-c", f"from compare.cli import main; main({given})"] for name, given in arguments.items()}
+        commands = {
+            name: ["-c", f"from handgrad.compare.cli.commands import main; main({given})"]
+            for name, given in arguments.items()
+        }
         bare = {"pass": ["-c", "pass"]}
         root = Path(__file__).resolve().parents[2]
         compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": f"{folder}/compiled"}  # as when installed
@@ -210,7 +213,7 @@ def start_ups(rounds: int, seed: int) -> Iterator[Target]:
             says = imports_torch(given, folder, environment)
             yield Target(f"handgrad, {name}, over python -c pass", 60, np.inf if says else extra, "ms", detail=says)
         tests = started(
-            {"with": [*pytest, "-p", "compare.pytest_plugin"], "without": pytest},
+            {"with": [*pytest, "-p", "handgrad.pytest_plugin"], "without": pytest},
             2 * rounds,
             cwd=folder,
             env=environment,
@@ -222,7 +225,7 @@ def start_ups(rounds: int, seed: int) -> Iterator[Target]:
 def imports_torch(given: list[str], folder: str, environment: dict[str, str]) -> str:
     """What is said if a command imports torch."""
     code = (
-        "import sys\nfrom compare.cli import main\n"
+        "import sys\nfrom handgrad.compare.cli.commands import main\n"
         f"try:\n    main({given})\nfinally:\n    sys.exit(7 if 'torch' in sys.modules else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=folder, env=environment)

@@ -6,15 +6,15 @@ from itertools import pairwise, repeat
 
 import numpy as np
 import torch
+from handgrad.compare.checks.gradients import check_gradients
+from handgrad.compare.experiment.data import Data, load
+from handgrad.compare.experiment.settings import Experiment
+from handgrad.compare.experiment.sides import by_hand, epoch_orders, hand_network, initial_parameters
+from handgrad.manual.network import backward, cost, forward
 from torch import Tensor, nn
 
-from compare.data import Data, load
-from compare.experiment import Experiment
-from compare.gradients import check_gradients
-from compare.runners import by_hand, epoch_orders, hand_network, initial_parameters
-from manual.network import backward, cost, forward
+from handgrad import mlp
 from tests.benchmarks.networks import Case
-from torchref import mlp
 
 __all__ = [
     "Fixture",

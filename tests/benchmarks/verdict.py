@@ -24,17 +24,19 @@ from statistics import median
 from types import ModuleType
 from typing import Any
 
+import handgrad.manual.network
 import numpy as np
 import torch
+from handgrad.compare.checks.gradients import check_gradients
+from handgrad.compare.experiment import judging
+from handgrad.compare.experiment.data import load
+from handgrad.compare.experiment.settings import Experiment
+from handgrad.compare.experiment.sides import by_hand, epoch_orders, in_torch, initial_parameters
+from handgrad.compare.report import Report
+from handgrad.torchref.exchange import to_array
 from tabulate import tabulate
 
-import manual.network
-from compare import judging
-from compare.data import load
-from compare.experiment import Experiment
-from compare.gradients import check_gradients
-from compare.report import Report
-from compare.runners import by_hand, epoch_orders, in_torch, initial_parameters
+from handgrad import mlp
 from tests.benchmarks import operations
 from tests.benchmarks.networks import (
     POOR,
@@ -47,8 +49,6 @@ from tests.benchmarks.networks import (
     stationary_point,
 )
 from tests.benchmarks.timing import seconds
-from torchref import mlp
-from torchref.exchange import to_array
 
 Steps = list[dict[str, np.ndarray]]
 MOVED = 1e-12  # a mistake counts if it moves a gradient or an update by more, relative to its maximum
@@ -284,7 +284,7 @@ def poor_counts(seed: int, index: int) -> Counter[str]:
         if counts["poor FAULT"] and any(finding.verdict == "FAULT" for finding in report.findings):
             counts[f"note: {name}: {next(f for f in report.findings if f.verdict == 'FAULT')}"] += 1
     for digits in range(16, 2, -1):
-        edit = (manual.network, "dW = dZ @ A_prev.T", f"dW = (1 + 1e-{digits}) * (dZ @ A_prev.T)")
+        edit = (handgrad.manual.network, "dW = dZ @ A_prev.T", f"dW = (1 + 1e-{digits}) * (dZ @ A_prev.T)")
         with case.running((edit,)):
             if not case.experiment.run((case.X, case.y)).ok:
                 counts[f"smallest 1e-{digits}"] += 1

@@ -7,11 +7,11 @@ import base64
 import json
 import shutil
 
+import handgrad.manual.network
 import pytest
+from handgrad.compare.cli.commands import main
 
-import manual.network
-from compare import Experiment
-from compare.cli import main
+from handgrad import Experiment
 from tests.support import ROOT, edited
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -40,7 +40,7 @@ def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     made = {name: folder / f"{name}.html" for name in PAGES}
     main(["check", "--format", "html", "--output", str(made["passing"])])
-    with edited(manual.network, ("dW = dZ @ A_prev.T", "dW = 2 * dZ @ A_prev.T")):
+    with edited(handgrad.manual.network, ("dW = dZ @ A_prev.T", "dW = 2 * dZ @ A_prev.T")):
         report = Experiment(steps=12).run()
     made["failing"].write_text(report.to_html(), encoding="utf-8")
     main(["notes", "--format", "html", "--output", str(made["notes"])])

@@ -11,11 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-import compare
-from compare import check_gradients, per_example
+from handgrad import check_gradients, compare, from_module, per_example, tap
 from tests.benchmarks.operations import BUILDERS
 from tests.support import ROOT
-from torchref import from_module, tap
 
 CODE = ROOT / "tests" / "compare" / "their_code"
 SEED = 20

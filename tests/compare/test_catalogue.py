@@ -7,15 +7,15 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from handgrad.compare.cli.commands import main
+from handgrad.compare.faults import catalogue
+from handgrad.compare.faults.audit import audit, render
+from handgrad.compare.faults.network import NETWORK
+from handgrad.compare.faults.planting import edited, planted
+from handgrad.compare.faults.trial import check, expected_first, fixture, is_of_network
+from handgrad.compare.operations import EQUATIONS
 
-from compare import Experiment, InputError
-from compare.audit import audit, render
-from compare.cli import main
-from compare.faults import catalogue
-from compare.faults.network import NETWORK
-from compare.faults.planting import edited, planted
-from compare.faults.trial import check, expected_first, fixture, is_of_network
-from compare.operations import EQUATIONS
+from handgrad import Experiment, InputError
 from tests.benchmarks import diagnosis
 
 CODES = {
@@ -106,20 +106,20 @@ def test_a_part_of_the_benchmark(measure, part, whole, most):
 
 
 def test_a_planted_mistake_is_gone_afterwards_whatever_happens():
-    import manual.network
+    import handgrad.manual.network
 
-    before = manual.network.linear_backward.__code__
+    before = handgrad.manual.network.linear_backward.__code__
 
     def interrupted():
-        with planted("manual.network", (("W.T @ dZ", "W @ dZ"),)):
-            assert manual.network.linear_backward.__code__ is not before
+        with planted("handgrad.manual.network", (("W.T @ dZ", "W @ dZ"),)):
+            assert handgrad.manual.network.linear_backward.__code__ is not before
             raise KeyError
 
     with pytest.raises(KeyError):
         interrupted()
-    assert manual.network.linear_backward.__code__ is before
+    assert handgrad.manual.network.linear_backward.__code__ is before
     with pytest.raises(ValueError, match=r"stands 0 times in manual/network\.py.*put back what was edited"):
-        edited(manual.network, (("nothing of this kind", ""),))
+        edited(handgrad.manual.network, (("nothing of this kind", ""),))
 
 
 def test_the_command_lists_all_and_shows_one(capsys):
@@ -180,7 +180,7 @@ def test_the_audit_of_the_recommended_fixture_is_nearly_empty():
     result = audit(RECOMMENDED, (X, Y))
     assert {each.fault.name for each in result.hidden} <= {"loss-of-log-zero", "relu-derivative-at-zero"}
     assert all(each.remedy for each in result.hidden)
-    assert "manual.losses.squared_error" in result.idle
+    assert "handgrad.manual.losses.squared_error" in result.idle
     assert len(result.found) + len(result.hidden) + sum(map(len, result.idle.values())) == len(NETWORK)
 
 
@@ -204,7 +204,7 @@ def test_an_edit_of_manual_hides_the_mistakes_planted_there_and_nothing_else(mon
     monkeypatch.setattr(inspect, "getsource", lambda of: source(of).replace(right, "return (W @ A_prev) + b"))
     run = Experiment(layers=(4, 5, 2), activations=("tanh", "sigmoid"), batch_size=4, steps=1)
     result = audit(run, (X, Y), lambda faults: faults[:2])
-    assert {fault.module for fault in result.lost} == {"manual.network"}
+    assert {fault.module for fault in result.lost} == {"handgrad.manual.network"}
     assert len(result.found) + len(result.hidden) == 2
     assert "Not tried, because manual/ was edited where they are: " in render(result)
     lost = result.lost[0]

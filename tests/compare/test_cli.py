@@ -6,13 +6,13 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+import handgrad.manual.losses
+import handgrad.manual.network
 import numpy as np
 import pytest
+from handgrad.compare.cli.commands import main
+from handgrad.compare.experiment.settings import Experiment
 
-import manual.losses
-import manual.network
-from compare.cli import main
-from compare.experiment import Experiment
 from tests.support import ROOT, edited, parsed, small_data
 
 
@@ -49,7 +49,7 @@ def test_json_has_every_name_in_every_step(capsys):
 
 
 def test_a_difference_exits_1_and_names_the_culprit(capsys, data_file):
-    with edited(manual.network, ("dZ @ A_prev.T", "2 * dZ @ A_prev.T")):
+    with edited(handgrad.manual.network, ("dZ @ A_prev.T", "2 * dZ @ A_prev.T")):
         assert main(["check", "--data", data_file, "--batch-size", "4"]) == 1
     out = capsys.readouterr().out
     assert "step 1 / backward / dW2   (B2) dW[l] = dZ[l] A[l-1]^T  FAULT" in out
@@ -177,7 +177,12 @@ SLIPS = {
         "import numpi as np",
         "ModuleNotFoundError in losses.py line 1",
     ),
-    "a renamed function": ("optimizers.py", "def momentum(", "def momentom(", "manual.optimizers has no momentum"),
+    "a renamed function": (
+        "optimizers.py",
+        "def momentum(",
+        "def momentom(",
+        "handgrad.manual.optimizers has no momentum",
+    ),
 }
 
 
@@ -231,7 +236,9 @@ def test_awkward_input_is_one_line_and_exit_2(flags, words, data_file, tmp_path,
 def test_a_report_that_cannot_be_written_leaves_the_file_as_it_was(tmp_path, data_file, capsys, monkeypatch):
     path = tmp_path / "report.txt"
     path.write_text("as it was")
-    monkeypatch.setattr("compare.cli._rendered", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")))
+    monkeypatch.setattr(
+        "handgrad.compare.cli.commands._rendered", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left"))
+    )
     assert main(["check", "--data", data_file, "--batch-size", "4", "--output", str(path)]) == 2
     assert path.read_text() == "as it was"
     assert "No space left" in capsys.readouterr().err
@@ -247,7 +254,7 @@ def test_output_never_replaces_the_data(capsys, data_file):
 @pytest.mark.parametrize("argv", [["--help"], ["check", "--help"], ["--version"], ["check", "--beta", "2"], ["chek"]])
 def test_help_version_and_argument_errors_import_neither_torch_nor_numpy(argv):
     code = (
-        "import sys\nfrom compare.cli import main\n"
+        "import sys\nfrom handgrad.compare.cli.commands import main\n"
         f"try:\n    code = main({argv!r})\nexcept SystemExit as stop:\n    code = stop.code\n"
         "assert not {'torch', 'numpy', 'tabulate'} & set(sys.modules), 'imported'\nsys.exit(code or 0)"
     )
@@ -312,7 +319,7 @@ def test_a_flag_that_no_check_of_a_file_reads_is_refused(tmp_path, monkeypatch, 
 
 
 def test_prints_of_the_hand_written_side_are_not_in_the_report(capfd):
-    with edited(manual.network, ("    gradients = {}\n", "    gradients = {}\n    print('backwards')\n")):
+    with edited(handgrad.manual.network, ("    gradients = {}\n", "    gradients = {}\n    print('backwards')\n")):
         assert main(["check", "--data", "synthetic", "--layers", "30,2,1", "--activations", "tanh,sigmoid",
                      "--steps", "1", "--format", "json"]) == 0  # fmt: skip
     out, err = capfd.readouterr()
@@ -321,7 +328,7 @@ def test_prints_of_the_hand_written_side_are_not_in_the_report(capfd):
 
 
 def test_a_cost_that_is_no_scalar_has_no_curves_and_ends_in_no_traceback(capfd):
-    with edited(manual.losses, ("losses.sum() / n + penalty", "losses / n + penalty")):
+    with edited(handgrad.manual.losses, ("losses.sum() / n + penalty", "losses / n + penalty")):
         assert main(["check", "--data", "synthetic", "--steps", "2", "--format", "json"]) == 1
     assert parsed(capfd.readouterr().out)["findings"][0]["name"] == "J"
 

@@ -3,25 +3,25 @@
 from contextlib import ExitStack
 from itertools import product
 
+import handgrad.manual.losses
+import handgrad.manual.network
+import handgrad.manual.optimizers
+import handgrad.manual.training
 import pytest
 
-import manual.losses
-import manual.network
-import manual.optimizers
-import manual.training
 from tests.compare.test_parity import N, experiment
 from tests.support import edited, small_data
 
 MEAN_LATE = (
-    (manual.losses, ("return (A - Y) / n", "return A - Y")),
+    (handgrad.manual.losses, ("return (A - Y) / n", "return A - Y")),
     (
-        manual.network,
+        handgrad.manual.network,
         ("dW = dZ @ A_prev.T", "dW = dZ @ A_prev.T / dZ.shape[1]"),
         ("db = dZ.sum(axis=1, keepdims=True)", "db = dZ.sum(axis=1, keepdims=True) / dZ.shape[1]"),
     ),
 )
 HEAVY_BALL = (
-    manual.optimizers,
+    handgrad.manual.optimizers,
     ("(1 - beta) * gradients", "gradients"),
     ("w - learning_rate * V", "w - learning_rate * (1 - beta) * V"),
 )
@@ -57,11 +57,14 @@ def test_both_conventions_at_once_are_two_notes():
 
 
 WRONG = {
-    "1/n extra in hidden dZ": ((manual.network, ("dA * derivative", "dA * derivative / X.shape[1]")), "dZ3"),
+    "1/n extra in hidden dZ": ((handgrad.manual.network, ("dA * derivative", "dA * derivative / X.shape[1]")), "dZ3"),
     "dZ lacks the 1/n and dW too": (MEAN_LATE[0], "dZ4"),
-    "velocity too large and used as it is": ((manual.optimizers, ("(1 - beta) * gradients", "gradients")), "vW1"),
+    "velocity too large and used as it is": (
+        (handgrad.manual.optimizers, ("(1 - beta) * gradients", "gradients")),
+        "vW1",
+    ),
     "only the update scaled": (
-        (manual.optimizers, ("w - learning_rate * V", "w - learning_rate * (1 - beta) * V")),
+        (handgrad.manual.optimizers, ("w - learning_rate * V", "w - learning_rate * (1 - beta) * V")),
         "W1_next",
     ),
 }
@@ -79,7 +82,7 @@ CAST = "(W.astype({0}) @ A_prev.astype({0}) + b.astype({0})){1}"
 
 
 def test_a_cast_to_float32_is_weak_and_fails_only_when_strict():
-    report = run((manual.network, ("W @ A_prev + b", CAST.format("np.float32", ".astype(W.dtype)"))))
+    report = run((handgrad.manual.network, ("W @ A_prev + b", CAST.format("np.float32", ".astype(W.dtype)"))))
     assert report.ok
     assert {finding.verdict for finding in report.findings} == {"WEAK"}
     assert report.first.name == "Z1"
@@ -89,11 +92,11 @@ def test_a_cast_to_float32_is_weak_and_fails_only_when_strict():
 
 
 def test_an_activation_cast_to_float32_is_weak_and_its_gradient_inherits_that():
-    report = run((manual.network, ("A = g.value(Z)", "A = g.value(Z).astype(np.float32).astype(Z.dtype)")))
+    report = run((handgrad.manual.network, ("A = g.value(Z)", "A = g.value(Z).astype(np.float32).astype(Z.dtype)")))
     assert {finding.verdict for finding in report.findings} == {"WEAK"}, str(report)
     assert {finding.name for finding in report.findings} <= {"A1", "A2", "A3", "A4"}
     cast = ("A = g.value(Z)", "A = g.value(Z).astype(np.float32).astype(Z.dtype)")
-    report = run((manual.network, cast, ("dA * derivative", "dA * derivative * 1.001")))
+    report = run((handgrad.manual.network, cast, ("dA * derivative", "dA * derivative * 1.001")))
     assert {f.name for f in report.findings if f.verdict == "FAULT"} == {"dZ1", "dZ2", "dZ3"}, str(report)
 
 
@@ -103,7 +106,7 @@ def test_a_cast_of_a_saturated_activation_is_weak_although_its_derivative_cancel
     X, y = small_data(5, 2, N, seed=7)
 
     def saturated(*edits):
-        with edited(manual.network, *edits):
+        with edited(handgrad.manual.network, *edits):
             return experiment(depth=4, steps=1).run((8 * X, y))
 
     report = saturated(cast)
@@ -115,11 +118,11 @@ def test_a_cast_of_a_saturated_activation_is_weak_although_its_derivative_cancel
 @pytest.mark.parametrize(("optimizer", "step"), [("momentum", "V"), ("gradient-descent", "gradients")])
 def test_what_is_computed_from_a_float32_gradient_is_no_fault(optimizer, step):
     cast = ("dW = dZ @ A_prev.T  #", "dW = (dZ @ A_prev.T).astype(np.float32)  #")
-    report = run((manual.network, cast), optimizer=optimizer, l2=0.0)
+    report = run((handgrad.manual.network, cast), optimizer=optimizer, l2=0.0)
     assert {finding.verdict for finding in report.findings} == {"WEAK"}, str(report)
     assert report.first.name == "dW4"
-    doubled = (manual.optimizers, (f"w - learning_rate * {step}", f"w - 1.0001 * learning_rate * {step}"))
-    wrong = run((manual.network, cast), doubled, optimizer=optimizer, l2=0.0)
+    doubled = (handgrad.manual.optimizers, (f"w - learning_rate * {step}", f"w - 1.0001 * learning_rate * {step}"))
+    wrong = run((handgrad.manual.network, cast), doubled, optimizer=optimizer, l2=0.0)
     faults = {finding.name for finding in wrong.findings if finding.verdict == "FAULT"}
     assert faults == {f"{w}{l}_next" for w in "Wb" for l in range(1, 5)}, str(wrong)
 
@@ -133,21 +136,21 @@ def test_what_is_computed_from_a_float32_gradient_is_no_fault(optimizer, step):
 )
 def test_a_float32_gradient_makes_no_other_equation_less_exact(edit, names):
     cast = ("dW = dZ @ A_prev.T  #", "dW = (dZ @ A_prev.T).astype(np.float32)  #")
-    report = run((manual.network, cast, edit), l2=0.0)
+    report = run((handgrad.manual.network, cast, edit), l2=0.0)
     assert names <= {finding.name for finding in report.findings if finding.verdict == "FAULT"}, str(report)
 
 
 def test_a_gradient_off_by_a_hundred_thousand_millionth_is_a_fault_that_says_by_what():
     for off, l2 in product(("1e-11", "1e-13"), (0.0, 0.1)):
-        first = run((manual.network, ("dW = dZ @ A_prev.T", f"dW = (1 + {off}) * dZ @ A_prev.T")), l2=l2).first
+        first = run((handgrad.manual.network, ("dW = dZ @ A_prev.T", f"dW = (1 + {off}) * dZ @ A_prev.T")), l2=l2).first
         assert (first.verdict, first.name) == ("FAULT", "dW4")
         assert (f"scale: every entry is 1 + {off} times torch's" in f"{first.cause}: {first.explanation}") == (l2 == 0)
-    decay = (manual.network, ("dW = dW + l2 * W", "dW = dW + (1 + 1e-11) * l2 * W"))
+    decay = (handgrad.manual.network, ("dW = dW + l2 * W", "dW = dW + (1 + 1e-11) * l2 * W"))
     assert run(decay).first.verdict == "FAULT"
 
 
 def test_float64_inside_is_a_note():
-    report = run((manual.network, ("W @ A_prev + b", CAST.format("np.float64", ""))))
+    report = run((handgrad.manual.network, ("W @ A_prev + b", CAST.format("np.float64", ""))))
     assert report.findings == ()
     assert report.notes == ("The derivation computes in float64 also where it is handed float32; that is no fault.",)
 
@@ -159,7 +162,7 @@ def test_float32_only_is_recognised_and_judged_in_float32_alone():
         "velocities = {name: np.float32(V) for name, V in velocities.items()}; "
         "X_batch, Y_batch = np.float32(X.take(batch, axis=1)), np.float32(Y.take(batch, axis=1))"
     )
-    report = run((manual.training, (batch, cast)))
+    report = run((handgrad.manual.training, (batch, cast)))
     assert report.findings == (), str(report)
     assert any("computes in float32 also where it is handed float64" in note for note in report.notes), report.notes
     assert " of 6 steps, in float32; the largest difference" in str(report)
@@ -167,11 +170,11 @@ def test_float32_only_is_recognised_and_judged_in_float32_alone():
 
 def test_float64_only_is_recognised_and_judged_in_float64_alone():
     picky = ("return W @ A_prev + b", "assert W.dtype == np.float64, 'double precision'; return W @ A_prev + b")
-    report = run((manual.network, picky))
+    report = run((handgrad.manual.network, picky))
     assert report.findings == (), str(report)
     assert any("does not run in float32 (AssertionError in manual/network.py" in note for note in report.notes)
     assert " of 6 steps, in float64; the largest difference" in str(report)
     assert len({row.step for row in report.rows}) == 6
-    report = run((manual.network, picky, ("dZ @ A_prev.T", "1.0001 * dZ @ A_prev.T")))
+    report = run((handgrad.manual.network, picky, ("dZ @ A_prev.T", "1.0001 * dZ @ A_prev.T")))
     assert report.first.name == "dW4"
     assert report.first.verdict == "FAULT"

@@ -2,9 +2,8 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-
-from compare.data import Data, load
-from compare.errors import InputError
+from handgrad.compare.errors import InputError
+from handgrad.compare.experiment.data import Data, load
 
 
 def test_breast_cancer_is_the_real_set_standardised():

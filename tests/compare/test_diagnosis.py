@@ -1,11 +1,11 @@
 """A cause is named only where it explains the tensor to within rounding; what nothing explains is unknown."""
 
+import handgrad.manual.optimizers
 import numpy as np
 import pytest
+from handgrad.compare.diagnosis import Cause, Scene, diagnose, explained, named_factors
+from handgrad.compare.experiment.settings import Experiment
 
-import manual.optimizers
-from compare.diagnosis import Cause, Scene, diagnose, explained, named_factors
-from compare.experiment import Experiment
 from tests.support import edited, small_data
 
 RNG = np.random.default_rng(11)
@@ -204,7 +204,7 @@ def test_weights_that_are_zero_are_no_term_of_an_update_and_lapack_says_nothing(
     """What it prints would stand in the midst of a report."""
     wrong = ("updated[name] = w - learning_rate * V", "updated[name] = w - learning_rate * V**2 - 1e-3")
     run = Experiment(layers=(5, 12, 2), activations=("tanh", "sigmoid"), batch_size=6, steps=1, bias_scale=0.0)
-    with edited(manual.optimizers, wrong):
+    with edited(handgrad.manual.optimizers, wrong):
         report = run.run(small_data(5, 2, 24, seed=7))
     assert {"b1_next", "W1_next"} <= {finding.name for finding in report.findings}
     assert capfd.readouterr() == ("", "")

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from compare import InputError, check_gradients, per_example
-from torchref import tap
+from handgrad import InputError, check_gradients, per_example, tap
 
 RNG = np.random.default_rng(2)
 PARAMS = {"w": RNG.standard_normal(3), "c": np.array(0.4)}

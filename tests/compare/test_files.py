@@ -5,14 +5,14 @@ import subprocess
 import sys
 
 import pytest
+from handgrad.compare.checks.files import CHECKS
+from handgrad.compare.cli.commands import main
 
-from compare.cli import main
-from compare.files import CHECKS
 from tests.support import ROOT, parsed
 
 GRADIENTS = """
 import numpy as np
-from torchref import tap
+from handgrad import tap
 
 print("noise of mine")
 params, batch = {"w": np.arange(1.0, 4.0)}, (np.ones(3),)

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-
-from compare.fitting import fitted, shape_hint
+from handgrad.compare.verdict.shapes import fitted, shape_hint
 
 FITS = {
     "the same": ((4, 3), (4, 3), "ok"),

@@ -7,12 +7,12 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from handgrad.compare.checks.gradients import check_gradients
+from handgrad.compare.errors import InputError
 
-from compare.errors import InputError
-from compare.gradients import check_gradients
+from handgrad import mlp, tap
 from tests.benchmarks.networks import listed, stationary_point
 from tests.benchmarks.operations import BUILDERS
-from torchref import mlp, tap
 
 
 def case_of(name, seed=5):

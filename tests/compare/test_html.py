@@ -6,19 +6,20 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import handgrad.manual.network
 import numpy as np
 import pytest
+from handgrad.compare.cli.commands import main
+from handgrad.compare.experiment import run as lockstep
+from handgrad.compare.faults import catalogue
+from handgrad.compare.report import Finding, Report, Row, html
+from handgrad.compare.report.curves import svg
+from handgrad.compare.report.details import Code, Details, Excerpt, Line, Plot
+from handgrad.compare.report.graph import graph
+from handgrad.compare.report.page import culprits, strip, where
+from handgrad.compare.report.states import states
 
-import manual.network
-from compare import Experiment, InputError, check_gradients, check_initializer, load_report, lockstep
-from compare.cli import main
-from compare.faults import catalogue
-from compare.report import Finding, Report, Row, html
-from compare.report.curves import svg
-from compare.report.details import Code, Details, Excerpt, Line, Plot
-from compare.report.graph import graph
-from compare.report.page import culprits, strip, where
-from compare.report.states import states
+from handgrad import Experiment, InputError, check_gradients, check_initializer, load_report
 from tests.support import edited, small_data
 
 VOID = {"meta", "link", "br", "img", "input", "hr", "path"}
@@ -59,7 +60,7 @@ class Page(HTMLParser):
 
 def wrong_report(**changes):
     experiment = replace(SMALL, **changes)
-    with edited(manual.network, (RIGHT, f"dW = 2 * ({RIGHT.removeprefix('dW = ')})")):
+    with edited(handgrad.manual.network, (RIGHT, f"dW = 2 * ({RIGHT.removeprefix('dW = ')})")):
         return experiment.run(DATA)
 
 
@@ -123,7 +124,7 @@ def test_two_sides_left_to_themselves_drift_as_far_as_rounding_explains_and_no_f
     assert (apart <= allowed).all()
     assert [line.name for line in norms.lines] == ["dW1", "dW2"]
     assert len(apart) == len(norms.lines[0].y) == 40
-    with edited(manual.network, (RIGHT, RIGHT.replace("dZ @", "1.001 * dZ @"))):
+    with edited(handgrad.manual.network, (RIGHT, RIGHT.replace("dZ @", "1.001 * dZ @"))):
         wrong_drift = lockstep.run(long, DATA, plots=True).details.plots[1]
     apart, allowed = (np.array(line.y) for line in wrong_drift.lines)
     assert apart[-1] > 1e6 * allowed[-1]
@@ -212,7 +213,7 @@ def rules(text):
 
 
 def test_without_the_extra_the_remedy_is_named(wrong, monkeypatch, capsys, tmp_path):
-    monkeypatch.setitem(__import__("sys").modules, "compare.report.curves", None)
+    monkeypatch.setitem(__import__("sys").modules, "handgrad.compare.report.curves", None)
     html._environment.cache_clear()
     try:
         with pytest.raises(InputError, match=r"pip install 'handgrad\[report\]'"):
@@ -257,7 +258,7 @@ def test_the_graph_shows_what_was_not_recorded_and_ends_are_left_out():
         return {"dW": (dA * (1 - A**2)) @ X.T, "dV": A.sum(axis=1)[None, :]}
 
     def reference(p, X):
-        from torchref import tap
+        from handgrad import tap
 
         return (p["V"] @ tap("A", tap("Z", p["W"] @ X).tanh())).sum()
 
@@ -271,7 +272,7 @@ def test_the_graph_shows_what_was_not_recorded_and_ends_are_left_out():
 def test_a_deep_graph_is_cut_around_the_culprit():
     deep = Experiment(layers=(3,) * 40 + (1,), activations=("tanh",) * 39 + ("sigmoid",), batch_size=4, steps=1)
     data = small_data(3, 1, 9, seed=5)
-    with edited(manual.network, (RIGHT, f"dW = 2 * ({RIGHT.removeprefix('dW = ')})")):
+    with edited(handgrad.manual.network, (RIGHT, f"dW = 2 * ({RIGHT.removeprefix('dW = ')})")):
         report = deep.run(data)
     names = re.findall(r"<title>(\w+):", graph(report))
     assert "dW40" in names
@@ -390,7 +391,7 @@ def test_the_lists_have_their_pages(tmp_path):
 
 
 def test_the_notes_page_has_every_statement_with_its_curves(tmp_path):
-    from compare.notes.statements import STATEMENTS
+    from handgrad.compare.notes.statements import STATEMENTS
 
     path = tmp_path / "notes.html"
     assert main(["notes", "--format", "html", "--output", str(path)]) == 0

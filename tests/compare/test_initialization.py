@@ -2,15 +2,15 @@
 
 import re
 
+import handgrad.manual.initializers
+import handgrad.torchref.initializers
 import numpy as np
 import pytest
 import torch
+from handgrad.compare.operations import names, operation
 from torch import nn
 
-import manual.initializers
-import torchref.initializers
-from compare import InputError, check_initializer
-from compare.operations import names, operation
+from handgrad import InputError, check_initializer
 
 SHAPE = (16, 30)
 
@@ -57,7 +57,7 @@ def test_right_initialisers_are_left_in_peace(hand, twin):
 def test_the_notes_initialisers(name):
     row = operation("initializer", name)
     (deviation,) = row.hands()
-    report = check_initializer(lambda s, rng: manual.initializers.draw(deviation, s, rng), row.twin(), SHAPE)
+    report = check_initializer(lambda s, rng: handgrad.manual.initializers.draw(deviation, s, rng), row.twin(), SHAPE)
     assert report.findings == (), str(report)
 
 
@@ -173,7 +173,7 @@ def test_what_is_handed_over_wrongly_is_one_sentence(act, words):
 
 
 def test_a_square_shape_is_a_blind_spot():
-    report = check_initializer(RIGHT["he"][0], torchref.initializers.he, (8, 8))
+    report = check_initializer(RIGHT["he"][0], handgrad.torchref.initializers.he, (8, 8))
     assert report.blind_spots == ("fan-in taken for fan-out (the shape is square; use sizes that differ)",)
 
 

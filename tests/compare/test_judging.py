@@ -2,19 +2,21 @@
 
 from dataclasses import replace
 
+import handgrad.manual.network
 import numpy as np
 import pytest
 import torch
+from handgrad.compare.experiment import judging
+from handgrad.compare.experiment.data import load
+from handgrad.compare.experiment.exceptions import quietly
+from handgrad.compare.experiment.judging import Judging
+from handgrad.compare.experiment.recording import Training
+from handgrad.compare.experiment.run import differs
+from handgrad.compare.experiment.twin import allowances
+from handgrad.compare.verdict import batched as agreeing
+from handgrad.compare.verdict import rule as verdict
+from handgrad.compare.verdict.conventions import AS_IN_THE_NOTES
 
-import manual.network
-from compare import agreeing, judging, verdict
-from compare.conventions import AS_IN_THE_NOTES
-from compare.data import load
-from compare.interruptions import quietly
-from compare.judging import Judging
-from compare.local import allowances
-from compare.lockstep import differs
-from compare.stepping import Training
 from tests.compare.test_parity import N, experiment
 from tests.support import edited, small_data
 
@@ -100,7 +102,9 @@ def test_how_far_tensors_are_apart_end_to_end_is_told_of_each_step(torchs):
 def test_a_step_that_is_not_whole_ends_a_window_and_loses_no_batch():
     run = experiment()
     whole = [step.printed.batch["X"] for step in steps_of(run, 6)]
-    with edited(manual.network, ("    return gradients\n", "    gradients['extra'] = X\n    return gradients\n")):
+    with edited(
+        handgrad.manual.network, ("    return gradients\n", "    gradients['extra'] = X\n    return gradients\n")
+    ):
         training = Training(run, load(small_data(5, 2, N, seed=7)))
         found = [training.advance(count, AS_IN_THE_NOTES) for count in (6, 1, 3, 2)]
     assert [[step.number for step in steps] for steps in found] == [[1], [2], [3], [4]]
@@ -138,7 +142,9 @@ def test_beside_what_is_recorded_torch_goes_its_own_way(dtype, at_once, monkeypa
         made = [replace(step, sides={d: scaled(side, factor) for d, side in step.sides.items()}) for step in steps]
         handed = []
         name = "agreeing" if at_once else "judge_step"
-        monkeypatch.setattr(f"compare.judging.{name}", lambda *arguments: handed.extend(arguments) or [])
+        monkeypatch.setattr(
+            f"handgrad.compare.experiment.judging.{name}", lambda *arguments: handed.extend(arguments) or []
+        )
         if at_once:
             judging._at_once(made, AS_IN_THE_NOTES)
             return handed[3].local, handed[5][1]
@@ -165,12 +171,12 @@ def test_a_window_finds_the_one_step_that_is_wrong():
     """A fault that acts at step 4 alone is found there, the steps around it staying rows."""
     wrong = ("dW = dZ @ A_prev.T", "dW = dZ @ A_prev.T * (1 + 1e-6 * (COUNT[0] == 4))")
     counting = ("cache = {}", "cache = {}; COUNT[0] += 1")
-    manual.network.COUNT = [0]
+    handgrad.manual.network.COUNT = [0]
     try:
-        with edited(manual.network, wrong, counting):
+        with edited(handgrad.manual.network, wrong, counting):
             found = []
             for dtype in ("float64",):
-                manual.network.COUNT[0] = 0
+                handgrad.manual.network.COUNT[0] = 0
                 run = experiment(depth=2, dtype=dtype)
                 training = Training(run, load(small_data(5, 2, N, seed=7)))
                 training.sides = training.sides[:1]
@@ -179,7 +185,7 @@ def test_a_window_finds_the_one_step_that_is_wrong():
                 at_once = judging._at_once([step for step in steps if step.number not in (3, 6)], AS_IN_THE_NOTES)
                 found = [rows is None for rows in at_once]
     finally:
-        del manual.network.COUNT
+        del handgrad.manual.network.COUNT
     assert found == [False, False, True, False]
 
 

@@ -5,13 +5,12 @@ import re
 from xml.etree import ElementTree
 
 import pytest
+from handgrad.compare.faults import catalogue
+from handgrad.compare.notes.statements import STATEMENTS
+from handgrad.compare.operations import EQUATIONS
+from handgrad.compare.report.mathml import equation
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from compare.faults import catalogue
-from compare.notes.statements import STATEMENTS
-from compare.operations import EQUATIONS
-from compare.report.mathml import equation
 
 TEXTS = [
     *EQUATIONS.values(),

@@ -3,15 +3,14 @@
 import tracemalloc
 import warnings
 
+import handgrad.compare.verdict.differences
 import numpy as np
 import pytest
+from handgrad.compare.verdict.batched import _apart
+from handgrad.compare.verdict.bounds import PRECISIONS
+from handgrad.compare.verdict.differences import Measured, measured, measured_all
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-
-import compare.measuring
-from compare.agreeing import _apart
-from compare.measuring import Measured, measured, measured_all
-from compare.rounding import PRECISIONS
 
 BLOCK = 8
 FLOATS = ("f2", "f4", "f8", ">f2", ">f4", ">f8")
@@ -24,8 +23,8 @@ LAYOUTS = ("plain", "transposed", "stepped", "reversed", "sliced", "broadcast")
 @pytest.fixture(autouse=True, params=[(BLOCK, 2), (BLOCK, 2**12), (2**10, 2**12)], ids=["blocks", "halves", "one"])
 def limits(request, monkeypatch):
     """Blocks so small that tensors cross their boundaries, then so large that all go through at once."""
-    monkeypatch.setattr(compare.measuring, "BLOCK", request.param[0])
-    monkeypatch.setattr(compare.measuring, "SMALL", request.param[1])
+    monkeypatch.setattr(handgrad.compare.verdict.differences, "BLOCK", request.param[0])
+    monkeypatch.setattr(handgrad.compare.verdict.differences, "SMALL", request.param[1])
 
 
 def naive(hand: np.ndarray, torch: np.ndarray) -> Measured:

@@ -4,11 +4,11 @@ import json
 import math
 
 import pytest
+from handgrad.compare.cli.commands import main
+from handgrad.compare.notes.exact import proofs
+from handgrad.compare.notes.show import as_json, as_table, story
+from handgrad.compare.notes.statements import STATEMENTS
 
-from compare.cli import main
-from compare.notes.exact import proofs
-from compare.notes.show import as_json, as_table, story
-from compare.notes.statements import STATEMENTS
 from tests.test_notes import ALL
 
 BY_ID = {statement.id: statement for statement in STATEMENTS}
@@ -68,13 +68,14 @@ def test_the_figures_are_those_that_the_mathematics_has():
 
 def test_a_broken_equation_changes_its_row():
     """The figures are computed, not stored: with (B2) doubled its evidence is no longer one of agreement."""
-    import manual.network
-    from compare.notes import parity
+    import handgrad.manual.network
+    from handgrad.compare.notes import parity
+
     from tests.support import edited
 
     parity._runs.cache_clear()
     try:
-        with edited(manual.network, ("dZ @ A_prev.T", "2 * dZ @ A_prev.T")):
+        with edited(handgrad.manual.network, ("dZ @ A_prev.T", "2 * dZ @ A_prev.T")):
             text = BY_ID["B2"].prove().text
     finally:
         parity._runs.cache_clear()
@@ -138,9 +139,10 @@ def test_the_command(capsys, tmp_path):
     ],
 )
 def test_an_edited_initialiser_is_not_shown_as_torchs(label, edit, words):
-    import manual.initializers
+    import handgrad.manual.initializers
+
     from tests.support import edited
 
     assert ", and by hand" not in BY_ID[label].prove().text
-    with edited(manual.initializers, edit):
+    with edited(handgrad.manual.initializers, edit):
         assert words in BY_ID[label].prove().text

@@ -4,27 +4,28 @@ import re
 from dataclasses import replace
 from itertools import product
 
+import handgrad.manual.batches
+import handgrad.manual.losses
+import handgrad.manual.network
+import handgrad.manual.optimizers
+import handgrad.manual.training
 import numpy as np
 import pytest
+from handgrad.compare.diagnosis import diagnose
+from handgrad.compare.experiment import recording as stepping
+from handgrad.compare.experiment import run as lockstep
+from handgrad.compare.experiment.data import load
+from handgrad.compare.experiment.recording import Training
+from handgrad.compare.experiment.settings import Experiment
+from handgrad.compare.experiment.sides import by_hand, epoch_orders, in_torch, initial_parameters
+from handgrad.compare.experiment.twin import LocalTwin
+from handgrad.compare.report.suspects import where
+from handgrad.compare.trace import extend, step_trace
+from handgrad.compare.verdict.conventions import AS_IN_THE_NOTES
+from handgrad.compare.verdict.steps import Drift
+from handgrad.torchref.exchange import to_array
 
-import manual.batches
-import manual.losses
-import manual.network
-import manual.optimizers
-import manual.training
-from compare import lockstep, stepping
-from compare.conventions import AS_IN_THE_NOTES
-from compare.data import load
-from compare.diagnosis import diagnose
-from compare.experiment import Experiment
-from compare.findings import Drift
-from compare.local import LocalTwin
-from compare.report.suspects import where
-from compare.runners import by_hand, epoch_orders, in_torch, initial_parameters
-from compare.stepping import Training
-from compare.trace import extend, step_trace
 from tests.support import edited, planted, small_data
-from torchref.exchange import to_array
 
 LAYERS = {1: (5,), 2: (5, 7), 4: (5, 7, 6, 9)}
 N = 11  # batches of 4, 4 and 3
@@ -112,11 +113,11 @@ def test_the_sides_never_share_memory():
 
 
 # Planted faults: what the derivation gets wrong, and the first tensor that must be named. Each is an edit of one line.
-NETWORK, LOSSES, OPTIMIZERS = manual.network, manual.losses, manual.optimizers
+NETWORK, LOSSES, OPTIMIZERS = handgrad.manual.network, handgrad.manual.losses, handgrad.manual.optimizers
 FAULTS = {
-    "batches overlap": (manual.batches, "start + batch_size]", "start + batch_size + 1]", {}, (1, "X", "O1")),
+    "batches overlap": (handgrad.manual.batches, "start + batch_size]", "start + batch_size + 1]", {}, (1, "X", "O1")),
     "labels in another order": (
-        manual.training,
+        handgrad.manual.training,
         "Y.take(batch, axis=1)",
         "Y.take(batch[::-1], axis=1)",
         {},
@@ -197,16 +198,16 @@ def test_backprop_through_already_updated_weights_is_caught_in_the_layer_below()
         updated = W - 0.001 * dW
         return dW, updated.T @ dZ if needs_dA_prev else None, dZ.sum(axis=1, keepdims=True)
 
-    with planted(manual.network.linear_backward, wrong):
+    with planted(handgrad.manual.network.linear_backward, wrong):
         report = experiment(depth=4).run(small_data(5, 2, N, seed=7))
     assert (report.first.name, report.first.equation) == ("dA3", "B4"), str(report)
 
 
 def test_a_velocity_reset_at_each_epoch_is_caught_at_the_first_step_of_the_second():
     def wrong(params, gradients, velocities, *, learning_rate, beta):
-        import manual.optimizers
+        import handgrad.manual.optimizers
 
-        calls = vars(manual.optimizers).setdefault("_calls", {})
+        calls = vars(handgrad.manual.optimizers).setdefault("_calls", {})
         dtype = params["W1"].dtype.name
         calls[dtype] = calls.get(dtype, 0) + 1
         keep = 0.0 if calls[dtype] == 4 else beta  # step 4 opens the second epoch
@@ -214,10 +215,10 @@ def test_a_velocity_reset_at_each_epoch_is_caught_at_the_first_step_of_the_secon
         return {name: w - learning_rate * moved[f"v{name}"] for name, w in params.items()}, moved
 
     try:
-        with planted(manual.optimizers.momentum, wrong):
+        with planted(handgrad.manual.optimizers.momentum, wrong):
             report = experiment().run(small_data(5, 2, N, seed=7))
     finally:
-        vars(manual.optimizers).pop("_calls", None)
+        vars(handgrad.manual.optimizers).pop("_calls", None)
     assert (report.first.step, report.first.name, report.first.equation) == (4, "vW1", "O3"), str(report)
 
 
@@ -234,25 +235,25 @@ def test_a_velocity_reset_at_each_epoch_is_caught_at_the_first_step_of_the_secon
 )
 def test_a_record_that_is_not_due_or_no_array_is_the_only_finding(records, found, optimizer):
     """torch goes on from the hand's weights all the same, and what cannot be computed without it is not judged."""
-    with edited(manual.training, ('"backward", {**gradients}', f'"backward", {records}')):
+    with edited(handgrad.manual.training, ('"backward", {**gradients}', f'"backward", {records}')):
         report = experiment(optimizer=optimizer).run(small_data(5, 2, N, seed=7))
     assert [(f.name, f.verdict, f.cause) for f in report.findings] == [found], str(report)
 
 
 def test_an_exception_of_no_line_of_the_derivation_has_no_place():
-    with edited(manual.training, ('"backward", {**gradients}', '"backward", list(gradients)')):
+    with edited(handgrad.manual.training, ('"backward", {**gradients}', '"backward", list(gradients)')):
         first = experiment().run(small_data(5, 2, N, seed=7)).first
     assert (first.cause, first.explanation) == ("exception", "AttributeError: 'list' object has no attribute 'items'")
 
 
 def test_an_exception_on_a_line_without_a_label_belongs_to_the_equation_above_it():
-    with edited(manual.network, ("dW = dW + l2 * W", "dW = dW + l2 * W.T")):
+    with edited(handgrad.manual.network, ("dW = dW + l2 * W", "dW = dW + l2 * W.T")):
         first = experiment().run(small_data(5, 2, N, seed=7)).first
     assert (first.equation, first.cause, first.name) == ("B2", "exception", "dW[l]"), first
 
 
 def test_an_exception_is_a_finding_against_the_line_that_raised_it():
-    with edited(manual.network, ("dZ @ A_prev.T  # (B2)", "dZ @ A_prev  # (B2)")):
+    with edited(handgrad.manual.network, ("dZ @ A_prev.T  # (B2)", "dZ @ A_prev  # (B2)")):
         report = experiment().run(small_data(5, 2, N, seed=7))
     first = report.first
     assert (first.equation, first.cause, first.name) == ("B2", "exception", "dW[l]"), str(report)
@@ -261,27 +262,27 @@ def test_an_exception_is_a_finding_against_the_line_that_raised_it():
 
 
 def test_a_tensor_of_the_wrong_shape_gets_the_blame_for_the_exception_it_causes():
-    with edited(manual.network, ("A = g.value(Z)  # (F2)", "A = g.value(Z).T  # (F2)")):
+    with edited(handgrad.manual.network, ("A = g.value(Z)  # (F2)", "A = g.value(Z).T  # (F2)")):
         report = experiment().run(small_data(5, 2, N, seed=7))
     assert (report.first.name, report.first.equation, report.first.cause) == ("A1", "F2", "shape")
     assert "then ValueError" in report.first.explanation
 
 
 def test_a_gradient_that_is_missing_or_misnamed_is_named():
-    with edited(manual.network, ('gradients[f"dW{l}"]', 'gradients[f"dw{l}"]')):
+    with edited(handgrad.manual.network, ('gradients[f"dW{l}"]', 'gradients[f"dw{l}"]')):
         report = experiment(optimizer="gradient-descent").run(small_data(5, 2, N, seed=7))
     assert (report.first.name, report.first.verdict, report.first.cause) == ("dW2", "MISSING", "missing")
 
 
 def test_a_nan_on_one_side_is_not_finite():
-    with edited(manual.losses, ("losses.sum() / n", "losses.sum() / n * np.nan")):
+    with edited(handgrad.manual.losses, ("losses.sum() / n", "losses.sum() / n * np.nan")):
         report = experiment().run(small_data(5, 2, N, seed=7))
     assert (report.first.name, report.first.verdict, report.first.cause) == ("J", "NONFINITE", "not-finite")
 
 
 def test_resynchronised_steps_are_judged_by_themselves_and_free_running_ones_are_not():
     """A fault in one step's update must not spread to the next step's forward pass, unless torch runs freely."""
-    with edited(manual.optimizers, ("w - learning_rate * V", "w - learning_rate * V * 1.001")):
+    with edited(handgrad.manual.optimizers, ("w - learning_rate * V", "w - learning_rate * V * 1.001")):
         by_itself = experiment().run(small_data(5, 2, N, seed=7))
         freely = experiment(free_running=True).run(small_data(5, 2, N, seed=7))
     assert {row.phase for row in by_itself.rows if row.verdict != "OK"} == {"update"}
@@ -349,7 +350,7 @@ def test_weights_changed_in_place_reach_no_record_of_an_earlier_equation():
 
 def test_what_is_computed_in_float32_is_shown_in_float64():
     """J summed in float32 is right in float32; the digits are missing in float64."""
-    with edited(manual.losses, ("losses.sum() / n", "losses.sum(dtype='float32') / n")):
+    with edited(handgrad.manual.losses, ("losses.sum() / n", "losses.sum(dtype='float32') / n")):
         report = experiment(l2=0.0).run(small_data(5, 2, N, seed=7))
     assert (report.first.name, report.first.verdict) == ("J", "WEAK")
     assert "in float64" in report.first.explanation
@@ -364,13 +365,15 @@ def test_what_float32_cannot_hold_is_a_note_and_float64_decides():
     report = run.run((1e25 * X, y))
     assert report.ok, str(report)
     assert report.notes == ("Some values exceed what float32 can hold; those tensors are judged in float64 alone.",)
-    with edited(manual.losses, ("(A - Y) ** 2 / 2", "(A - Y) ** 2")):
+    with edited(handgrad.manual.losses, ("(A - Y) ** 2 / 2", "(A - Y) ** 2")):
         assert run.run((1e25 * X, y)).first.name == "losses"
 
 
 def test_lost_digits_are_shown_in_the_precision_that_loses_them():
     """In float64 both sides print the same."""
-    with edited(manual.network, ("dW = dZ @ A_prev.T", "dW = dZ @ A_prev.T * (1 + (dZ.dtype == 'float32') / 100)")):
+    with edited(
+        handgrad.manual.network, ("dW = dZ @ A_prev.T", "dW = dZ @ A_prev.T * (1 + (dZ.dtype == 'float32') / 100)")
+    ):
         first = experiment(l2=0.0).run(small_data(5, 2, N, seed=7)).first
     assert first.verdict == "WEAK"
     hand, torch = re.search(r"by hand (\S+), torch (\S+) from the same inputs in float32", first.explanation).groups()
@@ -386,7 +389,7 @@ def test_lost_digits_are_shown_in_the_precision_that_loses_them():
 )
 def test_a_difference_of_float32_s_size_says_so(wrong, is_told):
     """What is added after the cast hides that its values are float32's; it is a FAULT that comes with a hint."""
-    with edited(manual.network, ("dW = dW + l2 * W", wrong)):
+    with edited(handgrad.manual.network, ("dW = dW + l2 * W", wrong)):
         first = experiment(l2=0.3).run(small_data(5, 2, N, seed=7)).first
     assert (first.verdict, first.equation) == ("FAULT", "B2")
     assert ("see whether something in it is computed in float32" in first.explanation) == is_told
@@ -401,7 +404,7 @@ def test_a_square_that_float32_cannot_hold_before_it_is_halved_is_no_finding(mon
     report = run.run((np.array([[1.2 * half]]), np.ones(1)))
     assert report.ok, str(report)
     assert any("float64 alone" in note for note in report.notes)
-    with edited(manual.losses, ("(A - Y) ** 2 / 2", "(A - Y) ** 2 / 0")):
+    with edited(handgrad.manual.losses, ("(A - Y) ** 2 / 2", "(A - Y) ** 2 / 0")):
         assert run.run((np.array([[1.2 * half]]), np.ones(1))).first.name == "losses"
 
 
@@ -416,7 +419,7 @@ def test_a_sum_of_terms_that_float32_cannot_hold_is_no_finding(monkeypatch):
     report = run.run(data)
     assert report.ok, str(report)
     assert report.notes == ("Some values exceed what float32 can hold; those tensors are judged in float64 alone.",)
-    with edited(manual.network, ("W @ A_prev + b", "W @ A_prev / 0 * 0 + b")):
+    with edited(handgrad.manual.network, ("W @ A_prev + b", "W @ A_prev / 0 * 0 + b")):
         assert run.run(data).first.name == "Z1"
 
 
@@ -516,7 +519,7 @@ def test_a_tensor_that_is_weak_before_it_is_wrong_is_wrong(monkeypatch):
     monkeypatch.setattr(lockstep, "diagnose", diagnosed)
     signs = "np.array([[-1], [-1], [1], [-1], [-1], [1], [-1]])"
     with edited(
-        manual.network, ("db = dZ.sum(axis=1, keepdims=True)", f"db = {signs} * dZ.sum(axis=1, keepdims=True)")
+        handgrad.manual.network, ("db = dZ.sum(axis=1, keepdims=True)", f"db = {signs} * dZ.sum(axis=1, keepdims=True)")
     ):
         report = run.run(data)
     verdicts = [row.verdict for row in report.rows if row.name == "db1"]
@@ -533,7 +536,7 @@ def test_a_tensor_that_is_weak_before_it_is_wrong_is_wrong(monkeypatch):
 def test_a_hand_written_side_that_goes_on_after_the_last_batch_is_one_finding(free):
     endless = ("for order in epoch_orders:", "for order in __import__('itertools').cycle([*epoch_orders]):")
     run = Experiment(layers=(5, 7, 2), activations=("tanh", "sigmoid"), batch_size=4, epochs=1, free_running=free)
-    with edited(manual.batches, endless):
+    with edited(handgrad.manual.batches, endless):
         report = run.run(small_data(5, 2, N, seed=3))
     assert [(finding.step, finding.name, finding.equation) for finding in report.findings] == [(4, "X", "O2")]
     assert "it takes step 4, for which there is no batch" in report.first.explanation
@@ -541,7 +544,7 @@ def test_a_hand_written_side_that_goes_on_after_the_last_batch_is_one_finding(fr
 
 def test_an_exception_in_a_run_that_starts_a_rounding_apart_alone_is_a_finding(monkeypatch):
     calls = []
-    forward = manual.network.forward
+    forward = handgrad.manual.network.forward
 
     def failing(*given):
         calls.append(1)
@@ -549,14 +552,14 @@ def test_an_exception_in_a_run_that_starts_a_rounding_apart_alone_is_a_finding(m
             raise RuntimeError("too warm")
         return forward(*given)
 
-    monkeypatch.setattr(manual.training, "forward", failing)
+    monkeypatch.setattr(handgrad.manual.training, "forward", failing)
     run = Experiment(layers=(5, 2), activations=("sigmoid",), batch_size=4, steps=1, free_running=True)
     report = run.run(small_data(5, 2, N, seed=3))
     assert (report.first.cause, "too warm" in report.first.explanation) == ("exception", True)
 
 
 def test_a_factor_of_a_million_millionth_drifts_further_than_rounding_does():
-    with edited(manual.network, ("dW = dZ @ A_prev.T", "dW = (1 + 1e-12) * dZ @ A_prev.T")):
+    with edited(handgrad.manual.network, ("dW = dZ @ A_prev.T", "dW = (1 + 1e-12) * dZ @ A_prev.T")):
         report = experiment(free_running=True, l2=0.0).run(small_data(5, 2, N, seed=7))
     assert not report.ok, str(report)
     assert any(row.rho > 1 for row in report.rows)
@@ -568,7 +571,7 @@ def test_a_factor_of_a_million_millionth_drifts_further_than_rounding_does():
 @pytest.mark.parametrize(("start", "named"), [("np.ones_like(w)", "1"), ("w.copy()", "W1")])
 def test_velocities_that_do_not_start_from_zero_are_found_in_the_first_step(start, named, free_running):
     """torch starts from zero, whatever the hand-written side starts from."""
-    with edited(manual.optimizers, ("np.zeros_like(w)", start)):
+    with edited(handgrad.manual.optimizers, ("np.zeros_like(w)", start)):
         report = experiment(depth=2, free_running=free_running).run(small_data(5, 2, N, seed=7))
     first = report.first
     assert (first.step, first.name, first.verdict, first.cause) == (1, "vW1", "FAULT", "momentum-form"), str(report)

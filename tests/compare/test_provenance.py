@@ -8,11 +8,10 @@ import textwrap
 import numpy as np
 import pytest
 import torch
+from handgrad.compare.report.suspects import where
+from handgrad.compare.source.tracing import watched
 
-from compare import check_gradients, check_training, check_updates
-from compare.provenance import watched
-from compare.report.suspects import where
-from torchref import tap
+from handgrad import check_gradients, check_training, check_updates, tap
 
 SHAPE = (3, 4)
 WAYS = {

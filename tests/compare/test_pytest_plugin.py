@@ -5,9 +5,9 @@ import re
 from contextlib import suppress
 
 import pytest
+from handgrad.compare.checks.files import CHECKS
 
-from compare import Experiment, InputError, check_gradients, check_updates, load_reports
-from compare.files import CHECKS
+from handgrad import Experiment, InputError, check_gradients, check_updates, load_reports
 
 pytest_plugins = ["pytester"]
 
@@ -77,7 +77,7 @@ def test_initializer(parity):
     assert parity.check_initializer(initializer, torch.nn.init.normal_, (4, 6), seed=1).ok
 
 def test_experiment(parity):
-    from compare import Experiment
+    from handgrad import Experiment
     assert parity.check_experiment(Experiment(steps=2), "synthetic").ok
 """
 WRONG = """
@@ -156,7 +156,7 @@ def test_every_check_fails_with_the_report_as_message_and_without_frames_of_ours
         ("FAULT: w_next is the first tensor that differs, at step 1", "step 1 / update / w_next  FAULT"),
         ("FAULT: spread is the first tensor that differs, at step 1", "step 1 / forward / spread  FAULT"),
     ):
-        assert f"E       compare.errors.ParityError: {outcome}" in text
+        assert f"E       handgrad.compare.errors.ParityError: {outcome}" in text
         assert f"E       {finding}" in text
     places = re.findall(r"^(\S+\.py):\d+: \w+$", text, flags=re.MULTILINE)
     assert places == ["test_it.py"] * 4
@@ -205,7 +205,7 @@ def test_unusable_arguments_point_at_the_users_line(project):
     result = project.runpytest()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["E       compare.errors.InputError: batch is an int; it must be a tuple*", "test_it.py:4: InputError"]
+        ["E       handgrad.compare.errors.InputError: batch is an int; it must be a tuple*", "test_it.py:4: InputError"]
     )
     assert summary(result) == [
         "1 check could not run",
@@ -227,7 +227,7 @@ def test_nothing_is_imported_until_a_check_runs(project):
 
         def test_it(parity):
             ours = {name for name in sys.modules if name.partition(".")[0] in ("compare", "torchref", "manual")}
-            assert ours == {"compare", "compare.pytest_plugin"}
+            assert ours == {"compare", "handgrad.pytest_plugin"}
             assert not {"numpy", "torch", "tabulate"} & sys.modules.keys()
         """
     )

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-
-from compare import rounding
-from compare.rounding import PRECISIONS
+from handgrad.compare.verdict import bounds as rounding
+from handgrad.compare.verdict.bounds import PRECISIONS
 
 RNG = np.random.default_rng(12)
 W, A, dZ = (RNG.standard_normal(shape).astype(np.float32).astype(float) for shape in ((7, 5), (5, 9), (7, 9)))

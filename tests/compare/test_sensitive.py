@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from compare import check_gradients, check_training
+from handgrad import check_gradients, check_training
 
 WHOLE = np.random.default_rng(0).integers(-3, 4, (6, 3)).astype(float)
 

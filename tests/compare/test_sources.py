@@ -5,14 +5,15 @@ import textwrap
 
 import numpy as np
 import pytest
+from handgrad.compare.experiment.settings import Experiment
+from handgrad.compare.report.details import Code
+from handgrad.compare.source import listing as sources
+from handgrad.compare.source.labels import labelled, network_code
+from handgrad.compare.source.pieces import LINES, PIECES
+from handgrad.compare.trace import Key
+from handgrad.compare.verdict.excerpts import excerpt
 
-from compare import check_gradients, check_training, check_updates, per_example, sources
-from compare.excerpts import excerpt
-from compare.experiment import Experiment
-from compare.labelled import labelled, network_code
-from compare.pieces import LINES, PIECES
-from compare.report.details import Code
-from compare.trace import Key
+from handgrad import check_gradients, check_training, check_updates, per_example
 
 COUNT = iter(range(1000))
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from compare import InputError, check_training
-from torchref import mlp, tap
+from handgrad import InputError, check_training, mlp, tap
 
 RNG = np.random.default_rng(6)
 PARAMS = {

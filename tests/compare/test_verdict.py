@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
-
-from compare import rounding
-from compare.rounding import PRECISIONS, Allowance
-from compare.verdict import CUT, Ladder, Local, judge
+from handgrad.compare.verdict import bounds as rounding
+from handgrad.compare.verdict.bounds import PRECISIONS, Allowance
+from handgrad.compare.verdict.rule import CUT, Ladder, Local, judge
 
 U64, U32 = PRECISIONS["float64"].u, PRECISIONS["float32"].u
 

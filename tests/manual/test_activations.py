@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 import torch
-
-from compare.operations import names, operation
+from handgrad.compare.operations import names, operation
 
 ACTIVATIONS = names("activation")
 

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
-
-from manual import as_written, initializers
+from handgrad.manual import as_written, initializers
 
 
 def test_l2_the_literal_loss_is_negative_where_y_is_0():

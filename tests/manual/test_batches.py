@@ -3,9 +3,8 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
-
-from manual import batches
-from torchref import batches as twins
+from handgrad.manual import batches
+from handgrad.torchref import batches as twins
 
 
 @pytest.mark.parametrize(("N", "size", "lengths"), [(11, 4, [4, 4, 3]), (8, 4, [4, 4]), (3, 1, [1, 1, 1]), (5, 5, [5])])

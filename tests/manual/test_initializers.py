@@ -3,9 +3,8 @@ from math import sqrt
 import numpy as np
 import pytest
 import torch
-
-from compare.operations import names, operation
-from manual import initializers
+from handgrad.compare.operations import names, operation
+from handgrad.manual import initializers
 
 SHAPE = (120, 250)  # (n_out, n_in): distinct, so that a swapped fan shows
 EXPECTED = {
@@ -46,9 +45,10 @@ def test_a_draw_is_the_unit_draw_times_the_standard_deviation(name, distribution
 
 def test_equal_weights_never_separate_and_small_random_ones_do():
     """I6: after training, the rows of W1 still agree for `zeros` without random biases, and differ for `small`."""
-    from compare.data import load
-    from compare.experiment import Experiment
-    from compare.runners import by_hand, epoch_orders, initial_parameters
+    from handgrad.compare.experiment.data import load
+    from handgrad.compare.experiment.settings import Experiment
+    from handgrad.compare.experiment.sides import by_hand, epoch_orders, initial_parameters
+
     from tests.support import small_data
 
     data = load(small_data(3, 1, 10, seed=7))

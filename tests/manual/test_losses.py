@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 import torch
-
-from manual import losses
-from torchref import losses as twins
+from handgrad.manual import losses
+from handgrad.torchref import losses as twins
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e4], ids=["ordinary", "saturated"])

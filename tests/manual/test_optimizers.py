@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from handgrad.manual import optimizers
+from handgrad.torchref import optimizers as twins
+from handgrad.torchref.exchange import load, parameters
 from torch import nn
-
-from manual import optimizers
-from torchref import optimizers as twins
-from torchref.exchange import load, parameters
 
 RATES = [0.5, 0.1, 0.02] * 4  # a rate that changes at every step tells V from V times the rate
 
@@ -42,7 +41,7 @@ def test_momentum_equals_torch_over_twelve_steps_with_a_changing_rate(dtype, bet
 
 
 def test_torch_without_the_zero_buffer_is_not_the_notes_momentum():
-    """The trap that torchref.optimizers.momentum avoids: SGD starts its buffer with the undamped gradient."""
+    """The trap that handgrad.torchref.optimizers.momentum avoids: SGD starts its buffer with the undamped gradient."""
     beta, g = 0.9, torch.tensor([1.0])
     w = nn.Parameter(torch.tensor([0.0]))
     w.grad = g.clone()

@@ -1,7 +1,6 @@
 import numpy as np
 import torch
-
-from torchref import exchange, network
+from handgrad.torchref import exchange, network
 
 
 def model_and_arrays():

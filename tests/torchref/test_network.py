@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from torchref import mlp
+from handgrad import mlp
 
 BAD = {
     "one layer": (lambda: mlp((3,), (), "squared-error"), r"layers is \(3,\); it must hold two or more"),

@@ -1,6 +1,6 @@
 """Inverted dropout with its mask in the batch: A = Z * mask / keep, then a linear layer."""
 
-from torchref import tap
+from handgrad import tap
 
 __all__ = ["derivation", "draw", "reference"]
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from torchref import tap
+from handgrad import tap
 
 __all__ = ["derivation", "draw", "reference"]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from torchref import tap
+from handgrad import tap
 
 __all__ = ["derivation", "draw", "reference"]
 

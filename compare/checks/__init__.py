@@ -1,0 +1,3 @@
+"""The checks of a user's own code, and the one pipeline that they feed."""
+
+__all__: list[str] = []

@@ -1,0 +1,137 @@
+"""Checks defined in a file of the user's: which names make which check, and running them."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from handgrad.compare.checks.gradients import check_gradients
+from handgrad.compare.checks.initializer import check_initializer
+from handgrad.compare.checks.training import check_training
+from handgrad.compare.checks.updates import check_updates
+from handgrad.compare.errors import InputError, did_you_mean
+from handgrad.compare.experiment.blind_spots import of_arrays
+from handgrad.compare.report import Report
+from handgrad.compare.sandbox import located
+
+__all__ = ["CHECKS", "FileCheck", "audit_file", "check_file"]
+
+
+@dataclass(frozen=True)
+class FileCheck:
+    """One check: its function, the names that a file must define for it, and those that it may define."""
+
+    function: Callable[..., Report]
+    needs: tuple[str, ...]
+    may: tuple[str, ...]
+
+
+CHECKS = {
+    "gradients": FileCheck(check_gradients, ("derivation", "reference", "params", "batch"), ("precisions",)),
+    "updates": FileCheck(check_updates, ("update", "optimizer", "params"), ("steps", "gradients", "precisions")),
+    "training": FileCheck(check_training, ("trainer", "reference", "optimizer", "params", "batches"), ("precisions",)),
+    "initializer": FileCheck(check_initializer, ("initializer", "torch_initializer", "shape"), ("seed",)),
+}
+
+
+def check_file(path: str, only: str | None = None, settings: Mapping[str, Any] | None = None) -> dict[str, Report]:
+    """Run every check whose names a file defines, or the one named; `settings` come before the file's own.
+
+    Raises InputError if the file cannot be read, run or used, with its own file and line.
+    """
+    return {name: report for name, report, _ in _checked(path, only, settings)}
+
+
+def audit_file(path: str, only: str | None = None, settings: Mapping[str, Any] | None = None) -> str:
+    """What each check that a file defines could not reveal, as text: from what it returned, its data and its sizes.
+
+    Raises InputError as check_file does.
+    """
+    parts = []
+    for name, report, defined in _checked(path, only, settings):
+        batch = next(iter(defined["batches"])) if name == "training" else defined.get("batch", ())
+        found = list(report.blind_spots)
+        if name in ("gradients", "training"):
+            found += [text for text in of_arrays(defined["params"], batch) if text not in found]
+        head = f"{name} hides, or makes harder to see:" if found else f"{name} hides nothing that is known."
+        parts.append("\n".join([head, *(f"  {text}" for text in found)]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _checked(
+    path: str, only: str | None, settings: Mapping[str, Any] | None
+) -> list[tuple[str, Report, Mapping[str, Any]]]:
+    """Each complete check of a file: its name, its report, and what the file defines."""
+    if only is not None and only not in CHECKS:
+        raise InputError(f"--only {only} is not known; {did_you_mean(only, CHECKS)}")
+    with redirect_stdout(sys.stderr), _importing_from(Path(path).parent):  # what the file prints is not the report
+        defined = _defined(path)
+        wanted = {only: CHECKS[only]} if only is not None else CHECKS
+        complete = {name: check for name, check in wanted.items() if all(n in defined for n in check.needs)}
+        if not complete:
+            raise InputError(f"{Path(path).name} defines no complete check; {_lacking(wanted, defined)}")
+        unread = [name for name in settings or {} if not any(name in check.may for check in complete.values())]
+        if unread:
+            flag = "dtype" if unread[0] == "precisions" else unread[0]
+            raise InputError(f"--{flag} says nothing to {', '.join(complete)}; leave it out")
+        found: list[tuple[str, Report, Mapping[str, Any]]] = []
+        for name, check in complete.items():
+            given = {**defined, **(settings or {})}
+            options = {option: given[option] for option in check.may if option in given}
+            found.append((name, check.function(*(defined[need] for need in check.needs), **options), defined))
+        begun = {name: check for name, check in wanted.items() if name not in complete and check.needs[0] in defined}
+        if begun:
+            sys.stderr.write(f"handgrad: not checked: {_lacking(begun, defined)}\n")
+    return found
+
+
+def _defined(path: str) -> dict[str, Any]:
+    """The names that a file defines when it is run."""
+    file = Path(path)
+    if file.suffix != ".py":
+        raise InputError(f"{path!r} is no Python file; name one that ends in .py")
+    try:
+        file.read_bytes()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"{path} cannot be read ({why}); name an existing file, or make one: handgrad init {path}"
+        ) from None
+    try:
+        return runpy.run_path(path, run_name="handgrad_check")
+    except SystemExit:
+        raise InputError(
+            f"{file.name} exits while it is read; keep such calls under if __name__ == '__main__'"
+        ) from None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever the file raises
+        found = located(error).what
+        remedy = "mend that line" if " line " in found else f"mend {file.name}"
+        raise InputError(f"{found}; {remedy}") from None
+
+
+@contextmanager
+def _importing_from(folder: Path) -> Iterator[None]:
+    """While entered, modules beside the file can be imported, as if it were run itself."""
+    before = list(sys.path)
+    sys.path.insert(0, str(folder.resolve()))
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def _lacking(wanted: Mapping[str, FileCheck], defined: Mapping[str, Any]) -> str:
+    """What each check that was begun lacks; or what each needs, where none was."""
+    begun = {name: check for name, check in wanted.items() if check.needs[0] in defined} or wanted
+    lacks = (
+        f"{name} lacks {', '.join(need for need in check.needs if need not in defined)}"
+        for name, check in begun.items()
+    )
+    return "; ".join(lacks)

@@ -1,0 +1,213 @@
+"""The frozen description of one run of the notes' network."""
+
+from __future__ import annotations
+
+import math
+import operator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from handgrad.compare.errors import InputError, did_you_mean
+from handgrad.compare.operations import names
+
+if TYPE_CHECKING:
+    from handgrad.compare.report import Report
+
+__all__ = ["DISTRIBUTIONS", "DTYPES", "FLOAT32_MAX", "Experiment", "printed_first"]
+
+DTYPES = ("float64", "float32")
+FLOAT32_MAX = 3.4e38
+LARGEST = 10**8  # parameters, or steps: what a machine can be expected to hold and a person to wait for
+DISTRIBUTIONS = ("normal", "uniform")
+
+
+def printed_first(dtype: str) -> tuple[str, ...]:
+    """Both precisions, the one that is printed first."""
+    return (dtype, *(other for other in DTYPES if other != dtype))
+
+
+def _described(default: Any, text: str) -> Any:
+    """A field with its default and the sentence that the command line shows for it."""
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run of the notes' network, by hand and in torch.nn, on the same weights and the same batches.
+
+    `layers` holds the widths (n_x, n_1, ..., n_L), `activations` one name per layer after the input. The run is fixed
+    by these fields and the data alone. Raises InputError, a ValueError, if a field is out of range or unknown.
+    """
+
+    layers: tuple[int, ...] = _described((30, 16, 1), "widths from the input to the output, such as 30,16,1")
+    activations: tuple[str, ...] = _described(
+        ("tanh", "sigmoid"), "one per layer after the input: sigmoid relu tanh identity"
+    )
+    loss: str = _described("binary-cross-entropy", "binary-cross-entropy (needs sigmoid last) or squared-error")
+    initializer: str = _described("lecun", "lecun glorot he small zeros; notes-xavier is lecun, notes-he is glorot")
+    distribution: str = _described("normal", "what the initial weights are drawn from: normal or uniform")
+    bias_scale: float = _described(0.1, "standard deviation of the initial biases; 0 starts them at 0")
+    optimizer: str = _described("momentum", "momentum (the notes' weighted average) or gradient-descent")
+    learning_rate: float = _described(0.1, "the rate a of the update, above 0")
+    beta: float = _described(0.9, "momentum's memory B, from 0 to below 1")
+    l2: float = _described(0.0, "weight decay: (l2/2) ||W||^2 is added to J")
+    batch_size: int | None = _described(32, "examples per step, or `full`; the last batch of an epoch may be smaller")
+    epochs: int = _described(2, "passes over the data, reshuffled each time")
+    steps: int | None = _described(None, "number of steps; overrides --epochs")
+    dtype: str = _described("float64", "float64 or float32")
+    seed: int = _described(0, "fixes the initial weights and the order of the examples")
+    free_running: bool = _described(
+        False, "torch goes its own way after step 1 instead of restarting from the hand's weights"
+    )
+
+    def __post_init__(self) -> None:
+        """Coerce numbers and sequences to plain Python, and check every field."""
+        for name, coerce in _COERCE.items():
+            object.__setattr__(self, name, coerce(name, getattr(self, name)))
+        _check(self)
+
+    @property
+    def depth(self) -> int:
+        """The number L of layers after the input."""
+        return len(self.layers) - 1
+
+    def run(self, data: Any = "breast-cancer") -> Report:
+        """Train both sides side by side and compare everything they compute.
+
+        `data` is a name (breast-cancer, digits, synthetic), a .npz or .csv file with X and y, or a pair (X, y) with X
+        of shape (N, n_x) and y of shape (N,) or (N, K). Raises InputError if the data cannot be used.
+        """
+        from handgrad.compare.experiment.run import run
+
+        return run(self, data)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return dict(vars(self))
+
+
+def _integer(name: str, value: Any) -> int:
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
+        raise InputError(f"{name} is {value!r}; it must be a whole number, so write for example 4") from None
+
+
+def _optional_integer(name: str, value: Any) -> int | None:
+    return None if value is None else _integer(name, value)
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        if isinstance(value, (str, bytes, bool)):
+            raise TypeError
+        number = float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        raise InputError(f"{name} is {value!r}; it must be a number, so write for example 0.1") from None
+    if not math.isfinite(number):
+        raise InputError(f"{name} is {number}; it must be finite, so write for example 0.1")
+    if abs(number) > FLOAT32_MAX:
+        raise InputError(f"{name} is {number}; float32 holds no more than {FLOAT32_MAX:.1e}, so write for example 0.1")
+    return number
+
+
+def _sequence(name: str, value: Any) -> tuple[Any, ...]:
+    if isinstance(value, str) or not hasattr(value, "__iter__"):
+        raise InputError(f"{name} is {value!r}; it must be a sequence, so write for example {EXAMPLES[name]}")
+    return tuple(value)
+
+
+EXAMPLES = {"layers": (30, 16, 1), "activations": ("tanh", "sigmoid")}
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        known = "float64" if name == "dtype" else "uniform" if name == "distribution" else names(name)[0]
+        raise InputError(f"{name} is {value!r}; it must be a name in quotes, so write for example {known!r}")
+    return value
+
+
+def _flag(name: str, value: Any) -> bool:
+    if value is not True and value is not False:
+        raise InputError(f"{name} is {value!r}; it must be True or False, so write one of them")
+    return value
+
+
+def _widths(name: str, value: Any) -> tuple[int, ...]:
+    return tuple(_integer(f"{name}[{i}]", width) for i, width in enumerate(_sequence(name, value)))
+
+
+_COERCE = {
+    "layers": _widths,
+    "activations": _sequence,
+    "bias_scale": _number,
+    "learning_rate": _number,
+    "beta": _number,
+    "l2": _number,
+    "batch_size": _optional_integer,
+    "epochs": _integer,
+    "steps": _optional_integer,
+    "seed": _integer,
+    "free_running": _flag,
+    **dict.fromkeys(("loss", "initializer", "distribution", "optimizer", "dtype"), _text),
+}
+
+
+def _check(experiment: Experiment) -> None:
+    """Raise InputError for the first field that is out of range."""
+    layers, activations = experiment.layers, experiment.activations
+    if len(layers) < 2:
+        raise InputError(f"layers is {layers}; it needs an input and an output width, so write for example (30, 16, 1)")
+    for i, width in enumerate(layers):
+        if width < 1:
+            raise InputError(
+                f"layers[{i}] is {width}; every width must be at least 1, so give that layer a positive width"
+            )
+    count = sum(a * b for a, b in pairwise(layers))
+    if count > LARGEST:
+        raise InputError(f"layers {layers} have {count} weights; no more than {LARGEST} can be held, so narrow a layer")
+    for name in activations:
+        _known("activation", name, names("activation"))
+    _known("loss", experiment.loss, names("loss"))
+    _known("initializer", experiment.initializer, names("initializer"))
+    _known("distribution", experiment.distribution, DISTRIBUTIONS)
+    _known("optimizer", experiment.optimizer, names("optimizer"))
+    _known("dtype", experiment.dtype, DTYPES)
+    if len(activations) != experiment.depth:
+        raise InputError(
+            f"activations has {len(activations)} names for {experiment.depth} layers after the input; "
+            f"give exactly one per layer, for example {('tanh',) * (experiment.depth - 1) + ('sigmoid',)}"
+        )
+    if experiment.loss == "binary-cross-entropy" and activations[-1] != "sigmoid":
+        raise InputError(
+            f"the last activation is {activations[-1]!r}; binary-cross-entropy needs sigmoid there, "
+            "so end the activations with sigmoid or choose the loss squared-error"
+        )
+    _at_least("bias_scale", experiment.bias_scale, 0)
+    if not experiment.learning_rate > 0:
+        raise InputError(f"learning_rate is {experiment.learning_rate}; it must be above 0, so write for example 0.1")
+    if not 0 <= experiment.beta < 1:
+        raise InputError(f"beta is {experiment.beta}; it must be from 0 to below 1, so write for example 0.9")
+    _at_least("l2", experiment.l2, 0)
+    if experiment.batch_size is not None:
+        _at_least("batch_size", experiment.batch_size, 1)
+    _at_least("epochs", experiment.epochs, 1)
+    for name, number in (("epochs", experiment.epochs), ("steps", experiment.steps or 0)):
+        if number > LARGEST:
+            raise InputError(f"{name} is {number}; it must be at most {LARGEST}, so write for example 20")
+    if experiment.steps is not None:
+        _at_least("steps", experiment.steps, 1)
+    _at_least("seed", experiment.seed, 0)
+
+
+def _known(field_name: str, value: Any, options: tuple[str, ...]) -> None:
+    if value not in options:
+        raise InputError(f"{field_name} {value!r} is not known; {did_you_mean(value, options)}")
+
+
+def _at_least(field_name: str, value: float, least: int) -> None:
+    if not value >= least:
+        raise InputError(f"{field_name} is {value}; it must be at least {least}, so write for example {max(least, 1)}")

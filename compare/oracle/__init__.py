@@ -1,0 +1,3 @@
+"""Torch as the trusted witness: references, local replay, an optimiser that follows."""
+
+__all__: list[str] = []

@@ -1,0 +1,319 @@
+"""Local replay: every operation of a torch reference evaluated on the derivation's own recorded tensors.
+
+Upstream rounding and upstream faults cancel, and only the operation that is wrong by itself is left with a difference.
+It is one backward pass: a tap keeps the tensor that came in, the local reference of the value, and goes on with the
+recorded one; it keeps the cotangent that comes back, the local reference of the gradient, and passes on the recorded
+one. Where the gradient is recorded the graph is cut there: autograd starts at what came in as well, with the record.
+Where the value alone is, and where taps are inspected, an autograd Function stands there. Value and gradient are
+replaced independently; a missing record lengthens the segment in that direction only, and with no records at all it is
+the reference's own, end-to-end run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from handgrad.compare.errors import InputError, kind_of
+from handgrad.compare.sandbox import same
+from handgrad.torchref.exchange import to_array, to_tensor, view_of_array, view_of_tensor
+from handgrad.torchref.tap import tapped
+from torch import Tensor
+
+__all__ = ["Replay", "replay"]
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What the reference computes at each tap and leaf, in float64 unless the leaves are of another dtype.
+
+    `values` holds tapped tensors and J, `gradients` d<name> of taps and leaves that J depends on. Both are in dataflow
+    order, leaves last unless taps were inspected. `reads` names, for each tap and J, the taps and leaves that its
+    segment reads. `side_outputs` are taps that J does not depend on, `differentiated` those that the reference itself
+    differentiates through, where taps were inspected.
+    """
+
+    values: dict[str, np.ndarray]
+    gradients: dict[str, np.ndarray]
+    reads: dict[str, frozenset[str]]
+    side_outputs: frozenset[str]
+    differentiated: frozenset[str] = frozenset()
+
+
+def replay(
+    reference: Callable[[], Tensor],
+    leaves: Mapping[str, Tensor],
+    records: Arrays,
+    *,
+    wanted: Set[str] = frozenset(),
+    inspect: bool = False,
+    stacked: bool = False,
+) -> Replay:
+    """Run `reference`, a call without arguments that returns the scalar J, with records in place of its own tensors.
+
+    `leaves` are the tensors with requires_grad that it reads, by name. A record `Z1` replaces the value of tap Z1, a
+    record `dZ1` its gradient; a record whose shape is not the tensor's is left alone. With `inspect`, `reads` is filled
+    and misuse of taps is an InputError: a result that the code does not go on with, or goes on with only in part.
+    Taps that are `wanted` have a gradient also where what they name is computed from no leaf.
+
+    With `stacked`, K runs are replayed at once: `reference` returns (K,), and every leaf and result has a first axis of
+    K. Nothing is copied: such a reference must not change a tensor in place.
+    """
+    aside: set[str] = set()
+    while True:
+        sites = _Sites(records, {"J", *leaves, *(f"d{name}" for name in leaves)}, aside, wanted, inspect, stacked)
+        try:
+            found = _replayed(reference, leaves, sites)
+            again = sites.unreached()
+        except RuntimeError:  # a reference that calls autograd itself misses what was cut off
+            again = {*sites.ends}
+            if not again:
+                raise
+        finally:
+            sites.let_go()
+        if not again:
+            return found
+        aside |= again
+
+
+def _replayed(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], sites: _Sites) -> Replay:
+    with tapped(sites.tap):
+        J = reference()
+    for leaf in (*leaves.values(), *sites.ends.values()):
+        leaf.grad = None  # also where the reference has called backward itself
+    if not isinstance(J, Tensor) or J.is_complex() or (J.numel() != 1 and not sites.stacked):
+        raise InputError(
+            f"the reference returns {_described(J)}; it must return the scalar J, so end it with a sum or a mean"
+        )
+    differentiated = frozenset(sites.order)  # by the reference itself
+    reads = {}
+    if sites.inspect:
+        reads = {name: sites.reads(site.came_in, leaves) for name, site in sites.all.items()}
+        reads["J"] = sites.reads(J, leaves)
+    if J.requires_grad:
+        noted = leaves if sites.inspect else {}
+        hooks = [_hook_after_accumulation(leaf, _noting(name, sites.order)) for name, leaf in noted.items()]
+        ends = [site for site in sites.all.values() if site.is_cut]
+        cotangents = [torch.ones_like(J), *(site.recorded_gradient for site in ends)]
+        torch.autograd.backward([J, *(site.came_in for site in ends)], cotangents)
+        for hook in hooks:
+            hook.remove()
+    if sites.inspect:
+        sites.check(differentiated)
+    gradients = {name: site.gradient for name, site in sites.all.items()}
+    copied = view_of_tensor if sites.stacked else to_array
+    retained = {name: site.retained for name, site in sites.all.items() if site.retained is not None}
+    gradients |= {name: copied(t.grad) for name, t in {**retained, **leaves}.items() if t.grad is not None}
+    order = sites.order if sites.inspect else [*reversed(sites.all), *leaves]
+    found = ((name, gradients.get(name)) for name in dict.fromkeys(order))
+    J = J if sites.stacked else J.reshape(())
+    return Replay(
+        values={name: site.value for name, site in sites.all.items()} | {"J": to_array(J)},
+        gradients={f"d{name}": gradient for name, gradient in found if gradient is not None},
+        reads=reads,
+        side_outputs=frozenset(name for name in sites.all if gradients[name] is None),
+        differentiated=differentiated,
+    )
+
+
+def _described(returned: object) -> str:
+    if not isinstance(returned, Tensor):
+        return kind_of(returned)
+    return "a complex number" if returned.is_complex() else f"a tensor of shape {tuple(returned.shape)}"
+
+
+class _Site:
+    """One call of tap: what came in, what is recorded in its place, and the gradients that arrived."""
+
+    def __init__(self, name: str, came_in: Tensor, records: Arrays, order: list[str], stacked: bool) -> None:
+        self.name, self.came_in, self.order, self.stacked = name, came_in, order, stacked
+        self.value = view_of_tensor(came_in) if stacked else to_array(came_in)
+        self.record, self.recorded_gradient = (self._record(records.get(each)) for each in (name, f"d{name}"))
+        self.gradient: np.ndarray | None = None  # of the tap's result
+        self.gradient_of_came_in: Tensor | None = None  # of the tensor handed to tap, over all its uses
+        self.retained: Tensor | None = None  # autograd leaves the gradient of the tap's result in it
+        self.node: Any = None  # the tap in autograd's graph
+        self.hook: Any = None  # on the tensor handed to tap
+
+    def _record(self, array: np.ndarray | None) -> Tensor | None:
+        if array is None or array.shape != tuple(self.came_in.shape):
+            return None
+        return (view_of_array(array) if self.stacked else to_tensor(array)).to(self.came_in.dtype)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the graph ends here, so that autograd starts at what came in with the recorded gradient."""
+        return self.retained is not None and self.retained is not self.came_in
+
+    def pass_on(self, came_in: Tensor) -> Tensor:
+        """Go on with the record, if there is one."""
+        return came_in.clone() if self.record is None else self.record
+
+    def cut(self) -> Tensor:
+        """Go on with a new leaf; it is copied for a reference that may change it in place."""
+        self.retained = (self.came_in.detach() if self.record is None else self.record).requires_grad_()
+        return self.retained if self.stacked else self.retained.clone()
+
+    def leave(self) -> Tensor:
+        """Go on with what came in."""
+        self.came_in.retain_grad()
+        self.retained = self.came_in
+        return self.came_in
+
+    def watch(self) -> Tensor:
+        """Go on with a copy of what came in, for a reference that may change it in place."""
+        result = self.came_in.clone()
+        result.register_hook(self.keep)  # type: ignore[no-untyped-call]  # torch annotates no return type
+        self.node = result.grad_fn
+        return result
+
+    def keep(self, gradient: Tensor) -> None:
+        """Keep the gradient of the tap's result."""
+        self.order.append(self.name)
+        self.gradient = to_array(gradient)
+
+
+class _Tap(torch.autograd.Function):
+    """Goes on with the record, forward and backward, and keeps what came in."""
+
+    @staticmethod
+    def forward(ctx: Any, came_in: Tensor, site: _Site) -> Tensor:
+        ctx.site = site
+        return site.pass_on(came_in)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, None]:
+        site: _Site = ctx.site
+        recorded = site.recorded_gradient
+        site.keep(cotangents[0])
+        return cotangents[0] if recorded is None else recorded, None
+
+
+def _applied(function: type[torch.autograd.Function], came_in: Tensor, site: _Site) -> Tensor:
+    result: Tensor = function.apply(came_in, site)  # type: ignore[no-untyped-call]  # torch annotates no signature
+    return result
+
+
+class _Sites:
+    """The taps of one run in call order, and the order in which gradients were found."""
+
+    def __init__(
+        self, records: Arrays, taken: Set[str], aside: Set[str], wanted: Set[str], inspect: bool, stacked: bool
+    ) -> None:
+        self.taken, self.aside, self.wanted = taken, aside, wanted
+        self.records, self.inspect, self.stacked = records, inspect, stacked
+        self.all: dict[str, _Site] = {}
+        self.order: list[str] = []
+
+    def tap(self, name: str, tensor: Tensor) -> Tensor:
+        """The handler of handgrad.torchref.tap: a new tensor in place of the one that came in, which is kept."""
+        if not isinstance(name, str) or not name or name in self.taken:
+            why = "is the name of something else" if name in self.taken else "is no name"
+            raise InputError(f"tap({name!r}, ...): {name!r} {why}; give each intermediate a name of its own, like 'Z1'")
+        if not isinstance(tensor, Tensor):
+            raise InputError(f"tap({name!r}, ...) is handed {kind_of(tensor)}; hand it the tensor to be compared")
+        numbered, times = name, 1
+        while numbered in self.all:
+            times += 1
+            numbered = f"{name}[{times}]"
+        is_data = not tensor.requires_grad and tensor.is_floating_point() and torch.is_grad_enabled()
+        if is_data and numbered in self.wanted:
+            tensor = tensor.detach().requires_grad_()
+        site = self.all[numbered] = _Site(numbered, tensor, self.records, self.order, self.stacked)
+        if not tensor.requires_grad:
+            return site.pass_on(tensor)
+        if not self.inspect and site.recorded_gradient is not None and numbered not in self.aside:
+            return site.cut()
+        if self.stacked and site.record is None:
+            return site.leave()
+        if self.inspect:
+            site.hook = tensor.register_hook(_arriving(site))  # type: ignore[no-untyped-call]  # torch annotates no return type
+        if site.record is None and site.recorded_gradient is None:
+            return site.watch()
+        result = _applied(_Tap, tensor, site)
+        site.node = result.grad_fn
+        return result
+
+    def check(self, differentiated: Set[str]) -> None:
+        """Raise InputError for a tap named like another's gradient, or whose result the reference does not go on with.
+
+        What the reference itself differentiates through a tap, to go on with that, reads the tensor handed to it.
+        """
+        for name, site in self.all.items():
+            if name[:1] == "d" and name[1:] in self.all:
+                raise InputError(
+                    f"tap({name!r}, ...): {name!r} is the gradient of tap {name[1:]!r}; give it another name"
+                )
+            remedy = f"go on with its result everywhere, as in {name} = tap({name!r}, ...)"
+            if site.gradient_of_came_in is None:
+                continue
+            if site.gradient is None:
+                raise InputError(f"the result of tap {name!r} is not used but the tensor handed to it is; {remedy}")
+            passed_on = site.gradient if site.recorded_gradient is None else view_of_tensor(site.recorded_gradient)
+            if not same(passed_on, view_of_tensor(site.gradient_of_came_in)):
+                if name in differentiated:
+                    raise InputError(
+                        f"the reference differentiates through tap {name!r} and goes on with what it finds, which a "
+                        "tap cannot follow; tap only what comes after its own autograd.grad"
+                    )
+                raise InputError(f"tap {name!r} is bypassed, its tensor is used beside its result; {remedy}")
+
+    @property
+    def ends(self) -> dict[str, Tensor]:
+        """The leaves that the graph was cut at."""
+        return {name: site.retained for name, site in self.all.items() if site.is_cut and site.retained is not None}
+
+    def unreached(self) -> set[str]:
+        """Where the graph was cut although J does not depend on what comes after: a start there leads astray."""
+        return {name for name, leaf in self.ends.items() if leaf.grad is None}
+
+    def let_go(self) -> None:
+        """Break the circle of hook, site and tensor, which Python's collector cannot see and would keep for ever."""
+        for site in self.all.values():
+            if site.hook is not None:
+                site.hook.remove()
+            del site.came_in, site.record, site.retained, site.node, site.hook
+
+    def reads(self, tensor: Tensor, leaves: Mapping[str, Tensor]) -> frozenset[str]:
+        """The taps and leaves that a tensor was computed from, walking back through autograd's graph to the nearest."""
+        taps = {id(site.node): name for name, site in self.all.items() if site.node is not None}
+        names = {id(leaf): name for name, leaf in leaves.items()}
+        found = {names[id(tensor)]} if id(tensor) in names else set()
+        pending: list[Any] = [tensor.grad_fn]
+        seen: dict[int, Any] = {}  # keeps the nodes alive, so that no identity is used twice
+        while pending:
+            node = pending.pop()
+            if node is None or id(node) in seen:
+                continue
+            seen[id(node)] = node
+            variable = getattr(node, "variable", None)
+            if id(node) in taps:
+                found.add(taps[id(node)])
+            elif id(variable) in names:
+                found.add(names[id(variable)])
+            else:
+                pending += [parent for parent, _ in node.next_functions]
+        return frozenset(found)
+
+
+def _arriving(site: _Site) -> Callable[[Tensor], None]:
+    def keep(gradient: Tensor) -> None:
+        site.gradient_of_came_in = gradient.clone()
+
+    return keep
+
+
+def _hook_after_accumulation(leaf: Tensor, hook: Callable[[Tensor], None]) -> Any:
+    return leaf.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]  # torch annotates no types
+
+
+def _noting(name: str, order: list[str]) -> Callable[[Tensor], None]:
+    def note(_: Tensor) -> None:
+        order.append(name)
+
+    return note

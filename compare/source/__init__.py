@@ -1,0 +1,3 @@
+"""Where in the user's code a tensor is computed."""
+
+__all__: list[str] = []

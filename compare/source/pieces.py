@@ -1,0 +1,195 @@
+"""The functions and classes of the user's that a function is made of, cut out of their files."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import linecache
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FunctionType, MethodType, ModuleType
+from typing import Any
+
+__all__ = ["Piece", "Span", "around", "definitions", "is_theirs", "pieces_of", "span", "starts", "telling"]
+
+PIECES, LINES = 12, 300  # so many functions and classes are kept, and so many lines of each
+OURS = tuple(str(Path(__file__).resolve().parents[2] / name) for name in ("compare", "torchref", "handgrad"))
+LIBRARIES = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib"))
+Span = tuple[str, int, int]  # file, first and last line
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A function or class: its name, its file, its first line, its text, and its syntax tree with the file's lines."""
+
+    name: str
+    file: str
+    first: int
+    lines: tuple[str, ...]
+    tree: ast.AST
+
+
+@functools.lru_cache(maxsize=64)
+def telling(tree: ast.AST) -> list[ast.AST]:
+    """The nodes of a tree that can say where a tensor comes from."""
+    kinds = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Call, ast.Dict, ast.DictComp, ast.Return)
+    return [node for node in ast.walk(tree) if isinstance(node, kinds)]
+
+
+def span(piece: Piece, node: ast.expr | ast.stmt) -> Span:
+    """Where a node of a piece stands."""
+    return piece.file, node.lineno, node.end_lineno or node.lineno
+
+
+def pieces_of(function: Any) -> Iterator[Piece]:
+    """What a function is made of: itself, then functions, classes and instances of the user's that it names."""
+    waiting, seen = [_plain(function)], set[int]()
+    while waiting and len(seen) < PIECES:
+        thing = waiting.pop(0)
+        if thing is None or id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        piece = _piece(thing)
+        if piece is not None:
+            yield piece
+            waiting += [_plain(other) for other in _named(thing, piece.tree)]
+        elif isinstance(thing, FunctionType):  # of ours, around one of theirs, as per_example and from_module make it
+            waiting += [_plain(other) for value in _enclosed(thing).values() for other in _users(value)]
+
+
+def _plain(thing: Any) -> FunctionType | type | None:
+    """The function or class of the user's that stands behind a thing, without wrappers; None where there is none."""
+    while True:
+        if isinstance(thing, functools.partial):
+            thing = thing.func
+        elif isinstance(thing, MethodType):
+            thing = thing.__func__
+        elif hasattr(thing, "__wrapped__"):
+            thing = thing.__wrapped__
+        else:
+            break
+    if isinstance(thing, (FunctionType, type)):
+        return thing
+    return None if isinstance(thing, ModuleType) else type(thing)
+
+
+def _piece(thing: FunctionType | type) -> Piece | None:
+    """Its text; None for what is not the user's or has no source."""
+    function = next(iter(_functions(thing)), None)
+    if function is None or not is_theirs(function.__code__.co_filename):
+        return None
+    file, line = function.__code__.co_filename, function.__code__.co_firstlineno
+    linecache.checkcache(file)
+    lines = linecache.getlines(file)
+    node = next((n for n in definitions("".join(lines)) if _is_of(n, thing, line)), None)
+    if node is None:
+        return None
+    return _cut_out(node, thing.__name__, file, lines)
+
+
+def _cut_out(node: Definition, name: str, file: str, lines: list[str]) -> Piece:
+    """The piece of a file that a definition is, up to as many lines as are kept."""
+    first, last = starts(node), min(node.end_lineno or node.lineno, starts(node) + LINES - 1)
+    return Piece(name, file, first, tuple(text.rstrip() for text in lines[first - 1 : last]), node)
+
+
+def _functions(thing: FunctionType | type) -> list[FunctionType]:
+    """The function itself, or those that a class defines."""
+    members = (getattr(member, "__func__", member) for member in vars(thing).values())
+    return [thing] if isinstance(thing, FunctionType) else [m for m in members if isinstance(m, FunctionType)]
+
+
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
+
+
+@functools.lru_cache(maxsize=32)
+def definitions(text: str) -> list[Definition]:
+    """Every function, class and lambda of a file."""
+    try:
+        return [node for node in ast.walk(ast.parse(text)) if isinstance(node, Definition)]
+    except (SyntaxError, ValueError):
+        return []
+
+
+def _is_of(node: Definition, thing: FunctionType | type, line: int) -> bool:
+    """Whether a definition is of a function that starts on a line, or of a class that holds it."""
+    if isinstance(thing, type):
+        return (
+            isinstance(node, ast.ClassDef)
+            and node.name == thing.__name__
+            and node.lineno <= line <= (node.end_lineno or line)
+        )
+    return not isinstance(node, ast.ClassDef) and starts(node) == line
+
+
+def starts(node: Definition) -> int:
+    """The line that a definition starts on, decorators included."""
+    decorators = [] if isinstance(node, ast.Lambda) else node.decorator_list
+    return min((each.lineno for each in decorators), default=node.lineno)
+
+
+def _named(thing: FunctionType | type, tree: ast.AST) -> Iterator[Any]:
+    """What the code of a function or class names, of what its module and its closure define."""
+    known: dict[str, Any] = {}
+    for function in _functions(thing):
+        known |= function.__globals__ | _enclosed(function)
+    for name, attribute in _names_in(tree):
+        owner = known.get(name)
+        if not attribute:
+            yield from _users(owner)
+        elif isinstance(owner, ModuleType):
+            yield from _users(vars(owner).get(attribute))
+
+
+@functools.lru_cache(maxsize=64)
+def _names_in(tree: ast.AST) -> dict[tuple[str, str], None]:
+    """The names that code reads, and those of what it takes from a module, as ("np", "dot"); in their order."""
+    found: dict[tuple[str, str], None] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            found[node.id, ""] = None
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            found[node.value.id, node.attr] = None
+    return found
+
+
+def _enclosed(function: FunctionType) -> dict[str, Any]:
+    """What a function's closure holds, by name."""
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=False)
+    return {name: cell.cell_contents for name, cell in cells if _is_filled(cell)}
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:  # assigned later
+        return False
+
+
+def _users(thing: Any) -> Iterator[Any]:
+    """The thing, or the things that a list or mapping of them holds, such as layers."""
+    if isinstance(thing, (list, tuple, dict)) and len(thing) <= PIECES:
+        for item in thing.values() if isinstance(thing, dict) else thing:
+            yield from _users(item)
+    elif thing is not None and not isinstance(thing, ModuleType):
+        yield thing
+
+
+def around(file: str, line: int) -> Piece | None:
+    """The innermost function that a line stands in, or the line alone."""
+    lines = linecache.getlines(file)
+    inside = [n for n in definitions("".join(lines)) if starts(n) <= line <= (n.end_lineno or n.lineno)]
+    if not inside:
+        return Piece("", file, line, (lines[line - 1].rstrip(),), ast.Module([], [])) if line <= len(lines) else None
+    node = max(inside, key=starts)
+    return _cut_out(node, getattr(node, "name", ""), file, lines)
+
+
+@functools.lru_cache(maxsize=256)
+def is_theirs(filename: str) -> bool:
+    """Whether a file is the user's: neither ours, nor of a library, nor made up by one."""
+    if filename.startswith("<"):
+        return filename.startswith(("<stdin", "<string", "<ipython"))
+    return not str(Path(filename).resolve()).startswith(OURS + LIBRARIES)

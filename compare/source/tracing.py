@@ -1,0 +1,136 @@
+"""Which line of the user's code made an array, or changed it last: seen by running the code once more under a trace."""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from handgrad.compare.experiment.exceptions import quietly
+from handgrad.compare.sandbox import CAUGHT
+from handgrad.compare.source.pieces import is_theirs
+
+__all__ = ["At", "seen", "watched"]
+
+EVENTS, NUMBERS = 20_000, 10**5  # so many lines are watched, and arrays of so many numbers
+At = tuple[str, int]  # file and line
+
+
+class _Watch:
+    """A trace function that notes, line by line, which arrays are new and which have changed."""
+
+    def __init__(self) -> None:
+        """Nothing was seen yet."""
+        self.made: dict[int, At] = {}
+        self.sums: dict[int, int] = {}
+        self.kept: list[np.ndarray] = []  # so that no two arrays ever have the same identity
+        self.events = 0
+
+    def called(self, frame: FrameType, event: str, arg: Any) -> Any:
+        """The trace function of every call; arguments that were made for it count as made on the caller's line."""
+        if not is_theirs(frame.f_code.co_filename) or self.events > EVENTS:
+            return None
+        caller = frame.f_back
+        at = (caller.f_code.co_filename, caller.f_lineno) if caller and is_theirs(caller.f_code.co_filename) else None
+        self._note(at, frame.f_locals)
+        last = [frame.f_lineno]
+
+        def local(frame: FrameType, event: str, arg: Any) -> Any:
+            self.events += 1
+            if self.events > EVENTS:
+                return None
+            if event in ("line", "return"):
+                self._note((frame.f_code.co_filename, last[0]), frame.f_locals)
+                last[0] = frame.f_lineno
+            if event == "return":
+                self._note((frame.f_code.co_filename, last[0]), {"": arg})
+            return local
+
+        return local
+
+    def _note(self, at: At | None, values: Mapping[str, Any]) -> None:
+        for array in _arrays(values.values()):
+            key = id(array)
+            total = zlib.crc32(array.tobytes()) if array.size <= NUMBERS else 0
+            self.events += array.nbytes >> 16  # reading 64 KiB takes about as long as a line
+            if self.sums.get(key) == total:
+                continue
+            if key not in self.sums:
+                self.kept.append(array)
+            self.sums[key] = total
+            if at is not None:
+                self.made[key] = at
+
+
+def _arrays(values: Any, depth: int = 2) -> Iterator[np.ndarray]:
+    """The arrays among some values, and those that lists, mappings and objects among them hold."""
+    for value in values:
+        if type(value) is np.ndarray:
+            if value.dtype != object:
+                yield value
+        elif depth and isinstance(value, dict):
+            yield from _arrays(list(value.values()), depth - 1)
+        elif depth and isinstance(value, (list, tuple)) and len(value) <= 100:
+            yield from _arrays(value, depth - 1)
+        elif depth and hasattr(value, "__dict__") and _is_an_object(value):
+            yield from _arrays(list(vars(value).values()), depth - 1)
+
+
+def _is_an_object(value: Any) -> bool:
+    """Whether an object is of a class of the user's, not a module, a function or a class itself."""
+    return not isinstance(value, type) and type(value).__module__.split(".")[0] not in ("builtins", "numpy", "torch")
+
+
+@contextmanager
+def _without_leftovers() -> Iterator[None]:
+    """np.empty and np.empty_like filled with nan meanwhile.
+
+    They hand out memory with what an earlier run left in it, often the very values that the code then writes; the line
+    that writes them would change nothing.
+    """
+    made = {name: getattr(np, name) for name in ("empty", "empty_like")}
+
+    def filled(make: Callable[..., Any]) -> Callable[..., Any]:
+        def filled_with_nan(*args: Any, **kwargs: Any) -> Any:
+            array = make(*args, **kwargs)
+            if type(array) is np.ndarray and array.dtype.kind in "fc":
+                array.fill(np.nan)
+            return array
+
+        return filled_with_nan
+
+    try:
+        for name, make in made.items():
+            setattr(np, name, filled(make))
+        yield
+    finally:
+        for name, make in made.items():
+            setattr(np, name, make)
+
+
+def watched(function: Callable[[], Any]) -> dict[str, At]:
+    """Where each array in the mapping that a call returns was made or changed last, by name, as far as it was seen."""
+    watch, before = _Watch(), sys.gettrace()
+    with _without_leftovers():
+        sys.settrace(watch.called)
+        try:
+            returned = function()
+        finally:
+            sys.settrace(before)
+    if not isinstance(returned, Mapping) or watch.events > EVENTS:  # what changed unwatched would be placed wrongly
+        return {}
+    found = {str(name): watch.made.get(id(value)) for name, value in returned.items() if type(value) is np.ndarray}
+    return {name: at for name, at in found.items() if at is not None}
+
+
+def seen(function: Callable[[], Any]) -> dict[str, At]:
+    """As watched, quietly; nothing where the code of the user's raises."""
+    try:
+        with quietly():
+            return watched(function)
+    except CAUGHT:
+        return {}

@@ -1,0 +1,3 @@
+"""Rounding or fault: the verdict on a tensor, and which tensors are culprits."""
+
+__all__: list[str] = []

@@ -1,0 +1,66 @@
+"""Checks a backward pass derived by hand in NumPy against PyTorch."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from handgrad.compare.checks.gradients import check_gradients
+    from handgrad.compare.checks.initializer import check_initializer
+    from handgrad.compare.checks.training import check_training
+    from handgrad.compare.checks.updates import check_updates
+    from handgrad.compare.errors import InputError, ParityError
+    from handgrad.compare.experiment.settings import Experiment
+    from handgrad.compare.per_example import per_example
+    from handgrad.compare.report import Finding, Report, Row
+    from handgrad.compare.report.json import load_report, load_reports
+    from handgrad.torchref.modules import from_module
+    from handgrad.torchref.network import mlp
+    from handgrad.torchref.tap import tap
+
+__all__ = [
+    "Experiment",
+    "Finding",
+    "InputError",
+    "ParityError",
+    "Report",
+    "Row",
+    "check_gradients",
+    "check_initializer",
+    "check_training",
+    "check_updates",
+    "from_module",
+    "load_report",
+    "load_reports",
+    "mlp",
+    "per_example",
+    "tap",
+]
+
+__version__ = "0.2.0"
+
+_MODULES = {
+    "Experiment": "compare.experiment.settings",
+    "Finding": "compare.report",
+    "InputError": "compare.errors",
+    "ParityError": "compare.errors",
+    "Report": "compare.report",
+    "Row": "compare.report",
+    "check_gradients": "compare.checks.gradients",
+    "check_initializer": "compare.checks.initializer",
+    "check_training": "compare.checks.training",
+    "check_updates": "compare.checks.updates",
+    "from_module": "torchref.modules",
+    "load_report": "compare.report.json",
+    "load_reports": "compare.report.json",
+    "mlp": "torchref.network",
+    "per_example": "compare.per_example",
+    "tap": "torchref.tap",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Everything is imported on first use: the checks need NumPy and torch, `handgrad --help` and pytest do not."""
+    from importlib import import_module
+
+    if name not in _MODULES:
+        raise AttributeError(f"module 'handgrad' has no attribute {name!r}")
+    return getattr(import_module(f"handgrad.{_MODULES[name]}"), name)
