@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from handgrad.compare.verdict.conventions import judged_in
 
 __all__ = ["environment"]

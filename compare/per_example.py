@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+
 from handgrad.compare.errors import InputError, kind_of
 
 __all__ = ["OfExamples", "per_example"]

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.experiment.exceptions import quietly
 from handgrad.compare.per_example import OfExamples

@@ -8,6 +8,7 @@ I5  "He" = sqrt(2/(n[l] + n[l-1]))                    correct: sqrt(2/n[l-1]); a
 """
 
 import numpy as np
+
 from handgrad.manual.initializers import notes_he as he
 
 __all__ = ["binary_cross_entropy", "collapsed_bias", "he", "standard_deviation", "tanh"]

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
+
 from handgrad.manual.losses import mean_loss, output_gradient, weight_decay
 
 __all__ = ["Activation", "Network", "backward", "cost", "forward", "linear", "linear_backward", "read_only"]

@@ -6,6 +6,7 @@ O2  for each iteration: select a batch, forward propagation, backpropagation, up
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
+
 from handgrad.manual.network import Network, backward, cost, forward, read_only
 
 __all__ = ["Optimizer", "train"]

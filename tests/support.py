@@ -7,6 +7,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 
 import numpy as np
+
 from handgrad.compare.experiment.settings import Experiment
 from handgrad.compare.experiment.sides import hand_network, initial_parameters
 from handgrad.compare.faults import planting

@@ -10,13 +10,13 @@ import inspect
 import re
 from collections.abc import Iterator
 
+import numpy as np
+import pytest
+
 import handgrad.manual.losses
 import handgrad.manual.network
 import handgrad.manual.optimizers
-import numpy as np
-import pytest
 from handgrad.compare.cli.commands import main
-
 from tests.support import parsed, rewritten, small_data
 
 MODULES = (handgrad.manual.network, handgrad.manual.losses, handgrad.manual.optimizers)

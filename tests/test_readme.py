@@ -8,10 +8,10 @@ import subprocess
 import sys
 from contextlib import redirect_stdout
 
-import handgrad.manual.network
 import pytest
-from handgrad.compare.cli.commands import main
 
+import handgrad.manual.network
+from handgrad.compare.cli.commands import main
 from tests.support import ROOT, edited
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -3,8 +3,8 @@
 import re
 
 import pytest
-from handgrad.compare.cli.commands import main
 
+from handgrad.compare.cli.commands import main
 from tests.support import ROOT
 from tests.test_readme import masked
 

@@ -5,9 +5,10 @@ from copy import deepcopy
 from typing import Any
 
 import torch
-from handgrad.torchref.tap import tap
 from torch import Tensor, nn
 from torch.func import functional_call
+
+from handgrad.torchref.tap import tap
 
 __all__ = ["from_module"]
 

@@ -10,11 +10,12 @@ is what every tap hands out; nn.Linear, which has them as rows, is handed the tr
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
+from torch import Tensor, nn
+
 from handgrad.torchref import activations as activation_modules
 from handgrad.torchref import losses as loss_functions
 from handgrad.torchref.losses import mean_loss, weight_decay
 from handgrad.torchref.tap import tap
-from torch import Tensor, nn
 
 __all__ = ["Layer", "Reference", "build", "cost", "layers_of", "mlp"]
 

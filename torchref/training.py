@@ -6,11 +6,12 @@ O2  for each iteration: select a batch, forward propagation, backpropagation, up
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
+from torch import Tensor, nn
+
 from handgrad.torchref.exchange import parameters
 from handgrad.torchref.optimizers import step as update
 from handgrad.torchref.optimizers import velocities
 from handgrad.torchref.tap import tapped
-from torch import Tensor, nn
 
 __all__ = ["train"]
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+
 from handgrad.compare.sandbox import Call, call, in_precision
 
 __all__ = ["against_own_loss"]

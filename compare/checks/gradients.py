@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
 from handgrad.compare.checks.finite_differences import against_own_loss
 from handgrad.compare.checks.records import JudgedRecords, Problem, judged_records
 from handgrad.compare.environment import environment

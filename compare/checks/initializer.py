@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from handgrad.compare.environment import environment
 from handgrad.compare.errors import InputError
 from handgrad.compare.experiment.exceptions import quietly

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+
 from handgrad.compare.diagnosis import TOO_FEW, UNKNOWN, Cause, diagnose
 from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.experiment.exceptions import quietly

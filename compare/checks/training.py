@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+
 from handgrad.compare.checks.records import Problem, judged_records
 from handgrad.compare.checks.updates import result_structure
 from handgrad.compare.environment import environment

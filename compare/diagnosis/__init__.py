@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import isclose
 
 import numpy as np
+
 from handgrad.compare.diagnosis.activations import derivatives
 from handgrad.compare.diagnosis.factors import data_part, named_factors, scaled, unnamed_scale, zero
 from handgrad.compare.diagnosis.losses import cost_forms, loss_forms

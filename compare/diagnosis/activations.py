@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+
 from handgrad.compare.diagnosis.scene import Array, Cause, Scene
 from handgrad.compare.operations import names, operation
 from handgrad.torchref.exchange import to_array, to_tensor

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from math import isclose
 
 import numpy as np
+
 from handgrad.compare.diagnosis.scene import Cause, Scene
 
 __all__ = ["data_part", "named_factors", "scaled", "unnamed_scale", "zero"]

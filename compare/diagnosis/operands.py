@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+
 from handgrad.compare.diagnosis.scene import Array, Arrays, Cause, Scene
 
 __all__ = ["copied", "operands", "overwritten"]

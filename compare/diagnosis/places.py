@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import permutations
 
 import numpy as np
+
 from handgrad.compare.diagnosis.scene import INFORMATIVE, Array, Cause, Scene
 
 __all__ = ["masks", "moved", "parts"]

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
-from handgrad.compare.diagnosis.scene import Cause
 from torch import Tensor
+
+from handgrad.compare.diagnosis.scene import Cause
 
 __all__ = ["relatives"]
 

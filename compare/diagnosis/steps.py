@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+
 from handgrad.compare.diagnosis.scene import INFORMATIVE, Array, Cause, Scene
 
 __all__ = ["orders", "updates", "velocities"]

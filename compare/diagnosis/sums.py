@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+
 from handgrad.compare.diagnosis.scene import Array, Cause, Scene
 
 __all__ = ["bias_sums", "examples"]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from math import isclose
 
 import numpy as np
+
 from handgrad.compare.diagnosis.factors import named_factors
 from handgrad.compare.diagnosis.scene import Array, Cause, Scene
 

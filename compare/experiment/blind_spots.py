@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
 from handgrad.compare.experiment.data import Data
 from handgrad.compare.experiment.settings import Experiment
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from handgrad.compare.errors import InputError, did_you_mean
 
 __all__ = ["NAMES", "Data", "load"]

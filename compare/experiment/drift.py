@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 import numpy as np
+
 from handgrad.compare.experiment.data import Data
 from handgrad.compare.experiment.exceptions import quietly, raised, unending
 from handgrad.compare.experiment.judging import label_of

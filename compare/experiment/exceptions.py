@@ -12,6 +12,7 @@ from traceback import walk_tb
 from types import FrameType
 
 import numpy as np
+
 from handgrad.compare.operations import EQUATIONS
 from handgrad.compare.report import Finding
 from handgrad.compare.trace import PHASES, Key, Trace, frozen

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+
 from handgrad.compare.experiment.exceptions import quietly
 from handgrad.compare.experiment.recording import SideStep, Step
 from handgrad.compare.experiment.settings import Experiment

@@ -9,6 +9,7 @@ from functools import cached_property
 from itertools import islice, tee
 
 import numpy as np
+
 from handgrad.compare.experiment.data import Data
 from handgrad.compare.experiment.exceptions import interrupted, quietly, raised, unending
 from handgrad.compare.experiment.settings import Experiment, printed_first

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from handgrad.compare.diagnosis import INFORMATIVE, UNKNOWN, Cause, Scene, diagnose
 from handgrad.compare.environment import environment
 from handgrad.compare.experiment.blind_spots import blind_spots

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+
 from handgrad.compare.diagnosis import Scene
 from handgrad.compare.errors import InputError
 from handgrad.compare.experiment.data import Data

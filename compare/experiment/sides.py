@@ -7,6 +7,10 @@ from functools import partial
 from itertools import chain, islice, pairwise
 from math import ceil
 
+import numpy as np
+import torch
+from torch import Tensor
+
 import handgrad.manual.batches
 import handgrad.manual.initializers
 import handgrad.manual.training
@@ -15,15 +19,12 @@ import handgrad.torchref.exchange
 import handgrad.torchref.network
 import handgrad.torchref.optimizers
 import handgrad.torchref.training
-import numpy as np
-import torch
 from handgrad.compare.errors import InputError
 from handgrad.compare.experiment.data import Data
 from handgrad.compare.experiment.settings import FLOAT32_MAX, Experiment
 from handgrad.compare.operations import operation
 from handgrad.compare.trace import Phases
 from handgrad.manual.network import Activation, Network
-from torch import Tensor
 
 __all__ = [
     "by_hand",

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+from torch import Tensor
+
 import handgrad.torchref.exchange
 import handgrad.torchref.network
 import handgrad.torchref.optimizers
-import numpy as np
 from handgrad.compare.experiment.settings import Experiment
 from handgrad.compare.operations import operation
 from handgrad.compare.oracle.replay import Replay, replay
 from handgrad.compare.verdict import bounds as rounding
 from handgrad.compare.verdict.bounds import Allowance
-from torch import Tensor
 
 __all__ = ["LocalTwin", "allowance", "allowances", "operands"]
 

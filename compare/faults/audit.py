@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
+
 from handgrad.compare.errors import InputError
 from handgrad.compare.experiment.data import Data, load
 from handgrad.compare.experiment.run import differs

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from difflib import SequenceMatcher, unified_diff
 
 import numpy as np
+from tabulate import tabulate
+
 from handgrad.compare.faults import Fault, catalogue
 from handgrad.compare.faults.planting import edited
 from handgrad.compare.faults.trial import check, is_of_network
@@ -21,7 +23,6 @@ from handgrad.compare.report.markdown import render as as_report
 from handgrad.compare.report.page import CodeLine, Listing
 from handgrad.compare.report.summary import setting
 from handgrad.compare.report.text import culprits_and_closing
-from tabulate import tabulate
 
 __all__ = [
     "Lesson",

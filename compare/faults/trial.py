@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+
 from handgrad.compare.checks.files import CHECKS
 from handgrad.compare.experiment.settings import Experiment
 from handgrad.compare.faults import Fault

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import handgrad.manual.activations as by_hand
-import handgrad.manual.as_written
 import numpy as np
 import torch
+
+import handgrad.manual.activations as by_hand
+import handgrad.manual.as_written
 from handgrad.compare.notes import Evidence, Figure
 from handgrad.compare.report.details import Line, Plot
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import handgrad.manual.activations
-import handgrad.manual.as_written
 import numpy as np
 import torch
+
+import handgrad.manual.activations
+import handgrad.manual.as_written
 from handgrad.compare.notes import Evidence, Figure
 from handgrad.compare.report.details import Line, Plot
 from handgrad.manual.network import Activation, linear

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
 
-import handgrad.manual.as_written
 import numpy as np
 import torch
+
+import handgrad.manual.as_written
 from handgrad.compare.checks.initializer import check_initializer
 from handgrad.compare.experiment.settings import Experiment
 from handgrad.compare.faults.planting import planted

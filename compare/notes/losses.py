@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import handgrad.manual.as_written
-import handgrad.manual.losses
 import numpy as np
 import torch
+
+import handgrad.manual.as_written
+import handgrad.manual.losses
 from handgrad.compare.notes import Evidence, Figure
 from handgrad.compare.report.details import Line, Plot
 from handgrad.manual.activations import sigmoid

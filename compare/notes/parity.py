@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache, partial
 
 import numpy as np
+
 from handgrad.compare.experiment.settings import Experiment
 from handgrad.compare.experiment.sides import hand_network, initial_parameters
 from handgrad.compare.notes import Evidence, Figure

@@ -8,6 +8,8 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tabulate import tabulate
+
 import handgrad.manual.as_written
 from handgrad.compare.errors import InputError
 from handgrad.compare.faults import Fault, catalogue
@@ -20,7 +22,6 @@ from handgrad.compare.report.markdown import escaped
 from handgrad.compare.report.page import CodeLine, Listing
 from handgrad.compare.report.text import culprits_and_closing
 from handgrad.compare.source.labels import labelled
-from tabulate import tabulate
 
 __all__ = ["Story", "as_json", "as_markdown", "as_page", "as_table", "story", "told"]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+import torch
+
 import handgrad.manual.batches
 import handgrad.manual.optimizers
 import handgrad.torchref.optimizers
-import numpy as np
-import torch
 from handgrad.compare.experiment.settings import Experiment
 from handgrad.compare.experiment.sides import hand_network, initial_parameters
 from handgrad.compare.faults import catalogue

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from math import isclose, sqrt
 
+import numpy as np
+import torch
+
 import handgrad.manual.as_written
 import handgrad.manual.initializers as by_hand
 import handgrad.manual.optimizers
 import handgrad.manual.training
-import numpy as np
-import torch
 from handgrad.compare.notes import Evidence, Figure
 from handgrad.compare.operations import operation
 from handgrad.compare.report.details import Line, Plot

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from handgrad.compare.diagnosis import TOO_FEW, Cause, explained, relatives
 from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.report import Finding, Row
@@ -21,7 +23,6 @@ from handgrad.compare.verdict.excerpts import excerpt
 from handgrad.compare.verdict.rule import CUT, Local, index_of
 from handgrad.compare.verdict.steps import Judgement, beyond
 from handgrad.torchref.exchange import to_array, to_tensor
-from torch import Tensor
 
 __all__ = [
     "FORMS",

@@ -10,13 +10,14 @@ from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
+from torch import Tensor
+
 from handgrad.compare.errors import InputError
 from handgrad.compare.oracle.replay import Replay, replay
 from handgrad.compare.sandbox import CAUGHT, defaulting_to, in_precision, located, same
 from handgrad.compare.trace import is_real
 from handgrad.compare.verdict.rule import Ladder, Local
 from handgrad.torchref.exchange import to_array, to_tensor, view_of_tensor
-from torch import Tensor
 
 __all__ = ["ROUNDINGS", "Evidence", "Reference", "check_repeatable", "input_names", "moved", "run_reference"]
 

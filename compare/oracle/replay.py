@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.sandbox import same
 from handgrad.torchref.exchange import to_array, to_tensor, view_of_array, view_of_tensor
 from handgrad.torchref.tap import tapped
-from torch import Tensor
 
 __all__ = ["Replay", "replay"]
 

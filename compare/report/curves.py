@@ -9,10 +9,11 @@ import warnings
 from html import escape
 from typing import Any
 
-from handgrad.compare.report.details import Line, Plot
 from matplotlib import rc_context
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+
+from handgrad.compare.report.details import Line, Plot
 
 __all__ = ["svg"]
 

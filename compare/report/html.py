@@ -80,9 +80,10 @@ def rendered(template: str, **values: Any) -> str:
 @cache
 def _environment() -> Any:
     try:
-        from handgrad.compare.report.curves import svg
         from jinja2 import Environment, PackageLoader, StrictUndefined
         from markupsafe import Markup
+
+        from handgrad.compare.report.curves import svg
     except ImportError:
         raise InputError(NEEDED) from None
     from handgrad.compare.report import page as content

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
+from tabulate import tabulate
+
 from handgrad.compare.report import Finding, Report
 from handgrad.compare.report.summary import (
     closeness,
@@ -21,7 +23,6 @@ from handgrad.compare.report.summary import (
     table,
     value,
 )
-from tabulate import tabulate
 
 __all__ = ["escaped", "grid", "render", "render_all"]
 

@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
+
 from handgrad.compare.experiment.exceptions import quietly
 from handgrad.compare.sandbox import CAUGHT
 from handgrad.compare.source.pieces import is_theirs

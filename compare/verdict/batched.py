@@ -10,6 +10,7 @@ from itertools import accumulate, repeat
 from typing import Any
 
 import numpy as np
+
 from handgrad.compare.report import Row
 from handgrad.compare.verdict.bounds import PRECISIONS, Allowance, Precision, stacked
 from handgrad.compare.verdict.rule import Local, closest

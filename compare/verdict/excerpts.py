@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from handgrad.compare.report.details import Excerpt
 from handgrad.compare.trace import Key
 

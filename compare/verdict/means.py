@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+
 from handgrad.compare.errors import InputError
 from handgrad.compare.oracle.reference import Evidence, Reference, run_reference
 from handgrad.compare.oracle.replay import Replay

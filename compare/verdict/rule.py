@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+
 from handgrad.compare.verdict.bounds import PRECISIONS, Allowance, Precision
 
 __all__ = ["CUT", "Ladder", "Local", "Outcome", "closest", "index_of", "is_float32", "judge", "rounds_to_float32"]

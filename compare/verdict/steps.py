@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 import numpy as np
+
 from handgrad.compare.diagnosis import Cause, explained
 from handgrad.compare.errors import did_you_mean
 from handgrad.compare.report import DIVERGED, UNSTABLE, Finding, Row

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from itertools import pairwise
 from types import ModuleType
 
+import numpy as np
+
 import handgrad.manual.activations
 import handgrad.manual.initializers
 import handgrad.manual.losses
 import handgrad.manual.network
 import handgrad.manual.optimizers
 import handgrad.manual.training
-import numpy as np
 from handgrad.compare.experiment.data import load
 from handgrad.compare.experiment.settings import Experiment
 from handgrad.compare.experiment.sides import by_hand, epoch_orders, initial_parameters
-
 from tests.support import edited, network_of
 
 Edit = tuple[ModuleType, str, str]

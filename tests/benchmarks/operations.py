@@ -15,11 +15,11 @@ from functools import partial, reduce
 
 import numpy as np
 import torch
-from handgrad.torchref.tap import tapped
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
 from handgrad import tap
+from handgrad.torchref.tap import tapped
 
 __all__ = ["BUILDERS", "Case", "Fault"]
 

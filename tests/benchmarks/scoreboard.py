@@ -32,6 +32,8 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from tabulate import tabulate
+
 from handgrad.compare.experiment.data import load
 from handgrad.compare.experiment.exceptions import quietly
 from handgrad.compare.experiment.settings import Experiment
@@ -41,8 +43,6 @@ from handgrad.compare.faults.planting import planted
 from handgrad.compare.faults.trial import expected_first, fixture
 from handgrad.manual.network import backward, cost, forward
 from handgrad.torchref.exchange import to_array
-from tabulate import tabulate
-
 from tests.benchmarks.diagnosis import ANY
 from tests.benchmarks.networks import MISTAKES, VARIANTS, Case, editing, random_case, random_mistake
 from tests.support import network_of

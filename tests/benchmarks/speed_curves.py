@@ -10,11 +10,11 @@ from statistics import median
 
 import numpy as np
 import torch
+
 from handgrad.compare.experiment.data import load
 from handgrad.compare.experiment.recording import Training
 from handgrad.compare.verdict.conventions import AS_IN_THE_NOTES
 from handgrad.compare.verdict.differences import measured
-
 from tests.benchmarks.speed_subjects import Fixture, fixture, parameters, step_in_torch, whole_run
 from tests.benchmarks.timing import Target, interleaved, slope
 

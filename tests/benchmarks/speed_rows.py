@@ -11,8 +11,8 @@ from statistics import median
 
 import numpy as np
 import torch
-from handgrad.compare.verdict.differences import measured, measured_all
 
+from handgrad.compare.verdict.differences import measured, measured_all
 from tests.benchmarks import speed_curves as curves
 from tests.benchmarks.networks import Case
 from tests.benchmarks.speed_subjects import (

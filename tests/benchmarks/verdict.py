@@ -24,9 +24,12 @@ from statistics import median
 from types import ModuleType
 from typing import Any
 
-import handgrad.manual.network
 import numpy as np
 import torch
+from tabulate import tabulate
+
+import handgrad.manual.network
+from handgrad import mlp
 from handgrad.compare.checks.gradients import check_gradients
 from handgrad.compare.experiment import judging
 from handgrad.compare.experiment.data import load
@@ -34,9 +37,6 @@ from handgrad.compare.experiment.settings import Experiment
 from handgrad.compare.experiment.sides import by_hand, epoch_orders, in_torch, initial_parameters
 from handgrad.compare.report import Report
 from handgrad.torchref.exchange import to_array
-from tabulate import tabulate
-
-from handgrad import mlp
 from tests.benchmarks import operations
 from tests.benchmarks.networks import (
     POOR,

@@ -7,11 +7,11 @@ import base64
 import json
 import shutil
 
-import handgrad.manual.network
 import pytest
-from handgrad.compare.cli.commands import main
 
+import handgrad.manual.network
 from handgrad import Experiment
+from handgrad.compare.cli.commands import main
 from tests.support import ROOT, edited
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")

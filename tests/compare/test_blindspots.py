@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+
 from handgrad.compare.experiment.blind_spots import of_arrays
 from handgrad.compare.experiment.settings import Experiment
-
 from tests.support import small_data
 
 REVEALING = {

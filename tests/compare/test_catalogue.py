@@ -7,6 +7,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
+
+from handgrad import Experiment, InputError
 from handgrad.compare.cli.commands import main
 from handgrad.compare.faults import catalogue
 from handgrad.compare.faults.audit import audit, render
@@ -14,8 +16,6 @@ from handgrad.compare.faults.network import NETWORK
 from handgrad.compare.faults.planting import edited, planted
 from handgrad.compare.faults.trial import check, expected_first, fixture, is_of_network
 from handgrad.compare.operations import EQUATIONS
-
-from handgrad import Experiment, InputError
 from tests.benchmarks import diagnosis
 
 CODES = {

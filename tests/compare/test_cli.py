@@ -6,13 +6,13 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-import handgrad.manual.losses
-import handgrad.manual.network
 import numpy as np
 import pytest
+
+import handgrad.manual.losses
+import handgrad.manual.network
 from handgrad.compare.cli.commands import main
 from handgrad.compare.experiment.settings import Experiment
-
 from tests.support import ROOT, edited, parsed, small_data
 
 
@@ -56,7 +56,7 @@ def test_a_difference_exits_1_and_names_the_culprit(capsys, data_file):
     assert "FAULT: dW2 (B2) is the first tensor that differs, at step 1" in out
 
 
-@pytest.mark.parametrize("command", [[sys.executable, "-m", "compare"], ["handgrad"]], ids=["module", "script"])
+@pytest.mark.parametrize("command", [[sys.executable, "-m", "handgrad"], ["handgrad"]], ids=["module", "script"])
 def test_both_ways_to_start_it(command, data_file):
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(
@@ -188,14 +188,16 @@ SLIPS = {
 
 @pytest.mark.parametrize(("file", "right", "wrong", "words"), SLIPS.values(), ids=SLIPS)
 def test_a_slip_in_the_derivation_is_one_line_and_exit_2(file, right, wrong, words, tmp_path, data_file):
+    shutil.copytree(ROOT / "handgrad", tmp_path / "handgrad", ignore=shutil.ignore_patterns("__pycache__"))
     for package in ("manual", "torchref", "compare"):
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    path = tmp_path / "manual" / file
+        target = tmp_path / "handgrad" / package
+        shutil.copytree(ROOT / package, target, ignore=shutil.ignore_patterns("__pycache__"))
+    path = tmp_path / "handgrad" / "manual" / file
     path.write_text(
         path.read_text().replace(right, wrong, 1).replace('"momentum",', "", 1 if "momentom" in wrong else 0)
     )
     done = subprocess.run(
-        [sys.executable, "-m", "compare", "check", "--data", data_file, "--batch-size", "4"],
+        [sys.executable, "-m", "handgrad", "check", "--data", data_file, "--batch-size", "4"],
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -278,7 +280,7 @@ def test_colour_only_on_a_terminal_and_never_with_no_color(monkeypatch, capsys, 
 
 
 def test_a_reader_who_has_seen_enough_causes_no_traceback(data_file):
-    command = f"{sys.executable} -m compare check --data {data_file} --batch-size 4 --format json | head -n 1"
+    command = f"{sys.executable} -m handgrad check --data {data_file} --batch-size 4 --format json | head -n 1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True)
     assert done.stdout == "{\n"
     assert done.stderr == ""

@@ -3,12 +3,12 @@
 from contextlib import ExitStack
 from itertools import product
 
+import pytest
+
 import handgrad.manual.losses
 import handgrad.manual.network
 import handgrad.manual.optimizers
 import handgrad.manual.training
-import pytest
-
 from tests.compare.test_parity import N, experiment
 from tests.support import edited, small_data
 

@@ -2,6 +2,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+
 from handgrad.compare.errors import InputError
 from handgrad.compare.experiment.data import Data, load
 

@@ -1,11 +1,11 @@
 """A cause is named only where it explains the tensor to within rounding; what nothing explains is unknown."""
 
-import handgrad.manual.optimizers
 import numpy as np
 import pytest
+
+import handgrad.manual.optimizers
 from handgrad.compare.diagnosis import Cause, Scene, diagnose, explained, named_factors
 from handgrad.compare.experiment.settings import Experiment
-
 from tests.support import edited, small_data
 
 RNG = np.random.default_rng(11)

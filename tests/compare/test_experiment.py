@@ -3,9 +3,9 @@ from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
+
 from handgrad.compare.errors import InputError
 from handgrad.compare.experiment.settings import Experiment
-
 from tests.support import small_data
 
 BAD = {

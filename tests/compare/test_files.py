@@ -5,9 +5,9 @@ import subprocess
 import sys
 
 import pytest
+
 from handgrad.compare.checks.files import CHECKS
 from handgrad.compare.cli.commands import main
-
 from tests.support import ROOT, parsed
 
 GRADIENTS = """
@@ -176,7 +176,7 @@ def test_init_writes_a_file_that_passes_and_a_broken_one_that_fails(tmp_path):
     """As a new user runs them: in a process of their own, in an empty folder."""
 
     def handgrad(*words):
-        command = [sys.executable, "-m", "compare", *words]
+        command = [sys.executable, "-m", "handgrad", *words]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from handgrad.compare.verdict.shapes import fitted, shape_hint
 
 FITS = {

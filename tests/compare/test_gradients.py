@@ -7,10 +7,10 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from handgrad.compare.checks.gradients import check_gradients
-from handgrad.compare.errors import InputError
 
 from handgrad import mlp, tap
+from handgrad.compare.checks.gradients import check_gradients
+from handgrad.compare.errors import InputError
 from tests.benchmarks.networks import listed, stationary_point
 from tests.benchmarks.operations import BUILDERS
 

@@ -6,9 +6,11 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
-import handgrad.manual.network
 import numpy as np
 import pytest
+
+import handgrad.manual.network
+from handgrad import Experiment, InputError, check_gradients, check_initializer, load_report
 from handgrad.compare.cli.commands import main
 from handgrad.compare.experiment import run as lockstep
 from handgrad.compare.faults import catalogue
@@ -18,8 +20,6 @@ from handgrad.compare.report.details import Code, Details, Excerpt, Line, Plot
 from handgrad.compare.report.graph import graph
 from handgrad.compare.report.page import culprits, strip, where
 from handgrad.compare.report.states import states
-
-from handgrad import Experiment, InputError, check_gradients, check_initializer, load_report
 from tests.support import edited, small_data
 
 VOID = {"meta", "link", "br", "img", "input", "hr", "path"}

@@ -2,15 +2,15 @@
 
 import re
 
-import handgrad.manual.initializers
-import handgrad.torchref.initializers
 import numpy as np
 import pytest
 import torch
-from handgrad.compare.operations import names, operation
 from torch import nn
 
+import handgrad.manual.initializers
+import handgrad.torchref.initializers
 from handgrad import InputError, check_initializer
+from handgrad.compare.operations import names, operation
 
 SHAPE = (16, 30)
 

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
-import handgrad.manual.network
 import numpy as np
 import pytest
 import torch
+
+import handgrad.manual.network
 from handgrad.compare.experiment import judging
 from handgrad.compare.experiment.data import load
 from handgrad.compare.experiment.exceptions import quietly
@@ -16,7 +17,6 @@ from handgrad.compare.experiment.twin import allowances
 from handgrad.compare.verdict import batched as agreeing
 from handgrad.compare.verdict import rule as verdict
 from handgrad.compare.verdict.conventions import AS_IN_THE_NOTES
-
 from tests.compare.test_parity import N, experiment
 from tests.support import edited, small_data
 

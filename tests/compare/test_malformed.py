@@ -6,11 +6,11 @@ import io
 import numpy as np
 import pytest
 import torch
-from handgrad.compare.cli.commands import main
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from handgrad import InputError, Report, check_gradients, check_initializer, check_training, check_updates, tap
+from handgrad.compare.cli.commands import main
 
 PARAMS = {"W": np.arange(1.0, 7.0).reshape(2, 3), "b": np.array([0.5, -0.5])}
 BATCH = (np.linspace(-1, 1, 12).reshape(4, 3), np.linspace(2, 3, 8).reshape(4, 2))

@@ -5,12 +5,13 @@ import re
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from handgrad.compare.faults import catalogue
 from handgrad.compare.notes.statements import STATEMENTS
 from handgrad.compare.operations import EQUATIONS
 from handgrad.compare.report.mathml import equation
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 TEXTS = [
     *EQUATIONS.values(),

@@ -3,14 +3,15 @@
 import tracemalloc
 import warnings
 
-import handgrad.compare.verdict.differences
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+import handgrad.compare.verdict.differences
 from handgrad.compare.verdict.batched import _apart
 from handgrad.compare.verdict.bounds import PRECISIONS
 from handgrad.compare.verdict.differences import Measured, measured, measured_all
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
 BLOCK = 8
 FLOATS = ("f2", "f4", "f8", ">f2", ">f4", ">f8")

@@ -4,11 +4,11 @@ import json
 import math
 
 import pytest
+
 from handgrad.compare.cli.commands import main
 from handgrad.compare.notes.exact import proofs
 from handgrad.compare.notes.show import as_json, as_table, story
 from handgrad.compare.notes.statements import STATEMENTS
-
 from tests.test_notes import ALL
 
 BY_ID = {statement.id: statement for statement in STATEMENTS}
@@ -70,7 +70,6 @@ def test_a_broken_equation_changes_its_row():
     """The figures are computed, not stored: with (B2) doubled its evidence is no longer one of agreement."""
     import handgrad.manual.network
     from handgrad.compare.notes import parity
-
     from tests.support import edited
 
     parity._runs.cache_clear()
@@ -140,7 +139,6 @@ def test_the_command(capsys, tmp_path):
 )
 def test_an_edited_initialiser_is_not_shown_as_torchs(label, edit, words):
     import handgrad.manual.initializers
-
     from tests.support import edited
 
     assert ", and by hand" not in BY_ID[label].prove().text

@@ -4,13 +4,14 @@ import re
 from dataclasses import replace
 from itertools import product
 
+import numpy as np
+import pytest
+
 import handgrad.manual.batches
 import handgrad.manual.losses
 import handgrad.manual.network
 import handgrad.manual.optimizers
 import handgrad.manual.training
-import numpy as np
-import pytest
 from handgrad.compare.diagnosis import diagnose
 from handgrad.compare.experiment import recording as stepping
 from handgrad.compare.experiment import run as lockstep
@@ -24,7 +25,6 @@ from handgrad.compare.trace import extend, step_trace
 from handgrad.compare.verdict.conventions import AS_IN_THE_NOTES
 from handgrad.compare.verdict.steps import Drift
 from handgrad.torchref.exchange import to_array
-
 from tests.support import edited, planted, small_data
 
 LAYERS = {1: (5,), 2: (5, 7), 4: (5, 7, 6, 9)}

@@ -8,10 +8,10 @@ import textwrap
 import numpy as np
 import pytest
 import torch
-from handgrad.compare.report.suspects import where
-from handgrad.compare.source.tracing import watched
 
 from handgrad import check_gradients, check_training, check_updates, tap
+from handgrad.compare.report.suspects import where
+from handgrad.compare.source.tracing import watched
 
 SHAPE = (3, 4)
 WAYS = {

@@ -7,11 +7,11 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from handgrad.compare.errors import InputError
-from handgrad.compare.oracle.replay import replay
 from torch import nn
 
 from handgrad import tap
+from handgrad.compare.errors import InputError
+from handgrad.compare.oracle.replay import replay
 
 RNG = np.random.default_rng(3)
 W, X, C = RNG.standard_normal((4, 3)), RNG.standard_normal((3, 5)), RNG.standard_normal((4, 5))

@@ -1,9 +1,9 @@
 import re
 
 import pytest
-from handgrad.compare.report import html, markdown
 
 from handgrad import Finding, ParityError, Report, Row
+from handgrad.compare.report import html, markdown
 from tests.support import parsed
 
 FINE = Row(1, "forward", "Z1", "F1", (2, 3), 1e-16, (0, 1), 1.0, 1.0)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from handgrad.compare.verdict import bounds as rounding
 from handgrad.compare.verdict.bounds import PRECISIONS
 

@@ -5,6 +5,8 @@ import textwrap
 
 import numpy as np
 import pytest
+
+from handgrad import check_gradients, check_training, check_updates, per_example
 from handgrad.compare.experiment.settings import Experiment
 from handgrad.compare.report.details import Code
 from handgrad.compare.source import listing as sources
@@ -12,8 +14,6 @@ from handgrad.compare.source.labels import labelled, network_code
 from handgrad.compare.source.pieces import LINES, PIECES
 from handgrad.compare.trace import Key
 from handgrad.compare.verdict.excerpts import excerpt
-
-from handgrad import check_gradients, check_training, check_updates, per_example
 
 COUNT = iter(range(1000))
 

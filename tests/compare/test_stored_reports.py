@@ -10,10 +10,6 @@ import jsonschema
 import numpy as np
 import pytest
 import torch
-from handgrad.compare.cli.commands import main
-from handgrad.compare.report import json as stored
-from handgrad.compare.report import markdown
-from handgrad.compare.report.diff import difference, render
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -30,6 +26,10 @@ from handgrad import (
     load_report,
     load_reports,
 )
+from handgrad.compare.cli.commands import main
+from handgrad.compare.report import json as stored
+from handgrad.compare.report import markdown
+from handgrad.compare.report.diff import difference, render
 from tests.support import ROOT, parsed
 
 SCHEMA = json.loads((ROOT / "compare" / "report" / "schema.json").read_text())
@@ -156,7 +156,7 @@ def test_reading_and_rendering_need_neither_torch_nor_numpy(tmp_path):
     (tmp_path / "a.json").write_text(MADE["the notes' network"]().to_json())
     code = (
         "import sys\nsys.modules['torch'] = sys.modules['numpy'] = None\n"
-        "from compare import load_report\nreport = load_report('a.json')\n"
+        "from handgrad import load_report\nreport = load_report('a.json')\n"
         "print(str(report) + report.to_markdown() + report.to_json())\nreport.raise_if_failed()\n"
         "from handgrad.compare.cli.commands import main\nassert main(['show', 'a.json', '--format', 'markdown']) == 0\n"
         "assert main(['diff', 'a.json', 'a.json']) == 0\n"

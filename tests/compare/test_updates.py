@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from handgrad.compare.checks.updates import exposing_gradients
 
 from handgrad import InputError, check_updates
+from handgrad.compare.checks.updates import exposing_gradients
 
 RNG = np.random.default_rng(4)
 PARAMS = {"W1": RNG.standard_normal((3, 4)), "b1": RNG.standard_normal((3, 1)), "W2": RNG.standard_normal((3, 4))}

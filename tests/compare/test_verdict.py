@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from handgrad.compare.verdict import bounds as rounding
 from handgrad.compare.verdict.bounds import PRECISIONS, Allowance
 from handgrad.compare.verdict.rule import CUT, Ladder, Local, judge

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+
 from handgrad.compare.operations import names, operation
 
 ACTIVATIONS = names("activation")

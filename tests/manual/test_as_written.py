@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from handgrad.manual import as_written, initializers
 
 

@@ -3,6 +3,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+
 from handgrad.manual import batches
 from handgrad.torchref import batches as twins
 

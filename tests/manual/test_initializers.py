@@ -3,6 +3,7 @@ from math import sqrt
 import numpy as np
 import pytest
 import torch
+
 from handgrad.compare.operations import names, operation
 from handgrad.manual import initializers
 
@@ -48,7 +49,6 @@ def test_equal_weights_never_separate_and_small_random_ones_do():
     from handgrad.compare.experiment.data import load
     from handgrad.compare.experiment.settings import Experiment
     from handgrad.compare.experiment.sides import by_hand, epoch_orders, initial_parameters
-
     from tests.support import small_data
 
     data = load(small_data(3, 1, 10, seed=7))

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+
 from handgrad.manual import losses
 from handgrad.torchref import losses as twins
 

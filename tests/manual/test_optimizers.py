@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from handgrad.manual import optimizers
 from handgrad.torchref import optimizers as twins
 from handgrad.torchref.exchange import load, parameters
-from torch import nn
 
 RATES = [0.5, 0.1, 0.02] * 4  # a rate that changes at every step tells V from V times the rate
 

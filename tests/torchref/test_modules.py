@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from handgrad.torchref.tap import tapped
 from torch import nn
 from torch.nn import functional as F
 
 from handgrad import from_module
+from handgrad.torchref.tap import tapped
 
 torch.manual_seed(0)
 X, Y = torch.randn(6, 5, dtype=torch.float64), torch.randn(6, 3, dtype=torch.float64)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from handgrad.torchref import optimizers
 
 SHAPES = {"W1": (4, 3), "b1": (4, 1), "W2": (2, 5, 4)}

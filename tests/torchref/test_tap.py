@@ -1,7 +1,7 @@
 import torch
-from handgrad.torchref.tap import tapped
 
 from handgrad import tap
+from handgrad.torchref.tap import tapped
 
 
 def test_outside_a_check_a_tap_is_the_tensor_itself():
