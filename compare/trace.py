@@ -1,26 +1,13 @@
 """What a side computed in one step: ordered records, frozen."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-__all__ = ["PHASES", "Key", "Trace", "extend", "frozen", "is_real", "step_trace"]
+from handgrad.compare.names import PHASES, Key
 
-PHASES = ("forward", "loss", "backward", "update")
-
-
-class Key(NamedTuple):
-    """Where a record stands: step (from 1), phase, and the name of the tensor."""
-
-    step: int
-    phase: str
-    name: str
-
-    def __str__(self) -> str:
-        """As a person reads it: step 3 / backward / dW2."""
-        return f"step {self.step} / {self.phase} / {self.name}"
-
+__all__ = ["Trace", "extend", "frozen", "is_real", "step_trace"]
 
 Trace = dict[Key, np.ndarray]
 Phases = Iterator[tuple[int, str, Mapping[str, Any]]]

@@ -14,12 +14,13 @@ from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.experiment.exceptions import quietly
 from handgrad.compare.experiment.scene import of_records
 from handgrad.compare.experiment.settings import FLOAT32_MAX
+from handgrad.compare.names import Key
 from handgrad.compare.oracle.reference import Evidence, Reference, check_repeatable, input_names, run_reference
 from handgrad.compare.oracle.replay import Replay
 from handgrad.compare.report import Finding, Row
 from handgrad.compare.report.details import Details
 from handgrad.compare.sandbox import Call, checked_arrays, in_precision, same
-from handgrad.compare.trace import Key, is_real
+from handgrad.compare.trace import is_real
 from handgrad.compare.verdict.conventions import FLOAT32_ONLY, FLOAT64_INSIDE, FLOAT64_ONLY, TORCH_IN_FLOAT32
 from handgrad.compare.verdict.means import (
     LEFT_OUT,

@@ -14,6 +14,7 @@ from handgrad.compare.checks.updates import result_structure
 from handgrad.compare.environment import environment
 from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.experiment.exceptions import quietly
+from handgrad.compare.names import Key
 from handgrad.compare.oracle.optimizer import (
     FORMS,
     MOVED,
@@ -44,7 +45,7 @@ from handgrad.compare.sandbox import (
 )
 from handgrad.compare.source import listing as sources
 from handgrad.compare.source import tracing as provenance
-from handgrad.compare.trace import Key, is_real
+from handgrad.compare.trace import is_real
 from handgrad.compare.verdict.conventions import FLOAT32_ONLY
 from handgrad.compare.verdict.rule import rounds_to_float32
 from handgrad.compare.verdict.steps import Judgement, culprits, detailed

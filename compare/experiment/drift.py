@@ -13,9 +13,10 @@ from handgrad.compare.experiment.exceptions import quietly, raised, unending
 from handgrad.compare.experiment.judging import label_of
 from handgrad.compare.experiment.settings import Experiment
 from handgrad.compare.experiment.sides import by_hand, epoch_orders, in_torch, initial_parameters
+from handgrad.compare.names import Key
 from handgrad.compare.report import DIVERGED, Finding
 from handgrad.compare.report.details import Line, Plot
-from handgrad.compare.trace import Key, Trace, extend, is_real, step_trace
+from handgrad.compare.trace import Trace, extend, is_real, step_trace
 from handgrad.compare.verdict.steps import Drift, JudgedRun, Judgement
 from handgrad.torchref.exchange import to_array
 

@@ -13,9 +13,10 @@ from types import FrameType
 
 import numpy as np
 
+from handgrad.compare.names import PHASES, Key
 from handgrad.compare.operations import EQUATIONS
 from handgrad.compare.report import Finding
-from handgrad.compare.trace import PHASES, Key, Trace, frozen
+from handgrad.compare.trace import Trace, frozen
 
 __all__ = ["interrupted", "quietly", "raised", "unending"]
 

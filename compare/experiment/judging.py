@@ -10,8 +10,9 @@ from handgrad.compare.experiment.exceptions import quietly
 from handgrad.compare.experiment.recording import SideStep, Step
 from handgrad.compare.experiment.settings import Experiment
 from handgrad.compare.experiment.twin import LocalTwin, allowance, allowances, operands
+from handgrad.compare.names import Key
 from handgrad.compare.operations import equation_of
-from handgrad.compare.trace import Key, is_real
+from handgrad.compare.trace import is_real
 from handgrad.compare.verdict.batched import agreeing
 from handgrad.compare.verdict.bounds import Allowance
 from handgrad.compare.verdict.conventions import AS_IN_THE_NOTES, FLOAT32_ONLY, FLOAT64_INSIDE, Convention, conventions

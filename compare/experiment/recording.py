@@ -14,9 +14,10 @@ from handgrad.compare.experiment.data import Data
 from handgrad.compare.experiment.exceptions import interrupted, quietly, raised, unending
 from handgrad.compare.experiment.settings import Experiment, printed_first
 from handgrad.compare.experiment.sides import by_hand, epoch_orders, initial_parameters, torch_batches, torch_data
+from handgrad.compare.names import PHASES
 from handgrad.compare.operations import Shape, network_records, operation
 from handgrad.compare.report import Finding
-from handgrad.compare.trace import PHASES, frozen, is_real
+from handgrad.compare.trace import frozen, is_real
 from handgrad.compare.verdict.conventions import AS_IN_THE_NOTES, FLOAT64_ONLY, Convention
 from handgrad.torchref.exchange import view_of_tensor
 

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from handgrad.compare.diagnosis import TOO_FEW, Cause, explained, relatives
 from handgrad.compare.errors import InputError, kind_of
+from handgrad.compare.names import Key
 from handgrad.compare.report import Finding, Row
 from handgrad.compare.sandbox import CAUGHT, defaulting_to, located
-from handgrad.compare.trace import Key
 from handgrad.compare.verdict.bounds import PRECISIONS
 from handgrad.compare.verdict.excerpts import excerpt
 from handgrad.compare.verdict.rule import CUT, Local, index_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from handgrad.compare.names import Key
 from handgrad.compare.report.details import Excerpt
-from handgrad.compare.trace import Key
 
 __all__ = ["COLUMNS", "ROWS", "excerpt"]
 

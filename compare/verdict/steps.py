@@ -11,9 +11,10 @@ import numpy as np
 
 from handgrad.compare.diagnosis import Cause, explained
 from handgrad.compare.errors import did_you_mean
+from handgrad.compare.names import Key
 from handgrad.compare.report import DIVERGED, UNSTABLE, Finding, Row
 from handgrad.compare.report.details import Details, Excerpt
-from handgrad.compare.trace import Key, Trace, is_real
+from handgrad.compare.trace import Trace, is_real
 from handgrad.compare.verdict.bounds import PRECISIONS, Allowance
 from handgrad.compare.verdict.differences import Measured, measured_all
 from handgrad.compare.verdict.excerpts import excerpt

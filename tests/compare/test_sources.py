@@ -8,11 +8,11 @@ import pytest
 
 from handgrad import check_gradients, check_training, check_updates, per_example
 from handgrad.compare.experiment.settings import Experiment
+from handgrad.compare.names import Key
 from handgrad.compare.report.details import Code
 from handgrad.compare.source import listing as sources
 from handgrad.compare.source.labels import labelled, network_code
 from handgrad.compare.source.pieces import LINES, PIECES
-from handgrad.compare.trace import Key
 from handgrad.compare.verdict.excerpts import excerpt
 
 COUNT = iter(range(1000))

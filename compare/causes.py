@@ -1,0 +1,280 @@
+"""Every mistake that can be named: a type with its code, its facts and one sentence.
+
+The subject of a sentence is the tensor of the finding ("it"). What keeps a tensor from being compared at all is in
+failures.py.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from handgrad.compare.facts import Fact, listed, number
+
+__all__ = [
+    "BiasSum",
+    "Cause",
+    "DerivativeAt",
+    "DerivativeMissing",
+    "DerivativeTooMuch",
+    "DerivativeTwice",
+    "Examples",
+    "LabelsSwapped",
+    "LossFormula",
+    "MeanOfLosses",
+    "PartialBatch",
+    "PartialMeanOfLosses",
+    "PenaltyTimes",
+    "Scaled",
+    "Unknown",
+    "WrongDerivative",
+    "WrongSign",
+    "Zero",
+    "factor_of",
+    "fitted_of",
+]
+
+
+class Cause(Fact):
+    """Which mistake explains a finding."""
+
+
+def factor_of(cause: Cause) -> float | None:
+    """The ratio of the two sides, of a cause that has one."""
+    found: float | None = getattr(cause, "factor", None)
+    return found
+
+
+def fitted_of(cause: Cause) -> float | None:
+    """The number that a cause has fitted to the tensor, if it has fitted one."""
+    found: float | None = getattr(cause, "fitted", None)
+    return found
+
+
+@dataclass(frozen=True)
+class Unknown(Cause):
+    """Nothing explains it. `too_few`: too few entries differ to tell; they may still share a factor with others."""
+
+    code = "unknown"
+    too_few: bool = False
+    factor: float | None = None
+
+    def __str__(self) -> str:
+        return "too few entries differ to name a cause" if self.too_few else ""
+
+
+# --- factors
+
+
+@dataclass(frozen=True)
+class Zero(Cause):
+    """All zero."""
+
+    code = "zero"
+    sentence = "by hand it is exactly zero everywhere"
+
+
+@dataclass(frozen=True)
+class WrongSign(Cause):
+    """A factor of -1. `part`: see Scaled."""
+
+    code = "sign"
+    part: str | None = None
+    factor: float = -1.0
+
+    def __str__(self) -> str:
+        return f"{_where(self.part)}every entry has the wrong sign"
+
+
+@dataclass(frozen=True)
+class Scaled(Cause):
+    """A factor, with the names that fit it.
+
+    `part` is the tap through which the part comes that is off, "" for all that examples contribute, None for all.
+    `of_update`: it is the change that is off. `varies`: at other steps the factor is another.
+    """
+
+    code = "scale"
+    factor: float
+    names: tuple[str, ...] = ()
+    part: str | None = None
+    of_update: bool = False
+    varies: bool = False
+
+    def __str__(self) -> str:
+        entry = "every entry of the update" if self.of_update else "every entry"
+        size = "too large" if abs(self.factor) > 1 else "too small" if self.factor > 0 else "off"
+        varies = ", and by other factors at other steps" if self.varies else ""
+        return f"{_where(self.part)}{entry} is {_named(self.factor, self.names)} times torch's, {size}{varies}"
+
+
+@dataclass(frozen=True)
+class PartialBatch(Cause):
+    """A short batch divided by the nominal size. `part`: see Scaled."""
+
+    code = "partial-batch"
+    factor: float
+    name: str
+    part: str | None = None
+
+    def __str__(self) -> str:
+        every = f"{_where(self.part)}every entry is {_named(self.factor, (self.name,))} times torch's"
+        return f"{every}: a short batch is divided by the nominal size"
+
+
+@dataclass(frozen=True)
+class MeanOfLosses(Cause):
+    """J: the mean of the losses is off by a factor, the penalty is right."""
+
+    code: ClassVar[str] = "scale"
+    factor: float
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        named = f"{self.factor:.12g} = {' or '.join(self.names[:3])}"
+        return f"the mean of the losses is {named} times torch's, the penalty is right"
+
+
+@dataclass(frozen=True)
+class PartialMeanOfLosses(MeanOfLosses):
+    """J: the same, by the nominal size of a short batch."""
+
+    code = "partial-batch"
+
+
+PLAIN = (2.0, 0.5)  # factors that say nothing of any size
+
+
+def _named(factor: float, names: tuple[str, ...]) -> str:
+    minus = "minus " if factor < 0 else ""
+    named = names and abs(factor) not in PLAIN
+    return number(factor) + (f" = {' or '.join(minus + name for name in names[:4])}" if named else "")
+
+
+def _where(part: str | None) -> str:
+    if part is None:
+        return ""
+    return f"in what comes through {part} alone, " if part else "but for a term that is not of the data, "
+
+
+# --- sums over examples
+
+HOW = {
+    "mean": "the mean of {of} over the examples where the sum is due",
+    "sum-of-all": "the sum of all of {of} in every entry",
+    "mean-of-all": "the mean of all of {of} in every entry",
+    "sum-of-absolute": "the sum of |{of}|",
+    "sum-of-squares": "the sum of squares of {of}",
+    "first-alone": "{of} of the first example alone",
+    "last-alone": "{of} of the last example alone",
+    "without-first": "the sum of {of} without the first example",
+    "without-last": "the sum of {of} without the last example",
+}
+
+
+@dataclass(frozen=True)
+class BiasSum(Cause):
+    """A gradient that is the sum of another along some axes, taken otherwise: `how` is a key of HOW."""
+
+    code = "bias-sum"
+    of: str
+    how: str
+    factor: float | None = None
+
+    def __str__(self) -> str:
+        return f"it is {HOW[self.how].format(of=self.of)}"
+
+
+@dataclass(frozen=True)
+class Examples(Cause):
+    """Examples left out of a sum, and how often others count; `positions` where the batch has another size."""
+
+    code = "dropped-example"
+    missing: tuple[int, ...]
+    repeated: tuple[tuple[int, int], ...]
+    positions: bool = False
+
+    def __str__(self) -> str:
+        one, many = ("position" if self.positions else "example"), len(self.missing) > 1
+        parts = [f"{one} {i} counts {times} times" for i, times in self.repeated[:8]]
+        if self.missing:
+            left = "are left out" if many else "is left out"
+            parts.insert(0, f"{one}{'s' * many} {listed(self.missing)} (from 0) {left}")
+        return f"of the sum over {one}s, {', '.join(parts)}"
+
+
+# --- activations and losses
+
+
+@dataclass(frozen=True)
+class WrongDerivative(Cause):
+    """The gradient of what is computed from a tensor, times a derivative that does not belong there."""
+
+    code = "activation-derivative"
+    sentence = "it is {gradient} times {times}, which is not the derivative here"
+    gradient: str
+    times: str
+
+
+@dataclass(frozen=True)
+class DerivativeTooMuch(Cause):
+    """torch's gradient times one more derivative."""
+
+    code = "activation-derivative"
+    sentence = "it is torch's times {times}: a factor too much"
+    times: str
+
+
+@dataclass(frozen=True)
+class DerivativeMissing(Cause):
+    """It is the gradient of what is computed from it, unchanged."""
+
+    code = "activation-derivative"
+    sentence = "it is d{value} itself: the derivative of {value} with respect to {by} is missing"
+    value: str
+    by: str
+
+
+@dataclass(frozen=True)
+class DerivativeTwice(Cause):
+    """A derivative is applied twice."""
+
+    code = "activation-derivative"
+    sentence = "the derivative of {value} with respect to {by} is applied twice"
+    value: str
+    by: str
+
+
+@dataclass(frozen=True)
+class DerivativeAt(Cause):
+    """A derivative is taken at another tensor."""
+
+    code = "activation-derivative"
+    sentence = "the derivative is taken at {at} where {belongs} belongs"
+    at: str
+    belongs: str
+
+
+@dataclass(frozen=True)
+class LossFormula(Cause):
+    """The losses follow another formula."""
+
+    code = "loss-formula"
+    sentence = "it is {formula}"
+    formula: str
+
+
+@dataclass(frozen=True)
+class LabelsSwapped(Cause):
+    """1 - Y is used for Y."""
+
+    code = "loss-formula"
+    sentence = "1 - {labels} is used where {labels} belongs: the labels are swapped"
+    labels: str
+
+
+@dataclass(frozen=True)
+class PenaltyTimes(Cause):
+    """The penalty enters J with a wrong factor."""
+
+    code = "regularisation"
+    sentence = "the penalty enters {times} times"
+    times: float

@@ -1,0 +1,66 @@
+"""What handgrad can say, as values: every fact is a small frozen type with a code, its numbers and names.
+
+A sentence is made from a fact once, at the end, by str(); nothing ever reads a sentence to learn something.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, ClassVar
+
+__all__ = ["Fact", "content_of", "counted", "listed", "number"]
+
+
+class Fact:
+    """Something that a check says. `code` is stable and part of the public API; str() is its one sentence.
+
+    `sentence` is the template of that, filled in with the fields; a fact that needs more has a __str__ of its own.
+    """
+
+    code: ClassVar[str]
+    sentence: ClassVar[str]
+
+    def __str__(self) -> str:
+        """The sentence; without a full stop where it may be part of a longer one."""
+        return self.sentence.format(**{name: _said(value) for name, value in vars(self).items()})
+
+
+def _said(value: Any) -> Any:
+    """A field as it stands in a sentence: numbers as long as a reader needs, tuples of names with commas."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) and all(isinstance(v, str) for v in value) else value
+
+
+def content_of(fact: Fact) -> dict[str, Any]:
+    """A fact for JSON: its code, its type and fields, and its sentence."""
+    own = {item.name: _plain(getattr(fact, item.name)) for item in fields(fact) if item.name != "code"}  # type: ignore[arg-type]  # every fact is a dataclass
+    return {"code": fact.code, "type": type(fact).__name__, **own, "text": str(fact)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Fact):
+        return content_of(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def counted(count: int, noun: str, nouns: str = "") -> str:
+    """1 step, 2 steps."""
+    return f"{count} {noun}" if count == 1 else f"{count} {nouns or f'{noun}s'}"
+
+
+def listed(items: Iterable[object], most: int = 8) -> str:
+    """1, 2, 3 ..., so many at most."""
+    shown = [*map(str, items)]
+    return ", ".join(shown[:most]) + (" ..." if len(shown) > most else "")
+
+
+def number(value: float) -> str:
+    """A factor; of one that is close to 1, what it is off by."""
+    off = value - 1
+    return f"1 {'+' if off > 0 else '-'} {abs(off):.2g}" if 0 < abs(off) < 1e-9 else f"{value:.12g}"

@@ -1,0 +1,373 @@
+"""What keeps a tensor from being compared, or its numbers from telling anything: causes, as in causes.py."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from handgrad.compare.causes import Cause
+from handgrad.compare.facts import counted
+
+__all__ = [
+    "Aliased",
+    "DrawsNotFinite",
+    "FewDistinct",
+    "LosesDigits",
+    "Mutates",
+    "NeverMoves",
+    "NoBatch",
+    "NotComputed",
+    "NotFinite",
+    "NotReal",
+    "NothingMoves",
+    "Overflow",
+    "Raised",
+    "RaisesAgain",
+    "ReturnedInstead",
+    "RoundingGrows",
+    "SameWeights",
+    "TooFewYields",
+    "TooManyYields",
+    "TwoAnswers",
+    "UnknownName",
+    "Unstable",
+    "WeightsDiffer",
+    "WeightsNotFinite",
+    "WrongShape",
+    "ZeroGradients",
+    "ZeroSpread",
+    "shape_hint",
+]
+
+Shape = tuple[int, ...]
+
+
+# --- names and shapes
+
+
+@dataclass(frozen=True)
+class NotComputed(Cause):
+    """It is not there; `similar` is what was returned under a name that nothing has, `dtype` the only precision."""
+
+    code = "missing"
+    similar: str = ""
+    dtype: str = ""
+
+    def __str__(self) -> str:
+        similar = f"; it returns {self.similar!r}, which torch does not: did you mean that?" if self.similar else ""
+        return f"the hand-written side did not compute it{similar}{f' in {self.dtype}' if self.dtype else ''}"
+
+
+@dataclass(frozen=True)
+class NotReal(Cause):
+    """It is no array of real numbers."""
+
+    code = "missing"
+    sentence = "it is {kind}; return an array of real numbers"
+    kind: str
+
+
+@dataclass(frozen=True)
+class UnknownName(Cause):
+    """torch computes nothing of this name; `similar` is the nearest that it does compute."""
+
+    code = "unknown-name"
+    similar: str
+    known: tuple[str, ...]
+
+    def __str__(self) -> str:
+        similar = f"did you mean {self.similar!r}? " if self.similar else ""
+        return f"torch computes nothing of this name; {similar}known are {', '.join(self.known)}"
+
+
+@dataclass(frozen=True)
+class WrongShape(Cause):
+    """Its shape is not what is due; `dtype` names the only precision, `values` whether its values "agree" or "differ"
+    once it has that shape.
+    """
+
+    code = "shape"
+    shape: Shape
+    due: Shape
+    dtype: str = ""
+    values: str = ""
+
+    def __str__(self) -> str:
+        values = {"agree": "; its values agree once it has that shape", "differ": "; its values are wrong too", "": ""}
+        where = f" in {self.dtype}" if self.dtype else ""
+        hint = shape_hint(self.shape, self.due)
+        return f"its shape is {self.shape}{where}, it must be {self.due}{hint}{values[self.values]}"
+
+
+def shape_hint(shape: Shape, due: Shape) -> str:
+    """What a wrong shape looks like, or nothing."""
+    both = _broadcast(due, shape)
+    subtracted = f", and subtracting it would give {both} by broadcasting" if both not in (None, due) else ""
+    if len(shape) == 2 and shape == due[::-1]:
+        return ", it looks transposed"
+    if len(due) == len(shape) + 1 and due == (*shape, 1):
+        return f", it lost its last axis{subtracted}"
+    if len(due) == 2 and 1 in due and len(shape) == 2 and shape[0] == shape[1] == max(due):
+        return f", it looks broadcast to {shape}"
+    return subtracted
+
+
+def _broadcast(a: Shape, b: Shape) -> Shape | None:
+    """The shape that two arrays broadcast to, or None; without NumPy, which stored reports do without."""
+    length = max(len(a), len(b))
+    pairs = [*zip((1,) * (length - len(a)) + a, (1,) * (length - len(b)) + b, strict=True)]
+    if any(m != n and 1 not in (m, n) for m, n in pairs):
+        return None
+    return tuple(n if m == 1 else m for m, n in pairs)
+
+
+# --- code that raises, answers twice, or returns something else
+
+
+@dataclass(frozen=True)
+class Raised(Cause):
+    """An exception of the user's code: its type and message, the file and line that raised it, where known.
+
+    `dtype` names the only precision in which it is raised.
+    """
+
+    code = "exception"
+    exception: str
+    message: str
+    file: str = ""
+    line: int = 0
+    dtype: str = ""
+
+    def __str__(self) -> str:
+        place = f" in {self.file} line {self.line}" if self.file else ""
+        return f"{self.exception}{place}: {self.message}{f' (in {self.dtype} only)' if self.dtype else ''}"
+
+
+@dataclass(frozen=True)
+class ReturnedInstead(Cause):
+    """`who` returned or yielded something else than what is due."""
+
+    code = "missing"
+    sentence = "the {who} {did} {instead}; {remedy}"
+    who: str
+    did: str
+    instead: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Mutates(Cause):
+    """What was handed over is changed in place; `kind` says what it is."""
+
+    code = "mutated-input"
+    sentence = "the {who} changes the {kind} {name} that it is handed; let it compute a new array, as in {name} - a"
+    who: str
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True)
+class TwoAnswers(Cause):
+    """Asked twice, `who` gives two answers for these names."""
+
+    code = "not-repeatable"
+    sentence = "the {who}, called twice on the same input, gives two answers for {names}; {remedy}"
+    who: str
+    names: tuple[str, ...]
+    remedy: str
+
+
+@dataclass(frozen=True)
+class RaisesAgain(Cause):
+    """Asked again, the derivation raises."""
+
+    code = "not-repeatable"
+    sentence = "called again on the same params and batch, the derivation raises: {raised}"
+    raised: Raised
+
+
+@dataclass(frozen=True)
+class Aliased(Cause):
+    """A trainer returns one and the same arrays for every batch."""
+
+    code = "aliased"
+    sentence = "the trainer returns one and the same arrays for every batch; yield at each step, or copy them"
+
+
+@dataclass(frozen=True)
+class TooFewYields(Cause):
+    """A trainer ends too early."""
+
+    code = "missing"
+    yields: int
+    batches: int
+
+    def __str__(self) -> str:
+        times = "once" if self.yields == 1 else f"{self.yields} times"
+        return f"the trainer yields {times} for {self.batches} batches; yield once per batch, after the update"
+
+
+@dataclass(frozen=True)
+class TooManyYields(Cause):
+    """A trainer goes on after the last batch."""
+
+    code = "unknown"
+    sentence = "the trainer yields more than {batches} times for {batches} batches; yield once per batch"
+    batches: int
+
+
+@dataclass(frozen=True)
+class NoBatch(Cause):
+    """The notes' loop takes a step for which there is no batch."""
+
+    code = "unknown"
+    sentence = "it takes step {step}, for which there is no batch; end with the last one, in batches.py or training.py"
+    step: int
+
+
+# --- numbers that tell nothing
+
+
+@dataclass(frozen=True)
+class NotFinite(Cause):
+    """One side is nan or infinite where the other is finite; both values."""
+
+    code = "not-finite"
+    by_hand: float
+    torch: float
+
+    def __str__(self) -> str:
+        finite = {True: "finite", False: "{}"}
+        ours, theirs = (finite[abs(v) < float("inf")].format(v) for v in (self.by_hand, self.torch))
+        return f"by hand it is {ours}, in torch it is {theirs}"
+
+
+@dataclass(frozen=True)
+class Overflow(Cause):
+    """Both sides overflow."""
+
+    code = "not-finite"
+    sentence = "both sides overflow, so nothing can be compared; lower the learning rate or rescale the data"
+
+
+@dataclass(frozen=True)
+class LosesDigits(Cause):
+    """The formula is right, its arithmetic loses digits."""
+
+    code = "precision-loss"
+    sentence = "the formula is right, its arithmetic loses digits"
+
+
+@dataclass(frozen=True)
+class Unstable(Cause):
+    """Rounding changes the reference itself."""
+
+    code = "precision-loss"
+    sentence = (
+        "rounding changes torch's own result by 1 % or more here, so this tensor cannot be judged; "
+        "choose parameters and a batch where it is less sensitive"
+    )
+
+
+@dataclass(frozen=True)
+class RoundingGrows(Cause):
+    """Free-running, the two sides drift apart although each step is right."""
+
+    code = "precision-loss"
+    sentence = "every step by itself is right, so rounding grows from step to step here"
+
+
+@dataclass(frozen=True)
+class ZeroGradients(Cause):
+    """Both sides have gradients of zero alone."""
+
+    code = "zero"
+    sentence = (
+        "every parameter gradient is exactly zero on both sides, so nothing is compared; choose params and a batch "
+        "whose gradients are not zero"
+    )
+
+
+@dataclass(frozen=True)
+class NeverMoves(Cause):
+    """No step by hand changes any parameter."""
+
+    code = "zero"
+    sentence = "no step changes any parameter; {remedy}"
+    remedy: str
+
+
+@dataclass(frozen=True)
+class NothingMoves(Cause):
+    """No step changes any parameter on either side."""
+
+    code = "zero"
+    sentence = "no step changes any parameter on either side, so nothing is compared; {remedy}"
+    remedy: str
+
+
+# --- initial weights
+
+
+@dataclass(frozen=True)
+class WeightsNotFinite(Cause):
+    """Weights that have no spread: nan or infinite, or too large to take it."""
+
+    code = "not-finite"
+    too_large: bool = False
+
+    def __str__(self) -> str:
+        return f"some weights are {'too large to take their spread' if self.too_large else 'nan or infinite'}"
+
+
+@dataclass(frozen=True)
+class DrawsNotFinite(Cause):
+    """Some draws are no finite numbers of that shape."""
+
+    code = "not-finite"
+    draws: int
+    shape: Shape
+
+    def __str__(self) -> str:
+        return f"some of {counted(self.draws, 'draw')} are no finite numbers of shape {self.shape}"
+
+
+@dataclass(frozen=True)
+class SameWeights(Cause):
+    """The same weights whatever the generator."""
+
+    code: ClassVar[str] = "unknown"
+    sentence = "it gives the same weights whatever rng it is handed; draw them with rng"
+
+
+@dataclass(frozen=True)
+class FewDistinct(Cause):
+    """Weights that are equal."""
+
+    code = "unknown"
+    sentence = "only {distinct} of {weights} weights differ, in torch {in_torch}; equal units never separate"
+    distinct: int
+    weights: int
+    in_torch: int
+
+
+@dataclass(frozen=True)
+class WeightsDiffer(Cause):
+    """Weights that are the same at every call differ from torch's."""
+
+    code = "unknown"
+    sentence = "the weights, the same at every call, are not torch's"
+
+
+@dataclass(frozen=True)
+class ZeroSpread(Cause):
+    """A standard deviation of 0 on one side; formulas that give the other."""
+
+    by_hand: float
+    torch: float
+
+    @property
+    def code(self) -> str:  # type: ignore[override]  # which side is zero decides
+        """`zero` if the hand's is."""
+        return "unknown" if self.by_hand else "zero"
+
+    def __str__(self) -> str:
+        return f"by hand the standard deviation is {self.by_hand:.7g}, in torch {self.torch:.7g}"

@@ -1,0 +1,92 @@
+"""The grammar of the names under which tensors are recorded, written once; any other name stands for a value.
+
+dT        the gradient of J with respect to T
+vT        the velocity of a parameter T
+T_next    the parameter T after the update
+Z1        layer 1 of Z
+"""
+
+from collections.abc import Container
+from typing import NamedTuple
+
+__all__ = [
+    "PHASES",
+    "Key",
+    "gradient",
+    "is_gradient",
+    "is_updated",
+    "layered",
+    "of_gradient",
+    "of_updated",
+    "of_velocity",
+    "phase_of",
+    "updated",
+    "velocity",
+]
+
+PHASES = ("forward", "loss", "backward", "update")
+
+
+class Key(NamedTuple):
+    """Where a record stands: step (from 1), phase, and the name of the tensor."""
+
+    step: int
+    phase: str
+    name: str
+
+    def __str__(self) -> str:
+        """As a person reads it: dW2 at step 3."""
+        return f"{self.name} at step {self.step}"
+
+
+def gradient(name: str) -> str:
+    """The name of the gradient with respect to a tensor."""
+    return f"d{name}"
+
+
+def of_gradient(name: str) -> str:
+    """What a name is the gradient of, if it is one; "" for a name that cannot be one."""
+    return name[1:] if name[:1] == "d" else ""
+
+
+def is_gradient(name: str, values: Container[str]) -> bool:
+    """Whether a name is the gradient of one of the values: `distance` is one only where there is an `istance`."""
+    return name[:1] == "d" and name[1:] in values
+
+
+def velocity(parameter: str) -> str:
+    """The name of a parameter's velocity."""
+    return f"v{parameter}"
+
+
+def of_velocity(name: str) -> str:
+    """The parameter that a name is the velocity of, if it is one; "" for a name that cannot be one."""
+    return name[1:] if name[:1] == "v" else ""
+
+
+def updated(parameter: str) -> str:
+    """The name of a parameter after the update."""
+    return f"{parameter}_next"
+
+
+def is_updated(name: str) -> bool:
+    """Whether a name is that of an updated parameter."""
+    return name.endswith("_next")
+
+
+def of_updated(name: str) -> str:
+    """The parameter that an updated one was, and any other name as it is."""
+    return name.removesuffix("_next")
+
+
+def layered(name: str) -> tuple[str, int | None]:
+    """The stem and the layer of a name: ("dW", 2) for dW2, ("J", None) for J."""
+    stem = name.rstrip("0123456789")
+    return stem, int(name[len(stem) :]) if len(stem) < len(name) else None
+
+
+def phase_of(name: str) -> str:
+    """The phase of a tensor that only its name is known of."""
+    if is_updated(name):
+        return "update"
+    return "loss" if name == "J" else "backward" if of_gradient(name) else "forward"

@@ -1,0 +1,301 @@
+"""What a report remarks beside its findings: notes, blind spots, and the circumstances of a finding."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from handgrad.compare.causes import Cause
+from handgrad.compare.facts import Fact, counted
+from handgrad.compare.failures import Raised
+
+__all__ = [
+    "AsFloat32",
+    "BlindSpot",
+    "Float32Only",
+    "Float64Inside",
+    "Float64Only",
+    "FromZero",
+    "MeanLeftOut",
+    "NoBuffer",
+    "NotCompared",
+    "NotJudged",
+    "Note",
+    "Operands",
+    "OtherShape",
+    "OutOfRange",
+    "OwnLossAgrees",
+    "OwnLossDiffers",
+    "OwnLossKinks",
+    "Persists",
+    "Reads",
+    "ThenRaised",
+    "TorchInFloat32",
+    "VelocityTimes",
+    "judged_alone",
+]
+
+
+class Note(Fact):
+    """Something about the whole run that a reader must know; a whole sentence."""
+
+
+# --- the precision that something was computed in
+
+
+@dataclass(frozen=True)
+class Float64Inside(Note):
+    """float64 where float32 was handed over."""
+
+    code = "float64-inside"
+    sentence = "The derivation computes in float64 also where it is handed float32; that is no fault."
+
+
+@dataclass(frozen=True)
+class Float64Only(Note):
+    """It raises in float32."""
+
+    code = "float64-only"
+    sentence = (
+        "The derivation does not run in float32 ({raised}): it is judged in float64 alone, "
+        "which cannot tell arithmetic that loses digits from a mistake."
+    )
+    raised: Raised
+
+
+@dataclass(frozen=True)
+class Float32Only(Note):
+    """float32 where float64 was handed over."""
+
+    code = "float32-only"
+    sentence = (
+        "The derivation computes in float32 also where it is handed float64: it is judged in float32 alone, "
+        "which hides faults below a relative size of 2e-4."
+    )
+
+
+@dataclass(frozen=True)
+class TorchInFloat32(Note):
+    """The reference computes in float32."""
+
+    code = "torch-in-float32"
+    sentence = (
+        "The reference computes in float32 also where it is handed float64, and its rounding is taken for the "
+        "derivation's: leave out what casts to float32 there."
+    )
+
+
+@dataclass(frozen=True)
+class OutOfRange(Note):
+    """Values that float32 cannot hold."""
+
+    code = "out-of-range"
+    sentence = "Some values exceed what float32 can hold; those tensors are judged in float64 alone."
+
+
+def judged_alone(notes: tuple[Note, ...]) -> str:
+    """The one precision that a run was judged in as its notes say, or nothing."""
+    alone: tuple[tuple[type[Note], str], ...] = ((Float64Only, "float64"), (Float32Only, "float32"))
+    return next((dtype for kind, dtype in alone if any(isinstance(note, kind) for note in notes)), "")
+
+
+# --- conventions that are no mistakes
+
+
+@dataclass(frozen=True)
+class MeanLeftOut(Note):
+    """Gradients of intermediates lack the 1/n of the mean; `per` is n, n K or a number."""
+
+    code = "mean-left-out"
+    sentence = (
+        "Convention: the gradients of intermediates lack the 1/({per}) of the mean, which those of parameters have; "
+        "they are shown divided by it."
+    )
+    per: str
+
+
+@dataclass(frozen=True)
+class VelocityTimes(Note):
+    """Velocities are a multiple of torch's; `name` says which number that is, where it has a name."""
+
+    code = "velocity-times"
+    factor: float
+    name: str = ""
+
+    def __str__(self) -> str:
+        times = f"{self.name or format(self.factor, '.6g')} times {'the notes' if self.name else 'torch'}"
+        return (
+            f"Convention: the velocity is {times}{chr(39)}{'' if self.name else 's'}, and the update makes up for it."
+        )
+
+
+# --- what is not compared
+
+
+@dataclass(frozen=True)
+class NotJudged(Note):
+    """J does not depend on it."""
+
+    code = "not-judged"
+    sentence = "d{tensor} is not judged: J does not depend on {tensor} in the reference."
+    tensor: str
+
+
+@dataclass(frozen=True)
+class NotCompared(Note):
+    """A name that torch does not have."""
+
+    code = "not-compared"
+    sentence = "{tensor} is not compared: {cause}."
+    tensor: str
+    cause: Cause
+
+
+@dataclass(frozen=True)
+class NoBuffer(Note):
+    """A velocity that torch does not keep."""
+
+    code = "no-buffer"
+    sentence = "{velocities} is not compared: torch's {optimizer} keeps no momentum buffer."
+    velocities: tuple[str, ...]
+    optimizer: str
+
+
+@dataclass(frozen=True)
+class OtherShape(Note):
+    """A gradient of another shape that can be subtracted all the same."""
+
+    code = "other-shape"
+    sentence = "{tensor} has shape {shape} where {due} is due; it has the same entries."
+    tensor: str
+    shape: tuple[int, ...]
+    due: tuple[int, ...]
+
+
+# --- the derivation's own loss
+
+
+@dataclass(frozen=True)
+class OwnLossKinks(Note):
+    """J has no derivative at some entries."""
+
+    code = "own-loss-kinks"
+    parameter: str
+    indices: tuple[tuple[int, ...], ...]
+
+    def __str__(self) -> str:
+        where = ", ".join(map(str, self.indices))
+        return (
+            f"Own loss: J has a kink in {self.parameter} at {where}; no derivative exists there and none is compared."
+        )
+
+
+@dataclass(frozen=True)
+class OwnLossDiffers(Note):
+    """A gradient is not that of the derivation's own J."""
+
+    code = "own-loss-differs"
+    gradient: str
+    index: tuple[int, ...]
+    returned: float
+    difference: float
+
+    def __str__(self) -> str:
+        return (
+            f"Own loss: {self.gradient} is not the gradient of the derivation's own J: at {self.index} it is "
+            f"{self.returned:.7g}, central differences of J give {self.difference:.7g}."
+        )
+
+
+@dataclass(frozen=True)
+class OwnLossAgrees(Note):
+    """Gradients are those of the derivation's own J, at some entries."""
+
+    code = "own-loss-agrees"
+    gradients: tuple[str, ...]
+    entries: int
+
+    def __str__(self) -> str:
+        are = "is" if len(self.gradients) == 1 else "are"
+        entries = counted(self.entries, "entry", "entries")
+        named = ", ".join(self.gradients)
+        return f"Own loss: {named} {are} the gradient of the derivation's own J (central differences, {entries})."
+
+
+# --- what a run could not show
+
+
+@dataclass(frozen=True)
+class BlindSpot(Fact):
+    """A kind of mistake that a run could not show: its code, what is hidden, why, and what would show it.
+
+    `of` names the tensors that it is about.
+    """
+
+    code: str  # type: ignore[misc]  # here it is a field
+    hides: str
+    because: str
+    remedy: str = ""
+    of: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.hides} ({'; '.join(part for part in (self.because, self.remedy) if part)})"
+
+
+# --- circumstances of a finding
+
+
+@dataclass(frozen=True)
+class Persists(Fact):
+    """How a difference that float32's rounding could hide was told from rounding: by digits, or by moving params."""
+
+    code = "persists"
+    by: str
+
+    def __str__(self) -> str:
+        if self.by == "moves":
+            return "it moves with the parameters as a formula does"
+        return "9 more digits do not shrink it"
+
+
+@dataclass(frozen=True)
+class AsFloat32(Fact):
+    """A difference in float64 that float32's rounding would explain."""
+
+    code = "as-float32"
+    sentence = "that is no more than float32's rounding, so see whether something in it is computed in float32"
+
+
+@dataclass(frozen=True)
+class Operands(Fact):
+    """The values that an operation was handed where it loses digits or overflows."""
+
+    code = "operands"
+    values: tuple[tuple[str, float], ...]
+
+    def __str__(self) -> str:
+        return " and ".join(f"{name} is {value:.6g} there" for name, value in self.values)
+
+
+@dataclass(frozen=True)
+class Reads(Fact):
+    """What a tensor is computed from."""
+
+    code = "reads"
+    sentence = "it is computed from {tensors}"
+    tensors: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FromZero(Fact):
+    """It shows in a run that starts from 0."""
+
+    code = "from-zero"
+    sentence = "started from 0, where small steps show"
+
+
+@dataclass(frozen=True)
+class ThenRaised(Fact):
+    """The exception that ended the run after it."""
+
+    code: ClassVar[str] = "then-raised"
+    sentence = "then {raised}"
+    raised: Cause

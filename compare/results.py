@@ -1,0 +1,200 @@
+"""What a check found, as plain values: rows, findings, and what a page shows beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from handgrad.compare.causes import Cause, factor_of
+from handgrad.compare.facts import Fact
+from handgrad.compare.names import Key
+from handgrad.compare.remarks import BlindSpot, Note
+
+__all__ = [
+    "ALONE",
+    "FAILING",
+    "VERDICTS",
+    "Code",
+    "Curve",
+    "Details",
+    "Excerpt",
+    "Finding",
+    "Plot",
+    "Results",
+    "Row",
+    "SourceLine",
+    "Suspects",
+    "Worst",
+]
+
+FAILING = ("FAULT", "NONFINITE", "MISSING")
+VERDICTS = ("OK", "WEAK", *FAILING)
+ALONE = "report"  # the name of a single report where reports have names
+
+
+class Row(NamedTuple):
+    """One tensor of one step: where it stands, how far the two sides are apart and where, and the verdict.
+
+    `rho` is the difference in units of what rounding explains; None as long as no such bound was computed.
+    """
+
+    step: int
+    phase: str
+    name: str
+    equation: str
+    shape: tuple[int, ...]
+    max_abs_diff: float
+    index: tuple[int, ...] | None = None  # type: ignore[assignment]  # a tuple's own index() is not missed
+    by_hand: float | None = None
+    torch: float | None = None
+    rho: float | None = None
+    rho_basis: str | None = None
+    verdict: str = "OK"
+
+
+class SourceLine(NamedTuple):
+    """A line of the derivation: the name of its file, its number there, and its text."""
+
+    file: str
+    number: int
+    text: str
+
+
+class Worst(NamedTuple):
+    """The entry that is furthest off: its index, both values there, and what they were computed from.
+
+    `dtype` is the precision that shows it where another one does not. `inputs` are the tensors, the same on both sides,
+    that it was computed from, where they are known; `before` is the value that an update started from.
+    """
+
+    index: tuple[int, ...]
+    by_hand: float
+    torch: float
+    dtype: str = ""
+    inputs: tuple[str, ...] = ()
+    before: float | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A culprit: a tensor that is wrong by itself, not by what it was computed from.
+
+    `where` is its step, phase and name; `cause` says which mistake explains it, `others` which do as well. `line` is
+    the line of the derivation to look at. `equation` is the label of the notes' equation that computes the tensor.
+    `rho` is how many times what rounding explains it is off; `affects` counts the later tensors that differ because of
+    it, `together` names those that are off by the same mistake; `circumstances` are further facts.
+    """
+
+    where: Key
+    verdict: str
+    cause: Cause
+    line: SourceLine | None = None
+    worst: Worst | None = None
+    equation: str = ""
+    rho: float | None = None
+    others: tuple[Cause, ...] = ()
+    affects: int = 0
+    together: tuple[str, ...] = ()
+    circumstances: tuple[Fact, ...] = ()
+
+    @property
+    def factor(self) -> float | None:
+        """The ratio of the two sides, where the cause is one."""
+        return factor_of(self.cause)
+
+
+class Excerpt(NamedTuple):
+    """Entries of a wrong tensor around its worst one, by hand and in torch from the same inputs.
+
+    The last two axes are shown, from the entry at `start` on; earlier axes stand still there. A vector is one row.
+    """
+
+    step: int
+    name: str
+    start: tuple[int, ...]
+    by_hand: tuple[tuple[float, ...], ...]
+    torch: tuple[tuple[float, ...], ...]
+
+
+class Code(NamedTuple):
+    """A piece of the source of one side, "by hand" or "torch": its file's name, its first line, and its text.
+
+    `tensors` names the lines, numbered as in the file, that compute a tensor, for those where that can be told.
+    """
+
+    side: str
+    file: str
+    first: int
+    text: str
+    tensors: Mapping[str, tuple[int, ...]]
+
+
+class Suspects(NamedTuple):
+    """Where to look for the mistake behind a finding: lines by the position of their piece among the code by hand.
+
+    `sure`: everything that these lines read agrees, so the mistake is in them. `shared` names the tensors that are all
+    computed from them. `doubts` are names, each with its line, that are computed before and were not judged.
+    """
+
+    lines: Mapping[str, tuple[int, ...]] = {}
+    sure: bool = True
+    shared: tuple[str, ...] = ()
+    doubts: Mapping[str, int] = {}
+
+
+class Curve(NamedTuple):
+    """One line of a plot: its name, which is "by hand" or "torch" where it is of one side, and its points."""
+
+    name: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+
+class Plot(NamedTuple):
+    """A plot: its title, what its axes show, its curves, whether y is logarithmic, and a sentence on what to see."""
+
+    title: str
+    x: str
+    y: str
+    lines: tuple[Curve, ...]
+    log: bool = False
+    text: str = ""
+
+
+class Details(NamedTuple):
+    """What a page shows beside the rows.
+
+    `reads` names what each value is computed from, J and the taps in dataflow order, whether recorded or not.
+    `downstream` holds the steps at which a tensor differs because of what it is computed from; `suspects` the lines to
+    look at, by the name of a finding's tensor.
+    """
+
+    reads: Mapping[str, tuple[str, ...]] = {}
+    downstream: Mapping[str, tuple[int, ...]] = {}
+    suspects: Mapping[str, Suspects] = {}
+    excerpts: tuple[Excerpt, ...] = ()
+    code: tuple[Code, ...] = ()
+    plots: tuple[Plot, ...] = ()
+
+
+@dataclass(frozen=True)
+class Results:
+    """The outcome of a check: every tensor compared, culprits in dataflow order, and what could not be seen."""
+
+    rows: tuple[Row, ...]
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[Note, ...] = ()
+    blind_spots: tuple[BlindSpot, ...] = ()
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    details: Details = field(default_factory=Details)
+
+    @property
+    def ok(self) -> bool:
+        """True if no finding is FAULT, NONFINITE or MISSING."""
+        return not any(finding.verdict in FAILING for finding in self.findings)
+
+    @property
+    def first(self) -> Finding | None:
+        """The first culprit in dataflow order, or None."""
+        return self.findings[0] if self.findings else None
