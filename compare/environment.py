@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from handgrad.compare.verdict.conventions import judged_in
+from handgrad.compare.remarks import Note, judged_alone
 
 __all__ = ["environment"]
 
@@ -17,18 +17,19 @@ THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"
 
 
 def environment(
-    check: str, precisions: Sequence[str], seed: int | None = None, notes: Iterable[str] = (), **more: Any
+    check: str, precisions: Sequence[str], seed: int | None = None, notes: Iterable[Note] = (), **more: Any
 ) -> dict[str, Any]:
     """A report's environment: the check in a sentence, what is particular to it, then what the machine contributes.
 
     `precisions` are those asked for, the printed one first; `notes` may say that one was judged alone. `seed` is None
     where the check draws nothing from one.
     """
+    alone = judged_alone(tuple(notes))
     return {
         "check": check,
         **more,
         "dtype": precisions[0],
-        "precisions": list(judged_in(precisions, notes)),
+        "precisions": [alone] if alone else list(precisions),
         "seed": seed,
         "python": platform.python_version(),
         "numpy": np.__version__,
@@ -49,9 +50,9 @@ def _blas() -> str:
 
 
 def _blas_threads() -> str:
-    """What NumPy's BLAS was told by a variable, or else the number of processors that it takes."""
-    told = next((f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if os.environ.get(name)), None)
-    return told or f"one per processor ({os.cpu_count()})"
+    """The number of threads that a variable sets for NumPy's BLAS, or else the number of processors that it takes."""
+    setting = next((f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if os.environ.get(name)), None)
+    return setting or f"one per processor ({os.cpu_count()})"
 
 
 def _tf32() -> bool:
