@@ -4,17 +4,17 @@ Adding an operation takes the functions in `manual`, the twin in `torchref` and 
 "module:attribute" and resolved on use, so that reading the registry imports neither NumPy nor torch.
 """
 
-import re
-import sys
 from collections.abc import Mapping
 from functools import cache
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from handgrad.compare.errors import InputError
+from handgrad.compare.names import gradient, is_updated, layered, of_velocity, updated, velocity
 
 __all__ = [
-    "EQUATIONS",
     "OPERATIONS",
+    "Modules",
     "Operation",
     "equation_of",
     "names",
@@ -23,25 +23,8 @@ __all__ = [
     "operation",
 ]
 
-EQUATIONS = {
-    "F1": "Z[l] = W[l] A[l-1] + b[l], A[0] = X",
-    "F2": "A[l] = g(Z[l])",
-    "L1": "J = (1/n) sum of the losses",
-    "L2": "loss = -[ y log p + (1-y) log(1-p) ]",
-    "L3": "loss = (1/2) (a - y)^2",
-    "L4": "penalty = (l2/2) sum over layers ||W[l]||^2",
-    "B1": "dZ[L] = (A[L] - Y)/n",
-    "B2": "dW[l] = dZ[l] A[l-1]^T",
-    "B3": "db[l] = row sums of dZ[l]",
-    "B4": "dA[l-1] = W[l]^T dZ[l]",
-    "B5": "dZ[l] = dA[l] * g'(Z[l])",
-    "U1": "w = w - a dJ/dw",
-    "O1": "batch, stochastic, mini-batch",
-    "O2": "for each iteration: select a batch, forward propagation, backpropagation, update",
-    "O3": "V = B V + (1-B) dJ/dw",
-    "O4": "w = w - a V",
-}
-"""Label and formula of every equation that a recorded tensor can come from."""
+Modules = Mapping[str, ModuleType]
+"""Modules of the hand-written side by short name, such as "losses": what runs in place of the installed ones."""
 
 
 class Operation(NamedTuple):
@@ -61,58 +44,61 @@ class Operation(NamedTuple):
     value_units: float = 0.0
     derivative_units: float = 0.0
 
-    def hands(self) -> tuple[Any, ...]:
-        """The functions by hand, imported."""
-        return tuple(_resolved(path) for path in self.by_hand)
+    def hands(self, modules: Modules | None = None) -> tuple[Any, ...]:
+        """The functions by hand: those of `modules`, or of the installed package."""
+        halves = (path.split(":") for path in self.by_hand)
+        return tuple(
+            _attribute(_imported(f"handgrad.manual.{name}") if modules is None else modules[name], attribute)
+            for name, attribute in halves
+        )
 
     def twin(self) -> Any:
         """The torch twin, imported."""
-        return _resolved(self.torch)
+        module, attribute = self.torch.split(":")
+        return _attribute(_imported(module), attribute)
 
 
-def _resolved(path: str) -> Any:
-    module, _, attribute = path.partition(":")
+def _attribute(module: ModuleType, name: str) -> Any:
     try:
-        return getattr(sys.modules.get(module) or _imported(module), attribute)
+        return getattr(module, name)
     except AttributeError:
-        raise InputError(f"{module} has no {attribute}, which the registry names; define it there again") from None
+        raise InputError(f"{module.__name__} has no {name}, which the registry names; define it there again") from None
 
 
-def _imported(module: str) -> Any:
+def _imported(module: str) -> ModuleType:
     from importlib import import_module  # the command line needs names alone
 
     return import_module(module)
 
 
 def _activation(name: str, value_units: float = 0.0, derivative_units: float = 0.0) -> Operation:
-    pair = (f"handgrad.manual.activations:{name}", f"handgrad.manual.activations:{name}_derivative")
+    pair = (f"activations:{name}", f"activations:{name}_derivative")
     twin = f"handgrad.torchref.activations:{name}"
     return Operation("activation", name, pair, twin, ("F2", "B5"), "", value_units, derivative_units)
 
 
 def _loss(name: str, label: str, reads: str) -> Operation:
     attribute = name.replace("-", "_")
-    pair = (f"handgrad.manual.losses:{attribute}", "handgrad.manual.losses:output_gradient")
+    pair = (f"losses:{attribute}", "losses:output_gradient")
     return Operation("loss", name, pair, f"handgrad.torchref.losses:{attribute}", (label, "B1"), reads)
 
 
 def _optimizer(name: str, start: str, equations: tuple[str, ...]) -> Operation:
     attribute = name.replace("-", "_")
-    pair = (f"handgrad.manual.optimizers:{start}", f"handgrad.manual.optimizers:{attribute}")
+    pair = (f"optimizers:{start}", f"optimizers:{attribute}")
     return Operation("optimizer", name, pair, f"handgrad.torchref.optimizers:{attribute}", equations)
 
 
 def _initializer(name: str, *equations: str) -> Operation:
-    attribute = name.replace("-", "_")
-    hand, twin = f"handgrad.manual.initializers:{attribute}", f"handgrad.torchref.initializers:{attribute}"
-    return Operation("initializer", name, (hand,), twin, equations)
+    half = f"initializers:{name.replace('-', '_')}"
+    return Operation("initializer", name, (half,), f"handgrad.torchref.{half}", equations)
 
 
 OPERATIONS = (
     Operation(
         "layer",
         "linear",
-        ("handgrad.manual.network:linear", "handgrad.manual.network:linear_backward"),
+        ("network:linear", "network:linear_backward"),
         "torch.nn:Linear",
         ("F1", "B2", "B3", "B4"),
     ),
@@ -122,11 +108,11 @@ OPERATIONS = (
     _activation("identity"),
     _loss("binary-cross-entropy", "L2", "Z"),
     _loss("squared-error", "L3", "A"),
-    Operation("cost", "mean", ("handgrad.manual.losses:mean_loss",), "handgrad.torchref.losses:mean_loss", ("L1",)),
+    Operation("cost", "mean", ("losses:mean_loss",), "handgrad.torchref.losses:mean_loss", ("L1",)),
     Operation(
         "cost",
         "weight-decay",
-        ("handgrad.manual.losses:weight_decay",),
+        ("losses:weight_decay",),
         "handgrad.torchref.losses:weight_decay",
         ("L4",),
     ),
@@ -177,21 +163,21 @@ def network_records(
     `layers` holds the widths, n is the number of examples; `loss_reads` is "Z" or "A".
     """
     L, K = len(layers) - 1, layers[-1]
-    found: dict[str, tuple[str, Shape]] = {"X": ("forward", (layers[0], n)), "Y": ("forward", (K, n))}
+    records: dict[str, tuple[str, Shape]] = {"X": ("forward", (layers[0], n)), "Y": ("forward", (K, n))}
     for l in range(1, L + 1):
-        found |= {f"Z{l}": ("forward", (layers[l], n)), f"A{l}": ("forward", (layers[l], n))}
-    found |= {"losses": ("loss", (K, n)), **({"penalty": ("loss", ())} if l2 else {}), "J": ("loss", ())}
+        records |= {f"Z{l}": ("forward", (layers[l], n)), f"A{l}": ("forward", (layers[l], n))}
+    records |= {"losses": ("loss", (K, n)), **({"penalty": ("loss", ())} if l2 else {}), "J": ("loss", ())}
     of_parameters: dict[str, Shape] = {}
     for l in range(1, L + 1):
         of_parameters |= {f"W{l}": (layers[l], layers[l - 1]), f"b{l}": (layers[l], 1)}
     for l in range(L, 0, -1):
         if l < L or loss_reads == "A":
-            found[f"dA{l}"] = ("backward", (layers[l], n))
-        found[f"dZ{l}"] = ("backward", (layers[l], n))
-        found |= {f"d{name}": ("backward", of_parameters[name]) for name in (f"W{l}", f"b{l}")}
+            records[gradient(f"A{l}")] = ("backward", (layers[l], n))
+        records[gradient(f"Z{l}")] = ("backward", (layers[l], n))
+        records |= {gradient(name): ("backward", of_parameters[name]) for name in (f"W{l}", f"b{l}")}
     if velocities:
-        found |= {f"v{name}": ("update", shape) for name, shape in of_parameters.items()}
-    return found | {f"{name}_next": ("update", shape) for name, shape in of_parameters.items()}
+        records |= {velocity(name): ("update", shape) for name, shape in of_parameters.items()}
+    return records | {updated(name): ("update", shape) for name, shape in of_parameters.items()}
 
 
 _LABELS = {"Z": "F1", "A": "F2", "dW": "B2", "db": "B3", "dA": "B4", "dZ": "B5"}
@@ -208,11 +194,13 @@ def equation_of(name: str, *, depth: int, loss: str, optimizer: str) -> str:
         return _FIXED[name]
     if name == "losses":
         return operation("loss", loss).equations[0]
-    if name.endswith("_next"):
+    if is_updated(name):
         return operation("optimizer", optimizer).equations[-1]
-    if re.fullmatch(r"v[Wb]\d+", name):
+    stem, layer = layered(name)
+    if layer is None:
+        return ""
+    if of_velocity(stem) in ("W", "b"):
         return operation("optimizer", optimizer).equations[0]
-    if name == f"d{operation('loss', loss).reads}{depth}":
+    if name == gradient(f"{operation('loss', loss).reads}{depth}"):
         return operation("loss", loss).equations[1]
-    stem = re.fullmatch(r"(\D+)\d+", name)
-    return _LABELS.get(stem[1], "") if stem else ""
+    return _LABELS.get(stem, "")

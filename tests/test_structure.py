@@ -11,7 +11,8 @@ from types import FunctionType
 import pytest
 
 from handgrad import compare, manual, torchref
-from handgrad.compare.operations import EQUATIONS, OPERATIONS, names
+from handgrad.compare.equations import EQUATIONS
+from handgrad.compare.operations import OPERATIONS, names
 from tests.support import ROOT
 
 PACKAGES = {"manual": manual, "torchref": torchref, "compare": compare}

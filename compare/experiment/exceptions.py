@@ -14,7 +14,7 @@ from types import FrameType
 import numpy as np
 
 from handgrad.compare.names import PHASES, Key
-from handgrad.compare.operations import EQUATIONS
+from handgrad.compare.equations import EQUATIONS
 from handgrad.compare.report import Finding
 from handgrad.compare.trace import Trace, frozen
 

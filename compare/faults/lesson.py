@@ -14,7 +14,7 @@ from tabulate import tabulate
 from handgrad.compare.faults import Fault, catalogue
 from handgrad.compare.faults.planting import edited
 from handgrad.compare.faults.trial import check, is_of_network
-from handgrad.compare.operations import EQUATIONS
+from handgrad.compare.equations import EQUATIONS
 from handgrad.compare.report import Report
 from handgrad.compare.report.details import Code
 from handgrad.compare.report.json import content, text

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from handgrad.compare.operations import EQUATIONS
+from handgrad.compare.equations import EQUATIONS
 from handgrad.compare.report import Finding, Report, Row
 from handgrad.compare.report.details import Code, Excerpt, Line, Plot
 from handgrad.compare.report.states import LEGEND, states, worst

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from handgrad.compare.operations import EQUATIONS
+from handgrad.compare.equations import EQUATIONS
 from handgrad.compare.report import DIVERGED, FAILING, UNSTABLE, Finding, Report, Row
 
 __all__ = [

@@ -85,6 +85,7 @@ def _of_activation(activations: tuple[str, ...], loss: str, name: str) -> Iterat
     row = operation("activation", activations[int(found[2]) - 1])
     path = row.by_hand[0 if found[1] == "A" else 1]
     module, _, function = path.partition(":")
+    module = f"handgrad.manual.{module}"
     yield _functions(_text(module), _file(module)).get(function)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from handgrad.compare.faults import catalogue
 from handgrad.compare.notes.statements import STATEMENTS
-from handgrad.compare.operations import EQUATIONS
+from handgrad.compare.equations import EQUATIONS
 from handgrad.compare.report.mathml import equation
 
 TEXTS = [
