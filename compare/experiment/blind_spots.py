@@ -1,97 +1,98 @@
-"""What a run could not reveal, from its own properties: one sentence each, with the smallest change that would."""
+"""What a run of the notes' network could not reveal, from its settings and data, with the change that would."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 
 from handgrad.compare.experiment.data import Data
-from handgrad.compare.experiment.settings import Experiment
+from handgrad.compare.experiment.settings import Settings
+from handgrad.compare.remarks import BlindSpot
 
-__all__ = ["blind_spots", "of_arrays"]
+__all__ = ["blind_spots"]
+
+Rows = tuple[tuple[bool, str, str, str, str], ...]  # whether it applies, and a blind spot's fields
 
 
-def blind_spots(experiment: Experiment, data: Data, steps: int) -> tuple[str, ...]:
-    """The kinds of mistake that this experiment on this data cannot show, most important first."""
-    N = data.X.shape[1]
-    batch_size = N if experiment.batch_size is None else experiment.batch_size
-    hidden = experiment.layers[1:-1]
-    several = "data with several examples" if N == 1 else f"--batch-size {min(N, 32)}"
-    short = f"run a whole epoch with a --batch-size that does not divide {N}" if N > 2 else "use more examples"
-    return tuple(
-        sentence
-        for applies, sentence in (
-            (batch_size == 1, f"sums over examples mistaken (batches of 1; use {several})"),
-            (steps == 1, "state carried from step to step (one step; use --steps 5)"),
-            (not hidden, "errors passed between layers (no hidden layer; use three or more --layers)"),
-            (
-                batch_size > 1 and (N % batch_size == 0 or steps * batch_size < N),
-                f"a short last batch (no step has one; {short})",
-            ),
-            (experiment.optimizer == "gradient-descent", "momentum (gradient descent; use --optimizer momentum)"),
-            (
-                experiment.optimizer == "momentum" and experiment.beta == 0,
-                "the memory of momentum (beta is 0; use --beta 0.9)",
-            ),
-            (
-                experiment.beta == 0.5 and experiment.optimizer == "momentum",
-                "beta swapped with 1 - beta (beta is 0.5; use --beta 0.9)",
-            ),
-            (experiment.learning_rate == 1, "a forgotten or doubled rate (it is 1; use --learning-rate 0.1)"),
-            (experiment.l2 == 0, "weight decay (l2 is 0; use --l2 0.1)"),
-            (experiment.layers[-1] == 1, "mistakes between outputs (one output; use data with several labels)"),
-            (
-                any(a == b for a, b in zip(experiment.layers, experiment.layers[1:], strict=False)),
-                "transposes told by their shape (a weight matrix is square; use widths that differ)",
-            ),
-            (experiment.bias_scale == 0 and steps == 1, "an unused bias (biases are 0; use --bias-scale 0.1)"),
-            (
-                not _curved(experiment),
-                "the derivative of an activation (no hidden layer has one but 1; use tanh or relu)",
-            ),
-            (bool(np.all(data.Y == data.Y.flat[0])), "mistakes in the label (all labels are equal; use varied data)"),
-            (
-                "relu" in experiment.activations,
-                "ReLU' at exactly 0 (random weights hardly ever give z = 0)",
-            ),
-            (
-                True,
-                "mistakes in initialisers or the order of examples (both sides get the same; use check_initializer)",
-            ),
-        )
-        if applies
+def blind_spots(settings: Settings, data: Data, steps: int) -> tuple[BlindSpot, ...]:
+    """The kinds of mistake that these settings and this data cannot show in so many steps."""
+    rows = (
+        *_of_batches(settings, data.X.shape[1], steps),
+        *_of_optimizer(settings),
+        *_of_network(settings, steps),
+        *_of_data(data),
+    )
+    return tuple(BlindSpot(code, hides, because, remedy) for applies, code, hides, because, remedy in rows if applies)
+
+
+def _of_batches(settings: Settings, examples: int, steps: int) -> Rows:
+    size = examples if settings.batch_size is None else settings.batch_size
+    several = "data with several examples" if examples == 1 else f"--batch-size {min(examples, 32)}"
+    epoch = f"run a whole epoch with a --batch-size that does not divide {examples}"
+    has_short = examples % size != 0 and steps * size >= examples
+    return (
+        (size == 1, "batches-of-one", "mistakes in sums over examples", "batches of 1", f"use {several}"),
+        (steps == 1, "one-step", "state carried from step to step", "one step", "use --steps 5"),
+        (
+            size > 1 and not has_short,
+            "no-short-batch",
+            "a short last batch",
+            "no step has one",
+            epoch if examples > 2 else "use more examples",
+        ),
     )
 
 
-def _curved(experiment: Experiment) -> bool:
-    """Whether the derivative of an activation enters a gradient: a hidden layer's, or the last under squared error."""
-    used = experiment.activations if experiment.loss == "squared-error" else experiment.activations[:-1]
-    return any(name != "identity" for name in used) or not experiment.layers[1:-1]
+def _of_optimizer(settings: Settings) -> Rows:
+    beta = settings.beta if settings.optimizer == "momentum" else None
+    return (
+        (beta is None, "no-momentum", "momentum", "gradient descent", "use --optimizer momentum"),
+        (beta == 0, "no-memory", "the memory of momentum", "beta is 0", "use --beta 0.9"),
+        (beta == 0.5, "beta-one-half", "beta swapped with 1 - beta", "beta is 0.5", "use --beta 0.9"),
+        (
+            settings.learning_rate == 1,
+            "rate-one",
+            "a learning rate that is forgotten or used twice",
+            "it is 1",
+            "use --learning-rate 0.1",
+        ),
+        (settings.l2 == 0, "no-weight-decay", "weight decay", "l2 is 0", "use --l2 0.1"),
+    )
 
 
-def of_arrays(params: Mapping[str, Any], batch: Sequence[Any]) -> tuple[str, ...]:
-    """What the values and sizes of a user's parameters and batch hide, whatever the derivation is."""
-    values = {name: np.asarray(array) for name, array in params.items()}
-    inputs = {f"input {position}": np.asarray(array) for position, array in enumerate(batch, start=1)}
-    arrays = {**values, **inputs}
-    together = [a.shape for a in inputs.values() if a.ndim]
-    shared = set.intersection(*(set(shape) for shape in together)) if len(together) > 1 else set()
-    n = shared.pop() if len(shared) == 1 else 0  # else it is not known which axis is that of the examples
-    sizes = ((f"{name}'s axis {axis}", size) for name, a in values.items() for axis, size in enumerate(a.shape))
-    others = [place for place, size in sizes if size == n > 1]
-    matrices = {name: a for name, a in values.items() if a.ndim == 2 and a.shape[0] == a.shape[1] > 1}
-    symmetric = [name for name, a in matrices.items() if (a == a.T).all()]
-    equal = [name for name, a in arrays.items() if a.size > 1 and a.any() and (a == a.flat[0]).all()]
-    floats = [np.abs(a) for a in values.values() if a.dtype.kind == "f" and a.any()]
-    small = bool(floats) and max(float(a.max()) for a in floats) < 0.05
-    return tuple(
-        text
-        for applies, text in (
-            (n == 1, "sums over examples mistaken (the batch has one example; use several)"),
-            (others, f"the number of examples for another size ({n} is also {', '.join(others[:3])}; use others)"),
-            (symmetric, f"a weight matrix for its transpose ({', '.join(symmetric)} symmetric; use random values)"),
-            (equal, f"which entry of {', '.join(equal)} is used where (all are equal; use random values)"),
-            (small, "the derivative of an activation (all parameters are below 0.05; use larger ones)"),
-        )
-        if applies
+def _of_network(settings: Settings, steps: int) -> Rows:
+    layers = settings.layers
+    is_square = any(a == b for a, b in pairwise(layers))
+    entering = settings.activations if settings.loss == "squared-error" else settings.activations[:-1]
+    is_linear = len(layers) > 2 and all(name == "identity" for name in entering)  # no derivative enters a gradient
+    derivative, sizes = "the derivative of an activation", "transposes seen by their shape"
+    return (
+        (len(layers) == 2, "no-hidden-layer", "errors passed between layers", "no hidden layer", "use more --layers"),
+        (layers[-1] == 1, "one-output", "mistakes between outputs", "one output", "use data with several labels"),
+        (is_square, "square-weights", sizes, "a weight matrix is square", "use widths that differ"),
+        (
+            settings.bias_scale == 0 and steps == 1,
+            "zero-biases",
+            "an unused bias",
+            "biases are 0",
+            "use --bias-scale 0.1",
+        ),
+        (is_linear, "linear-layers", derivative, "no hidden layer has one but 1", "use tanh or relu"),
+        (
+            "relu" in settings.activations,
+            "kink-of-relu",
+            "ReLU' at exactly 0",
+            "random weights hardly ever give z = 0",
+            "",
+        ),
+    )
+
+
+def _of_data(data: Data) -> Rows:
+    are_equal = bool(np.all(data.Y == data.Y.flat[0]))
+    both = "mistakes in initialisers or the order of examples"
+    return (
+        (are_equal, "equal-labels", "mistakes in the label", "all labels are equal", "use varied data"),
+        (True, "same-start-and-order", both, "both sides get the same", "use check_initializer"),
     )

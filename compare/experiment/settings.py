@@ -1,4 +1,4 @@
-"""The frozen description of one run of the notes' network."""
+"""The settings of one run of the notes' network, frozen and checked."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import math
 import operator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from handgrad.compare.errors import InputError, did_you_mean
 from handgrad.compare.operations import names
 
-if TYPE_CHECKING:
-    from handgrad.compare.report import Report
-
-__all__ = ["DISTRIBUTIONS", "DTYPES", "FLOAT32_MAX", "Experiment", "printed_first"]
+__all__ = ["DISTRIBUTIONS", "DTYPES", "FLOAT32_MAX", "Settings", "printed_first"]
 
 DTYPES = ("float64", "float32")
 FLOAT32_MAX = 3.4e38
@@ -33,7 +30,7 @@ def _described(default: Any, text: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Settings:
     """One run of the notes' network, by hand and in torch.nn, on the same weights and the same batches.
 
     `layers` holds the widths (n_x, n_1, ..., n_L), `activations` one name per layer after the input. The run is fixed
@@ -71,16 +68,6 @@ class Experiment:
     def depth(self) -> int:
         """The number L of layers after the input."""
         return len(self.layers) - 1
-
-    def run(self, data: Any = "breast-cancer") -> Report:
-        """Train both sides side by side and compare everything they compute.
-
-        `data` is a name (breast-cancer, digits, synthetic), a .npz or .csv file with X and y, or a pair (X, y) with X
-        of shape (N, n_x) and y of shape (N,) or (N, K). Raises InputError if the data cannot be used.
-        """
-        from handgrad.compare.experiment.run import run
-
-        return run(self, data)
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain values."""
@@ -156,9 +143,21 @@ _COERCE = {
 }
 
 
-def _check(experiment: Experiment) -> None:
+def _check(settings: Settings) -> None:
     """Raise InputError for the first field that is out of range."""
-    layers, activations = experiment.layers, experiment.activations
+    _check_widths(settings.layers)
+    for name in settings.activations:
+        _known("activation", name, names("activation"))
+    for field_name in ("loss", "initializer", "distribution", "optimizer", "dtype"):
+        _known(field_name, getattr(settings, field_name), _OPTIONS.get(field_name) or names(field_name))
+    _check_activations(settings)
+    _check_numbers(settings)
+
+
+_OPTIONS = {"distribution": DISTRIBUTIONS, "dtype": DTYPES}
+
+
+def _check_widths(layers: tuple[int, ...]) -> None:
     if len(layers) < 2:
         raise InputError(f"layers is {layers}; it needs an input and an output width, so write for example (30, 16, 1)")
     for i, width in enumerate(layers):
@@ -169,38 +168,36 @@ def _check(experiment: Experiment) -> None:
     count = sum(a * b for a, b in pairwise(layers))
     if count > LARGEST:
         raise InputError(f"layers {layers} have {count} weights; no more than {LARGEST} can be held, so narrow a layer")
-    for name in activations:
-        _known("activation", name, names("activation"))
-    _known("loss", experiment.loss, names("loss"))
-    _known("initializer", experiment.initializer, names("initializer"))
-    _known("distribution", experiment.distribution, DISTRIBUTIONS)
-    _known("optimizer", experiment.optimizer, names("optimizer"))
-    _known("dtype", experiment.dtype, DTYPES)
-    if len(activations) != experiment.depth:
+
+
+def _check_activations(settings: Settings) -> None:
+    activations = settings.activations
+    if len(activations) != settings.depth:
         raise InputError(
-            f"activations has {len(activations)} names for {experiment.depth} layers after the input; "
-            f"give exactly one per layer, for example {('tanh',) * (experiment.depth - 1) + ('sigmoid',)}"
+            f"activations has {len(activations)} names for {settings.depth} layers after the input; "
+            f"give exactly one per layer, for example {('tanh',) * (settings.depth - 1) + ('sigmoid',)}"
         )
-    if experiment.loss == "binary-cross-entropy" and activations[-1] != "sigmoid":
+    if settings.loss == "binary-cross-entropy" and activations[-1] != "sigmoid":
         raise InputError(
             f"the last activation is {activations[-1]!r}; binary-cross-entropy needs sigmoid there, "
             "so end the activations with sigmoid or choose the loss squared-error"
         )
-    _at_least("bias_scale", experiment.bias_scale, 0)
-    if not experiment.learning_rate > 0:
-        raise InputError(f"learning_rate is {experiment.learning_rate}; it must be above 0, so write for example 0.1")
-    if not 0 <= experiment.beta < 1:
-        raise InputError(f"beta is {experiment.beta}; it must be from 0 to below 1, so write for example 0.9")
-    _at_least("l2", experiment.l2, 0)
-    if experiment.batch_size is not None:
-        _at_least("batch_size", experiment.batch_size, 1)
-    _at_least("epochs", experiment.epochs, 1)
-    for name, number in (("epochs", experiment.epochs), ("steps", experiment.steps or 0)):
-        if number > LARGEST:
-            raise InputError(f"{name} is {number}; it must be at most {LARGEST}, so write for example 20")
-    if experiment.steps is not None:
-        _at_least("steps", experiment.steps, 1)
-    _at_least("seed", experiment.seed, 0)
+
+
+def _check_numbers(settings: Settings) -> None:
+    if not settings.learning_rate > 0:
+        raise InputError(f"learning_rate is {settings.learning_rate}; it must be above 0, so write for example 0.1")
+    if not 0 <= settings.beta < 1:
+        raise InputError(f"beta is {settings.beta}; it must be from 0 to below 1, so write for example 0.9")
+    for name, least in (("bias_scale", 0), ("l2", 0), ("batch_size", 1), ("epochs", 1), ("steps", 1), ("seed", 0)):
+        value = getattr(settings, name)
+        if value is not None and not value >= least:
+            raise InputError(f"{name} is {value}; it must be at least {least}, so write for example {max(least, 1)}")
+    for name in ("epochs", "steps"):
+        if (getattr(settings, name) or 0) > LARGEST:
+            raise InputError(
+                f"{name} is {getattr(settings, name)}; it must be at most {LARGEST}, so write for example 20"
+            )
 
 
 def _known(field_name: str, value: Any, options: tuple[str, ...]) -> None:
@@ -208,6 +205,4 @@ def _known(field_name: str, value: Any, options: tuple[str, ...]) -> None:
         raise InputError(f"{field_name} {value!r} is not known; {did_you_mean(value, options)}")
 
 
-def _at_least(field_name: str, value: float, least: int) -> None:
-    if not value >= least:
-        raise InputError(f"{field_name} is {value}; it must be at least {least}, so write for example {max(least, 1)}")
+Experiment = Settings  # until every caller takes it from run.py
