@@ -1,16 +1,15 @@
-"""What a side computed in one step: ordered records, frozen."""
+"""Copies of what a side computed, and what can be said of a copy by itself."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from handgrad.compare.names import PHASES, Key
+__all__ = ["Arrays", "described", "frozen", "in_precision", "is_float32", "is_real", "real", "rounds_to_float32", "same"]
 
-__all__ = ["Trace", "extend", "frozen", "is_real", "step_trace"]
-
-Trace = dict[Key, np.ndarray]
-Phases = Iterator[tuple[int, str, Mapping[str, Any]]]
+Arrays = Mapping[str, np.ndarray]
+SMALL = 2**12  # numbers: up to so many are compared as bytes, which copies them
+LAST_BITS, LAST_BITS_USED = 0b11, 0.25  # the last two bits of float32; of random numbers three quarters use one of them
 
 
 def frozen(value: Any) -> np.ndarray:
@@ -29,16 +28,48 @@ def is_real(record: np.ndarray) -> bool:
     return record.dtype.kind in "biuf" and record.dtype.itemsize <= 8
 
 
-def step_trace(phases: Phases, copy: Callable[[Any], np.ndarray] = frozen) -> Trace:
-    """Draw one step, phase by phase, from a side that is training, copying each record; empty if it has ended."""
-    trace: Trace = {}
-    extend(trace, phases, copy)
-    return trace
+def described(record: np.ndarray) -> str:
+    """What a record is that is no array of real numbers: the name of its type, or its dtype."""
+    return str(record.item()) if record.dtype == object and record.shape == () else f"an array of dtype {record.dtype}"
 
 
-def extend(trace: Trace, phases: Phases, copy: Callable[[Any], np.ndarray] = frozen) -> None:
-    """As step_trace, into a trace that keeps what was recorded before the side raised an exception."""
-    for step, phase, values in phases:
-        trace.update({Key(step, phase, str(name)): copy(value) for name, value in values.items()})
-        if phase == PHASES[-1]:
-            return
+def real(arrays: Arrays) -> dict[str, np.ndarray]:
+    """The arrays of real numbers, in float64."""
+    return {name: np.asarray(array, dtype=np.float64) for name, array in arrays.items() if is_real(array)}
+
+
+@np.errstate(over="ignore", under="ignore")
+def in_precision(arrays: Arrays, dtype: str) -> dict[str, np.ndarray]:
+    """Floating arrays in the dtype asked for, copied where they are of another, and the others as they are."""
+    return {n: array.astype(dtype, copy=False) if array.dtype.kind == "f" else array for n, array in arrays.items()}
+
+
+def same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays agree in shape and in every entry, nan being the same as nan."""
+    if a.shape != b.shape:
+        return False
+    if a.size <= SMALL and a.dtype == b.dtype and a.tobytes() == b.tobytes():  # as a rule they are, and it is quicker
+        return True
+    if bool((a == b).all()):
+        return True
+    return a.dtype.kind in "fc" and b.dtype.kind in "fc" and np.array_equal(a, b, equal_nan=True)
+
+
+def is_float32(recorded: np.ndarray) -> bool:
+    """Whether every value of a float64 array is one that float32 can hold."""
+    with np.errstate(all="ignore"):
+        return bool(np.array_equal(recorded.astype(np.float32).astype(np.float64), recorded))
+
+
+def rounds_to_float32(records: Iterable[np.ndarray]) -> bool:
+    """Whether float64 arrays are those of a computation in float32; what is not real is left out.
+
+    All of them hold what float32 can, and as a rule the last digits of that are used: whole numbers and simple
+    fractions, which float32 holds exactly, do without them.
+    """
+    arrays = [array for array in records if is_real(array) and array.size]
+    if not all(map(is_float32, arrays)):
+        return False
+    bits = [array.astype(np.float32).ravel().view(np.uint32) for array in arrays]
+    used = np.concatenate([b[b << 1 != 0] for b in bits]) if bits else np.empty(0, np.uint32)  # but for zeros
+    return bool(used.size and np.mean(used & LAST_BITS != 0) > LAST_BITS_USED)

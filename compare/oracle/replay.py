@@ -20,13 +20,12 @@ import torch
 from torch import Tensor
 
 from handgrad.compare.errors import InputError, kind_of
-from handgrad.compare.sandbox import same
+from handgrad.compare.names import gradient, is_gradient, of_gradient
+from handgrad.compare.trace import Arrays, same
 from handgrad.torchref.exchange import to_array, to_tensor, view_of_array, view_of_tensor
 from handgrad.torchref.tap import tapped
 
-__all__ = ["Replay", "replay"]
-
-Arrays = Mapping[str, np.ndarray]
+__all__ = ["Replay", "inspect_reference", "replay", "replay_stack"]
 
 
 @dataclass(frozen=True)
@@ -46,30 +45,53 @@ class Replay:
     differentiated: frozenset[str] = frozenset()
 
 
-def replay(
-    reference: Callable[[], Tensor],
-    leaves: Mapping[str, Tensor],
-    records: Arrays,
-    *,
-    wanted: Set[str] = frozenset(),
-    inspect: bool = False,
-    stacked: bool = False,
+def inspect_reference(
+    reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], wanted: Set[str] = frozenset()
 ) -> Replay:
-    """Run `reference`, a call without arguments that returns the scalar J, with records in place of its own tensors.
+    """Run `reference`, a call without arguments that returns the scalar J, on its own tensors, and look at its taps.
 
-    `leaves` are the tensors with requires_grad that it reads, by name. A record `Z1` replaces the value of tap Z1, a
-    record `dZ1` its gradient; a record whose shape is not the tensor's is left alone. With `inspect`, `reads` is filled
-    and misuse of taps is an InputError: a result that the code does not go on with, or goes on with only in part.
-    Taps that are `wanted` have a gradient also where what they name is computed from no leaf.
-
-    With `stacked`, K runs are replayed at once: `reference` returns (K,), and every leaf and result has a first axis of
-    K. Nothing is copied: such a reference must not change a tensor in place.
+    `leaves` are the tensors with requires_grad that it reads, by name. `reads` is filled, and misuse of taps is an
+    InputError: a result that the code does not go on with, or goes on with only in part. Taps that are `wanted` have a
+    gradient also where what they name is computed from no leaf.
     """
+    return _run(reference, leaves, _Setting({}, wanted, inspect=True))
+
+
+def replay(
+    reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], records: Arrays, wanted: Set[str] = frozenset()
+) -> Replay:
+    """Run `reference` with records in place of its own tensors.
+
+    A record `Z1` replaces the value of tap Z1, a record `dZ1` its gradient; a record whose shape is not the tensor's is
+    left alone.
+    """
+    return _run(reference, leaves, _Setting(records, wanted))
+
+
+def replay_stack(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], records: Arrays) -> Replay:
+    """Replay K runs at once: `reference` returns (K,), and every leaf and result has a first axis of K.
+
+    Nothing is copied: such a reference must not change a tensor in place.
+    """
+    return _run(reference, leaves, _Setting(records, stacked=True))
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What stands in the taps' places, and how they are looked at."""
+
+    records: Arrays
+    wanted: Set[str] = frozenset()
+    inspect: bool = False
+    stacked: bool = False
+
+
+def _run(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], setting: _Setting) -> Replay:
     aside: set[str] = set()
     while True:
-        sites = _Sites(records, {"J", *leaves, *(f"d{name}" for name in leaves)}, aside, wanted, inspect, stacked)
+        sites = _Sites(setting, {"J", *leaves, *map(gradient, leaves)}, aside)
         try:
-            found = _replayed(reference, leaves, sites)
+            result = _replayed(reference, leaves, sites)
             again = sites.unreached()
         except RuntimeError:  # a reference that calls autograd itself misses what was cut off
             again = {*sites.ends}
@@ -78,7 +100,7 @@ def replay(
         finally:
             sites.let_go()
         if not again:
-            return found
+            return result
         aside |= again
 
 
@@ -115,7 +137,7 @@ def _replayed(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], sit
     J = J if sites.stacked else J.reshape(())
     return Replay(
         values={name: site.value for name, site in sites.all.items()} | {"J": to_array(J)},
-        gradients={f"d{name}": gradient for name, gradient in found if gradient is not None},
+        gradients={gradient(name): array for name, array in found if array is not None},
         reads=reads,
         side_outputs=frozenset(name for name in sites.all if gradients[name] is None),
         differentiated=differentiated,
@@ -134,7 +156,7 @@ class _Site:
     def __init__(self, name: str, came_in: Tensor, records: Arrays, order: list[str], stacked: bool) -> None:
         self.name, self.came_in, self.order, self.stacked = name, came_in, order, stacked
         self.value = view_of_tensor(came_in) if stacked else to_array(came_in)
-        self.record, self.recorded_gradient = (self._record(records.get(each)) for each in (name, f"d{name}"))
+        self.record, self.recorded_gradient = (self._record(records.get(each)) for each in (name, gradient(name)))
         self.gradient: np.ndarray | None = None  # of the tap's result
         self.gradient_of_came_in: Tensor | None = None  # of the tensor handed to tap, over all its uses
         self.retained: Tensor | None = None  # autograd leaves the gradient of the tap's result in it
@@ -203,11 +225,9 @@ def _applied(function: type[torch.autograd.Function], came_in: Tensor, site: _Si
 class _Sites:
     """The taps of one run in call order, and the order in which gradients were found."""
 
-    def __init__(
-        self, records: Arrays, taken: Set[str], aside: Set[str], wanted: Set[str], inspect: bool, stacked: bool
-    ) -> None:
-        self.taken, self.aside, self.wanted = taken, aside, wanted
-        self.records, self.inspect, self.stacked = records, inspect, stacked
+    def __init__(self, setting: _Setting, taken: Set[str], aside: Set[str]) -> None:
+        self.taken, self.aside, self.wanted = taken, aside, setting.wanted
+        self.records, self.inspect, self.stacked = setting.records, setting.inspect, setting.stacked
         self.all: dict[str, _Site] = {}
         self.order: list[str] = []
 
@@ -246,10 +266,9 @@ class _Sites:
         What the reference itself differentiates through a tap, to go on with that, reads the tensor handed to it.
         """
         for name, site in self.all.items():
-            if name[:1] == "d" and name[1:] in self.all:
-                raise InputError(
-                    f"tap({name!r}, ...): {name!r} is the gradient of tap {name[1:]!r}; give it another name"
-                )
+            if is_gradient(name, self.all):
+                of = of_gradient(name)
+                raise InputError(f"tap({name!r}, ...): {name!r} is the gradient of tap {of!r}; give it another name")
             remedy = f"go on with its result everywhere, as in {name} = tap({name!r}, ...)"
             if site.gradient_of_came_in is None:
                 continue

@@ -11,26 +11,28 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.compare.report import Row
+from handgrad.compare.results import Row
+from handgrad.compare.trace import Arrays
 from handgrad.compare.verdict.bounds import PRECISIONS, Allowance, Precision, stacked
-from handgrad.compare.verdict.rule import Local, closest
+from handgrad.compare.verdict.closeness import Local, closest
 from handgrad.compare.verdict.steps import ROOTS, Judgement, StepRun
 
-__all__ = ["agreeing"]
+__all__ = ["judge_stack"]
 
-BLOCK = 2**16  # so many numbers are judged at once
+BLOCK = 2**16  # numbers: so many are judged at once, as many as fit a processor's cache
 
-Arrays = Mapping[str, np.ndarray]
 Allowed = Callable[[str, slice], Allowance]
 
 
-def agreeing(
+def judge_stack(
     labelled: Sequence[tuple[str, str, str]],
     steps: Sequence[int],
     dtypes: Sequence[str],
     run: StepRun,
     allowed: Allowed,
     end_to_end: tuple[Arrays, Arrays],
+    *,
+    block: int = BLOCK,
 ) -> list[list[Judgement] | None]:
     """Judge several steps at once where rounding explains everything; None for a step that needs a closer look.
 
@@ -43,10 +45,12 @@ def agreeing(
     names = [name for _, name, _ in labelled]
     rho = np.empty((len(names), len(steps)))
     columns: tuple[list[object], ...] = ([], [], [], [], [])
-    for group in _groups({name: run.records[name].size for name in names}):
+    for group in _groups({name: run.records[name].size for name in names}, block):
         local = {name: Local(run.records[name], run.local[name]) for name in group}
         alone = local[group[0]] if len(group) == 1 else None
-        times = _closest_alone(group[0], alone, dtypes, allowed) if alone else _closest(local, precisions, allowed)
+        times = (
+            _closest_alone(group[0], alone, dtypes, allowed, block) if alone else _closest(local, precisions, allowed)
+        )
         done = len(columns[0])
         rho[done : done + len(group)] = times.reshape(-1, len(dtypes), len(steps)).max(axis=1)
         for column, more in zip(columns, _apart(*({n: side[n] for n in group} for side in end_to_end)), strict=True):
@@ -66,15 +70,15 @@ def _judged(
     """The rows of one step, column by column: there are many, and one by one they would take as long as the rest."""
     *apart, differs = found
     rows = map(Row._make, zip(repeat(step), *where, *apart, times, repeat("bound"), repeat("OK")))
-    return [*map(Judgement._make, zip(rows, repeat(None), differs, repeat(""), repeat(None), repeat(None)))]
+    return [*map(Judgement._make, zip(rows, repeat(None), differs, repeat(None), repeat(None), repeat(None)))]
 
 
-def _groups(sizes: Mapping[str, int]) -> Iterator[list[str]]:
-    """The names in order, as many at a time as hold BLOCK numbers together; one alone may hold more."""
+def _groups(sizes: Mapping[str, int], block: int) -> Iterator[list[str]]:
+    """The names in order, as many at a time as hold `block` numbers together; one alone may hold more."""
     group: list[str] = []
     total = 0
     for name, size in sizes.items():
-        if group and total + size > BLOCK:
+        if group and total + size > block:
             yield group
             group, total = [], 0
         group.append(name)
@@ -113,11 +117,11 @@ def _closest(local: Mapping[str, Local], precisions: Mapping[int, Precision], al
     return np.asarray(found.reshape(begins.shape))
 
 
-def _closest_alone(name: str, local: Local, dtypes: Sequence[str], allowed: Allowed) -> np.ndarray:
+def _closest_alone(name: str, local: Local, dtypes: Sequence[str], allowed: Allowed, block: int) -> np.ndarray:
     """The same of one tensor, block by block, each of one dtype: numbers are faster than arrays to be broadcast."""
     recorded, reference = local
     runs = len(recorded) // len(dtypes)
-    at_once = max(1, BLOCK * len(recorded) // recorded.size)
+    at_once = max(1, block * len(recorded) // recorded.size)
     found = []
     for position, dtype in enumerate(dtypes):
         for start in range(0, runs, at_once):

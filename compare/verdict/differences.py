@@ -13,11 +13,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["BLOCK", "Measured", "measured", "measured_all"]
+from handgrad.compare.trace import Arrays, same
+from handgrad.compare.verdict.thresholds import SAME_SUM
+
+__all__ = ["BLOCK", "Measured", "differing", "measured", "measured_all"]
 
 BLOCK = 2**17  # numbers at a time: their difference, and copies of strided or byte-swapped ones, take 3.1 MiB
 SMALL = 2**12  # up to so many are cheaper all at once
 FLOAT64 = {np.dtype(np.float64)}
+EPSILON = {np.dtype(kind).itemsize: float(np.finfo(kind).eps) for kind in ("f2", "f4", "f8")}
 
 Array = np.ndarray
 Pair = tuple[Array, Array]
@@ -149,3 +153,29 @@ def _plain(torch: Array, position: int) -> float:
     """The entry at a flat position as plain Python has it: whole numbers as they are, truth as 0.0 or 1.0."""
     value: float = torch.item(position)
     return float(value) if torch.dtype.kind == "b" else value
+
+
+def differing(first: Arrays, second: Arrays) -> tuple[str, ...]:
+    """The records in which two calls on the same input differ by more than another order of summation can explain.
+
+    Where one call is in float32 and the other in float64, it is float32 in which the order matters.
+    """
+    both = [name for name in first if name in second and first[name].shape == second[name].shape]
+    floating = [name for name in both if first[name].dtype.kind == second[name].dtype.kind == "f" and first[name].size]
+    close = {name for name, is_close in zip(floating, _close(first, second, floating), strict=True) if is_close}
+    rest = (name for name in dict.fromkeys([*first, *second]) if name not in close)
+    return tuple(name for name in rest if name not in both or not same(first[name], second[name]))
+
+
+def _close(first: Arrays, second: Arrays, names: Sequence[str]) -> list[bool]:
+    """Whether floating arrays differ by no more than another order of summation can explain, laid end to end."""
+    if not names:
+        return []
+    sides = [[side[name] for name in names] for side in (first, second)]
+    starts = [*accumulate((array.size for array in sides[0][:-1]), initial=0)]
+    bounds = [SAME_SUM * max(EPSILON[a.itemsize], EPSILON[b.itemsize]) for a, b in zip(*sides, strict=True)]
+    with np.errstate(all="ignore"):
+        one, other = (np.concatenate([array.reshape(-1) for array in side], dtype=np.float64) for side in sides)
+        apart, scale = (np.maximum.reduceat(np.abs(array), starts) for array in (one - other, one))
+        close: list[bool] = (apart <= bounds * scale).tolist()
+    return close

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from handgrad.compare.names import Key
-from handgrad.compare.report.details import Excerpt
+from handgrad.compare.results import Excerpt
 
 __all__ = ["COLUMNS", "ROWS", "excerpt"]
 

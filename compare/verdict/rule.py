@@ -15,33 +15,20 @@ when the parameters move by less than float32 can follow?
     MISSING    nothing was recorded
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
-from handgrad.compare.verdict.bounds import PRECISIONS, Allowance, Precision
+from handgrad.compare.trace import is_float32
+from handgrad.compare.verdict.bounds import PRECISIONS, Allowance
+from handgrad.compare.verdict.closeness import Local, closest, difference_of, index_of
+from handgrad.compare.verdict.thresholds import CAST, CLOSE, CUT, FEW, JITTER_CUT, SHARE, STAYS
 
-__all__ = ["CUT", "Ladder", "Local", "Outcome", "closest", "index_of", "is_float32", "judge", "rounds_to_float32"]
+__all__ = ["Ladder", "Outcome", "judge"]
 
-CUT = 2.0**-14.5
-JITTER_CUT = 2.0**-5
-CLOSE = 2.0**-20  # a relative difference in float64 that is looked at again although float32 would allow for it
-STAYS = 2.0**6  # times the change of a tensor, for the change of a difference that is less than 2^-7 of it
-SHARE = 2.0**-7  # a gradient off by more than that, or of the wrong sign, is no matter of its last digits
-LAST, LAST_USED = 0b11, 0.25  # the last two binary digits of float32; of random numbers three quarters use one
-FEW = 3  # so many entries have a common factor by chance
-SMALL = 4096  # up to so many entries the allowance is computed everywhere, without a screen
 
 Array = np.ndarray
-
-
-class Local(NamedTuple):
-    """One tensor in one precision: what was recorded, and the reference evaluated on the records it was made of."""
-
-    recorded: Array
-    reference: Array
 
 
 @dataclass(frozen=True)
@@ -94,7 +81,7 @@ def judge(
     precision ladder decides alone. `beside_float32`: in the run in float64 some record is float32, and what is computed
     with it may have float32's roundings in any precision.
     """
-    differences = {dtype: _difference(local) for dtype, local in runs.items()}
+    differences = {dtype: difference_of(local) for dtype, local in runs.items()}
     for dtype, difference in differences.items():
         index = None if difference.max() < np.inf else _not_finite(runs[dtype])
         if index is not None:
@@ -102,13 +89,6 @@ def judge(
     if allowances is None:
         return _by_ladder(runs, differences, ladder)
     return _by_bound(runs, differences, allowances, beside_float32=beside_float32)
-
-
-@np.errstate(all="ignore")
-def _difference(local: Local) -> Array:
-    """|recorded - reference| in float64, at least one-dimensional."""
-    difference = np.atleast_1d(np.subtract(local.recorded, local.reference, dtype=np.float64))
-    return np.asarray(np.abs(difference, out=difference))
 
 
 def _not_finite(local: Local) -> tuple[int, ...] | None:
@@ -159,54 +139,6 @@ def _is_factor(local: Local, allowance: Allowance) -> bool:
     return any(bool((np.abs(apart - share * unit) <= allowed).all()) for unit, share in shares)
 
 
-def closest(local: Local, allowance: Allowance, precision: Precision, *, runs: int) -> tuple[Array, Array]:
-    """How close one tensor of several runs, stacked along a first axis, came to what rounding explains.
-
-    Per run rho, the largest difference in units of the allowance, and the flat index of its entry; rho is nan or
-    infinite where a side is not finite. The screen bounds the ratio from above without the product of absolute
-    matrices; the exact ratio is computed only at entries that could still be the largest.
-    """
-    difference = _difference(local)
-    size = difference.size // runs
-    if allowance.is_exact:
-        largest, worst = _by_run(difference, runs)
-        return np.where(largest == 0, 0.0, np.inf), worst
-    if size <= SMALL or allowance.magnitude is None:
-        return _largest(difference, allowance.everywhere(precision), runs)
-    upper = _ratio(difference, allowance.screen(local.reference, precision)).reshape(runs, size)
-    exact = np.full(difference.size, -1.0)
-
-    def settle(entries: Array) -> None:
-        at = np.unravel_index(entries, difference.shape)
-        exact[entries] = _ratio(difference[at], allowance.at(at, precision))
-
-    settle(upper.argmax(axis=1) + size * np.arange(runs))
-    candidates = np.flatnonzero(~(upper <= exact.reshape(runs, size).max(axis=1, keepdims=True)))
-    if candidates.size > SMALL * runs:  # so many are cheaper all at once
-        return _largest(difference, allowance.everywhere(precision), runs)
-    settle(candidates)
-    return _by_run(exact, runs)
-
-
-@np.errstate(all="ignore")
-def _largest(difference: Array, allowed: Array, runs: int) -> tuple[Array, Array]:
-    """Per run the largest ratio and its flat index; nan counts as largest."""
-    largest, worst = _by_run(difference / allowed, runs)
-    return _by_run(_ratio(difference, allowed), runs) if np.isnan(largest).any() else (largest, worst)
-
-
-def _by_run(ratio: Array, runs: int) -> tuple[Array, Array]:
-    by_run = ratio.reshape(runs, -1)
-    worst = by_run.argmax(axis=1)
-    return by_run[np.arange(runs), worst], worst
-
-
-@np.errstate(all="ignore")
-def _ratio(difference: Array, allowed: Array) -> Array:
-    """Difference / allowed, where nothing over nothing is 0."""
-    return np.where(difference == 0, 0.0, difference / allowed)
-
-
 def _fault(
     runs: Mapping[str, Local],
     differences: Mapping[str, Array],
@@ -236,26 +168,6 @@ def _stored_only(local: Local, difference: Array) -> int | None:
     return worst if not difference.max() <= np.sqrt(PRECISIONS["float32"].u) * scale else None
 
 
-def is_float32(recorded: Array) -> bool:
-    """Whether every value of a float64 array is one that float32 can hold."""
-    with np.errstate(all="ignore"):
-        return bool(np.array_equal(recorded.astype(np.float32).astype(np.float64), recorded))
-
-
-def rounds_to_float32(records: Iterable[Array]) -> bool:
-    """Whether float64 arrays are those of a computation in float32.
-
-    All of them hold what float32 can, and as a rule the last digits of that are used: whole numbers and simple
-    fractions, which float32 holds exactly, do without them.
-    """
-    records = [array for array in records if array.size]
-    if not all(map(is_float32, records)):
-        return False
-    bits = [array.astype(np.float32).ravel().view(np.uint32) for array in records]
-    used = np.concatenate([each[each << 1 != 0] for each in bits]) if bits else np.empty(0, np.uint32)  # but for zeros
-    return bool(used.size and np.mean(used & LAST != 0) > LAST_USED)
-
-
 def _by_ladder(runs: Mapping[str, Local], differences: Mapping[str, Array], ladder: Ladder | None) -> Outcome:
     """Screen, floor and jitter, each only if the one before flags the tensor; in the maximum norm."""
     coarse, fine = PRECISIONS["float32"], PRECISIONS["float64"]
@@ -279,7 +191,7 @@ def _by_ladder(runs: Mapping[str, Local], differences: Mapping[str, Array], ladd
     if ladder is None:
         systematic = rho > 1 and worst > np.sqrt(fine.u) * scale
         return Outcome("OK" if rho <= 1 else "FAULT" if systematic else "WEAK", rho, "ladder", index)
-    if rho > 1 and is_float32(local.recorded) and worst <= 64 * rounding:  # it was cast
+    if rho > 1 and is_float32(local.recorded) and worst <= CAST * rounding:  # it was cast
         return Outcome("WEAK", rho, "ladder", index)
     if rho > 1 and not ladder.jitter() > JITTER_CUT:
         return Outcome("FAULT", rho, "ladder", index)
@@ -299,12 +211,3 @@ def _is_smooth(ladder: Ladder, is_large: bool) -> bool:
     value moves, and so changes by a larger share than that. Of a large one, tremor() knows.
     """
     return ladder.tremor() <= JITTER_CUT and (is_large or ladder.tremor() <= STAYS * ladder.swing())
-
-
-def index_of(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The index of a flat position in an array of that shape, as plain integers; () for a scalar."""
-    index: list[int] = []
-    for n in reversed(shape):
-        flat, i = divmod(flat, n)
-        index.append(i)
-    return tuple(reversed(index))
