@@ -5,18 +5,16 @@ from __future__ import annotations
 import ast
 import functools
 import linecache
-import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
-__all__ = ["Piece", "Span", "around", "definitions", "is_theirs", "pieces_of", "span", "starts", "telling"]
+from handgrad.compare.ownership import is_theirs
+
+__all__ = ["Piece", "Span", "around", "definitions", "pieces_of", "span", "starts", "telling"]
 
 PIECES, LINES = 12, 300  # so many functions and classes are kept, and so many lines of each
-OURS = tuple(str(Path(__file__).resolve().parents[2] / name) for name in ("compare", "torchref", "handgrad"))
-LIBRARIES = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib"))
 Span = tuple[str, int, int]  # file, first and last line
 
 
@@ -185,11 +183,3 @@ def around(file: str, line: int) -> Piece | None:
         return Piece("", file, line, (lines[line - 1].rstrip(),), ast.Module([], [])) if line <= len(lines) else None
     node = max(inside, key=starts)
     return _cut_out(node, getattr(node, "name", ""), file, lines)
-
-
-@functools.lru_cache(maxsize=256)
-def is_theirs(filename: str) -> bool:
-    """Whether a file is the user's: neither ours, nor of a library, nor made up by one."""
-    if filename.startswith("<"):
-        return filename.startswith(("<stdin", "<string", "<ipython"))
-    return not str(Path(filename).resolve()).startswith(OURS + LIBRARIES)

@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.compare.experiment.exceptions import quietly
-from handgrad.compare.sandbox import CAUGHT
-from handgrad.compare.source.pieces import is_theirs
+from handgrad.compare.ownership import is_theirs
+from handgrad.compare.sandbox import CAUGHT, quietly
 
 __all__ = ["At", "seen", "watched"]
 
