@@ -10,11 +10,9 @@ import numpy as np
 from handgrad.compare.facts import counted
 from handgrad.compare.names import gradient
 from handgrad.compare.remarks import BlindSpot
-from handgrad.compare.trace import is_real
+from handgrad.compare.trace import Arrays, is_real
 
 __all__ = ["of_arrays", "of_gradients", "of_initializer", "of_precisions", "of_training", "of_updates"]
-
-Arrays = Mapping[str, np.ndarray]
 
 ROUNDING = 2.0**-48  # of the largest number handed over: what a few dozen roundings in float64 leave of what cancels
 SMALL = 0.05  # parameters below this leave an activation where its derivative is nearly what it is at 0

@@ -1,119 +1,75 @@
-"""A second opinion, where something was found: is a gradient that of the derivation's own J?
-
-Central differences of J at a few entries of each parameter, extrapolated from two step sizes. Entries at a kink, where
-the slopes on both sides differ however small the step, have no derivative and are left out and named.
-"""
+"""The slope of a function of one number, by finite differences, with its error."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from math import inf, isfinite
+from typing import NamedTuple
 
-import numpy as np
+__all__ = ["Slope", "slope"]
 
-from handgrad.compare.sandbox import Call, call, in_precision
+Cost = Callable[[float], float]
 
-__all__ = ["against_own_loss"]
-
-ENTRIES = 6  # of each parameter, chosen at random, and
-ALTOGETHER = 60
-STEP = 2.0**-16
-FAR = 3.7  # times the step, for another estimate
-WIDE = 2.0**-4  # the step at which J has to stay what it is where differences say that it does
-SURE = 0.1  # the share of a slope up to which it may be off and still tell anything
-
-
-def against_own_loss(
-    derivation: Callable[..., Any],
-    params: Mapping[str, np.ndarray],
-    batch: Mapping[str, np.ndarray],
-    calls: Mapping[str, Call],
-) -> list[str]:
-    """Notes on how the returned parameter gradients compare with central differences of the returned J, in float64."""
-    records = calls["float64"].records if "float64" in calls else {}
-    inputs = in_precision(batch, "float64")
-    J = records.get("J")
-    if J is None or J.size != 1 or J.dtype != np.float64 or not np.isfinite(J).all():
-        return []
-
-    def cost(name: str, index: tuple[int, ...]) -> Callable[[float], float]:
-        def moved_to(value: float) -> float:
-            w = params[name].copy()
-            w[index] = value
-            J = call(derivation, {**params, name: w}, inputs).records.get("J")
-            return float(J.reshape(())) if J is not None and J.size == 1 and J.dtype.kind == "f" else np.nan
-
-        return moved_to
-
-    rng = np.random.default_rng(0)
-    agree, notes, tried = [], [], 0
-    entries = max(1, min(ENTRIES, ALTOGETHER // len(params)))
-    for name, w in params.items():
-        gradient = records.get(f"d{name}")
-        if gradient is None or gradient.dtype.kind != "f" or gradient.shape != w.shape:
-            continue
-        scale = float(np.max(np.abs(gradient), initial=0.0, where=np.isfinite(gradient)))
-        kinks, wrong, right = [], [], 0
-        for flat in rng.permutation(w.size)[:entries]:
-            index = tuple(int(i) for i in np.unravel_index(flat, w.shape))
-            slope, error, kink = _slope(cost(name, index), float(w[index]), float(J.reshape(())))
-            if not np.isfinite(slope) or not np.isfinite(gradient[index]):
-                continue
-            if kink:
-                kinks.append(index)
-            elif not 10 * error <= SURE * max(scale, abs(slope)):
-                continue
-            elif abs(slope - gradient[index]) <= 10 * error + 1e-7 * scale:
-                right += 1
-            else:
-                wrong.append((index, float(gradient[index]), slope))
-        if kinks:
-            where = ", ".join(map(str, kinks))
-            notes.append(
-                f"Own loss: J has a kink in {name} at {where}; no derivative exists there and none is compared."
-            )
-        if wrong:
-            index, returned, slope = max(wrong, key=lambda each: abs(each[1] - each[2]))
-            notes.append(
-                f"Own loss: d{name} is not the gradient of the derivation's own J: at {index} it is {returned:.7g}, "
-                f"central differences of J give {slope:.7g}."
-            )
-        elif right:
-            agree.append(f"d{name}")
-            tried += right
-    if agree:
-        notes.append(
-            f"Own loss: {', '.join(agree)} {'is' if len(agree) == 1 else 'are'} the gradient of the derivation's own J "
-            f"(central differences, {tried} {'entry' if tried == 1 else 'entries'})."
-        )
-    return notes
+STEP = 2.0**-16  # h, for numbers up to 1: the share of them for larger ones
+FAR = 3.7  # times h, a second distance that no power of 2 leads to
+WIDE = 2.0**-4  # h, where it is asked whether J is constant indeed
+ROUNDOFF = 16 * 2.0**-53  # of the largest J: what a few roundings in float64 leave
+KINK = 64  # times the noise: a smaller bend may be rounding
+SAME = (0.75, 1.33)  # a bend over half the distance, as a share of the bend: 0.5 where J is smooth, 1 at a kink
 
 
-def _slope(cost: Callable[[float], float], w: float, J: float) -> tuple[float, float, bool]:
-    """The derivative of a cost at w, how far it may be off, and whether there is none because of a kink."""
-    h = STEP * max(abs(w), 1.0)
-    wide = [cost(w + h), cost(w - h)]
-    if not np.isfinite(wide).all() and w:  # so far from w J may have no value, as log(w) has none below 0
+class Slope(NamedTuple):
+    """A derivative, how far it may be off, and whether none exists because of a kink."""
+
+    value: float
+    error: float
+    kink: bool
+
+
+def slope(cost: Cost, w: float) -> Slope:
+    """The derivative of a cost J at w, by central differences; nan where J is not finite nearby.
+
+    The evaluations of J, and the error that each one guards against:
+
+    w                     what the others are compared with
+    w + h, w - h          outer slope and bend (the change of the slope at w)
+    w + h/2, w - h/2      inner slope and bend: curvature, which the inner slope has a quarter of, cancels from both
+    w + h/4, w - h/4      a bend that shrinks with h at first only; asked only where a kink is suspected
+    w (1 + u), w (1 - u)  the rounding of J: over so short a distance, 2^-51 of w, nothing else changes it
+    w + 3.7 h, w - 3.7 h  lost digits: a J that is computed coarsely has another slope over another distance
+    w + 2^-4              a J in steps wider than all of these: it looks constant, and is not
+    """
+    J, h = cost(w), STEP * max(abs(w), 1.0)
+    outer = _around(cost, w, h)
+    if not all(map(isfinite, outer)) and w:  # so far from w J may have no value, as log(w) has none below 0
         h = STEP * abs(w)
-        wide = [cost(w + h), cost(w - h)]
-    narrow = [cost(w + h / 2), cost(w - h / 2)]
-    outer, inner = (wide[0] - wide[1]) / (2 * h), (narrow[0] - narrow[1]) / h
-    bend_outer, bend_inner = (wide[0] - 2 * J + wide[1]) / h, (narrow[0] - 2 * J + narrow[1]) / (h / 2)
-    nearest = [cost(w * (1 + by * 2.0**-51)) - J for by in (-1, 1)]  # what J changes by is rounding
-    noise = max(16 * 2.0**-53 * max(map(abs, [*wide, *narrow, J])), 4 * max(map(abs, nearest))) / h
-    kink = _is_bend(bend_outer, bend_inner, noise) and _is_bend(bend_inner, _bend(cost, w, J, h / 4), noise)
-    far = (cost(w + FAR * h) - cost(w - FAR * h)) / (2 * FAR * h)  # unlike the others where J has lost its digits
-    apart = max(abs(inner - outer), abs(far - outer)) if np.isfinite(far) else np.inf
-    if outer == inner == far == 0 and cost(w + WIDE * max(abs(w), 1.0)) != J:  # it goes in steps, wider than these
-        apart = np.inf
-    return (4 * inner - outer) / 3, apart + noise, bool(kink)
+        outer = _around(cost, w, h)
+    inner = _around(cost, w, h / 2)
+    near = max(abs(cost(w * (1 + sign * 2.0**-51)) - J) for sign in (-1, 1))
+    noise = max(ROUNDOFF * max(map(abs, [*outer, *inner, J])), 4 * near) / h
+    wide_slope, narrow_slope = _slope(outer, h), _slope(inner, h / 2)
+    far_slope = _slope(_around(cost, w, FAR * h), FAR * h)
+    spread = max(abs(narrow_slope - wide_slope), abs(far_slope - wide_slope)) if isfinite(far_slope) else inf
+    if wide_slope == narrow_slope == far_slope == 0 and cost(w + WIDE * max(abs(w), 1.0)) != J:
+        spread = inf
+    bends = _bend(outer, J, h), _bend(inner, J, h / 2)
+    kink = _persists(*bends, noise) and _persists(bends[1], _bend(_around(cost, w, h / 4), J, h / 4), noise)
+    return Slope((4 * narrow_slope - wide_slope) / 3, spread + noise, kink)
 
 
-def _bend(cost: Callable[[float], float], w: float, J: float, h: float) -> float:
-    """How much the slope changes at w, over a distance h: it shrinks with h unless there is a kink."""
-    return (cost(w + h) - 2 * J + cost(w - h)) / h
+def _around(cost: Cost, w: float, h: float) -> tuple[float, float]:
+    return cost(w + h), cost(w - h)
 
 
-def _is_bend(outer: float, inner: float, noise: float) -> bool:
+def _slope(costs: tuple[float, float], h: float) -> float:
+    return (costs[0] - costs[1]) / (2 * h)
+
+
+def _bend(costs: tuple[float, float], J: float, h: float) -> float:
+    """How much the slope changes at w: in proportion to h where J is smooth, by the same at a kink."""
+    return (costs[0] - 2 * J + costs[1]) / h
+
+
+def _persists(bend: float, half: float, noise: float) -> bool:
     """Whether the slope changes as much over half the distance, by more than the rounding of J."""
-    return abs(inner) > 64 * noise and 0.75 < inner / outer < 1.33 if outer else False
+    return abs(half) > KINK * noise and bend != 0 and SAME[0] < half / bend < SAME[1]

@@ -1,0 +1,107 @@
+"""Whether a gradient is that of the derivation's own J."""
+
+import numpy as np
+import pytest
+
+from handgrad.compare.checks.own_loss import ALTOGETHER, own_loss_notes
+from handgrad.compare.remarks import OwnLossAgrees, OwnLossDiffers, OwnLossKinks
+
+rng = np.random.default_rng(0)
+PARAMS = {"W": rng.standard_normal((3, 4)), "b": rng.standard_normal((3, 1))}
+BATCH = {"X": rng.standard_normal((4, 6)), "C": rng.standard_normal((3, 6))}
+
+
+def squares(p, X, C):
+    n = X.shape[1]
+    D = p["W"] @ X + p["b"] - C
+    return {"J": (D**2).sum() / (2 * n), "dW": D @ X.T / n, "db": D.sum(1, keepdims=True) / n}
+
+
+def notes_of(derivation, params=PARAMS, batch=BATCH):
+    records = derivation({name: array.copy() for name, array in params.items()}, *batch.values())
+    return own_loss_notes(derivation, params, batch, {name: np.asarray(value) for name, value in records.items()})
+
+
+def test_right_gradients_are_one_note():
+    assert notes_of(squares) == [OwnLossAgrees(("dW", "db"), 9)]
+
+
+def test_a_wrong_gradient_is_named_with_its_worst_entry():
+    def summed(p, X, C):
+        return {**squares(p, X, C), "dW": 6 * squares(p, X, C)["dW"]}
+
+    differs, agrees = notes_of(summed)
+    assert isinstance(differs, OwnLossDiffers)
+    assert differs.gradient == "dW"
+    assert differs.returned == pytest.approx(6 * differs.difference, rel=1e-6)
+    assert agrees == OwnLossAgrees(("db",), 3)
+
+
+@pytest.mark.parametrize("factor", [1.001, 2.0])
+def test_near_the_border_of_its_domain_the_loss_is_asked_closely(factor):
+    """log has no value a step of usual size below a parameter of 1e-6."""
+
+    def derive(p, x):
+        return {"J": (x * np.log(p["w"])).sum(), "dw": factor * x / p["w"]}
+
+    (note,) = notes_of(derive, {"w": np.array([1e-6, 2e-6, 3e-6])}, {"x": np.array([0.7, -1.3, 0.4])})
+    assert (type(note), note.gradient) == (OwnLossDiffers, "dw")
+
+
+def test_an_entry_at_a_kink_is_left_out_and_named():
+    def kinked(p, x):
+        return {"J": np.abs(p["w"] * x).sum() + 1.0, "dw": np.sign(p["w"]) * np.abs(x)}
+
+    notes = notes_of(kinked, {"w": np.array([0.0, 1.0, -2.0])}, {"x": np.ones(3)})
+    assert notes == [OwnLossKinks("w", ((0,),)), OwnLossAgrees(("dw",), 2)]
+
+
+def test_where_J_goes_in_steps_only_what_is_sure_is_counted():
+    """log(1 - a) at z = 33 goes in steps of 0.03."""
+
+    def steps(p, X, y):
+        a = 1 / (1 + np.exp(-X @ p["w"]))
+        return {"J": -(y * np.log(a) + (1 - y) * np.log(1 - a)).sum(), "dw": X.T @ (a - y)}
+
+    batch = {"X": np.array([[33.0, 0.0], [0.0, 1.0]]), "y": np.array([0.0, 1.0])}
+    assert notes_of(steps, {"w": np.array([1.0, 0.5])}, batch) == [OwnLossAgrees(("dw",), 1)]
+
+
+def inverse(p):
+    return {"J": np.linalg.inv(p["A"]).sum(), "dA": np.zeros((2, 2))}
+
+
+def without_slope(p):
+    return {"J": p["w"].sum() if p["w"][0] == 1 else np.array(np.nan), "dw": np.full(1, 2.0)}
+
+
+NOTHING = {
+    "a J that turns within one difference": (inverse, {"A": np.array([[1.0, 1.0], [1.0, 1.0 + 1e-6]])}),
+    "a J without a slope anywhere": (without_slope, {"w": np.array([1.0])}),
+    "no J": (lambda p: {"dw": p["w"]}, {"w": np.ones(1)}),
+    "a J of two entries": (lambda p: {"J": p["w"], "dw": np.ones(2)}, {"w": np.ones(2)}),
+    "a J in float32": (lambda p: {"J": np.float32(p["w"].sum()), "dw": np.ones(2)}, {"w": np.ones(2)}),
+    "a J that is nan": (lambda p: {"J": np.nan, "dw": np.ones(2)}, {"w": np.ones(2)}),
+    "a gradient of another shape": (lambda p: {"J": p["w"].sum(), "dw": np.ones(3)}, {"w": np.ones(2)}),
+    "whole numbers": (lambda p: {"J": p["w"].sum(), "dw": np.ones(2, int)}, {"w": np.ones(2)}),
+    "a gradient that is nan": (lambda p: {"J": p["w"].sum(), "dw": np.full(2, np.nan)}, {"w": np.ones(2)}),
+}
+
+
+@pytest.mark.parametrize(("derivation", "params"), NOTHING.values(), ids=NOTHING)
+def test_where_nothing_is_sure_nothing_is_said(derivation, params):
+    assert notes_of(derivation, params, {}) == []
+
+
+def test_without_records_nothing_is_said():
+    assert own_loss_notes(squares, PARAMS, BATCH, {}) == []
+
+
+def test_many_parameters_share_the_entries():
+    params = {f"w{i}": rng.standard_normal(8) for i in range(30)}
+
+    def derive(p):
+        return {"J": sum((w**2).sum() for w in p.values()), **{f"d{name}": 2 * w for name, w in p.items()}}
+
+    (note,) = notes_of(derive, params, {})
+    assert note.entries == ALTOGETHER
