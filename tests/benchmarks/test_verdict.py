@@ -28,10 +28,7 @@ def test_the_rules_of_today_alarm_and_miss():
     assert total["torch.testing.assert_close, float32 subtle"] < total["subtle"]
 
 
-def test_an_operation_corpus_can_be_counted(monkeypatch):
-    from tests.benchmarks import operations
-
-    monkeypatch.setattr(operations, "BUILDERS", dict(list(operations.BUILDERS.items())[:1]))
-    counts = operation_counts(2, 0)
+def test_an_operation_of_the_corpus_can_be_counted():
+    counts = operation_counts(2, 0, ["softmax cross-entropy"])
     assert counts["generic false"] == 0
     assert counts["generic structural found"] == counts["generic structural"] > 0

@@ -37,7 +37,6 @@ from handgrad.compare.experiment.settings import Experiment
 from handgrad.compare.experiment.sides import by_hand, epoch_orders, in_torch, initial_parameters
 from handgrad.compare.report import Report
 from handgrad.torchref.exchange import to_array
-from tests.benchmarks import operations
 from tests.benchmarks.networks import (
     POOR,
     VARIANTS,
@@ -49,6 +48,7 @@ from tests.benchmarks.networks import (
     stationary_point,
 )
 from tests.benchmarks.timing import seconds
+from tests.corpus.operations import BUILDERS
 
 Steps = list[dict[str, np.ndarray]]
 MOVED = 1e-12  # a mistake counts if it moves a gradient or an update by more, relative to its maximum
@@ -194,12 +194,12 @@ def _largest_rho(report: Report) -> float:
     return max((row.rho or 0.0 for row in report.rows), default=0.0)
 
 
-def operation_counts(seed: int, index: int) -> Counter[str]:
-    """One random case of every operation whose formula the checker does not know."""
+def operation_counts(seed: int, index: int, names: Iterable[str] = BUILDERS) -> Counter[str]:
+    """One random case of each operation named, whose formula the checker does not know."""
     torch.set_num_threads(1)
     counts: Counter[str] = Counter()
-    for position, (name, build) in enumerate(operations.BUILDERS.items()):
-        case = build(np.random.default_rng([seed, index, position]))
+    for position, name in enumerate(names):
+        case = BUILDERS[name](np.random.default_rng([seed, index, position]))
         check = partial(check_gradients, reference=case.reference, params=case.params, batch=case.batch)
         for number, variant in enumerate(case.variants):
             findings = check(variant).findings

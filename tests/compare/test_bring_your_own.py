@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from handgrad import check_gradients, compare, from_module, per_example, tap
-from tests.benchmarks.operations import BUILDERS
+from tests.corpus.operations import BUILDERS
 from tests.support import ROOT
 
 CODE = ROOT / "tests" / "compare" / "their_code"

@@ -12,7 +12,7 @@ from handgrad import mlp, tap
 from handgrad.compare.checks.gradients import check_gradients
 from handgrad.compare.errors import InputError
 from tests.benchmarks.networks import listed, stationary_point
-from tests.benchmarks.operations import BUILDERS
+from tests.corpus.operations import BUILDERS
 
 
 def case_of(name, seed=5):
