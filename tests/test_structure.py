@@ -1,141 +1,132 @@
-"""The walls of the house: who imports whom, where the equation labels stand, and that the registry is complete."""
+"""The house as it stands: its walls, its sizes, and what is written once. Each failure lists the lines to mend."""
 
-import ast
-import importlib
-import inspect
-import pkgutil
 import re
-import sys
-from types import FunctionType
 
 import pytest
 
-from handgrad import compare, manual, torchref
-from handgrad.compare.equations import EQUATIONS
-from handgrad.compare.operations import OPERATIONS, names
-from tests.support import ROOT
+from tests.repository import ROOT
+from tests.rules.imports import circles, not_independent, upward
+from tests.rules.lesson import labels, mistaken_labels, network_maths, offered, silent_modules
+from tests.rules.sizes import crowded_rooms, long_files, long_functions, many_parameters
+from tests.rules.sources import FOLDERS, of_folders, one
+from tests.rules.wording import grammar_of_names, parsed_sentences, turned_constants
 
-PACKAGES = {"manual": manual, "torchref": torchref, "compare": compare}
-MAY_IMPORT = {"manual": {"numpy", "handgrad.manual"}, "torchref": {"torch", "handgrad.torchref"}}
+PACKAGE = of_folders(ROOT, *FOLDERS)
+SIDE = {folder: of_folders(ROOT, folder) for folder in FOLDERS}
+TESTS = [source for source in of_folders(ROOT, "tests") if not source.path.startswith("tests/corpus/")]
+USERS = "compare/faults/problems/"  # written as users write, to be checked and not to check with
+
 BOTH_SIDES = {"F1", "F2", "L1", "L2", "L3", "L4", "U1", "I1", "I2", "I3", "I4", "I5", "I6", "O1", "O2", "O3", "O4"}
 BY_HAND_ONLY = {"B1", "B2", "B3", "B4", "B5"}
 ACTIVATION_FACTS = {"A2", "A3"}
+LABELS = {"manual": BOTH_SIDES | BY_HAND_ONLY | ACTIVATION_FACTS, "torchref": BOTH_SIDES | ACTIVATION_FACTS}
+
+MANY_PARAMETERS: dict[str, str] = {}  # "path::function": why it takes more than 8
 
 
-def modules(package):
-    found = pkgutil.walk_packages(PACKAGES[package].__path__, f"handgrad.{package}.")
-    return [
-        PACKAGES[package],
-        *(importlib.import_module(info.name) for info in found if not info.name.endswith("__main__")),
-    ]
+def holds(violations):
+    if violations:
+        pytest.fail("\n".join(map(str, sorted({*violations}))), pytrace=False)
 
 
-def tree_of(module):
-    return ast.parse(inspect.getsource(module))
+def test_rooms_import_only_from_rooms_below_them():
+    holds(upward([source for source in PACKAGE if not source.path.startswith(USERS)]))
 
 
-def labels(package):
-    """(label, module) of every label on a code line of a package."""
-    for module in modules(package):
-        for line in inspect.getsource(module).splitlines():
-            for label in re.findall(r"\S.*# \(([A-Z]\d)\)", line):
-                yield label, module
+def test_nothing_imports_in_a_circle():
+    holds(circles(PACKAGE))
 
 
-@pytest.mark.parametrize("package", MAY_IMPORT)
-def test_the_two_witnesses_share_nothing(package):
-    allowed = MAY_IMPORT[package] | sys.stdlib_module_names
-    for module in modules(package):
-        for node in ast.walk(ast.parse(inspect.getsource(module))):
-            imported = []
-            if isinstance(node, ast.Import):
-                imported = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                assert node.level == 0, f"{module.__name__} imports relatively"
-                imported = [node.module]
-            for name in imported:
-                assert {name.partition(".")[0], ".".join(name.split(".")[:2])} & allowed, (
-                    f"{module.__name__} imports {name}"
-                )
+def test_the_two_witnesses_share_nothing():
+    holds(not_independent(PACKAGE))
 
 
 def test_compare_holds_no_network_maths():
-    """verdict.bounds alone multiplies matrices: absolute ones, to bound rounding; the catalogue's problems are code
-    to be checked, not to check with.
-    """
-    own = [m for m in modules("compare") if not m.__name__.startswith("handgrad.compare.faults.problems")]
-    multiplying = [m for m in own if any(isinstance(n, ast.MatMult) for n in ast.walk(tree_of(m)))]
-    assert [module.__name__ for module in multiplying] == ["handgrad.compare.verdict.bounds"]
+    """The bounds multiply absolute values, to bound rounding; the catalogue's problems are code to be checked."""
+    holds(network_maths(SIDE["compare"], ("compare/verdict/bounds.py", USERS)))
 
 
-@pytest.mark.parametrize(
-    ("package", "expected"),
-    [("manual", BOTH_SIDES | BY_HAND_ONLY | ACTIVATION_FACTS), ("torchref", BOTH_SIDES | ACTIVATION_FACTS)],
-)
-def test_each_label_stands_on_exactly_one_line_and_in_that_modules_docstring(package, expected):
-    found = list(labels(package))
-    assert sorted(label for label, _ in found) == sorted(expected)
-    for label, module in found:
-        table = re.findall(r"^\s*([A-Z]\d)  ", module.__doc__, flags=re.MULTILINE)
-        assert table.count(label) == 1, f"{label} is not in the table of {module.__name__}"
+def test_files_have_at_most_400_lines():
+    holds(long_files([*PACKAGE, *TESTS]))
+
+
+def test_functions_have_at_most_60_lines():
+    holds(long_functions([*PACKAGE, *TESTS]))
+
+
+def test_functions_have_at_most_8_parameters():
+    holds(many_parameters(PACKAGE, MANY_PARAMETERS))
+
+
+def test_rooms_have_at_most_14_modules():
+    holds(crowded_rooms(PACKAGE))
+
+
+def test_every_module_says_what_it_offers():
+    holds(silent_modules(PACKAGE))
+
+
+def test_the_grammar_of_names_is_written_once():
+    holds(grammar_of_names(PACKAGE))
+
+
+def test_nothing_reads_a_sentence():
+    holds(parsed_sentences(PACKAGE))
+
+
+def test_no_test_reads_a_sentence():
+    holds(parsed_sentences(TESTS))
+
+
+def test_no_test_turns_a_constant_of_the_engine():
+    holds(turned_constants(TESTS))
+
+
+@pytest.mark.parametrize("side", LABELS)
+def test_each_label_stands_on_one_line_and_in_that_modules_docstring(side):
+    holds(mistaken_labels(SIDE[side], LABELS[side]))
 
 
 def test_the_reports_formulas_are_those_of_the_docstrings():
-    for label, module in labels("manual"):
+    from handgrad.compare.equations import EQUATIONS
+
+    for label, places in labels(SIDE["manual"]).items():
         if label in EQUATIONS:
-            line = re.search(rf"^\s*{label}  (.*)$", module.__doc__, flags=re.MULTILINE)[1]
-            assert EQUATIONS[label] in line
+            (text,) = [source.text for source in SIDE["manual"] if source.path == places[0].path]
+            assert EQUATIONS[label] in re.search(rf"^\s*{label}  (.*)$", text, flags=re.MULTILINE)[1]
     assert set(EQUATIONS) == {label for label in BOTH_SIDES | BY_HAND_ONLY if label[0] != "I"}
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_every_module_says_what_it_offers(package):
-    for module in modules(package):
-        assert module.__doc__, module.__name__
-        assert isinstance(module.__all__, list), module.__name__
-        for name in module.__all__:
-            assert hasattr(module, name), f"{module.__name__}.{name}"
-        own = {n: v for n, v in vars(module).items() if getattr(v, "__module__", None) == module.__name__}
-        public = {n for n, v in own.items() if isinstance(v, (FunctionType, type)) and not n.startswith("_")}
-        assert public <= set(module.__all__), module.__name__
+def test_every_operation_has_both_halves_and_labels_that_exist():
+    from handgrad.compare.operations import OPERATIONS
 
-
-def test_every_operation_has_both_halves():
+    assert len({(row.kind, row.name) for row in OPERATIONS}) == len(OPERATIONS)
     for row in OPERATIONS:
-        for function in (*row.hands(), row.twin()):
-            assert callable(function), row.name
-        assert set(row.equations) <= set(EQUATIONS) | {"I1", "I2", "I3", "I4", "I5", "I6"}, row.name
-        assert len({(other.kind, other.name) for other in OPERATIONS}) == len(OPERATIONS)
+        for path in (*(f"handgrad.manual.{half}" for half in row.by_hand), row.torch):
+            module, _, function = path.partition(":")
+            assert module == "torch.nn" or function in offered(one(PACKAGE, module)), path
+        assert {*row.equations} <= BOTH_SIDES | BY_HAND_ONLY, row.name
 
 
 @pytest.mark.parametrize(
-    ("kind", "module", "helpers"),
+    ("kind", "file", "helpers"),
     [
         ("activation", "activations", {"_derivative"}),
         ("initializer", "initializers", {"draw"}),
         ("optimizer", "optimizers", {"no_velocities", "zero_velocities", "one_step", "step", "velocities"}),
     ],
 )
-def test_the_registry_misses_nothing_that_either_side_has(kind, module, helpers):
+def test_the_registry_misses_nothing_that_either_side_has(kind, file, helpers):
+    from handgrad.compare.operations import names
+
     registered = {name.replace("-", "_") for name in names(kind)}
-    for package in ("manual", "torchref"):
-        offered = importlib.import_module(f"{package}.{module}").__all__
-        operations = {name for name in offered if name not in helpers and not name.endswith("_derivative")}
-        assert operations == registered, f"{package}.{module} against the registry"
+    for side in LABELS:
+        names_there = offered(one(PACKAGE, f"handgrad.{side}.{file}"))
+        operations = {name for name in names_there if name not in helpers and not name.endswith("_derivative")}
+        assert operations == registered, f"{side}/{file}.py against the registry"
 
 
 def test_the_top_level_is_the_agreed_one():
-    entries = {path.name for path in ROOT.iterdir()}
-    agreed = {
-        "pyproject.toml",
-        "README.md",
-        "CHANGELOG.md",
-        "Makefile",
-        "constraints.txt",
-        "manual",
-        "torchref",
-        "compare",
-    }
-    assert agreed | {"tests", ".ci"} <= entries
-    tracked_elsewhere = {path.name for path in ROOT.iterdir() if path.suffix == ".py"}
-    assert not tracked_elsewhere
+    agreed = {"pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "Makefile", "constraints.txt", ".ci", "tests"}
+    assert agreed | {*FOLDERS} <= {path.name for path in ROOT.iterdir()}
+    assert not [path.name for path in ROOT.glob("*.py")]

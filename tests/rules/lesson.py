@@ -1,0 +1,102 @@
+"""What modules say of themselves, labels of equations, docstrings, __all__; and that the engine holds no maths."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from tests.rules.sources import Source, Violation
+
+__all__ = ["definitions", "labels", "mistaken_labels", "network_maths", "offered", "silent_modules"]
+
+LABEL = re.compile(r"\S.*# \(([A-Z]\d)\)")
+PRODUCTS = {"matmul", "einsum", "tensordot"}
+
+
+def network_maths(sources: Iterable[Source], excused: Sequence[str]) -> list[Violation]:
+    """Products of matrices, but for those in files and folders that are excused."""
+    return [
+        source.at(node, "multiplies matrices")
+        for source in sources
+        if not source.path.startswith(tuple(excused))
+        for node in ast.walk(source.tree)
+        if (isinstance(node, (ast.BinOp, ast.AugAssign)) and isinstance(node.op, ast.MatMult))
+        or (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in PRODUCTS)
+    ]
+
+
+def labels(sources: Iterable[Source]) -> dict[str, list[Violation]]:
+    """The lines of code that bear a label, by label: # (B2)."""
+    lines = defaultdict(list)
+    for source in sources:
+        for number, line in enumerate(source.text.splitlines(), start=1):
+            for label in LABEL.findall(line):
+                lines[label].append(Violation(source.path, number, line.strip()))
+    return dict(lines)
+
+
+def mistaken_labels(sources: Sequence[Source], due: Iterable[str]) -> list[Violation]:
+    """Labels that are due and stand on no line or on several, that are not due, or not in their module's docstring."""
+    docstrings = {source.path: ast.get_docstring(source.tree) or "" for source in sources}
+    lines = labels(sources)
+    folder = sources[0].path.split("/")[0]
+    broken = [Violation(folder, 1, f"({label}) stands on no line") for label in {*due} - lines.keys()]
+    for label, places in lines.items():
+        tables = [re.findall(rf"^\s*{label}  ", docstrings[place.path], flags=re.MULTILINE) for place in places]
+        if label not in due:
+            broken += [place._replace(what=f"({label}) is no label of {folder}") for place in places]
+        elif len(places) > 1:
+            broken += [place._replace(what=f"({label}) stands on {len(places)} lines") for place in places]
+        elif len(tables[0]) != 1:
+            broken.append(places[0]._replace(what=f"({label}) stands {len(tables[0])} times in the module's docstring"))
+    return broken
+
+
+def definitions(source: Source) -> dict[str, ast.stmt]:
+    """What stands at the top of a module, also under an if or a with, by name."""
+    return {name: node for statement in source.tree.body for name, node in _defined(statement).items()}
+
+
+def _defined(node: ast.stmt) -> dict[str, ast.stmt]:
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return {node.name: node}
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return {alias.asname or alias.name.split(".")[0]: node for alias in node.names}
+    if isinstance(node, (ast.If, ast.With, ast.Try)):
+        return {name: inner for statement in node.body for name, inner in _defined(statement).items()}
+    if isinstance(node, (ast.Assign, ast.AnnAssign)):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        return {one.id: node for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)}
+    return {}
+
+
+def offered(source: Source) -> list[str] | None:
+    """The names in __all__, or None where it is missing or no list of texts."""
+    statement = definitions(source).get("__all__")
+    value = getattr(statement, "value", None)
+    if not isinstance(value, ast.List) or not all(isinstance(item, ast.Constant) for item in value.elts):
+        return None
+    return [item.value for item in value.elts if isinstance(item, ast.Constant) and isinstance(item.value, str)]
+
+
+def silent_modules(sources: Sequence[Source]) -> list[Violation]:
+    """Modules without docstring or __all__, or with another __all__ than what they define in public.
+
+    The __all__ of a package may list its modules.
+    """
+    modules = {source.module for source in sources}
+    broken = []
+    for source in sources:
+        names, defined = offered(source), definitions(source)
+        if not ast.get_docstring(source.tree):
+            broken.append(Violation(source.path, 1, "has no docstring"))
+        if names is None:
+            broken.append(Violation(source.path, 1, "has no __all__ that is a list of texts"))
+            continue
+        public = {n for n, node in defined.items() if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and n[0] != "_"}
+        missing = {name for name in names if name not in defined and f"{source.module}.{name}" not in modules}
+        broken += [Violation(source.path, 1, f"__all__ has {name}, which is not defined") for name in sorted(missing)]
+        broken += [source.at(defined[n], f"{n} is public and not in __all__") for n in sorted(public - {*names})]
+    return broken
