@@ -1,17 +1,18 @@
 """Helpers that several tests share: small data, networks with their parameters, and planted faults."""
 
+import inspect
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
+from typing import Any
 
 import numpy as np
 
 from handgrad.compare.experiment.settings import Experiment
 from handgrad.compare.experiment.sides import hand_network, initial_parameters
 from handgrad.compare.faults import planting
-from handgrad.compare.faults.planting import rewritten
 from handgrad.manual.network import Network
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,6 +45,31 @@ def edited(module: ModuleType, *pairs: tuple[str, str]) -> Iterator[None]:
     """While entered, `module` runs with pieces of its source replaced; each must stand there exactly once."""
     with rewritten(module, planting.edited(module, pairs)):
         yield
+
+
+@contextmanager
+def rewritten(module: ModuleType, source: Any) -> Iterator[None]:
+    """While entered, every function of `module` runs the code that `source`, a text or a syntax tree, gives it.
+
+    It is as if its file had been edited: whoever imported a function of it before runs the new code too.
+    """
+    path = inspect.getsourcefile(module)
+    assert path is not None
+    namespace: dict[str, object] = {"__name__": module.__name__}
+    exec(compile(source, path, "exec"), namespace)
+    own = {
+        name: f for name, f in vars(module).items() if isinstance(f, FunctionType) and f.__module__ == module.__name__
+    }
+    before = {name: f.__code__ for name, f in own.items()}
+    try:
+        for name, function in own.items():
+            changed = namespace[name]
+            assert isinstance(changed, FunctionType)
+            function.__code__ = changed.__code__
+        yield
+    finally:
+        for name, function in own.items():
+            function.__code__ = before[name]
 
 
 @contextmanager

@@ -60,7 +60,7 @@ def test_the_wrong_line_gives_the_report_that_the_readme_shows(capsys):
 
 
 def test_a_lesson_is_what_the_readme_shows(capsys):
-    from handgrad.compare.faults import catalogue
+    from handgrad.compare.faults.catalogue import catalogue
 
     code, output = printed("handgrad faults bias-gradient-mean", capsys)
     assert code == 0

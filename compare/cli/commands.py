@@ -189,7 +189,7 @@ def _notes(arguments: argparse.Namespace) -> int:
 def _faults(arguments: argparse.Namespace) -> int:
     """`handgrad faults`: the catalogue, or one entry of it."""
     from handgrad.compare.errors import did_you_mean
-    from handgrad.compare.faults import catalogue
+    from handgrad.compare.faults.catalogue import catalogue
 
     entries = catalogue()
     if arguments.name is not None and arguments.name not in entries:

@@ -1,4 +1,4 @@
-"""Which known mistakes a fixture cannot reveal, found by planting each in it, and the smallest change that would."""
+"""Which known mistakes a run would not show, found by planting each in it, and the smallest change that would."""
 
 from __future__ import annotations
 
@@ -9,26 +9,23 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from handgrad.compare.errors import InputError
 from handgrad.compare.experiment.data import Data, load
-from handgrad.compare.experiment.run import differs
-from handgrad.compare.experiment.settings import Experiment
-from handgrad.compare.faults import Fault
-from handgrad.compare.faults.network import NETWORK
+from handgrad.compare.experiment.run import Experiment, differs, run
+from handgrad.compare.faults.catalogue import NETWORK, Fault, catalogue
 from handgrad.compare.faults.planting import edited, planted
 
 __all__ = ["Audit", "Hidden", "audit", "render"]
 
-Fixture = tuple[Experiment, Data]
+Setup = tuple[Experiment, Data]
 
 
-@dataclass(frozen=True)
-class Hidden:
-    """A mistake that a fixture cannot reveal, and the smallest change of the fixture that would; empty if none does."""
+class Hidden(NamedTuple):
+    """A mistake that a run does not show, and the smallest change of the run that would; empty if none does."""
 
     fault: Fault
     remedy: str
@@ -36,12 +33,13 @@ class Hidden:
 
 @dataclass(frozen=True)
 class Audit:
-    """What planting the catalogue in a fixture gave: mistakes found, hidden, and in functions that it never calls.
+    """What planting the catalogue in a run gave: the mistakes that it shows, and those that it does not.
 
-    `lost` are those whose place in manual/ was edited, so that they cannot be planted.
+    `idle` are the mistakes in functions that the run never calls, by function; `lost` those whose place in manual/ was
+    edited, so that they cannot be planted.
     """
 
-    found: tuple[Fault, ...]
+    shown: tuple[Fault, ...]
     hidden: tuple[Hidden, ...]
     idle: dict[str, tuple[Fault, ...]]
     lost: tuple[Fault, ...] = ()
@@ -50,23 +48,27 @@ class Audit:
 def audit(
     experiment: Experiment, source: Any, progress: Callable[[tuple[Fault, ...]], Iterable[Fault]] = iter
 ) -> Audit:
-    """Plant every mistake of the notes' network in a fixture; `progress` may wrap the entries on their way."""
-    data = load(source)
-    called = _called(experiment, data)
-    lost = tuple(fault for fault in NETWORK if not _can_be_planted(fault, experiment))
-    known = [fault for fault in NETWORK if fault not in lost]
-    at = {fault.name: _function(fault) for fault in known}
+    """Plant every mistake of the notes' network in a run; `progress` may wrap the entries on their way."""
+    setup = experiment, load(source)
+    called = _called(*setup)
+    tried, lost = list[Fault](), list[Fault]()
     idle: dict[str, tuple[Fault, ...]] = {}
-    for fault in known:
-        if at[fault.name] not in called:
-            idle[at[fault.name]] = (*idle.get(at[fault.name], ()), fault)
-    found, hidden = [], []
-    for fault in progress(tuple(fault for fault in known if at[fault.name] in called)):
-        if _reveals((experiment, data), fault):
-            found.append(fault)
+    for fault in catalogue().values():
+        if not fault.is_of_network:
             continue
-        hidden.append(Hidden(fault, _remedy((experiment, data), fault)))
-    return Audit(tuple(found), tuple(hidden), idle, lost)
+        if not _can_be_planted(fault, experiment):
+            lost.append(fault)
+        elif (function := _function(fault)) in called:
+            tried.append(fault)
+        else:
+            idle[function] = (*idle.get(function, ()), fault)
+    shown, hidden = list[Fault](), list[Hidden]()
+    for fault in progress(tuple(tried)):
+        if _shows(setup, fault):
+            shown.append(fault)
+        else:
+            hidden.append(Hidden(fault, _remedy(setup, fault)))
+    return Audit(tuple(shown), tuple(hidden), idle, tuple(lost))
 
 
 def _can_be_planted(fault: Fault, experiment: Experiment) -> bool:
@@ -78,82 +80,96 @@ def _can_be_planted(fault: Fault, experiment: Experiment) -> bool:
     return True
 
 
-def _reveals(fixture: Fixture, fault: Fault) -> bool:
-    """Whether the check of this fixture finds something once the mistake is planted."""
-    experiment, data = fixture
-    with planted(fault.module, fault.edits_for(experiment.batch_size)):
-        return differs(experiment, (data.X.T, data.Y.T), strict=fault.cause == "precision-loss")
+def _shows(setup: Setup, fault: Fault) -> bool:
+    """Whether the check of this run fails once the mistake is planted."""
+    experiment, data = setup
+    hand = planted(fault.module, fault.edits_for(experiment.batch_size))
+    return differs(experiment, (data.X.T, data.Y.T), strict=fault.cause == "precision-loss", hand=hand)
 
 
-def _remedy(fixture: Fixture, fault: Fault) -> str:
-    """The first change, by size, with which the mistake is found."""
-    experiment, data = fixture
-    for told, values, changed in _changes(experiment, data):
-        if changed is data and all(getattr(experiment, name) == value for name, value in values.items()):
+def _remedy(setup: Setup, fault: Fault) -> str:
+    """The first change, from small to large, with which the mistake shows."""
+    experiment, data = setup
+    for change in _changes(experiment, data):
+        if change.data is data and all(getattr(experiment, name) == value for name, value in change.settings.items()):
             continue
         try:
-            if _reveals((replace(experiment, **values), changed), fault):
-                return told
+            if _shows((replace(experiment, **change.settings), change.data), fault):
+                return change.words
         except InputError:  # that change does not suit this data
             continue
     return ""
 
 
-def _changes(experiment: Experiment, data: Data) -> Iterator[tuple[str, dict[str, Any], Data]]:
-    """Changes of a fixture in one thing: the words for it, the new settings, and the data."""
-    N, n_x, outputs = data.X.shape[1], experiment.layers[0], data.Y.shape[0]
-    rng = np.random.default_rng(0)
-    depth, last = experiment.depth, experiment.activations[-1]
+class Change(NamedTuple):
+    """A change of a run in one thing: the words for it, the new settings, and the data."""
+
+    words: str
+    settings: dict[str, Any]
+    data: Data
+
+
+def _changes(experiment: Experiment, data: Data) -> Iterator[Change]:
+    """Every change that may show a mistake, from small to large."""
+    N = data.X.shape[1]
     size = next((b for b in range(max(4, N // 12), N) if N % b), max(2, N // 2))
-    yield "--steps 2", {"steps": 2}, data
-    yield "--batch-size 2", {"batch_size": min(2, N)}, data
-    yield f"--batch-size {size}", {"batch_size": size}, data
-    yield "--l2 0.1", {"l2": 0.1}, data
-    yield "--optimizer momentum", {"optimizer": "momentum"}, data
-    yield "--beta 0.9", {"beta": 0.9}, data
-    yield "--learning-rate 0.1", {"learning_rate": 0.1}, data
-    yield "--bias-scale 0.1", {"bias_scale": 0.1}, data
-    yield f"--batch-size {size} over two whole epochs", {"batch_size": size, "steps": None, "epochs": 2}, data
+    yield Change("--steps 2", {"steps": 2}, data)
+    yield Change("--batch-size 2", {"batch_size": min(2, N)}, data)
+    yield Change(f"--batch-size {size}", {"batch_size": size}, data)
+    yield Change("--l2 0.1", {"l2": 0.1}, data)
+    yield Change("--optimizer momentum", {"optimizer": "momentum"}, data)
+    yield Change("--beta 0.9", {"beta": 0.9}, data)
+    yield Change("--learning-rate 0.1", {"learning_rate": 0.1}, data)
+    yield Change("--bias-scale 0.1", {"bias_scale": 0.1}, data)
+    epochs = {"batch_size": size, "steps": None, "epochs": 2}
+    yield Change(f"--batch-size {size} over two whole epochs", epochs, data)
+    yield from _changes_of_layers(experiment, data)
+    relu = (*("relu",) * (experiment.depth - 1), experiment.activations[-1])
+    zeros = data.X.copy()
+    zeros[:, ::2] = 0.0
+    words = "ReLU and examples whose z is exactly 0 (biases and inputs of 0)"
+    yield Change(words, {"bias_scale": 0.0, "activations": relu}, replace(data, X=zeros))
+    yield Change("saturated units (ReLU, inputs times 1000)", {"activations": relu}, replace(data, X=1000 * data.X))
+
+
+def _changes_of_layers(experiment: Experiment, data: Data) -> Iterator[Change]:
+    """Other activations, and other widths with labels to suit them."""
+    (n_x, N), outputs = data.X.shape, data.Y.shape[0]
+    depth, last = experiment.depth, experiment.activations[-1]
     for name in ("tanh", "relu", "sigmoid"):
         layers = experiment.layers if depth > 1 else (n_x, 7, outputs)
         activations = (*(name,) * max(depth - 1, 1), last)
-        yield f"{name} in a hidden layer", {"layers": layers, "activations": activations}, data
+        yield Change(f"{name} in a hidden layer", {"layers": layers, "activations": activations}, data)
     for pair in (("tanh", "relu"), ("sigmoid", "tanh")):
         two = {"layers": (n_x, 7, 5, outputs), "activations": (*pair, last)}
-        yield f"two hidden layers, {' and '.join(pair)}", two, data
+        yield Change(f"two hidden layers, {' and '.join(pair)}", two, data)
+    rng = np.random.default_rng(0)
     wide, square = ((rng.random((n, N)) < 0.5).astype(float) for n in (3, n_x))
-    yield "several outputs", {"layers": (*experiment.layers[:-1], 3)}, replace(data, Y=wide)
-    yield "equal widths", {"layers": (n_x,) * len(experiment.layers)}, replace(data, Y=square)
-    yield "widths that all differ", {"layers": (n_x, *range(n_x + 1, n_x + depth), outputs)}, data
-    relu = (*("relu",) * (depth - 1), last)
-    zeros = data.X.copy()
-    zeros[:, ::2] = 0.0
-    told = "ReLU and examples whose z is exactly 0 (biases and inputs of 0)"
-    yield told, {"bias_scale": 0.0, "activations": relu}, replace(data, X=zeros)
-    yield "saturated units (ReLU, inputs times 1000)", {"activations": relu}, replace(data, X=1000 * data.X)
+    yield Change("several outputs", {"layers": (*experiment.layers[:-1], 3)}, replace(data, Y=wide))
+    yield Change("equal widths", {"layers": (n_x,) * len(experiment.layers)}, replace(data, Y=square))
+    yield Change("widths that all differ", {"layers": (n_x, *range(n_x + 1, n_x + depth), outputs)}, data)
 
 
 def _called(experiment: Experiment, data: Data) -> set[str]:
-    """The functions of manual/ that the fixture calls, as module.function."""
-    found: set[str] = set()
+    """The functions of manual/ that a run calls, each with its module: handgrad.manual.network.forward."""
+    names: set[str] = set()
 
     def note(frame: FrameType, event: str, _: Any) -> None:
         if event == "call":
-            found.add(f"{frame.f_globals.get('__name__', '')}.{frame.f_code.co_name}")
+            names.add(f"{frame.f_globals.get('__name__', '')}.{frame.f_code.co_name}")
 
     before = sys.getprofile()
     sys.setprofile(note)
     try:
-        replace(experiment, steps=1).run((data.X.T, data.Y.T))
+        run(replace(experiment, steps=1), (data.X.T, data.Y.T))
     finally:
         sys.setprofile(before if callable(before) else None)  # C profilers are no functions
-    return {name for name in found if name.startswith("handgrad.manual.")}
+    return {name for name in names if name.startswith(NETWORK)}
 
 
 def _function(fault: Fault) -> str:
-    """The function of manual/ that a mistake is in, as module.function."""
-    module = importlib.import_module(fault.module)
-    source = inspect.getsource(module)
+    """The function of manual/ that a mistake is in, with its module."""
+    source = inspect.getsource(importlib.import_module(fault.module))
     line = source[: source.index(fault.edits[0][0])].count("\n") + 1
     functions = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef))
     (name,) = (f.name for f in functions if f.lineno <= line <= (f.end_lineno or f.lineno))
@@ -161,20 +177,20 @@ def _function(fault: Fault) -> str:
 
 
 def render(result: Audit) -> str:
-    """The audit as text: what is hidden by the change that would show it, then the code that was not called."""
-    total = len(result.found) + len(result.hidden)
+    """The audit as text: what is hidden under the change that would show it, then the code that was not called."""
     parts = []
     by_remedy: dict[str, list[Fault]] = {}
-    for each in result.hidden:
-        by_remedy.setdefault(each.remedy, []).append(each.fault)
+    for fault, remedy in result.hidden:
+        by_remedy.setdefault(remedy, []).append(fault)
     for remedy, faults in sorted(by_remedy.items(), key=lambda item: (not item[0], -len(item[1]))):
-        head = f"With {remedy} it would reveal:" if remedy else "No single change reveals:"
+        head = f"With {remedy} it would show:" if remedy else "No single change shows:"
         parts.append("\n".join([head, *(f"  {fault.name:<42} {fault.formula}" for fault in faults)]))
     if result.idle:
-        inside = ", ".join(f"{name.rpartition('.')[2]} ({len(faults)})" for name, faults in result.idle.items())
-        parts.append(f"Not called by this fixture, with the number of known mistakes in each: {inside}.")
+        functions = ", ".join(f"{name.rpartition('.')[2]} ({len(faults)})" for name, faults in result.idle.items())
+        parts.append(f"This run does not call (with the number of known mistakes in each): {functions}.")
     if result.lost:
-        names = ", ".join(fault.name for fault in result.lost)
-        parts.append(f"Not tried, because manual/ was edited where they are: {names}.")
-    parts.append(f"This fixture reveals {len(result.found)} of {total} known mistakes in the code that it runs.")
+        lost = ", ".join(fault.name for fault in result.lost)
+        parts.append(f"Not tried, because manual/ was edited where they are: {lost}.")
+    total = len(result.shown) + len(result.hidden)
+    parts.append(f"This run shows {len(result.shown)} of {total} known mistakes in the code that it calls.")
     return "\n\n".join(parts) + "\n"

@@ -1,21 +1,26 @@
-"""Planting an entry of the catalogue: in manual/ for the time of a check, or in a copy of a small problem."""
+"""Planting a mistake: in a private copy of the hand-written package, so that what is installed stays as it is."""
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import inspect
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FunctionType, ModuleType
+from collections.abc import Sequence
+from functools import lru_cache
+from types import CodeType, MappingProxyType, ModuleType
 from typing import Any
 
+import handgrad.manual
 from handgrad.compare.errors import InputError
+from handgrad.compare.operations import Modules
 
-__all__ = ["edited", "planted", "rewritten"]
+__all__ = ["edited", "planted"]
+
+PACKAGE = "handgrad.manual"
 
 
 def edited(module: ModuleType, edits: Sequence[tuple[str, str]]) -> str:
-    """The source of a module with pieces replaced; InputError, a ValueError, unless each stands there exactly once."""
+    """The source of a module with pieces of it replaced; InputError unless each piece stands there exactly once."""
     source = inspect.getsource(module)
     for right, wrong in edits:
         if source.count(right) != 1:
@@ -28,31 +33,51 @@ def edited(module: ModuleType, edits: Sequence[tuple[str, str]]) -> str:
     return source
 
 
-@contextmanager
-def planted(module: str, edits: Sequence[tuple[str, str]]) -> Iterator[None]:
-    """While entered, a module of the hand-written side runs with pieces of its source replaced."""
-    target = importlib.import_module(module)
-    with rewritten(target, edited(target, edits)):
-        yield
+def planted(module: str, edits: Sequence[tuple[str, str]]) -> Modules:
+    """A copy of every module of the hand-written package, with edits in the one named, such as handgrad.manual.losses.
+
+    The copies import each other and not what is installed. InputError as `edited` raises it.
+    """
+    copies = _Copies(module, edited(importlib.import_module(module), edits))
+    return MappingProxyType({name: copies.made_of(f"{PACKAGE}.{name}") for name in handgrad.manual.__all__})
 
 
-@contextmanager
-def rewritten(module: ModuleType, source: Any) -> Iterator[None]:
-    """While entered, every function of `module` runs the code that `source`, a text or a syntax tree, gives it."""
-    path = inspect.getsourcefile(module)
-    assert path is not None
-    namespace: dict[str, object] = {"__name__": module.__name__}
-    exec(compile(source, path, "exec"), namespace)
-    own = {
-        name: f for name, f in vars(module).items() if isinstance(f, FunctionType) and f.__module__ == module.__name__
-    }
-    before = {name: f.__code__ for name, f in own.items()}
-    try:
-        for name, function in own.items():
-            changed = namespace[name]
-            assert isinstance(changed, FunctionType)
-            function.__code__ = changed.__code__
-        yield
-    finally:
-        for name, function in own.items():
-            function.__code__ = before[name]
+class _Copies:
+    """Modules of the hand-written package made anew, one of them from another source."""
+
+    def __init__(self, module: str, source: str) -> None:
+        self.sources = {module: source}
+        self.made: dict[str, ModuleType] = {}
+        self.builtins = vars(builtins) | {"__import__": self._import}
+
+    def made_of(self, name: str) -> ModuleType:
+        """The copy of a module, made when it is first asked for."""
+        if name not in self.made:
+            installed = importlib.import_module(name)
+            copy = self.made[name] = ModuleType(name)
+            vars(copy).update(__builtins__=self.builtins, __file__=installed.__file__, __package__=PACKAGE)
+            source = self.sources.get(name) or inspect.getsource(installed)
+            exec(_compiled(source, inspect.getsourcefile(installed) or name), vars(copy))
+            if name != PACKAGE:
+                setattr(self.made_of(PACKAGE), name.removeprefix(f"{PACKAGE}."), copy)
+        return self.made[name]
+
+    def _import(self, name: str, scope: Any = None, local: Any = None, wanted: Any = (), level: int = 0) -> ModuleType:
+        """What `import` does in a copy: a module of the package is a copy too, any other is the module itself."""
+        if not f"{name}.".startswith(f"{PACKAGE}."):
+            return builtins.__import__(name, scope, local, wanted, level)
+        for part in wanted or ():
+            if name == PACKAGE and part in handgrad.manual.__all__:
+                self.made_of(f"{name}.{part}")
+        copy = self.made_of(name)
+        if wanted:
+            return copy
+        top = ModuleType("handgrad")
+        vars(top)["manual"] = self.made_of(PACKAGE)
+        return top
+
+
+@lru_cache(maxsize=64)
+def _compiled(source: str, file: str) -> CodeType:
+    """The code of a module; most modules stay the same from one mistake to the next."""
+    return compile(source, file, "exec")

@@ -10,7 +10,7 @@ import handgrad.manual.optimizers
 import handgrad.torchref.optimizers
 from handgrad.compare.experiment.settings import Experiment
 from handgrad.compare.experiment.sides import hand_network, initial_parameters
-from handgrad.compare.faults import catalogue
+from handgrad.compare.faults.catalogue import catalogue
 from handgrad.compare.faults.planting import planted
 from handgrad.compare.notes import Evidence, Figure
 from handgrad.compare.report.details import Line, Plot

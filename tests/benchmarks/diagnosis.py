@@ -16,12 +16,11 @@ from collections.abc import Callable
 import numpy as np
 
 from handgrad.compare.diagnosis import INFORMATIVE
-from handgrad.compare.faults import Fault, catalogue
-from handgrad.compare.faults.planting import rewritten
+from handgrad.compare.faults.catalogue import Fault, catalogue
 from handgrad.compare.faults.trial import check, expected_first, fixture
 from handgrad.compare.report import Report
 from tests.benchmarks.networks import ACTIVATIONS, SUBTLE, VARIANTS, editing
-from tests.support import edited
+from tests.support import edited, rewritten
 from tests.test_mutants import EQUIVALENT, MODULES, labelled_lines, mutants
 
 ANY = Fault("", "handgrad.manual.network", (), "", "", "", "", "", "")

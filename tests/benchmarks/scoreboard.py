@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -38,14 +39,13 @@ from handgrad.compare.experiment.data import load
 from handgrad.compare.experiment.exceptions import quietly
 from handgrad.compare.experiment.settings import Experiment
 from handgrad.compare.experiment.sides import by_hand, epoch_orders, in_torch, initial_parameters
-from handgrad.compare.faults.network import NETWORK
-from handgrad.compare.faults.planting import planted
+from handgrad.compare.faults.catalogue import catalogue
 from handgrad.compare.faults.trial import expected_first, fixture
 from handgrad.manual.network import backward, cost, forward
 from handgrad.torchref.exchange import to_array
 from tests.benchmarks.diagnosis import ANY
 from tests.benchmarks.networks import MISTAKES, VARIANTS, Case, editing, random_case, random_mistake
-from tests.support import network_of
+from tests.support import edited, network_of
 
 GradcheckError = sys.modules["torch.autograd.gradcheck"].GradcheckError  # torch.autograd.gradcheck is the function
 Steps = list[tuple[str, np.ndarray, np.ndarray]]
@@ -78,15 +78,16 @@ class Score:
 
 def trials(seed: int, rounds: int) -> Iterator[Trial]:
     """Catalogue entries, verdict mistakes, and correct variants, in random fixtures."""
-    for index in range(rounds * len(NETWORK)):
-        fault = NETWORK[index % len(NETWORK)]
+    network = [fault for fault in catalogue().values() if fault.is_of_network]
+    for index in range(rounds * len(network)):
+        fault = network[index % len(network)]
         if fault.cause == "precision-loss":
             continue
         experiment, data = fixture(fault, np.random.default_rng([seed, index]))
         first = expected_first(fault, experiment)
         gradient = first[0] == "d"
         yield Trial(
-            _planting(fault.module, fault.edits_for(experiment.batch_size)),
+            _entering(edited, import_module(fault.module), *fault.edits_for(experiment.batch_size)),
             experiment,
             data,
             first,
@@ -109,10 +110,6 @@ def trials(seed: int, rounds: int) -> Iterator[Trial]:
         else:
             case = random_case(rng, largest=5e3)
             yield Trial(_entering(case.running, edits), case.experiment, (case.X, case.y))
-
-
-def _planting(module: str, edits: tuple[tuple[str, str], ...]) -> Callable[[], ExitStack]:
-    return _entering(planted, module, edits)
 
 
 def _entering(manager, *arguments) -> Callable[[], ExitStack]:

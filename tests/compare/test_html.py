@@ -13,7 +13,7 @@ import handgrad.manual.network
 from handgrad import Experiment, InputError, check_gradients, check_initializer, load_report
 from handgrad.compare.cli.commands import main
 from handgrad.compare.experiment import run as lockstep
-from handgrad.compare.faults import catalogue
+from handgrad.compare.faults.catalogue import catalogue
 from handgrad.compare.report import Finding, Report, Row, html
 from handgrad.compare.report.curves import svg
 from handgrad.compare.report.details import Code, Details, Excerpt, Line, Plot
