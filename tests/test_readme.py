@@ -12,21 +12,10 @@ import pytest
 
 import handgrad.manual.network
 from handgrad.compare.cli.commands import main
+from tests.documents import blocks, masked
 from tests.support import ROOT, edited
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(\w*)\n(.*?)```\n", README, flags=re.DOTALL)
-
-
-def blocks(language):
-    return [text for kind, text in BLOCKS if kind == language]
-
-
-def masked(text):
-    """The text without what differs between machines: measured numbers, and the widths of columns; counts stay."""
-    counted = r"\d+ (?:of|entr|step|tensor|compared|later|check)"
-    number = rf"(?<![\d.])(?!{counted})[-+]?\d+(\.\d+)?(e[-+]\d+)?"
-    return re.sub(r"[-\s]+", " ", re.sub(number, "#", text.replace("+cpu", ""))).strip()
 
 
 def shown(command):

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from handgrad.compare.cli.commands import main
-from tests.support import ROOT
-from tests.test_readme import masked
+from tests.documents import masked
+from tests.repository import ROOT
 
 PAGE = (ROOT / "compare" / "TEACHING.md").read_text(encoding="utf-8")
 EXERCISES = re.findall(

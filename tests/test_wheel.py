@@ -1,30 +1,53 @@
-"""A project outside the repository installs the wheel, tests its backward pass, breaks it, and learns what is wrong."""
+"""What is built holds what it should, and projects outside the repository use it, also one with names like ours."""
 
 import os
 import re
 import subprocess
 import sys
 import sysconfig
+import tarfile
+import tomllib
 import venv
 import zipfile
-from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.support import ROOT
-from tests.test_readme import blocks, masked
+from tests.documents import blocks, masked
+from tests.repository import ROOT, clean_copy, tracked
+from tests.rules.sources import FOLDERS
 
-PACKAGES = ("manual", "torchref", "compare")
+ONLY_IN_A_CLONE = {".gitignore", ".github", ".pre-commit-config.yaml"}
+
+
+PYTEST = """#!{python}
+import sys
+from importlib.metadata import entry_points
+
+(pytest,) = entry_points(group="console_scripts", name="pytest")
+sys.exit(pytest.load()())
+"""
+
+
+def ran(*command, cwd):
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    (built,) = folder.glob("*.whl")
-    return built
+def built(tmp_path_factory):
+    """The folder with the source distribution and the wheel, which is built from that; a build before left a file."""
+    copy, dist = clean_copy(tmp_path_factory.mktemp("copy")), tmp_path_factory.mktemp("dist")
+    (copy / "build" / "lib" / "handgrad" / "compare").mkdir(parents=True)
+    (copy / "build" / "lib" / "handgrad" / "compare" / "deleted.py").write_text("")
+    ran(sys.executable, "-m", "build", "--no-isolation", "--outdir", str(dist), str(copy), cwd=copy)
+    return dist
+
+
+@pytest.fixture(scope="module")
+def wheel(built):
+    (file,) = built.glob("*.whl")
+    return file
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +56,12 @@ def project(wheel, tmp_path_factory):
     folder = tmp_path_factory.mktemp("project")
     venv.create(folder / "env", symlinks=True)
     python = folder / "env" / "bin" / "python"
-    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index", str(wheel)]
-    subprocess.run(install, check=True, capture_output=True)
+    pip = (sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index")
+    ran(*pip, str(wheel), cwd=folder)
     (site,) = (folder / "env" / "lib").glob("*/site-packages")
     (site / "others.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
     script = folder / "env" / "bin" / "pytest"
-    script.write_text(f"#!{python}\nimport sys\nimport pytest\nsys.exit(pytest.console_main())\n")
+    script.write_text(PYTEST.format(python=python))
     script.chmod(0o755)
     return folder
 
@@ -79,21 +102,92 @@ def broken(folder):
     file.write_text(file.read_text().replace(right, wrong))
 
 
-def test_the_wheel_holds_the_packages_and_nothing_else(wheel):
+def test_the_build_needs_a_setuptools_that_knows_the_licence():
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    needed = pyproject["build-system"]["requires"]
+    assert needed == ["setuptools>=77"]
+    assert {*needed} < {*pyproject["project"]["optional-dependencies"]["test"]}
+    (locked,) = re.findall(r"^setuptools==(\d+)", (ROOT / "constraints.txt").read_text(), flags=re.MULTILINE)
+    assert int(locked) >= 77
+
+
+def test_the_wheel_holds_what_git_tracks_of_the_package_and_nothing_else(wheel):
+    """A room that is missing here is missing in `packages` in pyproject.toml; a file of data, in `package-data`."""
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
-        (entry_points,) = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
-        declared = archive.read(entry_points).decode()
-    files = (path for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file())
-    assert names == {str(path.relative_to(ROOT)) for path in files if "__pycache__" not in path.parts}
-    assert {"compare/report/schema.json", "compare/py.typed", "compare/pytest_plugin.py"} <= names
+    paths = {path for path in tracked(*FOLDERS) if not path.endswith(".md")}
+    assert names == {path if path.startswith("handgrad/") else f"handgrad/{path}" for path in paths}
+    assert {name.split("/")[0] for name in names} == {"handgrad"}
+    assert "handgrad/py.typed" in names
+    assert {"json", "html", "css", "toml"} <= {name.split(".")[-1] for name in names}
+
+
+def test_the_wheel_declares_the_command_and_the_plugin(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (file,) = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
+        declared = archive.read(file).decode()
+    assert "[console_scripts]\nhandgrad = handgrad.compare.cli:main" in declared
     assert "[pytest11]\nhandgrad = handgrad.pytest_plugin" in declared
 
 
-def test_the_project_uses_the_wheel_and_not_the_repository(run, project):
-    code, output = run("python -c 'import compare, torchref, manual; print(compare.__file__, torchref.__file__)'")
-    assert code == 0
-    assert all(Path(path).is_relative_to(project) for path in output.split())
+def test_the_source_distribution_holds_what_git_tracks(built):
+    """Sources, tests, documents, versions: what a packager needs. What is missing here is missing in MANIFEST.in."""
+    (file,) = built.glob("*.tar.gz")
+    with tarfile.open(file) as archive:
+        paths = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
+    made = {path for path in paths if path in ("PKG-INFO", "setup.cfg") or path.startswith("handgrad.egg-info/")}
+    assert paths - made == {path for path in tracked() if path.split("/")[0] not in ONLY_IN_A_CLONE}
+
+
+EVERY_MODULE = """
+import importlib, pkgutil, sys
+import handgrad
+for module in pkgutil.walk_packages(handgrad.__path__, "handgrad."):
+    importlib.import_module(module.name)
+for name in handgrad.__all__:
+    getattr(handgrad, name)
+print(handgrad.__file__, *sorted({"compare", "manual", "torchref"} & sys.modules.keys()))
+"""
+
+
+def test_every_module_of_the_wheel_can_be_imported_and_none_as_of_the_top_level(run, project, tmp_path):
+    (tmp_path / "every_module.py").write_text(EVERY_MODULE)
+    code, output = run("python every_module.py")
+    assert code == 0, output
+    (file,) = output.split()
+    assert file.startswith(str(project))
+
+
+NEIGHBOURS = {
+    "compare.py": "MINE = 'the project has a compare of its own'\n",
+    "torchref.py": "MINE = 'and a torchref'\n",
+    "manual/__init__.py": "",
+    "manual/page.py": "MINE = 'and a manual'\n",
+    "test_own.py": "import compare, torchref, manual.page\n\n\ndef test_own():\n    assert compare.MINE\n",
+    "script.py": "import compare, manual.page, handgrad\n\nassert handgrad.check_gradients\nprint(compare.MINE)\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "shows"),
+    [
+        ("python -m pytest --parity-report=parity.md && cat parity.md", "2 passed"),
+        ("pytest --parity-report=parity.md && cat parity.md", "2 passed"),
+        ("python script.py", "the project has a compare of its own"),
+        ("handgrad check my_derivation.py", "OK: by hand and torch agree"),
+        ("cd manual && handgrad check ../my_derivation.py", "OK: by hand and torch agree"),
+        ("python -m handgrad check my_derivation.py", "OK: by hand and torch agree"),
+    ],
+)
+def test_a_project_may_have_files_of_the_names_that_our_packages_had(run, written, command, shows):
+    for path, text in NEIGHBOURS.items():
+        (written / path).parent.mkdir(exist_ok=True)
+        (written / path).write_text(text)
+    file = written / "my_derivation.py"
+    file.write_text(f"{file.read_text()}\nfrom compare import MINE\nimport torchref\n\nassert MINE and torchref.MINE\n")
+    code, output = run(command)
+    assert code == 0, output
+    assert shows in output
 
 
 @pytest.mark.parametrize("workers", ["", " -n 2"], ids=["one process", "two workers"])
