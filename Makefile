@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: check test lint clean
+.PHONY: check test lint dist clean
 
 check: $(INSTALLED)
 	$(BIN)/handgrad check
@@ -17,7 +17,13 @@ test: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	.ci/types
+
+dist: $(INSTALLED) # of what is committed, in a clean folder: what lies beside it, or was built before, cannot slip in
+	rm -rf dist build/clean
+	mkdir -p build/clean
+	git archive HEAD | tar -x -C build/clean
+	$(BIN)/python -m build --no-isolation --outdir dist build/clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -25,4 +31,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $(INSTALLED)
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) build dist *.egg-info
