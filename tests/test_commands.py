@@ -11,13 +11,9 @@ from tests.rules.sources import FOLDERS
 
 def steps(target):
     """What make would run, with the environment there already."""
-    done = subprocess.run(
-        ["make", "--dry-run", "--assume-old=.venv/.installed", target],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    alone = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    command = ["make", "--dry-run", "--assume-old=.venv/.installed", target]
+    done = subprocess.run(command, cwd=ROOT, env=alone, check=True, capture_output=True, text=True)
     return done.stdout.splitlines()
 
 
