@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import re
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher, unified_diff
 
 import numpy as np
 from tabulate import tabulate
 
-from handgrad.compare.faults import Fault, catalogue
-from handgrad.compare.faults.planting import edited
-from handgrad.compare.faults.trial import check, is_of_network
 from handgrad.compare.equations import EQUATIONS
-from handgrad.compare.report import Report
-from handgrad.compare.report.details import Code
+from handgrad.compare.faults.catalogue import Fault, catalogue
+from handgrad.compare.faults.planting import edited
+from handgrad.compare.faults.trial import trial
 from handgrad.compare.report.json import content, text
 from handgrad.compare.report.markdown import escaped
 from handgrad.compare.report.markdown import render as as_report
 from handgrad.compare.report.page import CodeLine, Listing
+from handgrad.compare.report.report import Report
 from handgrad.compare.report.summary import setting
-from handgrad.compare.report.text import culprits_and_closing
+from handgrad.compare.report.text import brief
 
 __all__ = [
     "Lesson",
@@ -52,34 +50,31 @@ class Lesson:
 
 
 def prepared(fault: Fault, seed: int) -> Lesson:
-    """What a class should see of one mistake, in a fixture that the seed draws."""
-    report, _ = check(fault, np.random.default_rng(seed))
-    known = fault.equation in EQUATIONS
-    if is_of_network(fault):
-        code = tuple(_as_run(code, fault) for code in report.details.code)
-        report = replace(report, details=report.details._replace(code=code))
-    return Lesson(
-        fault,
-        fault.equation if known else "",
-        EQUATIONS[fault.equation] if known else fault.equation,
-        report,
-        _sides(fault),
+    """What a class should see of one mistake, in a run that the seed draws."""
+    report = trial(fault, np.random.default_rng(seed)).report
+    if fault.is_of_network:
+        report = _as_run(report, fault)
+    label = fault.equation if fault.equation in EQUATIONS else ""
+    return Lesson(fault, label, EQUATIONS.get(fault.equation, fault.equation), report, _sides(fault))
+
+
+def _as_run(report: Report, fault: Fault) -> Report:
+    """A report whose code by hand has the mistake in it, as it ran; the file has it right."""
+
+    def with_mistake(file: str, text: str) -> str:
+        for right, wrong in fault.edits if file == _path(fault) else ():
+            text = text.replace(right, wrong)
+        return text
+
+    code = tuple(code._replace(text=with_mistake(code.file, code.text)) for code in report.details.code)
+    findings = tuple(
+        replace(
+            finding,
+            line=finding.line and finding.line._replace(text=with_mistake(finding.line.file, finding.line.text)),
+        )
+        for finding in report.findings
     )
-
-
-def _as_run(code: Code, fault: Fault) -> Code:
-    """A piece of the hand-written side with the mistake in it, which the file does not have."""
-    if code.side != "by hand" or code.file != _path(fault):
-        return code
-    tensors = dict(code.tensors)
-    whole = code.text
-    for right, wrong in fault.edits:
-        if right not in whole:
-            continue
-        at, longer = code.first + whole[: whole.index(right)].count("\n"), wrong.count("\n") - right.count("\n")
-        tensors = {name: tuple(n + longer if n > at else n for n in lines) for name, lines in tensors.items()}
-        whole = whole.replace(right, wrong)
-    return code._replace(text=whole, tensors=tensors)
+    return replace(report, details=report.details._replace(code=code), findings=findings)
 
 
 def _path(fault: Fault) -> str:
@@ -119,7 +114,7 @@ def as_text(lesson: Lesson) -> str:
         f"Why it happens: {fault.why}",
         _difference(fault),
         "\n".join(setting(lesson.report)),
-        culprits_and_closing(lesson.report),
+        brief(lesson.report),
         f"Lesson: {fault.lesson}",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -155,14 +150,13 @@ HEADINGS = ("name", "cause", "first", "wrong equation")
 
 
 def _rows() -> list[tuple[str, ...]]:
-    return [(fault.name, fault.cause, _plain(fault.first), fault.formula) for fault in catalogue().values()]
+    return [(fault.name, fault.cause, _first(fault), fault.formula) for fault in catalogue().values()]
 
 
 def listed() -> str:
     """All entries in a table: name, cause, the tensor that is wrong first, and the wrong equation."""
-    rows = _rows()
-    table = tabulate(rows, headers=HEADINGS, disable_numparse=True)
-    return f"{table}\n\n{len(rows)} mistakes; handgrad faults NAME shows one.\n"
+    table = tabulate(_rows(), headers=HEADINGS, disable_numparse=True)
+    return f"{table}\n\n{len(catalogue())} mistakes; handgrad faults NAME shows one.\n"
 
 
 def listed_as_json() -> str:
@@ -172,32 +166,23 @@ def listed_as_json() -> str:
 
 def listed_as_markdown() -> str:
     """The table of all entries as Markdown."""
-    escape = [tuple(map(escaped, row)) for row in _rows()]
-    return tabulate(escape, headers=HEADINGS, tablefmt="github", disable_numparse=True) + "\n"
+    cells = [tuple(map(escaped, row)) for row in _rows()]
+    return tabulate(cells, headers=HEADINGS, tablefmt="github", disable_numparse=True) + "\n"
 
 
 def listed_as_page() -> str:
     """The table of all entries as a page."""
     from handgrad.compare.report import html
 
-    faults = [
-        (fault, _plain(fault.first), EQUATIONS.get(fault.equation, fault.equation)) for fault in catalogue().values()
-    ]
+    faults = [(fault, _first(fault), EQUATIONS.get(fault.equation, fault.equation)) for fault in catalogue().values()]
     return html.page("handgrad: known mistakes", html.rendered("faults.html", faults=faults))
 
 
 def _fields(fault: Fault) -> dict[str, str]:
-    return {
-        "name": fault.name,
-        "cause": fault.cause,
-        "first": _plain(fault.first),
-        "equation": fault.equation,
-        "formula": fault.formula,
-        "why": fault.why,
-        "lesson": fault.lesson,
-    }
+    named = {"name": fault.name, "cause": fault.cause, "first": _first(fault)}
+    return {**named, "equation": fault.equation, "formula": fault.formula, "why": fault.why, "lesson": fault.lesson}
 
 
-def _plain(first: str) -> str:
-    """dW[L] for the template dW{L}."""
-    return re.sub(r"d?\{R\}", "d(Z or A)", first).replace("dd(", "d(").replace("{L}", "[L]").replace("{H}", "[L-1]")
+def _first(fault: Fault) -> str:
+    """The tensor that is wrong first, of any network: dW[L] for dW{L}."""
+    return fault.first.format(L="[L]", H="[L-1]", R="(Z or A)")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
 import handgrad.manual.activations as by_hand
-import handgrad.manual.as_written
-from handgrad.compare.notes import Evidence, Figure
-from handgrad.compare.report.details import Line, Plot
+from handgrad.compare.notes.evidence import Evidence, Figure
+from handgrad.compare.results import Curve, Plot
+from handgrad.manual import as_written
 
 __all__ = ["kink", "saturation", "written_out"]
 
@@ -41,23 +43,24 @@ def _derivatives() -> Plot:
         "tanh'": by_hand.tanh_derivative(z, by_hand.tanh(z)),
         "ReLU'": by_hand.relu_derivative(z, by_hand.relu(z)),
     }
-    lines = tuple(Line(name, tuple(map(float, z)), tuple(map(float, values))) for name, values in pairs.items())
+    curves = tuple(Curve(name, tuple(map(float, z)), tuple(map(float, values))) for name, values in pairs.items())
     text = "What a layer leaves of a gradient; ReLU' is 0 on the left, which this axis cannot show."
-    return Plot("Saturation", "z", "derivative", lines, log=True, text=text)
+    return Plot("Saturation", "z", "derivative", curves, log=True, text=text)
 
 
 def kink() -> Evidence:
     """A2: what different code gives for ReLU'(0)."""
     zero = np.zeros((1, 1))
     ours = float(by_hand.relu_derivative(zero, zero).item())
+    relu = _slope(torch.relu, 0.0)
     clamp = _slope(lambda z: z.clamp(min=0), 0.0)
     maximum = _slope(lambda z: torch.maximum(z, torch.zeros_like(z)), 0.0)
     differences = float((by_hand.relu(zero + 1e-6) - by_hand.relu(zero - 1e-6)).item() / 2e-6)
     return Evidence(
-        f"at exactly 0 torch.relu gives {_slope(torch.relu, 0.0):g}, clamp(min=0) {clamp:g}, maximum(x, 0) "
+        f"at exactly 0 torch.relu gives {relu:g}, clamp(min=0) {clamp:g}, maximum(x, 0) "
         f"{maximum:g}, central differences {differences:g}; by hand it is {ours:g}",
         (
-            Figure("ReLU'(0)", ours, _slope(torch.relu, 0.0)),
+            Figure("ReLU'(0)", ours, relu),
             Figure("clamp'(0)", None, clamp),
             Figure("maximum'(0)", None, maximum),
             Figure("central differences at 0", differences, None),
@@ -69,13 +72,11 @@ def written_out() -> Evidence:
     """A3: the quotient of exponentials overflows, and loses digits near 0."""
     with np.errstate(all="ignore"):
         first = {
-            dtype: next(
-                z for z in range(1, 1000) if np.isnan(handgrad.manual.as_written.tanh(np.array([z], dtype=dtype))[0])
-            )
+            dtype: next(z for z in range(1, 1000) if np.isnan(as_written.tanh(np.array([z], dtype=dtype))[0]))
             for dtype in ("float32", "float64")
         }
         near = np.array([1e-5])
-        off = float(abs(handgrad.manual.as_written.tanh(near) - np.tanh(near))[0] / np.spacing(np.tanh(near))[0])
+        off = float(abs(as_written.tanh(near) - np.tanh(near))[0] / np.spacing(np.tanh(near))[0])
     return Evidence(
         f"as code it is nan from z = {first['float32']} in float32 and {first['float64']} in float64, and "
         f"{off:.0e} ulp off at 1e-5; np.tanh is neither",
@@ -87,8 +88,8 @@ def written_out() -> Evidence:
     )
 
 
-def _slope(function: object, at: float) -> float:
+def _slope(function: Callable[[torch.Tensor], torch.Tensor], at: float) -> float:
+    """The derivative that autograd gives at a point."""
     z = torch.tensor(at, dtype=torch.float64, requires_grad=True)
-    assert callable(function)
     (slope,) = torch.autograd.grad(function(z), z)
     return float(slope)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 import torch
 
-import handgrad.manual.activations
-import handgrad.manual.as_written
-from handgrad.compare.notes import Evidence, Figure
-from handgrad.compare.report.details import Line, Plot
+from handgrad.compare.notes.evidence import Evidence, Figure
+from handgrad.compare.results import Curve, Plot
+from handgrad.manual import activations, as_written
 from handgrad.manual.network import Activation, linear
 
 __all__ = ["collapse", "collapsed_bias", "exploding", "not_linear", "vanishing", "without_bias"]
 
 SIZES = (5, 4, 3, 1)
-LINEAR = Activation(handgrad.manual.activations.identity, handgrad.manual.activations.identity_derivative)
+LINEAR = Activation(activations.identity, activations.identity_derivative)
 Layers = list[tuple[np.ndarray, np.ndarray]]
 
 
@@ -38,21 +38,21 @@ def collapsed_bias() -> Evidence:
     """C2: what is left of the biases."""
     layers = _layers()
     ours = float(_through(layers, np.zeros((SIZES[0], 1)))[0, 0])
-    (_, b1), (W2, b2), (W3, b3) = (tuple(map(torch.tensor, layer)) for layer in layers)
-    theirs = float((torch.linalg.multi_dot([W3, W2, b1]) + torch.mm(W3, b2) + b3)[0, 0])
+    (W1, b1), (W2, b2), (W3, b3) = layers
+    W2b1, W3b2 = ([torch.tensor(part) for part in parts] for parts in ((W3, W2, b1), (W3, b2)))
+    theirs = float((torch.linalg.multi_dot(W2b1) + torch.linalg.multi_dot(W3b2) + torch.tensor(b3))[0, 0])
     try:
-        (W1, c1), (V2, c2), (_, c3) = layers
-        handgrad.manual.as_written.collapsed_bias(V2, W1, c1, V2, c2, c3)
-        said = "as written it is another number"
-    except ValueError as error:
-        said = f"as written NumPy raises ValueError for {'-'.join(map(str, SIZES))}: {str(error).partition(' (')[0]}"
-    return Evidence(f"{said}; correct B = {ours:.6g}", (Figure("B", ours, theirs),))
+        as_written.collapsed_bias(W2, W1, b1, W2, b2, b3)
+        outcome = "as written it is another number"
+    except ValueError:
+        outcome = f"as written NumPy raises ValueError for {'-'.join(map(str, SIZES))}: the products do not fit"
+    return Evidence(f"{outcome}; correct B = {ours:.6g}", (Figure("B", ours, theirs),))
 
 
 def not_linear() -> Evidence:
     """C3: what an activation is for."""
     layers, X = _layers(), _inputs()
-    bent = Activation(handgrad.manual.activations.tanh, handgrad.manual.activations.tanh_derivative)
+    bent = Activation(activations.tanh, activations.tanh_derivative)
     apart = [_additivity(layers, X, activation) for activation in (LINEAR, bent)]
     return Evidence(
         f"f(x + y) - f(x) - f(y) + f(0) is {apart[0]:.0e} for identity and {apart[1]:.2g} for tanh: an activation is "
@@ -72,7 +72,7 @@ def without_bias() -> Evidence:
 
 def exploding() -> Evidence:
     """G2: W = 1.5 I in every layer."""
-    return _powers(1.5, "infinite", np.isinf)
+    return _powers(1.5, "infinite", lambda value: bool(np.isinf(value)))
 
 
 def vanishing() -> Evidence:
@@ -80,40 +80,40 @@ def vanishing() -> Evidence:
     return _powers(0.5, "zero", lambda value: value == 0)
 
 
-def _powers(factor: float, word: str, over: object) -> Evidence:
-    assert callable(over)
-    W, x, ends = np.diag([factor, factor]), np.ones((2, 1)), {}
-    ours, theirs = list[float](), list[float]()
-    A, V, depth = x.astype(np.float32), torch.ones(2, 1, dtype=torch.float32), 0
+DEPTH = 50
+"""The depth that the notes ask about."""
+
+
+def _powers(factor: float, word: str, is_over: Callable[[float], bool]) -> Evidence:
+    """What W = factor I makes of (1, 1), layer by layer, until nothing is left to see."""
+    ours, theirs = _signals(factor, is_over)
+    depth = len(ours) - 1
+    layers = tuple(map(float, range(depth)))
+    curves = tuple(Curve(side, layers, tuple(values[:-1])) for side, values in (("by hand", ours), ("torch", theirs)))
+    text = f"In float32, up to the last layer before it is {word}."
+    return Evidence(
+        f"after {DEPTH} layers (1, 1) has become {ours[DEPTH]:.2g} times itself; float32 is {word} for L > {depth - 1}",
+        (
+            Figure(f"{factor}^{DEPTH}, float32", ours[DEPTH], theirs[DEPTH]),
+            Figure(f"depth at which float32 is {word}", float(depth), float(depth) if is_over(theirs[-1]) else None),
+        ),
+        (Plot(f"{factor}^L against depth", "layers", "what is left of (1, 1)", curves, log=True, text=text),),
+    )
+
+
+def _signals(factor: float, is_over: Callable[[float], bool]) -> tuple[list[float], list[float]]:
+    """The first entry after 0, 1, 2, ... layers with W = factor I in float32, by hand and in torch."""
+    W = np.diag([factor, factor]).astype(np.float32)
     twin = torch.nn.Linear(2, 2, bias=False)
+    A, V = np.ones((2, 1), np.float32), torch.ones(1, 2)
+    ours, theirs = [1.0], [1.0]
     with torch.no_grad(), np.errstate(all="ignore"):
         twin.weight.copy_(torch.tensor(W))
-        while not over(A[0, 0]):
+        while not is_over(ours[-1]):
+            A, V = linear(W, A, np.zeros((2, 1), np.float32)), twin(V)
             ours.append(float(A[0, 0]))
             theirs.append(float(V[0, 0]))
-            A, V, depth = linear(W.astype(np.float32), A, np.zeros((2, 1), np.float32)), twin(V.T).T, depth + 1
-            if depth == 50:
-                ends = {"by_hand": float(A[0, 0]), "torch": float(V[0, 0])}
-    return Evidence(
-        f"after 50 layers (1, 1) has become {ends['by_hand']:.2g} times itself; float32 is {word} for L > {depth - 1}",
-        (
-            Figure(f"{factor}^50, float32", ends["by_hand"], ends["torch"]),
-            Figure(f"depth at which float32 is {word}", float(depth), float(depth) if over(float(V[0, 0])) else None),
-        ),
-        (
-            Plot(
-                f"{factor}^L against depth",
-                "layers",
-                "what is left of (1, 1)",
-                tuple(
-                    Line(name, tuple(map(float, range(depth))), tuple(values))
-                    for name, values in (("by hand", ours), ("torch", theirs))
-                ),
-                log=True,
-                text=f"In float32, up to the last layer before it is {word}.",
-            ),
-        ),
-    )
+    return ours, theirs
 
 
 def _layers() -> Layers:

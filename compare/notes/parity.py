@@ -8,10 +8,11 @@ from functools import cache, partial
 
 import numpy as np
 
-from handgrad.compare.experiment.settings import Experiment
+from handgrad.compare.experiment.run import Experiment, run
 from handgrad.compare.experiment.sides import hand_network, initial_parameters
-from handgrad.compare.notes import Evidence, Figure
-from handgrad.compare.report import Report
+from handgrad.compare.names import gradient
+from handgrad.compare.notes.evidence import Evidence, Figure
+from handgrad.compare.report.report import Report
 from handgrad.manual.network import backward, cost, forward
 
 __all__ = ["parity"]
@@ -28,10 +29,10 @@ def _agreement(label: str) -> Evidence:
     rows = [row for report in _runs() for row in report.rows if row.equation == label]
     closest = max(rows, key=lambda row: row.rho or 0.0)
     wrong = sum(row.verdict != "OK" for row in rows)
-    told = f"{wrong or len(rows)} tensors {'differ' if wrong else 'agree'}"
-    text = f"{told}, the largest difference is {closest.rho:.2g} of what rounding explains"
+    outcome = f"{wrong or len(rows)} tensors {'differ' if wrong else 'agree'}"
+    text = f"{outcome}, the largest difference is {closest.rho:.2g} of what rounding explains"
     figures = [Figure(f"{closest.name} at step {closest.step}", closest.by_hand, closest.torch)]
-    if label.startswith("B"):
+    if label[0] == "B":
         name, by_hand, numeric = _by_differences(label)
         text += f"; central differences of J give {name} to {abs(by_hand / numeric - 1):.0e}"
         figures.append(Figure(f"{name}, central differences in the torch column", by_hand, numeric))
@@ -58,7 +59,7 @@ def _runs() -> tuple[Report, Report]:
         loss="squared-error",
         optimizer="gradient-descent",
     )
-    return first.run((X, y)), second.run((X, y))
+    return run(first, (X, y)), run(second, (X, y))
 
 
 def _by_differences(label: str) -> tuple[str, float, float]:
@@ -69,10 +70,10 @@ def _by_differences(label: str) -> tuple[str, float, float]:
     X, Y = rng.standard_normal((5, 9)), (rng.random((2, 9)) < 0.5).astype(float)
     params = initial_parameters(experiment)
     name, at = {"B1": ("b2", (1, 0)), "B2": ("W1", (2, 3)), "B3": ("b1", (1, 0))}.get(label, ("W1", (0, 1)))
-    gradient = backward(network, params, forward(network, params, X), X, Y)[f"d{name}"][at]
+    returned = backward(network, params, forward(network, params, X), X, Y)[gradient(name)][at]
     sides = []
     for step in (1e-6, -1e-6):
         moved = {n: w.copy() for n, w in params.items()}
         moved[name][at] += step
         sides.append(float(cost(network, moved, forward(network, moved, X), Y)["J"]))
-    return f"d{name}{list(at)}", float(gradient), (sides[0] - sides[1]) / 2e-6
+    return f"{gradient(name)}{list(at)}", float(returned), (sides[0] - sides[1]) / 2e-6

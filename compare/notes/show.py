@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import inspect
-import re
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from tabulate import tabulate
 
-import handgrad.manual.as_written
 from handgrad.compare.errors import InputError
-from handgrad.compare.faults import Fault, catalogue
+from handgrad.compare.faults.catalogue import catalogue
 from handgrad.compare.faults.lesson import Lesson, as_text, prepared
-from handgrad.compare.notes import Evidence, Statement
+from handgrad.compare.notes.evidence import Evidence, Statement
 from handgrad.compare.notes.literal import LITERAL
-from handgrad.compare.report import Report
 from handgrad.compare.report.json import text
 from handgrad.compare.report.markdown import escaped
 from handgrad.compare.report.page import CodeLine, Listing
-from handgrad.compare.report.text import culprits_and_closing
+from handgrad.compare.report.report import Report
+from handgrad.compare.report.text import brief
 from handgrad.compare.source.labels import labelled
+from handgrad.manual import as_written
 
-__all__ = ["Story", "as_json", "as_markdown", "as_page", "as_table", "story", "told"]
+__all__ = ["Story", "as_json", "as_markdown", "as_page", "as_table", "short_story", "story", "whole_story"]
 
 WIDTH = 44
+
+
+HEADINGS = ("id", "as written", "corrected", "verdict", "evidence, computed by this run")
+AS_WRITTEN = {
+    "L2": as_written.binary_cross_entropy,
+    "A3": as_written.tanh,
+    "C2": as_written.collapsed_bias,
+    "I1": as_written.standard_deviation,
+    "I5": as_written.he,
+}
+"""Code of the formula as written, where it is kept."""
 
 
 @dataclass(frozen=True)
@@ -45,27 +55,26 @@ class Story:
     mistake: Lesson | None = None
 
 
-def told(statement: Statement, *, whole: bool) -> Story:
-    """The story of a statement; `whole` with the checks of what is written wrongly, which take a second."""
+def short_story(statement: Statement) -> Story:
+    """The story of a statement, without the checks of what is written wrongly."""
     label = statement.id
-    code = (_code(package, side, label) for package, side in (("manual", "by hand"), ("torchref", "torch")))
-    literal = LITERAL.get(label) if whole else None
-    fault = next((fault for fault in catalogue().values() if fault.equation == label), None) if whole else None
-    return Story(
-        statement,
-        statement.prove(),
-        tuple(listing for listing in code if listing is not None),
-        _literal(label),
-        _proofs(label),
-        literal() if literal is not None else None,
-        _lesson(fault) if fault is not None else None,
-    )
+    listings = (_code(package, side, label) for package, side in (("manual", "by hand"), ("torchref", "torch")))
+    code = tuple(listing for listing in listings if listing is not None)
+    return Story(statement, statement.prove(), code, _literal(label), _proofs(label))
 
 
-def _lesson(fault: Fault) -> Lesson | None:
-    """A mistake planted, unless its place in manual/ was edited."""
+def whole_story(statement: Statement) -> Story:
+    """The story of a statement with the checks of what is written wrongly, which take a second."""
+    label = statement.id
+    check = LITERAL[label]() if label in LITERAL else None
+    return replace(short_story(statement), check=check, mistake=_lesson(label))
+
+
+def _lesson(label: str) -> Lesson | None:
+    """A known mistake in an equation, unless there is none or its place in manual/ was edited."""
+    fault = next((fault for fault in catalogue().values() if fault.equation == label), None)
     try:
-        return prepared(fault, 0)
+        return None if fault is None else prepared(fault, 0)
     except InputError:
         return None
 
@@ -77,9 +86,6 @@ def as_table(statements: Sequence[Statement]) -> str:
         for s in statements
     ]
     return tabulate(rows, headers=HEADINGS, tablefmt="grid", disable_numparse=True) + "\n"
-
-
-HEADINGS = ("id", "as written", "corrected", "verdict", "evidence, computed by this run")
 
 
 def as_markdown(statements: Sequence[Statement]) -> str:
@@ -108,29 +114,30 @@ def as_page(statements: Sequence[Statement]) -> str:
     """A page: a table of the statements and the story of each; of one alone its whole story."""
     from handgrad.compare.report import html
 
-    stories = [told(statement, whole=len(statements) == 1) for statement in statements]
+    tell = short_story if len(statements) > 1 else whole_story
+    stories = [tell(statement) for statement in statements]
     title = "The lecture notes, proved" if len(stories) > 1 else f"{stories[0].statement.id} of the lecture notes"
     return html.page(f"handgrad: {title}", html.rendered("notes.html", title=title, stories=stories))
 
 
 def story(statement: Statement) -> str:
     """One statement as text: as written and corrected, the evidence, the code of both sides, and what goes wrong."""
-    found = told(statement, whole=True)
+    whole = whole_story(statement)
     rows = [
-        (f.name, *("" if side is None else f"{side:.9g}" for side in (f.by_hand, f.torch)))
-        for f in found.evidence.figures
+        (figure.name, *("" if side is None else f"{side:.9g}" for side in (figure.by_hand, figure.torch)))
+        for figure in whole.evidence.figures
     ]
     parts = [
         f"{statement.id}  {statement.verdict}\n"
         f"  as written  {statement.as_written}\n"
         f"  corrected   {statement.corrected}",
-        found.evidence.text,
+        whole.evidence.text,
         tabulate(rows, headers=("", "by hand", "torch"), disable_numparse=True) if rows else "",
-        *map(_listed, found.code),
-        "" if found.literal is None else f"as written, {_listed(found.literal)}",
-        "\n".join(("Exactly, by sympy:", *(f"  {line}" for line in found.proofs))) if found.proofs else "",
-        "" if found.check is None else _indented("A check of it as written", culprits_and_closing(found.check)),
-        "" if found.mistake is None else _indented("A known mistake in it", as_text(found.mistake)),
+        *map(_listed, whole.code),
+        "" if whole.literal is None else f"as written, {_listed(whole.literal)}",
+        "\n".join(("Exactly, by sympy:", *(f"  {line}" for line in whole.proofs))) if whole.proofs else "",
+        "" if whole.check is None else _indented("A check of it as written", brief(whole.check)),
+        "" if whole.mistake is None else _indented("A known mistake in it", as_text(whole.mistake)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -145,27 +152,31 @@ def _listed(listing: Listing) -> str:
 
 def _code(package: str, side: str, label: str) -> Listing | None:
     """The function that computes an equation on one side, or the line alone, without its docstring."""
-    at = labelled(package, label)
-    if at is None:
+    place = labelled(package, label)
+    if place is None:
         return None
-    lines = enumerate(at.text.splitlines(), start=at.first)
-    return Listing(side, at.file, _without_docstring([CodeLine(n, line, n == at.line) for n, line in lines]))
-
-
-def _without_docstring(lines: list[CodeLine]) -> tuple[CodeLine, ...]:
-    quotes = [i for i, line in enumerate(lines) for _ in re.findall('"""', line.text)]
-    inside = range(quotes[0], quotes[1] + 1) if len(quotes) >= 2 else range(0)
-    return tuple(line for i, line in enumerate(lines) if i not in inside)
+    lines = enumerate(place.text.splitlines(), start=place.first)
+    return Listing(side, place.file, _without_docstring(CodeLine(n, line, n == place.line) for n, line in lines))
 
 
 def _literal(label: str) -> Listing | None:
     """The formula as written, where code of it is kept."""
-    name = {"L2": "binary_cross_entropy", "A3": "tanh", "C2": "collapsed_bias", "I1": "standard_deviation", "I5": "he"}
-    if label not in name:
+    if label not in AS_WRITTEN:
         return None
-    lines, first = inspect.getsourcelines(getattr(handgrad.manual.as_written, name[label]))
-    numbered = [CodeLine(n, line.rstrip(), False) for n, line in enumerate(lines, start=first)]
+    lines, first = inspect.getsourcelines(AS_WRITTEN[label])
+    numbered = (CodeLine(n, line.rstrip(), False) for n, line in enumerate(lines, start=first))
     return Listing("as written", "manual/as_written.py", _without_docstring(numbered))
+
+
+def _without_docstring(lines: Iterable[CodeLine]) -> tuple[CodeLine, ...]:
+    """The lines of a function without those from the first to the last triple quotes."""
+    kept, inside = [], False
+    for line in lines:
+        quotes = line.text.count('"""')
+        if not (inside or quotes):
+            kept.append(line)
+        inside ^= quotes % 2 == 1
+    return tuple(kept)
 
 
 def _proofs(label: str) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from handgrad.compare.notes import Evidence, Statement, activations, depth, losses, steps, weights
+from handgrad.compare.notes import activations, depth, losses, steps, weights
+from handgrad.compare.notes.evidence import Evidence, Statement
 from handgrad.compare.notes.parity import parity
 
 __all__ = ["STATEMENTS"]

@@ -51,6 +51,8 @@ def test_the_edit_of_an_entry_fits_its_module(name):
     module = importlib.import_module(fault.module)
     right, wrong = ast.parse(edited(module, ())), ast.parse(edited(module, fault.edits_for(4)))
     assert ast.dump(right) != ast.dump(wrong)
+    if fault.is_of_network:
+        assert not any("\n" in piece for edit in fault.edits for piece in edit), "line numbers stay those of the file"
 
 
 def test_what_an_entry_needs_is_of_the_registry():
