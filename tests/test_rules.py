@@ -75,6 +75,11 @@ def test_an_import_upwards_is_seen(line):
     assert not imports.upward(tree({**above, "handgrad/plugin": below}))
 
 
+def test_every_room_may_show_the_version():
+    files = {"handgrad/__init__": "", "compare/cli/flags": "from handgrad import __version__\n"}
+    assert not imports.upward(tree(files))
+
+
 def test_a_room_that_is_not_listed_and_a_relative_import_are_seen():
     sources = tree({"compare/attic/things": "", "compare/report/text": "x = 1\nfrom . import json\n"})
     assert lines(imports.upward(sources)) == [("compare/attic/things.py", 1), ("compare/report/text.py", 2)]

@@ -54,11 +54,15 @@ def room_of(module: str) -> str:
 
 
 def _named(node: ast.AST) -> Iterator[tuple[str, str]]:
-    """(module, name) of what a node imports; the name is "" where a module itself is imported."""
+    """(module, name) of what a node imports; the name is "" where a module itself is imported.
+
+    Left out is the version, which any room may show: it stands in the one file that is always imported first.
+    """
     if isinstance(node, ast.Import):
         yield from ((alias.name, "") for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
-        yield from (("." * node.level + (node.module or ""), alias.name) for alias in node.names)
+        names = (alias.name for alias in node.names if alias.name != "__version__")
+        yield from (("." * node.level + (node.module or ""), name) for name in names)
     elif isinstance(node, ast.Call) and node.args and "import_module" in ast.unparse(node.func):
         name = node.args[0]
         if isinstance(name, ast.Constant):
