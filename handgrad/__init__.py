@@ -8,10 +8,11 @@ if TYPE_CHECKING:
     from handgrad.compare.checks.training import check_training
     from handgrad.compare.checks.updates import check_updates
     from handgrad.compare.errors import InputError, ParityError
-    from handgrad.compare.experiment.settings import Experiment
+    from handgrad.compare.experiment.run import Experiment
     from handgrad.compare.per_example import per_example
-    from handgrad.compare.report import Finding, Report, Row
-    from handgrad.compare.report.json import load_report, load_reports
+    from handgrad.compare.report.report import Report
+    from handgrad.compare.report.stored import load_report, load_reports
+    from handgrad.compare.results import Finding, Row
     from handgrad.torchref.modules import from_module
     from handgrad.torchref.network import mlp
     from handgrad.torchref.tap import tap
@@ -38,19 +39,19 @@ __all__ = [
 __version__ = "0.2.0"
 
 _MODULES = {
-    "Experiment": "compare.experiment.settings",
-    "Finding": "compare.report",
+    "Experiment": "compare.experiment.run",
+    "Finding": "compare.results",
     "InputError": "compare.errors",
     "ParityError": "compare.errors",
-    "Report": "compare.report",
-    "Row": "compare.report",
+    "Report": "compare.report.report",
+    "Row": "compare.results",
     "check_gradients": "compare.checks.gradients",
     "check_initializer": "compare.checks.initializer",
     "check_training": "compare.checks.training",
     "check_updates": "compare.checks.updates",
     "from_module": "torchref.modules",
-    "load_report": "compare.report.json",
-    "load_reports": "compare.report.json",
+    "load_report": "compare.report.stored",
+    "load_reports": "compare.report.stored",
     "mlp": "torchref.network",
     "per_example": "compare.per_example",
     "tap": "torchref.tap",

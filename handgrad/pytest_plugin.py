@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from importlib import import_module
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from handgrad.compare.report import Report
+    from handgrad.compare.report.report import Report
+    from handgrad.compare.results import Finding
 
 __all__ = [
     "Parity",
@@ -20,6 +22,8 @@ __all__ = [
     "pytest_configure",
     "pytest_runtest_makereport",
 ]
+
+__tracebackhide__ = True  # pytest shows no frame of this file: the user's line is the one to look at
 
 CHECKED: pytest.StashKey[dict[str, list[str]]] = pytest.StashKey()  # a test's reports as JSON, and why others failed
 FORMATS = {".json": "json", ".md": "markdown", ".html": "html"}
@@ -48,8 +52,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"parity_strict must be true or false: {error}") from None
     config.addinivalue_line("markers", "parity(strict=False): whether WEAK, a right formula that loses digits, fails")
     if not hasattr(config, "workerinput"):
-        collected = _Collected(_report_file(config), only_collects=config.option.collectonly)
-        config.pluginmanager.register(collected, "handgrad-collected")
+        session = _Session(_report_file(config), only_collects=config.option.collectonly)
+        config.pluginmanager.register(session, "handgrad-session")
 
 
 @pytest.fixture
@@ -61,15 +65,15 @@ def parity(request: pytest.FixtureRequest) -> Parity:
         strict = marker.kwargs.get("strict", strict)
         if marker.args or not set(marker.kwargs) <= {"strict"} or not isinstance(strict, bool):
             pytest.fail("@pytest.mark.parity takes strict=True or strict=False and nothing else", pytrace=False)
-    made = request.node.stash.setdefault(CHECKED, {"reports": [], "not_run": []})
+    checked = request.node.stash.setdefault(CHECKED, {"reports": [], "not_run": []})
     file = _report_file(request.config)
-    whole = file is not None
 
     def keep(outcome: Report | str) -> None:
         if isinstance(outcome, str):
-            made["not_run"].append(outcome)
+            checked["not_run"].append(outcome)
         else:
-            made["reports"].append(_text(outcome, whole, strict))
+            outcome = _as_judged(outcome, strict)
+            checked["reports"].append((outcome if file is not None else _without_details(outcome)).to_json())
 
     return Parity(strict, keep, plots=file is not None and file.suffix.lower() == ".html")
 
@@ -94,50 +98,35 @@ class Parity:
 
     def check_gradients(self, *arguments: Any, **settings: Any) -> Report:
         """handgrad.check_gradients(derivation, reference, params, batch, *, precisions)."""
-        __tracebackhide__ = True
         return self._checked("check_gradients", arguments, settings)
 
     def check_updates(self, *arguments: Any, **settings: Any) -> Report:
         """handgrad.check_updates(update, optimizer, params, *, steps, gradients, precisions)."""
-        __tracebackhide__ = True
         return self._checked("check_updates", arguments, settings)
 
     def check_training(self, *arguments: Any, **settings: Any) -> Report:
         """handgrad.check_training(trainer, reference, optimizer, params, batches, *, precisions)."""
-        __tracebackhide__ = True
         return self._checked("check_training", arguments, settings)
 
     def check_initializer(self, *arguments: Any, **settings: Any) -> Report:
         """handgrad.check_initializer(initializer, torch_initializer, shape, *, seed)."""
-        __tracebackhide__ = True
         return self._checked("check_initializer", arguments, settings)
 
     def check_experiment(self, experiment: Any, data: Any) -> Report:
         """handgrad.Experiment.run: the notes' network on data."""
-        __tracebackhide__ = True
+        settings = {"plots": self._plots}
+        return self._checked("run", (experiment, data), settings, module="handgrad.compare.experiment.run")
+
+    def _checked(
+        self, check: str, arguments: tuple[Any, ...], settings: Mapping[str, Any], module: str = "handgrad"
+    ) -> Report:
         from handgrad.compare.errors import InputError
-        from handgrad.compare.experiment.run import run
 
         try:
-            report = run(experiment, data, plots=self._plots)
+            report: Report = getattr(import_module(module), check)(*arguments, **settings)
         except InputError as error:
             self._keep(str(error))
             raise error.with_traceback(None) from None
-        return self._kept(report)
-
-    def _checked(self, check: str, arguments: tuple[Any, ...], settings: Mapping[str, Any]) -> Report:
-        __tracebackhide__ = True
-        import handgrad
-
-        try:
-            report = getattr(handgrad, check)(*arguments, **settings)
-        except handgrad.InputError as error:
-            self._keep(str(error))
-            raise error.with_traceback(None) from None  # the user's line is the one to look at
-        return self._kept(report)
-
-    def _kept(self, report: Report) -> Report:
-        __tracebackhide__ = True
         self._keep(report)
         report.raise_if_failed(strict=self._strict)
         return report
@@ -147,26 +136,30 @@ class Parity:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Put the checks made so far on the test's report, as text, which xdist carries to where the session is led."""
     outcome = yield
-    made = item.stash.get(CHECKED, None)
-    if made:
-        outcome.handgrad = {kind: texts.copy() for kind, texts in made.items()}  # type: ignore[attr-defined]
-        for texts in made.values():
+    checked = item.stash.get(CHECKED, None)
+    if checked:
+        outcome.handgrad = {kind: texts.copy() for kind, texts in checked.items()}  # type: ignore[attr-defined]
+        for texts in checked.values():
             texts.clear()
     return outcome
 
 
-def _text(report: Report, whole: bool, strict: bool) -> str:
-    """A report as JSON; for the summary alone, of its rows only the one that came closest to being flagged."""
+def _as_judged(report: Report, strict: bool) -> Report:
+    """The report, which tells in its environment where it was judged strictly."""
     from dataclasses import replace
 
-    from handgrad.compare.report.details import Details
-    from handgrad.compare.report.summary import closest
+    return replace(report, environment={**report.environment, "strict": True}) if strict else report
 
-    near = closest(report)
-    rows = report.rows if whole else () if near is None else (near,)
-    environment = {**report.environment, **({"strict": True} if strict else {})}
-    details = report.details if whole else Details()
-    return replace(report, rows=rows, environment=environment, details=details).to_json()
+
+def _without_details(report: Report) -> Report:
+    """What the summary needs of a report: of its rows only the one that came closest to being flagged."""
+    from dataclasses import replace
+
+    from handgrad.compare.report.summary import closest
+    from handgrad.compare.results import Details
+
+    row = closest(report)
+    return replace(report, rows=() if row is None else (row,), details=Details())
 
 
 def _report_file(config: pytest.Config) -> Path | None:
@@ -193,7 +186,7 @@ def _report_file(config: pytest.Config) -> Path | None:
     return path
 
 
-class _Collected:
+class _Session:
     """All checks of a session, by test id, as they arrive; then the report file and the summary."""
 
     def __init__(self, file: Path | None, *, only_collects: bool) -> None:
@@ -205,15 +198,16 @@ class _Collected:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the checks off a test's report."""
         self.ran = True
-        made = getattr(report, "handgrad", {})
-        self.not_run |= dict.fromkeys([report.nodeid], made["not_run"][0]) if made.get("not_run") else {}
-        for text in made.get("reports", ()):
-            from handgrad.compare.report.json import read
+        checked = getattr(report, "handgrad", {})
+        if checked.get("not_run"):
+            self.not_run[report.nodeid] = checked["not_run"][0]
+        for text in checked.get("reports", ()):
+            from handgrad.compare.report.stored import read
 
             name = report.nodeid
-            again = count(2)
+            numbers = count(2)
             while name in self.reports:  # a test's second check, or its second run
-                name = f"{report.nodeid} ({next(again)})"
+                name = f"{report.nodeid} ({next(numbers)})"
             (self.reports[name],) = read(text, name).values()
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -227,11 +221,8 @@ class _Collected:
         self.reports = dict(sorted(self.reports.items()))
         if self.file is None or not self.ran:  # nothing was to run: what is there stays
             return
-        from importlib import import_module
-
-        text = import_module(f"handgrad.compare.report.{FORMATS[self.file.suffix.lower()]}").render_all(
-            self.reports, dict(sorted(self.not_run.items()))
-        )
+        rendering = import_module(f"handgrad.compare.report.{FORMATS[self.file.suffix.lower()]}")
+        text = rendering.render_all(self.reports, dict(sorted(self.not_run.items())))
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             self.file.write_bytes(text.encode("utf-8", "backslashreplace"))
@@ -254,19 +245,30 @@ class _Collected:
 
 def _summary(reports: Mapping[str, Report], not_run: Mapping[str, str]) -> list[str]:
     """The lines of the summary."""
-    from handgrad.compare.report.summary import closeness, closest, counted, deciding, outcome, place
+    from handgrad.compare.facts import counted
+    from handgrad.compare.report.summary import closeness, closest, deciding, outcome
+    from handgrad.compare.report.words import location, place
 
-    told = outcome(reports, not_run)
-    near = [(row, name) for name, report in reports.items() if (row := closest(report)) is not None]
-    row, where = max(near, key=lambda each: each[0].rho or 0.0, default=(None, ""))
-    lines = [told if row is None else f"{told}; the closest to being flagged is {closeness(row)}: {row.name}, {where}"]
-    found = [(name, first) for name, report in reports.items() if (first := deciding(report)) is not None]
-    lines += _cut([f"{each.verdict} {name}: {place(each)}, cause {each.cause}" for name, each in found])
-    lines += _cut([f"could not run {name}: {why}" for name, why in not_run.items()])
-    unseen = Counter(text for report in reports.values() for text in report.blind_spots)
-    return lines + _cut([f"not shown by {counted(n, 'check')}: {text}" for text, n in unseen.most_common()])
+    def where(culprit: Finding) -> str:
+        line = location(culprit)
+        return f"{place(culprit)} ({line})" if line else place(culprit)
+
+    head = outcome(reports, not_run)
+    near = [(row.rho or 0.0, row, name) for name, report in reports.items() if (row := closest(report)) is not None]
+    if near:
+        _, row, name = max(near, key=lambda item: item[0])
+        head = f"{head}; the closest to being flagged is {closeness(row)}: {row.name}, {name}"
+    culprits = [(name, culprit) for name, report in reports.items() if (culprit := deciding(report)) is not None]
+    unseen = Counter(str(spot) for report in reports.values() for spot in report.blind_spots)
+    return [
+        head,
+        *_cut(f"{culprit.verdict} {name}: {where(culprit)}, cause {culprit.cause.code}" for name, culprit in culprits),
+        *_cut(f"could not run {name}: {why}" for name, why in not_run.items()),
+        *_cut(f"not shown by {counted(n, 'check')}: {spot}" for spot, n in unseen.most_common()),
+    ]
 
 
-def _cut(lines: list[str]) -> list[str]:
-    more = len(lines) - LINES
-    return lines if more <= 0 else [*lines[:LINES], f"... and {more} more"]
+def _cut(lines: Iterable[str]) -> list[str]:
+    shown = [*lines]
+    more = len(shown) - LINES
+    return shown if more <= 0 else [*shown[:LINES], f"... and {more} more"]
