@@ -143,9 +143,10 @@ EVERY_MODULE = """
 import importlib, pkgutil, sys
 import handgrad
 for module in pkgutil.walk_packages(handgrad.__path__, "handgrad."):
-    importlib.import_module(module.name)
-for name in handgrad.__all__:
-    getattr(handgrad, name)
+    try:
+        importlib.import_module(module.name)
+    except ImportError as error:
+        print(module.name, "cannot be imported:", error)
 print(handgrad.__file__, *sorted({"compare", "manual", "torchref"} & sys.modules.keys()))
 """
 
@@ -153,9 +154,8 @@ print(handgrad.__file__, *sorted({"compare", "manual", "torchref"} & sys.modules
 def test_every_module_of_the_wheel_can_be_imported_and_none_as_of_the_top_level(run, project, tmp_path):
     (tmp_path / "every_module.py").write_text(EVERY_MODULE)
     code, output = run("python every_module.py")
-    assert code == 0, output
-    (file,) = output.split()
-    assert file.startswith(str(project))
+    (site,) = project.glob("env/lib/*/site-packages")
+    assert (code, output) == (0, f"{site / 'handgrad' / '__init__.py'}\n")
 
 
 NEIGHBOURS = {
