@@ -1,7 +1,5 @@
 """Initialisers by hand against torch.nn.init: family, mean and spread."""
 
-import re
-
 import numpy as np
 import pytest
 import torch
@@ -10,6 +8,20 @@ from torch import nn
 import handgrad.manual.initializers
 import handgrad.torchref.initializers
 from handgrad import InputError, check_initializer
+from handgrad.compare.causes_of_updates import InitializerFamily, InitializerMean, InitializerScale
+from handgrad.compare.failures import (
+    DrawsNotFinite,
+    FewDistinct,
+    NotReal,
+    Raised,
+    SameWeights,
+    TwoAnswers,
+    WeightsDiffer,
+    WeightsNotFinite,
+    WrongShape,
+    ZeroSpread,
+)
+from handgrad.compare.names import Key
 from handgrad.compare.operations import names, operation
 
 SHAPE = (16, 30)
@@ -61,100 +73,117 @@ def test_the_notes_initialisers(name):
     assert report.findings == (), str(report)
 
 
-WRONG = {
+WRONG_SPREAD = {
     "fan-out for fan-in": (
         lambda s, rng: rng.standard_normal(s) * np.sqrt(2 / s[0]),
         he,
-        "spread",
-        "initializer-scale",
-        r"sqrt\(2/shape\[0\]\), in torch .* = sqrt\(2/shape\[1\]\)",
+        np.sqrt(30 / 16),
+        "sqrt(2/shape[0])",
+        "sqrt(2/shape[1])",
     ),
     "variance for deviation": (
         lambda s, rng: rng.standard_normal(s) * (2 / s[1]),
         he,
-        "spread",
-        "initializer-scale",
-        r"= 2/shape\[1\]",
+        np.sqrt(2 / 30),
+        "2/shape[1]",
+        "sqrt(2/shape[1])",
     ),
     "Glorot for He": (
         lambda s, rng: rng.standard_normal(s) * np.sqrt(2 / sum(s)),
         he,
-        "spread",
-        "initializer-scale",
-        r"sqrt\(2/\(shape\[0\] \+ shape\[1\]\)\)",
+        np.sqrt(30 / 46),
+        "sqrt(2/(shape[0] + shape[1]))",
+        "sqrt(2/shape[1])",
     ),
     "limit for deviation": (
         lambda s, rng: rng.uniform(-1, 1, s) * np.sqrt(2 / s[1]),
         nn.init.kaiming_uniform_,
-        "spread",
-        "initializer-scale",
-        r"0\.57735\d* times",
-    ),
-    "rand for randn": (
-        lambda s, rng: rng.random(s) * np.sqrt(2 / s[1]),
-        he,
-        "family",
-        "initializer-family",
-        "uniform, in torch normal",
-    ),
-    "clipped for truncated": (
-        lambda s, rng: np.clip(rng.standard_normal(s), -2, 2),
-        nn.init.trunc_normal_,
-        "spread",
-        "initializer-scale",
-        r"1\.0[89]",
-    ),
-    "not centred": (
-        lambda s, rng: 0.01 + rng.standard_normal(s),
-        nn.init.normal_,
-        "mean",
-        "initializer-family",
-        "the mean is 0.01",
-    ),
-    "a millionth off": (
-        lambda s, rng: (1 + 1e-6) * rng.standard_normal(s),
-        nn.init.normal_,
-        "spread",
-        "initializer-scale",
-        "1.000001",
-    ),
-    "zeros for normal": (lambda s, rng: np.zeros(s), he, "family", "initializer-family", "constant, in torch normal"),
-    "always the same": (
-        lambda s, rng: np.random.default_rng(0).standard_normal(s),
-        nn.init.normal_,
-        "values",
-        "unknown",
-        "whatever rng",
-    ),
-    "raises": (
-        lambda s, rng: rng.standard_normal(s) @ rng.random(3),
-        he,
-        "values",
-        "exception",
-        r"test_init\w+.py line \d+",
-    ),
-    "transposed": (lambda s, rng: rng.standard_normal(s[::-1]), nn.init.normal_, "values", "shape", "looks transposed"),
-    "nothing": (lambda s, rng: None, he, "values", "missing", "return an array"),
-    "nan": (lambda s, rng: np.full(s, np.nan), he, "values", "not-finite", "nan or infinite"),
-    "not repeatable": (
-        lambda s, rng: np.random.default_rng().standard_normal(s),
-        he,
-        "values",
-        "not-repeatable",
-        "two answers",
+        np.sqrt(1 / 3),
+        "sqrt(2/(3 shape[1]))",
+        "sqrt(2/shape[1])",
     ),
 }
 
 
-@pytest.mark.parametrize(("hand", "twin", "name", "cause", "words"), WRONG.values(), ids=WRONG)
-def test_wrong_initialisers_are_found(hand, twin, name, cause, words):
-    report = check_initializer(hand, twin, SHAPE)
-    assert not report.ok
-    found = next(finding for finding in report.findings if finding.name == name)
-    assert found.cause == cause
-    assert re.search(words, found.explanation), found.explanation
-    if cause == "initializer-scale":
-        assert found.factor is not None
+@pytest.mark.parametrize(("hand", "twin", "factor", "ours", "theirs"), WRONG_SPREAD.values(), ids=WRONG_SPREAD)
+def test_a_wrong_spread_has_its_factor_and_its_formulas(hand, twin, factor, ours, theirs):
+    (finding,) = check_initializer(hand, twin, SHAPE).findings
+    assert finding.where == Key(1, "forward", "spread")
+    assert (type(finding.cause), finding.cause.code) == (InitializerScale, "initializer-scale")
+    assert finding.factor == pytest.approx(factor)
+    assert ours in finding.cause.by_hand_formulas
+    assert theirs in finding.cause.torch_formulas
+
+
+def test_a_spread_that_is_a_millionth_off_is_found():
+    report = check_initializer(lambda s, rng: (1 + 1e-6) * rng.standard_normal(s), nn.init.normal_, SHAPE)
+    assert report.first.factor == pytest.approx(1.000001, abs=1e-9)
+
+
+def test_what_is_clipped_is_wider_than_what_is_truncated():
+    report = check_initializer(lambda s, rng: np.clip(rng.standard_normal(s), -2, 2), nn.init.trunc_normal_, SHAPE)
+    (factor,) = (finding.factor for finding in report.findings if finding.where.name == "spread")
+    assert 1.08 <= factor < 1.1
+
+
+WRONG = {
+    "rand for randn": (
+        lambda s, rng: rng.random(s) * np.sqrt(2 / s[1]),
+        he,
+        "family",
+        InitializerFamily("uniform", "normal"),
+    ),
+    "zeros for normal": (lambda s, rng: np.zeros(s), he, "family", InitializerFamily("constant", "normal")),
+    "always the same": (lambda s, rng: np.random.default_rng(0).standard_normal(s), he, "values", SameWeights()),
+    "transposed": (
+        lambda s, rng: rng.standard_normal(s[::-1]),
+        he,
+        "values",
+        WrongShape((30, 16), SHAPE),
+    ),
+    "nothing": (lambda s, rng: None, he, "values", NotReal("NoneType")),
+    "objects": (lambda s, rng: np.full(s, None), he, "values", NotReal("an array of dtype object")),
+    "a list of nothing": (lambda s, rng: [[None] * 4] * 3, he, "values", NotReal("an array of dtype object")),
+    "nan": (lambda s, rng: np.full(s, np.nan), he, "values", WeightsNotFinite()),
+    "too large to square": (lambda s, rng: np.full(s, 1e300), he, "values", WeightsNotFinite(too_large=True)),
+    "not repeatable": (
+        lambda s, rng: np.random.default_rng().standard_normal(s),
+        he,
+        "values",
+        TwoAnswers("initializer", ("values",), "draw everything with rng"),
+    ),
+}
+VERDICTS = {NotReal: "MISSING", WeightsNotFinite: "NONFINITE"}
+
+
+@pytest.mark.parametrize(("hand", "twin", "name", "cause"), WRONG.values(), ids=WRONG)
+def test_wrong_initialisers_are_found(hand, twin, name, cause):
+    finding = check_initializer(hand, twin, SHAPE).first
+    assert (finding.where.name, finding.cause) == (name, cause)
+    assert finding.verdict == VERDICTS.get(type(cause), "FAULT")
+
+
+def test_weights_that_are_not_centred_have_another_mean():
+    (finding,) = check_initializer(lambda s, rng: 0.01 + rng.standard_normal(s), nn.init.normal_, SHAPE).findings
+    assert (finding.where.name, type(finding.cause)) == ("mean", InitializerMean)
+    assert finding.cause.by_hand == pytest.approx(0.01)
+    assert finding.cause.torch == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(("spread", "code"), [(0.0, "zero"), (1.0, "unknown")])
+def test_one_side_without_spread_has_no_factor(spread, code):
+    def by_hand(shape, rng):
+        return np.full(shape, 0.5) + spread * rng.standard_normal(shape)
+
+    report = check_initializer(by_hand, nn.init.zeros_ if spread else nn.init.normal_, SHAPE)
+    (finding,) = (finding for finding in report.findings if finding.where.name == "spread")
+    assert (type(finding.cause), finding.cause.code, finding.factor) == (ZeroSpread, code, None)
+
+
+def test_an_exception_is_a_finding_with_its_line():
+    cause = check_initializer(lambda s, rng: rng.standard_normal(s) @ rng.random(3), he, SHAPE).first.cause
+    assert (type(cause), cause.exception, cause.file) == (Raised, "ValueError", "test_initializer.py")
+    assert cause.line > 0
 
 
 BAD = {
@@ -174,7 +203,7 @@ def test_what_is_handed_over_wrongly_is_one_sentence(act, words):
 
 def test_a_square_shape_is_a_blind_spot():
     report = check_initializer(RIGHT["he"][0], handgrad.torchref.initializers.he, (8, 8))
-    assert report.blind_spots == ("fan-in taken for fan-out (the shape is square; use sizes that differ)",)
+    assert [spot.code for spot in report.blind_spots] == ["square-shape"]
 
 
 # --- what a stranger found
@@ -210,8 +239,9 @@ def test_unusual_initialisers_are_left_in_peace(hand, twin, shape):
 
 
 def test_another_identity_is_found():
-    report = check_initializer(lambda s, rng: np.eye(*s)[::-1], nn.init.eye_, SHAPE)
-    assert (report.first.name, report.first.verdict) == ("values", "FAULT")
+    finding = check_initializer(lambda s, rng: np.eye(*s)[::-1], nn.init.eye_, SHAPE).first
+    assert (finding.where.name, finding.verdict, finding.cause) == ("values", "FAULT", WeightsDiffer())
+    assert {finding.worst.by_hand, finding.worst.torch} == {0.0, 1.0}
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -221,7 +251,7 @@ def test_equal_units_are_found(axis):
         return np.broadcast_to(np.expand_dims(one, axis), shape) * np.sqrt(2 / sum(shape))
 
     report = check_initializer(lambda s, rng: np.array(tiled(s, rng)), nn.init.xavier_normal_, (30, 20))
-    assert "equal units never separate" in report.first.explanation
+    assert report.first.cause == FewDistinct((30, 20)[1 - axis], 600, 600)
 
 
 def test_an_initialiser_that_fails_for_some_draws_is_a_finding():
@@ -234,32 +264,31 @@ def test_an_initialiser_that_fails_for_some_draws_is_a_finding():
 
         return draw
 
-    assert check_initializer(sometimes(lambda: 1 / 0), nn.init.trunc_normal_, SHAPE).first.cause == "exception"
-    assert check_initializer(sometimes(lambda: None), nn.init.trunc_normal_, SHAPE).first.cause == "not-finite"
+    raised = check_initializer(sometimes(lambda: 1 / 0), nn.init.trunc_normal_, SHAPE).first.cause
+    assert (type(raised), raised.exception) == (Raised, "ZeroDivisionError")
+    cause = check_initializer(sometimes(lambda: None), nn.init.trunc_normal_, SHAPE).first.cause
+    assert (type(cause), cause.shape) == (DrawsNotFinite, SHAPE)
+
+
+@pytest.mark.parametrize("failing", range(1, 6))
+def test_an_initialiser_that_fails_at_any_call_is_a_finding(failing):
+    calls = []
+
+    def draw(shape, rng):
+        calls.append(shape)
+        return rng.standard_normal(shape) if len(calls) != failing else 1 / 0
+
+    assert isinstance(check_initializer(draw, nn.init.trunc_normal_, SHAPE).first.cause, Raised)
 
 
 def test_how_fine_samples_are_is_a_blind_spot():
     report = check_initializer(truncated, nn.init.trunc_normal_, SHAPE)
-    assert any("not linear in one draw" in spot for spot in report.blind_spots)
+    assert {spot.code for spot in report.blind_spots} == {"coarse-samples", "dependence"}
 
 
-@pytest.mark.parametrize(
-    ("by_hand", "words"),
-    [
-        (lambda shape, rng: np.full(shape, None), "it returns an array of object"),
-        (lambda shape, rng: [[None] * 4] * 3, "it returns an array of object"),
-        (lambda shape, rng: np.ones(shape, dtype=bool), ""),
-        (lambda shape, rng: np.arange(12.0).reshape(shape), ""),
-    ],
-)
-def test_weights_that_are_no_draws_are_a_finding(by_hand, words):
-    report = check_initializer(by_hand, torch.nn.init.zeros_, (3, 4))
-    assert not report.ok
-    assert words in report.first.explanation
-
-
-def test_weights_too_large_to_square_are_a_finding():
-    assert not check_initializer(lambda shape, rng: np.full(shape, 1e300), nn.init.zeros_, (1,)).ok
+@pytest.mark.parametrize("by_hand", [lambda s, rng: np.ones(s, dtype=bool), lambda s, rng: np.arange(12.0).reshape(s)])
+def test_weights_that_are_no_draws_are_a_finding(by_hand):
+    assert not check_initializer(by_hand, nn.init.zeros_, (3, 4)).ok
 
 
 def test_what_is_rare_in_one_draw_of_a_small_shape_is_found():

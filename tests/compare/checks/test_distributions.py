@@ -1,0 +1,65 @@
+"""What is known of weights as a distribution."""
+
+import numpy as np
+import pytest
+
+from handgrad.compare.checks.distributions import Distribution, formulas, linear_in, near, of_samples
+
+D = np.random.default_rng(0).standard_normal((4, 5))
+U = np.random.default_rng(0).random((4, 5))
+DRAWS = {"normal": [np.zeros((4, 5)) + np.arange(5.0), D], "uniform": [U]}
+
+LINEAR = {
+    "normal": (0.5 + 2 * D, "normal", 0.5, 2.0, True),
+    "mirrored": (-D, "normal", 0.0, 1.0, True),
+    "uniform": (1 + 3 * U, "uniform", 2.5, 3 / np.sqrt(12), True),
+    "float32": (np.float32(2 * D), "normal", 0.0, 2.0, False),
+    "constant": (np.full((4, 5), 7.0), "constant", 7.0, 0.0, True),
+}
+
+
+@pytest.mark.parametrize(("weights", "family", "mean", "spread", "is_exact"), LINEAR.values(), ids=LINEAR)
+def test_mean_and_spread_of_what_is_linear_in_a_draw_are_exact(weights, family, mean, spread, is_exact):
+    found = linear_in(weights, DRAWS)
+    assert (found.family, found.exact) == (family, is_exact)
+    assert (found.mean, found.spread) == pytest.approx((mean, spread), rel=1e-6, abs=1e-6)
+
+
+def test_what_is_linear_in_no_draw_is_not_known():
+    assert linear_in(np.clip(D, -1, 1), DRAWS) is None
+    assert linear_in(D[0, :2], {"normal": [D[1, :2]]}) is None
+
+
+def test_distributions_are_near_but_for_rounding_to_float32():
+    first = Distribution("normal", 0.0, 1.0, exact=True)
+    assert near(first, first._replace(spread=1 + 1e-7))
+    assert not near(first, first._replace(spread=1 + 1e-6))
+    assert not near(first, first._replace(family="uniform"))
+
+
+def test_samples_of_one_distribution_are_not_apart():
+    a, b = np.random.default_rng(1).standard_normal((2, 10**4))
+    first, second, apart = of_samples(a, b)
+    assert apart.samples == 10**4
+    assert apart.distance <= 1
+    assert abs(first.mean - second.mean) <= apart.mean
+    assert abs(first.spread - second.spread) <= apart.spread
+
+
+def test_a_scale_is_no_other_family_and_a_shape_is():
+    a, b = np.random.default_rng(1).standard_normal((2, 10**4))
+    first, second, apart = of_samples(a, 2 * b)
+    assert apart.distance <= 1
+    assert abs(first.spread - second.spread) > apart.spread
+    assert of_samples(a, np.sign(b))[2].distance > 1
+
+
+def test_formulas_are_those_of_a_matrix():
+    assert formulas(np.sqrt(2 / 30), (16, 30)) == ("sqrt(2/shape[1])",)
+    assert formulas(np.sqrt(1 / 8), (8, 8)) == (
+        "sqrt(1/shape[0])",
+        "sqrt(1/shape[1])",
+        "sqrt(2/(shape[0] + shape[1]))",
+    )
+    assert formulas(0.123, (16, 30)) == ()
+    assert formulas(0.5, (4,)) == ()
