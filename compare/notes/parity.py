@@ -15,7 +15,7 @@ from handgrad.compare.notes.evidence import Evidence, Figure
 from handgrad.compare.report.report import Report
 from handgrad.manual.network import backward, cost, forward
 
-__all__ = ["parity"]
+__all__ = ["parity", "runs"]
 
 SEED = 20
 
@@ -26,7 +26,7 @@ def parity(label: str) -> Callable[[], Evidence]:
 
 
 def _agreement(label: str) -> Evidence:
-    rows = [row for report in _runs() for row in report.rows if row.equation == label]
+    rows = [row for report in runs() for row in report.rows if row.equation == label]
     closest = max(rows, key=lambda row: row.rho or 0.0)
     wrong = sum(row.verdict != "OK" for row in rows)
     outcome = f"{wrong or len(rows)} tensors {'differ' if wrong else 'agree'}"
@@ -40,8 +40,8 @@ def _agreement(label: str) -> Evidence:
 
 
 @cache
-def _runs() -> tuple[Report, Report]:
-    """Momentum with cross-entropy and weight decay, and gradient descent with squared error."""
+def runs() -> tuple[Report, Report]:
+    """Momentum with cross-entropy and weight decay, and gradient descent with squared error, run once."""
     rng = np.random.default_rng(SEED)
     X, y = rng.standard_normal((22, 5)), (rng.random((22, 2)) < 0.5).astype(float)
     first = Experiment(

@@ -8,93 +8,80 @@ Prints each target beside what was measured and exits 1 if one is missed. The se
 from __future__ import annotations
 
 import argparse
-import ast
 import secrets
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
+from math import prod
 
 import numpy as np
 
-from handgrad.compare.diagnosis import INFORMATIVE
-from handgrad.compare.faults.catalogue import Fault, catalogue
-from handgrad.compare.faults.trial import check, expected_first, fixture
-from handgrad.compare.report import Report
+from handgrad import Report
+from handgrad.compare.experiment.run import run
+from handgrad.compare.faults.catalogue import Needs, catalogue
+from handgrad.compare.faults.planting import planted
+from handgrad.compare.faults.trial import fixture, trial
 from tests.benchmarks.networks import ACTIVATIONS, SUBTLE, VARIANTS, editing
-from tests.support import edited, rewritten
-from tests.test_mutants import EQUIVALENT, MODULES, labelled_lines, mutants
+from tests.corpus.mutants import EQUIVALENT, MODULES, labelled_lines, mutants
 
-ANY = Fault("", "handgrad.manual.network", (), "", "", "", "", "", "")
+INFORMATIVE = 3  # entries that a tensor must have for its mistake to be named
 SMALL = ("shape", "missing", "exception", "zero", "mutated-input", "not-repeatable", "not-finite")
 
 
 def informative(report: Report) -> bool:
     """Whether the first finding's tensor has enough entries to name a cause."""
     first = report.first
-    if first is None or (first.phase == "forward" and first.name in ("family", "mean", "spread")):
+    if first is None or first.where.name in ("family", "mean", "spread"):
         return True
-    rows = [row for row in report.rows if (row.step, row.name) == (first.step, first.name)]
-    return first.cause in SMALL or not rows or int(np.prod(rows[0].shape)) >= INFORMATIVE
+    shape = next(
+        (row.shape for row in report.rows if (row.step, row.name) == (first.where.step, first.where.name)), None
+    )
+    return first.cause.code in SMALL or shape is None or prod(shape) >= INFORMATIVE
 
 
 def catalogue_counts(seed: int, index: int) -> Counter[str]:
-    """One entry of the catalogue in one random fixture."""
+    """One entry of the catalogue in one random run."""
     entries = [*catalogue().values()]
     fault = entries[index % len(entries)]
-    report, made = check(fault, np.random.default_rng([seed, index]))
-    right, _ = check(fault, np.random.default_rng([seed, index]), right=True)
+    report, expected = trial(fault, np.random.default_rng([seed, index]))
+    right = trial(replace(fault, edits=()), np.random.default_rng([seed, index])).report
     first = report.first
     counts = Counter({"catalogue": 1, "catalogue: right code flagged": int(bool(right.findings))})
-    culprit = first is not None and first.name == expected_first(fault, made[0] if made else None)
-    counts["catalogue: culprit"] += culprit
-    if culprit and informative(report):
+    if first is None or first.where.name != expected:
+        print(f"  seed {seed} index {index}: {fault.name} is found at {first and first.where.name}")
+        return counts
+    counts["catalogue: culprit"] += 1
+    if informative(report):
         counts["catalogue: named"] += 1
-        counts["catalogue: cause"] += first.cause == fault.cause
-        if first.cause != fault.cause:
-            print(f"  seed {seed} index {index}: {fault.name} is named {first.cause}: {first.explanation[:120]}")
-    elif not culprit:
-        print(f"  seed {seed} index {index}: {fault.name} is found at {first and first.name}")
+        counts["catalogue: cause"] += first.cause.code == fault.cause
+        if first.cause.code != fault.cause:
+            print(f"  seed {seed} index {index}: {fault.name} is named {first.cause.code}: {first.cause}")
     return counts
 
 
 def edit_counts(seed: int, index: int) -> Counter[str]:
-    """One or two random syntax-tree edits of labelled lines of the hand-written code, in one random fixture."""
+    """One or two random syntax-tree edits of labelled lines of the hand-written code, in one random run."""
     rng = np.random.default_rng([seed, index, 1])
-    experiment, data = fixture(ANY, rng)
+    experiment, data = fixture(Needs(), rng)
     module = MODULES[int(rng.integers(len(MODULES)))]
     lines = labelled_lines(module)
-    chosen = [lines[i] for i in rng.permutation(len(lines))[: int(rng.integers(1, 3))]]
-    tree, labels = None, []
-    for label, line in chosen:
+    edits, labels = [], []
+    for label, line in [lines[i] for i in rng.permutation(len(lines))[: int(rng.integers(1, 3))]]:
         made = [*mutants(module, line)]
-        text, mutated = made[int(rng.integers(len(made)))]
-        if text in EQUIVALENT:
-            continue
-        labels.append(label)
-        tree = mutated if tree is None else _merged(tree, mutated, line)
-    if tree is None:
+        text, edit = made[int(rng.integers(len(made)))]
+        if text not in EQUIVALENT:
+            labels.append(label)
+            edits.append(edit)
+    if not edits:
         return Counter()
-    with rewritten(module, tree):
-        report = experiment.run(data)
-    if report.first is None:
+    first = run(experiment, data, hand=planted(module.__name__, edits)).first
+    if first is None:
         return Counter({"edits without effect": 1})
-    counts = Counter({"edits": 1, "edits: culprit": int(report.first.equation in labels)})
-    counts[f"edits: {'unknown' if report.first.cause == 'unknown' else 'named'}"] += 1
-    if report.first.equation not in labels:
-        print(f"  seed {seed} index {index}: {labels} edited, {report.first.name} ({report.first.equation}) found")
+    counts = Counter({"edits": 1, "edits: culprit": int(first.equation in labels)})
+    counts[f"edits: {'unknown' if first.cause.code == 'unknown' else 'named'}"] += 1
+    if first.equation not in labels:
+        print(f"  seed {seed} index {index}: {labels} edited, {first.where.name} ({first.equation}) found")
     return counts
-
-
-def _merged(first: ast.Module, second: ast.Module, line: int) -> ast.Module:
-    """The first tree with the statement at a line taken from the second."""
-
-    class Take(ast.NodeTransformer):
-        def generic_visit(self, node: ast.AST) -> ast.AST:
-            if isinstance(node, ast.stmt) and node.lineno == node.end_lineno == line:
-                return found
-            return super().generic_visit(node)
-
-    found = next(n for n in ast.walk(second) if isinstance(n, ast.stmt) and n.lineno == n.end_lineno == line)
-    return ast.fix_missing_locations(Take().visit(first))
 
 
 NOISE: dict[str, Callable[[str, int], str]] = {
@@ -111,35 +98,35 @@ NOISE: dict[str, Callable[[str, int], str]] = {
 def wrong_counts(seed: int, index: int) -> Counter[str]:
     """A random wrong answer in place of one line's result: no cause explains it, so a name is wrong."""
     rng = np.random.default_rng([seed, index, 2])
-    experiment, data = fixture(ANY, rng)
+    experiment, data = fixture(Needs(), rng)
     usable = [line for line in SUBTLE if line[2] not in ("U1",)]
     module, right, equation, _ = usable[int(rng.integers(len(usable)))]
     kind = list(NOISE)[index % len(NOISE)]
     start, value = right.split(" = ", 1) if " = " in right else right.split(" ", 1)
     wrong = f"{start} {'= ' * (' = ' in right)}{NOISE[kind](value, int(rng.integers(10**6)))}"
-    with edited(module, (right, wrong)):
-        report = experiment.run(data)
-    first = report.first
+    first = run(experiment, data, hand=planted(module.__name__, [(right, wrong)])).first
     if first is None or first.equation != equation:
-        print(f"  seed {seed} index {index}: {kind} in {equation} found at {first and first.name}")
+        print(f"  seed {seed} index {index}: {kind} in {equation} found at {first and first.where.name}")
         return Counter({"wrong answers": 1})
-    named = first.cause != "unknown"
+    named = first.cause.code != "unknown"
     if named:
-        told = f"{first.name} is named {first.cause}: {first.explanation[:120]}"
-        print(f"  seed {seed} index {index}: {kind} in {equation}, {told}")
+        print(
+            f"  seed {seed} index {index}: {kind} in {equation}, {first.where.name} is named {first.cause.code}: "
+            f"{first.cause}"
+        )
     return Counter({"wrong answers": 1, "wrong answers: culprit": 1, "wrong answers: named": int(named)})
 
 
 def right_counts(seed: int, index: int) -> Counter[str]:
     """Equivalent forms, a mask from A > 0 among them: nothing is found."""
     rng = np.random.default_rng([seed, index, 3])
-    experiment, data = fixture(ANY, rng)
+    experiment, data = fixture(Needs(), rng)
     forms = {**VARIANTS, "mask from A > 0": ((ACTIVATIONS, "(Z > 0)", "(A > 0)"),)}
     name = list(forms)[index % len(forms)]
     with editing(forms[name]):
-        report = experiment.run(data)
+        report = run(experiment, data)
     if report.findings:
-        print(f"  seed {seed} index {index}: {name} is flagged at {report.findings[0].name}")
+        print(f"  seed {seed} index {index}: {name} is flagged at {report.findings[0].where.name}")
     return Counter({"equivalent": 1, "equivalent: flagged": int(bool(report.findings))})
 
 

@@ -21,7 +21,7 @@ import handgrad.manual.network
 import handgrad.manual.optimizers
 import handgrad.manual.training
 from handgrad.compare.experiment.data import load
-from handgrad.compare.experiment.settings import Experiment
+from handgrad.compare.experiment.run import Experiment
 from handgrad.compare.experiment.sides import by_hand, epoch_orders, initial_parameters
 from tests.support import edited, network_of
 

@@ -36,14 +36,14 @@ import torch
 from tabulate import tabulate
 
 from handgrad.compare.experiment.data import load
-from handgrad.compare.experiment.exceptions import quietly
-from handgrad.compare.experiment.settings import Experiment
+from handgrad.compare.experiment.run import Experiment, run
 from handgrad.compare.experiment.sides import by_hand, epoch_orders, in_torch, initial_parameters
-from handgrad.compare.faults.catalogue import catalogue
+from handgrad.compare.faults.catalogue import Needs, catalogue
 from handgrad.compare.faults.trial import expected_first, fixture
+from handgrad.compare.names import of_gradient
+from handgrad.compare.sandbox import quietly
 from handgrad.manual.network import backward, cost, forward
 from handgrad.torchref.exchange import to_array
-from tests.benchmarks.diagnosis import ANY
 from tests.benchmarks.networks import MISTAKES, VARIANTS, Case, editing, random_case, random_mistake
 from tests.support import edited, network_of
 
@@ -83,9 +83,9 @@ def trials(seed: int, rounds: int) -> Iterator[Trial]:
         fault = network[index % len(network)]
         if fault.cause == "precision-loss":
             continue
-        experiment, data = fixture(fault, np.random.default_rng([seed, index]))
+        experiment, data = fixture(fault.needs, np.random.default_rng([seed, index]))
         first = expected_first(fault, experiment)
-        gradient = first[0] == "d"
+        gradient = bool(of_gradient(first))
         yield Trial(
             _entering(edited, import_module(fault.module), *fault.edits_for(experiment.batch_size)),
             experiment,
@@ -96,7 +96,7 @@ def trials(seed: int, rounds: int) -> Iterator[Trial]:
         )
     for index in range(4 * rounds * len(MISTAKES)):
         rng = np.random.default_rng([seed, index, 1])
-        experiment, data = fixture(ANY, rng)
+        experiment, data = fixture(Needs(), rng)
         _, mistake = random_mistake(Case(experiment, *data, weight_scale=1.0), rng, ("structural", "subtle")[index % 2])
         yield Trial(
             _entering(editing, mistake.edits), experiment, data, mistake.equation, "", mistake.equation[0] == "B"
@@ -105,7 +105,7 @@ def trials(seed: int, rounds: int) -> Iterator[Trial]:
         rng = np.random.default_rng([seed, index, 2])
         edits = [*VARIANTS.values()][index % len(VARIANTS)]
         if index % 2:
-            experiment, data = fixture(ANY, rng)
+            experiment, data = fixture(Needs(), rng)
             yield Trial(_entering(editing, edits), experiment, data)
         else:
             case = random_case(rng, largest=5e3)
@@ -198,9 +198,9 @@ def by_gradcheck(fast: bool, **tolerances: float) -> Callable[[Trial], str | Non
 
 def by_handgrad(trial: Trial) -> tuple[str, str, str] | None:
     """Experiment.run."""
-    report = trial.experiment.run(trial.data)
+    report = run(trial.experiment, trial.data)
     first = report.first
-    return None if first is None else (first.name, first.equation, first.cause)
+    return None if first is None else (first.where.name, first.equation, first.cause.code)
 
 
 TOOLS: dict[str, Callable[[Trial], object]] = {

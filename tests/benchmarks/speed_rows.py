@@ -27,7 +27,7 @@ from tests.benchmarks.speed_subjects import (
     whole_run,
 )
 from tests.benchmarks.timing import Target, interleaved, ratio, started
-from tests.benchmarks.verdict import extra_costs, step_costs
+from tests.benchmarks.verdict_costs import extra_costs, step_costs
 
 __all__ = ["PARTS"]
 
@@ -135,7 +135,7 @@ def whole_checks(rounds: int, seed: int) -> Iterator[Target]:
 
 
 def verdicts(rounds: int, seed: int) -> Iterator[Target]:
-    """The verdict's own share, in units of a torch step: see tests.benchmarks.verdict."""
+    """The verdict's own share, in units of a torch step: see tests.benchmarks.verdict_costs."""
     costs = extra_costs(seed, rounds=max(3, rounds // 2))
     experiment, source = fixture((784, 128, 64, 10), 128)
     wide = step_costs(Case(experiment, *source, 1.0), rounds=max(3, rounds // 3), steps=16)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from handgrad import mlp
 from handgrad.compare.checks.gradients import check_gradients
 from handgrad.compare.experiment.data import Data, load
-from handgrad.compare.experiment.settings import Experiment
+from handgrad.compare.experiment.run import Experiment
 from handgrad.compare.experiment.sides import by_hand, epoch_orders, hand_network, initial_parameters
 from handgrad.manual.network import backward, cost, forward
 from tests.benchmarks.networks import Case

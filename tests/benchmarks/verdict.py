@@ -14,14 +14,10 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
-from itertools import count, islice
 from statistics import median
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -29,13 +25,13 @@ import torch
 from tabulate import tabulate
 
 import handgrad.manual.network
-from handgrad import mlp
-from handgrad.compare.checks.gradients import check_gradients
-from handgrad.compare.experiment import judging
+from handgrad import Report, check_gradients, mlp
 from handgrad.compare.experiment.data import load
-from handgrad.compare.experiment.settings import Experiment
-from handgrad.compare.experiment.sides import by_hand, epoch_orders, in_torch, initial_parameters
-from handgrad.compare.report import Report
+from handgrad.compare.experiment.run import Experiment, run
+from handgrad.compare.experiment.sides import epoch_orders, in_torch, initial_parameters
+from handgrad.compare.failures import Overflow
+from handgrad.compare.names import is_updated
+from handgrad.compare.results import Finding
 from handgrad.torchref.exchange import to_array
 from tests.benchmarks.networks import (
     POOR,
@@ -47,53 +43,11 @@ from tests.benchmarks.networks import (
     random_mistake,
     stationary_point,
 )
-from tests.benchmarks.timing import seconds
+from tests.benchmarks.peers import PEERS, Steps
+from tests.benchmarks.verdict_costs import extra_costs
 from tests.corpus.operations import BUILDERS
 
-Steps = list[dict[str, np.ndarray]]
 MOVED = 1e-12  # a mistake counts if it moves a gradient or an update by more, relative to its maximum
-
-
-# The rules that people use today: each takes both sides' records in float32 and in float64, and says whether it alarms.
-def _assert_close(hand: Mapping[str, Steps], twin: Mapping[str, Steps]) -> bool:
-    def compare(ours: np.ndarray, theirs: np.ndarray) -> None:
-        torch.testing.assert_close(torch.tensor(ours), torch.tensor(theirs))
-
-    return _any(compare, hand["float32"], twin["float32"])
-
-
-def _numpy_rtol(dtype: str, rtol: float, hand: Mapping[str, Steps], twin: Mapping[str, Steps]) -> bool:
-    return _any(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol), hand[dtype], twin[dtype])
-
-
-def _twice(hand: Mapping[str, Steps], twin: Mapping[str, Steps]) -> bool:
-    """The error against float64 is at most twice torch's own float32 error, tensor by tensor in the maximum norm."""
-    for ours, theirs, exact in zip(hand["float32"], twin["float32"], twin["float64"], strict=True):
-        for name, reference in exact.items():
-            if name in ours and ours[name].shape == reference.shape:
-                allowed = 2 * np.max(np.abs(theirs[name].astype(np.float64) - reference), initial=0.0)
-                if not np.max(np.abs(ours[name].astype(np.float64) - reference), initial=0.0) <= allowed:
-                    return True
-    return False
-
-
-def _any(compare: Callable[[Any, Any], None], hand: Steps, twin: Steps) -> bool:
-    for ours, theirs in zip(hand, twin, strict=True):
-        for name, reference in theirs.items():
-            if name in ours:
-                try:
-                    compare(ours[name], reference)
-                except AssertionError:
-                    return True
-    return False
-
-
-PEERS: dict[str, Callable[[Mapping[str, Steps], Mapping[str, Steps]], bool]] = {
-    "torch.testing.assert_close, float32": _assert_close,
-    "numpy assert_allclose rtol 1e-5, float32": partial(_numpy_rtol, "float32", 1e-5),
-    "numpy assert_allclose rtol 1e-7, float64": partial(_numpy_rtol, "float64", 1e-7),
-    "at most twice torch's float32 error": _twice,
-}
 
 
 def network_counts(seed: int, index: int) -> Counter[str]:
@@ -135,8 +89,8 @@ def _count(
     title: str = "",
 ) -> None:
     """Judge one run by every rule."""
-    report = case.experiment.run((case.X, case.y))
-    if mistake is None and report.first is not None and "both sides overflow" in report.first.explanation:
+    report = run(case.experiment, (case.X, case.y))
+    if mistake is None and report.first is not None and isinstance(report.first.cause, Overflow):
         counts["correct runs that overflow on both sides, left out"] += 1  # said, rightly; there is nothing to judge
         return
     counts[kind] += 1
@@ -147,13 +101,13 @@ def _count(
         counts["rho above 1"] += _largest_rho(report) > 1
         counts[f"max rho {_largest_rho(report):.3f}"] += 1
         if report.findings:
-            counts[f"note: false alarm {case.experiment} {report.first}"] += 1
+            counts[f"note: false alarm {case.experiment} {_said(report.first)}"] += 1
     elif report.findings:
         counts[f"FAULT {kind}"] += report.findings[0].verdict != "WEAK"
         counts[f"first {kind}"] += report.findings[0].equation == mistake.equation
         counts[f"equations {kind}"] += len({finding.equation for finding in report.findings})
         if report.findings[0].equation != mistake.equation:
-            counts[f"note: {title}: first finding {report.findings[0].name} {report.findings[0].equation}"] += 1
+            counts[f"note: {title}: first finding {report.findings[0].where.name} {report.findings[0].equation}"] += 1
     else:
         counts[f"note: missed {title} in {case.experiment}"] += 1
 
@@ -183,11 +137,15 @@ def _moves(wrong: Steps, right: Steps) -> bool:
     """Whether some gradient or update of the first steps is off by more than MOVED."""
     for a, b in zip(wrong, right, strict=True):
         for name, value in b.items():
-            if name.startswith(("dW", "db")) or name.endswith("_next"):
+            if name.startswith(("dW", "db")) or is_updated(name):
                 scale = np.max(np.abs(value), initial=0.0)
                 if not np.max(np.abs(a[name] - value), initial=0.0) <= MOVED * scale and np.isfinite(scale):
                     return True
     return False
+
+
+def _said(finding: Finding) -> str:
+    return f"{finding.verdict} {finding.where}: {finding.cause.code} {finding.cause}"
 
 
 def _largest_rho(report: Report) -> float:
@@ -207,14 +165,14 @@ def operation_counts(seed: int, index: int, names: Iterable[str] = BUILDERS) -> 
             counts["generic false"] += any(finding.verdict != "WEAK" for finding in findings)
             counts["generic weak"] += any(finding.verdict == "WEAK" for finding in findings)
             if findings:
-                counts[f"note: {name} variant {number} in case {index}: {findings[0]}"] += 1
+                counts[f"note: {name} variant {number} in case {index}: {_said(findings[0])}"] += 1
         for fault in case.faults:
             findings = check(fault.derivation).findings
             counts[f"generic {fault.kind}"] += 1
             counts[f"generic {fault.kind} found"] += bool(findings)
             if findings:
                 counts["generic found"] += 1
-                counts["generic first"] += findings[0].name == fault.tensor
+                counts["generic first"] += findings[0].where.name == fault.tensor
                 counts["generic findings"] += len(findings)
                 if "rounded to float32" in fault.name:
                     counts["casts"] += 1
@@ -254,7 +212,7 @@ def switched_off_counts(seed: int, index: int) -> Counter[str]:
     counts[f"{title} right"] += 1
     counts[f"{title} false"] += any(finding.verdict == "FAULT" for finding in found)
     if found:
-        counts[f"note: registry off, correct run {index}: {found[0]}"] += 1
+        counts[f"note: registry off, correct run {index}: {_said(found[0])}"] += 1
     for kind in ("structural", "subtle"):
         name, mistake = random_mistake(case, rng, kind, "FB")
         with case.running(mistake.edits), np.errstate(all="ignore"):
@@ -264,7 +222,7 @@ def switched_off_counts(seed: int, index: int) -> Counter[str]:
         found = findings(mistake.edits)
         counts[f"{title} {kind}"] += 1
         counts[f"{title} {kind} found"] += bool(found)
-        counts[f"{title} first"] += bool(found) and found[0].name.startswith(PREFIXES[mistake.equation])
+        counts[f"{title} first"] += bool(found) and found[0].where.name.startswith(PREFIXES[mistake.equation])
         if not found:
             counts[f"note: registry off, missed {name} in run {index}"] += 1
     return counts
@@ -278,15 +236,15 @@ def poor_counts(seed: int, index: int) -> Counter[str]:
     counts: Counter[str] = Counter()
     for name, edits in POOR.items():
         with case.running(edits):
-            report = case.experiment.run((case.X, case.y))
+            report = run(case.experiment, (case.X, case.y))
         counts["poor"] += 1
         counts["poor FAULT"] += any(finding.verdict == "FAULT" for finding in report.findings)
         if counts["poor FAULT"] and any(finding.verdict == "FAULT" for finding in report.findings):
-            counts[f"note: {name}: {next(f for f in report.findings if f.verdict == 'FAULT')}"] += 1
+            counts[f"note: {name}: {_said(next(f for f in report.findings if f.verdict == 'FAULT'))}"] += 1
     for digits in range(16, 2, -1):
         edit = (handgrad.manual.network, "dW = dZ @ A_prev.T", f"dW = (1 + 1e-{digits}) * (dZ @ A_prev.T)")
         with case.running((edit,)):
-            if not case.experiment.run((case.X, case.y)).ok:
+            if not run(case.experiment, (case.X, case.y)).ok:
                 counts[f"smallest 1e-{digits}"] += 1
                 break
     return counts
@@ -297,99 +255,6 @@ def stationary_counts(seed: int, index: int) -> Counter[str]:
     params, batch = stationary_point(np.random.default_rng([seed, index, 4]))
     findings = check_gradients(listed, mlp((5, 2), ("identity",), "squared-error"), params, batch).findings
     return Counter({"stationary": 1, "stationary false": int(bool(findings))})
-
-
-def extra_costs(seed: int, networks: int = 7, rounds: int = 7, steps: int = 64) -> dict[str, list[float]]:
-    """What the verdict costs, in units of one torch training step (forward, backward, update), for some networks.
-
-    "registry" is the verdict itself: allowances, comparison and rows, once both sides have run and torch was replayed.
-    "all in" is a whole run beside training both sides in one precision, torch restarted from the weights by hand at
-    every step, and taking largest differences. "generic" is check_gradients beside one call of the derivation and one
-    torch forward and backward. Random networks of the corpus up to 64 wide on up to 64 examples, one thread; medians of
-    interleaved rounds.
-    """
-    torch.set_num_threads(1)
-    rng = np.random.default_rng([seed, 3])
-    cases = (random_case(rng) for _ in count())
-    narrow = islice(
-        (case for case in cases if max(*case.experiment.layers, case.experiment.batch_size or 0) <= 64), networks
-    )
-    costs: dict[str, list[float]] = {"registry": [], "all in": [], "generic": []}
-    for case in narrow:
-        n = case.experiment.batch_size
-        many = Experiment(**{**case.experiment.as_dict(), "batch_size": None, "steps": steps})
-        with case.running():
-            middle = step_costs(replace(case, experiment=many, X=case.X[:n], y=case.y[:n]), rounds, steps)
-        costs["registry"].append(middle["verdict"] / middle["step"])
-        costs["all in"].append((middle["full"] - middle["plain"]) / middle["step"])
-        costs["generic"].append((middle["generic"] - middle["derive"]) / middle["step"])
-    return costs
-
-
-def step_costs(case: Case, rounds: int, steps: int) -> dict[str, float]:
-    """Seconds a step of: torch alone, both sides and their differences, the whole run, and the generic check.
-
-    What takes a few milliseconds at most is timed ten times in a row: the first call after another act is slower.
-    """
-    e, n, data = case.experiment, len(case.X), load((case.X, case.y))
-    params = initial_parameters(e)
-    reference = mlp(e.layers, e.activations, e.loss, l2=e.l2)
-    leaves = {name: torch.tensor(value, requires_grad=True) for name, value in params.items()}
-    optimizer = torch.optim.SGD(leaves.values(), lr=e.learning_rate, momentum=e.beta)
-    tensors = torch.tensor(data.X), torch.tensor(data.Y)
-    derivation = case.derivation()
-
-    def step() -> None:
-        optimizer.zero_grad()
-        reference(leaves, *tensors).backward()
-        optimizer.step()
-
-    def plain() -> None:
-        hand = by_hand(e, data, params, epoch_orders(e, n))
-        twin = in_torch(e, data, params, epoch_orders(e, n))
-        for (_, _, ours), (_, _, theirs) in zip(hand, twin, strict=True):
-            for name, value in theirs.items():
-                np.max(np.abs(ours[name] - to_array(value)))
-
-    def derive() -> None:
-        derivation(params, data.X, data.Y)
-        reference(leaves, *tensors).backward()
-
-    def generic() -> None:
-        check_gradients(derivation, reference, params, (data.X, data.Y))
-
-    timed: dict[str, list[float]] = {name: [] for name in ("step", "plain", "verdict", "full", "derive", "generic")}
-    with np.errstate(all="ignore"), _stopwatch(judging, "allowances", "agreeing") as spent:
-        for _ in range(rounds):
-            timed["step"].append(seconds(step, 10))
-            timed["plain"].append(seconds(plain) / steps)
-            spent.clear()
-            timed["full"].append(seconds(lambda: e.run(data)) / steps)
-            timed["verdict"].append(sum(spent) / steps)
-            timed["derive"].append(seconds(derive, 10))
-            timed["generic"].append(seconds(generic, 10))
-    return {name: median(values) for name, values in timed.items()}
-
-
-@contextmanager
-def _stopwatch(module: ModuleType, *names: str) -> Iterator[list[float]]:
-    """While entered, the seconds that these functions of a module take are appended to the list."""
-    spent: list[float] = []
-    before = {name: getattr(module, name) for name in names}
-
-    def timed(function: Callable[..., Any], *args: Any) -> Any:
-        start = time.perf_counter()
-        result = function(*args)
-        spent.append(time.perf_counter() - start)
-        return result
-
-    try:
-        for name, function in before.items():
-            setattr(module, name, partial(timed, function))
-        yield spent
-    finally:
-        for name, function in before.items():
-            setattr(module, name, function)
 
 
 def _gathered(function: Callable[[int, int], Counter[str]], seed: int, indices: Iterable[int]) -> Counter[str]:

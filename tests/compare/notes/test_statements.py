@@ -1,9 +1,13 @@
-"""Every formula line of the lecture notes has an id, and every id has a place in the code or a reason for none."""
+"""Every formula line of the lecture notes has an id, and every id a row of evidence and a place in the code."""
 
 import re
 
-from tests.support import ROOT
-from tests.test_structure import labels
+import pytest
+
+from handgrad.compare.notes.statements import STATEMENTS
+from tests.repository import ROOT
+from tests.rules.lesson import labels
+from tests.rules.sources import of_folders
 
 # A piece of each formula line, in the order of the notes, and what it states.
 FORMULAS = [
@@ -63,6 +67,32 @@ def test_every_formula_line_of_the_notes_has_an_id():
 
 
 def test_every_id_stands_on_a_line_of_code_or_has_a_reason_not_to():
-    on_lines = {label for label, _ in labels("manual")}
+    on_lines = {*labels(of_folders(ROOT, "manual"))}
     assert on_lines | set(WITHOUT_A_LINE) == set(ALL)
     assert not on_lines & set(WITHOUT_A_LINE)
+
+
+def test_every_statement_of_the_notes_has_a_row():
+    assert [statement.id for statement in STATEMENTS] == [
+        label for letter in "FLBUACGIO" for label in sorted(ALL) if label[0] == letter
+    ]
+    assert {statement.verdict for statement in STATEMENTS} == {"holds", "corrected", "convention", "supplied"}
+
+
+DRAWN_APART = {"Var z, 1/sqrt(n)", "mean square as written", "mean square with He's", "standard deviation, n = 2"}
+"""Figures that each side draws for itself, so that they are only alike."""
+
+
+@pytest.mark.parametrize("statement", STATEMENTS, ids=lambda statement: statement.id)
+def test_both_sides_give_the_same_figures(statement):
+    evidence = statement.prove()
+    assert evidence.text
+    for name, by_hand, torch in evidence.figures:
+        if by_hand is None or torch is None:
+            continue
+        if statement.id == "U1":
+            assert by_hand != pytest.approx(torch, rel=1e-6), "the mistake is in it"
+        elif name in DRAWN_APART:
+            assert 0.5 < by_hand / torch < 2, name
+        else:
+            assert by_hand == pytest.approx(torch, rel=1e-6), name
