@@ -32,8 +32,9 @@ def train(
     """
     for step, batch in enumerate(batches, start=1):  # (O2)
         X_batch, Y_batch = read_only(X.take(batch, axis=1)), read_only(Y.take(batch, axis=1))  # (n_x, n), (K, n)
+        yield step, "forward", {"X": X_batch, "Y": Y_batch}
         cache = forward(network, params, X_batch)
-        yield step, "forward", {"X": X_batch, "Y": Y_batch, **cache}
+        yield step, "forward", cache
         yield step, "loss", cost(network, params, cache, Y_batch)
         gradients = backward(network, params, cache, X_batch, Y_batch)
         yield step, "backward", {**gradients}

@@ -28,16 +28,10 @@ def squared_error(A: Tensor, Y: Tensor) -> Tensor:
 
 
 def weight_decay(weights: Iterable[Tensor], l2: float) -> Tensor:
-    """Weight decay as a term of J: (l2/2) sum ||W[l]||^2, a scalar. SGD's own weight_decay would hide it from J.
-
-    Axes in front of the two of W[l] are runs of their own, and are kept.
-    """
+    """Weight decay as a term of J: (l2/2) sum ||W[l]||^2, a scalar. SGD's own weight_decay would hide it from J."""
     return l2 / 2 * torch.stack([W.square().sum((-2, -1)) for W in weights]).sum(0)  # (L4) ()
 
 
 def mean_loss(losses: Tensor, penalty: Tensor | float = 0.0) -> Tensor:
-    """Sum over outputs, mean over the n examples, plus the penalty. losses is (K, n), the result a scalar.
-
-    Axes in front of these are runs of their own, and are kept.
-    """
+    """Sum over outputs, mean over the n examples, plus the penalty. losses is (K, n), the result a scalar."""
     return losses.sum((-2, -1)) / losses.shape[-1] + penalty  # (L1) ()

@@ -17,7 +17,7 @@ from handgrad.torchref import losses as loss_functions
 from handgrad.torchref.losses import mean_loss, weight_decay
 from handgrad.torchref.tap import tap
 
-__all__ = ["Layer", "Reference", "build", "cost", "layers_of", "mlp"]
+__all__ = ["Layer", "Reference", "affine", "build", "cost", "layers_of", "mlp"]
 
 Layer = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]  # Z from the A before, and A = g(Z)
 Reference = Callable[[Mapping[str, Tensor], Tensor, Tensor], Tensor]
@@ -74,7 +74,6 @@ def mlp(layers: Sequence[int], activations: Sequence[str], loss: str, *, l2: flo
 
     Activations are sigmoid, relu, tanh or identity, one per layer after the input; the loss is binary-cross-entropy,
     which reads the logits ZL and needs sigmoid last, or squared-error, which reads AL. X is (n_x, n), Y is (K, n).
-    Further axes in front, the same for all, are runs of their own; J then has one entry for each.
     Raises ValueError for names that are not known, sizes that are not positive, or params of other shapes.
     """
     layers, activations = tuple(layers), tuple(activations)
@@ -86,20 +85,19 @@ def mlp(layers: Sequence[int], activations: Sequence[str], loss: str, *, l2: flo
     def reference(params: Mapping[str, Tensor], X: Tensor, Y: Tensor) -> Tensor:
         for l in numbers:
             for name, shape in ((f"W{l}", (layers[l], layers[l - 1])), (f"b{l}", (layers[l], 1))):
-                got = tuple(params[name].shape[-2:]) if name in params else "missing"
+                got = tuple(params[name].shape) if name in params else "missing"
                 if got != shape:
                     raise ValueError(f"{name} is {got}; layers {layers} need {shape}")
-        affine = [_affine(params[f"W{l}"], params[f"b{l}"]) for l in numbers]
+        layers_by_columns = [affine(params[f"W{l}"], params[f"b{l}"]) for l in numbers]
         weights = (params[f"W{l}"] for l in numbers)
-        return cost(zip(affine, modules, strict=True), weights, X, Y, function, reads, l2)
+        return cost(zip(layers_by_columns, modules, strict=True), weights, X, Y, function, reads, l2)
 
     return reference
 
 
-def _affine(W: Tensor, b: Tensor) -> Callable[[Tensor], Tensor]:
-    """What nn.Linear computes, on columns of examples: Z = W A + b; an axis in front is runs of their own."""
-    product = torch.mm if W.dim() == 2 else torch.bmm  # W @ A would do; on small ones it takes half as long again
-    return lambda A: product(W, A) + b
+def affine(W: Tensor, b: Tensor) -> Callable[[Tensor], Tensor]:
+    """What nn.Linear computes, on columns of examples: Z = W A + b."""
+    return lambda A: W @ A + b
 
 
 LOSSES = ("binary-cross-entropy", "squared-error")

@@ -12,9 +12,8 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.optim.sgd import sgd
 
-__all__ = ["gradient_descent", "momentum", "one_step", "step", "velocities"]
+__all__ = ["gradient_descent", "momentum", "step", "velocities"]
 
 Parameters = Mapping[str, Tensor]
 
@@ -49,31 +48,3 @@ def velocities(optimizer: torch.optim.SGD, parameters: Parameters) -> dict[str, 
         if buffer is not None and parameter.grad is not None:
             found[f"v{name}"] = parameter.grad if idle else buffer
     return found
-
-
-def one_step(
-    parameters: Parameters, gradients: Parameters, velocities: Parameters, *, learning_rate: float, beta: float
-) -> dict[str, Tensor]:
-    """The velocities vW1, ..., if there are any to start from, and W1_next, ..., by the function that SGD's step calls.
-
-    Gradients are named dW1, ...; nothing that is handed in is changed. With beta = 0, SGD leaves the buffers alone as
-    `velocities` says above. Any shape and dtype.
-    """
-    moved = {name: parameter.clone() for name, parameter in parameters.items()}
-    along = [gradients[f"d{name}"] for name in parameters]
-    buffers = {f"v{name}": velocities[f"v{name}"].clone() for name in parameters if velocities}
-    momentum = beta if buffers else 0.0
-    sgd(  # (O3, O4) or (U1)
-        [*moved.values()],
-        along,
-        [*buffers.values()] or [None] * len(along),
-        lr=learning_rate,
-        momentum=momentum,
-        dampening=momentum,
-        weight_decay=0.0,
-        nesterov=False,
-        maximize=False,
-        foreach=False,
-    )
-    kept = buffers if momentum else dict(zip(buffers, along, strict=False))
-    return kept | {f"{name}_next": w for name, w in moved.items()}

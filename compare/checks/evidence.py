@@ -88,7 +88,7 @@ class Evidence:
         shares = (self._cotangent(gradient(tap)) / size for tap, size in sizes.items() if size)
         return max(shares, default=0.0) * self._largest_of(name)
 
-    def largest_of(self, name: str) -> float:
+    def _largest_of(self, name: str) -> float:
         """The largest entry of a tensor, as it was returned or else in torch."""
         array = self.records.get(name, self.local.get(name))
         return _largest(array) if array is not None and is_real(array) else 0.0
@@ -186,7 +186,7 @@ class Evidence:
         given = max((_largest(a) for a in (*self.params.values(), *self.batch.values()) if is_real(a)), default=0.0)
         return largest <= max(NOTHING * others, ROUNDINGS * given)
 
-    def largest_read(self, name: str) -> float:
+    def _largest_read(self, name: str) -> float:
         """The largest value that a tapped value is computed from."""
         everything = {**self.params, **self.batch, **self.local, **self.records}
         read = (everything[name] for name in self.reads.get(name, ()) if name in everything)

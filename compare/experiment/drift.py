@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
 
 import numpy as np
 
+from handgrad.compare.causes import Unknown
+from handgrad.compare.checks.pipeline import Judged, JudgedStep
+from handgrad.compare.checks.recording import Taken, steps_of
+from handgrad.compare.experiment.bounds import label_of
 from handgrad.compare.experiment.data import Data
-from handgrad.compare.experiment.exceptions import quietly, raised, unending
-from handgrad.compare.experiment.judging import label_of
-from handgrad.compare.experiment.settings import Experiment
-from handgrad.compare.experiment.sides import by_hand, epoch_orders, in_torch, initial_parameters
-from handgrad.compare.names import Key
-from handgrad.compare.report import DIVERGED, Finding
-from handgrad.compare.report.details import Line, Plot
-from handgrad.compare.trace import Trace, extend, is_real, step_trace
-from handgrad.compare.verdict.steps import Drift, JudgedRun, Judgement
-from handgrad.torchref.exchange import to_array
+from handgrad.compare.experiment.recording import has_velocities
+from handgrad.compare.experiment.settings import Settings
+from handgrad.compare.experiment.sides import (
+    by_hand,
+    epoch_orders,
+    in_torch,
+    initial_parameters,
+    training_by_hand,
+    training_in_torch,
+)
+from handgrad.compare.failures import NoBatch, NotFinite, Overflow, RoundingGrows
+from handgrad.compare.names import Key, gradient
+from handgrad.compare.operations import Modules, network_records, operation
+from handgrad.compare.results import Curve, Finding, Plot, Worst
+from handgrad.compare.sandbox import quietly
+from handgrad.compare.trace import is_real
+from handgrad.compare.verdict.bounds import PRECISIONS
+from handgrad.compare.verdict.closeness import index_of
+from handgrad.compare.verdict.excerpts import excerpt
+from handgrad.compare.verdict.rule import Outcome
+from handgrad.compare.verdict.steps import Judgement, apart_by_name, misfit, row_of
+from handgrad.compare.verdict.thresholds import DRIFT
 
 __all__ = ["drift_plots", "free_running", "only_drift"]
 
 Arrays = dict[str, np.ndarray]
-
 
 TWINS = 4  # runs that start one rounding apart; fewer are too small a sample where a tensor has one entry
 
@@ -34,77 +48,169 @@ def _one_rounding_apart(w: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.asarray(np.nextafter(w, towards))
 
 
-def free_running(experiment: Experiment, data: Data) -> JudgedRun:
-    """Both sides on their own, judged by ten times the spread of runs by hand that start one rounding apart."""
-    drift, judgements, last = Drift(), list[Judgement](), 0
-    for step in _steps(experiment, data):
-        if not step.torch and step.raised is None:
-            return JudgedRun(judgements, unending(step.number), step.number, ())
-        if step.raised is not None:
-            return JudgedRun(
-                judgements, raised(step.number, {key.phase for key in step.by_hand[0]}, step.raised), step.number, ()
-            )
-        labelled = [(key, label_of(experiment, key.name)) for key in step.torch]
+@dataclass(frozen=True)
+class _FreeStep:
+    """One step of the runs by hand, the first the one that counts, and of torch."""
+
+    number: int
+    by_hand: list[Taken]
+    torch: Arrays
+
+
+def _steps(settings: Settings, data: Data, hand: Modules | None) -> Iterator[_FreeStep]:
+    """Both sides on their own, and runs by hand that start one rounding apart; up to where one ends."""
+    N, start = data.X.shape[1], initial_parameters(settings, hand)
+    rng = np.random.default_rng([settings.seed, 2])
+    starts = (start, *({n: _one_rounding_apart(w, rng) for n, w in start.items()} for _ in range(TWINS)))
+    reads, keeps = operation("loss", settings.loss).reads, has_velocities(settings, hand)
+    names = network_records(settings.layers, 1, loss_reads=reads, l2=settings.l2 > 0, velocities=keeps)
+    phases = (by_hand(settings, data, params, epoch_orders(settings, N), hand) for params in starts)
+    runs = [
+        steps_of(training_by_hand(each, names), params, copy=np.asarray)
+        for each, params in zip(phases, starts, strict=True)
+    ]
+    twin = training_in_torch(in_torch(settings, data, start, epoch_orders(settings, N)))
+    number = 1
+    while True:
         with quietly():
-            judgements += drift.judge(labelled, step.by_hand, step.torch)
-        last = step.number
-    return JudgedRun(judgements, None, last, ())
+            taken = [next(run, Taken(start, {})) for run in runs]
+        ended = any(each.ended is not None for each in taken)
+        torch = {} if ended else next(twin, {})
+        if not torch and not ended and not taken[0].records:
+            return
+        yield _FreeStep(number, taken, torch)
+        if ended or not torch:
+            return
+        number += 1
 
 
-def only_drift(judged: JudgedRun) -> JudgedRun:
+class _Drift:
+    """How far two runs may drift apart by rounding alone: ten times the spread of runs that start one rounding apart.
+
+    The rounding of the step itself comes on top. A spread is a small sample, so for each tensor the largest one up to
+    the step counts.
+    """
+
+    def __init__(self) -> None:
+        """Nothing has drifted yet."""
+        self.spread: dict[str, float] = {}
+        self.scale: dict[str, float] = {}
+
+    def allowed(self, name: str, dtype: str) -> float:
+        """How far apart rounding lets a tensor be, as far as it has been judged."""
+        return float(DRIFT * self.spread[name] + 8 * PRECISIONS[dtype].u * self.scale[name])
+
+    def judge(self, key: Key, equation: str, by_hand: Sequence[Arrays], torch: np.ndarray) -> Judgement:
+        """Judge one tensor by hand, of the first run, against torch; the other runs are those that started apart."""
+        record = by_hand[0].get(key.name)
+        judgement = misfit(key, {"free": record}, {"free": torch.shape}, equation)
+        if judgement is not None:
+            return judgement
+        assert record is not None
+        hand, *twins = (side[key.name].astype(np.float64) for side in by_hand)
+        apart = max(float(np.max(np.abs(hand - twin), initial=0.0)) for twin in twins)
+        self.spread[key.name] = max(self.spread.get(key.name, 0.0), apart)
+        self.scale[key.name] = max(self.scale.get(key.name, 0.0), float(np.max(np.abs(torch), initial=0.0)))
+        difference = np.abs(hand - torch)
+        index = index_of(int(np.argmax(difference)), difference.shape)
+        allowed = np.float64(self.allowed(key.name, str(torch.dtype)))
+        rho = float(difference[index] / allowed) if difference[index] != 0 else 0.0
+        verdict = "OK" if rho <= 1 else "FAULT" if np.isfinite(difference[index]) else "NONFINITE"
+        ends = ({key.name: record}, {key.name: torch})
+        outcome = Outcome(verdict, rho, "twins", index)
+        row, differs = row_of(key, equation, outcome, ends, apart_by_name([key.name], *ends).get(key.name))
+        if verdict == "OK":
+            return Judgement(row, None, differs)
+        ours, theirs = float(record[index]), float(torch[index])
+        finite = np.isfinite(ours) or np.isfinite(theirs)
+        cause = Unknown() if verdict == "FAULT" else NotFinite(ours, theirs) if finite else Overflow()
+        finding = Finding(key, verdict, cause, worst=Worst(index, ours, theirs), equation=equation, rho=rho)
+        return Judgement(row, finding, differs, excerpt=excerpt(key, record, torch, index))
+
+
+def free_running(settings: Settings, data: Data, hand: Modules | None = None) -> Iterator[JudgedStep]:
+    """The steps of both sides on their own, judged by the spread of runs by hand that start one rounding apart."""
+    drift = _Drift()
+    for step in _steps(settings, data, hand):
+        ended = next((each.ended for each in step.by_hand if each.ended is not None), None)
+        if ended is not None:
+            where = ended.where or Key(step.number, "forward", "X")
+            yield JudgedStep(step.number, [], ended=(Finding(where, "FAULT", ended.cause, equation=ended.equation),))
+        elif not step.torch:
+            end = Finding(Key(step.number, "forward", "X"), "FAULT", NoBatch(step.number), equation="O2")
+            yield JudgedStep(step.number, [], ended=(end,))
+        else:
+            yield JudgedStep(step.number, _judged(settings, drift, step))
+
+
+def _judged(settings: Settings, drift: _Drift, step: _FreeStep) -> list[Judgement]:
+    """The verdicts on one step."""
+    reads, l2 = operation("loss", settings.loss).reads, settings.l2 > 0
+    n, keeps = step.torch["X"].shape[1], settings.optimizer == "momentum"
+    due = network_records(settings.layers, n, loss_reads=reads, l2=l2, velocities=keeps)
+    records = [taken.records for taken in step.by_hand]
+    with quietly():
+        return [
+            drift.judge(Key(step.number, phase, name), label_of(settings, name), records, step.torch[name])
+            for name, (phase, _) in due.items()
+            if name in step.torch
+        ]
+
+
+def only_drift(judged: Judged) -> Judged:
     """A run whose steps are all right by themselves: what drifts too far is rounding that grows, found at its first."""
-    judgements: list[Judgement] = []
     first: Finding | None = None
+    judgements = []
     for judgement in judged.judgements:
         finding = judgement.finding
         if finding is not None:
-            if first is None and not finding.explanation.startswith(DIVERGED):
-                text = f"every step by itself is right, so rounding grows from step to step here: {finding.explanation}"
-                finding = replace(finding, verdict="WEAK", cause="precision-loss", explanation=text)
-            first = first or finding
+            if first is None:
+                first = finding
+                if not isinstance(finding.cause, Overflow):
+                    first = replace(finding, verdict="WEAK", cause=RoundingGrows())
+            shown = first if first.where == finding.where else None
             row = judgement.row._replace(verdict=first.verdict)
-            judgement = judgement._replace(row=row, finding=finding if first is finding else None, differs=True)
+            judgement = judgement._replace(row=row, finding=shown, differs=True)
         judgements.append(judgement)
     return replace(judged, judgements=judgements)
 
 
-def drift_plots(experiment: Experiment, data: Data) -> tuple[Plot, ...]:
+def drift_plots(settings: Settings, data: Data, hand: Modules | None = None) -> tuple[Plot, ...]:
     """Both sides on their own: J, how far they drift apart against what rounding explains, and the gradients' norms."""
-    drift, key = Drift(), "J"
-    numbers, ours, theirs, allowed = list[float](), list[float](), list[float](), list[float]()
+    drift = _Drift()
+    rows = list[tuple[float, float, float, float]]()  # step, J by hand, J in torch, what is allowed
     norms: dict[str, list[float]] = {}
-    for step in _steps(experiment, data):
-        at = Key(step.number, "loss", key)
-        sides = [*step.by_hand, step.torch]
-        if step.raised is not None or any(at not in side or side[at].shape or not is_real(side[at]) for side in sides):
+    for step in _steps(settings, data, hand):
+        ours = [taken.records.get("J") for taken in step.by_hand]
+        if "J" not in step.torch or any(J is None or J.shape or not is_real(J) for J in ours):
             break
         with quietly():
-            drift.judge([(at, "")], step.by_hand, step.torch)
-        numbers.append(float(step.number))
-        ours.append(float(step.by_hand[0][at].ravel()[0]))
-        theirs.append(float(step.torch[at]))
-        allowed.append(drift.allowed(key, str(step.torch[at].dtype)))
-        for l in range(1, experiment.depth + 1):
-            gradient = step.by_hand[0].get(Key(step.number, "backward", f"dW{l}"))
-            known = np.nan if gradient is None or not is_real(gradient) else float(np.linalg.norm(gradient))
-            norms.setdefault(f"dW{l}", []).append(known)
-    if len(numbers) < 2:
-        return ()
-    x = tuple(numbers)
-    apart = tuple(float(abs(a - b)) for a, b in zip(ours, theirs, strict=True))
+            records = [taken.records for taken in step.by_hand]
+            drift.judge(Key(step.number, "loss", "J"), "", records, step.torch["J"])
+        both = float(records[0]["J"].ravel()[0]), float(step.torch["J"])
+        rows.append((float(step.number), *both, drift.allowed("J", str(step.torch["J"].dtype))))
+        for name in (gradient(f"W{l}") for l in range(1, settings.depth + 1)):
+            g = records[0].get(name)
+            norms.setdefault(name, []).append(np.nan if g is None or not is_real(g) else float(np.linalg.norm(g)))
+    return _plots(rows, norms) if len(rows) > 1 else ()
+
+
+def _plots(rows: Sequence[tuple[float, float, float, float]], norms: dict[str, list[float]]) -> tuple[Plot, ...]:
+    x, ours, theirs, allowed = zip(*rows, strict=True)
+    apart = tuple(abs(a - b) for a, b in zip(ours, theirs, strict=True))
     return (
         Plot(
             "Loss, each side on its own",
             "step",
             "J",
-            (Line("by hand", x, tuple(ours)), Line("torch", x, tuple(theirs))),
+            (Curve("by hand", x, ours), Curve("torch", x, theirs)),
             text="Both start from the same weights and get the same batches; then neither sees the other.",
         ),
         Plot(
             "How far the two drift apart",
             "step",
             "|J by hand - J in torch|",
-            (Line("difference", x, apart), Line("what rounding explains", x, tuple(allowed))),
+            (Curve("difference", x, apart), Curve("what rounding explains", x, allowed)),
             log=True,
             text="Rounding explains ten times the spread of runs by hand that start one rounding apart. Where no "
             "difference is drawn, both are the same to the last bit.",
@@ -113,40 +219,7 @@ def drift_plots(experiment: Experiment, data: Data) -> tuple[Plot, ...]:
             "Gradient norm by layer, by hand",
             "step",
             "norm",
-            tuple(Line(name, x, tuple(values)) for name, values in [*norms.items()][:6]),
+            tuple(Curve(name, x, tuple(values)) for name, values in [*norms.items()][:6]),
             log=True,
         ),
     )
-
-
-@dataclass(frozen=True)
-class _Step:
-    """One step of the runs by hand, the first the one that counts, and of torch; or the exception that ended it."""
-
-    number: int
-    by_hand: list[Trace]
-    torch: Trace
-    raised: BaseException | None = None
-
-
-def _steps(experiment: Experiment, data: Data) -> Iterator[_Step]:
-    """Both sides on their own, and runs by hand that start one rounding apart."""
-    N = data.X.shape[1]
-    start = initial_parameters(experiment)
-    rng = np.random.default_rng([experiment.seed, 2])
-    nudged = [{name: _one_rounding_apart(w, rng) for name, w in start.items()} for _ in range(TWINS)]
-    runs = [by_hand(experiment, data, params, epoch_orders(experiment, N)) for params in (start, *nudged)]
-    twin = in_torch(experiment, data, start, epoch_orders(experiment, N))
-    for number in count(1):
-        traces: list[Trace] = [{} for _ in runs]
-        try:
-            with quietly():
-                for trace, phases in zip(traces, runs, strict=True):
-                    extend(trace, phases)
-        except (Exception, SystemExit) as error:  # whatever the hand-written side raises is a finding, not a crash
-            yield _Step(number, traces, {}, error)
-            return
-        torch_step = step_trace(twin, to_array)
-        if not torch_step and not traces[0]:
-            return
-        yield _Step(number, traces, torch_step)

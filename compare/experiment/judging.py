@@ -1,165 +1,218 @@
-"""The verdicts on the steps of an Experiment, at once where all is well and singly where one needs a look."""
+"""The verdicts on the steps of the notes' network, by closed-form bounds: at once where all is well, else singly."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
-from handgrad.compare.experiment.exceptions import quietly
-from handgrad.compare.experiment.recording import SideStep, Step
-from handgrad.compare.experiment.settings import Experiment
-from handgrad.compare.experiment.twin import LocalTwin, allowance, allowances, operands
-from handgrad.compare.names import Key
-from handgrad.compare.operations import equation_of
-from handgrad.compare.trace import is_real
-from handgrad.compare.verdict.batched import agreeing
+from handgrad.compare.checks.pipeline import JudgedStep
+from handgrad.compare.diagnosis.scene import Scene
+from handgrad.compare.experiment.bounds import allowance, allowances, label_of, operands
+from handgrad.compare.experiment.data import Data
+from handgrad.compare.experiment.recording import NetworkStep, Recording
+from handgrad.compare.experiment.scene import scene_of_network
+from handgrad.compare.experiment.settings import Settings
+from handgrad.compare.experiment.stacked import StackedTwin, stacked
+from handgrad.compare.names import Key, gradient, is_updated, updated, velocity
+from handgrad.compare.operations import Modules, network_reads, operation
+from handgrad.compare.oracle.reference import run_on_records
+from handgrad.compare.remarks import Float32Only, Float64Inside, Note
+from handgrad.compare.results import Finding
+from handgrad.compare.sandbox import quietly
+from handgrad.compare.trace import Arrays, real, rounds_to_float32
+from handgrad.compare.verdict.batched import judge_stack
 from handgrad.compare.verdict.bounds import Allowance
-from handgrad.compare.verdict.conventions import AS_IN_THE_NOTES, FLOAT32_ONLY, FLOAT64_INSIDE, Convention, conventions
-from handgrad.compare.verdict.rule import rounds_to_float32
+from handgrad.compare.verdict.conventions import OfTheNotes, conventions_of_the_notes
 from handgrad.compare.verdict.steps import Judgement, StepRun, judge_step
+from handgrad.torchref.network import mlp
 
-__all__ = ["Judging", "label_of"]
+__all__ = ["NetworkJudge", "judged_steps"]
 
-Arrays = dict[str, np.ndarray]
+AS_IN_THE_NOTES = OfTheNotes()
+WINDOW = 64  # steps: so many are evaluated at once, unless they hold more numbers than this:
+NUMBERS = 2**20
 
 
-class Judging:
-    """The verdicts on the steps of an experiment, by torch evaluated on what they recorded."""
+class NetworkJudge:
+    """Torch evaluated on what the steps recorded, and what rounding can explain there."""
 
-    def __init__(self, experiment: Experiment) -> None:
-        """Build the torch twin."""
-        self.experiment = experiment
-        self.twin = LocalTwin(experiment)
+    def __init__(self, settings: Settings, data: Data) -> None:
+        """Build the torch twins: on one step, and on many at once."""
+        self.settings, self.data = settings, data
+        self.reference = mlp(settings.layers, settings.activations, settings.loss, l2=settings.l2)
+        self.twin = StackedTwin(settings)
+        reads = network_reads(settings.depth, l2=settings.l2 > 0, loss_reads=operation("loss", settings.loss).reads)
+        self.reads = {name: frozenset(read) - {"X", "Y"} for name, read in reads.items()}
+        self.before: NetworkStep | None = None
 
-    def convention(self, step: Step) -> Convention:
+    def judge(self, steps: Sequence[NetworkStep], convention: OfTheNotes) -> list[JudgedStep]:
+        """The verdicts on a window of steps: at once for steps of equal shapes, singly where one needs a look."""
+        alike: dict[tuple[int, ...], list[NetworkStep]] = {}
+        for step in steps:
+            if step.is_whole:
+                alike.setdefault(step.printed.records["X"].shape, []).append(step)
+        well: dict[int, list[Judgement] | None] = {}
+        for group in alike.values():
+            well |= zip((step.number for step in group), self._at_once(group, convention), strict=True)
+        judged = []
+        for step in steps:
+            judgements = well.get(step.number) or self.singly(step, convention)
+            judged.append(self._judged(step, judgements, convention))
+            self.before = step
+        return judged
+
+    def convention(self, step: NetworkStep) -> OfTheNotes:
         """The convention in which a step has no finding, and gradients and updates agree end to end, if any."""
         if step.is_whole:
-            n, K = step.printed.recorded["X"].shape[1], step.printed.recorded["Y"].shape[0]
-            for convention in conventions(n, K, self.experiment.beta):
-                again = self._singly(step, convention)
-                results = [j for j in again if j.row.name.endswith("_next") or j.row.name.startswith(("dW", "db"))]
+            n, K = step.printed.records["X"].shape[1], step.printed.records["Y"].shape[0]
+            due = {*map(gradient, step.printed.before)}
+            for convention in conventions_of_the_notes(n, K, self.settings.beta):
+                again = self.singly(step, convention)
+                results = [j for j in again if is_updated(j.row.name) or j.row.name in due]
                 if not any(j.finding for j in again) and not any(j.differs for j in results):
                     return convention
         return AS_IN_THE_NOTES
 
-    def window(self, steps: Sequence[Step], convention: Convention) -> list[tuple[list[Judgement], list[str]]]:
-        """The verdicts on each step, and notes: at once for steps of equal shapes, singly where one needs a look."""
-        alike: dict[tuple[int, ...], list[Step]] = {}
-        for step in steps:
-            if step.is_whole:
-                alike.setdefault(step.printed.recorded["X"].shape, []).append(step)
-        well: dict[int, list[Judgement] | None] = {}
-        for group in alike.values():
-            well |= zip((step.number for step in group), self._at_once(group, convention), strict=True)
-        judged = [well.get(step.number) or self._singly(step, convention) for step in steps]
-        return [self._told_apart(*each, convention) for each in zip(steps, judged, strict=True)]
+    def _judged(self, step: NetworkStep, judgements: list[Judgement], convention: OfTheNotes) -> JudgedStep:
+        """A step for the pipeline; where the derivation works in one precision whatever it is handed, that is told."""
+        notes: list[Note] = [*convention.notes]
+        coarse, fine = step.sides.get("float32"), step.sides.get("float64")
+        if coarse is not None and any(array.dtype == np.float64 for array in coarse.records.values()):
+            notes.append(Float64Inside())
+        both = coarse is not None and fine is not None
+        if both and any(j.finding for j in judgements) and rounds_to_float32(fine.records.values() if fine else ()):
+            notes = [*convention.notes, Float32Only()]
+            judgements = self.singly(step, convention, ["float32"])
+        ended: tuple[Finding, ...] = ()
+        if step.ended is not None:
+            where = step.ended.where or Key(step.number, "forward", "X")
+            ended = (Finding(where, "FAULT", step.ended.cause, equation=step.ended.equation),)
+        return JudgedStep(
+            step.number,
+            judgements,
+            notes,
+            self.reads,
+            partial(self._scene, convention, step, self.before),
+            ended=ended,
+            stop=bool(ended) or any(j.finding and j.finding.cause.code in ("missing", "shape") for j in judgements),
+        )
 
-    def _at_once(self, steps: Sequence[Step], convention: Convention) -> list[list[Judgement] | None]:
+    def _scene(self, convention: OfTheNotes, step: NetworkStep, before: NetworkStep | None, name: str) -> Scene | None:
+        """The material on a wrong tensor of a step, from the side that ran in the finest precision."""
+        dtype = "float64" if "float64" in step.sides else "float32"
+        if name not in step.sides[dtype].records:
+            return None
+        with quietly():
+            run = self.evaluated(step, dtype, convention)
+        previous: Arrays = {}
+        if before is not None and dtype in before.sides:
+            previous = {**before.sides[dtype].before, **convention.read(before.sides[dtype].records)}
+        velocities = convention.read(step.velocities[dtype])
+        return scene_of_network(
+            name, self.settings, self.data, step, dtype, run, velocities, previous, self.reference, self.reads
+        )
+
+    def _at_once(self, steps: Sequence[NetworkStep], convention: OfTheNotes) -> list[list[Judgement] | None]:
         """The verdicts on steps of equal shapes in both precisions, evaluated together; None where one needs a look."""
         dtypes = [*steps[0].sides]  # the one that is printed first
-        sides = [step.sides[dtype] for dtype in dtypes for step in steps]
         with quietly():
-            records = _stacked([convention.normalised(side.recorded) for side in sides])
-            params, velocities, batch = _started(sides)
-            local = self.twin.at_once(params, velocities, records)
+            records = stacked([convention.read(step.sides[dtype].records) for dtype in dtypes for step in steps])
+            params = stacked([step.sides[dtype].before for dtype in dtypes for step in steps])
+            velocities = stacked([convention.read(step.velocities[dtype]) for dtype in dtypes for step in steps])
+            batch = stacked([step.batch_in(dtype) for dtype in dtypes for step in steps])
+            local = self.twin.step(params, velocities, records)
             printed = [{name: array[: len(steps)] for name, array in of.items()} for of in (params, velocities, batch)]
             by_torch = self._alone(*printed)
             read, before = operands(params, records), operands(velocities)
 
             def allowed(name: str, part: slice) -> Allowance:
                 here = ({n: array[part] for n, array in of.items()} for of in (read, before))
-                return allowance(self.experiment, name, *((read, before) if part == slice(None) else here))
+                return allowance(self.settings, name, *((read, before) if part == slice(None) else here))
 
-            labelled = [(phase, name, label_of(self.experiment, name)) for name, (phase, _) in steps[0].due.items()]
+            labelled = [(phase, name, label_of(self.settings, name)) for name, (phase, _) in steps[0].due.items()]
             ours = {name: array[: len(steps)] for name, array in records.items()}
             numbers, run = [step.number for step in steps], StepRun(records, local | batch)
-            return agreeing(labelled, numbers, dtypes, run, allowed, (ours, by_torch))
+            return judge_stack(labelled, numbers, dtypes, run, allowed, (ours, by_torch))
 
-    def _alone(self, params: Arrays, velocities: Arrays, batch: Arrays) -> Arrays:
+    def _alone(self, params: Arrays, velocities: Arrays, batch: Arrays) -> dict[str, np.ndarray]:
         """What torch makes of stacked steps by itself in the precision that is printed, from where the hand started."""
-        batch = {name: array.astype(self.experiment.dtype, copy=False) for name, array in batch.items()}
-        return batch | self.twin.at_once(params, velocities, batch, dtype=self.experiment.dtype)
+        dtype = self.settings.dtype
+        batch = {name: array.astype(dtype, copy=False) for name, array in batch.items()}
+        return {**batch, **self.twin.step(params, velocities, batch, dtype)}
 
-    def _singly(self, step: Step, convention: Convention, dtypes: Sequence[str] | None = None) -> list[Judgement]:
+    def singly(self, step: NetworkStep, convention: OfTheNotes, dtypes: Sequence[str] | None = None) -> list[Judgement]:
         """The verdicts on one step, in both precisions or in those given."""
-        sides = {dtype: side for dtype, side in step.sides.items() if dtypes is None or dtype in dtypes}
+        sides = [dtype for dtype in step.sides if dtypes is None or dtype in dtypes]
+        printed = next(iter(step.sides))
         with quietly():
-            alone = self._alone(*_started([step.printed])) if step.due else {}
+            runs = {dtype: self.evaluated(step, dtype, convention) for dtype in sides}
+            alone: dict[str, np.ndarray] = {}
+            if step.due:
+                started = (step.printed.before, convention.read(step.velocities[printed]), step.batch_in(printed))
+                alone = self._alone(*(stacked([arrays]) for arrays in started))
             by_torch = {name: stack[0] for name, stack in alone.items() if name in step.due}
-            evaluated = {dtype: self._evaluated(side, convention) for dtype, side in sides.items()}
-            runs = {dtype: run for dtype, (run, _) in evaluated.items()}
-            printed, reads = next(iter(evaluated.values()))
             labelled = [
-                (key, label_of(self.experiment, key.name))
-                for key in _expected(step, [*sides.values()])
+                (key, label_of(self.settings, key.name))
+                for key in _expected(step, sides)
                 if key.phase != "update"
                 or key.name not in step.due
                 or all(key.name in run.local for run in runs.values())
             ]
-            return judge_step(labelled, runs, (printed.records, by_torch), reads, {})
+            return judge_step(labelled, runs, (runs[sides[0]].records, by_torch), self.reads, {})
 
-    def _evaluated(self, side: SideStep, convention: Convention) -> tuple[StepRun, Mapping[str, frozenset[str]]]:
-        """Torch on what one side recorded, what rounding can explain there, and what each tensor was computed from."""
-        records = convention.normalised(side.recorded)
-        real = {name: array for name, array in records.items() if is_real(array)}
-        local, reads = dict(side.batch), dict[str, frozenset[str]]()
-        if "X" in real and "Y" in real:
-            replayed = self.twin.replay(side.params, real, inspect=True)
-            local |= {**replayed.values, **replayed.gradients}
-            reads = replayed.reads
+    def evaluated(self, step: NetworkStep, dtype: str, convention: OfTheNotes) -> StepRun:
+        """Torch on what one side recorded, and what rounding can explain there."""
+        side, velocities = step.sides[dtype], convention.read(step.velocities[dtype])
+        records = convention.read(side.records)
+        values = real(records)
+        local = step.batch_in(dtype)
+        if "X" in values and "Y" in values:
+            batch = {"X": values["X"], "Y": values["Y"]}
+            run = run_on_records(self.reference, side.before, batch, values)
+            local = {**local, **run.values, **run.gradients}
         shapes = {name: array.shape for name, array in local.items()}
-        for name, array in side.params.items():
-            shapes |= {f"v{name}": array.shape, f"{name}_next": array.shape}
-        usable = {name: array for name, array in real.items() if shapes.get(name) == array.shape}
-        movable = {name: array for name, array in side.params.items() if f"d{name}" in usable}
+        for name, array in side.before.items():
+            shapes |= {velocity(name): array.shape, updated(name): array.shape}
+        usable = {n: array for n, array in records.items() if n in values and shapes.get(n) == array.shape}
+        movable = {name: array for name, array in side.before.items() if gradient(name) in usable}
         if movable:
-            before = {f"v{name}": side.velocities[f"v{name}"] for name in movable if side.velocities}
-            local |= self.twin.update(movable, before, usable)
-        return StepRun(records, local, allowances(self.experiment, side.params, side.velocities, usable)), reads
-
-    def _told_apart(
-        self, step: Step, judged: list[Judgement], convention: Convention
-    ) -> tuple[list[Judgement], list[str]]:
-        """Recognise a derivation that works in one precision whatever it is handed, and say so."""
-        told = []
-        sides = step.sides
-        if "float32" in sides and any(array.dtype == np.float64 for array in sides["float32"].recorded.values()):
-            told.append(FLOAT64_INSIDE)
-        recorded = sides["float64"].recorded.values() if len(sides) > 1 else ()
-        if any(j.finding for j in judged) and rounds_to_float32(filter(is_real, recorded)):
-            told = [FLOAT32_ONLY]
-            judged = self._singly(step, convention, ["float32"])
-        return judged, told
+            before = {velocity(name): velocities[velocity(name)] for name in movable if velocities}
+            local = {**local, **self.twin.update(movable, before, usable)}
+        return StepRun(records, local, allowances(self.settings, side.before, velocities, usable))
 
 
-def _started(sides: Sequence[SideStep]) -> tuple[Arrays, Arrays, Arrays]:
-    """The weights and velocities that each side started from, and its batch, stacked."""
-    params, velocities, batch = (
-        _stacked([getattr(side, of) for side in sides]) for of in ("params", "velocities", "batch")
-    )
-    return params, velocities, batch
-
-
-def _stacked(arrays: Sequence[Arrays]) -> Arrays:
-    """The arrays of several runs by name, along a first axis, in float64."""
-    found = {}
-    for name, first in arrays[0].items():
-        runs = [each[name] for each in arrays]
-        end_to_end = np.concatenate if first.ndim else np.array  # np.stack takes twice as long
-        found[name] = end_to_end(runs, dtype=np.float64).reshape(len(runs), *first.shape)
-    return found
-
-
-def _expected(step: Step, sides: Sequence[SideStep]) -> list[Key]:
+def _expected(step: NetworkStep, dtypes: Sequence[str]) -> list[Key]:
     """What should have been recorded, in dataflow order, then what else was; less what an exception cut off."""
+    sides = [step.sides[dtype] for dtype in dtypes]
     complete = frozenset.intersection(*(side.complete for side in sides))
     due = [Key(step.number, phase, name) for name, (phase, _) in step.due.items()]
-    known = [key for key in due if key.phase in complete or all(key.name in side.recorded for side in sides)]
-    extra = [name for name in sides[0].recorded if name not in step.due]
-    return [*known, *(Key(step.number, "update" if name.endswith("_next") else "backward", name) for name in extra)]
+    known = [key for key in due if key.phase in complete or all(key.name in side.records for side in sides)]
+    extra = [name for name in sides[0].records if name not in step.due]
+    return [*known, *(Key(step.number, "update" if is_updated(n) else "backward", n) for n in extra)]
 
 
-def label_of(experiment: Experiment, name: str) -> str:
-    """The equation label of a record of this experiment."""
-    return equation_of(name, depth=experiment.depth, loss=experiment.loss, optimizer=experiment.optimizer)
+def judged_steps(
+    settings: Settings, data: Data, hand: Modules | None = None, *, window: int = WINDOW
+) -> Iterator[JudgedStep]:
+    """Every step with its verdicts, by windows; the first step decides on the convention."""
+    recording, judge = Recording(settings, data, hand), NetworkJudge(settings, data)
+    convention, length = AS_IN_THE_NOTES, min(window, _length(settings, data))
+    while steps := recording.window(length):
+        judged = judge.judge(steps, convention)
+        if steps[0].number == 1 and any(judgement.finding for judgement in judged[0].judgements):
+            convention = judge.convention(steps[0])
+            if convention is not AS_IN_THE_NOTES:
+                judge.before = None
+                judged = judge.judge(steps, convention)
+        yield from (step._replace(notes=[*step.notes, *recording.notes]) for step in judged)
+
+
+def _length(settings: Settings, data: Data) -> int:
+    """How many steps are evaluated at once; a step records Z, A and their gradients, and what becomes of weights."""
+    n = settings.batch_size or data.X.shape[1]
+    parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(settings.layers))
+    numbers = n * (4 * sum(settings.layers) + settings.layers[-1]) + 3 * parameters
+    return int(np.clip(NUMBERS // max(numbers, 1), 1, WINDOW))

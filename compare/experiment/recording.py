@@ -1,4 +1,4 @@
-"""The hand-written side of an Experiment under way: each step in both precisions, and what torch is to make of it."""
+"""The hand-written side of the notes' network under way: each step in both precisions, its batch as torch cuts it."""
 
 from __future__ import annotations
 
@@ -10,124 +10,122 @@ from itertools import islice, tee
 
 import numpy as np
 
+from handgrad.compare.checks.recording import Ended, Taken, steps_of
 from handgrad.compare.experiment.data import Data
-from handgrad.compare.experiment.exceptions import interrupted, quietly, raised, unending
-from handgrad.compare.experiment.settings import Experiment, printed_first
-from handgrad.compare.experiment.sides import by_hand, epoch_orders, initial_parameters, torch_batches, torch_data
-from handgrad.compare.names import PHASES
-from handgrad.compare.operations import Shape, network_records, operation
-from handgrad.compare.report import Finding
-from handgrad.compare.trace import frozen, is_real
-from handgrad.compare.verdict.conventions import AS_IN_THE_NOTES, FLOAT64_ONLY, Convention
-from handgrad.torchref.exchange import view_of_tensor
+from handgrad.compare.experiment.settings import Settings, printed_first
+from handgrad.compare.experiment.sides import by_hand, epoch_orders, initial_parameters, torch_batches, training_by_hand
+from handgrad.compare.failures import NoBatch, Raised
+from handgrad.compare.names import Key, velocity
+from handgrad.compare.operations import Modules, Shape, network_records, operation
+from handgrad.compare.remarks import Float64Only, Note
+from handgrad.compare.sandbox import quietly
+from handgrad.compare.trace import is_real
+from handgrad.torchref.exchange import to_tensor, view_of_tensor
 
-__all__ = ["SideStep", "Step", "Training"]
+__all__ = ["NetworkStep", "Recording", "has_velocities"]
 
 Arrays = dict[str, np.ndarray]
 Due = Mapping[str, tuple[str, Shape]]
 
 
 @dataclass(frozen=True)
-class SideStep:
-    """One step of the hand-written side in one precision.
-
-    `params` and `velocities` are what it started from, `recorded` what it computed, `batch` what it should have
-    selected, `complete` the phases that it finished.
-    """
-
-    params: Arrays
-    velocities: Arrays
-    recorded: Arrays
-    batch: Arrays
-    complete: frozenset[str]
-    failure: Finding | None
-
-    def has(self, due: Due) -> bool:
-        """Whether it recorded what is due, real numbers in these shapes, and no exception ended it."""
-        recorded = self.recorded
-        return self.failure is None and all(
-            name in recorded and recorded[name].shape == shape and is_real(recorded[name])
-            for name, (_, shape) in due.items()
-        )
-
-
-@dataclass(frozen=True)
-class Step:
+class NetworkStep:
     """One step by hand in both precisions, the printed one first.
 
-    `due` holds what torch records in it, by name: phase and shape.
+    `velocities` are what it started from, by precision, `batch` is what torch selects, in float64, and `due` what torch
+    records of that by name: phase and shape; both are empty where there is no batch.
     """
 
     number: int
-    sides: dict[str, SideStep]
+    sides: dict[str, Taken]
+    velocities: dict[str, Arrays]
+    batch: Arrays
     due: Due
 
     @cached_property
     def is_whole(self) -> bool:
-        """Whether every side recorded just what torch has, in the same shapes."""
-        return all(len(side.recorded) == len(self.due) and side.has(self.due) for side in self.sides.values())
+        """Whether every side recorded just what torch has, in the same shapes, and nothing ended it."""
+        return all(
+            side.ended is None and len(side.records) == len(self.due) and _has(side.records, self.due)
+            for side in self.sides.values()
+        )
 
     @property
-    def printed(self) -> SideStep:
+    def printed(self) -> Taken:
         """The hand-written side in the precision that is printed."""
         return next(iter(self.sides.values()))
 
     @property
-    def failure(self) -> Finding | None:
-        """The exception that ended the hand-written side, if one did."""
-        return next((side.failure for side in self.sides.values() if side.failure is not None), None)
+    def ended(self) -> Ended | None:
+        """What ended the hand-written side, if anything did."""
+        return next((side.ended for side in self.sides.values() if side.ended is not None), None)
 
-    @property
-    def numbers(self) -> int:
-        """How many numbers one side recorded."""
-        return sum(array.size for array in self.printed.recorded.values())
-
-    @property
-    def can_be_followed(self) -> bool:
-        """Whether every side has the weights and velocities from which torch can go on."""
-        if self.is_whole:
-            return True
-        updates = {name: place for name, place in self.due.items() if place[0] == "update"}
-        return bool(updates) and all(side.has(updates) for side in self.sides.values())
+    def batch_in(self, dtype: str) -> Arrays:
+        """The batch in a precision."""
+        return {name: array.astype(dtype, copy=False) for name, array in self.batch.items()}
 
 
-class Training:
-    """The hand-written side under way in both precisions, each on its own generator."""
+def _has(records: Arrays, due: Due) -> bool:
+    return all(
+        name in records and records[name].shape == shape and is_real(records[name]) for name, (_, shape) in due.items()
+    )
 
-    def __init__(self, experiment: Experiment, data: Data) -> None:
+
+def has_velocities(settings: Settings, hand: Modules | None = None) -> bool:
+    """Whether the optimiser by hand keeps velocities."""
+    start, _ = operation("optimizer", settings.optimizer).hands(hand)
+    return bool(start({"w": np.zeros(1)}))
+
+
+class Recording:
+    """The hand-written side in both precisions, step by step as it is asked for."""
+
+    def __init__(self, settings: Settings, data: Data, hand: Modules | None = None) -> None:
         """Nothing is computed yet."""
-        self.experiment = experiment
-        _, other = printed_first(experiment.dtype)
-        precisions = {experiment.dtype: experiment, other: replace(experiment, dtype=other)}
-        start = initial_parameters(precisions["float64"])
-        N = data.X.shape[1]
-        of_torch, *by_hand = tee(epoch_orders(experiment, N), 1 + len(precisions))
-        self.sides = [_Side(each, data, start, order) for each, order in zip(precisions.values(), by_hand, strict=True)]
-        self.X, self.Y = torch_data(precisions["float64"], data)
-        self.batches = torch_batches(experiment, N, of_torch)
+        self.settings, self.number = settings, 0
+        self.notes: tuple[Note, ...] = ()
+        self.keeps = has_velocities(settings, hand)
+        precisions = {dtype: replace(settings, dtype=dtype) for dtype in printed_first(settings.dtype)}
+        start, N = initial_parameters(precisions["float64"], hand), data.X.shape[1]
+        of_torch, *orders = tee(epoch_orders(settings, N), 1 + len(precisions))
+        names = network_records(settings.layers, 1, **self._records)
+        self.sides: dict[str, Iterator[Taken]] = {}
+        self.velocities: dict[str, Arrays] = {}
+        self.params: dict[str, Arrays] = {}  # what each side has after its last step
+        for (dtype, of), order in zip(precisions.items(), orders, strict=True):
+            params = {name: array.astype(dtype) for name, array in start.items()}
+            self.params[dtype] = params
+            handed = {name: array.copy() for name, array in params.items()}  # it may write into them
+            phases = by_hand(of, data, handed, (each.copy() for each in order), hand)
+            self.sides[dtype] = steps_of(training_by_hand(phases, names), params, copy=np.asarray)
+            zeros = {
+                velocity(n): np.zeros_like(w) for n, w in params.items()
+            }  # as torch starts, whatever the hand does
+            self.velocities[dtype] = zeros if self.keeps else {}
+        self.X, self.Y = (to_tensor(array) for array in (data.X, data.Y))
+        self.batches = torch_batches(settings, N, of_torch)
         self.ahead: deque[Arrays] = deque()  # batches selected before their step: one by one, they would take longer
-        self.number = 0
-        self.float64_only = ""  # a note, if float32 raised
 
-    def advance(self, count: int, convention: Convention) -> list[Step]:
-        """The next steps, up to `count` of them; fewer at the end, and after one that needs a look before going on."""
-        steps: list[Step] = []
+    @property
+    def _records(self) -> dict[str, object]:
+        reads, l2 = operation("loss", self.settings.loss).reads, self.settings.l2 > 0
+        return {"loss_reads": reads, "l2": l2, "velocities": self.keeps}
+
+    def window(self, count: int) -> list[NetworkStep]:
+        """The next steps, up to `count` of them; fewer at the end, and after one that is not whole."""
+        steps: list[NetworkStep] = []
         with quietly():
             self.ahead += islice(self._selected(), max(0, count - len(self.ahead)))
             while len(steps) < count:
                 step = self._step(self.ahead.popleft() if self.ahead else {})
-                if not step.due and step.printed.recorded and step.failure is None:
-                    end = unending(step.number)
-                    sides = {dtype: replace(side, recorded={}, failure=end) for dtype, side in step.sides.items()}
-                    step = replace(step, sides=sides)
-                if not step.due and not step.printed.recorded:
-                    if step.failure is not None:
-                        steps.append(step)
+                if step is None:
                     break
                 self.number += 1
                 steps.append(step)
-                if step.is_whole or convention is AS_IN_THE_NOTES:  # another one needs every record to be read in it
-                    self.follow(step, convention)
+                for dtype, side in step.sides.items():
+                    kept = {v: side.records[v] for v in self.velocities[dtype] if v in side.records}
+                    self.velocities[dtype] = {**self.velocities[dtype], **kept}
+                    self.params[dtype] = {**self.params[dtype], **side.after}
                 if not step.is_whole:
                     break
         return steps
@@ -138,68 +136,28 @@ class Training:
             batch = {"X": self.X.index_select(1, selected), "Y": self.Y.index_select(1, selected)}
             yield {name: view_of_tensor(tensor) for name, tensor in batch.items()}
 
-    def _step(self, batch: Arrays) -> Step:
-        """The next step of each side, and what torch records of this batch."""
-        sides = self._without_float32({side.dtype: side.advance(self.number + 1, batch) for side in self.sides})
-        if not batch:
-            return Step(self.number + 1, sides, {})
-        reads, l2 = operation("loss", self.experiment.loss).reads, self.experiment.l2 > 0
-        n, momentum = batch["X"].shape[1], bool(self.sides[0].velocities)
-        due = network_records(self.experiment.layers, n, loss_reads=reads, l2=l2, velocities=momentum)
-        return Step(self.number + 1, sides, due)
+    def _step(self, batch: Arrays) -> NetworkStep | None:
+        """The next step of each side, and what torch records of this batch; None at the end of both."""
+        number = self.number + 1
+        sides = {dtype: side for dtype, steps in self.sides.items() if (side := next(steps, None)) is not None}
+        due = network_records(self.settings.layers, batch["X"].shape[1], **self._records) if batch else {}
+        before = {dtype: self.velocities[dtype] for dtype in self.sides}
+        if not batch and any(side.ended is None for side in sides.values()):
+            end = Ended(NoBatch(number), where=Key(number, "forward", "X"), equation="O2")
+            sides = {dtype: replace(side, records={}, ended=end) for dtype, side in sides.items()}
+        if not batch and not sides:
+            return None
+        missing = {dtype: Taken(self.params[dtype], {}) for dtype in self.sides if dtype not in sides}
+        return NetworkStep(number, self._without_float32({**sides, **missing}), before, batch, due)
 
-    def _without_float32(self, sides: dict[str, SideStep]) -> dict[str, SideStep]:
+    def _without_float32(self, sides: dict[str, Taken]) -> dict[str, Taken]:
         """A derivation that runs in float64, the precision printed, and raises in float32 goes on in float64 alone."""
-        first, *others = sides.values()
-        if self.number or first.failure is not None or not others or others[0].failure is None:
+        sides = {dtype: sides[dtype] for dtype in self.sides}
+        coarse = sides["float32"].ended if "float32" in sides else None
+        if self.number or coarse is None or next(iter(sides)) != "float64" or sides["float64"].ended is not None:
             return sides
-        if self.sides[0].dtype != "float64":
-            return sides
-        self.float64_only = FLOAT64_ONLY.format(others[0].failure.explanation)
-        self.sides = self.sides[:1]
-        return {"float64": first}
-
-    def follow(self, step: Step, convention: Convention) -> None:
-        """Let torch start the next step from the weights and velocities that the hand has after this one."""
-        if step.can_be_followed:
-            for side in self.sides:
-                side.follow(convention.normalised(step.sides[side.dtype].recorded))
-
-
-class _Side:
-    """The hand-written side in one precision, taking its steps."""
-
-    def __init__(self, experiment: Experiment, data: Data, start: Arrays, orders: Iterator[np.ndarray]) -> None:
-        self.dtype = experiment.dtype
-        self.params = {name: array.astype(experiment.dtype) for name, array in start.items()}
-        has_velocities = bool(operation("optimizer", experiment.optimizer).hands()[0](self.params))
-        zeros = {
-            f"v{name}": np.zeros_like(w) for name, w in self.params.items()
-        }  # as torch starts, whatever the hand does
-        self.velocities: Arrays = zeros if has_velocities else {}
-        handed = {name: array.copy() for name, array in self.params.items()}  # it may write into them
-        self.phases = by_hand(experiment, data, handed, (order.copy() for order in orders))
-
-    def advance(self, number: int, batch: Arrays) -> SideStep:
-        """Let the derivation take one step and keep what it records; `batch` is what it should select."""
-        recorded: Arrays = {}
-        complete: set[str] = set()
-        failure = None
-        try:
-            for _, phase, values in self.phases:
-                for name, value in values.items():
-                    recorded[str(name)] = frozen(value)
-                    complete.add(phase)
-                if phase == PHASES[-1]:
-                    break
-            complete.update(PHASES)
-        except (Exception, SystemExit) as error:  # whatever the hand-written side raises is a finding, not a crash
-            recorded |= {key.name: value for key, value in interrupted(number, error).items()}
-            failure = raised(number, complete, error)
-        batch = {name: array.astype(self.dtype, copy=False) for name, array in batch.items()}
-        return SideStep(self.params, self.velocities, recorded, batch, frozenset(complete), failure)
-
-    def follow(self, records: Arrays) -> None:
-        """Note what the derivation starts its next step from."""
-        self.params = {name: records[f"{name}_next"] for name in self.params}
-        self.velocities = {name: records[name] for name in self.velocities}
+        if isinstance(coarse.cause, Raised):
+            self.notes = (Float64Only(coarse.cause),)
+            del self.sides["float32"]
+            return {"float64": sides["float64"]}
+        return sides

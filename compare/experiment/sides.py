@@ -1,11 +1,12 @@
-"""The two runners of an Experiment: the hand-written side and its torch twin, on the same weights and batches."""
+"""Both sides of the notes' network, made from its settings: the hand-written trainer, and its twin in torch.nn."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
-from itertools import chain, islice, pairwise
+from itertools import chain, count, islice, pairwise
 from math import ceil
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,11 +20,16 @@ import handgrad.torchref.exchange
 import handgrad.torchref.network
 import handgrad.torchref.optimizers
 import handgrad.torchref.training
+from handgrad.compare.checks.recording import Ended
+from handgrad.compare.equations import EQUATIONS
 from handgrad.compare.errors import InputError
 from handgrad.compare.experiment.data import Data
-from handgrad.compare.experiment.settings import FLOAT32_MAX, Experiment
-from handgrad.compare.operations import operation
-from handgrad.compare.trace import Phases
+from handgrad.compare.experiment.exceptions import located_by_hand, recorded_before
+from handgrad.compare.experiment.settings import FLOAT32_MAX, Settings
+from handgrad.compare.names import PHASES, Key
+from handgrad.compare.operations import Modules, operation
+from handgrad.compare.sandbox import CAUGHT
+from handgrad.compare.trace import frozen
 from handgrad.manual.network import Activation, Network
 
 __all__ = [
@@ -34,26 +40,30 @@ __all__ = [
     "in_torch",
     "initial_parameters",
     "torch_batches",
-    "torch_data",
+    "training_by_hand",
+    "training_in_torch",
 ]
 
 Arrays = dict[str, np.ndarray]
+Phases = Iterator[tuple[int, str, Mapping[str, Any]]]
+Steps = Iterator[dict[str, np.ndarray]]
+BATCH = ("X", "Y")
 
 
-def check_fit(experiment: Experiment, data: Data) -> None:
+def check_fit(settings: Settings, data: Data) -> None:
     """Raise InputError unless the layers and the batch size suit the data and the labels suit the loss."""
     (n_x, N), K = data.X.shape, data.Y.shape[0]
-    if experiment.layers[0] != n_x:
+    if settings.layers[0] != n_x:
         raise InputError(
-            f"layers starts with {experiment.layers[0]} and the data has {n_x} inputs; start layers with {n_x}"
+            f"layers starts with {settings.layers[0]} and the data has {n_x} inputs; start layers with {n_x}"
         )
-    if experiment.layers[-1] != K:
+    if settings.layers[-1] != K:
         raise InputError(
-            f"layers ends with {experiment.layers[-1]} and the data has {K} labels per example; end layers with {K}"
+            f"layers ends with {settings.layers[-1]} and the data has {K} labels per example; end layers with {K}"
         )
-    if experiment.batch_size is not None and experiment.batch_size > N:
+    if settings.batch_size is not None and settings.batch_size > N:
         raise InputError(
-            f"batch_size is {experiment.batch_size} and the examples number {N}; it must be at most {N}, "
+            f"batch_size is {settings.batch_size} and the examples number {N}; it must be at most {N}, "
             "so lower it or use the full batch (None, on the command line `full`)"
         )
     for name, array in (("X", data.X), ("y", data.Y)):
@@ -63,7 +73,7 @@ def check_fit(experiment: Experiment, data: Data) -> None:
                 f"{name} is {array[column, row]:g} at row {row + 1}, column {column + 1}; float32 holds no more than "
                 f"{FLOAT32_MAX:.1e}, so rescale it"
             )
-    if experiment.loss == "binary-cross-entropy" and (data.Y.min() < 0 or data.Y.max() > 1):
+    if settings.loss == "binary-cross-entropy" and (data.Y.min() < 0 or data.Y.max() > 1):
         output, example = np.argwhere((data.Y < 0) | (data.Y > 1))[0]
         raise InputError(
             f"y is {data.Y[output, example]:g} at row {example + 1}, column {output + 1}; binary-cross-entropy "
@@ -71,83 +81,113 @@ def check_fit(experiment: Experiment, data: Data) -> None:
         )
 
 
-def initial_parameters(experiment: Experiment) -> Arrays:
-    """W1, b1, ..., WL, bL in the experiment's dtype: drawn once, by hand, for both sides."""
-    rng = np.random.default_rng([experiment.seed, 0])
-    (standard_deviation,) = operation("initializer", experiment.initializer).hands()
+def initial_parameters(settings: Settings, hand: Modules | None = None) -> Arrays:
+    """W1, b1, ..., WL, bL in the settings' dtype: drawn once, by hand, for both sides."""
+    rng = np.random.default_rng([settings.seed, 0])
+    initializers = handgrad.manual.initializers if hand is None else hand["initializers"]
+    (standard_deviation,) = operation("initializer", settings.initializer).hands(hand)
     params = {}
-    for l, (n_in, n_out) in enumerate(pairwise(experiment.layers), start=1):
-        params[f"W{l}"] = handgrad.manual.initializers.draw(
-            standard_deviation, (n_out, n_in), rng, experiment.distribution
-        )
-        params[f"b{l}"] = experiment.bias_scale * rng.standard_normal((n_out, 1))
-    return {name: array.astype(experiment.dtype) for name, array in params.items()}
+    for l, (n_in, n_out) in enumerate(pairwise(settings.layers), start=1):
+        params[f"W{l}"] = initializers.draw(standard_deviation, (n_out, n_in), rng, settings.distribution)
+        params[f"b{l}"] = settings.bias_scale * rng.standard_normal((n_out, 1))
+    return {name: array.astype(settings.dtype) for name, array in params.items()}
 
 
-def epoch_orders(experiment: Experiment, N: int) -> Iterator[np.ndarray]:
+def epoch_orders(settings: Settings, N: int) -> Iterator[np.ndarray]:
     """The order of the examples in each epoch of the run: as they stand for the full batch, else reshuffled."""
-    per_epoch = ceil(N / (experiment.batch_size or N))
-    epochs = experiment.epochs if experiment.steps is None else ceil(experiment.steps / per_epoch)
-    if experiment.batch_size is None:
+    per_epoch = ceil(N / (settings.batch_size or N))
+    epochs = settings.epochs if settings.steps is None else ceil(settings.steps / per_epoch)
+    if settings.batch_size is None:
         return iter([np.arange(N)] * epochs)
-    return islice(handgrad.manual.batches.orders(N, np.random.default_rng([experiment.seed, 1])), epochs)
+    return islice(handgrad.manual.batches.orders(N, np.random.default_rng([settings.seed, 1])), epochs)
 
 
-def hand_network(experiment: Experiment) -> Network:
+def hand_network(settings: Settings, hand: Modules | None = None) -> Network:
     """What the hand-written side is handed to run: its activations, its loss and the weight decay."""
-    loss = operation("loss", experiment.loss)
+    loss = operation("loss", settings.loss)
     return Network(
-        activations=tuple(Activation(*operation("activation", name).hands()) for name in experiment.activations),
-        loss=loss.hands()[0],
+        activations=tuple(Activation(*operation("activation", name).hands(hand)) for name in settings.activations),
+        loss=loss.hands(hand)[0],
         loss_reads=loss.reads,
-        l2=experiment.l2,
+        l2=settings.l2,
     )
 
 
-def by_hand(experiment: Experiment, data: Data, params: Arrays, orders: Iterator[np.ndarray]) -> Phases:
+def by_hand(
+    settings: Settings, data: Data, params: Arrays, orders: Iterator[np.ndarray], hand: Modules | None = None
+) -> Phases:
     """The hand-written side: an iterator over (step, phase, {name: array})."""
-    network = hand_network(experiment)
-    start, optimizer = operation("optimizer", experiment.optimizer).hands()
-    rate = partial(optimizer, learning_rate=experiment.learning_rate, beta=experiment.beta)
-    X, Y = data.X.astype(experiment.dtype), data.Y.astype(experiment.dtype)
-    batches = handgrad.manual.batches.mini_batches(orders, experiment.batch_size or X.shape[1])
-    phases: Phases = handgrad.manual.training.train(
-        network, params, start(params), rate, X, Y, islice(batches, experiment.steps)
-    )
+    network = hand_network(settings, hand)
+    start, optimizer = operation("optimizer", settings.optimizer).hands(hand)
+    rate = partial(optimizer, learning_rate=settings.learning_rate, beta=settings.beta)
+    X, Y = data.X.astype(settings.dtype), data.Y.astype(settings.dtype)
+    cut, train = handgrad.manual.batches, handgrad.manual.training
+    if hand is not None:
+        cut, train = hand["batches"], hand["training"]
+    batches = cut.mini_batches(orders, settings.batch_size or X.shape[1])
+    phases: Phases = train.train(network, params, start(params), rate, X, Y, islice(batches, settings.steps))
     return phases
 
 
-def in_torch(experiment: Experiment, data: Data, params: Arrays, orders: Iterator[np.ndarray]) -> Phases:
+def training_by_hand(phases: Phases, due: Collection[str]) -> Steps:
+    """The hand-written side as a trainer: one mapping a step, copied phase by phase.
+
+    Ended, with what had been computed by then, where it raises; `due` are the names that a step records.
+    """
+    for number in count(1):
+        records: Arrays = {}
+        complete: set[str] = set()
+        try:
+            for _, phase, values in phases:
+                records |= {str(name): frozen(value) for name, value in values.items()}
+                if not {*values} <= {*BATCH}:  # the batch alone is not yet a forward pass
+                    complete.add(phase)
+                if phase == PHASES[-1]:
+                    break
+        except CAUGHT as error:  # whatever the hand-written side raises is a finding, not a crash
+            raised, label = located_by_hand(error)
+            phase = next((phase for phase in PHASES if phase not in complete), PHASES[-1])
+            key = Key(number, phase, EQUATIONS.get(label, f"{phase} = ").partition(" = ")[0])
+            records |= recorded_before(error, {*due} - {*records})
+            raise Ended(raised, records=records, where=key, equation=label, complete=frozenset(complete)) from None
+        if not records:
+            return
+        yield records
+
+
+def in_torch(settings: Settings, data: Data, params: Arrays, orders: Iterator[np.ndarray]) -> Phases:
     """The torch side on its own, in torch.nn: an iterator over (step, phase, {name: tensor})."""
-    loss = operation("loss", experiment.loss)
-    activations = [operation("activation", name).twin() for name in experiment.activations]
-    model = handgrad.torchref.network.build(experiment.layers, activations, getattr(torch, experiment.dtype))
+    loss = operation("loss", settings.loss)
+    activations = [operation("activation", name).twin() for name in settings.activations]
+    model = handgrad.torchref.network.build(settings.layers, activations, getattr(torch, settings.dtype))
     handgrad.torchref.exchange.load(model, params)
     named = handgrad.torchref.exchange.parameters(model)
-    build_optimizer = operation("optimizer", experiment.optimizer).twin()
-    optimizer = build_optimizer(named, learning_rate=experiment.learning_rate, beta=experiment.beta)
-    X, Y = torch_data(experiment, data)
-    layers, weights = (
-        handgrad.torchref.network.layers_of(model),
-        [w for name, w in named.items() if name.startswith("W")],
-    )
+    build_optimizer = operation("optimizer", settings.optimizer).twin()
+    optimizer = build_optimizer(named, learning_rate=settings.learning_rate, beta=settings.beta)
+    X, Y = (handgrad.torchref.exchange.to_tensor(a.astype(settings.dtype)) for a in (data.X, data.Y))
+    layers = handgrad.torchref.network.layers_of(model)
+    weights = [w for name, w in named.items() if name.startswith("W")]
     cost = partial(
-        handgrad.torchref.network.cost, layers, weights, loss=loss.twin(), loss_reads=loss.reads, l2=experiment.l2
+        handgrad.torchref.network.cost, layers, weights, loss=loss.twin(), loss_reads=loss.reads, l2=settings.l2
     )
-    phases: Phases = handgrad.torchref.training.train(
-        model, cost, optimizer, X, Y, torch_batches(experiment, X.shape[1], orders)
-    )
+    batches = torch_batches(settings, X.shape[1], orders)
+    phases: Phases = handgrad.torchref.training.train(model, cost, optimizer, X, Y, batches)
     return phases
 
 
-def torch_data(experiment: Experiment, data: Data) -> tuple[Tensor, Tensor]:
-    """X (n_x, N) and Y (K, N) as tensors of the experiment's dtype, in memory of their own."""
-    to_tensor = handgrad.torchref.exchange.to_tensor
-    return to_tensor(data.X.astype(experiment.dtype)), to_tensor(data.Y.astype(experiment.dtype))
+def training_in_torch(phases: Phases) -> Steps:
+    """The torch side as a trainer: one mapping a step, copied phase by phase."""
+    records: Arrays = {}
+    for _, phase, values in phases:
+        records |= {name: handgrad.torchref.exchange.to_array(tensor) for name, tensor in values.items()}
+        if phase == PHASES[-1]:
+            yield records
+            records = {}
 
 
-def torch_batches(experiment: Experiment, N: int, orders: Iterator[np.ndarray]) -> Iterator[Tensor]:
+def torch_batches(settings: Settings, N: int, orders: Iterator[np.ndarray]) -> Iterator[Tensor]:
     """The indices of each step's batch, cut by torch from the same orders."""
-    size = experiment.batch_size or N
-    cut = (handgrad.torchref.batches.split(handgrad.torchref.exchange.to_tensor(order), size) for order in orders)
-    return islice(chain.from_iterable(cut), experiment.steps)
+    size = settings.batch_size or N
+    to_tensor: Callable[[Any], Tensor] = handgrad.torchref.exchange.to_tensor
+    cut = (handgrad.torchref.batches.split(to_tensor(order), size) for order in orders)
+    return islice(chain.from_iterable(cut), settings.steps)

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
-from handgrad.compare.experiment.settings import Experiment
 from handgrad.compare.operations import equation_of, operation
-from handgrad.compare.report.details import Code
+from handgrad.compare.results import Code
 from handgrad.compare.source.pieces import definitions, starts
 
 __all__ = ["Labelled", "labelled", "network_code"]
@@ -36,13 +35,15 @@ def labelled(package: str, label: str) -> Labelled | None:
     return _labels(package, _stamps(package)).get(label)
 
 
-def network_code(experiment: Experiment, names: Iterable[str]) -> tuple[Code, ...]:
+def network_code(
+    activations: tuple[str, ...], loss: str, optimizer: str, names: Iterable[str]
+) -> tuple[Code, ...]:
     """The functions of both sides that compute the tensors named, with their lines.
 
     In torch a gradient is taken by autograd where its tensor is used: dW and db at F1, dZ at F2.
     """
-    operations = experiment.activations, experiment.loss, experiment.optimizer
-    return _network_code(*operations, tuple(names), _stamps("manual"), _stamps("torchref"))
+    stamps = _stamps("manual"), _stamps("torchref")
+    return _network_code(activations, loss, optimizer, tuple(names), *stamps)
 
 
 @lru_cache(maxsize=64)

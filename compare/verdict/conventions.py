@@ -1,96 +1,99 @@
-"""Two conventions that differ from the notes' and are no mistakes: they are normalised, noted, and never a fault.
+"""Conventions that differ from the reference's and are no mistakes: they are read, noted, and never a fault.
 
-    (a) every recorded dZ and dA lacks the 1/n of the mean (or the 1/(n K)), which stands in dW and db instead
+    (a) gradients of intermediates lack the 1/n of the mean (or the 1/(n K)), which those of parameters have
     (b) the velocity is 1/(1-beta) times the notes': V = B V + dw, w = w - a (1-B) V
 
-A convention is accepted only where, read in it, nothing is left to find and every parameter gradient and every updated
-weight agrees end to end. One hidden dZ with an extra 1/n stays a fault.
+A convention is accepted only where, read in it, less is left to find. One hidden dZ with an extra 1/n stays a fault.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from typing import Protocol
 
 import numpy as np
 
-__all__ = [
-    "AS_IN_THE_NOTES",
-    "FLOAT32_ONLY",
-    "FLOAT64_INSIDE",
-    "FLOAT64_ONLY",
-    "TORCH_IN_FLOAT32",
-    "Convention",
-    "conventions",
-    "judged_in",
-]
+from handgrad.compare.names import of_velocity
+from handgrad.compare.remarks import MeanLeftOut, Note, VelocityTimes
+from handgrad.compare.trace import Arrays, is_real
 
-FLOAT64_INSIDE = "The derivation computes in float64 also where it is handed float32; that is no fault."
-FLOAT64_ONLY = (
-    "The derivation does not run in float32 ({}): it is judged in float64 alone, "
-    "which cannot tell arithmetic that loses digits from a mistake."
-)
-FLOAT32_ONLY = (
-    "The derivation computes in float32 also where it is handed float64: it is judged in float32 alone, "
-    "which hides faults below a relative size of 2e-4."
-)
-TORCH_IN_FLOAT32 = (
-    "The reference computes in float32 also where it is handed float64, and its roundings are taken for the "
-    "derivation's: leave out what casts to float32 there."
-)
-_TOLD_BY = {"float64": FLOAT64_ONLY.partition("{")[0], "float32": FLOAT32_ONLY}
+__all__ = ["AS_RECORDED", "Convention", "Divided", "OfTheNotes", "conventions_of_the_notes"]
 
 
-def judged_in(precisions: Sequence[str], notes: Iterable[str]) -> tuple[str, ...]:
-    """The precisions in which a run was judged: those asked for, or the one that was judged alone as a note says."""
-    notes = tuple(notes)
-    alone = [precision for precision, told in _TOLD_BY.items() if any(note.startswith(told) for note in notes)]
-    return tuple(alone or precisions)
+class Convention(Protocol):
+    """How records are read before they are judged, and the notes that say so."""
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """One for each convention that differs from the reference's."""
+
+    def read(self, records: Arrays) -> dict[str, np.ndarray]:
+        """The records of one step as the reference would have them."""
 
 
 @dataclass(frozen=True)
-class Convention:
-    """What the recorded intermediate gradients and velocities are divided by before they are judged.
+class Divided:
+    """Some gradients lack the 1/size of the mean."""
 
-    `per` names the first divisor, "n" or "n K"; it is taken from each step's own batch.
+    size: int = 1
+    larger: frozenset[str] = frozenset()
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What they lack."""
+        return (MeanLeftOut(str(self.size)),) if self.larger else ()
+
+    def read(self, records: Arrays) -> dict[str, np.ndarray]:
+        """The larger gradients divided by the size."""
+        return {n: _divided(array, self.size if n in self.larger else 1.0) for n, array in records.items()}
+
+
+AS_RECORDED = Divided()
+
+
+@dataclass(frozen=True)
+class OfTheNotes:
+    """What the notes' network records dZ, dA and v as.
+
+    `per` names what dZ and dA lack, "n" or "n K", which is taken from each step's own batch; v is `velocity` times V.
     """
 
     per: str = ""
     velocity: float = 1.0
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """A sentence on each convention that differs from the notes'."""
-        found = []
-        if self.per:
-            found.append(f"Convention: dZ and dA lack the 1/({self.per}) of the mean, which dW and db have.")
-        if self.velocity != 1.0:
-            found.append("Convention: the velocity is 1/(1 - beta) times the notes', and the update makes up for it.")
-        return tuple(found)
+    def notes(self) -> tuple[Note, ...]:
+        """What differs from the notes."""
+        times = VelocityTimes(self.velocity, "1/(1 - beta)")
+        return (*([MeanLeftOut(self.per)] if self.per else []), *([times] if self.velocity != 1.0 else []))
 
-    def normalised(self, records: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The records of one step as the notes would have them."""
+    def read(self, records: Arrays) -> dict[str, np.ndarray]:
+        """The records as the notes would have them."""
         if not self.notes:
             return dict(records)
-        n, K = records["X"].shape[1], records["Y"].shape[0]
-        mean = {"": 1.0, "n": float(n), "n K": float(n * K)}[self.per]
+        mean = 1.0
+        if self.per and "X" in records and "Y" in records:
+            n, K = records["X"].shape[1], records["Y"].shape[0]
+            mean = float(n if self.per == "n" else n * K)
         return {name: _divided(array, self._divisor(name, mean)) for name, array in records.items()}
 
     def _divisor(self, name: str, mean: float) -> float:
         if name.startswith(("dZ", "dA")):
             return mean
-        return self.velocity if name.startswith("v") else 1.0
+        return self.velocity if of_velocity(name) else 1.0
 
 
-AS_IN_THE_NOTES = Convention()
-
-
-def conventions(n: int, K: int, beta: float) -> Iterator[Convention]:
+def conventions_of_the_notes(n: int, K: int, beta: float) -> Iterator[OfTheNotes]:
     """The conventions other than the notes' that can be told from it on a batch of n examples and K outputs."""
     per = [""] + (["n"] if n > 1 else []) + (["n K"] if K > 1 else [])
     velocities = [1.0] + ([1.0 / (1.0 - beta)] if beta else [])
-    return (Convention(*pair) for pair in product(per, velocities) if pair != ("", 1.0))
+    return (OfTheNotes(*pair) for pair in product(per, velocities) if pair != ("", 1.0))
 
 
 def _divided(array: np.ndarray, divisor: float) -> np.ndarray:
     """In float64, so that a float32 record is not rounded once more."""
-    return array if divisor == 1.0 or array.dtype.kind != "f" else np.asarray(array.astype(np.float64) / divisor)
+    if divisor == 1.0 or not is_real(array):
+        return array
+    return np.asarray(array.astype(np.float64) / divisor)

@@ -1,0 +1,197 @@
+"""The one pipeline: steps that are judged become culprits, causes, and a report.
+
+Every check makes `JudgedStep`s, each in its own way; what happens with them is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import chain
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from handgrad.compare.causes import Cause, Scaled, Unknown, WrongSign, Zero, factor_of
+from handgrad.compare.causes_of_updates import Ascends, LeftOut
+from handgrad.compare.diagnosis.ranking import diagnose, explained, first_cause
+from handgrad.compare.diagnosis.scene import INFORMATIVE, Scene
+from handgrad.compare.names import is_updated
+from handgrad.compare.remarks import BlindSpot, Note, ThenRaised
+from handgrad.compare.report.report import Report
+from handgrad.compare.results import Code, Finding, Plot
+from handgrad.compare.source.suspects import located
+from handgrad.compare.verdict.attribution import attribution, consequences, culprits, outranks
+from handgrad.compare.verdict.steps import Judgement
+from handgrad.compare.verdict.thresholds import SAME_FACTOR
+
+__all__ = ["Judged", "JudgedStep", "collected", "explained_update", "findings_of", "reported", "with_ended"]
+
+Rank = Callable[[Scene, Iterable[Scene]], tuple[Cause, ...]]
+Scenes = Callable[[str], Scene | None]
+Adapt = Callable[[str, tuple[Cause, ...]], tuple[Cause, ...]]
+
+
+def _no_scene(_: str) -> None:
+    return None
+
+
+def _as_they_are(_: str, causes: tuple[Cause, ...]) -> tuple[Cause, ...]:
+    return causes
+
+
+class JudgedStep(NamedTuple):
+    """The verdicts on one step, notes, and what values are computed from.
+
+    `scene(name)` gives the material that the cause of a wrong tensor is sought in, `adapt(name, causes)` what else is
+    known of it. `ended` holds what ended the run here. `stop`: nothing can be judged after it. `has_every_gradient`:
+    that of every tap was recorded.
+    """
+
+    number: int
+    judgements: Sequence[Judgement]
+    notes: Sequence[Note] = ()
+    reads: Mapping[str, frozenset[str]] = {}
+    scene: Scenes = _no_scene
+    adapt: Adapt = _as_they_are
+    ended: tuple[Finding, ...] = ()
+    stop: bool = False
+    has_every_gradient: bool = True
+
+
+@dataclass
+class Judged:
+    """A run, judged: every tensor, what ended it, its notes, and where each wrong tensor is so first."""
+
+    judgements: list[Judgement] = field(default_factory=list)
+    notes: dict[Note, None] = field(default_factory=dict)
+    ended: tuple[Finding, ...] = ()
+    steps: int = 0
+    reads: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    suspects: dict[str, list[JudgedStep]] = field(default_factory=dict)
+
+    @property
+    def has_finding(self) -> bool:
+        """Whether anything was found."""
+        return bool(self.suspects or self.ended)
+
+
+def collected(steps: Iterable[JudgedStep]) -> Judged:
+    """All steps, up to one after which nothing can be judged: the loop over steps."""
+    judged, verdicts = Judged(), dict[str, str]()
+    for step in steps:
+        judged.judgements += step.judgements
+        judged.notes |= dict.fromkeys([*step.notes, *(j.note for j in step.judgements if j.note is not None)])
+        judged.reads = judged.reads or step.reads
+        judged.steps = step.number
+        for finding in (judgement.finding for judgement in step.judgements if judgement.finding is not None):
+            name = finding.where.name
+            if outranks(finding.verdict, verdicts.get(name)):
+                verdicts[name] = finding.verdict
+                judged.suspects[name] = []  # where it was WEAK before tells nothing of what is wrong
+            if len(judged.suspects[name]) < INFORMATIVE:
+                judged.suspects[name].append(step)
+        judged.ended = step.ended
+        if step.stop:
+            break
+    return judged
+
+
+def findings_of(judged: Judged, *, together: bool = False) -> tuple[Finding, ...]:
+    """The culprits with their causes; an exception is one of its own only if no tensor before it explains it.
+
+    `together`: steps and tensors of the same equation may help to name a cause that one alone does not tell.
+    """
+    by_key = {j.finding.where: j for j in judged.judgements if j.finding is not None}
+
+    def causes(finding: Finding, rank: Rank) -> tuple[Cause, ...]:
+        name = finding.where.name
+        here = _scenes(judged, name)
+        scene = next(here, None)
+        if scene is None and finding.where.phase == "update":
+            return (explained_update(by_key[finding.where]),)
+        if scene is None:
+            return (Unknown(),)
+        alike = [n for n in judged.suspects if n != name and _equation(judged, n) == finding.equation]
+        more = chain(here, *(_scenes(judged, n) for n in alike)) if together else ()
+        return judged.suspects[name][0].adapt(name, rank(scene, more))
+
+    named = attribution(culprits(judged.judgements), partial(causes, rank=diagnose), partial(causes, rank=first_cause))
+    return _as_one(named, judged)
+
+
+def _scenes(judged: Judged, name: str) -> Iterator[Scene]:
+    """The material on a wrong tensor at the steps where it is so first."""
+    return (scene for step in judged.suspects[name] if (scene := step.scene(name)) is not None)
+
+
+def _as_one(findings: tuple[Finding, ...], judged: Judged) -> tuple[Finding, ...]:
+    """One finding for gradients off by the same factor where it may come in at a tensor that was not returned."""
+    codes = ("scale", "sign", "partial-batch")
+    first = next((f for f in findings if f.where.phase == "backward" and f.cause.code in codes), None)
+    if first is None or first.factor is None or judged.suspects[first.where.name][0].has_every_gradient:
+        return findings
+    factors = {
+        j.row.name: factor_of(explained(j.local.recorded, j.local.reference))
+        for j in judged.judgements
+        if j.local is not None and j.finding is not None and j.finding.where[:2] == first.where[:2]
+    }
+    alike = [
+        f for f in findings if f is first or abs((factors.get(f.where.name) or 0.0) / first.factor - 1) <= SAME_FACTOR
+    ]
+    lead, *others = alike
+    if not others:
+        return findings
+    one = replace(lead, cause=first.cause, together=tuple(f.where.name for f in others))
+    return tuple(one if finding is lead else finding for finding in findings if finding not in others)
+
+
+def _equation(judged: Judged, name: str) -> str:
+    return next(j.row.equation for j in judged.judgements if j.row.name == name)
+
+
+def explained_update(judgement: Judgement) -> Cause:
+    """What the two sides of an update alone show; the cause is sought in the change, not in what it changed."""
+    if judgement.local is None:
+        return Unknown()
+    cause = explained(judgement.local.recorded, judgement.local.reference)
+    if not is_updated(judgement.row.name):
+        return cause
+    if isinstance(cause, Zero):
+        return LeftOut()
+    if isinstance(cause, WrongSign):
+        return Ascends()
+    return replace(cause, of_update=True) if isinstance(cause, Scaled) else cause
+
+
+def with_ended(findings: tuple[Finding, ...], ended: Sequence[Finding]) -> tuple[Finding, ...]:
+    """What ended a run is a finding of its own only if no tensor before it explains it."""
+    if not findings or not ended:
+        return (*findings, *ended)
+    then = ThenRaised(ended[0].cause)
+    first = replace(findings[0], circumstances=(*findings[0].circumstances, then))
+    return (first, *findings[1:])
+
+
+def reported(
+    judged: Judged,
+    findings: Sequence[Finding],
+    environment: Mapping[str, Any],
+    *,
+    notes: Iterable[Note] = (),
+    blind_spots: Iterable[BlindSpot] = (),
+    code: Iterable[Code] = (),
+    plots: Iterable[Plot] = (),
+    arrays: Mapping[str, Any] = MappingProxyType({}),
+) -> Report:
+    """The report on a run, with the line of the derivation that each finding leads to."""
+    report = Report(
+        rows=tuple(judgement.row for judgement in judged.judgements),
+        findings=tuple(findings),
+        notes=tuple(dict.fromkeys([*judged.notes, *notes])),
+        blind_spots=tuple(blind_spots),
+        environment=environment,
+        details=consequences(judged.judgements, judged.reads)._replace(code=tuple(code), plots=tuple(plots)),
+        arrays=arrays,
+    )
+    return located(report)

@@ -1,0 +1,186 @@
+"""The one recorder: what a hand-written side computes, step by step, copied as it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from handgrad.compare.causes import Cause
+from handgrad.compare.errors import kind_of
+from handgrad.compare.failures import Aliased, Mutates, ReturnedInstead, TooManyYields
+from handgrad.compare.names import PHASES, Key, of_velocity, updated
+from handgrad.compare.sandbox import CAUGHT, as_record, fresh, located, quietly
+from handgrad.compare.trace import is_real, same
+
+__all__ = ["Ended", "Run", "Step", "Taken", "Trainer", "record", "steps_of", "trainer_of"]
+
+Arrays = dict[str, np.ndarray]
+Trainer = Callable[..., Iterator[Mapping[str, Any]]]
+
+
+class Ended(Exception):
+    """What ends a run before its time: its cause, and what was recorded of the step that it ends.
+
+    `where` is the tensor against which it is told, if that is known, with the label of its equation; `complete` are the
+    phases of the step that were finished. `follows`: the step before was whole, and it is that step's fault.
+    """
+
+    def __init__(
+        self,
+        cause: Cause,
+        *,
+        records: Arrays | None = None,
+        where: Key | None = None,
+        equation: str = "",
+        complete: frozenset[str] = frozenset(),
+        follows: bool = False,
+    ) -> None:
+        """Nothing is recorded unless given."""
+        super().__init__(str(cause))
+        self.cause, self.records, self.where, self.equation = cause, records or {}, where, equation
+        self.complete, self.follows = complete, follows
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One step in one precision: the parameters that it started from, what it computed, and what ended it.
+
+    A parameter's new value stands under its updated name. `complete` are the phases that were finished.
+    """
+
+    before: Arrays
+    records: Arrays
+    ended: Ended | None = None
+    complete: frozenset[str] = frozenset(PHASES)
+
+    @property
+    def after(self) -> Arrays:
+        """The parameters after the step, as far as they are usable."""
+        after = {name: self.records.get(updated(name)) for name in self.before}
+        return {
+            name: array
+            for name, array in after.items()
+            if array is not None and is_real(array) and array.shape == self.before[name].shape
+        }
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of all precisions, the printed one first, and the batch that it should see."""
+
+    number: int
+    sides: Mapping[str, Taken]
+    batch: Arrays
+
+
+@dataclass(frozen=True)
+class Run:
+    """A whole run in one precision: its steps, and what ended it or was wrong about it."""
+
+    steps: tuple[Taken, ...]
+    failure: Ended | None = None
+
+    @property
+    def changes(self) -> list[tuple[Arrays, Arrays]]:
+        """The parameters before and after every step."""
+        return [(taken.before, taken.after) for taken in self.steps]
+
+
+def steps_of(training: Iterable[Any], params: Arrays, copy: Callable[[Any], np.ndarray] = as_record) -> Iterator[Taken]:
+    """The steps of a trainer as it yields them, each a copy; the last one may have been ended by an exception.
+
+    It ends with a step after which a parameter is missing or has another shape.
+    """
+    before = params
+    try:
+        for values in training:
+            if not isinstance(values, Mapping):
+                instead = kind_of(values)
+                raise Ended(ReturnedInstead("trainer", "yields", instead, "yield a dict of the new parameters"))
+            records = {str(name): copy(value) for name, value in values.items()}
+            records = {updated(name) if name in params else name: value for name, value in records.items()}
+            taken = Taken(before, records)
+            yield taken
+            if len(taken.after) < len(params):
+                return
+            before = taken.after
+    except Ended as ended:
+        yield Taken(before, ended.records, ended, ended.complete)
+    except CAUGHT as error:  # whatever the user's code raises is a finding, not a crash
+        yield Taken(before, {}, Ended(located(error)), frozenset())
+
+
+def record(trainer: Trainer, params: Arrays, batches: Sequence[Arrays]) -> Run:
+    """Run a trainer on copies to its end, or one step beyond the last batch."""
+    handed = [tuple(array.copy() for array in batch.values()) for batch in batches]
+    steps: list[Taken] = []
+    failure = None
+    with quietly():
+        training = _started(trainer, {name: a.copy() for name, a in params.items()}, handed)
+        for taken in steps_of(training, params):
+            if taken.ended is not None:
+                failure = taken.ended
+            elif len(steps) == len(batches):
+                failure = Ended(TooManyYields(len(batches)))
+                break
+            else:
+                steps.append(taken)
+    return Run(tuple(steps), failure or _changed(batches, handed))
+
+
+def _started(trainer: Trainer, params: Arrays, batches: Sequence[tuple[np.ndarray, ...]]) -> Iterator[Any]:
+    """What a trainer yields; Ended where it is no generator of steps."""
+    training = fresh(trainer)(params, [*batches])
+    if not isinstance(training, Iterable) or isinstance(training, Mapping):
+        instead = "a dict" if isinstance(training, Mapping) else kind_of(training)
+        raise Ended(ReturnedInstead("trainer", "returns", instead, "make it a generator: yield once per batch"))
+    if isinstance(training, (list, tuple)) and _shared(training):
+        raise Ended(Aliased())
+    yield from training
+
+
+def _shared(steps: Sequence[Any]) -> bool:
+    """Whether the same array stands for several steps."""
+    ids = [id(v) for step in steps if isinstance(step, Mapping) for v in step.values() if isinstance(v, np.ndarray)]
+    return len(set(ids)) < len(ids)
+
+
+def _changed(batches: Sequence[Arrays], handed: Sequence[tuple[np.ndarray, ...]]) -> Ended | None:
+    """The first array of a batch that was changed in place."""
+    for number, (batch, theirs) in enumerate(zip(batches, handed, strict=True), start=1):
+        for (name, before), after in zip(batch.items(), theirs, strict=True):
+            if not same(before, after):
+                return Ended(Mutates("trainer", f"batch {number}'s", name), where=Key(1, "forward", name))
+    return None
+
+
+def trainer_of(update: Callable[..., Any], gradients: Sequence[Arrays]) -> Trainer:
+    """An optimiser's update by hand as a trainer: its steps are those of the gradients given.
+
+    Its own object is copied, so that no run leaves state to the next. Of a state that is a mapping, v<name> is yielded.
+    """
+
+    def trainer(params: Arrays, _: Sequence[Any]) -> Iterator[dict[str, Any]]:
+        mine, state = fresh(update), None
+        for along in gradients:
+            given = {name: array.copy() for name, array in along.items()}
+            handed = {name: array.copy() for name, array in params.items()}
+            returned = mine(handed, given, state)
+            if returned is None:
+                returned = (handed, state)
+            if not (isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[0], Mapping)):
+                instead = kind_of(returned)
+                raise Ended(ReturnedInstead("update", "returned", instead, "return (params, state) or None"))
+            result, state = returned
+            kept = {str(name): value for name, value in state.items()} if isinstance(state, Mapping) else {}
+            records = {**{name: value for name, value in kept.items() if of_velocity(name)}, **result}
+            yield records
+            changed = [name for name, array in given.items() if not same(array, along[name])]
+            if changed:
+                raise Ended(Mutates("update", "gradient", changed[0]), follows=True)
+            params = {name: as_record(records[name]) for name in params}
+
+    return trainer

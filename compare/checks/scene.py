@@ -1,0 +1,79 @@
+"""The material in which the cause of a user's wrong tensor is sought: its records, and the reference to replay on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from handgrad.compare.checks.evidence import Evidence
+from handgrad.compare.diagnosis.scene import Scene
+from handgrad.compare.errors import InputError
+from handgrad.compare.oracle.reference import run_on_records
+from handgrad.compare.sandbox import quietly
+from handgrad.compare.trace import Arrays, is_float32, real
+
+__all__ = ["LN2", "scene_of_records"]
+
+LN2 = float(np.log(2.0))
+
+
+def scene_of_records(
+    name: str,
+    *,
+    evidence: Mapping[str, Evidence],
+    reads: Mapping[str, frozenset[str]],
+    previous: Arrays,
+    usual: Mapping[str, tuple[int, ...]],
+) -> Scene | None:
+    """The scene of a tensor, from records in the finest precision; None where there is nothing to replay.
+
+    Intermediates that were not returned are those of the reference on what was. `previous` are the records and
+    parameters of the step before, `usual` the shapes that a batch has where it is not a short one.
+    """
+    dtype = "float64" if "float64" in evidence else "float32"
+    here = evidence[dtype]
+    returned = real(here.records)
+    if name not in returned or name not in here.local or returned[name].shape != here.local[name].shape:
+        return None
+    params, batch = real(here.params), dict(here.batch)
+    records = {n: a for n, a in here.local.items() if n != "J"} | returned
+
+    def replayed(replacements: Arrays) -> dict[str, np.ndarray]:
+        p, b, r = ({n: replacements.get(n, a) for n, a in of.items()} for of in (params, batch, records))
+        try:
+            with quietly():
+                run = run_on_records(here.reference, p, b, r)
+        except InputError:  # an operand out of the range that the reference takes
+            return {}
+        return real({**run.values, **run.gradients})
+
+    fields = {n: a for n, a in returned.items() if a.ndim}
+    cast = bool(fields) and all(map(is_float32, fields.values()))
+    return Scene(
+        name=name,
+        recorded=returned[name],
+        reference=here.local[name],
+        dtype="float32" if cast else dtype,
+        tensors={**params, **real(batch), **records},
+        parameters=frozenset(params),
+        inputs=frozenset(batch),
+        reads=reads,
+        replay=replayed,
+        previous=real(previous),
+        numbers={**_sizes(batch, usual), "ln 2": LN2},
+    )
+
+
+def _sizes(batch: Arrays, usual: Mapping[str, tuple[int, ...]]) -> dict[str, float]:
+    """The sizes of a batch by the names that a factor may go by."""
+    by_size: dict[int, list[str]] = {}
+    for of, array in batch.items():
+        for axis, n in enumerate(array.shape):
+            by_size.setdefault(n, []).append(f"axis {axis} of {of}")
+    sizes: dict[str, float] = {f"the size of {' and '.join(places[:3])}": n for n, places in by_size.items()}
+    for of, shape in usual.items():
+        axes = [axis for axis, (n, m) in enumerate(zip(batch[of].shape, shape, strict=False)) if n != m]
+        for axis in axes[:1]:
+            sizes |= {"n": batch[of].shape[axis], "batch size": shape[axis]}
+    return sizes

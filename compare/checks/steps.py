@@ -1,0 +1,269 @@
+"""The steps of an optimiser or a trainer, judged with torch following: records, velocities, updated parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from handgrad.compare.causes import Cause, Scaled, Unknown, factor_of
+from handgrad.compare.causes_of_updates import OptimizerReset
+from handgrad.compare.checks.pipeline import JudgedStep, explained_update
+from handgrad.compare.checks.problem import Problem
+from handgrad.compare.checks.recording import Run, Taken
+from handgrad.compare.checks.records import Returned, judge_records
+from handgrad.compare.diagnosis.rules import relatives
+from handgrad.compare.errors import InputError
+from handgrad.compare.failures import NeverMoves, TooFewYields, TwoAnswers, UnknownName
+from handgrad.compare.names import Key, is_updated, of_updated, of_velocity, updated, velocity
+from handgrad.compare.oracle.optimizer import Followers, Optimizer
+from handgrad.compare.oracle.reference import run_on_records
+from handgrad.compare.remarks import NoBuffer, NotCompared, Note, VelocityTimes
+from handgrad.compare.results import Finding
+from handgrad.compare.sandbox import Call
+from handgrad.compare.trace import Arrays, in_precision, rounds_to_float32
+from handgrad.compare.verdict.differences import differing
+from handgrad.compare.verdict.steps import Judgement, misfit
+from handgrad.compare.verdict.thresholds import SAME_FACTOR
+from handgrad.compare.verdict.updates import UpdateRun, judge_update
+
+__all__ = ["Training", "ended", "in_float32", "judged_steps", "never_moved", "not_repeatable", "rule_instead"]
+
+FORMS = ("unknown", "scale", "update-form", "reset")  # what an update that is another rule looks like at first
+Results = Mapping[str, list[dict[str, np.ndarray]]]  # of torch's optimisers, by precision
+
+
+@dataclass(frozen=True)
+class Training:
+    """Runs of a trainer by precision, the printed one first, and what torch follows them with.
+
+    `problem` has the reference and the params; for an optimiser alone, whose gradients are given, it is None.
+    """
+
+    runs: Mapping[str, Run]
+    params: Arrays
+    optimizer: Optimizer
+    batches: Sequence[Arrays]
+    problem: Problem | None = None
+    gradients: Sequence[Arrays] = ()
+
+    @property
+    def printed(self) -> str:
+        """The precision whose values are shown."""
+        return next(iter(self.runs))
+
+    def given(self, index: int, dtype: str) -> Arrays:
+        """The gradients of a step that both sides are handed."""
+        return in_precision(self.gradients[index], dtype) if self.gradients else {}
+
+
+def judged_steps(training: Training) -> Iterator[JudgedStep]:
+    """The verdicts on every step that all runs have."""
+    followers = {dtype: Followers(training.optimizer, training.params) for dtype in training.runs}
+    factors: list[float] = []  # of velocities and torch's while every update agreed: a convention, if always the same
+    previous: Arrays = {}
+    for index, sides in enumerate(zip(*(run.steps for run in training.runs.values()), strict=False)):
+        taken = dict(zip(training.runs, sides, strict=True))
+        recorded = _records(training, index, taken, previous)
+        judged, notes = _updates(training, index, taken, followers, factors)
+        strange = {j.row.name: j.finding.cause for j in recorded.judgements if j.finding and _is_strange(j.finding)}
+        yield recorded._replace(
+            number=index + 1,
+            judgements=[*(j for j in recorded.judgements if j.row.name not in strange), *judged],
+            notes=[*recorded.notes, *(NotCompared(name, cause) for name, cause in strange.items()), *notes],
+            stop=recorded.stop or any(j.finding and j.finding.cause.code in ("missing", "shape") for j in judged),
+        )
+        finest = taken.get("float64", next(iter(taken.values())))
+        previous = {**finest.before, **{n: a for n, a in finest.records.items() if not is_updated(n)}}
+
+
+def _is_strange(finding: Finding) -> bool:
+    return isinstance(finding.cause, UnknownName)
+
+
+def _records(training: Training, index: int, taken: Mapping[str, Taken], previous: Arrays) -> JudgedStep:
+    """The verdicts on what a trainer yields beside parameters and velocities."""
+    if training.problem is None:
+        return JudgedStep(index + 1, [])
+    own = {*training.params, *map(velocity, training.params), *map(updated, training.params)}
+    calls = {d: Call({n: a for n, a in side.records.items() if n not in own}) for d, side in taken.items()}
+    returned = Returned(index + 1, calls, {dtype: side.before for dtype, side in taken.items()}, previous=previous)
+    step, _ = judge_records(training.problem.on(training.batches[index]), returned)
+    return step
+
+
+def _updates(
+    training: Training,
+    index: int,
+    taken: Mapping[str, Taken],
+    followers: Mapping[str, Followers],
+    factors: list[float],
+) -> tuple[list[Judgement], list[Note]]:
+    """The verdicts on the velocities and updated parameters of a step; torch goes on with recorded velocities."""
+    results = {dtype: _followed(training, index, dtype, side, followers[dtype]) for dtype, side in taken.items()}
+    velocities, updates, notes = list[Judgement](), list[Judgement](), list[Note]()
+    unkept: list[str] = []
+    for parameter in training.params:
+        v = velocity(parameter)
+        update = _compared(training, Key(index + 1, "update", updated(parameter)), taken, results)
+        if any(v not in side.records for side in taken.values()):
+            updates.append(update)
+            continue
+        if any(v not in own for own, *_ in results.values()):
+            unkept.append(v)
+            updates.append(update)
+            continue
+        judged = _compared(training, Key(index + 1, "update", v), taken, results)
+        if update.finding is None and _is_same_factor(judged, factors):
+            notes.append(VelocityTimes(factors[0]))
+            velocities.append(judged._replace(row=judged.row._replace(verdict="OK", rho=None), finding=None))
+        else:
+            velocities.append(judged)
+            if judged.finding is not None:
+                update = update._replace(finding=None, differs=True)  # it only follows from the velocity
+            for dtype, side in taken.items():
+                followers[dtype].set_velocity(parameter, side.records[v])
+        updates.append(update)
+    if unkept:
+        notes.append(NoBuffer(tuple(unkept), next(iter(followers.values())).kind))
+    both = [*velocities, *updates]
+    if index and any(judgement.finding is not None for judgement in both):
+        scratch = {d: _followed(training, index, d, side, followers[d].anew()) for d, side in taken.items()}
+        both = [_or_reset(judgement, training, taken, scratch) for judgement in both]
+    return both, notes
+
+
+def _followed(
+    training: Training, index: int, dtype: str, taken: Taken, followers: Followers
+) -> list[dict[str, np.ndarray]]:
+    """What torch's optimisers make of a step, along the recorded gradients, those given, or torch's own."""
+
+    def own(params: Arrays, move: Callable[[Arrays], Arrays]) -> Arrays:
+        assert training.problem is not None
+        reference, batch = training.problem.reference, training.batches[index]
+        try:
+            return run_on_records(reference, params, move(batch), {}).gradients
+        except InputError:  # a label of 1 may be as large as it can be
+            return run_on_records(reference, params, batch, {}).gradients
+
+    return followers.step(index, taken.before, {**taken.records, **training.given(index, dtype)}, own)
+
+
+def _compared(training: Training, key: Key, taken: Mapping[str, Taken], results: Results) -> Judgement:
+    """The verdict on one updated parameter or velocity."""
+    parameter = of_updated(key.name) if is_updated(key.name) else of_velocity(key.name)
+    like = training.params[parameter]
+    records = {dtype: side.records.get(key.name) for dtype, side in taken.items()}
+    judgement = misfit(key, records, dict.fromkeys(records, like.shape))
+    if judgement is not None:
+        return judgement
+    runs = {}
+    for dtype, side in taken.items():
+        name = of_updated(key.name)  # torch's results have the parameter's name
+        own, *others = results[dtype]
+        before = side.before[parameter] if name == parameter else np.zeros_like(side.records[key.name])
+        runs[dtype] = UpdateRun(before, side.records[key.name], own[name], [other[name] for other in others])
+    return judge_update(key, runs, training.printed)
+
+
+def _is_same_factor(judged: Judgement, factors: list[float]) -> bool:
+    """Whether a velocity that differs is the same multiple of torch's as those before it."""
+    factor = factor_of(explained_update(judged)) if judged.finding is not None else None
+    if factor is None:
+        return False
+    factors.append(factor)
+    return abs(factor / factors[0] - 1) <= SAME_FACTOR
+
+
+def _or_reset(judged: Judgement, training: Training, taken: Mapping[str, Taken], scratch: Results) -> Judgement:
+    """A finding on what an optimiser made, called `reset` if torch agrees that had no step before."""
+    name = of_updated(judged.row.name)
+    if judged.finding is None or any(name not in own for own, *_ in scratch.values()):
+        return judged
+    again = _compared(training, judged.finding.where, taken, scratch)
+    cause = explained_update(judged) if judged.finding.cause == Unknown() else judged.finding.cause
+    if again.finding is not None or cause.code not in FORMS:
+        return judged
+    return judged._replace(finding=replace(judged.finding, cause=OptimizerReset()))
+
+
+def rule_instead(
+    findings: tuple[Finding, ...], judged: Sequence[Judgement], training: Training, agrees: Callable[[Optimizer], bool]
+) -> tuple[Finding, ...]:
+    """Findings on updates with the optimiser that the update is instead, if one agrees at every step.
+
+    Without one, a factor is named only where every step has one, and as that of its step if it is not the same.
+    """
+    factors: dict[str, set[float]] = {}
+    for judgement in judged:
+        if judgement.finding is not None and judgement.finding.where.phase == "update":
+            factor = factor_of(explained_update(judgement))
+            known = np.nan if factor is None or not np.isfinite(factor) else round(factor, 9)
+            factors.setdefault(judgement.row.name, set()).add(known)
+    is_steady = all(len(each) == 1 and not np.isnan([*each]).any() for each in factors.values())
+    due = Followers(training.optimizer, training.params).all[0].optimizer
+    others = relatives(due, new_memory=not is_steady or not factors)
+    cause = next((cause for cause, factory in others if _agrees(agrees, factory)), None)
+    return tuple(_named(finding, cause, factors.get(finding.where.name, set())) for finding in findings)
+
+
+def _named(finding: Finding, rule: Cause | None, factors: set[float]) -> Finding:
+    """A finding on an update with the rule that it is, or without a factor that not every step has."""
+    if finding.cause.code not in FORMS or not is_updated(finding.where.name):
+        return finding
+    if rule is not None:
+        return replace(finding, cause=rule)
+    if isinstance(finding.cause, Scaled) and any(map(np.isnan, factors)):
+        return replace(finding, cause=Unknown())
+    if isinstance(finding.cause, Scaled) and len(factors) > 1:
+        return replace(finding, cause=replace(finding.cause, varies=True))
+    return finding
+
+
+def _agrees(agrees: Callable[[Optimizer], bool], factory: Optimizer) -> bool:
+    try:
+        return agrees(factory)
+    except (InputError, TypeError, ValueError):  # torch refuses that combination of settings
+        return False
+
+
+def in_float32(run: Run) -> bool:
+    """Whether everything after every update is float32; nothing that moves says nothing."""
+    moves = any(not np.array_equal(before[n], after[n]) for before, after in run.changes for n in after)
+    return moves and rounds_to_float32(array for _, after in run.changes for array in after.values())
+
+
+def not_repeatable(run: Run, again: Run, who: str, remedy: str) -> tuple[Finding, ...]:
+    """The same steps taken again give another answer."""
+    for step, (one, other) in enumerate(zip(run.steps, again.steps, strict=False), start=1):
+        unlike = differing(one.records, other.records)
+        if unlike:
+            return (Finding(Key(step, "update", unlike[0]), "FAULT", TwoAnswers(who, unlike, remedy)),)
+    return ()
+
+
+def never_moved(findings: Sequence[Finding], remedy: str) -> tuple[Finding, ...]:
+    """Say `zero` of weights that no step changed."""
+    codes = ("unknown", "update-form")
+    return tuple(
+        replace(f, cause=NeverMoves(remedy)) if is_updated(f.where.name) and f.cause.code in codes else f
+        for f in findings
+    )
+
+
+def ended(training: Training) -> tuple[Finding, ...]:
+    """What ended a run before its time, changed a batch, or took too few steps."""
+    first = updated(next(iter(training.params)))
+    for run in training.runs.values():
+        step = len(run.steps) + 1
+        failure = run.failure
+        if failure is not None:
+            where = failure.where or Key(step - failure.follows, "update", first)
+            verdict = "MISSING" if failure.cause.code == "missing" else "FAULT"
+            return (Finding(where, verdict, failure.cause),)
+        is_whole = not run.steps or len(run.steps[-1].after) == len(training.params)
+        if training.batches and len(run.steps) < len(training.batches) and is_whole:
+            cause = TooFewYields(len(run.steps), len(training.batches))
+            return (Finding(Key(step, "update", first), "MISSING", cause),)
+    return ()
