@@ -101,7 +101,7 @@ def _remedy(setup: Setup, fault: Fault) -> str:
     return ""
 
 
-class Change(NamedTuple):
+class _Change(NamedTuple):
     """A change of a run in one thing: the words for it, the new settings, and the data."""
 
     words: str
@@ -109,45 +109,45 @@ class Change(NamedTuple):
     data: Data
 
 
-def _changes(experiment: Experiment, data: Data) -> Iterator[Change]:
+def _changes(experiment: Experiment, data: Data) -> Iterator[_Change]:
     """Every change that may show a mistake, from small to large."""
     N = data.X.shape[1]
     size = next((b for b in range(max(4, N // 12), N) if N % b), max(2, N // 2))
-    yield Change("--steps 2", {"steps": 2}, data)
-    yield Change("--batch-size 2", {"batch_size": min(2, N)}, data)
-    yield Change(f"--batch-size {size}", {"batch_size": size}, data)
-    yield Change("--l2 0.1", {"l2": 0.1}, data)
-    yield Change("--optimizer momentum", {"optimizer": "momentum"}, data)
-    yield Change("--beta 0.9", {"beta": 0.9}, data)
-    yield Change("--learning-rate 0.1", {"learning_rate": 0.1}, data)
-    yield Change("--bias-scale 0.1", {"bias_scale": 0.1}, data)
+    yield _Change("--steps 2", {"steps": 2}, data)
+    yield _Change("--batch-size 2", {"batch_size": min(2, N)}, data)
+    yield _Change(f"--batch-size {size}", {"batch_size": size}, data)
+    yield _Change("--l2 0.1", {"l2": 0.1}, data)
+    yield _Change("--optimizer momentum", {"optimizer": "momentum"}, data)
+    yield _Change("--beta 0.9", {"beta": 0.9}, data)
+    yield _Change("--learning-rate 0.1", {"learning_rate": 0.1}, data)
+    yield _Change("--bias-scale 0.1", {"bias_scale": 0.1}, data)
     epochs = {"batch_size": size, "steps": None, "epochs": 2}
-    yield Change(f"--batch-size {size} over two whole epochs", epochs, data)
+    yield _Change(f"--batch-size {size} over two whole epochs", epochs, data)
     yield from _changes_of_layers(experiment, data)
     relu = (*("relu",) * (experiment.depth - 1), experiment.activations[-1])
     zeros = data.X.copy()
     zeros[:, ::2] = 0.0
     words = "ReLU and examples whose z is exactly 0 (biases and inputs of 0)"
-    yield Change(words, {"bias_scale": 0.0, "activations": relu}, replace(data, X=zeros))
-    yield Change("saturated units (ReLU, inputs times 1000)", {"activations": relu}, replace(data, X=1000 * data.X))
+    yield _Change(words, {"bias_scale": 0.0, "activations": relu}, replace(data, X=zeros))
+    yield _Change("saturated units (ReLU, inputs times 1000)", {"activations": relu}, replace(data, X=1000 * data.X))
 
 
-def _changes_of_layers(experiment: Experiment, data: Data) -> Iterator[Change]:
+def _changes_of_layers(experiment: Experiment, data: Data) -> Iterator[_Change]:
     """Other activations, and other widths with labels to suit them."""
     (n_x, N), outputs = data.X.shape, data.Y.shape[0]
     depth, last = experiment.depth, experiment.activations[-1]
     for name in ("tanh", "relu", "sigmoid"):
         layers = experiment.layers if depth > 1 else (n_x, 7, outputs)
         activations = (*(name,) * max(depth - 1, 1), last)
-        yield Change(f"{name} in a hidden layer", {"layers": layers, "activations": activations}, data)
+        yield _Change(f"{name} in a hidden layer", {"layers": layers, "activations": activations}, data)
     for pair in (("tanh", "relu"), ("sigmoid", "tanh")):
         two = {"layers": (n_x, 7, 5, outputs), "activations": (*pair, last)}
-        yield Change(f"two hidden layers, {' and '.join(pair)}", two, data)
+        yield _Change(f"two hidden layers, {' and '.join(pair)}", two, data)
     rng = np.random.default_rng(0)
     wide, square = ((rng.random((n, N)) < 0.5).astype(float) for n in (3, n_x))
-    yield Change("several outputs", {"layers": (*experiment.layers[:-1], 3)}, replace(data, Y=wide))
-    yield Change("equal widths", {"layers": (n_x,) * len(experiment.layers)}, replace(data, Y=square))
-    yield Change("widths that all differ", {"layers": (n_x, *range(n_x + 1, n_x + depth), outputs)}, data)
+    yield _Change("several outputs", {"layers": (*experiment.layers[:-1], 3)}, replace(data, Y=wide))
+    yield _Change("equal widths", {"layers": (n_x,) * len(experiment.layers)}, replace(data, Y=square))
+    yield _Change("widths that all differ", {"layers": (n_x, *range(n_x + 1, n_x + depth), outputs)}, data)
 
 
 def _called(experiment: Experiment, data: Data) -> set[str]:

@@ -90,6 +90,6 @@ def _fault(name: str, entry: Mapping[str, Any]) -> Fault:
     """An entry as the file has it: one edit, or a list of them."""
     right, wrong = entry["right"], entry["wrong"]
     edits = tuple(zip(right, wrong, strict=True)) if isinstance(right, list) else ((right, wrong),)
-    needs = {key: tuple(v) if isinstance(v, list) else v for key, v in entry.get("needs", {}).items()}
+    needs: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in entry.get("needs", {}).items()}
     texts = {key: text for key, text in entry.items() if key not in ("right", "wrong", "needs")}
     return Fault(name, edits=edits, needs=Needs(**needs), **texts)

@@ -29,20 +29,20 @@ def _tanh() -> Report:
     return run(experiment, (X, y), hand=hand)
 
 
-def _initializer(deviation: Callable[[int, int], float], nonlinearity: str) -> Report:
+def _initializer(deviation: Callable[[int, int], float], torch_initializer: Callable[..., object]) -> Report:
     """I1, I5: draws with the standard deviation as written, against what the formula is to be."""
 
     def drawn(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
         return rng.standard_normal(shape) * deviation(*shape)
 
-    return check_initializer(drawn, partial(kaiming_normal_, nonlinearity=nonlinearity), SHAPE)
+    return check_initializer(drawn, torch_initializer, SHAPE)
 
 
 LITERAL: Mapping[str, Callable[[], Report]] = MappingProxyType(
     {
         "A3": _tanh,
-        "I1": partial(_initializer, as_written.standard_deviation, "linear"),
-        "I5": partial(_initializer, as_written.he, "relu"),
+        "I1": partial(_initializer, as_written.standard_deviation, partial(kaiming_normal_, nonlinearity="linear")),
+        "I5": partial(_initializer, as_written.he, partial(kaiming_normal_, nonlinearity="relu")),
     }
 )
 """The check of a formula as written by statement, run when called."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from tabulate import tabulate
@@ -28,7 +28,7 @@ WIDTH = 44
 
 
 HEADINGS = ("id", "as written", "corrected", "verdict", "evidence, computed by this run")
-AS_WRITTEN = {
+AS_WRITTEN: dict[str, Callable[..., object]] = {
     "L2": as_written.binary_cross_entropy,
     "A3": as_written.tanh,
     "C2": as_written.collapsed_bias,
