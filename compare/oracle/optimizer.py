@@ -125,12 +125,11 @@ class Followers:
             results.append(follower.step(params, gradients))
         return results
 
-    def set_velocities(self, records: Arrays) -> None:
-        """Let torch go on with recorded velocities."""
-        for follower in self.all:
-            for name in self.params:
-                if velocity(name) in records:
-                    follower.set_velocity(name, records[velocity(name)].astype(np.float64))
+    def set_velocity(self, name: str, array: np.ndarray) -> None:
+        """Let torch go on with the recorded velocity of a parameter, where that is usable."""
+        if is_real(array):
+            for follower in self.all:
+                follower.set_velocity(name, array.astype(np.float64))
 
 
 def _fits(record: np.ndarray, shape: tuple[int, ...]) -> bool:
