@@ -1,7 +1,5 @@
 """Mistakes in optimisers, initialisers and the order of examples, and in where entries stand: as in causes.py."""
 
-from dataclasses import dataclass
-
 from handgrad.compare.causes import Cause
 from handgrad.compare.facts import counted, listed
 
@@ -41,14 +39,12 @@ __all__ = [
 # --- velocities and updates
 
 
-@dataclass(frozen=True)
-class VelocityForm(Cause):
+class VelocityForm(Cause, code="momentum-form"):
     """Another rule for the velocity; `twin` are the settings of torch.optim.SGD that are this rule.
 
     `from_zero`: v is 0 before this step, so that the rule shows only in part.
     """
 
-    code = "momentum-form"
     formula: str
     meaning: str
     twin: str = ""
@@ -60,11 +56,9 @@ class VelocityForm(Cause):
         return f"{self.formula}: {self.meaning}{twin}{zero}"
 
 
-@dataclass(frozen=True)
-class StartsFrom(Cause):
+class StartsFrom(Cause, code="momentum-form"):
     """The velocity before the first step is not 0: it is the weights, by name, or a number that was fitted."""
 
-    code = "momentum-form"
     weights: str = ""
     fitted: float | None = None
 
@@ -73,37 +67,28 @@ class StartsFrom(Cause):
         return f"v starts from {start} where it must start from 0"
 
 
-@dataclass(frozen=True)
-class VelocityReset(Cause):
+class VelocityReset(Cause, code="reset"):
     """The velocity starts anew at a later step."""
 
-    code = "reset"
     sentence = "v = (1 - beta) dw: what the steps before left in v is lost, it starts anew"
 
 
-@dataclass(frozen=True)
-class OptimizerReset(Cause):
+class OptimizerReset(Cause, code="reset"):
     """What an optimiser keeps is lost at a step."""
 
-    code = "reset"
     sentence = "it is torch's with no step before: what the optimiser had kept is lost at this one"
 
 
-@dataclass(frozen=True)
-class DecayInVelocity(Cause):
+class DecayInVelocity(Cause, code="regularisation", sentence="{times} times {of} is added to it"):
     """A multiple of the weights is added to the velocity."""
 
-    code = "regularisation"
-    sentence = "{times} times {of} is added to it"
     times: float
     of: str
 
 
-@dataclass(frozen=True)
-class UpdateFormula(Cause):
+class UpdateFormula(Cause, code="update-form"):
     """The updated weights follow another formula."""
 
-    code = "update-form"
     formula: str
     meaning: str = ""
     twin: str = ""
@@ -113,40 +98,26 @@ class UpdateFormula(Cause):
         return f"it is {self.formula}{f': {self.meaning}' if self.meaning else ''}{twin}"
 
 
-@dataclass(frozen=True)
-class MomentumFormula(UpdateFormula):
+class MomentumFormula(UpdateFormula, code="momentum-form"):
     """The same, by the velocity's part in it."""
 
-    code = "momentum-form"
 
-
-@dataclass(frozen=True)
-class LeftOut(Cause):
+class LeftOut(Cause, code="update-form", sentence="the update leaves it as it was"):
     """A parameter stays as it was."""
 
-    code = "update-form"
-    sentence = "the update leaves it as it was"
 
-
-@dataclass(frozen=True)
-class Ascends(Cause):
+class Ascends(Cause, code="update-form", sentence="the update goes the other way: it ascends"):
     """The update goes up the gradient."""
 
-    code = "update-form"
-    sentence = "the update goes the other way: it ascends"
 
-
-@dataclass(frozen=True)
-class DecayInUpdate(Cause):
+class DecayInUpdate(Cause, code="update-form"):
     """A multiple of the weights is added to the update."""
 
-    code = "update-form"
     sentence = "{times} times {of} is added to the update: a weight decay of its own"
     times: float
     of: str
 
 
-@dataclass(frozen=True)
 class OtherOptimizer(Cause):
     """The update is that of another optimiser at every step; `reverses` where it goes the other way."""
 
@@ -159,35 +130,24 @@ class OtherOptimizer(Cause):
         return f"the update is that of {self.optimizer}, at every step"
 
 
-@dataclass(frozen=True)
-class OtherUpdate(OtherOptimizer):
+class OtherUpdate(OtherOptimizer, code="update-form"):
     """By its rate, sign, epsilon or form."""
 
-    code = "update-form"
 
-
-@dataclass(frozen=True)
-class OtherMomentum(OtherOptimizer):
+class OtherMomentum(OtherOptimizer, code="momentum-form"):
     """By its memory."""
 
-    code = "momentum-form"
 
-
-@dataclass(frozen=True)
-class OtherDecay(OtherOptimizer):
+class OtherDecay(OtherOptimizer, code="regularisation"):
     """By its weight decay."""
-
-    code = "regularisation"
 
 
 # --- initialisers
 
 
-@dataclass(frozen=True)
-class InitializerFamily(Cause):
+class InitializerFamily(Cause, code="initializer-family"):
     """The weights are of another distribution; `samples` where that is told by samples."""
 
-    code = "initializer-family"
     by_hand: str
     torch: str
     samples: int = 0
@@ -197,11 +157,9 @@ class InitializerFamily(Cause):
         return f"by hand the weights are {self.by_hand}, in torch {self.torch}{by_samples}"
 
 
-@dataclass(frozen=True)
-class InitializerMean(Cause):
+class InitializerMean(Cause, code="initializer-family"):
     """The weights have another mean."""
 
-    code = "initializer-family"
     by_hand: float
     torch: float
 
@@ -209,11 +167,9 @@ class InitializerMean(Cause):
         return f"by hand the mean is {self.by_hand:.7g}, in torch {self.torch:.7g}"
 
 
-@dataclass(frozen=True)
-class InitializerScale(Cause):
+class InitializerScale(Cause, code="initializer-scale"):
     """The weights have another standard deviation; formulas in the shape that give either."""
 
-    code = "initializer-scale"
     factor: float
     by_hand: float
     torch: float
@@ -234,60 +190,45 @@ def _equal(formulas: tuple[str, ...]) -> str:
 # --- where entries stand
 
 
-@dataclass(frozen=True)
-class OtherOrder(Cause):
+class OtherOrder(Cause, code="order", sentence="the examples of {batch} stand in another order than they should"):
     """A batch holds the right examples in another order."""
 
-    code = "order"
-    sentence = "the examples of {batch} stand in another order than they should"
     batch: str
 
 
-@dataclass(frozen=True)
-class OtherExamples(Cause):
+class OtherExamples(Cause, code="order", sentence="{batch} holds other examples of the data than this step should see"):
     """A batch holds other examples of the same data."""
 
-    code = "order"
-    sentence = "{batch} holds other examples of the data than this step should see"
     batch: str
 
 
-@dataclass(frozen=True)
-class Transposed(Cause):
+class Transposed(Cause, code="transpose"):
     """It is the transpose of what is due; `decay`: but for the weight decay."""
 
-    code = "transpose"
     decay: bool = False
 
     def __str__(self) -> str:
         return f"it is the transpose of what it should be{', but for the weight decay' if self.decay else ''}"
 
 
-@dataclass(frozen=True)
-class AxesPermuted(Cause):
+class AxesPermuted(Cause, code="transpose"):
     """Its axes are in another order."""
 
-    code = "transpose"
     axes: tuple[int, ...]
 
     def __str__(self) -> str:
         return f"its axes are in the order {self.axes}"
 
 
-@dataclass(frozen=True)
-class Reversed(Cause):
+class Reversed(Cause, code="permuted", sentence="axis {axis} runs backwards"):
     """An axis runs backwards."""
 
-    code = "permuted"
-    sentence = "axis {axis} runs backwards"
     axis: int
 
 
-@dataclass(frozen=True)
-class Reordered(Cause):
+class Reordered(Cause, code="permuted"):
     """Along an axis its entries are torch's in another order."""
 
-    code = "permuted"
     axis: int
     order: tuple[int, ...]
 
@@ -295,19 +236,15 @@ class Reordered(Cause):
         return f"along axis {self.axis} its entries are torch's in another order: {listed(self.order)}"
 
 
-@dataclass(frozen=True)
-class FilledByColumns(Cause):
+class FilledByColumns(Cause, code="permuted"):
     """Its entries stand by columns."""
 
-    code = "permuted"
     sentence = "its entries are filled in by columns where they should be by rows"
 
 
-@dataclass(frozen=True)
-class AtKink(Cause):
+class AtKink(Cause, code="kink"):
     """It differs only where a value is exactly 0."""
 
-    code = "kink"
     of: str
     entries: int
 
@@ -316,11 +253,9 @@ class AtKink(Cause):
         return f"{there}: the derivative at the kink"
 
 
-@dataclass(frozen=True)
-class Masked(Cause):
+class Masked(Cause, code="mask"):
     """It differs only where a value is not positive."""
 
-    code = "mask"
     of: str
     entries: int
 
@@ -329,35 +264,29 @@ class Masked(Cause):
         return f"{there}: the mask of the derivative"
 
 
-@dataclass(frozen=True)
-class SlicesDiffer(Cause):
-    """It differs at a few indices of an axis."""
+class SlicesDiffer(Cause, code="isolated-elements"):
+    """It differs at a few indices of an axis; `zero`: there it is 0."""
 
-    code = "isolated-elements"
     axis: int
     indices: tuple[int, ...]
+    zero: bool = False
 
     def __str__(self) -> str:
-        return f"only index {listed(self.indices)} of axis {self.axis} differs, the rest agrees"
+        one = len(self.indices) == 1
+        only = f"only {'index' if one else 'indices'} {listed(self.indices)} of axis {self.axis}"
+        differ = ("is zero" if one else "are zero") if self.zero else ("differs" if one else "differ")
+        return f"{only} {differ}, the rest agrees"
 
 
-@dataclass(frozen=True)
-class SlicesZero(Cause):
+class SlicesZero(SlicesDiffer, code="dropped-example"):
     """It is zero at a few indices of the last axis, that of the examples."""
 
-    code = "dropped-example"
-    axis: int
-    indices: tuple[int, ...]
-
-    def __str__(self) -> str:
-        return f"only index {listed(self.indices)} of axis {self.axis} is zero, the rest agrees"
+    zero: bool = True
 
 
-@dataclass(frozen=True)
-class Isolated(Cause):
+class Isolated(Cause, code="isolated-elements"):
     """It differs in a few single entries."""
 
-    code = "isolated-elements"
     indices: tuple[tuple[int, ...], ...]
 
     def __str__(self) -> str:

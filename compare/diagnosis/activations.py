@@ -1,4 +1,4 @@
-"""The derivative of an activation: missing, of another function, of the wrong argument, or applied once too often."""
+"""The derivative of an activation: of another function, of the wrong argument, or applied once too often."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from handgrad.compare.diagnosis.scene import Array, Cause, Scene
+from handgrad.compare.causes import Cause, DerivativeTooMuch, WrongDerivative
+from handgrad.compare.diagnosis.scene import Array, Scene
+from handgrad.compare.names import gradient
 from handgrad.compare.operations import names, operation
 from handgrad.torchref.exchange import to_array, to_tensor
 
@@ -18,38 +20,35 @@ def derivatives(scene: Scene) -> Iterator[Cause]:
     value = scene.tensors.get(scene.of)
     if value is None or value.shape != scene.recorded.shape:
         return
-    outputs = [name for name, other in scene.alike() if scene.of in scene.reads.get(name, ())] or [scene.of]
+    outputs = [name for name, _ in scene.alike() if scene.of in scene.reads.get(name, ())] or [scene.of]
     for output in outputs:
         factors = _factors(scene.of, value, output, scene.tensors[output])
-        cotangent = scene.tensors.get(f"d{output}") if output in scene.readers else None
+        cotangent = scene.tensors.get(gradient(output)) if output in scene.readers else None
         if cotangent is not None and output != scene.of:
-            for told, factor in factors.items():
+            for formula, factor in factors.items():
                 if scene.explained_by(cotangent * factor):
-                    yield Cause(
-                        "activation-derivative", f"it is d{output} times {told}, which is not the derivative here"
-                    )
-        for told, factor in factors.items():
+                    yield WrongDerivative(gradient(output), formula)
+        for formula, factor in factors.items():
             if scene.explained_by(scene.reference * factor):
-                yield Cause("activation-derivative", f"it is torch's times {told}: a factor too much")
+                yield DerivativeTooMuch(formula)
 
 
 def _factors(of: str, Z: Array, output: str, A: Array) -> Mapping[str, Array]:
-    """Derivatives at Z and at A, by torch, and expressions in A and Z that are taken for one."""
-    with np.errstate(all="ignore"):
-        found = {
-            output: A,
-            f"(1 - {output})": 1 - A,
-            f"{output} (1 - {output})": A * (1 - A),
-            f"(1 - {output}^2)": 1 - A * A,
-            f"{output}^2": A * A,
-            of: Z,
-            f"(1 - {of}^2)": 1 - Z * Z,
-            f"{of} (1 - {of})": Z * (1 - Z),
-        }
-        for name in names("activation"):
-            found[f"{name}'({of})"] = _derivative(name, Z)
-            found[f"{name}'({output})"] = _derivative(name, A)
-    return {told: factor for told, factor in found.items() if np.isfinite(factor).all() and np.ptp(factor) > 0}
+    """Derivatives at Z and at A, by torch, and expressions in A and Z that are taken for one, by their formulas."""
+    factors = {
+        output: A,
+        f"(1 - {output})": 1 - A,
+        f"{output} (1 - {output})": A * (1 - A),
+        f"(1 - {output}^2)": 1 - A * A,
+        f"{output}^2": A * A,
+        of: Z,
+        f"(1 - {of}^2)": 1 - Z * Z,
+        f"{of} (1 - {of})": Z * (1 - Z),
+    }
+    for name in names("activation"):
+        factors[f"{name}'({of})"] = _derivative(name, Z)
+        factors[f"{name}'({output})"] = _derivative(name, A)
+    return {formula: factor for formula, factor in factors.items() if np.isfinite(factor).all() and np.ptp(factor) > 0}
 
 
 def _derivative(name: str, X: Array) -> Array:

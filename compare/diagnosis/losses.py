@@ -6,40 +6,38 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from handgrad.compare.causes import Cause, LossFormula, MeanOfLosses, PartialMeanOfLosses, PenaltyTimes
 from handgrad.compare.diagnosis.factors import named_factors
-from handgrad.compare.diagnosis.scene import Array, Cause, Scene
+from handgrad.compare.diagnosis.scene import Array, Scene
+from handgrad.compare.diagnosis.thresholds import EPSILONS
+from handgrad.compare.names import layered
 from handgrad.compare.operations import names, operation
 from handgrad.torchref.exchange import to_array, to_tensor
 
 __all__ = ["cost_forms", "loss_forms"]
-
-EPSILONS = (*(10.0**-k for k in range(3, 17)), 2.0**-52, 2.0**-23)
-LN2 = float(np.log(2.0))
 
 
 def loss_forms(scene: Scene) -> Iterator[Cause]:
     """Losses, one per output and example, against other formulas of the predictions and labels."""
     if scene.name != "losses" or "Y" not in scene.tensors:
         return
-    Y = scene.tensors["Y"]
-    last = max(
-        (n for n in scene.tensors if n.startswith("A") and n[1:].isdigit()), key=lambda n: int(n[1:]), default=""
-    )
-    if not last or scene.tensors[last].shape != Y.shape != ():
+    layers = [layer for stem, layer in map(layered, scene.tensors) if stem == "A" and layer is not None]
+    if not layers:
         return
-    Z = scene.tensors.get(f"Z{last[1:]}", scene.tensors[last])
-    found: dict[str, Array] = {}
-    with np.errstate(all="ignore"):
-        for name in names("loss"):
-            row = operation("loss", name)
-            read = Z if row.reads == "Z" else scene.tensors[last]
-            loss, swapped = (to_array(row.twin()(to_tensor(read), to_tensor(labels))) for labels in (Y, 1 - Y))
-            found |= {f"the {name} loss": loss, f"the {name} loss with 1 - Y for Y": swapped}
-            found |= {f"the {name} loss by the logarithm to base {b}": loss / np.log(b) for b in (2, 10)}
-        found |= _cross_entropies(Z, scene.tensors[last], Y)
-    for told, predicted in found.items():
+    A, Y = scene.tensors[f"A{max(layers)}"], scene.tensors["Y"]
+    if A.shape != Y.shape != ():
+        return
+    Z = scene.tensors.get(f"Z{max(layers)}", A)
+    formulas: dict[str, Array] = {}
+    for name in names("loss"):
+        row = operation("loss", name)
+        read = to_tensor(Z if row.reads == "Z" else A)
+        loss, swapped = (to_array(row.twin()(read, to_tensor(labels))) for labels in (Y, 1 - Y))
+        formulas |= {f"the {name} loss": loss, f"the {name} loss with 1 - Y for Y": swapped}
+        formulas |= {f"the {name} loss by the logarithm to base {b}": loss / np.log(b) for b in (2, 10)}
+    for formula, predicted in {**formulas, **_cross_entropies(Z, A, Y)}.items():
         if np.isfinite(predicted).all() and scene.explained_by(predicted):
-            yield Cause("loss-formula", f"it is {told}")
+            yield LossFormula(formula)
 
 
 def cost_forms(scene: Scene) -> Iterator[Cause]:
@@ -55,31 +53,30 @@ def cost_forms(scene: Scene) -> Iterator[Cause]:
     factor = (float(scene.recorded.item()) - penalty) / mean if mean else 0.0
     names = named_factors(factor, scene.numbers)
     if penalty and factor > 0 and names:
-        code = "partial-batch" if any("batch size" in name for name in names) else "scale"
-        told = f"the mean of the losses is {factor:.12g} = {' or '.join(names[:3])} times torch's, the penalty is right"
-        yield Cause(code, told, factor)
+        is_short = any("batch size" in name for name in names)
+        yield (PartialMeanOfLosses if is_short else MeanOfLosses)(factor, names)
     for times in (0.0, -1.0, 2.0, 0.5):
         if penalty and scene.explained_by(np.asarray(mean + times * penalty)):
-            yield Cause("regularisation", f"the penalty enters {times:g} times")
+            yield PenaltyTimes(times)
 
 
 def _cross_entropies(Z: Array, A: Array, Y: Array) -> Mapping[str, Array]:
     """Forms in which a binary cross-entropy is written wrongly."""
     softplus = np.log1p(np.exp(-np.abs(Z)))
     right = np.maximum(Z, 0) - Z * Y + softplus
-    found = {
+    forms = {
         "the notes' literal formula -y log p + (1-y) log(1-p), with one sign wrong": (1 - Y) * np.log(1 - A)
         - Y * np.log(A),
         "the part -y log p alone": -Y * np.log(A),
         "the part -(1-y) log(1-p) alone": -(1 - Y) * np.log(1 - A),
         "the loss of z in place of p, without the logarithm's linear part": softplus,
-        "the loss with log2 in its last term": right - softplus + softplus / LN2,
+        "the loss with log2 in its last term": right - softplus + softplus / np.log(2),
         "the loss of -z: the sign of z y is wrong": np.maximum(Z, 0) + Z * Y + softplus,
         "the loss with min(z, 0) for max(z, 0)": np.minimum(Z, 0) - Z * Y + softplus,
     }
     for eps in EPSILONS:
         smooth = -(Y * np.log(A + eps) + (1 - Y) * np.log(1 - A + eps))
-        found[f"the loss with an epsilon of {eps:.2g} in the logarithm"] = smooth
+        forms[f"the loss with an epsilon of {eps:.2g} in the logarithm"] = smooth
         clipped = np.clip(A, eps, 1 - eps)
-        found[f"the loss of p clipped to {eps:.2g}"] = -(Y * np.log(clipped) + (1 - Y) * np.log(1 - clipped))
-    return found
+        forms[f"the loss of p clipped to {eps:.2g}"] = -(Y * np.log(clipped) + (1 - Y) * np.log(1 - clipped))
+    return forms

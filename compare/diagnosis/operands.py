@@ -6,45 +6,53 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from handgrad.compare.diagnosis.scene import Array, Arrays, Cause, Scene
+from handgrad.compare.causes import Cause, DerivativeAt, DerivativeMissing, DerivativeTwice, LabelsSwapped
+from handgrad.compare.causes_of_operands import (
+    Copied,
+    OperandSign,
+    OperandTransposed,
+    Overwritten,
+    PathMissing,
+    Stale,
+    Unused,
+    UpdatedAtRate,
+    UpdatedOperand,
+    WrongOperand,
+)
+from handgrad.compare.diagnosis.scene import Array, Scene, multiple
+from handgrad.compare.diagnosis.thresholds import MOST_REPLAYS
+from handgrad.compare.names import gradient, is_gradient, of_gradient, updated, velocity
 
 __all__ = ["copied", "operands", "overwritten"]
-
-MOST = 100  # replays for one tensor
 
 
 def overwritten(scene: Scene) -> Iterator[Cause]:
     """The tensor holds what is computed from it: that was written into it, or they share memory."""
     if scene.of:
-        later = [f"d{name}" for name in sorted(scene.reads.get(scene.of, ()))]
+        later = [gradient(name) for name in sorted(scene.reads.get(scene.of, ()))]
     else:
         later = [name for name, read in scene.reads.items() if scene.name in read and name != "J"]
     for name in later:
         due = scene.replayed({scene.name: scene.reference}, name)
         if due is not None and not scene.explained_by(scene.reference) and scene.explained_by(due):
-            yield Cause(
-                "aliased",
-                f"it holds {name}, which is computed from it: it was overwritten in place, they share memory, "
-                "or one is kept under the other's name",
-            )
+            yield Overwritten(name)
             return
 
 
 def copied(scene: Scene) -> Iterator[Cause]:
     """The tensor is an earlier one, unchanged: an operation is left out."""
-    for name, other in sorted(scene.alike(), key=lambda pair: pair[0].removeprefix("d") not in scene.readers):
-        if scene.explained_by(other):
-            if scene.of and name.startswith("d") and name[1:] in scene.readers:
-                rest = scene.replayed({name: np.zeros_like(other)})
-                if len(scene.readers) > 1 and rest is not None and scene.explained_by(scene.reference - rest):
-                    through = ", ".join(reader for reader in scene.readers if f"d{reader}" != name)
-                    yield Cause("wrong-operand", f"it is {name} itself: what comes through {through} is missing")
-                    return
-                told = f"it is {name} itself: the derivative of {name[1:]} with respect to {scene.of} is missing"
-                yield Cause("activation-derivative", told)
-            else:
-                yield Cause("wrong-operand", f"it is {name} itself")
-            return
+    candidates = sorted(scene.alike(), key=lambda pair: (of_gradient(pair[0]) or pair[0]) not in scene.readers)
+    name = next((name for name, other in candidates if scene.explained_by(other)), None)
+    if name is None:
+        return
+    if not is_gradient(name, scene.readers):
+        yield Copied(name)
+        return
+    rest = scene.replayed({name: np.zeros_like(scene.tensors[name])})
+    if len(scene.readers) > 1 and rest is not None and scene.explained_by(scene.reference - rest):
+        yield PathMissing(name, tuple(reader for reader in scene.readers if gradient(reader) != name))
+    else:
+        yield DerivativeMissing(of_gradient(name), scene.of)
 
 
 def operands(scene: Scene) -> Iterator[Cause]:
@@ -55,32 +63,27 @@ def operands(scene: Scene) -> Iterator[Cause]:
         yield from _updated(scene, operand)
         for cause, instead in _instead(scene, operand, right):
             tried += 1
-            if tried > MOST:
+            if tried > MOST_REPLAYS:
                 return
-            if np.array_equal(instead, right):
-                continue
-            if scene.explained_by(scene.replayed({operand: instead})):
+            if not np.array_equal(instead, right) and scene.explained_by(scene.replayed({operand: instead})):
                 yield cause
 
 
 def _updated(scene: Scene, operand: str) -> Iterator[Cause]:
     """A parameter read after an update at whatever rate, where the tensor is linear in it."""
-    for direction in (f"d{operand}", f"v{operand}"):
-        moved = scene.tensors.get(direction)
-        if operand not in scene.parameters or moved is None or moved.shape != scene.tensors[operand].shape:
+    for direction in (gradient(operand), velocity(operand)):
+        change = scene.tensors.get(direction)
+        if operand not in scene.parameters or change is None or change.shape != scene.tensors[operand].shape:
             continue
-        if moved.size == 1:  # at some rate it would be anything
+        if change.size == 1:  # at some rate it would be anything
             continue
-        after = scene.replayed({operand: scene.tensors[operand] + moved})
+        after = scene.replayed({operand: scene.tensors[operand] + change})
         if after is None or after.shape != scene.recorded.shape or not (after != scene.reference).any():
             continue
-        change = after - scene.reference
-        c = float(np.vdot(scene.difference, change) / np.vdot(change, change))
-        if c < 0 and scene.explained_by(scene.reference + c * change):
-            told = (
-                f"it reads {operand} - {-c:.6g} {direction}, already updated: compute all gradients before any update"
-            )
-            yield Cause("updated-weights", told, fitted=c)
+        effect = after - scene.reference
+        c = multiple(scene.difference, effect)
+        if c < 0 and scene.explained_by(scene.reference + c * effect):
+            yield UpdatedAtRate(operand, direction, -c)
             return
 
 
@@ -90,56 +93,44 @@ def _read(scene: Scene) -> list[str]:
     """
     if not scene.of or not scene.readers:
         return [name for name in sorted(scene.reads.get(scene.name, ())) if name in scene.tensors]
-    found: dict[str, None] = {}
-    for reader in scene.readers:
-        found |= dict.fromkeys(sorted(scene.reads[reader]))
-        found |= {f"d{reader}": None}
-    found |= dict.fromkeys(sorted(scene.inputs))
-    return [name for name in found if name in scene.tensors]
+    of_readers = [name for reader in scene.readers for name in (*sorted(scene.reads[reader]), gradient(reader))]
+    return [name for name in dict.fromkeys((*of_readers, *sorted(scene.inputs))) if name in scene.tensors]
 
 
 def _instead(scene: Scene, operand: str, right: Array) -> Iterator[tuple[Cause, Array]]:
     """Each tensor that may stand in an operand's place, with the cause that it means."""
-    gradient = operand.startswith("d") and operand[1:] in scene.reads
-    if not gradient and operand in scene.parameters and operand != scene.of:
-        yield Cause("wrong-operand", f"{operand} is not used"), np.zeros_like(right)
+    for_gradient = is_gradient(operand, scene.reads)
+    if not for_gradient and operand in scene.parameters and operand != scene.of:
+        yield Unused(operand), np.zeros_like(right)
     if operand in scene.updated:
-        told = f"{operand} is already updated where it is read: compute all gradients before any update"
-        yield Cause("updated-weights", told), scene.updated[operand]
+        yield UpdatedOperand(operand), scene.updated[operand]
     if operand in scene.previous:
-        yield Cause("stale", f"it reads {operand} of the step before"), scene.previous[operand]
+        yield Stale(operand), scene.previous[operand]
     if operand in scene.inputs and right.dtype.kind == "f" and np.all((right >= 0) & (right <= 1)):
-        yield Cause("loss-formula", f"1 - {operand} is used where {operand} belongs: the labels are swapped"), 1 - right
-    if gradient and right.shape == scene.reference.shape:
-        told = f"the derivative of {operand[1:]} with respect to {scene.of} is applied twice"
-        yield Cause("activation-derivative", told), scene.reference
+        yield LabelsSwapped(operand), 1 - right
+    if for_gradient and right.shape == scene.reference.shape:
+        yield DerivativeTwice(of_gradient(operand), scene.of), scene.reference
     if right.ndim == 2 and right.shape[0] == right.shape[1] > 1:
-        yield Cause("wrong-operand", f"{operand} is used where its transpose belongs, or the other way round"), right.T
-    for name, other in _candidates(scene.tensors, scene.earlier, operand, right, gradient=gradient):
-        told = f"{name} is used where {operand} belongs"
+        yield OperandTransposed(operand), right.T
+    for name in _candidates(scene, operand, right):
         at_output = scene.of == operand and name in scene.readers
-        if at_output:
-            told = f"the derivative is taken at {name}, where {operand} belongs"
-        yield Cause("activation-derivative" if at_output else "wrong-operand", told), other
+        yield (DerivativeAt if at_output else WrongOperand)(name, operand), scene.tensors[name]
     if right.dtype.kind == "f" and not scene.of:
-        yield Cause("sign", f"{operand} enters with the wrong sign"), -right
+        yield OperandSign(operand), -right
 
 
-def _candidates(
-    tensors: Arrays, earlier: frozenset[str], operand: str, right: Array, *, gradient: bool
-) -> Iterator[tuple[str, Array]]:
+def _candidates(scene: Scene, operand: str, right: Array) -> list[str]:
     """Earlier tensors of the operand's shape, gradients for a gradient and values for a value.
 
-    The wrong one itself is none of them: it explains itself where an operation changes nothing, as ReLU of what is
+    The wrong tensor itself is none of them: it explains itself where an operation changes nothing, as ReLU of what is
     positive.
     """
-    for name in sorted(earlier, key=list(tensors).index):
-        other = tensors[name]
-        is_gradient = name.startswith("d") and name[1:] in tensors
-        if (
-            name not in (operand, f"{operand}_next")
-            and other.shape == right.shape
-            and is_gradient == gradient
-            and other.any()
-        ):
-            yield name, other
+    for_gradient = is_gradient(operand, scene.reads)
+    return [
+        name
+        for name in sorted(scene.earlier, key=[*scene.tensors].index)
+        if name not in (operand, updated(operand))
+        and scene.tensors[name].shape == right.shape
+        and is_gradient(name, scene.tensors) == for_gradient
+        and scene.tensors[name].any()
+    ]

@@ -8,29 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from handgrad.compare.diagnosis.scene import Cause
+from handgrad.compare.causes_of_updates import OtherDecay, OtherMomentum, OtherOptimizer, OtherUpdate
 
 __all__ = ["relatives"]
 
 Factory = Callable[[list[Tensor]], torch.optim.Optimizer]
-CODES = {
-    "lr": "update-form",
-    "maximize": "update-form",
-    "eps": "update-form",
-    "eps_inside": "update-form",
-    "amsgrad": "update-form",
-    "decoupled": "update-form",
-    "weight_decay": "regularisation",
-    "momentum": "momentum-form",
-    "dampening": "momentum-form",
-    "nesterov": "momentum-form",
-    "betas": "momentum-form",
-    "bias_correction": "momentum-form",
-}
+Change = tuple[type[OtherOptimizer], dict[str, Any]]
 SHOWN = ("momentum", "dampening", "nesterov", "betas", "weight_decay", "amsgrad", "maximize")
 
 
-def relatives(due: torch.optim.Optimizer, *, new_memory: bool = True) -> Iterator[tuple[Cause, Factory]]:
+def relatives(due: torch.optim.Optimizer, *, new_memory: bool = True) -> Iterator[tuple[OtherOptimizer, Factory]]:
     """Optimisers that differ from `due` in one way, each with the cause that it means if the update is that one.
 
     Without `new_memory`, gradient descent stays without momentum.
@@ -39,111 +26,91 @@ def relatives(due: torch.optim.Optimizer, *, new_memory: bool = True) -> Iterato
         return
     settings = {name: value for name, value in due.param_groups[0].items() if name in due.defaults}
     kind = type(due)
-    for changes in _changes(kind, settings, new_memory=new_memory):
-        yield _relative(kind, kind.__name__, settings, changes)
+    for cause, changes in _changes(kind, settings, new_memory=new_memory):
+        reverses = ("ascends" if changes["maximize"] else "descends") if "maximize" in changes else ""
+        yield cause(_shown(kind, settings, changes), reverses), _factory(kind, {**settings, **changes})
     if kind in (torch.optim.Adam, torch.optim.AdamW):
-        plain = {name: settings[name] for name in ("lr", "betas", "eps", "weight_decay")}
-        plain["decoupled"] = kind is torch.optim.AdamW
-        for name, value in (("decoupled", not plain["decoupled"]), ("bias_correction", False), ("eps_inside", True)):
-            yield _relative(_Adam, "Adam", plain, {name: value})
+        is_decoupled = kind is torch.optim.AdamW
+        plain = {name: settings[name] for name in ("lr", "betas", "eps", "weight_decay")} | {"decoupled": is_decoupled}
+        other = "Adam with weight_decay in the gradient" if is_decoupled else "AdamW"
+        yield OtherUpdate(other), _factory(_Adam, {**plain, "decoupled": not is_decoupled})
+        yield OtherMomentum("Adam without bias correction"), _factory(_Adam, {**plain, "bias_correction": False})
+        yield OtherUpdate("Adam with eps inside the square root"), _factory(_Adam, {**plain, "eps_inside": True})
 
 
-def _relative(kind: Any, name: str, settings: Mapping[str, Any], changes: Mapping[str, Any]) -> tuple[Cause, Factory]:
+def _shown(kind: type, settings: Mapping[str, Any], changes: Mapping[str, Any]) -> str:
+    """The call that makes an optimiser: its rate, its settings that are not 0, and what is changed."""
     merged = {**settings, **changes}
-    code = CODES[next(iter(changes))]
-    if kind is _Adam:
-        said = {
-            "decoupled": "AdamW" if merged.get("decoupled") else "Adam with weight_decay in the gradient",
-            "bias_correction": "Adam without bias correction",
-            "eps_inside": "Adam with eps inside the square root",
-        }[next(iter(changes))]
-    else:
-        changes = {key: value for key, value in changes.items() if value or settings[key]}
-        shown = {
-            "lr": merged["lr"],
-            **{key: v for key, v in merged.items() if key in SHOWN and v},
-            **changes,
-        }
-        told = ", ".join(f"{key}={v:.6g}" if isinstance(v, float) else f"{key}={v}" for key, v in shown.items())
-        said = f"torch.optim.{name}({told})"
-    if "maximize" in changes:
-        said = f"the update goes the other way: it {'ascends' if merged['maximize'] else 'descends'}, as {said}"
-        return Cause(code, said), lambda tensors: kind(tensors, **merged)
-    return Cause(code, f"the update is that of {said}, at every step"), lambda tensors: kind(tensors, **merged)
+    shown = {name: value for name, value in merged.items() if name in SHOWN and value}
+    shown |= {name: value for name, value in changes.items() if value or settings[name]}
+    values = {"lr": merged["lr"], **shown}.items()
+    return f"torch.optim.{kind.__name__}({', '.join(f'{name}={_number(value)}' for name, value in values)})"
 
 
-def _changes(kind: type, settings: Mapping[str, Any], *, new_memory: bool) -> Iterator[dict[str, Any]]:
-    """One setting or two that belong together, changed."""
+def _number(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _factory(kind: Callable[..., torch.optim.Optimizer], settings: Mapping[str, Any]) -> Factory:
+    return lambda tensors: kind(tensors, **settings)
+
+
+def _changes(kind: type, settings: Mapping[str, Any], *, new_memory: bool) -> Iterator[Change]:
+    """One setting or two that belong together, changed, with the cause that this would be."""
     lr, decay = settings["lr"], settings.get("weight_decay", 0)
     if "maximize" in settings:
-        yield {"maximize": not settings["maximize"]}
+        yield OtherUpdate, {"maximize": not settings["maximize"]}
     if kind is torch.optim.SGD:
         m = settings["momentum"]
-        yield from _momenta(lr, m)
-        if not m and new_memory:
-            yield from (change for known in (0.9, 0.95, 0.99, 0.8, 0.5) for change in _momenta(lr, known))
+        for memory in (m,) if m else (0.9, 0.95, 0.99, 0.8, 0.5) if new_memory else ():
+            yield from _momenta(lr, memory)
     if "betas" in settings:
         first, second = settings["betas"]
-        yield {"betas": (second, first)}
-        yield {"betas": (first, first)}
-        yield {"betas": (second, second)}
-        yield {"betas": (1 - first, second)}
+        for betas in ((second, first), (first, first), (second, second), (1 - first, second)):
+            yield OtherMomentum, {"betas": betas}
     if decay:
-        yield from ({"weight_decay": value} for value in (0.0, 2 * decay, decay / 2))
+        yield from ((OtherDecay, {"weight_decay": value}) for value in (0.0, 2 * decay, decay / 2))
     for eps in (1e-5, 1e-6, 1e-7, 1e-8, 1e-10, 1e-12) if "eps" in settings else ():
         if eps != settings["eps"]:
-            yield {"eps": eps}
+            yield OtherUpdate, {"eps": eps}
     if "amsgrad" in settings:
-        yield {"amsgrad": not settings["amsgrad"]}
-    yield from ({"lr": value} for value in (lr * lr, 1.0, 2 * lr, lr / 2) if value != lr)
+        yield OtherUpdate, {"amsgrad": not settings["amsgrad"]}
+    yield from ((OtherUpdate, {"lr": value}) for value in (lr * lr, 1.0, 2 * lr, lr / 2) if value != lr)
 
 
-def _momenta(lr: float, m: float) -> Iterator[dict[str, Any]]:
+def _momenta(lr: float, m: float) -> Iterator[Change]:
     """Forms of momentum with the same memory; a weighted average is a heavy ball at a smaller rate."""
-    if not m:
-        return
     plain = {"nesterov": False, "dampening": 0.0}
     for rate in (lr, lr * (1 - m), lr / (1 - m)):
         for form in (plain, {**plain, "dampening": m}, {**plain, "nesterov": True}):
-            yield {"momentum": m, **form, "lr": rate}
-    yield {"momentum": 0.0, "dampening": 0.0, "nesterov": False, "lr": lr}
-    yield {"momentum": 1 - m, "dampening": 0.0, "nesterov": False, "lr": lr}
+            yield OtherMomentum, {"momentum": m, **form, "lr": rate}
+    yield OtherMomentum, {"momentum": 0.0, **plain, "lr": lr}
+    yield OtherMomentum, {"momentum": 1 - m, **plain, "lr": lr}
 
 
 class _Adam(torch.optim.Optimizer):
     """Adam in the forms that torch has no setting for."""
 
-    def __init__(
-        self,
-        params: Any,
-        lr: float,
-        betas: tuple[float, float],
-        eps: float,
-        weight_decay: float,
-        decoupled: bool = False,
-        bias_correction: bool = True,
-        eps_inside: bool = False,
-    ) -> None:
-        """Settings as of torch.optim.Adam, and which form it is."""
-        super().__init__(params, {"lr": lr, "eps": eps})
-        self.betas, self.decay, self.decoupled = betas, weight_decay, decoupled
-        self.bias_correction, self.eps_inside = bias_correction, eps_inside
+    def __init__(self, params: Any, **settings: Any) -> None:
+        """Settings as of torch.optim.Adam, and the form: decoupled, bias_correction, eps_inside."""
+        super().__init__(params, {"bias_correction": True, "eps_inside": False, **settings})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # no loss is returned
         """One step."""
         (group,) = self.param_groups
+        lr, (beta1, beta2), eps, decay = (group[name] for name in ("lr", "betas", "eps", "weight_decay"))
         for w in group["params"]:
             if w.grad is None:
                 continue
             state = self.state[w]
             state["t"] = t = state.get("t", 0) + 1
-            g = w.grad if self.decoupled else w.grad + self.decay * w
-            if self.decoupled:
-                w.mul_(1 - group["lr"] * self.decay)
-            state["m"] = m = torch.lerp(state.get("m", torch.zeros_like(w)), g, 1 - self.betas[0])
-            state["s"] = s = torch.lerp(state.get("s", torch.zeros_like(w)), g * g, 1 - self.betas[1])
-            if self.bias_correction:
-                m, s = m / (1 - self.betas[0] ** t), s / (1 - self.betas[1] ** t)
-            root = (s + group["eps"]).sqrt() if self.eps_inside else s.sqrt() + group["eps"]
-            w.sub_(group["lr"] * m / root)
+            g = w.grad if group["decoupled"] else w.grad + decay * w
+            if group["decoupled"]:
+                w.mul_(1 - lr * decay)
+            state["m"] = m = torch.lerp(state.get("m", torch.zeros_like(w)), g, 1 - beta1)
+            state["s"] = s = torch.lerp(state.get("s", torch.zeros_like(w)), g * g, 1 - beta2)
+            if group["bias_correction"]:
+                m, s = m / (1 - beta1**t), s / (1 - beta2**t)
+            root = (s + eps).sqrt() if group["eps_inside"] else s.sqrt() + eps
+            w.sub_(lr * m / root)

@@ -8,31 +8,14 @@ from functools import cached_property
 
 import numpy as np
 
-__all__ = ["INFORMATIVE", "UNKNOWN", "Cause", "Family", "Scene"]
+from handgrad.compare.causes import Cause
+from handgrad.compare.diagnosis.thresholds import INFORMATIVE, ROUNDING, SHARE
+from handgrad.compare.names import gradient, is_gradient, of_gradient
 
-INFORMATIVE = 3  # entries that a tensor must have before its cause is named; fewer can be explained by anything
-ROUNDING = {"float64": 2.0**-38.5, "float32": 2.0**-18}  # of the largest entry: the cut times u of float32; 64 u
-SHARE = 2.0**-5  # what a hypothesis may leave of the difference: one that removes less explains something else
+__all__ = ["INFORMATIVE", "Family", "Scene", "multiple"]
 
 Array = np.ndarray
 Arrays = Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Cause:
-    """A code of the catalogue, a sentence, and the factor between the two sides where there is one.
-
-    `factor` is there for a tensor that is too small to name a cause, too: others may share it. `fitted` is a number in
-    the hypothesis that was fitted to the tensor.
-    """
-
-    code: str
-    text: str = ""
-    factor: float | None = None
-    fitted: float | None = None
-
-
-UNKNOWN = Cause("unknown")
 
 
 @dataclass(frozen=True)
@@ -40,9 +23,10 @@ class Scene:
     """One wrong tensor in the finest precision that was run.
 
     `recorded` is what the derivation has, `reference` what torch makes of the same inputs. `tensors` are all that the
-    derivation had at hand in that step by name: parameters, the batch, values and gradients; `reads` says what each
-    value is computed from. `replay` gives the reference of every tensor with some of `tensors` replaced. `previous` are
-    the tensors of the step before, `updated` the parameters after this one. `numbers` names what a factor may be;
+    derivation had at hand in that step, by name: parameters, the batch, values and gradients, "vW before" for a
+    velocity before the step, and "all of X" for the data that a batch is taken from. `reads` says what each value is
+    computed from. `replay` gives the reference of every tensor with some of `tensors` replaced. `previous` are the
+    tensors of the step before, `updated` the parameters after this one. `numbers` names what a factor may be;
     `settings` are the rates of the update and the number of the step.
     """
 
@@ -99,7 +83,7 @@ class Scene:
     @property
     def of(self) -> str:
         """What this is the gradient of, or nothing."""
-        return self.name[1:] if self.name.startswith("d") and len(self.name) > 1 else ""
+        return of_gradient(self.name)
 
     @cached_property
     def readers(self) -> tuple[str, ...]:
@@ -108,12 +92,12 @@ class Scene:
 
     def descend(self, name: str) -> frozenset[str]:
         """The values that are computed from a value, directly or not."""
-        found: set[str] = set()
+        computed: set[str] = set()
         pending = {name}
         while pending:
-            pending = {value for value, read in self.reads.items() if read & pending} - found
-            found |= pending
-        return frozenset(found)
+            pending = {value for value, read in self.reads.items() if read & pending} - computed
+            computed |= pending
+        return frozenset(computed)
 
     @cached_property
     def earlier(self) -> frozenset[str]:
@@ -122,20 +106,27 @@ class Scene:
         For a value, the values that are not computed from it; for a gradient, all values, and the gradients of what is
         computed from the tensor that it is the gradient of.
         """
-        gradients = {name for name in self.tensors if name.startswith("d") and name[1:] in {*self.reads, *self.tensors}}
-        values = self.tensors.keys() - gradients - {self.name}
         if not self.reads:
             return frozenset(self.tensors.keys() - {self.name})
+        known = {*self.reads, *self.tensors}
+        gradients = {name for name in self.tensors if is_gradient(name, known)}
+        values = self.tensors.keys() - gradients - {self.name}
         if not self.of:
             return frozenset(values - self.descend(self.name))
-        return frozenset(values | {f"d{value}" for value in self.descend(self.of)} & gradients)
+        return frozenset(values | {gradient(value) for value in self.descend(self.of)} & gradients)
 
-    def alike(self, *names: str) -> Iterator[tuple[str, Array]]:
-        """Those of the tensors named, or of all that are earlier, gradients first, that have this one's shape."""
-        for name in names or sorted(self.earlier, key=lambda name: (name[:1] != "d", list(self.tensors).index(name))):
-            array = self.tensors.get(name)
-            if array is not None and array.shape == self.recorded.shape:
-                yield name, array
+    def alike(self) -> Iterator[tuple[str, Array]]:
+        """The earlier tensors that have this one's shape, gradients first."""
+        for name in sorted(self.earlier, key=lambda name: (not of_gradient(name), [*self.tensors].index(name))):
+            if self.tensors[name].shape == self.recorded.shape:
+                yield name, self.tensors[name]
 
 
 Family = Callable[[Scene], Iterator[Cause]]
+
+
+def multiple(target: Array, of: Array) -> float:
+    """The number that makes a tensor come nearest to a target, in the sense of least squares."""
+    scale = np.max(np.abs(of), initial=0.0)  # so that no square overflows
+    unit = of / scale
+    return float(np.vdot(target / scale, unit) / np.vdot(unit, unit))

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from handgrad.compare.diagnosis.scene import Array, Cause, Scene
+from handgrad.compare.causes import BiasSum, Cause, Examples
+from handgrad.compare.diagnosis.scene import Array, Scene
+from handgrad.compare.diagnosis.thresholds import EQUAL, LIKE_A_SUM, MOST_EXAMPLES, MOST_NUMBERS, WHOLE
+from handgrad.compare.names import gradient
 
 __all__ = ["bias_sums", "examples"]
-
-MOST_EXAMPLES = 64
-MOST_NUMBERS = 2**22
 
 
 def bias_sums(scene: Scene) -> Iterator[Cause]:
@@ -21,114 +21,102 @@ def bias_sums(scene: Scene) -> Iterator[Cause]:
     for name, terms, axes in _sums(scene):
         n = int(np.prod([terms.shape[axis] for axis in axes]))
         total = terms.sum(axis=axes, keepdims=True)
-        several = {
-            f"the mean of {name} over the examples where the sum is due": total / n,
-            f"the sum of all of {name} in every entry": np.broadcast_to(terms.sum(), total.shape),
-            f"the mean of all of {name} in every entry": np.broadcast_to(terms.mean(), total.shape),
-            f"the sum of |{name}|": np.abs(terms).sum(axis=axes, keepdims=True),
-            f"the sum of squares of {name}": (terms * terms).sum(axis=axes, keepdims=True),
+        sums = {
+            "mean": total / n,
+            "sum-of-all": np.broadcast_to(terms.sum(), total.shape),
+            "mean-of-all": np.broadcast_to(terms.mean(), total.shape),
+            "sum-of-absolute": np.abs(terms).sum(axis=axes, keepdims=True),
+            "sum-of-squares": (terms * terms).sum(axis=axes, keepdims=True),
         }
         if len(axes) == 1:
-            for told, index in (("first", 0), ("last", -1)):
-                several[f"{name} of the {told} example alone"] = terms.take([index], axes[0])
-            for told, kept in (("first", range(1, n)), ("last", range(n - 1))):
-                less = terms.take(kept, axes[0]).sum(axis=axes, keepdims=True)
-                several[f"the sum of {name} without the {told} example"] = less
-        for told, predicted in several.items():
+            kept = {"first-alone": [0], "last-alone": [-1], "without-first": range(1, n), "without-last": range(n - 1)}
+            sums |= {how: terms.take(at, axes[0]).sum(axis=axes, keepdims=True) for how, at in kept.items()}
+        for how, predicted in sums.items():
             if n > 1 and scene.explained_by(predicted.reshape(scene.recorded.shape)):
-                yield Cause("bias-sum", f"it is {told}", 1 / n if "mean of" in told and "all" not in told else None)
+                yield BiasSum(name, how, 1 / n if how == "mean" else None)
 
 
 def _sums(scene: Scene) -> Iterator[tuple[str, Array, tuple[int, ...]]]:
     """The gradients of which this one is the sum, and along which axes: those that the bias does not have."""
     bias = scene.reference
-    for reader in scene.readers:
-        terms = scene.tensors.get(f"d{reader}")
+    for name in map(gradient, scene.readers):
+        terms = scene.tensors.get(name)
         if terms is None or terms.ndim < bias.ndim:
             continue
         padded = (1,) * (terms.ndim - bias.ndim) + bias.shape
         axes = tuple(a for a, (m, n) in enumerate(zip(padded, terms.shape, strict=True)) if m == 1 < n)
-        if not axes:
-            continue
         total = terms.sum(axis=axes, keepdims=True)
-        if total.shape == padded and np.allclose(
-            total.reshape(bias.shape), bias, rtol=1e-3, atol=1e-3 * np.abs(bias).max()
-        ):
-            yield f"d{reader}", terms, axes
+        near = LIKE_A_SUM * np.abs(bias).max()
+        if axes and total.shape == padded and np.allclose(total.reshape(bias.shape), bias, rtol=LIKE_A_SUM, atol=near):
+            yield name, terms, axes
 
 
 def examples(scene: Scene) -> Iterator[Cause]:
     """Examples left out of a sum or counted more than once: what each contributes, from a replay without the others."""
     if scene.of not in scene.parameters:
         return
-    for reader in scene.readers:
-        terms = scene.tensors.get(f"d{reader}")
+    for name in map(gradient, scene.readers):
+        terms = scene.tensors.get(name)
         if terms is None:
             continue
         for axis in dict.fromkeys((terms.ndim - 1, 0)):
             n = terms.shape[axis]
             if not 1 < n <= MOST_EXAMPLES or n * scene.recorded.size > MOST_NUMBERS:
                 continue
-            shares = _shares(scene, f"d{reader}", terms, axis)
+            shares = _shares(scene, name, terms, axis)
             if shares is None:
                 break
             if np.count_nonzero(shares, axis=0).max() <= 1:  # each entry has a slice of its own: nothing is summed
                 continue
-            for index, share in enumerate(shares):
-                for times in (0, 2):
-                    if scene.explained_by(scene.reference + (times - 1) * share.reshape(scene.recorded.shape)):
-                        yield Cause("dropped-example", _told(scene, np.where(np.arange(n) == index, times, 1)))
-                        return
-            if n >= scene.recorded.size:  # too many unknowns for several at once
-                continue
-            rest = scene.reference.ravel() - shares.sum(axis=0)  # weight decay is no example's
-            counted, *_ = np.linalg.lstsq(shares.T, scene.recorded.ravel() - rest, rcond=None)
-            whole = np.asarray(np.round(counted))
-            if (
-                np.max(np.abs(counted - whole)) > 1e-6
-                or np.ptp(whole) == 0
-                or whole.min() < 0
-                or not (whole == 1).any()
-            ):
-                continue
-            if scene.explained_by((rest + (whole[:, None] * shares).sum(axis=0)).reshape(scene.recorded.shape)):
-                yield Cause("dropped-example", _told(scene, whole))
+            counts = _one_example(scene, shares)
+            if counts is None and n < scene.recorded.size:  # else there are too many unknowns for several at once
+                counts = _several_examples(scene, shares)
+            if counts is not None:
+                yield _examples(scene, counts)
                 return
+
+
+def _one_example(scene: Scene, shares: Array) -> Array | None:
+    """How often each example counts, if one of them is left out or counts twice."""
+    for index, share in enumerate(shares):
+        for times in (0, 2):
+            if scene.explained_by(scene.reference + (times - 1) * share.reshape(scene.recorded.shape)):
+                return np.where(np.arange(len(shares)) == index, times, 1)
+    return None
+
+
+def _several_examples(scene: Scene, shares: Array) -> Array | None:
+    """How often each example counts, if these are whole numbers and at least one counts once."""
+    rest = scene.reference.ravel() - shares.sum(axis=0)  # weight decay is no example's
+    fitted, *_ = np.linalg.lstsq(shares.T, scene.recorded.ravel() - rest, rcond=None)
+    counts = np.asarray(np.round(fitted))
+    is_whole = np.max(np.abs(fitted - counts)) <= WHOLE
+    if not is_whole or np.ptp(counts) == 0 or counts.min() < 0 or not (counts == 1).any():
+        return None
+    predicted = (rest + (counts[:, None] * shares).sum(axis=0)).reshape(scene.recorded.shape)
+    return counts if scene.explained_by(predicted) else None
 
 
 def _shares(scene: Scene, name: str, terms: Array, axis: int) -> Array | None:
     """What each example contributes to the gradient, a row each; None if they do not add up to it."""
-    nothing = scene.replayed({name: np.zeros_like(terms)})
-    if nothing is None or nothing.shape != scene.recorded.shape:
-        return None
-    rows = []
-    for index in range(terms.shape[axis]):
-        alone = np.zeros_like(terms)
-        at = tuple(slice(None) if a != axis else index for a in range(terms.ndim))
-        alone[at] = terms[at]
-        share = scene.replayed({name: alone})
-        if share is None or share.shape != scene.recorded.shape:
+    replays = []
+    of_example = np.arange(terms.shape[axis]).reshape([-1 if a == axis else 1 for a in range(terms.ndim)])
+    for example in range(-1, terms.shape[axis]):  # -1 is none of them
+        replay = scene.replayed({name: np.where(of_example == example, terms, 0)})
+        if replay is None or replay.shape != scene.recorded.shape:
             return None
-        rows.append((share - nothing).ravel())
-    shares = np.array(rows)
+        replays.append(replay.ravel())
+    shares = np.array(replays[1:]) - replays[0]
     if not np.isfinite(shares).all():
         return None
-    own = (scene.reference - nothing).ravel()
+    own = scene.reference.ravel() - replays[0]
     apart = np.max(np.abs(shares.sum(axis=0) - own), initial=0.0)
-    return shares if apart <= 1e-9 * max(np.max(np.abs(own)), np.max(np.abs(shares))) else None
+    return shares if apart <= EQUAL * max(np.max(np.abs(own)), np.max(np.abs(shares))) else None
 
 
-def _told(scene: Scene, counted: Array) -> str:
+def _examples(scene: Scene, counts: Array) -> Examples:
     """Which examples are missing, and which count how often; positions where the batch has another size."""
-    known = not scene.inputs or any(len(counted) in scene.tensors[name].shape for name in scene.inputs)
-    one = "example" if known else "position"
-    missing = [int(i) for i in np.flatnonzero(counted == 0)]
-    more = {int(i): int(counted[i]) for i in np.flatnonzero((counted != 0) & (counted != 1))}
-    parts = []
-    if missing:
-        shown = ", ".join(map(str, missing[:8])) + (" ..." if len(missing) > 8 else "")
-        parts.append(
-            f"{one}{'s' if len(missing) > 1 else ''} {shown} (from 0) {'are' if len(missing) > 1 else 'is'} left out"
-        )
-    parts += [f"{one} {i} counts {times} times" for i, times in [*more.items()][:8]]
-    return f"of the sum over {one}s, " + ", ".join(parts)
+    is_known = not scene.inputs or any(len(counts) in scene.tensors[name].shape for name in scene.inputs)
+    missing = tuple(int(i) for i in np.flatnonzero(counts == 0))
+    repeated = tuple((int(i), int(counts[i])) for i in np.flatnonzero((counts != 0) & (counts != 1)))
+    return Examples(missing, repeated, positions=not is_known)
