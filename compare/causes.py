@@ -4,9 +4,6 @@ The subject of a sentence is the tensor of the finding ("it"). What keeps a tens
 failures.py.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 from handgrad.compare.facts import Fact, listed, number
 
 __all__ = [
@@ -49,11 +46,9 @@ def fitted_of(cause: Cause) -> float | None:
     return found
 
 
-@dataclass(frozen=True)
-class Unknown(Cause):
+class Unknown(Cause, code="unknown"):
     """Nothing explains it. `too_few`: too few entries differ to tell; they may still share a factor with others."""
 
-    code = "unknown"
     too_few: bool = False
     factor: float | None = None
 
@@ -64,19 +59,13 @@ class Unknown(Cause):
 # --- factors
 
 
-@dataclass(frozen=True)
-class Zero(Cause):
+class Zero(Cause, code="zero", sentence="by hand it is exactly zero everywhere"):
     """All zero."""
 
-    code = "zero"
-    sentence = "by hand it is exactly zero everywhere"
 
-
-@dataclass(frozen=True)
-class WrongSign(Cause):
+class WrongSign(Cause, code="sign"):
     """A factor of -1. `part`: see Scaled."""
 
-    code = "sign"
     part: str | None = None
     factor: float = -1.0
 
@@ -84,15 +73,13 @@ class WrongSign(Cause):
         return f"{_where(self.part)}every entry has the wrong sign"
 
 
-@dataclass(frozen=True)
-class Scaled(Cause):
+class Scaled(Cause, code="scale"):
     """A factor, with the names that fit it.
 
     `part` is the tap through which the part comes that is off, "" for all that examples contribute, None for all.
     `of_update`: it is the change that is off. `varies`: at other steps the factor is another.
     """
 
-    code = "scale"
     factor: float
     names: tuple[str, ...] = ()
     part: str | None = None
@@ -106,11 +93,9 @@ class Scaled(Cause):
         return f"{_where(self.part)}{entry} is {_named(self.factor, self.names)} times torch's, {size}{varies}"
 
 
-@dataclass(frozen=True)
-class PartialBatch(Cause):
+class PartialBatch(Cause, code="partial-batch"):
     """A short batch divided by the nominal size. `part`: see Scaled."""
 
-    code = "partial-batch"
     factor: float
     name: str
     part: str | None = None
@@ -120,11 +105,9 @@ class PartialBatch(Cause):
         return f"{every}: a short batch is divided by the nominal size"
 
 
-@dataclass(frozen=True)
-class MeanOfLosses(Cause):
+class MeanOfLosses(Cause, code="scale"):
     """J: the mean of the losses is off by a factor, the penalty is right."""
 
-    code: ClassVar[str] = "scale"
     factor: float
     names: tuple[str, ...]
 
@@ -133,11 +116,8 @@ class MeanOfLosses(Cause):
         return f"the mean of the losses is {named} times torch's, the penalty is right"
 
 
-@dataclass(frozen=True)
-class PartialMeanOfLosses(MeanOfLosses):
+class PartialMeanOfLosses(MeanOfLosses, code="partial-batch"):
     """J: the same, by the nominal size of a short batch."""
-
-    code = "partial-batch"
 
 
 PLAIN = (2.0, 0.5)  # factors that say nothing of any size
@@ -170,11 +150,9 @@ HOW = {
 }
 
 
-@dataclass(frozen=True)
-class BiasSum(Cause):
+class BiasSum(Cause, code="bias-sum"):
     """A gradient that is the sum of another along some axes, taken otherwise: `how` is a key of HOW."""
 
-    code = "bias-sum"
     of: str
     how: str
     factor: float | None = None
@@ -183,11 +161,9 @@ class BiasSum(Cause):
         return f"it is {HOW[self.how].format(of=self.of)}"
 
 
-@dataclass(frozen=True)
-class Examples(Cause):
+class Examples(Cause, code="dropped-example"):
     """Examples left out of a sum, and how often others count; `positions` where the batch has another size."""
 
-    code = "dropped-example"
     missing: tuple[int, ...]
     repeated: tuple[tuple[int, int], ...]
     positions: bool = False
@@ -204,77 +180,58 @@ class Examples(Cause):
 # --- activations and losses
 
 
-@dataclass(frozen=True)
-class WrongDerivative(Cause):
+class WrongDerivative(Cause, code="activation-derivative"):
     """The gradient of what is computed from a tensor, times a derivative that does not belong there."""
 
-    code = "activation-derivative"
     sentence = "it is {gradient} times {times}, which is not the derivative here"
     gradient: str
     times: str
 
 
-@dataclass(frozen=True)
-class DerivativeTooMuch(Cause):
+class DerivativeTooMuch(Cause, code="activation-derivative", sentence="it is torch's times {times}: a factor too much"):
     """torch's gradient times one more derivative."""
 
-    code = "activation-derivative"
-    sentence = "it is torch's times {times}: a factor too much"
     times: str
 
 
-@dataclass(frozen=True)
-class DerivativeMissing(Cause):
+class DerivativeMissing(Cause, code="activation-derivative"):
     """It is the gradient of what is computed from it, unchanged."""
 
-    code = "activation-derivative"
     sentence = "it is d{value} itself: the derivative of {value} with respect to {by} is missing"
     value: str
     by: str
 
 
-@dataclass(frozen=True)
-class DerivativeTwice(Cause):
+class DerivativeTwice(Cause, code="activation-derivative"):
     """A derivative is applied twice."""
 
-    code = "activation-derivative"
     sentence = "the derivative of {value} with respect to {by} is applied twice"
     value: str
     by: str
 
 
-@dataclass(frozen=True)
-class DerivativeAt(Cause):
+class DerivativeAt(Cause, code="activation-derivative"):
     """A derivative is taken at another tensor."""
 
-    code = "activation-derivative"
     sentence = "the derivative is taken at {at} where {belongs} belongs"
     at: str
     belongs: str
 
 
-@dataclass(frozen=True)
-class LossFormula(Cause):
+class LossFormula(Cause, code="loss-formula", sentence="it is {formula}"):
     """The losses follow another formula."""
 
-    code = "loss-formula"
-    sentence = "it is {formula}"
     formula: str
 
 
-@dataclass(frozen=True)
-class LabelsSwapped(Cause):
+class LabelsSwapped(Cause, code="loss-formula"):
     """1 - Y is used for Y."""
 
-    code = "loss-formula"
     sentence = "1 - {labels} is used where {labels} belongs: the labels are swapped"
     labels: str
 
 
-@dataclass(frozen=True)
-class PenaltyTimes(Cause):
+class PenaltyTimes(Cause, code="regularisation", sentence="the penalty enters {times} times"):
     """The penalty enters J with a wrong factor."""
 
-    code = "regularisation"
-    sentence = "the penalty enters {times} times"
     times: float

@@ -1,6 +1,5 @@
 """Mistakes in what an operation reads and adds up, and in the memory that it is kept in: as in causes.py."""
 
-from dataclasses import dataclass
 from math import isclose
 
 from handgrad.compare.causes import Cause
@@ -27,67 +26,49 @@ __all__ = [
 # --- operands and terms
 
 
-@dataclass(frozen=True)
-class WrongOperand(Cause):
+class WrongOperand(Cause, code="wrong-operand", sentence="{used} is used where {belongs} belongs"):
     """Another tensor in an operand's place."""
 
-    code = "wrong-operand"
-    sentence = "{used} is used where {belongs} belongs"
     used: str
     belongs: str
 
 
-@dataclass(frozen=True)
-class OperandTransposed(Cause):
+class OperandTransposed(Cause, code="wrong-operand"):
     """A square operand and its transpose are mistaken."""
 
-    code = "wrong-operand"
     sentence = "{operand} is used where its transpose belongs, or the other way round"
     operand: str
 
 
-@dataclass(frozen=True)
-class Unused(Cause):
+class Unused(Cause, code="wrong-operand", sentence="{operand} is not used"):
     """An operand does not enter."""
 
-    code = "wrong-operand"
-    sentence = "{operand} is not used"
     operand: str
 
 
-@dataclass(frozen=True)
-class OperandSign(Cause):
+class OperandSign(Cause, code="sign", sentence="{operand} enters with the wrong sign"):
     """An operand enters with the wrong sign."""
 
-    code = "sign"
-    sentence = "{operand} enters with the wrong sign"
     operand: str
 
 
-@dataclass(frozen=True)
-class Copied(Cause):
+class Copied(Cause, code="wrong-operand", sentence="it is {tensor} itself"):
     """It is another tensor, unchanged."""
 
-    code = "wrong-operand"
-    sentence = "it is {tensor} itself"
     tensor: str
 
 
-@dataclass(frozen=True)
-class PathMissing(Cause):
+class PathMissing(Cause, code="wrong-operand"):
     """A gradient has only what comes on one of several ways."""
 
-    code = "wrong-operand"
     sentence = "it is {gradient} itself: what comes through {missing} is missing"
     gradient: str
     missing: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class TermMissing(Cause):
+class TermMissing(Cause, code="wrong-operand"):
     """A term is missing or has the wrong sign."""
 
-    code = "wrong-operand"
     times: float
     term: str
 
@@ -95,11 +76,9 @@ class TermMissing(Cause):
         return f"{_times(self.times)}{self.term} is missing from it, or has the wrong sign"
 
 
-@dataclass(frozen=True)
-class TermAdded(Cause):
+class TermAdded(Cause, code="wrong-operand"):
     """A term is added that does not belong there."""
 
-    code = "wrong-operand"
     times: float
     term: str
 
@@ -112,11 +91,9 @@ def _times(times: float) -> str:
     return "" if abs(times - 1) <= 1e-9 else f"{times:g} times "
 
 
-@dataclass(frozen=True)
-class UpdatedAtRate(Cause):
+class UpdatedAtRate(Cause, code="updated-weights"):
     """It reads a parameter after an update at some rate."""
 
-    code = "updated-weights"
     sentence = "it reads {operand} - {rate} {direction}, already updated: compute all gradients before any update"
     operand: str
     direction: str
@@ -128,38 +105,29 @@ class UpdatedAtRate(Cause):
         return -self.rate
 
 
-@dataclass(frozen=True)
-class UpdatedOperand(Cause):
+class UpdatedOperand(Cause, code="updated-weights"):
     """It reads a parameter after this step's update."""
 
-    code = "updated-weights"
     sentence = "{operand} is already updated where it is read: compute all gradients before any update"
     operand: str
 
 
-@dataclass(frozen=True)
-class Stale(Cause):
+class Stale(Cause, code="stale", sentence="it reads {operand} of the step before"):
     """It reads a tensor of the step before."""
 
-    code = "stale"
-    sentence = "it reads {operand} of the step before"
     operand: str
 
 
-@dataclass(frozen=True)
-class Accumulated(Cause):
+class Accumulated(Cause, code="accumulated"):
     """Gradients are summed over steps."""
 
-    code = "accumulated"
     sentence = "it is the sum of this step's {tensor} and the one before: set it anew each step"
     tensor: str
 
 
-@dataclass(frozen=True)
-class Overwritten(Cause):
+class Overwritten(Cause, code="aliased"):
     """It holds what is computed from it."""
 
-    code = "aliased"
     sentence = (
         "it holds {later}, which is computed from it: it was overwritten in place, they share memory, "
         "or one is kept under the other's name"
@@ -167,11 +135,9 @@ class Overwritten(Cause):
     later: str
 
 
-@dataclass(frozen=True)
-class SharesMemory(Cause):
+class SharesMemory(Cause, code="aliased"):
     """It shares memory with another tensor."""
 
-    code = "aliased"
     sentence = "it shares memory with {other}, so what is done to one is done to both; copy before changing it"
     other: str
 
@@ -179,11 +145,9 @@ class SharesMemory(Cause):
 # --- weight decay
 
 
-@dataclass(frozen=True)
-class DecayAdded(Cause):
+class DecayAdded(Cause, code="regularisation"):
     """A gradient is off by a multiple of its parameter; `plain`, of J's own decay, says how often that enters."""
 
-    code = "regularisation"
     times: float
     of: str
     l2: float = 0.0

@@ -4,20 +4,30 @@ A sentence is made from a fact once, at the end, by str(); nothing ever reads a 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, ClassVar, dataclass_transform
 
 __all__ = ["Fact", "content_of", "counted", "listed", "number"]
 
 
+@dataclass_transform(frozen_default=True)
 class Fact:
     """Something that a check says. `code` is stable and part of the public API; str() is its one sentence.
 
     `sentence` is the template of that, filled in with the fields; a fact that needs more has a __str__ of its own.
+    Every subclass is a frozen dataclass.
     """
 
     code: ClassVar[str]
     sentence: ClassVar[str]
+
+    def __init_subclass__(cls, code: str = "", sentence: str = "") -> None:
+        """Make a dataclass of it, with the code and the template that stand behind its name."""
+        if code:
+            cls.code = code
+        if sentence:
+            cls.sentence = sentence
+        dataclass(frozen=True)(cls)
 
     def __str__(self) -> str:
         """The sentence; without a full stop where it may be part of a longer one."""

@@ -1,8 +1,5 @@
 """What keeps a tensor from being compared, or its numbers from telling anything: causes, as in causes.py."""
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 from handgrad.compare.causes import Cause
 from handgrad.compare.facts import counted
 
@@ -43,11 +40,9 @@ Shape = tuple[int, ...]
 # --- names and shapes
 
 
-@dataclass(frozen=True)
-class NotComputed(Cause):
+class NotComputed(Cause, code="missing"):
     """It is not there; `similar` is what was returned under a name that nothing has, `dtype` the only precision."""
 
-    code = "missing"
     similar: str = ""
     dtype: str = ""
 
@@ -56,20 +51,15 @@ class NotComputed(Cause):
         return f"the hand-written side did not compute it{similar}{f' in {self.dtype}' if self.dtype else ''}"
 
 
-@dataclass(frozen=True)
-class NotReal(Cause):
+class NotReal(Cause, code="missing", sentence="it is {kind}; return an array of real numbers"):
     """It is no array of real numbers."""
 
-    code = "missing"
-    sentence = "it is {kind}; return an array of real numbers"
     kind: str
 
 
-@dataclass(frozen=True)
-class UnknownName(Cause):
+class UnknownName(Cause, code="unknown-name"):
     """torch computes nothing of this name; `similar` is the nearest that it does compute."""
 
-    code = "unknown-name"
     similar: str
     known: tuple[str, ...]
 
@@ -78,13 +68,11 @@ class UnknownName(Cause):
         return f"torch computes nothing of this name; {similar}known are {', '.join(self.known)}"
 
 
-@dataclass(frozen=True)
-class WrongShape(Cause):
+class WrongShape(Cause, code="shape"):
     """Its shape is not what is due; `dtype` names the only precision, `values` whether its values "agree" or "differ"
     once it has that shape.
     """
 
-    code = "shape"
     shape: Shape
     due: Shape
     dtype: str = ""
@@ -122,14 +110,12 @@ def _broadcast(a: Shape, b: Shape) -> Shape | None:
 # --- code that raises, answers twice, or returns something else
 
 
-@dataclass(frozen=True)
-class Raised(Cause):
+class Raised(Cause, code="exception"):
     """An exception of the user's code: its type and message, the file and line that raised it, where known.
 
     `dtype` names the only precision in which it is raised.
     """
 
-    code = "exception"
     exception: str
     message: str
     file: str = ""
@@ -141,62 +127,49 @@ class Raised(Cause):
         return f"{self.exception}{place}: {self.message}{f' (in {self.dtype} only)' if self.dtype else ''}"
 
 
-@dataclass(frozen=True)
-class ReturnedInstead(Cause):
+class ReturnedInstead(Cause, code="missing", sentence="the {who} {did} {instead}; {remedy}"):
     """`who` returned or yielded something else than what is due."""
 
-    code = "missing"
-    sentence = "the {who} {did} {instead}; {remedy}"
     who: str
     did: str
     instead: str
     remedy: str
 
 
-@dataclass(frozen=True)
-class Mutates(Cause):
+class Mutates(Cause, code="mutated-input"):
     """What was handed over is changed in place; `kind` says what it is."""
 
-    code = "mutated-input"
     sentence = "the {who} changes the {kind} {name} that it is handed; let it compute a new array, as in {name} - a"
     who: str
     kind: str
     name: str
 
 
-@dataclass(frozen=True)
-class TwoAnswers(Cause):
+class TwoAnswers(Cause, code="not-repeatable"):
     """Asked twice, `who` gives two answers for these names."""
 
-    code = "not-repeatable"
     sentence = "the {who}, called twice on the same input, gives two answers for {names}; {remedy}"
     who: str
     names: tuple[str, ...]
     remedy: str
 
 
-@dataclass(frozen=True)
-class RaisesAgain(Cause):
+class RaisesAgain(Cause, code="not-repeatable"):
     """Asked again, the derivation raises."""
 
-    code = "not-repeatable"
     sentence = "called again on the same params and batch, the derivation raises: {raised}"
     raised: Raised
 
 
-@dataclass(frozen=True)
-class Aliased(Cause):
+class Aliased(Cause, code="aliased"):
     """A trainer returns one and the same arrays for every batch."""
 
-    code = "aliased"
     sentence = "the trainer returns one and the same arrays for every batch; yield at each step, or copy them"
 
 
-@dataclass(frozen=True)
-class TooFewYields(Cause):
+class TooFewYields(Cause, code="missing"):
     """A trainer ends too early."""
 
-    code = "missing"
     yields: int
     batches: int
 
@@ -205,20 +178,16 @@ class TooFewYields(Cause):
         return f"the trainer yields {times} for {self.batches} batches; yield once per batch, after the update"
 
 
-@dataclass(frozen=True)
-class TooManyYields(Cause):
+class TooManyYields(Cause, code="unknown"):
     """A trainer goes on after the last batch."""
 
-    code = "unknown"
     sentence = "the trainer yields more than {batches} times for {batches} batches; yield once per batch"
     batches: int
 
 
-@dataclass(frozen=True)
-class NoBatch(Cause):
+class NoBatch(Cause, code="unknown"):
     """The notes' loop takes a step for which there is no batch."""
 
-    code = "unknown"
     sentence = "it takes step {step}, for which there is no batch; end with the last one, in batches.py or training.py"
     step: int
 
@@ -226,11 +195,9 @@ class NoBatch(Cause):
 # --- numbers that tell nothing
 
 
-@dataclass(frozen=True)
-class NotFinite(Cause):
+class NotFinite(Cause, code="not-finite"):
     """One side is nan or infinite where the other is finite; both values."""
 
-    code = "not-finite"
     by_hand: float
     torch: float
 
@@ -240,66 +207,49 @@ class NotFinite(Cause):
         return f"by hand it is {ours}, in torch it is {theirs}"
 
 
-@dataclass(frozen=True)
-class Overflow(Cause):
+class Overflow(Cause, code="not-finite"):
     """Both sides overflow."""
 
-    code = "not-finite"
     sentence = "both sides overflow, so nothing can be compared; lower the learning rate or rescale the data"
 
 
-@dataclass(frozen=True)
-class LosesDigits(Cause):
+class LosesDigits(Cause, code="precision-loss", sentence="the formula is right, its arithmetic loses digits"):
     """The formula is right, its arithmetic loses digits."""
 
-    code = "precision-loss"
-    sentence = "the formula is right, its arithmetic loses digits"
 
-
-@dataclass(frozen=True)
-class Unstable(Cause):
+class Unstable(Cause, code="precision-loss"):
     """Rounding changes the reference itself."""
 
-    code = "precision-loss"
     sentence = (
         "rounding changes torch's own result by 1 % or more here, so this tensor cannot be judged; "
         "choose parameters and a batch where it is less sensitive"
     )
 
 
-@dataclass(frozen=True)
-class RoundingGrows(Cause):
+class RoundingGrows(Cause, code="precision-loss"):
     """Free-running, the two sides drift apart although each step is right."""
 
-    code = "precision-loss"
     sentence = "every step by itself is right, so rounding grows from step to step here"
 
 
-@dataclass(frozen=True)
-class ZeroGradients(Cause):
+class ZeroGradients(Cause, code="zero"):
     """Both sides have gradients of zero alone."""
 
-    code = "zero"
     sentence = (
         "every parameter gradient is exactly zero on both sides, so nothing is compared; choose params and a batch "
         "whose gradients are not zero"
     )
 
 
-@dataclass(frozen=True)
-class NeverMoves(Cause):
+class NeverMoves(Cause, code="zero", sentence="no step changes any parameter; {remedy}"):
     """No step by hand changes any parameter."""
 
-    code = "zero"
-    sentence = "no step changes any parameter; {remedy}"
     remedy: str
 
 
-@dataclass(frozen=True)
-class NothingMoves(Cause):
+class NothingMoves(Cause, code="zero"):
     """No step changes any parameter on either side."""
 
-    code = "zero"
     sentence = "no step changes any parameter on either side, so nothing is compared; {remedy}"
     remedy: str
 
@@ -307,22 +257,18 @@ class NothingMoves(Cause):
 # --- initial weights
 
 
-@dataclass(frozen=True)
-class WeightsNotFinite(Cause):
+class WeightsNotFinite(Cause, code="not-finite"):
     """Weights that have no spread: nan or infinite, or too large to take it."""
 
-    code = "not-finite"
     too_large: bool = False
 
     def __str__(self) -> str:
         return f"some weights are {'too large to take their spread' if self.too_large else 'nan or infinite'}"
 
 
-@dataclass(frozen=True)
-class DrawsNotFinite(Cause):
+class DrawsNotFinite(Cause, code="not-finite"):
     """Some draws are no finite numbers of that shape."""
 
-    code = "not-finite"
     draws: int
     shape: Shape
 
@@ -330,34 +276,25 @@ class DrawsNotFinite(Cause):
         return f"some of {counted(self.draws, 'draw')} are no finite numbers of shape {self.shape}"
 
 
-@dataclass(frozen=True)
-class SameWeights(Cause):
+class SameWeights(Cause, code="unknown"):
     """The same weights whatever the generator."""
 
-    code: ClassVar[str] = "unknown"
     sentence = "it gives the same weights whatever rng it is handed; draw them with rng"
 
 
-@dataclass(frozen=True)
-class FewDistinct(Cause):
+class FewDistinct(Cause, code="unknown"):
     """Weights that are equal."""
 
-    code = "unknown"
     sentence = "only {distinct} of {weights} weights differ, in torch {in_torch}; equal units never separate"
     distinct: int
     weights: int
     in_torch: int
 
 
-@dataclass(frozen=True)
-class WeightsDiffer(Cause):
+class WeightsDiffer(Cause, code="unknown", sentence="the weights, the same at every call, are not torch's"):
     """Weights that are the same at every call differ from torch's."""
 
-    code = "unknown"
-    sentence = "the weights, the same at every call, are not torch's"
 
-
-@dataclass(frozen=True)
 class ZeroSpread(Cause):
     """A standard deviation of 0 on one side; formulas that give the other."""
 

@@ -1,8 +1,5 @@
 """What a report remarks beside its findings: notes, blind spots, and the circumstances of a finding."""
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 from handgrad.compare.causes import Cause
 from handgrad.compare.facts import Fact, counted
 from handgrad.compare.failures import Raised
@@ -41,19 +38,15 @@ class Note(Fact):
 # --- the precision that something was computed in
 
 
-@dataclass(frozen=True)
-class Float64Inside(Note):
+class Float64Inside(Note, code="float64-inside"):
     """float64 where float32 was handed over."""
 
-    code = "float64-inside"
     sentence = "The derivation computes in float64 also where it is handed float32; that is no fault."
 
 
-@dataclass(frozen=True)
-class Float64Only(Note):
+class Float64Only(Note, code="float64-only"):
     """It raises in float32."""
 
-    code = "float64-only"
     sentence = (
         "The derivation does not run in float32 ({raised}): it is judged in float64 alone, "
         "which cannot tell arithmetic that loses digits from a mistake."
@@ -61,33 +54,27 @@ class Float64Only(Note):
     raised: Raised
 
 
-@dataclass(frozen=True)
-class Float32Only(Note):
+class Float32Only(Note, code="float32-only"):
     """float32 where float64 was handed over."""
 
-    code = "float32-only"
     sentence = (
         "The derivation computes in float32 also where it is handed float64: it is judged in float32 alone, "
         "which hides faults below a relative size of 2e-4."
     )
 
 
-@dataclass(frozen=True)
-class TorchInFloat32(Note):
+class TorchInFloat32(Note, code="torch-in-float32"):
     """The reference computes in float32."""
 
-    code = "torch-in-float32"
     sentence = (
         "The reference computes in float32 also where it is handed float64, and its rounding is taken for the "
         "derivation's: leave out what casts to float32 there."
     )
 
 
-@dataclass(frozen=True)
-class OutOfRange(Note):
+class OutOfRange(Note, code="out-of-range"):
     """Values that float32 cannot hold."""
 
-    code = "out-of-range"
     sentence = "Some values exceed what float32 can hold; those tensors are judged in float64 alone."
 
 
@@ -100,11 +87,9 @@ def judged_alone(notes: tuple[Note, ...]) -> str:
 # --- conventions that are no mistakes
 
 
-@dataclass(frozen=True)
-class MeanLeftOut(Note):
+class MeanLeftOut(Note, code="mean-left-out"):
     """Gradients of intermediates lack the 1/n of the mean; `per` is n, n K or a number."""
 
-    code = "mean-left-out"
     sentence = (
         "Convention: the gradients of intermediates lack the 1/({per}) of the mean, which those of parameters have; "
         "they are shown divided by it."
@@ -112,11 +97,9 @@ class MeanLeftOut(Note):
     per: str
 
 
-@dataclass(frozen=True)
-class VelocityTimes(Note):
+class VelocityTimes(Note, code="velocity-times"):
     """Velocities are a multiple of torch's; `name` says which number that is, where it has a name."""
 
-    code = "velocity-times"
     factor: float
     name: str = ""
 
@@ -130,40 +113,31 @@ class VelocityTimes(Note):
 # --- what is not compared
 
 
-@dataclass(frozen=True)
-class NotJudged(Note):
+class NotJudged(Note, code="not-judged"):
     """J does not depend on it."""
 
-    code = "not-judged"
     sentence = "d{tensor} is not judged: J does not depend on {tensor} in the reference."
     tensor: str
 
 
-@dataclass(frozen=True)
-class NotCompared(Note):
+class NotCompared(Note, code="not-compared", sentence="{tensor} is not compared: {cause}."):
     """A name that torch does not have."""
 
-    code = "not-compared"
-    sentence = "{tensor} is not compared: {cause}."
     tensor: str
     cause: Cause
 
 
-@dataclass(frozen=True)
-class NoBuffer(Note):
+class NoBuffer(Note, code="no-buffer"):
     """A velocity that torch does not keep."""
 
-    code = "no-buffer"
     sentence = "{velocities} is not compared: torch's {optimizer} keeps no momentum buffer."
     velocities: tuple[str, ...]
     optimizer: str
 
 
-@dataclass(frozen=True)
-class OtherShape(Note):
+class OtherShape(Note, code="other-shape"):
     """A gradient of another shape that can be subtracted all the same."""
 
-    code = "other-shape"
     sentence = "{tensor} has shape {shape} where {due} is due; it has the same entries."
     tensor: str
     shape: tuple[int, ...]
@@ -173,11 +147,9 @@ class OtherShape(Note):
 # --- the derivation's own loss
 
 
-@dataclass(frozen=True)
-class OwnLossKinks(Note):
+class OwnLossKinks(Note, code="own-loss-kinks"):
     """J has no derivative at some entries."""
 
-    code = "own-loss-kinks"
     parameter: str
     indices: tuple[tuple[int, ...], ...]
 
@@ -188,11 +160,9 @@ class OwnLossKinks(Note):
         )
 
 
-@dataclass(frozen=True)
-class OwnLossDiffers(Note):
+class OwnLossDiffers(Note, code="own-loss-differs"):
     """A gradient is not that of the derivation's own J."""
 
-    code = "own-loss-differs"
     gradient: str
     index: tuple[int, ...]
     returned: float
@@ -205,11 +175,9 @@ class OwnLossDiffers(Note):
         )
 
 
-@dataclass(frozen=True)
-class OwnLossAgrees(Note):
+class OwnLossAgrees(Note, code="own-loss-agrees"):
     """Gradients are those of the derivation's own J, at some entries."""
 
-    code = "own-loss-agrees"
     gradients: tuple[str, ...]
     entries: int
 
@@ -223,7 +191,6 @@ class OwnLossAgrees(Note):
 # --- what a run could not show
 
 
-@dataclass(frozen=True)
 class BlindSpot(Fact):
     """A kind of mistake that a run could not show: its code, what is hidden, why, and what would show it.
 
@@ -237,17 +204,16 @@ class BlindSpot(Fact):
     of: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.hides} ({'; '.join(part for part in (self.because, self.remedy) if part)})"
+        reasons = "; ".join(part for part in (self.because, self.remedy) if part)
+        return f"{self.hides} ({reasons})" if reasons else self.hides
 
 
 # --- circumstances of a finding
 
 
-@dataclass(frozen=True)
-class Persists(Fact):
+class Persists(Fact, code="persists"):
     """How a difference that float32's rounding could hide was told from rounding: by digits, or by moving params."""
 
-    code = "persists"
     by: str
 
     def __str__(self) -> str:
@@ -256,46 +222,32 @@ class Persists(Fact):
         return "9 more digits do not shrink it"
 
 
-@dataclass(frozen=True)
-class AsFloat32(Fact):
+class AsFloat32(Fact, code="as-float32"):
     """A difference in float64 that float32's rounding would explain."""
 
-    code = "as-float32"
     sentence = "that is no more than float32's rounding, so see whether something in it is computed in float32"
 
 
-@dataclass(frozen=True)
-class Operands(Fact):
+class Operands(Fact, code="operands"):
     """The values that an operation was handed where it loses digits or overflows."""
 
-    code = "operands"
     values: tuple[tuple[str, float], ...]
 
     def __str__(self) -> str:
         return " and ".join(f"{name} is {value:.6g} there" for name, value in self.values)
 
 
-@dataclass(frozen=True)
-class Reads(Fact):
+class Reads(Fact, code="reads", sentence="it is computed from {tensors}"):
     """What a tensor is computed from."""
 
-    code = "reads"
-    sentence = "it is computed from {tensors}"
     tensors: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class FromZero(Fact):
+class FromZero(Fact, code="from-zero", sentence="started from 0, where small steps show"):
     """It shows in a run that starts from 0."""
 
-    code = "from-zero"
-    sentence = "started from 0, where small steps show"
 
-
-@dataclass(frozen=True)
-class ThenRaised(Fact):
+class ThenRaised(Fact, code="then-raised", sentence="then {raised}"):
     """The exception that ended the run after it."""
 
-    code: ClassVar[str] = "then-raised"
-    sentence = "then {raised}"
     raised: Cause

@@ -1,0 +1,92 @@
+"""What to return or tap so that a check can tell more of a finding that nothing known explains."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+
+from handgrad.compare.facts import Fact, listed
+from handgrad.compare.names import gradient, is_gradient
+from handgrad.compare.results import Results
+
+__all__ = ["NothingBetween", "NothingTapped", "Unrecorded", "is_untapped", "to_record"]
+
+Reads = Mapping[str, tuple[str, ...]]
+
+
+class Unrecorded(Fact):
+    """Names that the reference taps, between two tensors, and that the derivation did not return."""
+
+    code = "unrecorded"
+    start: tuple[str, ...]
+    end: str
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Between J and db1 nothing was recorded: return dZ1, dA1."""
+        return f"between {listed(self.start, 3)} and {self.end} nothing was recorded: return {listed(self.names, 6)}"
+
+
+class NothingBetween(Fact):
+    """All that the reference taps was returned."""
+
+    code = "nothing-between"
+    start: tuple[str, ...]
+    end: str
+
+    def __str__(self) -> str:
+        """Between dA1 and dZ1 nothing is tapped."""
+        return f"between {listed(self.start, 3)} and {self.end} nothing is tapped: tap a value there and return it"
+
+
+class NothingTapped(Fact):
+    """The reference taps nothing at all."""
+
+    code = "nothing-tapped"
+    sentence = 'nothing is tapped: write Z1 = tap("Z1", ...) in the reference for each value, and return Z1 and dZ1'
+
+
+def is_untapped(results: Results) -> bool:
+    """Whether the reference taps nothing, so that no tensor can be told wrong by itself."""
+    return {*results.details.reads} == {"J"}
+
+
+def to_record(results: Results, name: str) -> Fact | None:
+    """What to return or tap to narrow down the mistake in a tensor; None where what it is computed from is not known.
+
+    A value is computed from what it reads, the gradient of a value from those of its readers.
+    """
+    reads = results.details.reads
+    if is_untapped(results):
+        return NothingTapped()
+    computed_from = _of_gradients(reads) if is_gradient(name, {*reads}.union(*reads.values())) else reads
+    if name not in computed_from:
+        return None
+    recorded = {row.name for row in results.rows}
+    start, names = _before(name, computed_from, recorded)
+    names = ("J", *names) if "J" in start and "J" not in recorded else names
+    return Unrecorded(start, name, names) if names else NothingBetween(start, name)
+
+
+def _of_gradients(reads: Reads) -> dict[str, tuple[str, ...]]:
+    """What each gradient is computed from: the gradients of the values that read it, J itself for what J reads."""
+    computed_from: dict[str, tuple[str, ...]] = {}
+    for value, operands in reads.items():
+        source = "J" if value == "J" else gradient(value)
+        for operand in operands:
+            computed_from[gradient(operand)] = (*computed_from.get(gradient(operand), ()), source)
+    return computed_from
+
+
+def _before(name: str, computed_from: Reads, recorded: Container[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The nearest recorded or given tensors that one is computed from, and those between them that are neither."""
+    start: dict[str, None] = {}
+    between: dict[str, None] = {}
+    waiting = [name]
+    while waiting:
+        for source in computed_from[waiting.pop(0)]:
+            if source in recorded or source not in computed_from:
+                start[source] = None
+            elif source not in between:
+                between[source] = None
+                waiting.append(source)
+    return tuple(start), tuple(between)
