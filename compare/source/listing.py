@@ -12,9 +12,9 @@ from types import MappingProxyType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from handgrad.compare.report.details import Code
-from handgrad.compare.source.assignments import At, assigning, tapping
-from handgrad.compare.source.pieces import Piece, Span, around, pieces_of, span, telling
+from handgrad.compare.results import Code
+from handgrad.compare.source.assignments import Spans, computing, tapping
+from handgrad.compare.source.pieces import Piece, Span, piece_around, pieces_of, span, statements_of
 
 __all__ = ["building", "by_hand", "in_torch", "read_on"]
 
@@ -28,45 +28,46 @@ def by_hand(
     of these were seen to be made, file and line; for the others the code is read.
     """
 
-    def read(pieces: list[Piece]) -> dict[str, At]:
-        return {name: assigning(returned, pieces) for name, returned in names.items()}
+    def read(pieces: list[Piece]) -> dict[str, Spans]:
+        return {name: computing(returned, pieces) for name, returned in names.items()}
 
     if not made:
         return _remembered("by hand", function, [*names.items()], read)
     pieces = [*pieces_of(function)]
-    found = read(pieces)
+    spans = read(pieces)
     for name, returned in names.items():
         if returned in made:
-            found[name] = _narrowed(_statement(*made[returned]), found[name])
-    more = (around(file, first) for at in found.values() for file, first, _ in at if not _is_in(file, first, pieces))
-    pieces += {piece.first: piece for piece in more if piece is not None}.values()
-    return _code("by hand", pieces, found)
+            spans[name] = _narrowed(_statement(*made[returned]), spans[name])
+    elsewhere = {at[:2] for lines in spans.values() for at in lines if not any(_holds(p, *at[:2]) for p in pieces)}
+    more = (piece_around(*at) for at in sorted(elsewhere))
+    pieces += {(piece.file, piece.first): piece for piece in more if piece is not None}.values()
+    return _code("by hand", pieces, spans)
 
 
-def _is_in(file: str, line: int, pieces: Iterable[Piece]) -> bool:
-    return any(piece.file == file and piece.first <= line < piece.first + len(piece.lines) for piece in pieces)
-
-
-@functools.lru_cache(maxsize=32)
-def _simple(text: str) -> list[ast.stmt]:
-    """The statements of a file that hold no others."""
-    try:
-        return [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.stmt) and not hasattr(n, "body")]
-    except (SyntaxError, ValueError):
-        return []
+def _holds(piece: Piece, file: str, line: int) -> bool:
+    return piece.file == file and piece.first <= line < piece.first + len(piece.lines)
 
 
 def _statement(file: str, line: int) -> Span:
     """The lines of the statement that a line belongs to."""
     text = "".join(linecache.getlines(file))
-    spans = ((n.lineno, n.end_lineno or n.lineno) for n in _simple(text))
-    return (file, *next((span for span in spans if span[0] <= line <= span[1]), (line, line)))
+    lines = ((node.lineno, node.end_lineno or node.lineno) for node in _simple_statements(text))
+    return (file, *next(((first, last) for first, last in lines if first <= line <= last), (line, line)))
 
 
-def _narrowed(statement: Span, read: At) -> At:
+@functools.lru_cache(maxsize=32)
+def _simple_statements(text: str) -> list[ast.stmt]:
+    """The statements of a file that hold no others."""
+    try:
+        return [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.stmt) and not hasattr(node, "body")]
+    except (SyntaxError, ValueError):
+        return []
+
+
+def _narrowed(statement: Span, spans: Spans) -> Spans:
     """A statement, or the part of it that reading the code tells: a dict that is returned may take many lines."""
     file, first, last = statement
-    inside = {at for at in read if at[0] == file and first <= at[1] and at[2] <= last}
+    inside = {at for at in spans if at[0] == file and first <= at[1] and at[2] <= last}
     return inside if inside and last > first else {statement}
 
 
@@ -77,17 +78,29 @@ def in_torch(function: Any, names: Iterable[str], reads: Mapping[str, Iterable[s
     names what each value reads.
     """
 
-    def read(pieces: list[Piece]) -> dict[str, At]:
+    def read(pieces: list[Piece]) -> dict[str, Spans]:
         return {name: tapping(name, pieces, reads) for name in names}
 
     return _remembered("torch", function, [*names, *((name, *of) for name, of in reads.items())], read)
 
 
+def building(function: Any, names: Iterable[str]) -> tuple[Code, ...]:
+    """The functions of the user's that build torch's optimiser, whose result computes the updated tensors named."""
+    pieces = [*pieces_of(function)]
+    spans: Spans = set()
+    for piece in pieces[:1]:
+        results = {span(piece, node) for node in statements_of(piece.tree) if isinstance(node, ast.Return)}
+        spans = results or {(piece.file, piece.first, piece.first)}
+    return _code("torch", pieces, dict.fromkeys(names, spans))
+
+
+# --- what was read before
+
 _READ: WeakKeyDictionary[Any, tuple[object, dict[str, object], tuple[Code, ...]]] = WeakKeyDictionary()
 
 
 def _remembered(
-    side: str, function: Any, asked: object, read: Callable[[list[Piece]], Mapping[str, At]]
+    side: str, function: Any, question: object, read: Callable[[list[Piece]], Mapping[str, Spans]]
 ) -> tuple[Code, ...]:
     """What was read of a function before, if the same is asked again and none of its files has changed."""
     try:
@@ -95,12 +108,12 @@ def _remembered(
     except TypeError:  # what cannot be a key is read every time
         pieces = [*pieces_of(function)]
         return _code(side, pieces, read(pieces))
-    if known is not None and known[0] == (side, asked) and all(_entry(f) is entry for f, entry in known[1].items()):
+    if known is not None and known[0] == (side, question) and all(_entry(f) is entry for f, entry in known[1].items()):
         return known[2]
     pieces = [*pieces_of(function)]
-    found = _code(side, pieces, read(pieces))
-    _READ[function] = ((side, asked), {piece.file: _entry(piece.file) for piece in pieces}, found)
-    return found
+    code = _code(side, pieces, read(pieces))
+    _READ[function] = ((side, question), {piece.file: _entry(piece.file) for piece in pieces}, code)
+    return code
 
 
 def _entry(file: str) -> object:
@@ -110,14 +123,25 @@ def _entry(file: str) -> object:
     return linecache.cache.get(file)
 
 
-def building(function: Any, names: Iterable[str]) -> tuple[Code, ...]:
-    """The functions of the user's that build torch's optimiser, whose result computes the updated tensors named."""
-    pieces = [*pieces_of(function)]
-    at: At = set()
-    for piece in pieces[:1]:
-        results = [node for node in telling(piece.tree) if isinstance(node, ast.Return)]
-        at = {span(piece, node) for node in results} or {(piece.file, piece.first, piece.first)}
-    return _code("torch", pieces, dict.fromkeys(names, at))
+def _code(side: str, pieces: Iterable[Piece], spans: Mapping[str, Spans]) -> tuple[Code, ...]:
+    return tuple(
+        Code(
+            side,
+            Path(piece.file).name,
+            piece.first,
+            "\n".join(piece.lines),
+            {name: lines for name, at in spans.items() if (lines := _within(piece, at))},
+        )
+        for piece in pieces
+    )
+
+
+def _within(piece: Piece, spans: Spans) -> tuple[int, ...]:
+    lines = {n for file, first, last in spans if file == piece.file for n in range(first, last + 1)}
+    return tuple(sorted(lines & {*range(piece.first, piece.first + len(piece.lines))}))
+
+
+# --- what lines read
 
 
 def read_on(code: Code, lines: Iterable[int]) -> dict[str, int]:
@@ -125,42 +149,26 @@ def read_on(code: Code, lines: Iterable[int]) -> dict[str, int]:
 
     For an argument of the function that is the line of its def, for what comes from elsewhere 0.
     """
+    text = "\n" * (code.first - 1) + dedent(code.text)  # so that lines have their numbers in the file
     try:
-        tree = ast.parse(dedent(code.text))
-    except SyntaxError:  # a lambda among arguments, or a text that is cut
+        functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+    except (SyntaxError, ValueError):  # a lambda among arguments, or a text that is cut
         return {}
-    found: dict[str, int] = {}
-    shift = code.first - 1
-    simple = [node for node in ast.walk(tree) if isinstance(node, ast.stmt) and not hasattr(node, "body")]
+    sources: dict[str, int] = {}
     for line in sorted(lines):
-        here = [node for node in simple if node.lineno + shift <= line <= (node.end_lineno or node.lineno) + shift]
-        names = [n for node in here for n in ast.walk(node) if isinstance(n, ast.Name)]
-        found |= dict.fromkeys((n.id for n in names if isinstance(n.ctx, ast.Load) and n.id not in found), 0)
-        for function in (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)):
-            if function.lineno + shift < line <= (function.end_lineno or 0) + shift:
-                given = {argument.arg for argument in ast.walk(function.args) if isinstance(argument, ast.arg)}
-                found |= dict.fromkeys((given - {"self"}) & found.keys(), function.lineno + shift)
-        for node in simple:
-            if node.lineno + shift < line and node not in here:
-                stored = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-                found |= dict.fromkeys(stored & found.keys(), node.lineno + shift)
-    return found
+        own = [node for node in _simple_statements(text) if node.lineno <= line <= (node.end_lineno or node.lineno)]
+        sources |= dict.fromkeys((name for name in _names(own, ast.Load) if name not in sources), 0)
+        for function in functions:
+            if function.lineno < line <= (function.end_lineno or 0):
+                arguments = {node.arg for node in ast.walk(function.args) if isinstance(node, ast.arg)} - {"self"}
+                sources |= dict.fromkeys(arguments & sources.keys(), function.lineno)
+        for node in _simple_statements(text):
+            if node.lineno < line and node not in own:
+                sources |= dict.fromkeys({*_names([node], ast.Store)} & sources.keys(), node.lineno)
+    return sources
 
 
-def _code(side: str, pieces: Iterable[Piece], found: Mapping[str, At]) -> tuple[Code, ...]:
-    return tuple(
-        Code(
-            side,
-            Path(piece.file).name,
-            piece.first,
-            "\n".join(piece.lines),
-            {name: lines for name, at in found.items() if (lines := _within(piece, at))},
-        )
-        for piece in pieces
-    )
-
-
-def _within(piece: Piece, at: At) -> tuple[int, ...]:
-    inside = range(piece.first, piece.first + len(piece.lines))
-    lines = {n for file, first, last in at if file == piece.file for n in range(first, last + 1)}
-    return tuple(sorted(lines & {*inside}))
+def _names(nodes: Iterable[ast.AST], context: type[ast.expr_context]) -> list[str]:
+    """The names that statements read or assign, in their order."""
+    names = (node for top in nodes for node in ast.walk(top) if isinstance(node, ast.Name))
+    return [node.id for node in names if isinstance(node.ctx, context)]

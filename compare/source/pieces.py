@@ -12,9 +12,20 @@ from typing import Any
 
 from handgrad.compare.ownership import is_theirs
 
-__all__ = ["Piece", "Span", "around", "definitions", "pieces_of", "span", "starts", "telling"]
+__all__ = [
+    "Definition",
+    "Piece",
+    "Span",
+    "definitions",
+    "first_line",
+    "piece_around",
+    "pieces_of",
+    "span",
+    "statements_of",
+]
 
-PIECES, LINES = 12, 300  # so many functions and classes are kept, and so many lines of each
+PIECES = 12  # functions and classes: so many are kept
+LINES = 300  # of each
 Span = tuple[str, int, int]  # file, first and last line
 
 
@@ -30,7 +41,7 @@ class Piece:
 
 
 @functools.lru_cache(maxsize=64)
-def telling(tree: ast.AST) -> list[ast.AST]:
+def statements_of(tree: ast.AST) -> list[ast.AST]:
     """The nodes of a tree that can say where a tensor comes from."""
     kinds = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Call, ast.Dict, ast.DictComp, ast.Return)
     return [node for node in ast.walk(tree) if isinstance(node, kinds)]
@@ -43,21 +54,21 @@ def span(piece: Piece, node: ast.expr | ast.stmt) -> Span:
 
 def pieces_of(function: Any) -> Iterator[Piece]:
     """What a function is made of: itself, then functions, classes and instances of the user's that it names."""
-    waiting, seen = [_plain(function)], set[int]()
-    while waiting and len(seen) < PIECES:
-        thing = waiting.pop(0)
-        if thing is None or id(thing) in seen:
+    queue, visited = [_unwrapped(function)], set[int]()
+    while queue and len(visited) < PIECES:
+        thing = queue.pop(0)
+        if thing is None or id(thing) in visited:
             continue
-        seen.add(id(thing))
+        visited.add(id(thing))
         piece = _piece(thing)
         if piece is not None:
             yield piece
-            waiting += [_plain(other) for other in _named(thing, piece.tree)]
+            queue += [_unwrapped(other) for other in _referenced(thing, piece.tree)]
         elif isinstance(thing, FunctionType):  # of ours, around one of theirs, as per_example and from_module make it
-            waiting += [_plain(other) for value in _enclosed(thing).values() for other in _users(value)]
+            queue += [_unwrapped(other) for value in _closure(thing).values() for other in _members(value)]
 
 
-def _plain(thing: Any) -> FunctionType | type | None:
+def _unwrapped(thing: Any) -> FunctionType | type | None:
     """The function or class of the user's that stands behind a thing, without wrappers; None where there is none."""
     while True:
         if isinstance(thing, functools.partial):
@@ -89,7 +100,7 @@ def _piece(thing: FunctionType | type) -> Piece | None:
 
 def _cut_out(node: Definition, name: str, file: str, lines: list[str]) -> Piece:
     """The piece of a file that a definition is, up to as many lines as are kept."""
-    first, last = starts(node), min(node.end_lineno or node.lineno, starts(node) + LINES - 1)
+    first, last = first_line(node), min(node.end_lineno or node.lineno, first_line(node) + LINES - 1)
     return Piece(name, file, first, tuple(text.rstrip() for text in lines[first - 1 : last]), node)
 
 
@@ -119,41 +130,41 @@ def _is_of(node: Definition, thing: FunctionType | type, line: int) -> bool:
             and node.name == thing.__name__
             and node.lineno <= line <= (node.end_lineno or line)
         )
-    return not isinstance(node, ast.ClassDef) and starts(node) == line
+    return not isinstance(node, ast.ClassDef) and first_line(node) == line
 
 
-def starts(node: Definition) -> int:
+def first_line(node: Definition) -> int:
     """The line that a definition starts on, decorators included."""
     decorators = [] if isinstance(node, ast.Lambda) else node.decorator_list
-    return min((each.lineno for each in decorators), default=node.lineno)
+    return min((decorator.lineno for decorator in decorators), default=node.lineno)
 
 
-def _named(thing: FunctionType | type, tree: ast.AST) -> Iterator[Any]:
+def _referenced(thing: FunctionType | type, tree: ast.AST) -> Iterator[Any]:
     """What the code of a function or class names, of what its module and its closure define."""
     known: dict[str, Any] = {}
     for function in _functions(thing):
-        known |= function.__globals__ | _enclosed(function)
+        known |= function.__globals__ | _closure(function)
     for name, attribute in _names_in(tree):
         owner = known.get(name)
         if not attribute:
-            yield from _users(owner)
+            yield from _members(owner)
         elif isinstance(owner, ModuleType):
-            yield from _users(vars(owner).get(attribute))
+            yield from _members(vars(owner).get(attribute))
 
 
 @functools.lru_cache(maxsize=64)
 def _names_in(tree: ast.AST) -> dict[tuple[str, str], None]:
     """The names that code reads, and those of what it takes from a module, as ("np", "dot"); in their order."""
-    found: dict[tuple[str, str], None] = {}
+    names: dict[tuple[str, str], None] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
-            found[node.id, ""] = None
+            names[node.id, ""] = None
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            found[node.value.id, node.attr] = None
-    return found
+            names[node.value.id, node.attr] = None
+    return names
 
 
-def _enclosed(function: FunctionType) -> dict[str, Any]:
+def _closure(function: FunctionType) -> dict[str, Any]:
     """What a function's closure holds, by name."""
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=False)
     return {name: cell.cell_contents for name, cell in cells if _is_filled(cell)}
@@ -166,20 +177,20 @@ def _is_filled(cell: Any) -> bool:
         return False
 
 
-def _users(thing: Any) -> Iterator[Any]:
+def _members(thing: Any) -> Iterator[Any]:
     """The thing, or the things that a list or mapping of them holds, such as layers."""
     if isinstance(thing, (list, tuple, dict)) and len(thing) <= PIECES:
         for item in thing.values() if isinstance(thing, dict) else thing:
-            yield from _users(item)
+            yield from _members(item)
     elif thing is not None and not isinstance(thing, ModuleType):
         yield thing
 
 
-def around(file: str, line: int) -> Piece | None:
+def piece_around(file: str, line: int) -> Piece | None:
     """The innermost function that a line stands in, or the line alone."""
     lines = linecache.getlines(file)
-    inside = [n for n in definitions("".join(lines)) if starts(n) <= line <= (n.end_lineno or n.lineno)]
+    inside = [n for n in definitions("".join(lines)) if first_line(n) <= line <= (n.end_lineno or n.lineno)]
     if not inside:
         return Piece("", file, line, (lines[line - 1].rstrip(),), ast.Module([], [])) if line <= len(lines) else None
-    node = max(inside, key=starts)
+    node = max(inside, key=first_line)
     return _cut_out(node, getattr(node, "name", ""), file, lines)

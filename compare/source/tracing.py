@@ -16,7 +16,9 @@ from handgrad.compare.sandbox import CAUGHT, quietly
 
 __all__ = ["At", "seen", "watched"]
 
-EVENTS, NUMBERS = 20_000, 10**5  # so many lines are watched, and arrays of so many numbers
+EVENTS = 20_000  # lines: so many are watched
+NUMBERS = 10**5  # in an array: so many are watched for a change
+ITEMS = 100  # in a list: so many are looked at
 At = tuple[str, int]  # file and line
 
 
@@ -73,11 +75,11 @@ def _arrays(values: Any, depth: int = 2) -> Iterator[np.ndarray]:
             if value.dtype != object:
                 yield value
         elif depth and isinstance(value, dict):
-            yield from _arrays(list(value.values()), depth - 1)
-        elif depth and isinstance(value, (list, tuple)) and len(value) <= 100:
+            yield from _arrays([*value.values()], depth - 1)
+        elif depth and isinstance(value, (list, tuple)) and len(value) <= ITEMS:
             yield from _arrays(value, depth - 1)
         elif depth and hasattr(value, "__dict__") and _is_an_object(value):
-            yield from _arrays(list(vars(value).values()), depth - 1)
+            yield from _arrays([*vars(value).values()], depth - 1)
 
 
 def _is_an_object(value: Any) -> bool:
@@ -87,29 +89,29 @@ def _is_an_object(value: Any) -> bool:
 
 @contextmanager
 def _without_leftovers() -> Iterator[None]:
-    """np.empty and np.empty_like filled with nan meanwhile.
+    """np.empty and np.empty_like fill with nan meanwhile, in the whole process.
 
-    They hand out memory with what an earlier run left in it, often the very values that the code then writes; the line
-    that writes them would change nothing.
+    They hand out memory with what an earlier run left in it, often the very values that the code then writes. With nan
+    there, the line that writes them is seen to change the array.
     """
-    made = {name: getattr(np, name) for name in ("empty", "empty_like")}
-
-    def filled(make: Callable[..., Any]) -> Callable[..., Any]:
-        def filled_with_nan(*args: Any, **kwargs: Any) -> Any:
-            array = make(*args, **kwargs)
-            if type(array) is np.ndarray and array.dtype.kind in "fc":
-                array.fill(np.nan)
-            return array
-
-        return filled_with_nan
-
+    functions = {name: getattr(np, name) for name in ("empty", "empty_like")}
     try:
-        for name, make in made.items():
-            setattr(np, name, filled(make))
+        for name, function in functions.items():
+            setattr(np, name, _filling_with_nan(function))
         yield
     finally:
-        for name, make in made.items():
-            setattr(np, name, make)
+        for name, function in functions.items():
+            setattr(np, name, function)
+
+
+def _filling_with_nan(function: Callable[..., Any]) -> Callable[..., Any]:
+    def filled(*args: Any, **kwargs: Any) -> Any:
+        array = function(*args, **kwargs)
+        if type(array) is np.ndarray and array.dtype.kind in "fc":
+            array.fill(np.nan)
+        return array
+
+    return filled
 
 
 def watched(function: Callable[[], Any]) -> dict[str, At]:
@@ -123,8 +125,8 @@ def watched(function: Callable[[], Any]) -> dict[str, At]:
             sys.settrace(before)
     if not isinstance(returned, Mapping) or watch.events > EVENTS:  # what changed unwatched would be placed wrongly
         return {}
-    found = {str(name): watch.made.get(id(value)) for name, value in returned.items() if type(value) is np.ndarray}
-    return {name: at for name, at in found.items() if at is not None}
+    places = {str(name): watch.made.get(id(value)) for name, value in returned.items() if type(value) is np.ndarray}
+    return {name: at for name, at in places.items() if at is not None}
 
 
 def seen(function: Callable[[], Any]) -> dict[str, At]:
