@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.compare.experiment.settings import Experiment
+from handgrad.compare.experiment.run import Experiment
 from handgrad.compare.experiment.sides import hand_network, initial_parameters
 from handgrad.compare.faults import planting
 from handgrad.manual.network import Network

@@ -117,43 +117,47 @@ def _read_npz(path: Path) -> Data:
 
 
 def _read_csv(path: Path) -> Data:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [(number, row) for number, row in enumerate(csv.reader(file), start=1) if row]
-    except (OSError, ValueError, csv.Error) as error:
-        raise InputError(
-            f"{path.name} cannot be read as .csv ({_reason(error)}); save it as comma-separated UTF-8 text"
-        ) from None
-    if not lines:
-        raise InputError(f"{path.name} is empty; it must hold one example per line, so write X and y into it")
-    width = len(lines[0][1])
-    header = None if any(_is_number(cell) for cell in lines[0][1]) else [cell.strip() for cell in lines[0][1]]
-    if header is not None:
-        lines = lines[1:]
-    if not lines:
-        raise InputError(f"{path.name} holds a heading and no example; add one line per example")
-    for number, row in lines:
-        if len(row) != width:
-            raise InputError(
-                f"{path.name} line {number} has {len(row)} cells and the first has {width}; give every line the same"
-            )
-        for column, cell in enumerate(row, start=1):
-            if not _is_number(cell):
-                raise InputError(
-                    f"{path.name} line {number}, column {column} is {cell!r}; every cell must be a number, "
-                    "so replace it or drop that line"
-                )
-    table = np.array([[float(cell) for cell in row] for _, row in lines])  # (N, columns)
-    is_label = (
-        [re.fullmatch(r"y\d*", name) is not None for name in header] if header else [False] * (width - 1) + [True]
-    )
+    header, rows = _cells(path)
+    for number, row in rows:
+        _check_row(row, len(header or rows[0][1]), f"{path.name} line {number}")
+    table = np.array([[float(cell) for cell in row] for _, row in rows])  # (N, columns)
+    last_alone = [*(False for _ in rows[0][1][1:]), True]
+    is_label = [re.fullmatch(r"y\d*", name) is not None for name in header] if header else last_alone
     if not any(is_label) or all(is_label):
         raise InputError(
-            f"{path.name} has the columns {', '.join(header) if header else width}; "
+            f"{path.name} has the columns {', '.join(header) if header else len(is_label)}; "
             "head the labels y (or y1, y2, ...) and the inputs otherwise"
         )
     columns = np.array(is_label)
     return _from_rows(table[:, ~columns], table[:, columns], path.name)
+
+
+def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The heading of a .csv file, if its first line is one, and the other lines with their numbers."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [(number, row) for number, row in enumerate(csv.reader(file), start=1) if row]
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(
+            f"{path.name} cannot be read as .csv ({_reason(error)}); save it as comma-separated UTF-8 text"
+        ) from None
+    if not rows:
+        raise InputError(f"{path.name} is empty; it must hold one example per line, so write X and y into it")
+    if any(_is_number(cell) for cell in rows[0][1]):
+        return [], rows
+    if len(rows) == 1:
+        raise InputError(f"{path.name} holds a heading and no example; add one line per example")
+    return [cell.strip() for cell in rows[0][1]], rows[1:]
+
+
+def _check_row(row: list[str], width: int, place: str) -> None:
+    if len(row) != width:
+        raise InputError(f"{place} has {len(row)} cells and the first has {width}; give every line the same")
+    for column, cell in enumerate(row, start=1):
+        if not _is_number(cell):
+            raise InputError(
+                f"{place}, column {column} is {cell!r}; every cell must be a number, so replace it or drop that line"
+            )
 
 
 def _is_number(cell: str) -> bool:
@@ -185,17 +189,7 @@ def _from_rows(X: Any, y: Any, description: str) -> Data:
         raise InputError(
             f"X has {len(X)} rows and y has {len(y)}; both must have one row per example, so cut them to match"
         )
-    if y.ndim == 1:
-        y = y[:, np.newaxis]
-    for name, array in (("X", X), ("y", y)):
-        wrong = np.argwhere(~np.isfinite(array))
-        if len(wrong):
-            row, column = wrong[0]
-            raise InputError(
-                f"{name} is {array[row, column]} at row {row + 1}, column {column + 1}; every number must be finite, "
-                "so replace it or drop that row"
-            )
-    return Data(_columns(X), _columns(y), description)
+    return Data(_columns("X", X), _columns("y", y if y.ndim == 2 else y[:, np.newaxis]), description)
 
 
 def _numbers(name: str, value: Any) -> np.ndarray:
@@ -210,7 +204,15 @@ def _numbers(name: str, value: Any) -> np.ndarray:
         raise InputError(f"{name} is not an array of real numbers; hand over a rectangular array of floats") from None
 
 
-def _columns(rows: np.ndarray) -> np.ndarray:
+def _columns(name: str, rows: np.ndarray) -> np.ndarray:
+    """Finite numbers with one example per row, as columns."""
+    wrong = np.argwhere(~np.isfinite(rows))
+    if len(wrong):
+        row, column = wrong[0]
+        raise InputError(
+            f"{name} is {rows[row, column]} at row {row + 1}, column {column + 1}; every number must be finite, "
+            "so replace it or drop that row"
+        )
     columns = np.ascontiguousarray(rows.T)
     columns.flags.writeable = False
     return columns

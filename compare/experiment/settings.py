@@ -203,6 +203,3 @@ def _check_numbers(settings: Settings) -> None:
 def _known(field_name: str, value: Any, options: tuple[str, ...]) -> None:
     if value not in options:
         raise InputError(f"{field_name} {value!r} is not known; {did_you_mean(value, options)}")
-
-
-Experiment = Settings  # until every caller takes it from run.py

@@ -5,7 +5,7 @@ import pytest
 
 import handgrad.manual.optimizers
 from handgrad.compare.diagnosis import Cause, Scene, diagnose, explained, named_factors
-from handgrad.compare.experiment.settings import Experiment
+from handgrad.compare.experiment.run import Experiment
 from tests.support import edited, small_data
 
 RNG = np.random.default_rng(11)

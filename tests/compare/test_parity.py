@@ -17,7 +17,7 @@ from handgrad.compare.experiment import recording as stepping
 from handgrad.compare.experiment import run as lockstep
 from handgrad.compare.experiment.data import load
 from handgrad.compare.experiment.recording import Training
-from handgrad.compare.experiment.settings import Experiment
+from handgrad.compare.experiment.run import Experiment
 from handgrad.compare.experiment.sides import by_hand, epoch_orders, in_torch, initial_parameters
 from handgrad.compare.experiment.twin import LocalTwin
 from handgrad.compare.report.suspects import where

@@ -47,7 +47,7 @@ def test_a_draw_is_the_unit_draw_times_the_standard_deviation(name, distribution
 def test_equal_weights_never_separate_and_small_random_ones_do():
     """I6: after training, the rows of W1 still agree for `zeros` without random biases, and differ for `small`."""
     from handgrad.compare.experiment.data import load
-    from handgrad.compare.experiment.settings import Experiment
+    from handgrad.compare.experiment.run import Experiment
     from handgrad.compare.experiment.sides import by_hand, epoch_orders, initial_parameters
     from tests.support import small_data
 

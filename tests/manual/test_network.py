@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from handgrad.compare.experiment.settings import Experiment
+from handgrad.compare.experiment.run import Experiment
 from handgrad.manual.network import backward, cost, forward, linear
 from tests.support import network_of, small_data
 
