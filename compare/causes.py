@@ -36,18 +36,18 @@ class Cause(Fact):
 
 def factor_of(cause: Cause) -> float | None:
     """The ratio of the two sides, of a cause that has one."""
-    found: float | None = getattr(cause, "factor", None)
-    return found
+    factor: float | None = getattr(cause, "factor", None)
+    return factor
 
 
 def fitted_of(cause: Cause) -> float | None:
     """The number that a cause has fitted to the tensor, if it has fitted one."""
-    found: float | None = getattr(cause, "fitted", None)
-    return found
+    fitted: float | None = getattr(cause, "fitted", None)
+    return fitted
 
 
 class Unknown(Cause, code="unknown"):
-    """Nothing explains it. `too_few`: too few entries differ to tell; they may still share a factor with others."""
+    """Nothing explains it, or `too_few` entries differ to tell; their factor may still be that of other tensors."""
 
     too_few: bool = False
     factor: float | None = None
@@ -59,7 +59,7 @@ class Unknown(Cause, code="unknown"):
 # --- factors
 
 
-class Zero(Cause, code="zero", sentence="by hand it is exactly zero everywhere"):
+class Zero(Cause, code="zero", sentence="every entry is exactly zero by hand"):
     """All zero."""
 
 
@@ -70,7 +70,7 @@ class WrongSign(Cause, code="sign"):
     factor: float = -1.0
 
     def __str__(self) -> str:
-        return f"{_where(self.part)}every entry has the wrong sign"
+        return f"every entry has the wrong sign{_part(self.part)}"
 
 
 class Scaled(Cause, code="scale"):
@@ -89,8 +89,8 @@ class Scaled(Cause, code="scale"):
     def __str__(self) -> str:
         entry = "every entry of the update" if self.of_update else "every entry"
         size = "too large" if abs(self.factor) > 1 else "too small" if self.factor > 0 else "off"
-        varies = ", and by other factors at other steps" if self.varies else ""
-        return f"{_where(self.part)}{entry} is {_named(self.factor, self.names)} times torch's, {size}{varies}"
+        varies = "; other steps have other factors" if self.varies else ""
+        return f"{entry} is {_named(self.factor, self.names)} times torch's, {size}{_part(self.part)}{varies}"
 
 
 class PartialBatch(Cause, code="partial-batch"):
@@ -101,44 +101,44 @@ class PartialBatch(Cause, code="partial-batch"):
     part: str | None = None
 
     def __str__(self) -> str:
-        every = f"{_where(self.part)}every entry is {_named(self.factor, (self.name,))} times torch's"
-        return f"{every}: a short batch is divided by the nominal size"
+        factor = f"{_named(self.factor, (self.name,))} times torch's{_part(self.part)}"
+        return f"every entry is {factor}: a short batch is divided by the nominal size"
 
 
 class MeanOfLosses(Cause, code="scale"):
-    """J: the mean of the losses is off by a factor, the penalty is right."""
+    """J has the right penalty and a wrong mean of the losses, which is off by a factor."""
 
     factor: float
     names: tuple[str, ...]
 
     def __str__(self) -> str:
         named = f"{self.factor:.12g} = {' or '.join(self.names[:3])}"
-        return f"the mean of the losses is {named} times torch's, the penalty is right"
+        return f"the mean of the losses in it is {named} times torch's; the penalty is right"
 
 
 class PartialMeanOfLosses(MeanOfLosses, code="partial-batch"):
-    """J: the same, by the nominal size of a short batch."""
+    """The same, because a short batch is divided by the nominal size."""
 
 
-PLAIN = (2.0, 0.5)  # factors that say nothing of any size
+PLAIN = (2.0, 0.5)  # factors too common to be named after a size
 
 
 def _named(factor: float, names: tuple[str, ...]) -> str:
     minus = "minus " if factor < 0 else ""
-    named = names and abs(factor) not in PLAIN
-    return number(factor) + (f" = {' or '.join(minus + name for name in names[:4])}" if named else "")
+    shown = () if abs(factor) in PLAIN else names[:4]
+    return number(factor) + (f" = {' or '.join(minus + name for name in shown)}" if shown else "")
 
 
-def _where(part: str | None) -> str:
+def _part(part: str | None) -> str:
     if part is None:
         return ""
-    return f"in what comes through {part} alone, " if part else "but for a term that is not of the data, "
+    return f", in the part that comes through {part}" if part else ", in the part that comes from the data"
 
 
 # --- sums over examples
 
 HOW = {
-    "mean": "the mean of {of} over the examples where the sum is due",
+    "mean": "the mean of {of} over the examples where their sum is due",
     "sum-of-all": "the sum of all of {of} in every entry",
     "mean-of-all": "the mean of all of {of} in every entry",
     "sum-of-absolute": "the sum of |{of}|",
@@ -151,7 +151,7 @@ HOW = {
 
 
 class BiasSum(Cause, code="bias-sum"):
-    """A gradient that is the sum of another along some axes, taken otherwise: `how` is a key of HOW."""
+    """A gradient that must be a sum of another along some axes is something else: `how` is a key of HOW."""
 
     of: str
     how: str
@@ -170,26 +170,27 @@ class Examples(Cause, code="dropped-example"):
 
     def __str__(self) -> str:
         one, many = ("position" if self.positions else "example"), len(self.missing) > 1
-        parts = [f"{one} {i} counts {times} times" for i, times in self.repeated[:8]]
+        parts = [f"{one} {i} counts {times} times in the sum" for i, times in self.repeated[:8]]
         if self.missing:
-            left = "are left out" if many else "is left out"
-            parts.insert(0, f"{one}{'s' * many} {listed(self.missing)} (from 0) {left}")
-        return f"of the sum over {one}s, {', '.join(parts)}"
+            parts.insert(0, f"{one}{'s' * many} {listed(self.missing)} {'are' if many else 'is'} left out of the sum")
+        return f"{', '.join(parts)} (numbered from 0)"
 
 
 # --- activations and losses
 
 
 class WrongDerivative(Cause, code="activation-derivative"):
-    """The gradient of what is computed from a tensor, times a derivative that does not belong there."""
+    """It is the gradient of what is computed from the tensor, times a derivative that does not belong there."""
 
     sentence = "it is {gradient} times {times}, which is not the derivative here"
     gradient: str
     times: str
 
 
-class DerivativeTooMuch(Cause, code="activation-derivative", sentence="it is torch's times {times}: a factor too much"):
-    """torch's gradient times one more derivative."""
+class DerivativeTooMuch(
+    Cause, code="activation-derivative", sentence="it is torch's times {times}: one factor too many"
+):
+    """It is torch's gradient times one more derivative."""
 
     times: str
 

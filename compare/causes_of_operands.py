@@ -34,7 +34,7 @@ class WrongOperand(Cause, code="wrong-operand", sentence="{used} is used where {
 
 
 class OperandTransposed(Cause, code="wrong-operand"):
-    """A square operand and its transpose are mistaken."""
+    """A square operand stands where its transpose belongs, or the other way round."""
 
     sentence = "{operand} is used where its transpose belongs, or the other way round"
     operand: str
@@ -59,9 +59,9 @@ class Copied(Cause, code="wrong-operand", sentence="it is {tensor} itself"):
 
 
 class PathMissing(Cause, code="wrong-operand"):
-    """A gradient has only what comes on one of several ways."""
+    """A gradient has the part that comes through one tensor, and not those that come through others."""
 
-    sentence = "it is {gradient} itself: what comes through {missing} is missing"
+    sentence = "it is {gradient} itself: the part that comes through {missing} is missing"
     gradient: str
     missing: tuple[str, ...]
 
@@ -83,8 +83,8 @@ class TermAdded(Cause, code="wrong-operand"):
     term: str
 
     def __str__(self) -> str:
-        where = "where it does not belong, has a minus, or stands already"
-        return f"{_times(self.times)}{self.term} is added to it, {where}"
+        why = "it does not belong there, must be subtracted, or is there already"
+        return f"{_times(self.times)}{self.term} is added to it: {why}"
 
 
 def _times(times: float) -> str:
@@ -94,7 +94,7 @@ def _times(times: float) -> str:
 class UpdatedAtRate(Cause, code="updated-weights"):
     """It reads a parameter after an update at some rate."""
 
-    sentence = "it reads {operand} - {rate} {direction}, already updated: compute all gradients before any update"
+    sentence = "it reads the updated {operand} - {rate} {direction}: compute all gradients before any update"
     operand: str
     direction: str
     rate: float
@@ -108,7 +108,7 @@ class UpdatedAtRate(Cause, code="updated-weights"):
 class UpdatedOperand(Cause, code="updated-weights"):
     """It reads a parameter after this step's update."""
 
-    sentence = "{operand} is already updated where it is read: compute all gradients before any update"
+    sentence = "it reads the updated {operand}: compute all gradients before any update"
     operand: str
 
 
@@ -121,7 +121,7 @@ class Stale(Cause, code="stale", sentence="it reads {operand} of the step before
 class Accumulated(Cause, code="accumulated"):
     """Gradients are summed over steps."""
 
-    sentence = "it is the sum of this step's {tensor} and the one before: set it anew each step"
+    sentence = "it is the sum of {tensor} of this step and of the step before: start from zero at each step"
     tensor: str
 
 
@@ -129,8 +129,8 @@ class Overwritten(Cause, code="aliased"):
     """It holds what is computed from it."""
 
     sentence = (
-        "it holds {later}, which is computed from it: it was overwritten in place, they share memory, "
-        "or one is kept under the other's name"
+        "it holds {later}, which is computed from it: it was overwritten in place, both share memory, "
+        "or one is kept under the name of the other"
     )
     later: str
 
@@ -138,7 +138,7 @@ class Overwritten(Cause, code="aliased"):
 class SharesMemory(Cause, code="aliased"):
     """It shares memory with another tensor."""
 
-    sentence = "it shares memory with {other}, so what is done to one is done to both; copy before changing it"
+    sentence = "it shares memory with {other}, so a change of one changes both; copy it before you change it"
     other: str
 
 
@@ -146,7 +146,11 @@ class SharesMemory(Cause, code="aliased"):
 
 
 class DecayAdded(Cause, code="regularisation"):
-    """A gradient is off by a multiple of its parameter; `plain`, of J's own decay, says how often that enters."""
+    """A gradient is off by a multiple of its parameter, the tensor `of`.
+
+    `l2` is J's own weight decay, 0 where J has none or it is unknown. `names` name the multiple. The multiple is `plain`
+    where J's decay is missing, enters twice, or the like.
+    """
 
     times: float
     of: str
@@ -156,12 +160,12 @@ class DecayAdded(Cause, code="regularisation"):
 
     @property
     def fitted(self) -> float | None:
-        """The multiple, unless it is a plain one of J's decay."""
+        """The multiple, unless it is plain."""
         return None if self.plain else self.times
 
     def __str__(self) -> str:
         c, minus = self.times, "-" if self.times < 0 else ""
         named = f" = {minus}{' or '.join(self.names[:2])}" if self.names else ""
         named = f" = {c / self.l2:.6g} l2" if self.l2 else named
-        left_out = f" (or {self.of} is left out before)" if isclose(abs(c), 1) or (c < 0 and self.names) else ""
-        return f"it differs by {c:.6g}{named} times {self.of}, as a weight decay that is not J's makes it{left_out}"
+        left_out = f" (or {self.of} is left out earlier)" if isclose(abs(c), 1) or (c < 0 and self.names) else ""
+        return f"it is off by {c:.6g}{named} times {self.of}: another weight decay than J's{left_out}"

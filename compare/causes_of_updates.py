@@ -42,7 +42,7 @@ __all__ = [
 class VelocityForm(Cause, code="momentum-form"):
     """Another rule for the velocity; `twin` are the settings of torch.optim.SGD that are this rule.
 
-    `from_zero`: v is 0 before this step, so that the rule shows only in part.
+    `from_zero`: v is 0 before this step, so that only the part with dw shows.
     """
 
     formula: str
@@ -52,7 +52,7 @@ class VelocityForm(Cause, code="momentum-form"):
 
     def __str__(self) -> str:
         twin = f". torch.optim.SGD({self.twin}) is that rule" if self.twin else ""
-        zero = " (v is 0 before this step, so as far as this step shows)" if self.from_zero else ""
+        zero = " (v is 0 before this step, so only the part with dw shows)" if self.from_zero else ""
         return f"{self.formula}: {self.meaning}{twin}{zero}"
 
 
@@ -70,13 +70,13 @@ class StartsFrom(Cause, code="momentum-form"):
 class VelocityReset(Cause, code="reset"):
     """The velocity starts anew at a later step."""
 
-    sentence = "v = (1 - beta) dw: what the steps before left in v is lost, it starts anew"
+    sentence = "v = (1 - beta) dw: v starts anew, what the steps before left in it is lost"
 
 
 class OptimizerReset(Cause, code="reset"):
-    """What an optimiser keeps is lost at a step."""
+    """What an optimiser keeps from step to step is lost."""
 
-    sentence = "it is torch's with no step before: what the optimiser had kept is lost at this one"
+    sentence = "it is torch's first step: what the optimiser kept from the steps before is lost"
 
 
 class DecayInVelocity(Cause, code="regularisation", sentence="{times} times {of} is added to it"):
@@ -131,22 +131,22 @@ class OtherOptimizer(Cause):
 
 
 class OtherUpdate(OtherOptimizer, code="update-form"):
-    """By its rate, sign, epsilon or form."""
+    """The difference is its rate, its sign, its epsilon or its form."""
 
 
 class OtherMomentum(OtherOptimizer, code="momentum-form"):
-    """By its memory."""
+    """The difference is its memory."""
 
 
 class OtherDecay(OtherOptimizer, code="regularisation"):
-    """By its weight decay."""
+    """The difference is its weight decay."""
 
 
 # --- initialisers
 
 
 class InitializerFamily(Cause, code="initializer-family"):
-    """The weights are of another distribution; `samples` where that is told by samples."""
+    """The weights are of another distribution; `samples` is how many show that, where samples were drawn."""
 
     by_hand: str
     torch: str
@@ -168,7 +168,7 @@ class InitializerMean(Cause, code="initializer-family"):
 
 
 class InitializerScale(Cause, code="initializer-scale"):
-    """The weights have another standard deviation; formulas in the shape that give either."""
+    """The weights have another standard deviation; the formulas are those of the shape that give each of both."""
 
     factor: float
     by_hand: float
@@ -179,8 +179,7 @@ class InitializerScale(Cause, code="initializer-scale"):
     def __str__(self) -> str:
         ours = f"{self.by_hand:.7g}{_equal(self.by_hand_formulas)}"
         theirs = f"{self.torch:.7g}{_equal(self.torch_formulas)}"
-        deviation = f"by hand the standard deviation is {ours}, in torch {theirs}"
-        return f"{self.factor:.7g} times torch's; {deviation}"
+        return f"the standard deviation is {self.factor:.7g} times torch's: by hand {ours}, in torch {theirs}"
 
 
 def _equal(formulas: tuple[str, ...]) -> str:
@@ -249,8 +248,8 @@ class AtKink(Cause, code="kink"):
     entries: int
 
     def __str__(self) -> str:
-        there = f"only the {counted(self.entries, 'entry', 'entries')} where {self.of} is exactly 0 differ"
-        return f"{there}: the derivative at the kink"
+        there = f"only entries where {self.of} is exactly 0 differ ({self.entries} of them)"
+        return f"{there}: the derivative at the kink is a convention, and torch's is another"
 
 
 class Masked(Cause, code="mask"):
@@ -260,8 +259,7 @@ class Masked(Cause, code="mask"):
     entries: int
 
     def __str__(self) -> str:
-        there = f"only entries where {self.of} <= 0 differ, {counted(self.entries, 'entry', 'entries')}"
-        return f"{there}: the mask of the derivative"
+        return f"only entries where {self.of} <= 0 differ ({self.entries} of them): the mask of the derivative is wrong"
 
 
 class SlicesDiffer(Cause, code="isolated-elements"):
