@@ -94,23 +94,28 @@ def steps_of(training: Iterable[Any], params: Arrays, copy: Callable[[Any], np.n
 
     It ends with a step after which a parameter is missing or has another shape.
     """
-    before = params
+    before, steps = params, iter(training)
+    while (taken := _next(steps, before, copy)) is not None:
+        yield taken
+        if taken.ended is not None or len(taken.after) < len(params):
+            return
+        before = taken.after
+
+
+def _next(steps: Iterator[Any], before: Arrays, copy: Callable[[Any], np.ndarray]) -> Taken | None:
+    """The next step of a trainer, or what ended it there; None after its last one."""
     try:
-        for values in training:
+        for values in steps:
             if not isinstance(values, Mapping):
                 instead = kind_of(values)
                 raise Ended(ReturnedInstead("trainer", "yields", instead, "yield a dict of the new parameters"))
             records = {str(name): copy(value) for name, value in values.items()}
-            records = {updated(name) if name in params else name: value for name, value in records.items()}
-            taken = Taken(before, records)
-            yield taken
-            if len(taken.after) < len(params):
-                return
-            before = taken.after
+            return Taken(before, {updated(name) if name in before else name: a for name, a in records.items()})
     except Ended as ended:
-        yield Taken(before, ended.records, ended, ended.complete)
+        return Taken(before, ended.records, ended, ended.complete)
     except CAUGHT as error:  # whatever the user's code raises is a finding, not a crash
-        yield Taken(before, {}, Ended(located(error)), frozenset())
+        return Taken(before, {}, Ended(located(error)), frozenset())
+    return None
 
 
 def record(trainer: Trainer, params: Arrays, batches: Sequence[Arrays]) -> Run:
