@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from handgrad.compare.checks.blind_spots import of_arrays
 from handgrad.compare.checks.gradients import check_gradients
 from handgrad.compare.checks.initializer import check_initializer
 from handgrad.compare.checks.training import check_training
 from handgrad.compare.checks.updates import check_updates
 from handgrad.compare.errors import InputError, did_you_mean
-from handgrad.compare.experiment.blind_spots import of_arrays
-from handgrad.compare.report import Report
+from handgrad.compare.remarks import BlindSpot
+from handgrad.compare.report.report import Report
 from handgrad.compare.sandbox import located
 
 __all__ = ["CHECKS", "FileCheck", "audit_file", "check_file"]
@@ -29,6 +30,11 @@ class FileCheck:
     function: Callable[..., Report]
     needs: tuple[str, ...]
     may: tuple[str, ...]
+
+    def run(self, values: Mapping[str, Any]) -> Report:
+        """The report of the check on what a file defines, by name."""
+        options = {name: values[name] for name in self.may if name in values}
+        return self.function(*(values[name] for name in self.needs), **options)
 
 
 CHECKS = {
@@ -44,50 +50,50 @@ def check_file(path: str, only: str | None = None, settings: Mapping[str, Any] |
 
     Raises InputError if the file cannot be read, run or used, with its own file and line.
     """
-    return {name: report for name, report, _ in _checked(path, only, settings)}
+    return _checked(path, only, settings or {})[0]
 
 
-def audit_file(path: str, only: str | None = None, settings: Mapping[str, Any] | None = None) -> str:
-    """What each check that a file defines could not reveal, as text: from what it returned, its data and its sizes.
+def audit_file(
+    path: str, only: str | None = None, settings: Mapping[str, Any] | None = None
+) -> dict[str, tuple[BlindSpot, ...]]:
+    """What each check that a file defines could not reveal: from what it returned, its data and its sizes.
 
     Raises InputError as check_file does.
     """
-    parts = []
-    for name, report, defined in _checked(path, only, settings):
-        batch = next(iter(defined["batches"])) if name == "training" else defined.get("batch", ())
-        found = list(report.blind_spots)
-        if name in ("gradients", "training"):
-            found += [text for text in of_arrays(defined["params"], batch) if text not in found]
-        head = f"{name} hides, or makes harder to see:" if found else f"{name} hides nothing that is known."
-        parts.append("\n".join([head, *(f"  {text}" for text in found)]))
-    return "\n\n".join(parts) + "\n"
+    reports, defined = _checked(path, only, settings or {})
+    spots = {name: report.blind_spots for name, report in reports.items()}
+    for name in ("gradients", "training"):
+        if name in spots:
+            batch = defined["batch"] if name == "gradients" else next(iter(defined["batches"]))
+            spots[name] = (*spots[name], *of_arrays(defined["params"], batch))
+    return spots
 
 
-def _checked(
-    path: str, only: str | None, settings: Mapping[str, Any] | None
-) -> list[tuple[str, Report, Mapping[str, Any]]]:
-    """Each complete check of a file: its name, its report, and what the file defines."""
+def _checked(path: str, only: str | None, settings: Mapping[str, Any]) -> tuple[dict[str, Report], Mapping[str, Any]]:
+    """The report of each complete check of a file, by name, and what the file defines."""
     if only is not None and only not in CHECKS:
         raise InputError(f"--only {only} is not known; {did_you_mean(only, CHECKS)}")
+    wanted = CHECKS if only is None else {only: CHECKS[only]}
     with redirect_stdout(sys.stderr), _importing_from(Path(path).parent):  # what the file prints is not the report
         defined = _defined(path)
-        wanted = {only: CHECKS[only]} if only is not None else CHECKS
-        complete = {name: check for name, check in wanted.items() if all(n in defined for n in check.needs)}
+        complete = {name: check for name, check in wanted.items() if all(need in defined for need in check.needs)}
         if not complete:
             raise InputError(f"{Path(path).name} defines no complete check; {_lacking(wanted, defined)}")
-        unread = [name for name in settings or {} if not any(name in check.may for check in complete.values())]
-        if unread:
-            flag = "dtype" if unread[0] == "precisions" else unread[0]
-            raise InputError(f"--{flag} says nothing to {', '.join(complete)}; leave it out")
-        found: list[tuple[str, Report, Mapping[str, Any]]] = []
-        for name, check in complete.items():
-            given = {**defined, **(settings or {})}
-            options = {option: given[option] for option in check.may if option in given}
-            found.append((name, check.function(*(defined[need] for need in check.needs), **options), defined))
+        _check_settings(settings, complete)
+        values = {**defined, **settings}
+        reports = {name: check.run(values) for name, check in complete.items()}
         begun = {name: check for name, check in wanted.items() if name not in complete and check.needs[0] in defined}
         if begun:
             sys.stderr.write(f"handgrad: not checked: {_lacking(begun, defined)}\n")
-    return found
+    return reports, defined
+
+
+def _check_settings(settings: Mapping[str, Any], checks: Mapping[str, FileCheck]) -> None:
+    """Raise InputError for a setting that no check reads."""
+    unread = [name for name in settings if not any(name in check.may for check in checks.values())]
+    if unread:
+        flag = "dtype" if unread[0] == "precisions" else unread[0]
+        raise InputError(f"--{flag} says nothing to {', '.join(checks)}; leave it out")
 
 
 def _defined(path: str) -> dict[str, Any]:
@@ -111,9 +117,9 @@ def _defined(path: str) -> dict[str, Any]:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # whatever the file raises
-        found = located(error).what
-        remedy = "mend that line" if " line " in found else f"mend {file.name}"
-        raise InputError(f"{found}; {remedy}") from None
+        raised = located(error)
+        remedy = "mend that line" if raised.file else f"mend {file.name}"
+        raise InputError(f"{raised}; {remedy}") from None
 
 
 @contextmanager
@@ -130,8 +136,8 @@ def _importing_from(folder: Path) -> Iterator[None]:
 def _lacking(wanted: Mapping[str, FileCheck], defined: Mapping[str, Any]) -> str:
     """What each check that was begun lacks; or what each needs, where none was."""
     begun = {name: check for name, check in wanted.items() if check.needs[0] in defined} or wanted
-    lacks = (
+    parts = (
         f"{name} lacks {', '.join(need for need in check.needs if need not in defined)}"
         for name, check in begun.items()
     )
-    return "; ".join(lacks)
+    return "; ".join(parts)

@@ -116,8 +116,15 @@ def findings_of(judged: Judged, *, together: bool = False) -> tuple[Finding, ...
         more = chain(here, *(_scenes(judged, n) for n in alike)) if together else ()
         return judged.suspects[name][0].adapt(name, rank(scene, more))
 
-    named = attribution(culprits(judged.judgements), partial(causes, rank=diagnose), partial(causes, rank=first_cause))
+    def one(scene: Scene, more: Iterable[Scene]) -> tuple[Cause, ...]:
+        return (first_cause(scene, more),)
+
+    named = attribution(culprits(judged.judgements), partial(causes, rank=diagnose), partial(causes, rank=one))
     return _as_one(named, judged)
+
+
+def _first(scene: Scene, more: Iterable[Scene]) -> tuple[Cause, ...]:
+    return (first_cause(scene, more),)
 
 
 def _scenes(judged: Judged, name: str) -> Iterator[Scene]:
