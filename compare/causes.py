@@ -88,7 +88,8 @@ class Scaled(Cause, code="scale"):
 
     def __str__(self) -> str:
         entry = "every entry of the update" if self.of_update else "every entry"
-        size = "too large" if abs(self.factor) > 1 else "too small" if self.factor > 0 else "off"
+        size = "too large" if abs(self.factor) > 1 else "too small"
+        size += " and of the wrong sign" if self.factor < 0 else ""
         varies = "; other steps have other factors" if self.varies else ""
         return f"{entry} is {_named(self.factor, self.names)} times torch's, {size}{_part(self.part)}{varies}"
 

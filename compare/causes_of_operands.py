@@ -94,7 +94,7 @@ def _times(times: float) -> str:
 class UpdatedAtRate(Cause, code="updated-weights"):
     """It reads a parameter after an update at some rate."""
 
-    sentence = "it reads the updated {operand} - {rate} {direction}: compute all gradients before any update"
+    sentence = "it reads {operand} - {rate} {direction}, the updated {operand}: compute all gradients before any update"
     operand: str
     direction: str
     rate: float
@@ -148,8 +148,8 @@ class SharesMemory(Cause, code="aliased"):
 class DecayAdded(Cause, code="regularisation"):
     """A gradient is off by a multiple of its parameter, the tensor `of`.
 
-    `l2` is J's own weight decay, 0 where J has none or it is unknown. `names` name the multiple. The multiple is `plain`
-    where J's decay is missing, enters twice, or the like.
+    `l2` is J's own weight decay, 0 where J has none or it is unknown; `names` name the multiple.
+    It is `plain` where J's decay is missing, enters twice, or the like.
     """
 
     times: float

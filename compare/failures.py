@@ -48,7 +48,7 @@ class NotComputed(Cause, code="missing"):
 
     def __str__(self) -> str:
         similar = f"; it returns {self.similar!r}, which torch does not: did you mean that?" if self.similar else ""
-        return f"the hand-written side did not compute it{similar}{f' in {self.dtype}' if self.dtype else ''}"
+        return f"the hand-written side did not compute it{f' in {self.dtype}' if self.dtype else ''}{similar}"
 
 
 class NotReal(Cause, code="missing", sentence="it is {kind}; return an array of real numbers"):

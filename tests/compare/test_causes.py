@@ -1,0 +1,249 @@
+"""Every fact can be built, has a stable code and one plain sentence, and goes into JSON.
+
+golden/causes.txt holds all the sentences. After a wanted change look at what
+
+    .venv/bin/python -m tests.compare.test_causes
+
+writes into it.
+"""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from handgrad.compare import causes, causes_of_operands, causes_of_updates, failures, remarks
+from handgrad.compare.causes import HOW, Cause, factor_of, fitted_of
+from handgrad.compare.facts import Fact, content_of
+from handgrad.compare.remarks import Note
+
+GOLDEN = Path(__file__).parent / "golden" / "causes.txt"
+
+RAISED = failures.Raised("ValueError", "shapes differ", "my_derivation.py", 41)
+
+EXAMPLES: tuple[Fact, ...] = (
+    causes.Unknown(),
+    causes.Unknown(too_few=True, factor=6.0),
+    causes.Zero(),
+    causes.WrongSign(),
+    causes.WrongSign("A1"),
+    causes.Scaled(2.0, ("n",)),
+    causes.Scaled(6.0, ("n", "n_x")),
+    causes.Scaled(-1 / 6, ("1/n",), part=""),
+    causes.Scaled(1 + 1e-12),
+    causes.Scaled(0.5, part="Z2"),
+    causes.Scaled(3.0, of_update=True, varies=True),
+    causes.PartialBatch(0.75, "n/(batch size)"),
+    causes.PartialBatch(0.75, "n/(batch size)", part=""),
+    causes.MeanOfLosses(6.0, ("n",)),
+    causes.PartialMeanOfLosses(0.75, ("n/(batch size)",)),
+    *(causes.BiasSum("dZ1", how) for how in HOW),
+    causes.Examples((2,), ()),
+    causes.Examples((2, 4), ((5, 2),), positions=True),
+    causes.WrongDerivative("dA1", "(1 - Z1^2)"),
+    causes.DerivativeTooMuch("(1 - A1^2)"),
+    causes.DerivativeMissing("A1", "Z1"),
+    causes.DerivativeTwice("A1", "Z1"),
+    causes.DerivativeAt("Z1", "A1"),
+    causes.LossFormula("the loss with an epsilon of 1e-08 in the logarithm"),
+    causes.LabelsSwapped("Y"),
+    causes.PenaltyTimes(2.0),
+    causes_of_operands.WrongOperand("Z1", "A1"),
+    causes_of_operands.OperandTransposed("W2"),
+    causes_of_operands.Unused("b1"),
+    causes_of_operands.OperandSign("b1"),
+    causes_of_operands.Copied("dA1"),
+    causes_of_operands.PathMissing("dA1", ("A2", "A3")),
+    causes_of_operands.TermMissing(1.0, "dA2"),
+    causes_of_operands.TermMissing(2.0, "dA2"),
+    causes_of_operands.TermAdded(0.5, "dA2"),
+    causes_of_operands.UpdatedAtRate("W2", "dW2", 0.1),
+    causes_of_operands.UpdatedOperand("W2"),
+    causes_of_operands.Stale("A1"),
+    causes_of_operands.Accumulated("dW1"),
+    causes_of_operands.Overwritten("A1"),
+    causes_of_operands.SharesMemory("A1"),
+    causes_of_operands.DecayAdded(0.25, "W1"),
+    causes_of_operands.DecayAdded(-0.1, "W1", names=("learning rate",)),
+    causes_of_operands.DecayAdded(0.5, "W1", l2=0.5, plain=True),
+    causes_of_updates.VelocityForm("v = beta v + dw", "dw without its 1 - beta", "lr, momentum=beta"),
+    causes_of_updates.VelocityForm("v = dw", "there is no memory", from_zero=True),
+    causes_of_updates.StartsFrom("W1"),
+    causes_of_updates.StartsFrom(fitted=0.5),
+    causes_of_updates.VelocityReset(),
+    causes_of_updates.OptimizerReset(),
+    causes_of_updates.DecayInVelocity(0.1, "W1"),
+    causes_of_updates.UpdateFormula("W1 + rate dW1", "it goes up the gradient"),
+    causes_of_updates.MomentumFormula("W1 - rate (beta vW1 + dW1)", twin="lr, momentum=beta, nesterov=True"),
+    causes_of_updates.LeftOut(),
+    causes_of_updates.Ascends(),
+    causes_of_updates.DecayInUpdate(-0.01, "W1"),
+    causes_of_updates.OtherUpdate("torch.optim.SGD(lr=0.2)"),
+    causes_of_updates.OtherUpdate("torch.optim.SGD(lr=0.1, maximize=True)", "ascends"),
+    causes_of_updates.OtherMomentum("torch.optim.SGD(lr=0.1, momentum=0.9)"),
+    causes_of_updates.OtherDecay("torch.optim.Adam(lr=0.1, weight_decay=0.02)"),
+    causes_of_updates.InitializerFamily("normal", "uniform"),
+    causes_of_updates.InitializerFamily("normal", "uniform", samples=4096),
+    causes_of_updates.InitializerMean(0.5, 0.0),
+    causes_of_updates.InitializerScale(2.0, 0.2, 0.1),
+    causes_of_updates.InitializerScale(2.0, 0.2, 0.1, ("sqrt(2/n)",), ("1/sqrt(2 n)", "sqrt(1/m)")),
+    causes_of_updates.OtherOrder("X"),
+    causes_of_updates.OtherExamples("X"),
+    causes_of_updates.Transposed(),
+    causes_of_updates.Transposed(decay=True),
+    causes_of_updates.AxesPermuted((1, 0, 2)),
+    causes_of_updates.Reversed(0),
+    causes_of_updates.Reordered(1, (2, 0, 3, 1)),
+    causes_of_updates.FilledByColumns(),
+    causes_of_updates.AtKink("Z1", 3),
+    causes_of_updates.Masked("Z1", 1),
+    causes_of_updates.SlicesDiffer(0, (3,)),
+    causes_of_updates.SlicesDiffer(0, (0, 3), zero=True),
+    causes_of_updates.SlicesZero(1, (3,)),
+    causes_of_updates.Isolated(((1, 2),)),
+    causes_of_updates.Isolated(((1,), (4,))),
+    failures.NotComputed(),
+    failures.NotComputed("dw1", "float32"),
+    failures.NotReal("a list"),
+    failures.UnknownName("dW1", ("dW1", "db1")),
+    failures.WrongShape((4,), (4, 1)),
+    failures.WrongShape((3, 4), (4, 3), "float32", "agree"),
+    RAISED,
+    failures.Raised("OverflowError", "too large", dtype="float32"),
+    failures.ReturnedInstead("derivation", "returns", "a list", "return a dict"),
+    failures.Mutates("derivation", "parameter", "W1"),
+    failures.TwoAnswers("derivation", ("dW1", "db1"), "draw nothing at random in it"),
+    failures.RaisesAgain(RAISED),
+    failures.Aliased(),
+    failures.TooFewYields(1, 3),
+    failures.TooManyYields(3),
+    failures.NoBatch(4),
+    failures.NotFinite(float("nan"), 0.5),
+    failures.Overflow(),
+    failures.LosesDigits(),
+    failures.Unstable(),
+    failures.RoundingGrows(),
+    failures.ZeroGradients(),
+    failures.NeverMoves("hand back the updated ones"),
+    failures.NothingMoves("take a rate that is not 0"),
+    failures.WeightsNotFinite(),
+    failures.WeightsNotFinite(too_large=True),
+    failures.DrawsNotFinite(8, (3, 4)),
+    failures.SameWeights(),
+    failures.FewDistinct(2, 12, 12),
+    failures.WeightsDiffer(),
+    failures.ZeroSpread(0.0, 0.5),
+    failures.ZeroSpread(0.5, 0.0),
+    remarks.Float64Inside(),
+    remarks.Float64Only(RAISED),
+    remarks.Float32Only(),
+    remarks.TorchInFloat32(),
+    remarks.OutOfRange(),
+    remarks.MeanLeftOut("n"),
+    remarks.VelocityTimes(10.0),
+    remarks.VelocityTimes(10.0, "1/(1 - beta)"),
+    remarks.NotJudged("Z3"),
+    remarks.NotCompared("dZ9", failures.UnknownName("dZ2", ("dZ1", "dZ2"))),
+    remarks.NoBuffer(("vW1", "vb1"), "Adam"),
+    remarks.OtherShape("db1", (4,), (4, 1)),
+    remarks.OwnLossKinks("W1", ((0, 1), (2, 0))),
+    remarks.OwnLossDiffers("dW1", (0, 1), 0.5, 0.25),
+    remarks.OwnLossAgrees(("dW1", "db1"), 12),
+    remarks.BlindSpot("square", "a transposed W1", "W1 is square", "take another width", ("W1",)),
+    remarks.BlindSpot("batch", "a short batch", ""),
+    remarks.Persists("digits"),
+    remarks.Persists("moves"),
+    remarks.AsFloat32(),
+    remarks.Operands((("Z1", 88.0), ("b1", -0.5))),
+    remarks.Reads(("Z1", "W1")),
+    remarks.FromZero(),
+    remarks.ThenRaised(RAISED),
+)
+
+CODES = {
+    "sign", "scale", "transpose", "permuted", "shape", "bias-sum", "activation-derivative", "kink", "mask",
+    "wrong-operand", "updated-weights", "loss-formula", "dropped-example", "partial-batch", "stale", "accumulated",
+    "reset", "momentum-form", "update-form", "regularisation", "initializer-scale", "initializer-family", "order",
+    "isolated-elements", "precision-loss", "not-finite", "zero", "mutated-input", "not-repeatable", "aliased",
+    "missing", "unknown-name", "exception", "unknown",
+}  # fmt: skip
+"""The codes of causes, part of the public API: a cause that has another breaks what users have written."""
+
+MODULES = (causes, causes_of_operands, causes_of_updates, failures, remarks)
+TYPES = {
+    kind
+    for module in MODULES
+    for kind in map(vars(module).get, module.__all__)
+    if isinstance(kind, type) and issubclass(kind, Fact) and kind not in (Cause, Note, causes_of_updates.OtherOptimizer)
+}
+every_example = pytest.mark.parametrize("fact", EXAMPLES, ids=lambda fact: type(fact).__name__)
+
+
+def sentences() -> str:
+    return "".join(f"{fact.code} {type(fact).__name__}: {fact}".rstrip() + "\n" for fact in EXAMPLES)
+
+
+def test_every_type_has_an_example():
+    assert TYPES == {*map(type, EXAMPLES)}
+
+
+@every_example
+def test_a_fact_is_said_in_one_line(fact):
+    text = str(fact)
+    assert text == text.strip()
+    assert "\n" not in text
+    assert "  " not in text
+    assert "{" not in text
+    assert bool(text) != (fact == causes.Unknown())
+
+
+@every_example
+def test_a_note_is_a_sentence_and_a_cause_is_a_part_of_one(fact):
+    assert str(fact).endswith(".") == isinstance(fact, Note)
+
+
+@every_example
+def test_the_code_of_a_cause_is_one_of_the_public_ones(fact):
+    assert (fact.code in CODES) == isinstance(fact, Cause)
+
+
+def test_every_public_code_has_a_cause():
+    assert {fact.code for fact in EXAMPLES if isinstance(fact, Cause)} == CODES
+
+
+@every_example
+def test_a_fact_goes_into_json(fact):
+    content = content_of(fact)
+    assert (content["code"], content["type"], content["text"]) == (fact.code, type(fact).__name__, str(fact))
+    assert {field.name for field in fields(fact)} <= content.keys()
+    assert json.dumps(json.loads(json.dumps(content))) == json.dumps(content)
+
+
+@every_example
+def test_facts_are_equal_by_their_fields_and_frozen(fact):
+    same = type(fact)(**{field.name: getattr(fact, field.name) for field in fields(fact)})
+    assert same == fact
+    assert hash(same) == hash(fact)
+    with pytest.raises(AttributeError):
+        fact.anything = 1
+
+
+def test_only_some_causes_have_a_factor_or_a_fitted_number():
+    assert factor_of(causes.Scaled(2.0)) == 2.0
+    assert factor_of(causes.WrongSign()) == -1.0
+    assert factor_of(causes.BiasSum("dZ1", "mean", 1 / 6)) == 1 / 6
+    assert factor_of(causes_of_operands.Unused("b1")) is None
+    assert fitted_of(causes_of_operands.DecayAdded(0.25, "W1")) == 0.25
+    assert fitted_of(causes_of_operands.DecayAdded(0.5, "W1", l2=0.5, plain=True)) is None
+    assert fitted_of(causes_of_operands.UpdatedAtRate("W1", "dW1", 0.1)) == -0.1
+    assert fitted_of(causes_of_updates.StartsFrom(fitted=0.5)) == 0.5
+    assert fitted_of(causes.Scaled(2.0)) is None
+
+
+def test_the_sentences_are_the_golden_ones():
+    assert sentences() == GOLDEN.read_text(encoding="utf-8")
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(sentences(), encoding="utf-8")
