@@ -123,10 +123,6 @@ def findings_of(judged: Judged, *, together: bool = False) -> tuple[Finding, ...
     return _as_one(named, judged)
 
 
-def _first(scene: Scene, more: Iterable[Scene]) -> tuple[Cause, ...]:
-    return (first_cause(scene, more),)
-
-
 def _scenes(judged: Judged, name: str) -> Iterator[Scene]:
     """The material on a wrong tensor at the steps where it is so first."""
     return (scene for step in judged.suspects[name] if (scene := step.scene(name)) is not None)
