@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-__all__ = ["InputError", "ParityError", "did_you_mean", "kind_of"]
+__all__ = ["InputError", "ParityError", "did_you_mean", "kind_of", "nearest"]
 
 
 class InputError(ValueError):
@@ -26,9 +26,14 @@ def kind_of(value: object) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A remedy for an unknown name: the closest known one if any is close, and the whole list."""
+    names = list(known)
+    return f"{nearest(name, names)}known are {', '.join(names)}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The question whether the closest known name was meant, with a space behind it; nothing where none is close."""
     from difflib import get_close_matches  # only where something is unknown: it delays every command
 
     names = list(known)
     close = [each for each in names if each.lower() == str(name).lower()] or get_close_matches(str(name), names, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}known are {', '.join(names)}"
+    return f"did you mean {close[0]!r}? " if close else ""

@@ -1,0 +1,96 @@
+"""Where a command writes: to the terminal or to a file, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from handgrad.compare.errors import InputError
+
+if TYPE_CHECKING:
+    from handgrad.compare.report.report import Report
+
+__all__ = ["check_output", "emit", "is_coloured", "rendered", "save"]
+
+
+def rendered(reports: Mapping[str, Report], form: str, *, colour: bool = False, table: bool = False) -> str:
+    """One report, or several by name, in a format; as text in colour or with a row per tensor, if asked for."""
+    from handgrad.compare.results import ALONE
+
+    alone = reports[ALONE] if [*reports] == [ALONE] else None
+    if form == "text":
+        from handgrad.compare.report.text import in_full, render, render_all
+
+        one = in_full if table else render
+        return render_all(reports, colour=colour, one=one) if alone is None else one(alone, colour=colour)
+    renderer = import_module(f"handgrad.compare.report.{form}")
+    return str(renderer.render_all(reports) if alone is None else renderer.render(alone))
+
+
+def is_coloured() -> bool:
+    """Whether standard output takes colours: it is a terminal, and NO_COLOR is not set."""
+    return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def check_output(output: str | None, source: str, form: str = "text") -> None:
+    """Refuse a format that needs what is not installed, and an output that cannot be written or that would destroy the
+    source, before any work is done.
+    """
+    if form == "html":
+        from handgrad.compare.report.html import ready
+
+        ready()
+    if output is None:
+        return
+    path = Path(output)
+    try:
+        is_folder = path.is_dir() or output.endswith("/") or not path.parent.is_dir()
+        is_source = path.exists() and Path(source).exists() and path.samefile(source)
+        is_pipe = path.is_fifo()
+    except (OSError, ValueError):
+        raise InputError(f"--output {output} is no name that a file can have; name another file") from None
+    if is_folder:
+        raise InputError(
+            f"--output {output!r} is a folder or lies in one that does not exist; name a file in an existing one"
+        )
+    if is_source:
+        raise InputError(f"--output {output} is the input file itself and would be overwritten; name another file")
+    if path.suffix == ".py":
+        raise InputError(f"--output {output} is the name of a program and would replace it; name a .txt or .json file")
+    if is_pipe:
+        raise InputError(f"--output {output} is a pipe and would wait for a reader; name a file")
+
+
+def emit(text: str, output: str | None) -> None:
+    """Print a text, or write it to a file."""
+    if output is None:
+        print(text, end="", flush=True)
+    else:
+        save(text, output)
+
+
+def save(text: str, output: str) -> None:
+    """Write a text to a file, replacing that."""
+    try:
+        _replace(Path(output), text.encode("utf-8", "backslashreplace"))
+    except (OSError, RuntimeError) as error:  # pathlib has the latter for links that lead round
+        reason = getattr(error, "strerror", None) or "its links lead round"
+        raise InputError(f"--output {output} cannot be written ({reason}); name another file") from None
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a whole file or nothing: beside it first, then in its place; devices are written to as they are."""
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
+    path = path.resolve()
+    draft = path.with_name(f".{path.name[:100]}.{os.getpid()}")
+    try:
+        draft.write_bytes(content)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
