@@ -12,8 +12,9 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
-from handgrad.compare.report.details import Line, Plot
+from handgrad.compare.results import Curve, Plot
 
 __all__ = ["svg"]
 
@@ -57,6 +58,8 @@ def svg(plot: Plot, unique: str) -> str:
             )
         if plot.log:
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(LogFormatter())  # 1e-15, where others write a formula for TeX
+            axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
         axes.set_xlabel(plot.x, color=INK)
         axes.set_ylabel(plot.y, color=INK)
         axes.tick_params(which="both", colors=INK)
@@ -72,7 +75,7 @@ def svg(plot: Plot, unique: str) -> str:
     return _for_the_page(out.getvalue(), plot, unique)
 
 
-def _points(line: Line, *, log: bool) -> tuple[list[float], list[float]]:
+def _points(line: Curve, *, log: bool) -> tuple[list[float], list[float]]:
     """The points that can be drawn, thinned out; on a logarithmic axis that leaves zeros out."""
     stride = max(1, math.ceil(len(line.x) / POINTS))
     drawn = [

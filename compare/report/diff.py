@@ -4,9 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from handgrad.compare.report import ALONE, Report, Row
+from handgrad.compare.facts import counted
 from handgrad.compare.report.json import text
-from handgrad.compare.report.summary import aligned, counted, place, printable
+from handgrad.compare.report.summary import aligned
+from handgrad.compare.report.words import place, printable
+from handgrad.compare.results import ALONE, Finding, Results, Row
 
 __all__ = ["Change", "Difference", "difference", "render"]
 
@@ -49,13 +51,15 @@ class Difference:
 
 
 def difference(
-    first: Mapping[str, Report], second: Mapping[str, Report], called: tuple[str, str] = ("the first", "the second")
+    first: Mapping[str, Results], second: Mapping[str, Results], called: tuple[str, str] = ("the first", "the second")
 ) -> Difference:
     """Compare two runs, each a mapping from the names of checks to their reports, and what the runs are called."""
     shared = [name for name in first if name in second]
     changes, environment, compared = list[Change](), dict[str, tuple[Any, Any]](), 0
     outcomes = [
-        _found(check, first[check], second[check]) for check in shared if _told(first[check]) != _told(second[check])
+        _outcome(check, first[check], second[check])
+        for check in shared
+        if _facts(first[check]) != _facts(second[check])
     ]
     for check in shared:
         before, after = ({(row.step, row.phase, row.name): row for row in run[check].rows} for run in (first, second))
@@ -75,23 +79,23 @@ def difference(
     return Difference(tuple(changes), tuple(outcomes), environment, compared)
 
 
-def _told(report: Report) -> list[tuple[object, ...]]:
-    """Where each finding stands, and what it says in codes."""
-    return [(f.step, f.phase, f.name, f.verdict, f.cause, repr(f.factor)) for f in report.findings]
+def _facts(results: Results) -> list[tuple[object, ...]]:
+    """Where each finding stands, and which mistake explains it."""
+    return [(f.where, f.verdict, f.cause.code, repr(f.factor)) for f in results.findings]
 
 
-def _found(check: str, before: Report, after: Report) -> str:
+def _outcome(check: str, before: Results, after: Results) -> str:
     """A sentence on a check whose findings changed."""
-    first, second = (
-        "nothing" if first is None else f"{first.verdict} {place(first)}, {first.cause}{_times(first.factor)}"
-        for first in (before.first, after.first)
-    )
+    first, second = _named(before.first), _named(after.first)
     more = f" ({len(before.findings)} and {len(after.findings)} findings)" if first == second else ""
     return f"{'' if check == ALONE else f'{check}: '}found first {first}, now {second}{more}."
 
 
-def _times(factor: float | None) -> str:
-    return "" if factor is None else f" {factor:.12g}"
+def _named(finding: Finding | None) -> str:
+    if finding is None:
+        return "nothing"
+    factor = "" if finding.factor is None else f" {finding.factor:.12g}"
+    return f"{finding.verdict} {place(finding)}, {finding.cause.code}{factor}"
 
 
 def _flat(environment: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -126,50 +130,54 @@ def _weight(pair: tuple[Row | None, Row | None]) -> tuple[bool, float]:
     return False, abs((before.rho or 0.0) - (after.rho or 0.0))
 
 
-def render(found: Difference, form: str) -> str:
+def render(runs: Difference, form: str) -> str:
     """The difference as text, markdown or json."""
     if form == "json":
-        return text({"schema": SCHEMA, "equal": found.equal, **asdict(found)})
+        return text({"schema": SCHEMA, "equal": runs.equal, **asdict(runs)})
     if form == "markdown":
         from handgrad.compare.report.markdown import escaped as show
         from handgrad.compare.report.markdown import grid as table
     else:
         show, table = printable, _table
-    several = len({change.check for change in found.changes}) > 1
-    columns = (*(["check"] if several else []), "tensor", "step", "verdict", "x rounding", "changed at")
+    columns, rows = _rows(runs)
+    fields = [(name, *map(str, values)) for name, values in runs.environment.items()]
+    parts = [
+        table(columns, [tuple(map(show, row)) for row in rows]) if rows else "",
+        table(("environment", "first", "second"), [tuple(map(show, row)) for row in fields]) if fields else "",
+        ("\n\n" if form == "markdown" else "\n").join(map(show, runs.outcomes)),
+        _closing(runs),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _rows(runs: Difference) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The headings and a row for every tensor that changed; with a column for the checks where there are several."""
     rows = [
         (
-            *([change.check] if several else []),
+            change.check,
             change.name,
             str(change.step),
             _arrow(change.verdict, *(verdict or "absent" for verdict in change.verdict)),
             _arrow(change.rho, *("" if rho is None else f"{rho:.2g}" for rho in change.rho)),
             f"{change.changed} of {counted(change.steps, 'step')}",
         )
-        for change in found.changes
+        for change in runs.changes
     ]
-    rows = [tuple(map(show, row)) for row in rows]
-    fields = [tuple(map(show, (name, *map(str, values)))) for name, values in found.environment.items()]
-    parts = [
-        table(columns, rows) if rows else "",
-        table(("environment", "first", "second"), fields) if fields else "",
-        ("\n\n" if form == "markdown" else "\n").join(map(show, found.outcomes)),
-        _closing(found),
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    first = 0 if len({change.check for change in runs.changes}) > 1 else 1
+    return ("check", "tensor", "step", "verdict", "x rounding", "changed at")[first:], [row[first:] for row in rows]
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(aligned(columns, [*rows], "<" * len(columns)))
 
 
-def _closing(found: Difference) -> str:
-    verdicts = sum(change.verdict[0] != change.verdict[1] for change in found.changes)
-    other = len(found.changes) - verdicts
-    fields = f"; the environment differs in {', '.join(found.environment)}" if found.environment else ""
-    if found.equal:
-        return f"Equal: {counted(found.compared, 'tensor')} with the same verdicts and rho{fields}."
-    changed = f", {counted(len(found.outcomes), 'check')} changed or missing" if found.outcomes else ""
+def _closing(runs: Difference) -> str:
+    verdicts = sum(change.verdict[0] != change.verdict[1] for change in runs.changes)
+    other = len(runs.changes) - verdicts
+    fields = f"; the environment differs in {', '.join(runs.environment)}" if runs.environment else ""
+    if runs.equal:
+        return f"Equal: {counted(runs.compared, 'tensor')} with the same verdicts and rho{fields}."
+    changed = f", {counted(len(runs.outcomes), 'check')} changed or missing" if runs.outcomes else ""
     return f"{counted(verdicts, 'tensor')} changed verdict, {other} rho alone{changed}{fields}."
 
 

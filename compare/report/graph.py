@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
+from types import MappingProxyType
+from typing import NamedTuple
 
-from handgrad.compare.report import Report
-from handgrad.compare.report.states import LEGEND, MARKS, states, worst
+from handgrad.compare.names import gradient, is_updated, of_gradient, of_updated, updated, velocity
+from handgrad.compare.results import Results
+from handgrad.compare.source.states import gravest, states
 
-__all__ = ["ARROWS", "graph"]
+__all__ = ["ARROWS", "LEGEND", "MARKS", "Graph", "graph"]
+
+MARKS: Mapping[str, str] = MappingProxyType(
+    {"agrees": "\u2713", "culprit": "\u2717", "follows": "\u2193", "weak": "\u2248", "absent": "?", "given": ""}
+)
+LEGEND: Mapping[str, str] = MappingProxyType(
+    {
+        "agrees": "agrees with torch on the same inputs",
+        "culprit": "wrong by itself",
+        "follows": "differs, but not by itself",
+        "weak": "right, but loses digits",
+        "absent": "not recorded, so not judged",
+        "given": "given to both sides",
+    }
+)
 
 WIDTH, HEIGHT, ACROSS, DOWN, EDGE = 84, 26, 26, 12, 24
 HEADINGS = ("given", "forward \u2193", "backward \u2191", "gradients", "velocity", "updated")
@@ -18,51 +34,58 @@ SHOWN = 40  # so many values at most, around the first culprit
 LETTERS = 8
 
 
-@dataclass(frozen=True)
-class _Node:
+class Graph(NamedTuple):
+    """The graph as an SVG element, and the states that it shows; empty where there is nothing to draw."""
+
+    svg: str = ""
+    states: tuple[str, ...] = ()
+
+
+class _Node(NamedTuple):
     name: str
     column: int
     line: int
     state: str
 
 
-def graph(report: Report) -> str:
-    """The graph as an SVG element; empty where nothing is known of what depends on what, or nothing was updated."""
-    nodes = {node.name: node for node in _nodes(report)}
+def graph(results: Results) -> Graph:
+    """The graph; empty where nothing is known of what depends on what, or nothing was updated."""
+    nodes = {node.name: node for node in _nodes(results)}
     if len(nodes) < 2:
-        return ""
+        return Graph()
     columns = sorted({node.column for node in nodes.values()})
     place = {column: i for i, column in enumerate(columns)}
     lines = 1 + max(node.line for node in nodes.values())
     width = EDGE + len(columns) * (WIDTH + ACROSS) - ACROSS + EDGE
     height = HEIGHT + lines * (HEIGHT + DOWN)
-
-    def corner(node: _Node) -> tuple[float, float]:
-        return EDGE + place[node.column] * (WIDTH + ACROSS), HEIGHT + node.line * (HEIGHT + DOWN)
-
+    corners = {
+        name: (EDGE + place[node.column] * (WIDTH + ACROSS), HEIGHT + node.line * (HEIGHT + DOWN))
+        for name, node in nodes.items()
+    }
     taken = {(node.column, node.line) for node in nodes.values()}
-
-    def is_free(a: _Node, b: _Node) -> bool:
-        between = range(min(a.line, b.line) + 1, max(a.line, b.line))
-        return not any((a.column, line) in taken for line in between)
-
     edges = [
-        _edge(corner(nodes[a]), corner(nodes[b]), nodes[b].state, straight=is_free(nodes[a], nodes[b]))
-        for a, b in _edges(report, nodes)
+        _edge(corners[a], corners[b], nodes[b].state, straight=_is_free(nodes[a], nodes[b], taken))
+        for a, b in _edges(results, nodes)
         if nodes[a] != nodes[b]
     ]
-    boxes = [_box(node, *corner(node)) for node in nodes.values()]
+    boxes = [_box(node, *corners[name]) for name, node in nodes.items()]
     heads = [
         f'<text class="head" x="{EDGE + i * (WIDTH + ACROSS) + WIDTH / 2}" y="12">{HEADINGS[column]}</text>'
         for column, i in place.items()
     ]
-    told = ", ".join(f"{node.name} {node.state}" for node in nodes.values() if node.state in ("culprit", "weak"))
-    label = f"what is computed from what; {told or 'all that was recorded agrees'}"
-    return (
+    wrong = ", ".join(f"{node.name} {node.state}" for node in nodes.values() if node.state in ("culprit", "weak"))
+    label = f"what is computed from what; {wrong or 'all that was recorded agrees'}"
+    svg = (
         f'<svg class="graph" viewBox="0 0 {width} {height}" width="{width}" style="min-width: {0.78 * width:.0f}px" '
-        f'role="img" '
-        f'aria-label="{escape(label)}">{"".join(heads + edges + boxes)}</svg>'
+        f'role="img" aria-label="{escape(label)}">{"".join(heads + edges + boxes)}</svg>'
     )
+    shown = {node.state for node in nodes.values()}
+    return Graph(svg, tuple(state for state in LEGEND if state in shown))
+
+
+def _is_free(a: _Node, b: _Node, taken: set[tuple[int, int]]) -> bool:
+    """Whether no box stands between two in a column."""
+    return not any((a.column, line) in taken for line in range(min(a.line, b.line) + 1, max(a.line, b.line)))
 
 
 ARROWS = "".join(
@@ -72,69 +95,67 @@ ARROWS = "".join(
 )
 
 
-def _nodes(report: Report) -> Iterator[_Node]:
+def _nodes(results: Results) -> Iterator[_Node]:
     """Every box: a value and its gradient on one line, what it reads beside it, with the gradients of that."""
     by_name: dict[str, list[str]] = {}
-    for (_, name), state in states(report).items():
+    for (_, name), state in states(results).items():
         by_name.setdefault(name, []).append(state)
-    known = {name: worst(each) for name, each in by_name.items()}
-    reads, line = report.details.reads, 0
-    values = _window(report, [*reads])
-    gradients = [i for i, name in enumerate(values) if f"d{name}" in known]
-    last = gradients[-1] if gradients else len(values)
+    known = {name: gravest(several) for name, several in by_name.items()}
+    reads, line = results.details.reads, 0
+    values = _window(results, [*reads])
+    last = max((i for i, name in enumerate(values) if gradient(name) in known), default=len(values))
     placed: set[str] = set()
     for position, value in enumerate(values):
         leaves = [name for name in reads[value] if name not in reads and name not in placed]
         placed |= {*leaves}
         yield _Node(value, 1, line, known.get(value, "absent"))
-        if f"d{value}" in known or (position < last and value != "J"):
-            yield _Node(f"d{value}", 2, line, known.get(f"d{value}", "absent"))
+        if gradient(value) in known or (position < last and value != "J"):
+            yield _Node(gradient(value), 2, line, known.get(gradient(value), "absent"))
         for offset, leaf in enumerate(leaves):
             yield _Node(leaf, 0, line + offset, known.get(leaf, "given"))
             yield from _of_parameter(leaf, line + offset, known)
         line += max(1, len(leaves))
-    updated = (name.removesuffix("_next") for name in known if name.endswith("_next"))
-    for offset, parameter in enumerate(name for name in updated if name not in placed and not reads):
-        yield _Node(f"d{parameter}", 3, line + offset, known.get(f"d{parameter}", "given"))
+    parameters = (of_updated(name) for name in known if is_updated(name))
+    for offset, parameter in enumerate(name for name in parameters if name not in placed and not reads):
+        yield _Node(gradient(parameter), 3, line + offset, known.get(gradient(parameter), "given"))
         yield from _updates(parameter, line + offset, known)
 
 
-def _window(report: Report, values: list[str]) -> list[str]:
+def _window(results: Results, values: list[str]) -> list[str]:
     """The values to be shown: all, or those around the first culprit."""
-    first = report.first.name if report.first is not None else ""
-    about = {first, first[1:], first.removesuffix("_next")}
-    read = report.details.reads
+    first = results.first.where.name if results.first is not None else ""
+    about = {first, of_gradient(first), of_updated(first)}
+    read = results.details.reads
     at = next((i for i, name in enumerate(values) if name in about or not about.isdisjoint(read[name])), 0)
     start = max(0, min(at - SHOWN // 2, len(values) - SHOWN))
     return values[start : start + SHOWN]
 
 
 def _of_parameter(leaf: str, line: int, known: Mapping[str, str]) -> Iterator[_Node]:
-    if f"d{leaf}" in known:
-        yield _Node(f"d{leaf}", 3, line, known[f"d{leaf}"])
+    if gradient(leaf) in known:
+        yield _Node(gradient(leaf), 3, line, known[gradient(leaf)])
     yield from _updates(leaf, line, known)
 
 
 def _updates(parameter: str, line: int, known: Mapping[str, str]) -> Iterator[_Node]:
-    for name, column in ((f"v{parameter}", 4), (f"{parameter}_next", 5)):
+    for name, column in ((velocity(parameter), 4), (updated(parameter), 5)):
         if name in known:
             yield _Node(name, column, line, known[name])
 
 
-def _edges(report: Report, nodes: Mapping[str, _Node]) -> Iterator[tuple[str, str]]:
+def _edges(results: Results, nodes: Mapping[str, _Node]) -> Iterator[tuple[str, str]]:
     """Pairs of boxes, the second computed from the first."""
     pairs: Iterable[tuple[str, str]] = (
         pair
-        for value, read in report.details.reads.items()
+        for value, read in results.details.reads.items()
         for name in read
-        for pair in ((name, value), (f"d{value}", f"d{name}"))
+        for pair in ((name, value), (gradient(value), gradient(name)))
     )
     yield from (pair for pair in pairs if pair[0] in nodes and pair[1] in nodes)
     for name in nodes:
-        parameter = name.removesuffix("_next")
-        if parameter != name:
-            chain = [part for part in (f"d{parameter}", f"v{parameter}", name) if part in nodes]
-            yield from pairwise(chain)
+        if is_updated(name):
+            parameter = of_updated(name)
+            yield from pairwise(part for part in (gradient(parameter), velocity(parameter), name) if part in nodes)
 
 
 def _edge(start: tuple[float, float], end: tuple[float, float], state: str, *, straight: bool) -> str:

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from itertools import count
 from types import MappingProxyType
 from typing import Any
 
 from handgrad.compare.errors import InputError
-from handgrad.compare.report import Report
-from handgrad.compare.report.states import LEGEND, MARKS
-from handgrad.compare.report.summary import (
-    closing,
-    counted,
-    deciding,
-    differing,
-    outcome,
-    printable,
-    setting,
-    shared_environment,
-    value,
-)
+from handgrad.compare.facts import counted
+from handgrad.compare.report.graph import ARROWS, LEGEND, MARKS
+from handgrad.compare.report.page import page_of, state_of
+from handgrad.compare.report.summary import closing, deciding, differing, outcome, shared_environment, value
+from handgrad.compare.report.words import printable
+from handgrad.compare.results import Results
 
 __all__ = ["fragment", "page", "ready", "render", "render_all", "rendered"]
 
@@ -29,34 +21,45 @@ IN_FULL, LISTED = 12, 300  # so many reports in full, and so many in a line
 NEEDED = "the HTML report needs jinja2 and matplotlib; run: pip install 'handgrad[report]'"
 
 
-def render(report: Report) -> str:
+def render(results: Results) -> str:
     """One report as a whole page."""
-    first = deciding(report)
-    found = "OK" if first is None else f"{first.verdict} {first.name}"
-    return page(f"handgrad: {found}", fragment(report))
+    first = deciding(results)
+    verdict = "OK" if first is None else f"{first.verdict} {first.where.name}"
+    return page(f"handgrad: {verdict}", fragment(results))
 
 
-def fragment(report: Report) -> str:
+def fragment(results: Results) -> str:
     """One report as a piece of a page, with its own style, as notebooks show it."""
-    return rendered("report.html", report=report, name="")
+    return rendered("report.html", page=page_of(results))
 
 
-def render_all(reports: Mapping[str, Report], not_run: Mapping[str, str] = MappingProxyType({})) -> str:
+def render_all(reports: Mapping[str, Results], not_run: Mapping[str, str] = MappingProxyType({})) -> str:
     """Several reports by name as a whole page: a table of them, then those that differ in full, then others."""
     wrong = differing(reports)
     ordered = [*wrong, *(name for name in reports if name not in wrong)]
-    told = outcome(reports, not_run)
+    title = outcome(reports, not_run)
     content = rendered(
         "several.html",
-        told=told,
+        title=title,
         not_run=not_run,
-        reports=[(name, reports[name]) for name in ordered[:LISTED]],
+        lines=[_line(name, reports[name], name in wrong) for name in ordered[:LISTED]],
         more=len(ordered) - LISTED,
-        full=[(name, reports[name]) for name in ordered[:IN_FULL]],
-        wrong=wrong,
+        pages=[(name, page_of(reports[name], f"p{i}")) for i, name in enumerate(ordered[:IN_FULL])],
         shared=shared_environment(reports.values()) if reports else {},
     )
-    return page(f"handgrad: {told}", content)
+    return page(f"handgrad: {title}", content)
+
+
+def _line(name: str, results: Results, is_wrong: bool) -> dict[str, Any]:
+    """A report as one row of the table of several."""
+    first = deciding(results)
+    return {
+        "name": name,
+        "is_wrong": is_wrong,
+        "state": state_of(results),
+        "verdict": "OK" if first is None else first.verdict,
+        "outcome": closing(results)[0],
+    }
 
 
 def ready() -> None:
@@ -71,9 +74,7 @@ def page(title: str, content: str) -> str:
 
 def rendered(template: str, **values: Any) -> str:
     """A template filled in, without control characters; InputError, with the remedy, where the extra is missing."""
-    environment = _environment()
-    unique = count(1)
-    text = str(environment.get_template(template).render(unique=lambda: f"h{next(unique)}", **values))
+    text = str(_environment().get_template(template).render(**values))
     return "\n".join(line if line.isprintable() else printable(line) for line in text.split("\n"))
 
 
@@ -86,8 +87,6 @@ def _environment() -> Any:
         from handgrad.compare.report.curves import svg
     except ImportError:
         raise InputError(NEEDED) from None
-    from handgrad.compare.report import page as content
-    from handgrad.compare.report.graph import ARROWS, graph
     from handgrad.compare.report.mathml import equation
 
     environment = Environment(
@@ -97,22 +96,13 @@ def _environment() -> Any:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.globals |= {
-        "arrows": Markup(ARROWS),
-        "closing": closing,
-        "content": content,
-        "counted": counted,
-        "deciding": deciding,
-        "legend": LEGEND,
-        "marks": MARKS,
-        "setting": setting,
-    }
+    environment.globals |= {"arrows": Markup(ARROWS), "counted": counted, "legend": LEGEND, "marks": MARKS}
     environment.filters |= {
         "equation": lambda text: Markup(equation(text)),
-        "graph": lambda report: Markup(graph(report)),
         "markup": Markup,
         "number": _number,
-        "svg": lambda plot, unique: Markup(svg(plot, unique)),
+        "page": page_of,
+        "svg": lambda plot, id: Markup(svg(plot, id)),
         "value": value,
     }
     return environment

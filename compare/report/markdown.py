@@ -7,34 +7,34 @@ from types import MappingProxyType
 
 from tabulate import tabulate
 
-from handgrad.compare.report import Finding, Report
+from handgrad.compare.facts import counted
 from handgrad.compare.report.summary import (
     closeness,
     closest,
     closing,
-    counted,
     deciding,
     differing,
-    equation,
+    headline,
     outcome,
-    printable,
     setting,
     shared_environment,
     table,
     value,
 )
+from handgrad.compare.report.words import equation, location, place, printable, words
+from handgrad.compare.results import Finding, Results
 
 __all__ = ["escaped", "grid", "render", "render_all"]
 
 IN_FULL, LISTED = 20, 200  # a job summary may hold 1 MiB, a comment 64 KiB
 
 
-def render(report: Report) -> str:
+def render(results: Results) -> str:
     """One report: its verdict, a table of culprits, and folded below it every tensor and the environment."""
-    return _joined([*_section(report, "### handgrad:"), *_environment(report.environment)])
+    return _joined([*_section(results, "### handgrad:"), *_environment(results.environment)])
 
 
-def render_all(reports: Mapping[str, Report], not_run: Mapping[str, str] = MappingProxyType({})) -> str:
+def render_all(reports: Mapping[str, Results], not_run: Mapping[str, str] = MappingProxyType({})) -> str:
     """Several reports by name: a table of them, then each that differs in full; and why checks could not run."""
     stopped = [f"- {escaped(name)} could not run: {escaped(why)}" for name, why in not_run.items()]
     if not reports:
@@ -51,48 +51,47 @@ def render_all(reports: Mapping[str, Report], not_run: Mapping[str, str] = Mappi
         blocks.append(f"{len(reports) - len(listed)} more agree.")
     shared = shared_environment(reports.values())
     for name in wrong[:IN_FULL]:
-        own = {key: value for key, value in reports[name].environment.items() if key not in shared and key != "check"}
+        own = {key: item for key, item in reports[name].environment.items() if key not in shared and key != "check"}
         blocks += [*_section(reports[name], f"#### {escaped(name)}:"), *_environment(own)]
     if len(wrong) > IN_FULL:
         blocks.append(f"{len(wrong) - IN_FULL} more differ; the table above has them.")
     return _joined([*blocks, *_environment(shared)])
 
 
-def _section(report: Report, heading: str) -> list[str]:
-    verdict, _, rest = closing(report)[0].partition(": ")
-    blocks = [f"{heading} {verdict}", escaped(rest), *map(escaped, setting(report))]
-    if report.findings:
-        headings = ("step", "tensor", "equation", "verdict", "cause", "what is wrong")
-        blocks.append(grid(headings, map(_culprit, report.findings)))
-    blocks += [f"- {escaped(note)}" for note in report.notes]
-    columns, rows = table(report)
+def _section(results: Results, heading: str) -> list[str]:
+    verdict, outcome = headline(results)
+    blocks = [f"{heading} {verdict}", *map(escaped, [outcome, *setting(results)])]
+    if results.findings:
+        headings = ("tensor", "where", "verdict", "cause", "what is wrong")
+        blocks.append(grid(headings, [_culprit(finding, results) for finding in results.findings]))
+    blocks += [f"- {escaped(str(note))}" for note in results.notes]
+    columns, rows = table(results)
     tensors = grid(columns, [tuple(map(escaped, row)) for row in rows])
-    return [
-        *blocks,
-        escaped(closing(report)[1]),
-        *_folded(f"All {counted(len(rows), 'tensor')}, each at its worst step", tensors),
-    ]
+    hidden = escaped(closing(results)[1])
+    return [*blocks, hidden, *_folded(f"All {counted(len(rows), 'tensor')}, each at its worst step", tensors)]
 
 
-def _culprit(finding: Finding) -> tuple[str, ...]:
-    told = (str(finding.step), finding.name, equation(finding), finding.verdict, finding.cause, finding.explanation)
-    return tuple(map(escaped, told))
+def _culprit(finding: Finding, results: Results) -> tuple[str, ...]:
+    where = [location(finding), finding.line.text] if finding.line is not None else [equation(finding)]
+    cells = (place(finding), "  ".join(where), finding.verdict, finding.cause.code, str(words(finding, results)))
+    return tuple(map(escaped, cells))
 
 
-def _line(name: str, report: Report) -> tuple[str, ...]:
+def _line(name: str, results: Results) -> tuple[str, ...]:
     """A report as one row of the table of several."""
-    near, first = closest(report), deciding(report)
-    culprit = "" if first is None else f"{first.name} at step {first.step}: {first.cause}"
+    near, first = closest(results), deciding(results)
     verdict = "OK" if first is None else first.verdict
     close = "" if near is None else f"{closeness(near)} ({near.name})"
-    return tuple(map(escaped, (name, verdict, str(len(report.rows)), close, culprit)))
+    parts = [] if first is None else [place(first), location(first), first.cause.code]
+    culprit = ", ".join(part for part in parts if part)
+    return tuple(map(escaped, (name, verdict, str(len(results.rows)), close, culprit)))
 
 
 def _environment(environment: Mapping[str, object]) -> list[str]:
     if not environment:
         return []
-    told = [(escaped(key), escaped(value(item))) for key, item in environment.items()]
-    return _folded("Environment", grid(("", ""), told))
+    fields = [(escaped(key), escaped(value(item))) for key, item in environment.items()]
+    return _folded("Environment", grid(("", ""), fields))
 
 
 def grid(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -66,16 +66,16 @@ def equation(text: str) -> str:
 
 def _nodes(tokens: Iterator[re.Match[str]], until: str) -> list[_Node]:
     """The tokens as nodes, up to the one that closes a group."""
-    found: list[_Node] = []
+    nodes: list[_Node] = []
     for token in tokens:
         kind, text = token.lastgroup or "operator", token.group()
         if until and text == until:
-            return [*found, _Node("", "end")]
+            return [*nodes, _Node("", "end")]
         if kind == "operator" and text in CLOSING:
-            found.append(_group(text, _nodes(tokens, CLOSING[text])))
+            nodes.append(_group(text, _nodes(tokens, CLOSING[text])))
         else:
-            found.append(_leaf(kind, text))
-    return found
+            nodes.append(_leaf(kind, text))
+    return nodes
 
 
 def _leaf(kind: str, text: str) -> _Node:
@@ -136,35 +136,35 @@ def _in_math(node: _Node) -> str:
 
 def _joined(nodes: list[_Node]) -> list[_Node]:
     """Nodes with their superscripts, indices, roots and fractions joined on."""
-    found: list[_Node] = []
+    joined: list[_Node] = []
     waiting = list(nodes)
     while waiting:
         node = waiting.pop(0)
-        before = found[-1] if found else None
+        before = joined[-1] if joined else None
         if node.kind == "group" and node.text == "[" and before is not None and before.kind == "atom":
             above = node.html
-            if [each.text for each in waiting[:2]] == ["^", "T"]:
+            if [after.text for after in waiting[:2]] == ["^", "T"]:
                 above = f"<mrow>{above}<mi>T</mi></mrow>"
                 del waiting[:2]
-            found[-1] = _Node(f"<msup>{before.html}{above}</msup>", "atom", text=before.text)
+            joined[-1] = _Node(f"<msup>{before.html}{above}</msup>", "atom", text=before.text)
         elif node.text == "^" and before is not None and waiting and before.kind in ("atom", "group", "operator"):
             power = waiting.pop(0)
             html = power.inner if power.kind == "group" and power.text == "(" else power.html
             if power.text == "-" and waiting:
                 html += waiting.pop(0).html
-            found[-1] = _Node(f"<msup>{before.html}<mrow>{html}</mrow></msup>", "atom")
+            joined[-1] = _Node(f"<msup>{before.html}<mrow>{html}</mrow></msup>", "atom")
         elif node.text == "/" and before is not None and waiting and _is_operand(before) and _is_operand(waiting[0]):
             below = waiting.pop(0)
             while waiting and waiting[0].kind == "group" and waiting[0].text == "[" and below.kind == "atom":
                 below = _Node(f"<msup>{below.html}{waiting.pop(0).html}</msup>", "atom")
             if below.text == "sqrt" and waiting and waiting[0].kind == "group":
                 below = _Node(f"<msqrt><mrow>{waiting.pop(0).inner}</mrow></msqrt>", "atom")
-            found[-1] = _Node(f"<mfrac>{_bare(before)}{_bare(below)}</mfrac>", "atom")
+            joined[-1] = _Node(f"<mfrac>{_bare(before)}{_bare(below)}</mfrac>", "atom")
         elif node.kind == "word" and node.text == "sqrt" and waiting and waiting[0].kind == "group":
-            found.append(_Node(f"<msqrt><mrow>{waiting.pop(0).inner}</mrow></msqrt>", "atom"))
+            joined.append(_Node(f"<msqrt><mrow>{waiting.pop(0).inner}</mrow></msqrt>", "atom"))
         else:
-            found.append(node)
-    return found
+            joined.append(node)
+    return joined
 
 
 def _is_operand(node: _Node) -> bool:
@@ -179,7 +179,7 @@ def _bare(node: _Node) -> str:
 def _prose(nodes: list[_Node]) -> list[_Node]:
     """The same with single letters, numbers and punctuation between words taken for prose."""
     solid = [i for i, node in enumerate(nodes) if node.kind != "space"]
-    found = list(nodes)
+    prose = list(nodes)
     for place, i in enumerate(solid):
         node = nodes[i]
         before = nodes[solid[place - 1]].kind if place else "word"
@@ -187,5 +187,5 @@ def _prose(nodes: list[_Node]) -> list[_Node]:
             before = "word"
         after = nodes[solid[place + 1]].kind if place + 1 < len(solid) else "word"
         if before == after == "word" and node.text in {"a", "I", *",;:.'-"} and len(solid) > 1:
-            found[i] = _Node(escape(node.text), "word", text=node.text)
-    return found
+            prose[i] = _Node(escape(node.text), "word", text=node.text)
+    return prose

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from handgrad.compare.equations import EQUATIONS
-from handgrad.compare.report import DIVERGED, FAILING, UNSTABLE, Finding, Report, Row
+from handgrad.compare.facts import counted
+from handgrad.compare.failures import Overflow, Unstable
+from handgrad.compare.report.words import printable
+from handgrad.compare.results import FAILING, Finding, Results, Row
+from handgrad.compare.source.unrecorded import is_untapped
 
 __all__ = [
     "COLUMNS",
@@ -11,14 +14,11 @@ __all__ = [
     "closeness",
     "closest",
     "closing",
-    "counted",
     "deciding",
     "differing",
-    "equation",
     "fails",
+    "headline",
     "outcome",
-    "place",
-    "printable",
     "setting",
     "shared_environment",
     "shown",
@@ -29,48 +29,64 @@ __all__ = [
 COLUMNS = ("eq.", "tensor", "shape", "step", "x rounding", "max |diff|", "at", "by hand", "torch", "verdict")
 
 
-def closing(report: Report) -> tuple[str, str]:
+def closing(results: Results) -> tuple[str, str]:
     """Two lines: what agreed, how closely, over how many tensors and steps; and what the run could not show."""
-    steps = counted(len({row.step for row in report.rows}), "step")
-    compared = len(report.rows)
-    culprit = deciding(report)
-    if culprit is not None and not report.ok:
-        label = f" ({culprit.equation})" if culprit.equation else ""
-        among = f" among {counted(compared, 'compared tensor')} of {steps}." if compared else "; none was compared."
-        first = f"{culprit.verdict}: {culprit.name}{label} is the first tensor that"
-        if culprit.explanation.startswith(DIVERGED):
-            outcome = f"{first} overflows on both sides, at step {culprit.step},{among}"
-        elif culprit.cause == "exception":
-            outcome = (
-                f"{culprit.verdict}: an exception ends step {culprit.step} in its {culprit.phase} phase{label}{among}"
-            )
-        else:
-            outcome = f"{first} differs, at step {culprit.step}; {_by_themselves(report.findings)}{among}"
-    elif culprit is not None and any(f.explanation.startswith(UNSTABLE) for f in report.findings):
-        unstable = [finding for finding in report.findings if finding.explanation.startswith(UNSTABLE)]
-        outcome = (
-            f"OK, but WEAK: nothing is told of {counted(len(unstable), 'tensor')} among {compared} of {steps}, first "
-            f"{unstable[0].name} at step {unstable[0].step}: roundings change it by 1 % or more in torch as well."
-        )
-    elif culprit is not None:
-        outcome = (
-            f"OK, but WEAK: the formulas are right on all {compared} tensors of {steps}, and the "
-            f"arithmetic of {len(report.findings)} loses digits, first {culprit.name} at step {culprit.step}."
-        )
-    else:
-        worst = closest(report)
-        outcome = "OK: nothing was compared."
-        if worst is not None:
-            judged = report.environment.get("precisions", ())
-            precisions = f", in {' and '.join(judged)}" if judged else ""
-            outcome = (
-                f"OK: by hand and torch agree on all {compared} tensors of {steps}{precisions}; "
-                f"the largest difference is {closeness(worst)} ({worst.name} at step {worst.step})."
-            )
+    hidden = "; ".join(map(str, results.blind_spots)) or "nothing on the list of known blind spots"
+    return ": ".join(headline(results)), printable(f"Not shown by this run: {hidden}.")
+
+
+def headline(results: Results) -> tuple[str, str]:
+    """The verdict on the whole, and how it came about."""
+    culprit = deciding(results)
+    if culprit is None:
+        return "OK", printable(_agreement(results))
+    if results.ok:
+        return "OK, but WEAK", printable(_weakness(results, culprit))
+    return culprit.verdict, printable(_failure(results, culprit))
+
+
+def _agreement(results: Results) -> str:
+    near = closest(results)
+    if near is None:
+        return "nothing was compared."
+    judged = results.environment.get("precisions", ())
+    precisions = f", in {' and '.join(judged)}" if judged else ""
     return (
-        outcome,
-        f"Not shown by this run: {'; '.join(report.blind_spots) or 'nothing on the list of known blind spots'}.",
+        f"by hand and torch agree on all {len(results.rows)} tensors of {_steps(results)}{precisions}; "
+        f"the largest difference is {closeness(near)} ({near.name} at step {near.step})."
     )
+
+
+def _weakness(results: Results, culprit: Finding) -> str:
+    compared, steps = len(results.rows), _steps(results)
+    unstable = [finding for finding in results.findings if isinstance(finding.cause, Unstable)]
+    if unstable:
+        return (
+            f"{counted(len(unstable), 'tensor')} among {compared} of {steps} cannot be judged, first "
+            f"{unstable[0].where}: rounding changes it by 1 % or more in torch as well."
+        )
+    return (
+        f"the formulas are right on all {compared} tensors of {steps}, and the "
+        f"arithmetic of {len(results.findings)} loses digits, first {culprit.where}."
+    )
+
+
+def _failure(results: Results, culprit: Finding) -> str:
+    where, compared = culprit.where, len(results.rows)
+    label = f" ({culprit.equation})" if culprit.equation else ""
+    among = f" among {counted(compared, 'compared tensor')} of {_steps(results)}" if compared else "; none was compared"
+    if culprit.cause.code == "exception":
+        return f"an exception ends step {where.step} in its {where.phase} phase{label}{among}."
+    first = f"{where.name}{label} is the first tensor that"
+    if isinstance(culprit.cause, Overflow):
+        return f"{first} overflows on both sides, at step {where.step}{among}."
+    if is_untapped(results):
+        return f"{first} differs, at step {where.step}{among}; the reference taps nothing before it."
+    return f"{first} differs, at step {where.step}; {_by_themselves(results.findings)}{among}."
+
+
+def _steps(results: Results) -> str:
+    return counted(len({row.step for row in results.rows}), "step")
 
 
 def _by_themselves(findings: Sequence[Finding]) -> str:
@@ -79,14 +95,14 @@ def _by_themselves(findings: Sequence[Finding]) -> str:
     return f"{'1 tensor wrong by itself' if number == 1 else f'{number} tensors wrong by themselves'}{weak}"
 
 
-def deciding(report: Report) -> Finding | None:
+def deciding(results: Results) -> Finding | None:
     """The finding that decides the verdict on a report: the first that fails, or else the first that is WEAK."""
-    return next((finding for finding in report.findings if finding.verdict in FAILING), report.first)
+    return next((finding for finding in results.findings if finding.verdict in FAILING), results.first)
 
 
-def closest(report: Report) -> Row | None:
+def closest(results: Results) -> Row | None:
     """The row that came closest to being flagged, of those that were not."""
-    return max((row for row in report.rows if row.verdict == "OK"), key=lambda row: row.rho or 0.0, default=None)
+    return max((row for row in results.rows if row.verdict == "OK"), key=lambda row: row.rho or 0.0, default=None)
 
 
 def closeness(row: Row) -> str:
@@ -97,24 +113,24 @@ def closeness(row: Row) -> str:
     return f"{row.rho:.2g} of {explained}"
 
 
-def setting(report: Report) -> list[str]:
+def setting(results: Results) -> list[str]:
     """What was checked, in a line or two."""
-    return [printable(str(report.environment[key])) for key in ("check", "setting") if key in report.environment]
+    return [printable(str(results.environment[key])) for key in ("check", "setting") if key in results.environment]
 
 
 def shown(rows: Iterable[Row]) -> list[Row]:
     """One row per tensor, in dataflow order: its first failing step, or the step where it came closest to that."""
-    found: dict[str, Row] = {}
+    by_name: dict[str, Row] = {}
     for row in rows:
-        best = found.get(row.name)
+        best = by_name.get(row.name)
         if best is None or (best.verdict == "OK" and (row.verdict != "OK" or (row.rho or 0) > (best.rho or 0))):
-            found[row.name] = row
-    return list(found.values())
+            by_name[row.name] = row
+    return list(by_name.values())
 
 
-def table(report: Report) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def table(results: Results) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """The headings and the rows shown, as text; without a column for equations where none is known."""
-    rows = [tuple(map(printable, _cells(row))) for row in shown(report.rows)]
+    rows = [tuple(map(printable, _cells(row))) for row in shown(results.rows)]
     first = 0 if any(row[0] for row in rows) else 1
     return COLUMNS[first:], [row[first:] for row in rows]
 
@@ -146,58 +162,38 @@ def aligned(columns: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -
     ]
 
 
-def place(finding: Finding) -> str:
-    """Where a finding stands: step 3 / backward / dW2."""
-    return printable(f"step {finding.step} / {finding.phase} / {finding.name}")
-
-
-def equation(finding: Finding) -> str:
-    """The equation that a finding is about, with its label, or nothing where it is not known."""
-    return f"({finding.equation}) {EQUATIONS.get(finding.equation, '')}".rstrip() if finding.equation else ""
-
-
-def differing(reports: Mapping[str, Report]) -> list[str]:
+def differing(reports: Mapping[str, Results]) -> list[str]:
     """The names of those reports that fail: not ok, or with any finding where the check was strict."""
     return [name for name, report in reports.items() if fails(report, bool(report.environment.get("strict")))]
 
 
-def fails(report: Report, strict: bool) -> bool:
+def fails(results: Results, strict: bool) -> bool:
     """Whether a report fails: it is not ok, or has any finding under `strict`."""
-    return not report.ok or (strict and bool(report.findings))
+    return not results.ok or (strict and bool(results.findings))
 
 
-def printable(text: str) -> str:
-    """Text without control characters, which would move the cursor or turn the line round: they become escapes."""
-    return "".join(c if c.isprintable() or c == " " else c.encode("unicode_escape").decode() for c in text)
-
-
-def shared_environment(reports: Iterable[Report]) -> dict[str, object]:
+def shared_environment(reports: Iterable[Results]) -> dict[str, object]:
     """The part of the environment that all reports have in common."""
     first, *others = (dict(report.environment) for report in reports)
     return {key: value for key, value in first.items() if all(key in o and o[key] == value for o in others)}
 
 
-def outcome(reports: Mapping[str, Report], not_run: Mapping[str, str]) -> str:
+def outcome(reports: Mapping[str, Results], not_run: Mapping[str, str]) -> str:
     """How many of several checks differ, and how many could not run."""
     wrong, checks = len(differing(reports)), counted(len(reports), "check")
     stopped = f"{counted(len(not_run), 'check')} could not run" if not_run else ""
     if not reports:
         return stopped or "no check ran"
-    told = f"{checks} {'agrees' if len(reports) == 1 else 'agree'}"
+    summary = f"{checks} {'agrees' if len(reports) == 1 else 'agree'}"
     if wrong:
-        told = f"{wrong} of {checks} {'differs' if wrong == 1 else 'differ'}"
-    return f"{told}, {stopped}" if stopped else told
-
-
-def counted(number: int, noun: str) -> str:
-    """1 step, 2 steps."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+        summary = f"{wrong} of {checks} {'differs' if wrong == 1 else 'differ'}"
+    return f"{summary}, {stopped}" if stopped else summary
 
 
 def value(item: object) -> str:
     """A field of the environment in a line."""
     if isinstance(item, Mapping):
-        return ", ".join(f"{key} {value(each)}" for key, each in item.items())
+        return ", ".join(f"{key} {value(inner)}" for key, inner in item.items())
     if isinstance(item, Sequence) and not isinstance(item, str):
         return ", ".join(map(value, item))
     return "none" if item is None else str(item)

@@ -1,64 +1,148 @@
-"""The report on a terminal: one row per tensor, its worst step; culprits; two closing lines."""
+"""The report on a terminal: the first finding in six lines, the others in a line each, the table, the outcome."""
 
-from collections.abc import Mapping
+from __future__ import annotations
 
-from handgrad.compare.report import Report
-from handgrad.compare.report.summary import aligned, closing, equation, place, printable, setting, table
+import textwrap
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
-__all__ = ["culprits_and_closing", "render", "render_all"]
+from handgrad.compare.report.summary import aligned, closing, deciding, setting, table
+from handgrad.compare.report.words import Words, equation, location, place, printable, words
+from handgrad.compare.results import Finding, Results
 
+__all__ = ["brief", "in_full", "render", "render_all"]
+
+WIDTH, LINES = 80, 6  # of the first finding, at most
 _GREEN, _RED, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[0m"
 _ALIGNED = "<<<>>><>><"
 
 
-def render(report: Report, *, colour: bool = False) -> str:
-    """The whole report as text, the verdicts coloured if asked for."""
-    parts = [
-        "\n".join(setting(report)),
-        _table(report, colour),
-        *_findings(report, colour),
-        *map(printable, report.notes),
-        "\n".join(map(printable, closing(report))),
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+def render(results: Results, *, colour: bool = False) -> str:
+    """What is wrong and the outcome, with a row per tensor where nothing fails; the verdicts coloured if asked for."""
+    findings, left_out = _findings(results, colour)
+    return _joined(*findings, _details(left_out), _table(results, colour) if results.ok else "", _outcome(results))
 
 
-def render_all(reports: Mapping[str, Report], *, colour: bool = False) -> str:
-    """Several reports, one after the other, each under its name."""
-    named = (f"{printable(name)}:\n{render(report, colour=colour)}" for name, report in reports.items())
-    return "\n\n".join(named) or "No check ran.\n"
+def in_full(results: Results, *, colour: bool = False) -> str:
+    """As render, with a row per tensor in any case, and how sure each finding is."""
+    findings, left_out = _findings(results, colour)
+    evidence = [(place(finding), words(finding, results).evidence) for finding in results.findings]
+    details = _details([*left_out, *(f"{where}: {said}" for where, said in evidence if said)])
+    return _joined(*findings, details, _table(results, colour), _outcome(results))
 
 
-def culprits_and_closing(report: Report) -> str:
-    """The first culprit and the outcome, without the rows of what is right."""
-    return "\n\n".join([*_findings(report, False)[:1], printable(closing(report)[0])])
+def render_all(
+    reports: Mapping[str, Results],
+    not_run: Mapping[str, str] = MappingProxyType({}),
+    *,
+    colour: bool = False,
+    one: Callable[..., str] = render,
+) -> str:
+    """Several reports, each under its name as `one` renders it, and why other checks could not run."""
+    blocks = [f"{printable(name)}:\n{one(results, colour=colour)}" for name, results in reports.items()]
+    blocks += [f"{printable(name)} could not run: {printable(why)}\n" for name, why in not_run.items()]
+    return "\n\n".join(blocks) or "No check ran.\n"
 
 
-def _table(report: Report, colour: bool) -> str:
-    columns, rows = table(report)
+def brief(results: Results) -> str:
+    """The finding that decides, and the outcome in a line."""
+    findings, _ = _findings(results, colour=False)
+    return _joined(*findings[:1], closing(results)[0]).rstrip()
+
+
+def _joined(*blocks: str) -> str:
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _outcome(results: Results) -> str:
+    """The notes, then what was checked and how it came out."""
+    notes = [printable(str(note)) for note in results.notes]
+    return "\n\n".join([*notes, "\n".join([*setting(results), *closing(results)])])
+
+
+def _findings(results: Results, colour: bool) -> tuple[list[str], list[str]]:
+    """The finding that decides in six lines at most, the others in a line each; and what had no room in the six."""
+    first = deciding(results)
+    if first is None:
+        return [], []
+    block, left_out = _block(first, results)
+    others = [finding for finding in results.findings if finding is not first]
+    lines = [_coloured(_line(finding, results), finding.verdict, colour) for finding in others]
+    return [_coloured(block, first.verdict, colour), "\n".join(lines)], left_out
+
+
+def _block(finding: Finding, results: Results) -> tuple[str, list[str]]:
+    """A finding in six lines at most, and what had no room there."""
+    said = words(finding, results)
+    cause, worst = _beside(said.cause, finding.cause.code), _limited(_wrapped(said.worst), 1)
+    most = max(2, LINES - 1 - len(worst) - len(said.consequences))
+    left_out = [said.cause] if len(cause) > most else []
+    body = [*_limited(cause, most), *worst]
+    more, rest = _that_fit(said, LINES - 1 - len(body))
+    text = printable(finding.line.text) if finding.line is not None else equation(finding)
+    head = _cut(_spaced(f"{finding.verdict}  {place(finding)}", location(finding), text), WIDTH)
+    return "\n  ".join((head, *body, *more)), left_out + rest
+
+
+def _line(finding: Finding, results: Results) -> str:
+    """A finding in one line."""
+    cause = f"{finding.cause.code}: {words(finding, results).cause}"
+    return _cut(_spaced(f"{finding.verdict}  {place(finding)}", location(finding), cause), WIDTH)
+
+
+def _spaced(*parts: str) -> str:
+    return "   ".join(part for part in parts if part)
+
+
+def _limited(lines: list[str], most: int) -> list[str]:
+    return [*lines[: most - 1], _cut(" ".join(lines[most - 1 :]), WIDTH - 2)] if len(lines) > most else lines
+
+
+def _that_fit(said: Words, room: int) -> tuple[list[str], list[str]]:
+    """The lines of the remaining parts that fit, and the parts left out: first of all other causes, the last first."""
+    parts = [*said.others, *said.circumstances, *said.consequences]
+    left_out: list[str] = []
+    for part in (*reversed(said.others), *reversed(said.circumstances), *reversed(said.consequences)):
+        if sum(len(_wrapped(kept)) for kept in parts) <= room:
+            break
+        parts.remove(part)
+        left_out.insert(0, part)
+    return [line for part in parts for line in _wrapped(part)], left_out
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH - 2, break_on_hyphens=False)
+
+
+def _beside(sentence: str, code: str) -> list[str]:
+    """A sentence in lines, with the code at the right margin of the first."""
+    indent = " " * (len(code) + 2)
+    first, *others = textwrap.wrap(sentence, WIDTH - 2, initial_indent=indent, break_on_hyphens=False) or [""]
+    return [f"{first.strip():{WIDTH - 2 - len(code)}}{code}", *others]
+
+
+def _details(parts: list[str]) -> str:
+    return textwrap.fill(f"details: {'; '.join(parts)}", WIDTH, subsequent_indent="  ") if parts else ""
+
+
+def _table(results: Results, colour: bool) -> str:
+    if not results.rows:
+        return ""
+    columns, rows = table(results)
     head, rule, *lines = aligned(columns, rows, _ALIGNED[-len(columns) :])
     coloured = (
-        f"{line[: len(line) - len(row[-1])]}{_coloured(row[-1], colour)}" for line, row in zip(lines, rows, strict=True)
+        f"{line[: len(line) - len(row[-1])]}{_coloured(row[-1], row[-1], colour)}"
+        for line, row in zip(lines, rows, strict=True)
     )
     return "\n".join((head, rule, *coloured))
 
 
-def _findings(report: Report, colour: bool) -> list[str]:
-    """The first culprit in full, the others in a line each, everything downstream as a count."""
-    blocks = []
-    for position, finding in enumerate(report.findings):
-        cause = "" if finding.cause == "unknown" else f"{finding.cause}: "
-        parts = printable(finding.explanation).split("; ")
-        formula = equation(finding)
-        where = f"{place(finding)}   {formula}" if formula else place(finding)
-        head = f"{where}  {_coloured(finding.verdict, colour)}  {cause}{parts[0]}"
-        if position == 0:
-            head += "".join(f"\n  {part}" for part in parts[1:])
-        blocks.append(head)
-    return blocks
+def _cut(line: str, width: int) -> str:
+    return line if len(line) <= width else f"{line[: width - 3].rstrip()}..."
 
 
-def _coloured(verdict: str, colour: bool) -> str:
+def _coloured(line: str, verdict: str, colour: bool) -> str:
+    """A line that a verdict begins, that verdict coloured if asked for."""
     if not colour:
-        return verdict
-    return f"{_GREEN if verdict == 'OK' else _RED}{verdict}{_PLAIN}"
+        return line
+    return f"{_GREEN if verdict == 'OK' else _RED}{verdict}{_PLAIN}{line.removeprefix(verdict)}"

@@ -13,10 +13,9 @@ __all__ = ["NothingBetween", "NothingTapped", "Unrecorded", "is_untapped", "to_r
 Reads = Mapping[str, tuple[str, ...]]
 
 
-class Unrecorded(Fact):
+class Unrecorded(Fact, code="unrecorded"):
     """Names that the reference taps, between two tensors, and that the derivation did not return."""
 
-    code = "unrecorded"
     start: tuple[str, ...]
     end: str
     names: tuple[str, ...]
@@ -26,10 +25,9 @@ class Unrecorded(Fact):
         return f"between {listed(self.start, 3)} and {self.end} nothing was recorded: return {listed(self.names, 6)}"
 
 
-class NothingBetween(Fact):
+class NothingBetween(Fact, code="nothing-between"):
     """All that the reference taps was returned."""
 
-    code = "nothing-between"
     start: tuple[str, ...]
     end: str
 
@@ -38,11 +36,12 @@ class NothingBetween(Fact):
         return f"between {listed(self.start, 3)} and {self.end} nothing is tapped: tap a value there and return it"
 
 
-class NothingTapped(Fact):
+class NothingTapped(
+    Fact,
+    code="nothing-tapped",
+    sentence='nothing is tapped: write Z1 = tap("Z1", ...) in the reference for each value, and return Z1 and dZ1',
+):
     """The reference taps nothing at all."""
-
-    code = "nothing-tapped"
-    sentence = 'nothing is tapped: write Z1 = tap("Z1", ...) in the reference for each value, and return Z1 and dZ1'
 
 
 def is_untapped(results: Results) -> bool:

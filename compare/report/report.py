@@ -1,0 +1,82 @@
+"""The report that every check returns: its results, rendered in any form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from handgrad.compare.errors import InputError, ParityError, did_you_mean
+from handgrad.compare.results import Results
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Report"]
+
+
+@dataclass(frozen=True)
+class Report(Results):
+    """The outcome of a check, and its renderings.
+
+    `arrays` holds both sides' tensors of the run just made, by name; they are neither shown nor stored.
+    """
+
+    arrays: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict, compare=False, repr=False)
+
+    def tensor(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Both sides of a tensor of the run just made: by hand, torch.
+
+        Raises InputError, a ValueError, for a name that was not compared, and for a stored report.
+        """
+        if not self.arrays:
+            raise InputError(
+                "this report holds no arrays, as it was stored or nothing was compared; run the check again"
+            )
+        if name not in self.arrays:
+            raise InputError(f"no tensor {name!r} was compared; {did_you_mean(name, self.arrays)}")
+        return self.arrays[name]
+
+    def raise_if_failed(self, strict: bool = False) -> None:
+        """Raise ParityError, an AssertionError, if the report is not ok; with `strict`, any finding raises.
+
+        Its message is the report.
+        """
+        __tracebackhide__ = True
+        from handgrad.compare.report.summary import fails
+
+        if fails(self, strict):
+            raise ParityError(f"{self}\nWEAK fails because of strict.\n" if self.ok else str(self))
+
+    def __str__(self) -> str:
+        """The report as a person reads it on a terminal."""
+        from handgrad.compare.report.text import render
+
+        return render(self)
+
+    def to_json(self) -> str:
+        """The report as JSON, schema handgrad.report/2; the same run gives the same bytes."""
+        from handgrad.compare.report.json import render
+
+        return render(self)
+
+    def to_markdown(self) -> str:
+        """The report as Markdown, for a pull request or a job summary."""
+        from handgrad.compare.report.markdown import render
+
+        return render(self)
+
+    def to_html(self) -> str:
+        """The report as one page that needs no other file; InputError where the extra `report` is not installed."""
+        from handgrad.compare.report.html import render
+
+        return render(self)
+
+    def _repr_html_(self) -> str | None:
+        """The report as notebooks show it; None, so that they show its text, without the extra `report`."""
+        from handgrad.compare.report.html import fragment
+
+        try:
+            return fragment(self)
+        except InputError:
+            return None

@@ -1,0 +1,126 @@
+"""A finding in words: the parts that every rendering of a report is made of."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from handgrad.compare.causes import Unknown
+from handgrad.compare.equations import EQUATIONS
+from handgrad.compare.facts import counted, listed
+from handgrad.compare.remarks import Persists
+from handgrad.compare.results import Finding, Results
+from handgrad.compare.source.unrecorded import to_record
+
+__all__ = ["Words", "equation", "location", "place", "printable", "words"]
+
+
+LONGEST = 500  # characters of what a cause says; an exception of the user's may go on
+
+
+class Words(NamedTuple):
+    """A finding in words: what is wrong, and where both sides are furthest apart.
+
+    `others` are further causes that fit, `circumstances` further facts, `consequences` what else is wrong by the same
+    mistake or because of it; `evidence` says how sure it is that the two sides differ.
+    """
+
+    cause: str
+    worst: str
+    others: tuple[str, ...]
+    circumstances: tuple[str, ...]
+    consequences: tuple[str, ...]
+    evidence: str
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is said between the cause and the evidence."""
+        parts = (self.worst, *self.others, *self.circumstances, *self.consequences)
+        return tuple(part for part in parts if part)
+
+    def __str__(self) -> str:
+        """All of it in one line."""
+        return "; ".join(part for part in (self.cause, *self.remarks, self.evidence) if part)
+
+
+def words(finding: Finding, results: Results) -> Words:
+    """The parts of a finding, without control characters."""
+    cause = printable(_cause(finding, results))
+    circumstances = [fact for fact in finding.circumstances if not isinstance(fact, Persists)]
+    return Words(
+        cause if len(cause) <= LONGEST else f"{cause[:LONGEST]} ...",
+        printable(_worst(finding)),
+        tuple(printable(f"or {cause.code}: {cause}") for cause in finding.others),
+        tuple(printable(str(fact)) for fact in circumstances),
+        tuple(map(printable, _consequences(finding))),
+        _evidence(finding),
+    )
+
+
+def _cause(finding: Finding, results: Results) -> str:
+    """The sentence of the cause; where nothing known explains the finding, what would tell more."""
+    if not isinstance(finding.cause, Unknown):
+        return str(finding.cause)
+    sentence = str(finding.cause) or "nothing known explains it"
+    remedy = to_record(results, finding.where.name)
+    return sentence if remedy is None else f"{sentence}: {remedy}"
+
+
+def _worst(finding: Finding) -> str:
+    """at (0, 4): by hand 1.0782, torch -0.010957 from the same dA1, A1."""
+    worst = finding.worst
+    if worst is None:
+        return ""
+    by_hand, torch, before = _told_apart(worst.by_hand, worst.torch, worst.before or 0.0)
+    index = worst.index[0] if len(worst.index) == 1 else worst.index
+    at = f"at {index}: " if worst.index else ""
+    inputs = f" from the same {listed(worst.inputs, 4)}" if worst.inputs else ""
+    start = "" if worst.before is None else f", both from {before}"
+    return f"{at}by hand {by_hand}, torch {torch}{inputs}{start}{f' in {worst.dtype}' if worst.dtype else ''}"
+
+
+def _told_apart(first: float, second: float, *others: float) -> tuple[str, ...]:
+    """Numbers with 5 digits, or as many as it takes to see that the first two differ."""
+    digits = next((n for n in range(5, 17) if f"{first:.{n}g}" != f"{second:.{n}g}"), 17)
+    return tuple(f"{value:.{digits}g}" for value in (first, second, *others))
+
+
+def _consequences(finding: Finding) -> list[str]:
+    consequences = []
+    if finding.together:
+        shared = "mistake" if finding.factor is None else "factor"
+        consequences.append(f"the same {shared} is in: {listed(finding.together)}")
+    if finding.affects:
+        differ = "differs" if finding.affects == 1 else "differ"
+        consequences.append(f"{counted(finding.affects, 'later tensor')} {differ} only because of it")
+    return consequences
+
+
+def _evidence(finding: Finding) -> str:
+    """How many times what rounding explains it is off, and how it was told from rounding otherwise."""
+    evidence = [str(fact) for fact in finding.circumstances if isinstance(fact, Persists)]
+    rho = finding.rho
+    if rho == float("inf"):  # of what copies, as ReLU does
+        evidence.insert(0, "this operation is exact, so rounding explains no difference")
+    elif rho is not None:
+        evidence.insert(0, f"{f'{rho:.1e}' if rho >= 1000 else f'{rho:.2g}'} times what rounding explains")
+    return ", and ".join(evidence)
+
+
+def place(finding: Finding) -> str:
+    """Where a finding stands: dW2 at step 3."""
+    return printable(str(finding.where))
+
+
+def location(finding: Finding) -> str:
+    """The file and the line to look at, my_derivation.py:41, or nothing where they are not known."""
+    return printable(f"{finding.line.file}:{finding.line.number}") if finding.line is not None else ""
+
+
+def equation(finding: Finding) -> str:
+    """The equation that a finding is about, with its label, or nothing where it is not known."""
+    return printable(f"({finding.equation}) {EQUATIONS.get(finding.equation, '')}".rstrip()) if finding.equation else ""
+
+
+def printable(text: str) -> str:
+    """Text without control characters, which would move the cursor or turn the line round: they become escapes."""
+    return "".join(c if c.isprintable() or c == " " else c.encode("unicode_escape").decode() for c in text)

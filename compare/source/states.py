@@ -1,0 +1,36 @@
+"""What the verdicts say of a tensor: it agrees, is a culprit, only follows from one, loses digits, or is absent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from handgrad.compare.results import Finding, Results, Row
+
+__all__ = ["gravest", "states"]
+
+ORDER = ("agrees", "absent", "follows", "weak", "culprit")
+
+
+def states(results: Results) -> dict[tuple[int, str], str]:
+    """The state of every tensor at every step that was compared, by step and name."""
+    findings = {finding.where.name: finding for finding in results.findings}
+    downstream = results.details.downstream
+    state = {
+        (row.step, row.name): _state(row, findings.get(row.name), downstream.get(row.name, ())) for row in results.rows
+    }
+    for finding in results.findings:
+        state.setdefault((finding.where.step, finding.where.name), "weak" if finding.verdict == "WEAK" else "culprit")
+    return state
+
+
+def _state(row: Row, finding: Finding | None, downstream: Iterable[int]) -> str:
+    if row.verdict == "OK":
+        return "follows" if row.step in downstream else "agrees"
+    if finding is None or row.step < finding.where.step:
+        return "follows"
+    return "weak" if row.verdict == "WEAK" else "culprit"
+
+
+def gravest(states: Iterable[str]) -> str:
+    """The one of several states that needs attention most."""
+    return max(states, key=ORDER.index, default="absent")
