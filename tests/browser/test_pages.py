@@ -156,6 +156,14 @@ def test_tables_and_graph_are_there(name, browser, pages):
     assert (listings > 1) == (name != "passing"), "a passing page has its code folded"
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_the_texts_of_charts_are_no_formulas(name, browser, pages):
+    opened(browser, pages[name])
+    texts = browser.execute_script("return [...document.querySelectorAll('svg text')].map(e => e.textContent)")
+    assert texts
+    assert [text for text in texts if "$" in text or "\\" in text] == []
+
+
 def test_the_state_of_a_tensor_shows_without_colour(browser, pages):
     opened(browser, pages["failing"])
     texts = browser.execute_script(

@@ -1,6 +1,7 @@
 """What a report says of the machine, and of the precisions that were judged."""
 
 import pytest
+import torch
 
 from handgrad.compare.environment import environment
 from handgrad.compare.failures import Raised
@@ -29,3 +30,23 @@ def test_what_is_particular_to_a_check_stands_behind_its_name():
 
 def test_a_check_that_draws_nothing_has_no_seed():
     assert environment("check_gradients", BOTH)["seed"] is None
+
+
+def test_a_variable_that_sets_the_threads_of_blas_is_named(monkeypatch):
+    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    assert environment("check_gradients", BOTH)["blas_threads"].startswith("one per processor")
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert environment("check_gradients", BOTH)["blas_threads"] == "OMP_NUM_THREADS=3"
+
+
+def test_tf32_is_read_whichever_way_it_was_set():
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    try:
+        matmul.fp32_precision = "tf32"
+        assert environment("check_gradients", BOTH)["tf32"] is True
+        matmul.fp32_precision = "ieee"
+        assert environment("check_gradients", BOTH)["tf32"] is False
+    finally:
+        matmul.fp32_precision = before

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from handgrad.compare.equations import EQUATIONS
 from handgrad.compare.faults.catalogue import catalogue
 from handgrad.compare.notes.statements import STATEMENTS
-from handgrad.compare.equations import EQUATIONS
 from handgrad.compare.report.mathml import equation
 
 TEXTS = [

@@ -1,0 +1,143 @@
+"""The lines to look at: those that compute the tensor, what several wrong ones read, or the line that raised."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+import handgrad
+from handgrad.compare.causes import Scaled, Unknown, Zero
+from handgrad.compare.failures import Overflow, Raised
+from handgrad.compare.names import Key, phase_of
+from handgrad.compare.results import Code, Details, Finding, Results, Row, SourceLine, Suspects
+from handgrad.compare.source.suspects import located, suspects_of
+
+TEXT = """def derivation(p, X, Y):
+    n = X.shape[1]
+    e = (p["W"] @ X + p["b"] - Y) / n
+    dW = np.zeros_like(p["W"])
+    dW[:] = e @ X.T
+    db = helper(e)
+    return {"dW": dW, "db": db, "e": e}"""
+HELPER = "def helper(e):\n    total = e.sum(axis=1)\n    return total[:, None]"
+CODE = (
+    Code("torch", "mine.py", 90, "def reference(p, X, Y):\n    return 0", {"dW": (91,), "db": (91,), "e": (91,)}),
+    Code("by hand", "mine.py", 11, TEXT, {"dW": (15,), "db": (16,), "e": (13,)}),
+    Code("by hand", "helpers.py", 3, HELPER, {"db": (5,)}),
+)
+
+
+def run(finding, agreeing=(), code=CODE):
+    """Results with a finding and rows that agree."""
+    rows = [Row(1, phase_of(name), name, "", (2,), 0.0) for name in agreeing]
+    rows.append(Row(*finding.where, "", (2,), 1.0, verdict=finding.verdict))
+    return Results(tuple(rows), (finding,), details=Details(code=code))
+
+
+def wrong(name, cause=None, **facts):
+    return Finding(Key(1, phase_of(name), name), "FAULT", cause or Unknown(), **facts)
+
+
+def only(results):
+    (suspects,) = suspects_of(results).values()
+    return suspects
+
+
+def test_a_tensor_is_sought_where_it_is_computed():
+    results = located(run(wrong("dW"), agreeing=("e", "db")))
+    assert results.details.suspects == {"dW": Suspects({"0": (15,)})}
+    assert results.first.line == SourceLine("mine.py", 15, "dW[:] = e @ X.T")
+
+
+def test_pieces_are_counted_by_hand_alone_and_the_first_has_the_line():
+    results = located(run(wrong("db"), agreeing=("e", "dW")))
+    assert results.details.suspects["db"].lines == {"0": (16,), "1": (5,)}
+    assert results.first.line == SourceLine("mine.py", 16, "db = helper(e)")
+
+
+def test_what_was_not_returned_is_doubted_and_an_empty_array_is_not():
+    suspects = only(run(wrong("dW"), agreeing=("J",)))
+    assert not suspects.sure
+    assert suspects.doubts == {"e": 13}
+    assert only(run(wrong("e"))).doubts == {"n": 12}
+    assert only(run(wrong("e", equation="B1"))).sure
+
+
+def test_what_a_tensor_that_agrees_reads_is_right_too():
+    assert only(run(wrong("dW"), agreeing=("db",))).sure
+
+
+def test_a_factor_that_several_share_comes_in_before_them():
+    results = located(run(wrong("dW", Scaled(0.5), together=("db",)), code=CODE[:2]))
+    suspects = results.details.suspects["dW"]
+    assert suspects == Suspects({"0": (13,)}, shared=("dW", "db"))
+    assert results.first.line == SourceLine("mine.py", 13, 'e = (p["W"] @ X + p["b"] - Y) / n')
+
+
+@pytest.mark.parametrize(
+    "finding",
+    [
+        wrong("dW", Zero(), together=("db",)),
+        wrong("dW", Scaled(0.5), together=("other",)),
+        Finding(Key(1, "update", "dW"), "FAULT", Scaled(0.5), together=("db",)),
+    ],
+    ids=["no factor", "no line of the other", "no gradient"],
+)
+def test_another_mistake_that_several_share_is_sought_at_the_tensor_itself(finding):
+    suspects = only(run(finding))
+    assert suspects.lines == {"0": (15,)}
+    assert suspects.shared == ()
+
+
+@pytest.mark.parametrize(
+    ("cause", "lines", "line"),
+    [
+        (Raised("ValueError", "mine", "helpers.py", 4), {"1": (4,)}, ("helpers.py", 4, "total = e.sum(axis=1)")),
+        (Raised("ValueError", "mine", "elsewhere.py", 4), None, ("elsewhere.py", 4, "")),
+        (Raised("ValueError", "mine", "helpers.py", 99), None, ("helpers.py", 99, "")),
+        (Raised("ValueError", "mine"), None, None),
+    ],
+)
+def test_an_exception_is_sought_at_the_line_that_raised_it(cause, lines, line):
+    results = located(run(wrong("dW", cause)))
+    assert results.first.line == line
+    assert results.details.suspects == ({} if lines is None else {"dW": Suspects(lines)})
+
+
+def test_where_both_sides_overflow_no_line_is_wrong():
+    results = located(run(wrong("dW", Overflow())))
+    assert results.first.line is None
+    assert results.details.suspects == {}
+
+
+def test_without_code_nothing_is_said_and_nothing_else_changes():
+    results = run(wrong("dW"), code=())
+    assert located(results) == results
+    assert located(run(wrong("other"))).first.line is None
+
+
+# --- real checks
+
+_RNG = np.random.default_rng(7)
+PROBLEM = (
+    {"W": _RNG.standard_normal((3, 4)), "b": _RNG.standard_normal((3, 1))},
+    (_RNG.standard_normal((4, 6)), _RNG.standard_normal((3, 6))),
+)
+
+
+def halved(p, X, Y):
+    e = (p["W"] @ X + p["b"] - Y) / 2
+    return {"dW": e @ X.T, "db": e.sum(axis=1, keepdims=True)}
+
+
+def reference(p, X, Y):
+    return ((p["W"] @ X + p["b"] - Y) ** 2).sum() / 2
+
+
+def test_the_line_to_look_at_is_where_a_common_factor_comes_in():
+    report = handgrad.check_gradients(halved, reference, *PROBLEM)
+    assert report.first.cause.code == "scale"
+    line = inspect.getsourcelines(halved)[1] + 1
+    assert report.first.line == SourceLine("test_suspects.py", line, 'e = (p["W"] @ X + p["b"] - Y) / 2')
+    assert report.details.suspects[report.first.where.name].shared
+    assert f"test_suspects.py, line {line}" in report.to_html()
