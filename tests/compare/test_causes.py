@@ -66,6 +66,7 @@ EXAMPLES: tuple[Fact, ...] = (
     causes_of_operands.SharesMemory("A1"),
     causes_of_operands.DecayAdded(0.25, "W1"),
     causes_of_operands.DecayAdded(-0.1, "W1", names=("learning rate",)),
+    causes_of_operands.DecayAdded(-1.0, "W1"),
     causes_of_operands.DecayAdded(0.5, "W1", l2=0.5, plain=True),
     causes_of_updates.VelocityForm("v = beta v + dw", "dw without its 1 - beta", "lr, momentum=beta"),
     causes_of_updates.VelocityForm("v = dw", "there is no memory", from_zero=True),

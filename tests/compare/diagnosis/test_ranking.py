@@ -1,0 +1,126 @@
+"""A cause is named only where it explains the tensor to within rounding; what nothing explains is unknown."""
+
+import numpy as np
+import pytest
+
+from handgrad.compare.causes import Scaled, Unknown, Zero, factor_of, fitted_of
+from handgrad.compare.causes_of_operands import Accumulated, UpdatedOperand
+from handgrad.compare.causes_of_updates import Transposed
+from handgrad.compare.diagnosis.ranking import diagnose, explained, first_cause
+from handgrad.compare.diagnosis.scene import Scene
+
+RNG = np.random.default_rng(11)
+R = RNG.standard_normal((4, 4))
+W = RNG.standard_normal((3, 4))
+SIZES = {"n": 6, "K": 3}
+
+
+def of(recorded, reference=R):
+    """The causes of a tensor beside its reference."""
+    return diagnose(Scene("T", recorded, reference, numbers=SIZES))
+
+
+@pytest.mark.parametrize("amount", [1.0, 1e-3, 1e-6])
+def test_random_wrong_answers_are_unknown(amount):
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        reference, noise = rng.standard_normal((5, 5)), rng.standard_normal((5, 5))
+        assert of(reference + amount * noise, reference) == (Unknown(),), seed
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_too_few_entries_name_nothing_and_keep_the_factor(size):
+    reference = RNG.standard_normal(size)
+    assert explained(6 * reference, reference) == Unknown(too_few=True, factor=6.0)
+
+
+def test_too_few_entries_are_enough_for_what_needs_no_formula():
+    assert explained(np.zeros(2), np.ones(2)) == Zero()
+
+
+def test_few_entries_are_enough_if_later_steps_have_the_same_cause():
+    first, other = RNG.standard_normal(2), RNG.standard_normal(2)
+    scene = Scene("T", 6 * first, first, numbers=SIZES)
+    later, different = (Scene("T", factor * other, other, numbers=SIZES) for factor in (6, -1))
+    assert diagnose(scene, [later]) == (Scaled(6.0, ("n",)),)
+    assert first_cause(scene, [later]) == Scaled(6.0, ("n",))
+    assert diagnose(scene, [different]) == (Unknown(too_few=True, factor=6.0),)
+
+
+def test_a_number_that_was_fitted_to_few_entries_must_be_the_same_elsewhere():
+    """Any difference of one entry is some multiple of b; the same multiple in another layer makes it weight decay."""
+
+    def scene(b, added):
+        return Scene("db", np.array([1.0 + added]), np.ones(1), tensors={"b": np.array([b])}, parameters=frozenset("b"))
+
+    first, same, another = scene(0.3, 0.03), [scene(0.5, 0.05), scene(0.7, 0.07)], [scene(0.5, 0.2), scene(0.7, 0.1)]
+    (cause,) = diagnose(first, same)
+    assert (cause.code, fitted_of(cause)) == ("regularisation", pytest.approx(0.1))
+    assert diagnose(first, another) == (Unknown(too_few=True, factor=pytest.approx(1.03)),)
+
+
+def test_a_factor_with_one_entry_off_is_unknown():
+    wrong = 6 * R
+    wrong[1, 2] *= 1 + 1e-4
+    assert of(wrong) == (Unknown(),)
+
+
+def test_a_hypothesis_that_explains_only_a_part_is_not_accepted():
+    """Twice the reference explains most of it, and the rest is more than rounding."""
+    assert of(2 * R + 1e-9 * RNG.standard_normal(R.shape)) == (Unknown(),)
+
+
+@pytest.mark.parametrize("side", ["by hand", "in torch"])
+def test_what_is_not_finite_is_unknown_however_few_entries_differ(side):
+    infinite = np.where(np.eye(4) > 0, np.inf, R)
+    recorded, reference = (infinite, R) if side == "by hand" else (R, infinite)
+    assert of(recorded, reference) == (Unknown(),)
+    assert explained(recorded, reference) == Unknown()
+
+
+def test_the_first_cause_is_the_first_of_all_where_none_is_fitted():
+    wrong = R.copy()
+    wrong[1, 2] += 1.0
+    for recorded in (6 * R, R.T, R[::-1], 0 * R, wrong):
+        scene = Scene("T", recorded, R, numbers=SIZES)
+        assert first_cause(scene) == diagnose(scene)[0]
+
+
+def test_the_two_tensors_alone_show_a_factor_and_an_arrangement():
+    assert explained(R.T.astype(np.float32), R, "float32") == Transposed()
+    assert factor_of(explained(1.7 * R, R)) == pytest.approx(1.7)
+
+
+def test_a_hypothesis_that_cannot_be_evaluated_explains_nothing():
+    """The reference refuses every operand that is exchanged; the tensor is 6 times too large all the same."""
+
+    def replay(replaced):
+        raise ValueError("out of the range of the logarithm")
+
+    scene = Scene("A", 1.7 * R, R, tensors={"Z": R, "A": 1.7 * R}, reads={"A": frozenset("Z")}, replay=replay)
+    assert [factor_of(cause) for cause in diagnose(scene)] == [pytest.approx(1.7)]
+
+
+def test_a_cause_without_a_fitted_number_goes_before_one_with():
+    """What is kept from the step before may be a multiple of W as well; that says less."""
+    before = 0.3 * W
+    scene = Scene("dW", R[:3] + before, R[:3], tensors={"W": W}, parameters=frozenset("W"), previous={"dW": before})
+    assert diagnose(scene) == (Accumulated("dW"),)
+    assert first_cause(scene).code == "regularisation"  # it is asked first
+
+
+def test_the_exact_cause_of_one_code_goes_before_the_fitted():
+    """W read after an update at the rate of this step, and after one at any rate: both are `updated-weights`."""
+    dZ, X, dW = RNG.standard_normal((3, 6)), RNG.standard_normal((4, 6)), RNG.standard_normal((3, 4))
+    after = W - 0.1 * dW
+    scene = Scene(
+        "dX",
+        after.T @ dZ,
+        W.T @ dZ,
+        tensors={"W": W, "X": X, "dZ": dZ, "dW": dW, "W_next": after},
+        parameters=frozenset("W"),
+        reads={"Z": frozenset("WX")},
+        replay=lambda replaced: {"dX": replaced.get("W", W).T @ dZ},
+        updated={"W": after},
+    )
+    assert diagnose(scene) == (UpdatedOperand("W"),)

@@ -1,0 +1,137 @@
+"""Which optimiser an update is instead: relatives of the one that is due, each with its cause."""
+
+import numpy as np
+import pytest
+import torch
+
+from handgrad.compare.causes_of_updates import OtherDecay, OtherMomentum, OtherUpdate
+from handgrad.compare.diagnosis.rules import relatives
+
+SGD, Adam, AdamW = torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW
+
+
+def leaf():
+    return torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64, requires_grad=True)
+
+
+def after(factory, steps=3):
+    """The parameters after some steps along gradients that change."""
+    w = leaf()
+    optimizer = factory([w])
+    for step in range(steps):
+        w.grad = torch.cos(w.detach() * (step + 1))
+        optimizer.step()
+    return w.detach().numpy()
+
+
+def causes_of(due, factory, **more):
+    """The causes of the relatives of an optimiser that step as another one does."""
+    wanted, agreeing = after(factory), []
+    for cause, relative in relatives(due, **more):
+        try:
+            agrees = np.allclose(after(relative), wanted, rtol=1e-12, atol=0)
+        except (TypeError, ValueError):  # torch refuses that combination of settings
+            continue
+        if agrees:
+            agreeing.append(cause)
+    return agreeing
+
+
+UPDATES = {
+    "ascent": (
+        lambda w: SGD(w, lr=0.1),
+        lambda w: SGD(w, lr=0.1, maximize=True),
+        OtherUpdate("torch.optim.SGD(lr=0.1, maximize=True)", "ascends"),
+    ),
+    "descent": (
+        lambda w: SGD(w, lr=0.1, maximize=True),
+        lambda w: SGD(w, lr=0.1),
+        OtherUpdate("torch.optim.SGD(lr=0.1, maximize=False)", "descends"),
+    ),
+    "twice the rate": (
+        lambda w: SGD(w, lr=0.1),
+        lambda w: SGD(w, lr=0.2),
+        OtherUpdate("torch.optim.SGD(lr=0.2)"),
+    ),
+    "a memory": (
+        lambda w: SGD(w, lr=0.1),
+        lambda w: SGD(w, lr=0.1, momentum=0.9),
+        OtherMomentum("torch.optim.SGD(lr=0.1, momentum=0.9)"),
+    ),
+    "no memory": (
+        lambda w: SGD(w, lr=0.1, momentum=0.9),
+        lambda w: SGD(w, lr=0.1),
+        OtherMomentum("torch.optim.SGD(lr=0.1, momentum=0)"),
+    ),
+    "Nesterov": (
+        lambda w: SGD(w, lr=0.1, momentum=0.9),
+        lambda w: SGD(w, lr=0.1, momentum=0.9, nesterov=True),
+        OtherMomentum("torch.optim.SGD(lr=0.1, momentum=0.9, nesterov=True)"),
+    ),
+    "swapped betas": (
+        lambda w: Adam(w, lr=0.1),
+        lambda w: Adam(w, lr=0.1, betas=(0.999, 0.9)),
+        OtherMomentum("torch.optim.Adam(lr=0.1, betas=(0.999, 0.9))"),
+    ),
+    "twice the decay": (
+        lambda w: SGD(w, lr=0.1, weight_decay=0.01),
+        lambda w: SGD(w, lr=0.1, weight_decay=0.02),
+        OtherDecay("torch.optim.SGD(lr=0.1, weight_decay=0.02)"),
+    ),
+    "decoupled": (
+        lambda w: Adam(w, lr=0.1, weight_decay=0.1),
+        lambda w: AdamW(w, lr=0.1, weight_decay=0.1),
+        OtherUpdate("AdamW"),
+    ),
+    "coupled": (
+        lambda w: AdamW(w, lr=0.1, weight_decay=0.1),
+        lambda w: Adam(w, lr=0.1, weight_decay=0.1),
+        OtherUpdate("Adam with weight_decay in the gradient"),
+    ),
+    "another epsilon": (
+        lambda w: Adam(w, lr=0.1),
+        lambda w: Adam(w, lr=0.1, eps=1e-5),
+        OtherUpdate("torch.optim.Adam(lr=0.1, betas=(0.9, 0.999), eps=1e-05)"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("due", "made", "cause"), UPDATES.values(), ids=UPDATES)
+def test_the_optimiser_that_an_update_is_instead(due, made, cause):
+    assert causes_of(due([leaf()]), made)[0] == cause
+
+
+class Uncorrected(Adam):
+    """Adam whose moments are taken as they are."""
+
+    def step(self, closure=None):
+        (group,) = self.param_groups
+        beta1, beta2 = group["betas"]
+        for w in group["params"]:
+            state = self.state[w]
+            state["m"] = beta1 * state.get("m", 0) + (1 - beta1) * w.grad
+            state["s"] = beta2 * state.get("s", 0) + (1 - beta2) * w.grad**2
+            with torch.no_grad():
+                w -= group["lr"] * state["m"] / (state["s"].sqrt() + group["eps"])
+
+
+def test_adam_without_bias_correction():
+    due = Adam([leaf()], lr=0.1)
+    assert causes_of(due, lambda w: Uncorrected(w, lr=0.1)) == [OtherMomentum("Adam without bias correction")]
+
+
+def test_gradient_descent_may_stay_without_a_memory():
+    def made(w):
+        return SGD(w, lr=0.1, momentum=0.9)
+
+    assert not causes_of(SGD([leaf()], lr=0.1), made, new_memory=False)
+
+
+def test_an_optimiser_of_the_user_has_no_relatives():
+    class Own(torch.optim.Optimizer):
+        def __init__(self, params):
+            super().__init__(params, {"rate": 0.1})
+
+    assert not [*relatives(Own([leaf()]))]
+    groups = [{"params": [leaf()]}, {"params": [leaf()], "lr": 0.2}]
+    assert not [*relatives(SGD(groups, lr=0.1))]

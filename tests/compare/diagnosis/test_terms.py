@@ -1,0 +1,42 @@
+"""Differences that are a multiple of another tensor."""
+
+import numpy as np
+import pytest
+
+from handgrad.compare.causes_of_operands import Accumulated, DecayAdded, TermAdded
+from handgrad.compare.diagnosis.ranking import diagnose
+from handgrad.compare.diagnosis.scene import Scene
+
+RNG = np.random.default_rng(11)
+R, W = RNG.standard_normal((3, 4)), RNG.standard_normal((3, 4))
+
+
+def causes(recorded, **more):
+    return diagnose(Scene("dW", recorded, R, tensors={"W": W}, parameters=frozenset("W"), **more))
+
+
+def test_a_weight_decay_that_is_not_due():
+    assert causes(R + 0.25 * W) == (DecayAdded(pytest.approx(0.25), "W"),)
+
+
+def test_a_multiple_of_the_weights_has_the_names_that_fit():
+    assert causes(R - 0.1 * W, numbers={"rate": 0.1}) == (DecayAdded(pytest.approx(-0.1), "W", names=("rate",)),)
+
+
+@pytest.mark.parametrize(("times", "is_plain"), [(-1.0, True), (1.0, True), (0.7, False)])
+def test_the_decay_of_j_is_plainly_missing_or_twice_there(times, is_plain):
+    (cause,) = causes(R + times * 0.05 * W, settings={"l2": 0.05})
+    assert cause == DecayAdded(pytest.approx(times * 0.05), "W", 0.05, plain=is_plain)
+
+
+def test_gradients_summed_over_two_steps():
+    before = W[::-1]
+    assert causes(R + before, previous={"dW": before}) == (Accumulated("dW"),)
+
+
+def test_a_term_is_added_as_often_as_a_plain_number_says():
+    S = RNG.standard_normal((3, 4))
+    for times, expected in ((0.5, (TermAdded(pytest.approx(0.5), "S"),)), (0.3, ())):
+        recorded = R + times * S
+        scene = Scene("T", recorded, R, tensors={"S": S, "T": recorded}, reads={"T": frozenset("S"), "S": frozenset()})
+        assert tuple(cause for cause in diagnose(scene) if cause.code != "unknown") == expected
