@@ -3,6 +3,7 @@ import json
 import jsonschema
 import pytest
 
+import handgrad
 from handgrad import Finding, Row
 from handgrad.compare.causes import Scaled
 from handgrad.compare.facts import content_of
@@ -76,3 +77,11 @@ def test_several_are_ok_if_there_is_one_and_all_pass():
         assert content["ok"] is ok
         assert [*content["reports"]] == [*reports]
         assert content["not_run"] == not_run
+
+
+def test_the_report_of_a_run_has_every_name_in_every_step():
+    rows = json.loads(handgrad.Experiment(steps=3).run("synthetic").to_json())["rows"]
+    expected = {f"{stem}{l}" for l in (1, 2) for stem in ("Z", "A", "dZ", "dW", "db", "vW", "vb")}
+    expected |= {"J", "dA1", "W1_next", "W2_next", "b1_next", "b2_next"}
+    for step in (1, 2, 3):
+        assert expected <= {row["name"] for row in rows if row["step"] == step}
