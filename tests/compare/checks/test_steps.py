@@ -1,0 +1,278 @@
+"""Steps of optimisers and trainers judged one by one, and what is said of a run as a whole."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from handgrad.compare.causes import Scaled, Unknown, WrongSign
+from handgrad.compare.causes_of_updates import LeftOut, OptimizerReset, OtherMomentum, OtherUpdate
+from handgrad.compare.checks.pipeline import collected, findings_of
+from handgrad.compare.checks.problem import problem_of
+from handgrad.compare.checks.recording import Ended, Run, Taken, record
+from handgrad.compare.checks.steps import (
+    Training,
+    ended,
+    in_float32,
+    judged_steps,
+    never_moved,
+    not_repeatable,
+    rule_instead,
+)
+from handgrad.compare.failures import (
+    Mutates,
+    NeverMoves,
+    NotComputed,
+    ReturnedInstead,
+    TooFewYields,
+    TooManyYields,
+    TwoAnswers,
+)
+from handgrad.compare.names import Key
+from handgrad.compare.remarks import NoBuffer, VelocityTimes
+from handgrad.compare.results import Finding
+from handgrad.compare.trace import in_precision
+from tests.compare.checks.trainers import BATCHES, PARAMS, VELOCITIES, gradients, momentum, reference, sgd, trainer
+
+FIRST = Key(1, "update", "W1_next")
+NAMED = [{"X": X, "Y": Y} for X, Y in BATCHES]
+
+
+def training_of(train, optimizer=sgd, precisions=("float64", "float32")):
+    problem = problem_of(reference, PARAMS, BATCHES[0], precisions)
+    runs = {
+        dtype: record(train, in_precision(PARAMS, dtype), [in_precision(batch, dtype) for batch in NAMED])
+        for dtype in precisions
+    }
+    return Training(runs, PARAMS, optimizer, NAMED, problem)
+
+
+def findings_in(training):
+    return findings_of(collected(judged_steps(training)))
+
+
+def descent(tensors):
+    return torch.optim.SGD(tensors, lr=0.1)
+
+
+# --- steps
+
+
+def test_every_step_is_judged_in_its_order():
+    steps = [*judged_steps(training_of(trainer(shows=("dW1", "vW1"))))]
+    assert [step.number for step in steps] == [1, 2, 3, 4, 5, 6]
+    names = [judgement.row.name for judgement in steps[0].judgements]
+    assert names == ["dW1", "vW1", "W1_next", "b1_next", "W2_next", "b2_next"]
+    assert not any(judgement.finding for step in steps for judgement in step.judgements)
+
+
+def test_only_steps_that_every_precision_has_are_judged():
+    training = training_of(trainer())
+    short = replace(training.runs["float32"], steps=training.runs["float32"].steps[:2])
+    cut = replace(training, runs={**training.runs, "float32": short})
+    assert [step.number for step in judged_steps(cut)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("values", "cause"),
+    [
+        (lambda values: {name: w for name, w in values.items() if name != "b1"}, "missing"),
+        (lambda values: {**values, "W2": values["W2"].T}, "shape"),
+    ],
+    ids=["missing", "another shape"],
+)
+def test_nothing_is_judged_after_a_parameter_that_cannot_be_used(values, cause):
+    def train(params, batches):
+        for step, made in enumerate(trainer()(params, batches), start=1):
+            yield values(made) if step == 2 else made
+
+    *before, last = judged_steps(training_of(train))
+    assert [step.stop for step in (*before, last)] == [False, True]
+    assert [j.finding.cause.code for j in last.judgements if j.finding] == [cause]
+
+
+def test_a_velocity_that_is_wrong_takes_its_update_with_it():
+    """The row of the update stays what it is; it counts as what differs because of the velocity."""
+    training = training_of(momentum(0.9, lambda step: 7.0 if step == 2 else 1.0, 0.1, shown=True))
+    judged = [*judged_steps(training)][2].judgements
+    assert {j.row.name for j in judged if j.finding} == {*VELOCITIES}
+    updates = [j for j in judged if j.row.name == "W1_next"]
+    assert [(j.row.verdict, j.differs) for j in updates] == [("FAULT", True)]
+
+
+def test_a_velocity_that_is_always_the_same_multiple_is_a_convention():
+    steps = [*judged_steps(training_of(momentum(0.9, lambda _: 0.1, 1.0, shown=True)))]
+    assert all(isinstance(note, VelocityTimes) for step in steps for note in step.notes)
+    rows = [j.row for step in steps for j in step.judgements if j.row.name in VELOCITIES]
+    assert {(row.verdict, row.rho) for row in rows} == {("OK", None)}
+
+
+def test_a_velocity_that_is_another_multiple_later_is_no_convention():
+    """It is yielded in other units from step 3 on; the updates are right."""
+
+    def train(params, batches):
+        for step, values in enumerate(momentum(0.9, lambda _: 1.0, 0.1, shown=True)(params, batches)):
+            yield {name: (0.5 if step < 2 else 0.2) * v if name in VELOCITIES else v for name, v in values.items()}
+
+    first = findings_in(training_of(train))[0]
+    assert (first.where.step, first.where.name) == (3, "vW1")
+
+
+def test_velocities_that_torch_does_not_keep_are_one_note():
+    steps = [*judged_steps(training_of(momentum(0.0, lambda _: 1.0, 0.1, shown=True), descent))]
+    assert {note for step in steps for note in step.notes} == {NoBuffer(VELOCITIES, "SGD")}
+    assert not any(j.finding for step in steps for j in step.judgements)
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_what_torch_makes_without_a_step_before_is_called_reset(shown):
+    """At step 4 what the steps before left in v is lost."""
+    findings = findings_in(training_of(trainer("reset", VELOCITIES if shown else ())))
+    names = VELOCITIES if shown else tuple(f"{name}_next" for name in PARAMS)
+    assert [(*f.where, f.cause) for f in findings] == [(4, "update", name, OptimizerReset()) for name in names]
+
+
+def test_a_first_step_is_never_called_reset():
+    findings = findings_in(training_of(trainer("damped")))
+    assert {f.where.step for f in findings} == {1}
+    assert OptimizerReset() not in {f.cause for f in findings}
+
+
+# --- another rule
+
+
+def named(training):
+    judged = collected(judged_steps(training))
+    return rule_instead(findings_of(judged), judged.judgements, training, lambda other: _agrees(training, other))
+
+
+def _agrees(training, other):
+    following = replace(training, optimizer=other)
+    return not any(j.finding for step in judged_steps(following) for j in step.judgements)
+
+
+def test_updates_of_another_rule_are_named_by_torchs():
+    first, *_ = named(training_of(momentum(0.5, lambda _: 1.0, 0.1)))
+    assert first.cause.code == "unknown", "no relative of the optimiser that is due has this memory"
+    for rate, cause in ((0.2, OtherUpdate), (-0.1, OtherUpdate)):
+        findings = named(training_of(momentum(0.9, lambda _: 1.0, rate)))
+        assert {type(f.cause) for f in findings} == {cause}, findings
+    findings = named(training_of(momentum(0.0, lambda _: 1.0, 0.1)))
+    assert {type(f.cause) for f in findings} == {OtherMomentum}
+
+
+def test_without_a_rule_a_factor_is_that_of_every_step_or_it_is_none():
+    names = ("W1", "b1", "W2", "b2")
+
+    def shares(*by_step):
+        def train(params, batches):
+            p = dict(params)
+            for share, made in zip(by_step, _steps_of_descent(p, batches), strict=True):
+                p |= {n: p[n] + (share if n == "W2" else 1.0) * made[n] for n in names}
+                yield dict(p)
+
+        return train
+
+    same = named(training_of(shares(*[0.3] * 6), descent))
+    assert [(f.where.name, f.cause) for f in same] == [("W2_next", Scaled(pytest.approx(0.3), of_update=True))]
+    others = named(training_of(shares(0.3, 0.3, 0.5, 0.3, 0.3, 0.5), descent))
+    assert [(f.where.name, f.cause.varies, f.factor) for f in others] == [("W2_next", True, pytest.approx(0.3))]
+
+
+def _steps_of_descent(p, batches):
+    """The changes of gradient descent from wherever p is at each step."""
+    for X, Y in batches:
+        along = gradients(p, X, Y)
+        yield {name: -0.1 * along[f"d{name}"] for name in p}
+
+
+def test_a_factor_that_a_step_does_not_have_is_not_named():
+    factor, none = Scaled(0.3, of_update=True), Unknown()
+    training = training_of(momentum(0.9, lambda step: 0.3 if not step else 1.0, 0.1))
+    judged = collected(judged_steps(training)).judgements
+    findings = rule_instead((Finding(FIRST, "FAULT", factor),), judged, training, lambda _: False)
+    assert [finding.cause for finding in findings] == [none]
+
+
+def test_a_rule_is_named_on_nothing_but_updates():
+    causes = {Key(1, "backward", "dW1"): WrongSign(), Key(1, "update", "vW1"): Unknown(), FIRST: NotComputed()}
+    findings = tuple(Finding(where, "FAULT", cause) for where, cause in causes.items())
+    assert rule_instead(findings, [], training_of(trainer()), lambda _: True) == findings
+
+
+def test_settings_that_torch_refuses_are_no_rule():
+    def refuse(_):
+        raise ValueError("Nesterov momentum requires a momentum and zero dampening")
+
+    findings = (Finding(FIRST, "FAULT", Unknown()),)
+    assert rule_instead(findings, [], training_of(trainer()), refuse) == findings
+
+
+# --- a run as a whole
+
+
+def run_of(*pairs, failure=None):
+    """A run whose steps go from one value of w to another."""
+    return Run(
+        tuple(Taken({"w": np.array(before)}, {"w_next": np.array(after)}) for before, after in pairs),
+        failure,
+    )
+
+
+def test_what_rounds_to_float32_at_every_step_is_recognised():
+    fine, coarse = 1.0 + 2.0**-40, float(np.float32(0.1))
+    assert in_float32(run_of((fine, coarse), (coarse, 2 * coarse)))
+    assert not in_float32(run_of((fine, coarse), (coarse, fine)))
+    assert not in_float32(run_of((coarse, coarse))), "what does not move tells nothing"
+    assert not in_float32(run_of())
+
+
+def test_the_first_step_that_is_another_when_it_is_run_again_is_a_finding():
+    one, other = run_of((1.0, 2.0), (2.0, 3.0)), run_of((1.0, 2.0), (2.0, 4.0))
+    assert not_repeatable(one, one, "update", "") == ()
+    (finding,) = not_repeatable(one, other, "update", "keep nothing")
+    assert finding == Finding(Key(2, "update", "w_next"), "FAULT", TwoAnswers("update", ("w_next",), "keep nothing"))
+
+
+def test_weights_that_no_step_changed_are_called_so():
+    causes = {"W1_next": LeftOut(), "W2_next": Unknown(), "b1_next": NotComputed(), "dW1": Unknown()}
+    findings = [Finding(Key(1, "update", name), "FAULT", cause) for name, cause in causes.items()]
+    said = {f.where.name: f.cause for f in never_moved(findings, "do it")}
+    assert said == {**causes, "W1_next": NeverMoves("do it"), "W2_next": NeverMoves("do it")}
+
+
+def endings(run, batches=2):
+    training = Training({"float64": run}, {"w": np.array(1.0)}, sgd, [{}] * batches)
+    return [(*f.where, f.verdict, f.cause) for f in ended(training)]
+
+
+TWO, ONE = [(1.0, 2.0), (2.0, 3.0)], [(1.0, 2.0)]
+TEXT = ReturnedInstead("trainer", "yields", "None", "")
+ENDED = {
+    "whole": (run_of(*TWO), []),
+    "too few": (run_of(*ONE), [(2, "update", "w_next", "MISSING", TooFewYields(1, 2))]),
+    "too many": (
+        run_of(*TWO, failure=Ended(TooManyYields(2))),
+        [(3, "update", "w_next", "FAULT", TooManyYields(2))],
+    ),
+    "something else": (run_of(*ONE, failure=Ended(TEXT)), [(2, "update", "w_next", "MISSING", TEXT)]),
+    "of the step before": (
+        run_of(*ONE, failure=Ended(Mutates("update", "gradient", "dw"), follows=True)),
+        [(1, "update", "w_next", "FAULT", Mutates("update", "gradient", "dw"))],
+    ),
+    "in a place of its own": (
+        run_of(*TWO, failure=Ended(Mutates("trainer", "batch 1's", "X"), where=Key(1, "forward", "X"))),
+        [(1, "forward", "X", "FAULT", Mutates("trainer", "batch 1's", "X"))],
+    ),
+    "a step that is not whole": (Run((Taken({"w": np.array(1.0)}, {}),)), []),
+}
+
+
+@pytest.mark.parametrize(("run", "findings"), ENDED.values(), ids=ENDED)
+def test_what_ended_a_run_is_said_where_it_ended(run, findings):
+    assert endings(run) == findings
+
+
+def test_an_optimiser_alone_has_no_batches_to_take_too_few_of():
+    assert endings(run_of(*ONE), batches=0) == []
