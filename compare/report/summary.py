@@ -80,7 +80,7 @@ def _failure(results: Results, culprit: Finding) -> str:
     first = f"{where.name}{label} is the first tensor that"
     if isinstance(culprit.cause, Overflow):
         return f"{first} overflows on both sides, at step {where.step}{among}."
-    if is_untapped(results):
+    if where.phase != "update" and is_untapped(results):
         return f"{first} differs, at step {where.step}{among}; the reference taps nothing before it."
     return f"{first} differs, at step {where.step}; {_by_themselves(results.findings)}{among}."
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 
 from handgrad.compare.facts import Fact, listed
-from handgrad.compare.names import gradient, is_gradient
+from handgrad.compare.names import gradient, is_updated, of_updated, of_velocity
 from handgrad.compare.results import Results
 
 __all__ = ["NothingBetween", "NothingTapped", "Unrecorded", "is_untapped", "to_record"]
@@ -45,22 +45,27 @@ class NothingTapped(
 
 
 def is_untapped(results: Results) -> bool:
-    """Whether the reference taps nothing, so that no tensor can be told wrong by itself."""
+    """Whether the reference taps nothing, so that neither J nor a gradient can be told wrong by itself."""
     return {*results.details.reads} == {"J"}
 
 
 def to_record(results: Results, name: str) -> Fact | None:
     """What to return or tap to narrow down the mistake in a tensor; None where what it is computed from is not known.
 
-    A value is computed from what it reads, the gradient of a value from those of its readers.
+    A value is computed from what it reads, the gradient of a value from those of its readers, what is updated from its
+    gradient.
     """
     reads = results.details.reads
-    if is_untapped(results):
-        return NothingTapped()
-    computed_from = _of_gradients(reads) if is_gradient(name, {*reads}.union(*reads.values())) else reads
+    gradients = _of_gradients(reads)
+    recorded = {row.name for row in results.rows}
+    due = gradient(of_updated(name) if is_updated(name) else of_velocity(name))
+    if due in gradients:
+        return None if due in recorded else Unrecorded(("J",), name, (due,))
+    computed_from = gradients if name in gradients else reads
     if name not in computed_from:
         return None
-    recorded = {row.name for row in results.rows}
+    if is_untapped(results):
+        return NothingTapped()
     start, names = _before(name, computed_from, recorded)
     names = ("J", *names) if "J" in start and "J" not in recorded else names
     return Unrecorded(start, name, names) if names else NothingBetween(start, name)

@@ -64,6 +64,12 @@ def test_the_outcome_is_told_by_the_type_of_the_cause(results, verdict, sentence
     assert closing(results)[0] == f"{verdict}: {sentence}"
 
 
+def test_what_an_update_does_is_its_own_although_nothing_is_tapped():
+    update = Finding(Key(1, "update", "W1_next"), "FAULT", Unknown())
+    results = Results((ROW,), (update,), details=Details(reads={"J": ("W1",)}))
+    assert "1 tensor wrong by itself" in closing(results)[0]
+
+
 def test_the_second_line_lists_what_could_not_be_seen():
     spots = (BlindSpot("a", "decay", "l2 is 0", "set l2"), BlindSpot("b", "a kink", "no entry is 0"))
     assert closing(Results((ROW,), blind_spots=spots))[1] == (

@@ -24,7 +24,9 @@ def results(*names, reads=READS):
         (("J",), "J", Unrecorded(("Y", "W2", "W1", "X", "b1"), "J", ("Z2", "A1", "Z1"))),
         (("J", "A1"), "J", Unrecorded(("Y", "W2", "A1"), "J", ("Z2",))),
         (("Z1",), "Z1", NothingBetween(("W1", "X", "b1"), "Z1")),
-        (("J", "W1_next"), "W1_next", None),
+        (("J", "W1_next"), "W1_next", Unrecorded(("J",), "W1_next", ("dW1",))),
+        (("J", "vW1"), "vW1", Unrecorded(("J",), "vW1", ("dW1",))),
+        (("J", "dW1", "W1_next"), "W1_next", None),
         (("J",), "dQ", None),
     ],
 )
@@ -41,6 +43,7 @@ def test_where_nothing_is_tapped_that_is_said():
     bare = results("dW1", reads={"J": ("W1", "X")})
     assert is_untapped(bare)
     assert to_record(bare, "dW1") == NothingTapped()
+    assert to_record(bare, "W1_next") is None, "its gradient was returned"
     assert not is_untapped(results())
     assert not is_untapped(results(reads={}))
     assert to_record(results("W1_next", reads={}), "W1_next") is None
