@@ -77,8 +77,8 @@ def save(text: str, output: str) -> None:
     """Write a text to a file, replacing that."""
     try:
         _replace(Path(output), text.encode("utf-8", "backslashreplace"))
-    except (OSError, RuntimeError) as error:  # pathlib has the latter for links that lead round
-        reason = getattr(error, "strerror", None) or "its links lead round"
+    except (OSError, RuntimeError, ValueError) as error:  # the last two for links that lead round, and for a NUL
+        reason = getattr(error, "strerror", None) or error
         raise InputError(f"--output {output} cannot be written ({reason}); name another file") from None
 
 
