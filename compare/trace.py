@@ -5,11 +5,22 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Arrays", "described", "frozen", "in_precision", "is_float32", "is_real", "real", "rounds_to_float32", "same"]
+from handgrad.compare.thresholds import LAST_BITS, LAST_BITS_USED
+
+__all__ = [
+    "Arrays",
+    "described",
+    "frozen",
+    "in_precision",
+    "is_float32",
+    "is_real",
+    "real",
+    "rounds_to_float32",
+    "same",
+]
 
 Arrays = Mapping[str, np.ndarray]
 SMALL = 2**12  # numbers: up to so many are compared as bytes, which copies them
-LAST_BITS, LAST_BITS_USED = 0b11, 0.25  # the last two bits of float32; of random numbers three quarters use one of them
 
 
 def frozen(value: Any) -> np.ndarray:

@@ -10,12 +10,10 @@ import numpy as np
 from handgrad.compare.facts import counted
 from handgrad.compare.names import gradient
 from handgrad.compare.remarks import BlindSpot
+from handgrad.compare.thresholds import LEFT_OF_SUMS, SMALL_PARAMETERS
 from handgrad.compare.trace import Arrays, is_real
 
 __all__ = ["of_arrays", "of_gradients", "of_initializer", "of_precisions", "of_training", "of_updates"]
-
-ROUNDING = 2.0**-48  # of the largest number handed over: what a few dozen roundings in float64 leave of what cancels
-SMALL = 0.05  # parameters below this leave an activation where its derivative is nearly what it is at 0
 
 
 def of_gradients(
@@ -58,8 +56,8 @@ def _rounding_alone(both: Mapping[str, tuple[np.ndarray, np.ndarray]], given: Se
     As a rule none is, so their norm is looked at first, which copies nothing.
     """
     norm = max(float(np.vdot(a, a)) if a.dtype.kind == "f" else _largest(a) ** 2 for a in given)
-    small = {name: sides for name, sides in both.items() if np.vdot(sides[0], sides[0]) <= ROUNDING**2 * norm}
-    limit = ROUNDING * max(map(_largest, given)) if small else 0.0
+    small = {name: sides for name, sides in both.items() if np.vdot(sides[0], sides[0]) <= LEFT_OF_SUMS**2 * norm}
+    limit = LEFT_OF_SUMS * max(map(_largest, given)) if small else 0.0
     return [n for n, (due, own) in small.items() if is_real(own) and max(_largest(due), _largest(own)) <= limit]
 
 
@@ -139,7 +137,7 @@ def of_arrays(params: Mapping[str, Any], batch: Iterable[Any]) -> tuple[BlindSpo
     equal = [name for name, a in arrays.items() if a.size > 1 and a.any() and (a == a.flat[0]).all()]
     floats = [_largest(a) for a in values.values() if a.dtype.kind == "f" and a.any()]
     one = BlindSpot("one-example", "mistakes in sums over examples", "the batch has one example", "use several")
-    derivative, below = "the derivative of an activation", f"all parameters are below {SMALL}"
+    derivative, below = "the derivative of an activation", f"all parameters are below {SMALL_PARAMETERS}"
     small = BlindSpot("small-parameters", derivative, below, "use larger ones")
     same_size = f"{n} is also {{}}"
     return (
@@ -149,7 +147,7 @@ def of_arrays(params: Mapping[str, Any], batch: Iterable[Any]) -> tuple[BlindSpo
             ("symmetric-weights", "a weight matrix for its transpose", "{} symmetric", "use random values", symmetric),
             ("equal-entries", "which entry of {} is used where", "all are equal", "use random values", equal),
         ),
-        *_applying((bool(floats) and max(floats) < SMALL, small)),
+        *_applying((bool(floats) and max(floats) < SMALL_PARAMETERS, small)),
     )
 
 

@@ -9,14 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["EXACT", "SINGLE", "Apart", "Distribution", "formulas", "linear_in", "near", "of_samples"]
+from handgrad.compare.thresholds import CHANCE, EXACT_WEIGHTS, FLOAT32_WEIGHTS, LINEAR_WEIGHTS, SAME_FORMULA, SIGMAS
 
-SIGMAS = 6.11  # standard errors, exceeded by chance once in 1e9
-CHANCE = 1e-9  # how often samples of one distribution may be called different
-EXACT = 256 * 2.0**-53  # of the largest weight: a few roundings of a + s D
-SINGLE = 2.0**-22  # the same where the weights are rounded to float32 once more
-NUMBERS = 3  # so many at least: two are linear in any draw
-FORMULA = 1e-6  # of a standard deviation: how far a formula for it may be off
+__all__ = ["Apart", "Distribution", "formulas", "linear_in", "near", "of_samples"]
+
 
 Draws = Mapping[str, Sequence[np.ndarray]]  # by family, the draws that weights can be linear in
 
@@ -46,7 +42,7 @@ class Apart(NamedTuple):
 def linear_in(weights: np.ndarray, draws: Draws) -> Distribution | None:
     """Mean and spread of weights that are a + s D of one of the draws D, exactly; None if they are of none."""
     W = weights.astype(np.float64).ravel()
-    if len(W) < NUMBERS:
+    if len(W) < LINEAR_WEIGHTS:
         return None
     if np.ptp(W) == 0:
         return Distribution("constant", float(W[0]), 0.0, exact=True)
@@ -55,7 +51,7 @@ def linear_in(weights: np.ndarray, draws: Draws) -> Distribution | None:
         centred = D - D.mean()
         s = float(np.vdot(centred, W - W.mean()) / np.vdot(centred, centred))
         a = float(W.mean() - s * D.mean())
-        if np.max(np.abs(a + s * D - W)) <= (EXACT if is_exact else SINGLE) * np.max(np.abs(W)):
+        if np.max(np.abs(a + s * D - W)) <= (EXACT_WEIGHTS if is_exact else FLOAT32_WEIGHTS) * np.max(np.abs(W)):
             mean, spread = (a, abs(s)) if family == "normal" else (a + s / 2, abs(s) / sqrt(12))
             return Distribution(family, mean, spread, is_exact)
     return None
@@ -64,7 +60,7 @@ def linear_in(weights: np.ndarray, draws: Draws) -> Distribution | None:
 def near(first: Distribution, other: Distribution) -> bool:
     """Whether two distributions are the same but for rounding to float32."""
     apart = max(abs(other.mean - first.mean), abs(other.spread - first.spread))
-    return other.family == first.family and apart <= SINGLE * max(abs(first.mean), first.spread)
+    return other.family == first.family and apart <= FLOAT32_WEIGHTS * max(abs(first.mean), first.spread)
 
 
 def of_samples(a: np.ndarray, b: np.ndarray) -> tuple[Distribution, Distribution, Apart]:
@@ -104,7 +100,7 @@ def _kolmogorov_smirnov(a: np.ndarray, b: np.ndarray) -> float:
 
 def formulas(spread: float, shape: tuple[int, ...]) -> tuple[str, ...]:
     """The usual formulas that give a standard deviation, in the sizes of a matrix."""
-    return tuple(form for form, value in _usual(shape) if abs(value - spread) <= FORMULA * spread)
+    return tuple(form for form, value in _usual(shape) if abs(value - spread) <= SAME_FORMULA * spread)
 
 
 def _usual(shape: tuple[int, ...]) -> Iterator[tuple[str, float]]:

@@ -13,17 +13,20 @@ import numpy as np
 from handgrad.compare.errors import InputError
 from handgrad.compare.names import gradient, of_gradient
 from handgrad.compare.oracle.reference import Reference, moved, run_on_records
+from handgrad.compare.thresholds import (
+    FEW_ROUNDINGS,
+    JITTER_STEP,
+    LEFT_OF_SUMS,
+    MOVED_RUNS,
+    NOTHING,
+    SPECIAL_POINT,
+    STILL,
+    TREMOR_STEP,
+    UNIT_ROUNDOFF,
+)
 from handgrad.compare.trace import Arrays, is_real
 from handgrad.compare.verdict.closeness import Local
 from handgrad.compare.verdict.rule import Ladder
-from handgrad.compare.verdict.thresholds import (
-    JITTER_STEP,
-    MOVED_RUNS,
-    NOTHING,
-    ROUNDINGS,
-    STILL,
-    TREMOR_STEP,
-)
 
 __all__ = ["Evidence"]
 
@@ -101,7 +104,7 @@ class Evidence:
         from; that it is a rounding of nothing shows where torch computes it in float32 itself.
         """
         rng = np.random.default_rng(0)
-        nudged = partial(moved, rng=rng, by=2.0**-24)
+        nudged = partial(moved, rng=rng, by=UNIT_ROUNDOFF["float32"])
         runs = []
         for _ in range(MOVED_RUNS):
             params, batch, records = (
@@ -169,11 +172,12 @@ class Evidence:
         moves; where the difference is below one rounding of what it is computed from, that counts as change. Where
         neither side moves, nothing is known.
         """
-        if max(map(_share, (near, further))) <= 2.0**-20 * _share(here):
+        if max(map(_share, (near, further))) <= SPECIAL_POINT * _share(here):
             return 0.0  # gone as soon as anything moves: it is a special point, like z = 0, not rounding
         one, other = (place.recorded - place.reference for place in (near, further))
         still = [not np.any(after != before, where=one != 0) for before, after in zip(near, further, strict=True)]
-        small = _largest(one) <= 8 * 2.0**-53 * max(self._largest_read(name), self._cotangent(name))
+        reach = max(self._largest_read(name), self._cotangent(name))
+        small = _largest(one) <= FEW_ROUNDINGS * UNIT_ROUNDOFF["float64"] * reach
         if any(still) and small:
             return np.inf
         largest = max(_largest(one), _largest(other), np.finfo(float).tiny)
@@ -184,7 +188,7 @@ class Evidence:
         largest = max(_largest(self.local[name]), self._largest_of(name))
         others = max(self._largest_of(each) for each in ("J", *map(gradient, self.params)))
         given = max((_largest(a) for a in (*self.params.values(), *self.batch.values()) if is_real(a)), default=0.0)
-        return largest <= max(NOTHING * others, ROUNDINGS * given)
+        return largest <= max(NOTHING * others, LEFT_OF_SUMS * given)
 
     def _largest_read(self, name: str) -> float:
         """The largest value that a tapped value is computed from."""

@@ -6,16 +6,20 @@ from collections.abc import Callable
 from math import inf, isfinite
 from typing import NamedTuple
 
+from handgrad.compare.thresholds import (
+    KINK,
+    SAME_BEND,
+    SLOPE_FAR,
+    SLOPE_NEAR,
+    SLOPE_ROUNDINGS,
+    SLOPE_STEP,
+    SLOPE_WIDE,
+    UNIT_ROUNDOFF,
+)
+
 __all__ = ["Slope", "slope"]
 
 Cost = Callable[[float], float]
-
-STEP = 2.0**-16  # h, for numbers up to 1: the share of them for larger ones
-FAR = 3.7  # times h, a second distance that no power of 2 leads to
-WIDE = 2.0**-4  # h, where it is asked whether J is constant indeed
-ROUNDOFF = 16 * 2.0**-53  # of the largest J: what a few roundings in float64 leave
-KINK = 64  # times the noise: a smaller bend may be rounding
-SAME = (0.75, 1.33)  # a bend over half the distance, as a share of the bend: 0.5 where J is smooth, 1 at a kink
 
 
 class Slope(NamedTuple):
@@ -39,18 +43,18 @@ def slope(cost: Cost, w: float) -> Slope:
     w + 3.7 h, w - 3.7 h  lost digits: a J that is computed coarsely has another slope over another distance
     w + 2^-4              a J in steps wider than all of these: it looks constant, and is not
     """
-    J, h = cost(w), STEP * max(abs(w), 1.0)
+    J, h = cost(w), SLOPE_STEP * max(abs(w), 1.0)
     outer = _around(cost, w, h)
     if not all(map(isfinite, outer)) and w:  # so far from w J may have no value, as log(w) has none below 0
-        h = STEP * abs(w)
+        h = SLOPE_STEP * abs(w)
         outer = _around(cost, w, h)
     inner = _around(cost, w, h / 2)
-    near = max(abs(cost(w * (1 + sign * 2.0**-51)) - J) for sign in (-1, 1))
-    noise = max(ROUNDOFF * max(map(abs, [*outer, *inner, J])), 4 * near) / h
+    near = max(abs(cost(w * (1 + sign * SLOPE_NEAR)) - J) for sign in (-1, 1))
+    noise = max(SLOPE_ROUNDINGS * UNIT_ROUNDOFF["float64"] * max(map(abs, [*outer, *inner, J])), 4 * near) / h
     wide_slope, narrow_slope = _slope(outer, h), _slope(inner, h / 2)
-    far_slope = _slope(_around(cost, w, FAR * h), FAR * h)
+    far_slope = _slope(_around(cost, w, SLOPE_FAR * h), SLOPE_FAR * h)
     spread = max(abs(narrow_slope - wide_slope), abs(far_slope - wide_slope)) if isfinite(far_slope) else inf
-    if wide_slope == narrow_slope == far_slope == 0 and cost(w + WIDE * max(abs(w), 1.0)) != J:
+    if wide_slope == narrow_slope == far_slope == 0 and cost(w + SLOPE_WIDE * max(abs(w), 1.0)) != J:
         spread = inf
     bends = _bend(outer, J, h), _bend(inner, J, h / 2)
     kink = _persists(*bends, noise) and _persists(bends[1], _bend(_around(cost, w, h / 4), J, h / 4), noise)
@@ -72,4 +76,4 @@ def _bend(costs: tuple[float, float], J: float, h: float) -> float:
 
 def _persists(bend: float, half: float, noise: float) -> bool:
     """Whether the slope changes as much over half the distance, by more than the rounding of J."""
-    return abs(half) > KINK * noise and bend != 0 and SAME[0] < half / bend < SAME[1]
+    return abs(half) > KINK * noise and bend != 0 and SAME_BEND[0] < half / bend < SAME_BEND[1]

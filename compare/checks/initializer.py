@@ -20,8 +20,6 @@ from handgrad.compare.causes import Cause
 from handgrad.compare.causes_of_updates import InitializerFamily, InitializerMean, InitializerScale
 from handgrad.compare.checks.blind_spots import of_initializer
 from handgrad.compare.checks.distributions import (
-    EXACT,
-    SINGLE,
     Apart,
     Distribution,
     formulas,
@@ -46,6 +44,7 @@ from handgrad.compare.names import Key
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import Finding, Row, Worst
 from handgrad.compare.sandbox import CAUGHT, as_record, located, quietly, undisturbed
+from handgrad.compare.thresholds import DISTINCT_WEIGHTS, EXACT_WEIGHTS, FEW_WEIGHTS, FLOAT32_WEIGHTS
 from handgrad.compare.trace import described, is_real
 from handgrad.compare.verdict.closeness import index_of
 from handgrad.torchref.exchange import to_array
@@ -58,8 +57,6 @@ Outcome = tuple[Sequence[Row], Sequence[Finding]]
 
 LARGEST = 10**8  # numbers: what is compared in some seconds
 SAMPLES, CALLS = 2**17, 2**12  # numbers, and draws of them, that are enough to tell a mean or spread 3 % off
-FEW = 32  # numbers, of which some may be equal by chance
-DISTINCT = 0.9  # of the distinct numbers in torch: fewer are not by chance
 SEEN = 2**10  # numbers, among which each is to be linear in its draw
 MANY = 2**20  # numbers, of which a second draw takes long
 HUGE = 1e75  # a weight whose fourth power may overflow, which its spread's error needs
@@ -197,18 +194,19 @@ def _compared(by_hand: _Side, in_torch: _Side, shape: tuple[int, ...], seed: int
     """The rows and findings on family, mean and spread; on the weights themselves where these are always the same."""
     own = by_hand.weights(seed + 1).astype(np.float64)
     theirs = in_torch.weights(seed + 1)
-    others = range(2, 2 + max(1, min(FEW, FEW // prod(shape))))  # of few numbers, two draws may be the same by chance
+    more = max(1, min(FEW_WEIGHTS, FEW_WEIGHTS // prod(shape)))  # of few numbers, two draws may be the same by chance
+    others = range(2, 2 + more)
     if np.ptp(own) + np.ptp(theirs) > 0 and all(np.array_equal(own, by_hand.weights(seed + k)) for k in others):
         if np.array_equal(theirs, in_torch.weights(seed + 2)):
             return _values(own, theirs)
         if np.ptp(own) > 0:
             return _only(SameWeights())
     distinct, due = len(np.unique(own)), len(np.unique(theirs))
-    if prod(shape) >= FEW and 1 < distinct < DISTINCT * due:
+    if prod(shape) >= FEW_WEIGHTS and 1 < distinct < DISTINCT_WEIGHTS * due:
         return _only(FewDistinct(distinct, own.size, due))
     ours, torchs = (_linear_throughout(side, shape, seed) for side in (by_hand, in_torch))
     if ours is not None and torchs is not None:
-        rounding = EXACT if ours.exact and torchs.exact else SINGLE
+        rounding = EXACT_WEIGHTS if ours.exact and torchs.exact else FLOAT32_WEIGHTS
         allowed = rounding * max(abs(torchs.mean), torchs.spread)
         return _rows(ours, torchs, Apart(0, 0.0, allowed, allowed), shape)
     calls = min(CALLS, ceil(SAMPLES / prod(shape)))
@@ -225,7 +223,7 @@ def _values(own: np.ndarray, theirs: np.ndarray) -> Outcome:
     """Weights that are the same at every call on both sides, entry by entry."""
     apart = np.abs(own - theirs)
     at = index_of(int(apart.argmax()), own.shape)
-    largest, allowed = float(apart[at]), SINGLE * float(np.max(np.abs(theirs)))
+    largest, allowed = float(apart[at]), FLOAT32_WEIGHTS * float(np.max(np.abs(theirs)))
     worst = Worst(at, float(own[at]), float(theirs[at]))
     rho, verdict = _times(largest, allowed)
     row = Row(1, "forward", "values", "", own.shape, largest, at, worst.by_hand, worst.torch, rho, "bound", verdict)

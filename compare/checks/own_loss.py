@@ -14,6 +14,7 @@ from handgrad.compare.checks.finite_differences import Slope, slope
 from handgrad.compare.names import gradient
 from handgrad.compare.remarks import Note, OwnLossAgrees, OwnLossDiffers, OwnLossKinks
 from handgrad.compare.sandbox import call
+from handgrad.compare.thresholds import OWN_LOSS_ERRORS, OWN_LOSS_SHARE, OWN_LOSS_SURE
 from handgrad.compare.trace import Arrays, in_precision
 
 __all__ = ["own_loss_notes"]
@@ -22,9 +23,6 @@ Index = tuple[int, ...]
 
 ENTRIES = 6  # of each parameter, chosen at random
 ALTOGETHER = 60  # entries of all parameters: each takes some ten calls of the derivation
-SAFETY = 10  # times the error of a slope: how far it may be off
-RELATIVE = 1e-7  # of the largest entry of the gradient: how far a right entry may be off besides
-SURE = 0.1  # the share of a slope that it may be off and still tell anything
 
 
 def own_loss_notes(derivation: Callable[..., Any], params: Arrays, batch: Arrays, records: Arrays) -> list[Note]:
@@ -82,10 +80,10 @@ def _compared(name: str, returned: np.ndarray, slopes: Mapping[Index, Slope]) ->
     known = {
         at: estimate
         for at, estimate in finite.items()
-        if not estimate.kink and SAFETY * estimate.error <= SURE * max(scale, abs(estimate.value))
+        if not estimate.kink and OWN_LOSS_ERRORS * estimate.error <= OWN_LOSS_SURE * max(scale, abs(estimate.value))
     }
     apart = {at: abs(estimate.value - float(returned[at])) for at, estimate in known.items()}
-    wrong = [at for at in known if not apart[at] <= SAFETY * known[at].error + RELATIVE * scale]
+    wrong = [at for at in known if not apart[at] <= OWN_LOSS_ERRORS * known[at].error + OWN_LOSS_SHARE * scale]
     notes: list[Note] = [OwnLossKinks(name, kinks)] if kinks else []
     if wrong:
         worst = max(wrong, key=apart.__getitem__)

@@ -15,15 +15,15 @@ from typing import Any, NamedTuple
 from handgrad.compare.causes import Cause, Scaled, Unknown, WrongSign, Zero, factor_of
 from handgrad.compare.causes_of_updates import Ascends, LeftOut
 from handgrad.compare.diagnosis.ranking import diagnose, explained, first_cause
-from handgrad.compare.diagnosis.scene import INFORMATIVE, Scene
+from handgrad.compare.diagnosis.scene import Scene
 from handgrad.compare.names import is_updated
 from handgrad.compare.remarks import BlindSpot, Note, ThenRaised
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import Code, Finding, Plot
 from handgrad.compare.source.suspects import located
+from handgrad.compare.thresholds import INFORMATIVE, SAME_FACTOR
 from handgrad.compare.verdict.attribution import attribution, consequences, culprits, outranks
 from handgrad.compare.verdict.steps import Judgement
-from handgrad.compare.verdict.thresholds import SAME_FACTOR
 
 __all__ = ["Judged", "JudgedStep", "collected", "explained_update", "findings_of", "reported", "with_ended"]
 

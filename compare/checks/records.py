@@ -21,12 +21,12 @@ from handgrad.compare.oracle.replay import Replay
 from handgrad.compare.remarks import Float32Only, Float64Inside, Float64Only, Note, NotJudged, TorchInFloat32
 from handgrad.compare.results import Finding
 from handgrad.compare.sandbox import Call, quietly
+from handgrad.compare.thresholds import REFERENCE_IN_FLOAT32, UNIT_ROUNDOFF
 from handgrad.compare.trace import Arrays, in_precision, is_real, rounds_to_float32, same
 from handgrad.compare.verdict.conventions import AS_RECORDED, Convention
 from handgrad.compare.verdict.means import gradients_of_taps, is_better, is_mean, mean_left_out
 from handgrad.compare.verdict.shapes import fitted
 from handgrad.compare.verdict.steps import Judgement, StepRun, judge_step
-from handgrad.compare.verdict.thresholds import FLOAT32_VALUE
 
 __all__ = ["Returned", "judge_records"]
 
@@ -203,7 +203,7 @@ def _is_rounded(record: np.ndarray, reference: np.ndarray) -> bool:
     if not is_real(record) or record.shape != reference.shape:
         return False
     apart = np.max(np.abs(record.astype(np.float64) - reference), initial=0.0)
-    return bool(apart <= FLOAT32_VALUE * 2.0**-24 * np.max(np.abs(reference), initial=0.0))
+    return bool(apart <= REFERENCE_IN_FLOAT32 * UNIT_ROUNDOFF["float32"] * np.max(np.abs(reference), initial=0.0))
 
 
 def _alike(evidence: Mapping[str, Evidence]) -> bool:

@@ -10,8 +10,8 @@ import numpy as np
 
 from handgrad.compare.causes import Cause, PartialBatch, Scaled, WrongSign, Zero
 from handgrad.compare.diagnosis.scene import Array, Scene, multiple
-from handgrad.compare.diagnosis.thresholds import EQUAL, FITTED
 from handgrad.compare.names import gradient
+from handgrad.compare.thresholds import EQUAL, FITTED
 
 __all__ = ["data_part", "named_factors", "scaled", "unnamed_scale", "zero"]
 

@@ -20,8 +20,8 @@ from handgrad.compare.causes_of_operands import (
     WrongOperand,
 )
 from handgrad.compare.diagnosis.scene import Array, Scene, multiple
-from handgrad.compare.diagnosis.thresholds import MOST_REPLAYS
 from handgrad.compare.names import gradient, is_gradient, of_gradient, updated, velocity
+from handgrad.compare.thresholds import MOST_REPLAYS
 
 __all__ = ["copied", "operands", "overwritten"]
 

@@ -21,7 +21,7 @@ from handgrad.compare.causes_of_updates import (
     Transposed,
 )
 from handgrad.compare.diagnosis.scene import Scene
-from handgrad.compare.diagnosis.thresholds import FEW, INFORMATIVE, MOST_PLACES
+from handgrad.compare.thresholds import INFORMATIVE, MOST_PLACES, SINGLE_ENTRIES
 
 __all__ = ["masks", "moved", "parts"]
 
@@ -92,5 +92,5 @@ def parts(scene: Scene) -> Iterator[Cause]:
             is_of_examples = is_zero and axis == wrong.ndim - 1
             yield SlicesZero(axis, indices) if is_of_examples else SlicesDiffer(axis, indices, is_zero)
             return
-    if np.count_nonzero(wrong) <= max(FEW, wrong.size // 20):
+    if np.count_nonzero(wrong) <= max(SINGLE_ENTRIES, wrong.size // 20):
         yield Isolated(tuple(tuple(map(int, index)) for index in np.argwhere(wrong)))

@@ -24,7 +24,7 @@ from handgrad.compare.diagnosis.scene import Family, Scene
 from handgrad.compare.diagnosis.steps import orders, updates, velocities
 from handgrad.compare.diagnosis.sums import bias_sums, examples
 from handgrad.compare.diagnosis.terms import added
-from handgrad.compare.diagnosis.thresholds import FITTED, INFORMATIVE
+from handgrad.compare.thresholds import FITTED, INFORMATIVE
 
 __all__ = ["diagnose", "explained", "first_cause"]
 

@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 
 from handgrad.compare.causes import Cause
-from handgrad.compare.diagnosis.thresholds import INFORMATIVE, ROUNDING, SHARE
 from handgrad.compare.names import gradient, is_gradient, of_gradient
+from handgrad.compare.thresholds import UNEXPLAINED, UNEXPLAINED_SHARE
 
-__all__ = ["INFORMATIVE", "Family", "Scene", "multiple"]
+__all__ = ["Family", "Scene", "multiple"]
 
 Array = np.ndarray
 Arrays = Mapping[str, np.ndarray]
@@ -57,13 +57,13 @@ class Scene:
     @cached_property
     def allowed(self) -> float:
         """What rounding may leave of the difference."""
-        return float(ROUNDING[self.dtype] * np.max(np.abs(self.recorded), initial=0.0))
+        return float(UNEXPLAINED[self.dtype] * np.max(np.abs(self.recorded), initial=0.0))
 
     @cached_property
     def wrong(self) -> Array:
         """Which entries differ by more than rounding, or else by a good part of the largest difference."""
         scale = np.maximum(np.abs(self.recorded), np.abs(self.reference))
-        rounding = np.maximum(64 * ROUNDING[self.dtype] * scale, self.allowed / 2**10)
+        rounding = np.maximum(64 * UNEXPLAINED[self.dtype] * scale, self.allowed / 2**10)
         return np.asarray(np.abs(self.difference) > np.minimum(rounding, self.worst / 16))
 
     def explained_by(self, predicted: Array | None) -> bool:
@@ -72,7 +72,7 @@ class Scene:
             return False
         with np.errstate(all="ignore"):
             left = np.max(np.abs(self.recorded - predicted), initial=0.0)
-        return bool(left <= min(self.allowed, SHARE * self.worst))
+        return bool(left <= min(self.allowed, UNEXPLAINED_SHARE * self.worst))
 
     def replayed(self, replacements: Arrays, of: str = "") -> Array | None:
         """The reference of this tensor, or of another, with some of its inputs replaced; None where there is none."""

@@ -20,8 +20,8 @@ from handgrad.compare.causes_of_updates import (
     VelocityReset,
 )
 from handgrad.compare.diagnosis.scene import Array, Scene
-from handgrad.compare.diagnosis.thresholds import CANCELLED, EQUAL, INFORMATIVE
 from handgrad.compare.names import gradient, is_updated, of_updated, of_velocity, velocity
+from handgrad.compare.thresholds import CANCELLED, EQUAL, INFORMATIVE
 
 __all__ = ["orders", "updates", "velocities"]
 

@@ -9,7 +9,7 @@ from handgrad.compare.causes import Cause
 from handgrad.compare.causes_of_operands import Accumulated, DecayAdded, TermAdded, TermMissing
 from handgrad.compare.diagnosis.factors import named_factors
 from handgrad.compare.diagnosis.scene import Array, Scene, multiple
-from handgrad.compare.diagnosis.thresholds import EQUAL, TIMES
+from handgrad.compare.thresholds import EQUAL, TIMES
 
 __all__ = ["added"]
 

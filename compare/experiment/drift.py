@@ -27,19 +27,17 @@ from handgrad.compare.names import Key, gradient
 from handgrad.compare.operations import Modules, network_records, operation
 from handgrad.compare.results import Curve, Finding, Plot, Worst
 from handgrad.compare.sandbox import quietly
+from handgrad.compare.thresholds import DRIFT, FEW_ROUNDINGS, TWINS
 from handgrad.compare.trace import is_real
 from handgrad.compare.verdict.bounds import PRECISIONS
 from handgrad.compare.verdict.closeness import index_of
 from handgrad.compare.verdict.excerpts import excerpt
 from handgrad.compare.verdict.rule import Outcome
 from handgrad.compare.verdict.steps import Judgement, apart_by_name, misfit, row_of
-from handgrad.compare.verdict.thresholds import DRIFT
 
 __all__ = ["drift_plots", "free_running", "only_drift"]
 
 Arrays = dict[str, np.ndarray]
-
-TWINS = 4  # runs that start one rounding apart; fewer are too small a sample where a tensor has one entry
 
 
 def _one_rounding_apart(w: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -98,7 +96,7 @@ class _Drift:
 
     def allowed(self, name: str, dtype: str) -> float:
         """How far apart rounding lets a tensor be, as far as it has been judged."""
-        return float(DRIFT * self.spread[name] + 8 * PRECISIONS[dtype].u * self.scale[name])
+        return float(DRIFT * self.spread[name] + FEW_ROUNDINGS * PRECISIONS[dtype].u * self.scale[name])
 
     def judge(self, key: Key, equation: str, by_hand: Sequence[Arrays], torch: np.ndarray) -> Judgement:
         """Judge one tensor by hand, of the first run, against torch; the other runs are those that started apart."""

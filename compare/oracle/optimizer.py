@@ -16,14 +16,13 @@ from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.names import gradient, velocity
 from handgrad.compare.oracle.reference import moved
 from handgrad.compare.sandbox import CAUGHT, defaulting_to, located
+from handgrad.compare.thresholds import MOVED_RUNS, UNIT_ROUNDOFF
 from handgrad.compare.trace import Arrays, in_precision, is_real
 from handgrad.torchref.exchange import to_array, to_tensor
 
 __all__ = ["Follower", "Followers", "Optimizer"]
 
 Optimizer = Callable[[list[Tensor]], torch.optim.Optimizer]
-MOVED = 3  # optimisers beside the one that counts
-ROUNDING = 2.0**-24  # relative: by how much what they are handed is moved
 
 
 class Follower:
@@ -89,7 +88,7 @@ class Followers:
     def __init__(self, optimizer: Optimizer, params: Arrays) -> None:
         """Build them; InputError as for one."""
         self.build, self.params = optimizer, params
-        self.all = [Follower(optimizer, params) for _ in range(1 + MOVED)]
+        self.all = [Follower(optimizer, params) for _ in range(1 + MOVED_RUNS)]
 
     @property
     def kind(self) -> str:
@@ -111,7 +110,7 @@ class Followers:
         rng = np.random.default_rng([number, 0])
         results = []
         for position, follower in enumerate(self.all):
-            by = ROUNDING if position else 0.0
+            by = UNIT_ROUNDOFF["float32"] if position else 0.0
 
             def move(arrays: Arrays, by: float = by) -> Arrays:
                 return {name: moved(array, rng=rng, by=by) for name, array in arrays.items()}

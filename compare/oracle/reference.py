@@ -15,6 +15,7 @@ from handgrad.compare.errors import InputError
 from handgrad.compare.names import gradient, of_gradient
 from handgrad.compare.oracle.replay import Replay, inspect_reference, replay
 from handgrad.compare.sandbox import CAUGHT, defaulting_to, located
+from handgrad.compare.thresholds import SAME_ANSWER
 from handgrad.compare.trace import Arrays, in_precision, same
 from handgrad.torchref.exchange import to_array, to_tensor, view_of_tensor
 
@@ -22,7 +23,6 @@ __all__ = ["Reference", "check_repeatable", "input_names", "moved", "own_run", "
 
 Reference = Callable[..., Tensor]
 Tensors = dict[str, Tensor]
-SAME_ANSWER = 1e-6  # share: what another order of summation may change in a reference that is called twice
 
 
 def input_names(reference: Reference, count: int) -> list[str]:

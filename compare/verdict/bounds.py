@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from handgrad.compare.thresholds import UNIT_ROUNDOFF
+
 __all__ = [
     "PRECISIONS",
     "Allowance",
@@ -59,11 +61,12 @@ class Precision:
         return k * self.rounding / (1 - k * self.u)
 
 
-def _precision(u: float, eta: float, sides: int) -> Precision:
+def _precision(dtype: str, sides: int) -> Precision:
+    u, eta = UNIT_ROUNDOFF[dtype], float(np.finfo(dtype).smallest_subnormal)
     return Precision(u, eta, sides * u, sides * eta)
 
 
-PRECISIONS = {"float64": _precision(2.0**-53, 2.0**-1074, 2), "float32": _precision(2.0**-24, 2.0**-149, 1)}
+PRECISIONS = {"float64": _precision("float64", 2), "float32": _precision("float32", 1)}
 
 
 def stacked(dtypes: Sequence[str], ndim: int) -> Precision:

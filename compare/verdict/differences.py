@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from handgrad.compare.thresholds import SAME_SUM
 from handgrad.compare.trace import Arrays, same
-from handgrad.compare.verdict.thresholds import SAME_SUM
 
 __all__ = ["BLOCK", "Measured", "differing", "measured", "measured_all"]
 

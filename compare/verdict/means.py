@@ -10,10 +10,10 @@ from handgrad.compare.errors import InputError
 from handgrad.compare.names import gradient
 from handgrad.compare.oracle.reference import Reference, run_on_records
 from handgrad.compare.oracle.replay import Replay
+from handgrad.compare.thresholds import MEAN_IS_KEPT, MEAN_TIMES, RIGHT_END_TO_END
 from handgrad.compare.trace import Arrays, is_real
 from handgrad.compare.verdict.conventions import Divided
 from handgrad.compare.verdict.steps import Judgement
-from handgrad.compare.verdict.thresholds import MEAN_IS_KEPT, MEAN_TIMES, RIGHT_END_TO_END
 
 __all__ = ["gradients_of_taps", "is_better", "is_mean", "mean_left_out"]
 

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from handgrad.compare.thresholds import CAST, CUT, FEW_ENTRIES, FEW_ROUNDINGS, JITTER_CUT, LARGE, SMOOTH, SUSPICIOUS
 from handgrad.compare.trace import is_float32
 from handgrad.compare.verdict.bounds import PRECISIONS, Allowance
 from handgrad.compare.verdict.closeness import Local, closest, difference_of, index_of
-from handgrad.compare.verdict.thresholds import CAST, CLOSE, CUT, FEW, JITTER_CUT, SHARE, STAYS
 
 __all__ = ["Ladder", "Outcome", "judge"]
 
@@ -131,7 +131,7 @@ def _is_factor(local: Local, allowance: Allowance) -> bool:
     """
     apart = local.recorded - local.reference
     allowed = allowance.everywhere(PRECISIONS["float64"])
-    if np.count_nonzero(np.abs(apart) > allowed) <= FEW or is_float32(local.recorded):
+    if np.count_nonzero(np.abs(apart) > allowed) <= FEW_ENTRIES or is_float32(local.recorded):
         return False
     term = 0.0 if allowance.beside is None else allowance.beside[0] * allowance.beside[1]
     units = (local.reference, local.reference - term, np.broadcast_to(term, apart.shape))
@@ -179,14 +179,14 @@ def _by_ladder(runs: Mapping[str, Local], differences: Mapping[str, Array], ladd
     worst, index = difference.item(at), index_of(at, local.recorded.shape)
     if dtype == "float32":
         spread = 0.0 if ladder is None or local.recorded.dtype.kind != "f" else ladder.spread()
-        allowed = max(np.sqrt(coarse.u) * scale, 8 * spread) + coarse.eta
+        allowed = max(np.sqrt(coarse.u) * scale, FEW_ROUNDINGS * spread) + coarse.eta
         return Outcome("OK" if worst <= allowed else "FAULT", worst / allowed, "ladder", index)
     error32 = float(differences["float32"].max()) if "float32" in differences else 0.0
-    allowed = max(CUT * (error32 + rounding), 8 * fine.u * scale + 8 * fine.eta)
+    allowed = max(CUT * (error32 + rounding), FEW_ROUNDINGS * (fine.u * scale + fine.eta))
     if not worst <= allowed and ladder is not None:
         allowed = max(allowed, CUT * (max(error32, ladder.spread()) + rounding))
-        if worst <= SHARE * scale or not local.recorded.any():
-            allowed = max(allowed, 8 * fine.u * ladder.cotangent())
+        if worst <= LARGE * scale or not local.recorded.any():
+            allowed = max(allowed, FEW_ROUNDINGS * fine.u * ladder.cotangent())
     rho = worst / allowed
     if ladder is None:
         systematic = rho > 1 and worst > np.sqrt(fine.u) * scale
@@ -195,12 +195,12 @@ def _by_ladder(runs: Mapping[str, Local], differences: Mapping[str, Array], ladd
         return Outcome("WEAK", rho, "ladder", index)
     if rho > 1 and not ladder.jitter() > JITTER_CUT:
         return Outcome("FAULT", rho, "ladder", index)
-    is_large = worst > SHARE * scale
-    if (rho <= 1 and not worst > CLOSE * scale) or ladder.is_nothing():
+    is_large = worst > LARGE * scale
+    if (rho <= 1 and not worst > SUSPICIOUS * scale) or ladder.is_nothing():
         return Outcome("OK" if rho <= 1 else "WEAK", rho, "ladder", index)
     if _is_smooth(ladder, is_large):  # rounding explains no more of it than what changes from place to place
         return Outcome("FAULT", max(rho, 1 / max(ladder.tremor(), fine.u)), "ladder", index, is_told_by_moves=True)
-    is_unstable = is_large and ladder.swing() > SHARE
+    is_unstable = is_large and ladder.swing() > LARGE
     return Outcome("OK" if rho <= 1 and not is_unstable else "WEAK", rho, "ladder", index, is_unstable=is_unstable)
 
 
@@ -210,4 +210,4 @@ def _is_smooth(ladder: Ladder, is_large: bool) -> bool:
     A small one that comes of a cast to float32 inside the derivation seems constant as well: but it stays where torch's
     value moves, and so changes by a larger share than that. Of a large one, tremor() knows.
     """
-    return ladder.tremor() <= JITTER_CUT and (is_large or ladder.tremor() <= STAYS * ladder.swing())
+    return ladder.tremor() <= JITTER_CUT and (is_large or ladder.tremor() <= SMOOTH * ladder.swing())

@@ -24,13 +24,13 @@ from handgrad.compare.failures import (
 from handgrad.compare.names import Key, gradient, of_gradient, of_updated, of_velocity, velocity
 from handgrad.compare.remarks import AsFloat32, Note, Operands, OutOfRange, Persists, Reads
 from handgrad.compare.results import Excerpt, Finding, Row, Worst
+from handgrad.compare.thresholds import CAST_DERIVATIVE, CAST_GRADIENT, RIGHT_AFTER_ALL
 from handgrad.compare.trace import Arrays, described, is_real
 from handgrad.compare.verdict.bounds import PRECISIONS, Allowance
 from handgrad.compare.verdict.closeness import Local, index_of
 from handgrad.compare.verdict.differences import Measured, measured_all
 from handgrad.compare.verdict.excerpts import excerpt
 from handgrad.compare.verdict.rule import Ladder, Outcome, judge
-from handgrad.compare.verdict.thresholds import CAST_RESULT, LESS_EXACT, RIGHT
 
 __all__ = ["ROOTS", "Judgement", "StepRun", "apart_by_name", "inputs_of", "judge_step", "misfit", "row_of", "structure"]
 
@@ -224,7 +224,7 @@ def _is_right_after_all(row: Row, local: Local) -> bool:
         return False
     with np.errstate(all="ignore"):
         off = np.abs(np.subtract(*local, dtype=np.float64)).max()
-    return not row.max_abs_diff > RIGHT * off
+    return not row.max_abs_diff > RIGHT_AFTER_ALL * off
 
 
 def _follows_from(value: str, local: Mapping[str, Local], runs: Mapping[str, StepRun]) -> bool:
@@ -236,10 +236,10 @@ def _follows_from(value: str, local: Mapping[str, Local], runs: Mapping[str, Ste
     dtype = "float64" if "float64" in local else next(iter(local))
     run, finest = runs[dtype], local[dtype]
     difference = np.abs(finest.recorded - finest.reference)
-    allowed = LESS_EXACT * np.max(np.abs(finest.reference), initial=0.0)
+    allowed = CAST_GRADIENT * np.max(np.abs(finest.reference), initial=0.0)
     cotangent = run.records.get(gradient(value))
     if cotangent is not None and cotangent.shape == difference.shape == run.records[value].shape:
-        allowed = allowed + CAST_RESULT * np.abs(cotangent * (run.records[value] - run.local[value]))
+        allowed = allowed + CAST_DERIVATIVE * np.abs(cotangent * (run.records[value] - run.local[value]))
     return bool((difference <= allowed).all())
 
 

@@ -11,12 +11,12 @@ from handgrad.compare.causes import Unknown
 from handgrad.compare.failures import NotFinite, NothingMoves
 from handgrad.compare.names import Key, is_updated, updated
 from handgrad.compare.results import Finding, Row, Worst
+from handgrad.compare.thresholds import CUT, FEW_ROUNDINGS
 from handgrad.compare.trace import Arrays
 from handgrad.compare.verdict.bounds import PRECISIONS
 from handgrad.compare.verdict.closeness import Local, index_of
 from handgrad.compare.verdict.excerpts import excerpt
 from handgrad.compare.verdict.steps import Judgement
-from handgrad.compare.verdict.thresholds import CUT
 
 __all__ = ["UpdateRun", "judge_update", "nothing_moved", "unmoved"]
 
@@ -81,15 +81,15 @@ def _allowed(runs: Mapping[str, UpdateRun]) -> np.ndarray:
     fine, coarse, run = PRECISIONS["float64"], PRECISIONS["float32"], runs["float64"]
     other = runs["float32"].difference if "float32" in runs else np.zeros(run.before.shape)
     floor = np.maximum(np.nan_to_num(other), run.spread) + coarse.u * run.scale
-    return np.asarray(np.maximum(CUT * floor, 8 * fine.u * run.scale + 8 * fine.eta))
+    return np.asarray(np.maximum(CUT * floor, FEW_ROUNDINGS * (fine.u * run.scale + fine.eta)))
 
 
 def _allowed_in_float32(run: UpdateRun) -> np.ndarray:
     """What rounding explains in float32 alone."""
     coarse = PRECISIONS["float32"]
     moved = np.abs(run.torch - run.before)
-    spread = np.maximum(8 * run.spread, np.sqrt(coarse.u) * moved)
-    return np.asarray(spread + 8 * coarse.u * run.scale + coarse.eta)
+    spread = np.maximum(FEW_ROUNDINGS * run.spread, np.sqrt(coarse.u) * moved)
+    return np.asarray(spread + FEW_ROUNDINGS * coarse.u * run.scale + coarse.eta)
 
 
 def unmoved(steps: Iterable[tuple[Arrays, Arrays]]) -> list[str]:

@@ -1,0 +1,220 @@
+"""Every threshold: the numbers that decide what is said, each with its unit, its meaning and what fixes it.
+
+Units: a share is relative to the largest entry of a tensor, a ratio compares two differences, and a rounding is u, the
+unit roundoff, times the number it belongs to. How much is computed at a time is no threshold: it stands where it is
+used.
+"""
+
+__all__ = [
+    "CANCELLED",
+    "CAST",
+    "CAST_DERIVATIVE",
+    "CAST_GRADIENT",
+    "CHANCE",
+    "CUT",
+    "DISTINCT_WEIGHTS",
+    "DRIFT",
+    "EPSILONS",
+    "EQUAL",
+    "EXACT_WEIGHTS",
+    "FEW_ENTRIES",
+    "FEW_ROUNDINGS",
+    "FEW_WEIGHTS",
+    "FITTED",
+    "FLOAT32_WEIGHTS",
+    "INFORMATIVE",
+    "JITTER_CUT",
+    "JITTER_STEP",
+    "KINK",
+    "LARGE",
+    "LAST_BITS",
+    "LAST_BITS_USED",
+    "LEFT_OF_SUMS",
+    "LIKE_A_SUM",
+    "LINEAR_WEIGHTS",
+    "MEAN_IS_KEPT",
+    "MEAN_TIMES",
+    "MOST_EXAMPLES",
+    "MOST_NUMBERS",
+    "MOST_PLACES",
+    "MOST_REPLAYS",
+    "MOVED_RUNS",
+    "NOTHING",
+    "OWN_LOSS_ERRORS",
+    "OWN_LOSS_SHARE",
+    "OWN_LOSS_SURE",
+    "REFERENCE_IN_FLOAT32",
+    "RIGHT_AFTER_ALL",
+    "RIGHT_END_TO_END",
+    "SAME_ANSWER",
+    "SAME_BEND",
+    "SAME_FACTOR",
+    "SAME_FORMULA",
+    "SAME_SUM",
+    "SIGMAS",
+    "SINGLE_ENTRIES",
+    "SLOPE_FAR",
+    "SLOPE_NEAR",
+    "SLOPE_ROUNDINGS",
+    "SLOPE_STEP",
+    "SLOPE_WIDE",
+    "SMALL_PARAMETERS",
+    "SMOOTH",
+    "SPECIAL_POINT",
+    "STILL",
+    "SUSPICIOUS",
+    "TIMES",
+    "TREMOR_STEP",
+    "TWINS",
+    "UNEXPLAINED",
+    "UNEXPLAINED_SHARE",
+    "UNIT_ROUNDOFF",
+    "WHOLE",
+]
+
+# --- what rounding is
+
+# Relative error of one rounding, by dtype: half the distance of 1 from the next number.
+UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24}
+
+# Roundings: what an operation whose bound is not known in closed form may be off by. The libraries' worst case for tanh
+# and sigmoid, 4 units in the last place, is 8 u.
+FEW_ROUNDINGS = 8.0
+
+# Share of the largest number handed over: what float64 leaves of a sum that cancels, a few dozen roundings.
+LEFT_OF_SUMS = 2.0**-48
+
+# Roundings: what another order of summation may change between two calls; sums of up to some thousand numbers.
+SAME_SUM = 64.0
+
+# Share: the same in a reference that is called twice, which may compute in float32 (2^-24 = 6e-8).
+SAME_ANSWER = 1e-6
+
+# Roundings of float32 between a record and a value that the reference itself computes in float32: a sum and a division.
+REFERENCE_IN_FLOAT32 = 4.0
+
+# The last bits of a float32, and the share of its numbers that use one of them. Of random numbers three quarters do, of
+# whole numbers and simple fractions hardly any.
+LAST_BITS, LAST_BITS_USED = 0b11, 0.25
+
+# --- rounding or fault (verdict.rule)
+
+# Ratio: a difference that shrinks by more from float32 to float64 is rounding. Rounding shrinks to 2^-29, what a wrong
+# formula leaves to 1; this is the geometric midpoint.
+CUT = 2.0**-14.5
+
+# Entries: so few may have one factor in common by chance.
+FEW_ENTRIES = 3
+
+# Roundings of float32: what a value that was cast to float32 may be off by, and be WEAK.
+CAST = 64.0
+
+# Share: a difference that is larger is not one of the last digits. Half of what 8 bits hold.
+LARGE = 2.0**-7
+
+# Share: a larger difference in float64 is looked at again although float32 is off by enough to allow for it; 2^33
+# roundings of float64.
+SUSPICIOUS = 2.0**-20
+
+# Relative steps of the parameters. Float32 can still follow the first (16 roundings) and not the second (2^-21 of one),
+# which is 2^8 roundings of float64: mathematics is smooth over it.
+JITTER_STEP, TREMOR_STEP = 2.0**-20, 2.0**-45
+
+# Ratio: a difference that changes by less from one place to the next is no noise, which changes by about 1.
+JITTER_CUT = 2.0**-5
+
+# Ratio of how much a difference changes and how much its tensor changes. What a wrong formula leaves changes about as
+# much as its tensor; what a cast to float32 leaves stays, and so changes by more.
+SMOOTH = 2.0**6
+
+# Ratio of how much the reference and the record change: one that changes so many times less was cast to float32.
+STILL = 2.0**6
+
+# Runs whose operands are moved at random: replays, reruns of a derivation, optimisers. A median needs three.
+MOVED_RUNS = 3
+
+# Share of the difference: what is left where everything moves by JITTER_STEP of a difference that only a special point
+# has, as z = 0 has at a ReLU.
+SPECIAL_POINT = 2.0**-20
+
+# Share of J and its gradients: a tensor below may be pure rounding, half of the digits of float64 being gone.
+NOTHING = 2.0**-30
+
+# --- what follows from another tensor (verdict.attribution)
+
+# Share: the gradient that reads a value cast to float32 is off by a few roundings of 2^-24.
+CAST_GRADIENT = 2.0**-20
+
+# Times |dA| |A - A'|: what a cast value makes of a gradient whose derivative is taken at it. That of tanh and sigmoid
+# changes at most twice as fast as the value; twice that again for the roundings around it.
+CAST_DERIVATIVE = 4.0
+
+# Share of the local difference: a value that is off by less end to end was not computed from a wrong one.
+RIGHT_AFTER_ALL = 2.0**-10
+
+# --- conventions (verdict.means, checks)
+
+MEAN_TIMES = 1e-3  # share: a gradient that is about n times torch's; what it is exactly is judged after the division
+RIGHT_END_TO_END = 1e-2  # share: a gradient that is about torch's
+MEAN_IS_KEPT = 1e-4  # share: J of a batch that holds every example twice, where J is a mean; float32 sums included
+SAME_FACTOR = 1e-6  # relative: two factors that are the same, each fitted to a tensor
+
+# --- two runs on their own (experiment.drift)
+
+# Times the spread of runs that start one rounding apart: how far two runs may drift. So many runs are the sample; fewer
+# are too small a one where a tensor has one entry.
+DRIFT, TWINS = 10.0, 4
+
+# --- initial weights (checks.initializer, checks.distributions)
+
+SIGMAS = 6.11  # standard errors, exceeded by chance once in 1e9
+CHANCE = 1e-9  # how often samples of one distribution may be called different
+EXACT_WEIGHTS = 2.0**-45  # share: a + s D in float64, 256 roundings
+FLOAT32_WEIGHTS = 2.0**-22  # share: the same where the weights are rounded to float32 once more, 4 roundings of that
+LINEAR_WEIGHTS = 3  # weights: fewer are linear in any draw
+FEW_WEIGHTS = 32  # weights: of fewer, some may be equal by chance
+DISTINCT_WEIGHTS = 0.9  # of the distinct numbers in torch: fewer are not by chance
+SAME_FORMULA = 1e-6  # of a standard deviation: how far a formula for it may be off
+
+# --- slopes by differences (checks.finite_differences, checks.own_loss)
+
+# Steps h of numbers up to 1, and the shares of larger ones: that of the slope; four roundings, over which nothing but
+# rounding changes J; that over which a J that looks constant is asked whether it is.
+SLOPE_STEP, SLOPE_NEAR, SLOPE_WIDE = 2.0**-16, 2.0**-51, 2.0**-4
+SLOPE_FAR = 3.7  # times h, a second distance that no power of 2 leads to
+SLOPE_ROUNDINGS = 16.0  # of the largest J: what a few operations in float64 leave
+KINK = 64  # times the noise: a smaller bend may be rounding
+SAME_BEND = (0.75, 1.33)  # ratio of the bend over half the distance and the bend: 0.5 where J is smooth, 1 at a kink
+OWN_LOSS_ERRORS = 10  # times the error of a slope: how far it may be off
+OWN_LOSS_SHARE = 1e-7  # share of the gradient: how far a right entry may be off besides
+OWN_LOSS_SURE = 0.1  # share of a slope that it may be off and still tell anything
+
+# --- what a run cannot show (checks.blind_spots)
+
+SMALL_PARAMETERS = 0.05  # below, an activation is used where its derivative is nearly what it is at 0
+
+# --- which mistake it is (diagnosis)
+
+# Entries that must differ before a cause is named: fewer can be explained by anything.
+INFORMATIVE = 3
+
+# Share that rounding may leave of a tensor that a hypothesis explains, by dtype: what the verdict calls rounding.
+UNEXPLAINED = {"float64": CUT * UNIT_ROUNDOFF["float32"], "float32": 64 * UNIT_ROUNDOFF["float32"]}
+
+# Share of the difference that a hypothesis may leave: one that removes less explains something else.
+UNEXPLAINED_SHARE = 2.0**-5
+
+EQUAL = 1e-9  # relative: a factor, a coefficient, and the number that a hypothesis says
+FITTED = 1e-6  # relative: two numbers that were fitted to tensors, or such a number and the exact one near it
+WHOLE = 1e-6  # how often an example counts, as it was fitted, and a whole number
+CANCELLED = 1e-10  # share: a term that contributes less of a tensor has the coefficient 0
+LIKE_A_SUM = 1e-3  # relative: a gradient and the sum of another, to see which axes are summed
+SINGLE_ENTRIES = 3  # wrong entries that are called single ones however small the tensor is
+
+EPSILONS = (*(10.0**-k for k in range(3, 17)), 2.0**-52, 2.0**-23)  # that people add in a logarithm
+TIMES = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)  # how often a term is missing (below 0) or too many
+
+MOST_REPLAYS = 100  # replays of the reference for one tensor
+MOST_EXAMPLES = 64  # examples whose contributions are computed one by one
+MOST_NUMBERS = 2**22  # entries in these contributions, all together
+MOST_PLACES = 4096  # indices along an axis whose order is sought
