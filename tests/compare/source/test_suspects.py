@@ -4,6 +4,7 @@ import inspect
 
 import numpy as np
 import pytest
+import torch
 
 import handgrad
 from handgrad.compare.causes import Scaled, Unknown, Zero
@@ -141,3 +142,71 @@ def test_the_line_to_look_at_is_where_a_common_factor_comes_in():
     assert report.first.line == SourceLine("test_suspects.py", line, 'e = (p["W"] @ X + p["b"] - Y) / 2')
     assert report.details.suspects[report.first.where.name].shared
     assert f"test_suspects.py, line {line}" in report.to_html()
+
+
+LAYERS = {"W": _RNG.standard_normal((4, 3)), "b": _RNG.standard_normal((4, 1)), "v": _RNG.standard_normal((1, 4))}
+EXAMPLES = (_RNG.standard_normal((3, 7)),)
+
+
+def two_layers(p, X):
+    return (p["v"] @ torch.tanh(p["W"] @ X + p["b"])).sum()
+
+
+def two_layers_tapped(p, X):
+    return (p["v"] @ torch.tanh(handgrad.tap("Z", p["W"] @ X + p["b"]))).sum()
+
+
+def hidden(p, X):
+    A = np.tanh(p["W"] @ X + p["b"])
+    dZ = p["v"].T * (1 - A)
+    dW = dZ @ X.T
+    db = dZ.sum(axis=1, keepdims=True)
+    return {"dW": dW, "db": db, "dv": A.sum(axis=1)[None, :]}
+
+
+def renamed(p, X):
+    A = np.tanh(p["W"] @ X + p["b"])
+    d = p["v"].T * (1 - A**2)
+    g = 2 * d @ X.T
+    return {"dZ": d, "dW": g, "db": d.sum(axis=1, keepdims=True), "dv": A.sum(axis=1)[None, :]}
+
+
+def filled(p, X):
+    A = np.tanh(p["W"] @ X + p["b"])
+    dZ = p["v"].T * (1 - A**2)
+    dW = np.empty_like(p["W"])
+    for i in range(len(dW)):
+        dW[i] = 2 * dZ[i] @ X.T
+    return {"dZ": dZ, "dW": dW, "db": dZ.sum(axis=1, keepdims=True), "dv": A.sum(axis=1)[None, :]}
+
+
+def raising(p, X):
+    A = np.tanh(p["W"] @ X + p["b"])
+    dZ = p["v"].T * (1 - A**2)
+    return {"dW": dZ @ X, "db": dZ.sum(axis=1, keepdims=True)}
+
+
+def line_of(function, text):
+    lines, first = inspect.getsourcelines(function)
+    return next(first + i for i, line in enumerate(lines) if text in line)
+
+
+def test_what_was_not_returned_is_doubted_and_no_line_is_called_wrong():
+    report = handgrad.check_gradients(hidden, two_layers, LAYERS, EXAMPLES)
+    suspects = report.details.suspects[report.first.where.name]
+    assert (suspects.sure, suspects.doubts) == (False, {"dZ": line_of(hidden, "dZ =")})
+    page = report.to_html()
+    assert f"in dZ (line {line_of(hidden, 'dZ =')})" in page
+    assert "marked wrong" not in page
+
+
+@pytest.mark.parametrize(
+    ("derivation", "text"),
+    [(renamed, "g = 2"), (filled, "dW[i] ="), (raising, "dZ @ X")],
+    ids=["returned under another name", "filled", "raised"],
+)
+def test_a_line_that_alone_can_be_wrong_is_sure(derivation, text):
+    report = handgrad.check_gradients(derivation, two_layers_tapped, LAYERS, EXAMPLES)
+    suspects = report.details.suspects[report.first.where.name]
+    assert (suspects.sure, suspects.doubts) == (True, {})
+    assert report.first.line[:2] == ("test_suspects.py", line_of(derivation, text))
