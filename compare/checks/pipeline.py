@@ -23,7 +23,7 @@ from handgrad.compare.results import Code, Finding, Plot
 from handgrad.compare.source.suspects import located
 from handgrad.compare.thresholds import INFORMATIVE, SAME_FACTOR
 from handgrad.compare.verdict.attribution import attribution, consequences, culprits, outranks
-from handgrad.compare.verdict.steps import Judgement
+from handgrad.compare.verdict.judgement import Judgement
 
 __all__ = ["Judged", "JudgedStep", "collected", "explained_update", "findings_of", "reported", "with_ended"]
 

@@ -24,9 +24,10 @@ from handgrad.compare.sandbox import Call, quietly
 from handgrad.compare.thresholds import REFERENCE_IN_FLOAT32, UNIT_ROUNDOFF
 from handgrad.compare.trace import Arrays, in_precision, is_real, rounds_to_float32, same
 from handgrad.compare.verdict.conventions import AS_RECORDED, Convention
+from handgrad.compare.verdict.judgement import Judgement, StepRun
 from handgrad.compare.verdict.means import gradients_of_taps, is_better, is_mean, mean_left_out
 from handgrad.compare.verdict.shapes import fitted
-from handgrad.compare.verdict.steps import Judgement, StepRun, judge_step
+from handgrad.compare.verdict.steps import judge_step
 
 __all__ = ["Returned", "judge_records"]
 

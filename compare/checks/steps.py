@@ -25,7 +25,8 @@ from handgrad.compare.sandbox import Call
 from handgrad.compare.thresholds import SAME_FACTOR
 from handgrad.compare.trace import Arrays, in_precision, rounds_to_float32
 from handgrad.compare.verdict.differences import differing
-from handgrad.compare.verdict.steps import Judgement, misfit
+from handgrad.compare.verdict.judgement import Judgement
+from handgrad.compare.verdict.shapes import misfit
 from handgrad.compare.verdict.updates import UpdateRun, judge_update
 
 __all__ = ["Training", "ended", "in_float32", "judged_steps", "never_moved", "not_repeatable", "rule_instead"]

@@ -32,7 +32,7 @@ from handgrad.compare.results import Code, Finding
 from handgrad.compare.sandbox import fresh, undisturbed
 from handgrad.compare.source import listing, tracing
 from handgrad.compare.trace import Arrays, in_precision
-from handgrad.compare.verdict.steps import Judgement
+from handgrad.compare.verdict.judgement import Judgement
 from handgrad.compare.verdict.updates import nothing_moved, unmoved
 
 __all__ = ["Update", "check_updates", "exposing_gradients"]

@@ -31,9 +31,11 @@ from handgrad.compare.thresholds import DRIFT, FEW_ROUNDINGS, TWINS
 from handgrad.compare.trace import is_real
 from handgrad.compare.verdict.bounds import PRECISIONS
 from handgrad.compare.verdict.closeness import index_of
+from handgrad.compare.verdict.differences import measured_by_name
 from handgrad.compare.verdict.excerpts import excerpt
+from handgrad.compare.verdict.judgement import Judgement, row_of
 from handgrad.compare.verdict.rule import Outcome
-from handgrad.compare.verdict.steps import Judgement, apart_by_name, misfit, row_of
+from handgrad.compare.verdict.shapes import misfit
 
 __all__ = ["drift_plots", "free_running", "only_drift"]
 
@@ -116,7 +118,7 @@ class _Drift:
         verdict = "OK" if rho <= 1 else "FAULT" if np.isfinite(difference[index]) else "NONFINITE"
         ends = ({key.name: record}, {key.name: torch})
         outcome = Outcome(verdict, rho, "twins", index)
-        row, differs = row_of(key, equation, outcome, ends, apart_by_name([key.name], *ends).get(key.name))
+        row, differs = row_of(key, equation, outcome, ends, measured_by_name([key.name], *ends).get(key.name))
         if verdict == "OK":
             return Judgement(row, None, differs)
         ours, theirs = float(record[index]), float(torch[index])

@@ -26,7 +26,8 @@ from handgrad.compare.trace import Arrays, real, rounds_to_float32
 from handgrad.compare.verdict.batched import judge_stack
 from handgrad.compare.verdict.bounds import Allowance
 from handgrad.compare.verdict.conventions import OfTheNotes, conventions_of_the_notes
-from handgrad.compare.verdict.steps import Judgement, StepRun, judge_step
+from handgrad.compare.verdict.judgement import Judgement, StepRun
+from handgrad.compare.verdict.steps import judge_step
 from handgrad.torchref.network import mlp
 
 __all__ = ["NetworkJudge", "judged_steps"]

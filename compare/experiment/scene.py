@@ -15,7 +15,7 @@ from handgrad.compare.names import is_updated, of_velocity, updated
 from handgrad.compare.oracle.reference import Reference, run_on_records
 from handgrad.compare.sandbox import quietly
 from handgrad.compare.trace import Arrays, is_float32, real
-from handgrad.compare.verdict.steps import StepRun
+from handgrad.compare.verdict.judgement import StepRun
 
 __all__ = ["scene_of_network"]
 

@@ -1,18 +1,118 @@
-"""Which of the tensors that differ are culprits, and what follows from them."""
+"""Which of the tensors that differ are culprits, wrong by themselves, and which only follow from others."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
 
 from handgrad.compare.causes import Cause, Unknown
 from handgrad.compare.failures import Overflow
-from handgrad.compare.results import Details, Excerpt, Finding
-from handgrad.compare.verdict.steps import Judgement
+from handgrad.compare.names import Key, gradient
+from handgrad.compare.results import Details, Excerpt, Finding, Row
+from handgrad.compare.thresholds import CAST_DERIVATIVE, CAST_GRADIENT, RIGHT_AFTER_ALL
+from handgrad.compare.verdict.bounds import PRECISIONS, Allowance
+from handgrad.compare.verdict.closeness import Local
+from handgrad.compare.verdict.judgement import Judgement, ReadBy, StepRun
+from handgrad.compare.verdict.rule import Outcome
 
-__all__ = ["Diagnosis", "attribution", "consequences", "culprits", "outranks"]
+__all__ = ["Diagnosis", "Excuses", "Suspect", "attribution", "consequences", "culprits", "outranks"]
 
 Diagnosis = Callable[[Finding], Sequence[Cause]]  # the causes that explain a finding, the first one best
+
+# --- within a step
+
+
+class Suspect(NamedTuple):
+    """A judged tensor of a step: its verdict, both sides by dtype, and what rounding explains where that is known."""
+
+    key: Key
+    outcome: Outcome
+    local: Mapping[str, Local]
+    allowances: Mapping[str, Allowance]
+
+    @property
+    def shown(self) -> str:
+        """The dtype that shows the verdict best: where a side is not finite, or where most digits are lost."""
+        for dtype, (recorded, reference) in self.local.items():
+            if not np.isfinite(recorded).all() or not np.isfinite(reference).all():
+                return dtype
+        return max(self.local, key=self._roundings) if self.outcome.verdict == "WEAK" else next(iter(self.local))
+
+    def _roundings(self, dtype: str) -> float:
+        """The worst entry's difference in units of u."""
+        recorded, reference = (float(side[self.outcome.index]) for side in self.local[dtype])
+        return float(abs(recorded - reference) / PRECISIONS[dtype].u)
+
+
+@dataclass
+class Excuses:
+    """What the tensors of a step so far excuse: those computed from them that are not OK either.
+
+    `reads` and `runs` are those of the step. `inherited` holds the gradients of what a FAULT reads, `less_exact` those
+    of what a WEAK value reads, each with that value; `not_finite`: some tensor was not.
+    """
+
+    reads: ReadBy
+    runs: Mapping[str, StepRun]
+    inherited: set[str] = field(default_factory=set)
+    less_exact: dict[str, str] = field(default_factory=dict)
+    not_finite: bool = False
+    has_finding: bool = False
+
+    def note(self, name: str, verdict: str) -> None:
+        """Keep what follows from a tensor that is not OK; J's own value enters no gradient."""
+        self.not_finite |= verdict == "NONFINITE"
+        if name != "J" and verdict == "FAULT":
+            self.inherited |= {gradient(read) for read in self.reads.get(name, ())}
+        elif name != "J" and verdict == "WEAK":
+            self.less_exact |= {gradient(read): name for read in self.reads.get(name, ())}
+
+    def cover(self, suspect: Suspect, row: Row) -> bool:
+        """Whether a tensor that is not OK only follows from one before it."""
+        return (
+            suspect.key.name in self.inherited  # torch's tanh backward uses its own output, which is not what was wrong
+            or self._are_both_not_finite(suspect)
+            or self._follows_from_a_cast(suspect)
+            or (self.has_finding and _is_right_end_to_end(suspect, row))
+        )
+
+    def _are_both_not_finite(self, suspect: Suspect) -> bool:
+        """Whether the worst entry is finite on neither side, after something that was not."""
+        both = not any(np.isfinite(side[suspect.outcome.index]) for side in suspect.local[suspect.shown])
+        return suspect.outcome.verdict == "NONFINITE" and both and self.not_finite
+
+    def _follows_from_a_cast(self, suspect: Suspect) -> bool:
+        """Whether the difference of a gradient is what a less exact value makes of it, where it takes a derivative.
+
+        g' of tanh and sigmoid changes at most twice as fast as the value does, so dZ = dA g' is off by
+        2 |dA| |A - A'|; where 1 - A^2 cancels, that is more than the value's own share.
+        """
+        if suspect.key.name not in self.less_exact:
+            return False
+        value = self.less_exact[suspect.key.name]
+        dtype = "float64" if "float64" in suspect.local else next(iter(suspect.local))
+        run, (recorded, reference) = self.runs[dtype], suspect.local[dtype]
+        difference = np.abs(recorded - reference)
+        allowed = CAST_GRADIENT * np.max(np.abs(reference), initial=0.0)
+        cotangent = run.records.get(gradient(value))
+        if cotangent is not None and cotangent.shape == difference.shape == run.records[value].shape:
+            allowed = allowed + CAST_DERIVATIVE * np.abs(cotangent * (run.records[value] - run.local[value]))
+        return bool((difference <= allowed).all())
+
+
+def _is_right_end_to_end(suspect: Suspect, row: Row) -> bool:
+    """Whether a value that does not follow from the records is torch's own: it was not computed from a wrong one."""
+    if not np.isfinite(row.max_abs_diff):
+        return False
+    with np.errstate(all="ignore"):
+        off = np.abs(np.subtract(*suspect.local[suspect.shown], dtype=np.float64)).max()
+    return not row.max_abs_diff > RIGHT_AFTER_ALL * off
+
+
+# --- over all steps
 
 
 def outranks(verdict: str, before: str | None) -> bool:

@@ -15,7 +15,8 @@ from handgrad.compare.results import Row
 from handgrad.compare.trace import Arrays
 from handgrad.compare.verdict.bounds import PRECISIONS, Allowance, Precision, stacked
 from handgrad.compare.verdict.closeness import Local, closest
-from handgrad.compare.verdict.steps import ROOTS, Judgement, StepRun
+from handgrad.compare.verdict.differences import AFFECTED
+from handgrad.compare.verdict.judgement import Judgement, StepRun
 
 __all__ = ["judge_stack"]
 
@@ -148,10 +149,10 @@ def _apart(hand: Arrays, torch: Arrays) -> tuple[list[Any], ...]:
         places = _worst(difference, parts, len(begins[0]))
         worst = difference.take(places + begins)
     by_hand, by_torch = (side.take(places + begins) for side in (ours, theirs))
-    differs = ~(worst <= ROOTS[theirs.dtype] * np.abs(by_torch))
+    differs = ~(worst <= AFFECTED[theirs.dtype] * np.abs(by_torch))
     if differs.any():  # what stands at the worst place is a lower bound of the scale, and enough as a rule
         scale = np.maximum.reduceat(np.abs(theirs, out=difference), begins.ravel()).reshape(begins.shape)
-        differs = ~(worst <= ROOTS[theirs.dtype] * scale)
+        differs = ~(worst <= AFFECTED[theirs.dtype] * scale)
     index = [_indices(flat, array.shape[1:]) for flat, array in zip(places, hand.values(), strict=True)]
     return worst.tolist(), index, by_hand.tolist(), by_torch.tolist(), differs.tolist()
 

@@ -1,11 +1,13 @@
 """How far two arrays are apart end to end: one pass in blocks, in memory that does not grow with them.
 
-What is measured is what a row of a report shows: the largest absolute difference, where it is first and what stands
-there on both sides, the scale of torch's side, and whether both are finite. Differences are taken in float64. -0.0
+What is measured is what a row of a report shows: the largest absolute difference, where it is first, what stands there
+on both sides, and the scale of torch's side. Differences are taken in float64. -0.0
 equals 0.0, an infinity equals itself, and nan equals nothing: its difference is nan, which counts as the largest.
 """
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, repeat
 from math import isfinite
 from operator import add
@@ -13,13 +15,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from handgrad.compare.thresholds import SAME_SUM
-from handgrad.compare.trace import Arrays, same
+from handgrad.compare.thresholds import SAME_SUM, UNIT_ROUNDOFF
+from handgrad.compare.trace import Arrays, is_real, same
 
-__all__ = ["BLOCK", "Measured", "differing", "measured", "measured_all"]
+__all__ = ["AFFECTED", "Measured", "differing", "measured", "measured_all", "measured_by_name"]
+
+# Share of torch's scale by its dtype, sqrt(u): two sides that are further apart end to end differ because of a mistake.
+AFFECTED = {np.dtype(dtype): u**0.5 for dtype, u in UNIT_ROUNDOFF.items()}
 
 BLOCK = 2**17  # numbers at a time: their difference, and copies of strided or byte-swapped ones, take 3.1 MiB
-SMALL = 2**12  # up to so many are cheaper all at once
 FLOAT64 = {np.dtype(np.float64)}
 EPSILON = {np.dtype(kind).itemsize: float(np.finfo(kind).eps) for kind in ("f2", "f4", "f8")}
 
@@ -31,8 +35,7 @@ class Measured(NamedTuple):
     """How far one tensor by hand is from torch's.
 
     `position` is the flat position of the first largest difference, `by_hand` and `torch` stand there; all three are
-    None where there is no entry. `scale` is max |torch|. `finite`: every entry of both sides is; `finite_alike`: the
-    two sides are finite in the same places.
+    None where there is no entry. `scale` is max |torch|.
     """
 
     max_abs_diff: float
@@ -40,19 +43,20 @@ class Measured(NamedTuple):
     by_hand: float | None
     torch: float | None
     scale: float
-    finite: bool = True
-    finite_alike: bool = True
 
 
-def measured(hand: Array, torch: Array) -> Measured:
-    """Measure two arrays of equal shape and of any real dtypes, strides and byte orders."""
+def measured(hand: Array, torch: Array, *, block: int = BLOCK) -> Measured:
+    """Measure two arrays of equal shape and of any real dtypes, strides and byte orders, `block` numbers at a time.
+
+    Up to 1/32 of a block are cheaper all at once. Raises ValueError for shapes that differ.
+    """
     if hand.shape != torch.shape:
         raise ValueError(f"by hand the shape is {hand.shape}, in torch {torch.shape}; they must be equal")
-    if hand.size > SMALL:
-        return _by_blocks(hand, torch)
+    if hand.size > block // 32:
+        return _by_blocks(hand, torch, block)
     if not hand.size:
         return Measured(0.0, None, None, None, 0.0)
-    return _at_once(hand, torch) or _by_blocks(hand, torch)
+    return _at_once(hand, torch) or _by_blocks(hand, torch, block)
 
 
 @np.errstate(all="ignore")  # half as dear as entering it
@@ -69,16 +73,19 @@ def _at_once(hand: Array, torch: Array) -> Measured | None:
 
 
 @np.errstate(all="ignore")
-def measured_all(pairs: Sequence[Pair]) -> list[Measured]:
-    """Measure many pairs of arrays: small ones of float64 laid end to end and reduced segment by segment."""
+def measured_all(pairs: Sequence[Pair], *, block: int = BLOCK) -> list[Measured]:
+    """Measure many pairs of arrays: small ones of float64 laid end to end and reduced segment by segment.
+
+    They are halved until what lies end to end is at most 1/4 of a block.
+    """
     sizes = [hand.size for hand, torch in pairs if hand.shape == torch.shape]
     ends = [*accumulate(sizes)]
-    if len(pairs) > 1 and ends and ends[-1] > BLOCK // 4:
+    if len(pairs) > 1 and ends and ends[-1] > block // 4:
         half = len(pairs) // 2
-        return measured_all(pairs[:half]) + measured_all(pairs[half:])
+        return measured_all(pairs[:half], block=block) + measured_all(pairs[half:], block=block)
     together = _end_to_end(pairs) if ends and 0 not in sizes and len(sizes) == len(pairs) else None
     if together is None:
-        return [measured(*pair) for pair in pairs]
+        return [measured(*pair, block=block) for pair in pairs]
     ours, theirs = together
     difference = np.subtract(ours, theirs)
     np.abs(difference, out=difference)
@@ -87,11 +94,18 @@ def measured_all(pairs: Sequence[Pair]) -> list[Measured]:
     first = [*map(add, starts, positions)]
     worst = difference.take(first).tolist()
     if not isfinite(sum(worst)):
-        return [measured(*pair) for pair in pairs]
+        return [measured(*pair, block=block) for pair in pairs]
     by_hand, by_torch = together.take(first, axis=1).tolist()
     scales = np.maximum.reduceat(np.abs(theirs, out=difference), starts).tolist()
-    rows = zip(worst, positions, by_hand, by_torch, scales, repeat(True), repeat(True))
+    rows = zip(worst, positions, by_hand, by_torch, scales, strict=True)
     return [*map(tuple.__new__, repeat(Measured), rows)]  # Measured._make without a Python frame for each
+
+
+def measured_by_name(names: Iterable[str], by_hand: Arrays, torch: Arrays) -> dict[str, Measured]:
+    """How far the two sides are apart, by name, where both have real numbers in the same shape and any at all."""
+    both = {name: (by_hand[name], torch[name]) for name in names if name in by_hand and name in torch}
+    pairs = {n: (a, b) for n, (a, b) in both.items() if a.shape == b.shape and is_real(a) and is_real(b) and a.size}
+    return dict(zip(pairs, measured_all([*pairs.values()]), strict=True))
 
 
 def _end_to_end(pairs: Sequence[Pair]) -> Array | None:
@@ -105,33 +119,29 @@ def _end_to_end(pairs: Sequence[Pair]) -> Array | None:
         return None
 
 
-def _by_blocks(hand: Array, torch: Array) -> Measured:
+def _by_blocks(hand: Array, torch: Array, block: int) -> Measured:
     """Block after block; as long as all blocks were equal, a comparison is tried before the difference is taken."""
-    gap, equal = np.empty(min(hand.size, BLOCK)), np.empty(min(hand.size, BLOCK), dtype=bool)
+    gap, equal = np.empty(min(hand.size, block)), np.empty(min(hand.size, block), dtype=bool)
     worst, position, scale, start = 0.0, 0, 0.0, 0
-    identical = finite = alike = True
+    identical = True
     with np.errstate(all="ignore"):
-        for ours, theirs in _blocks(hand, torch):
+        for ours, theirs in _blocks(hand, torch, block):
             size = ours.size
             scale = _larger(scale, max(float(theirs.max()), -float(theirs.min())))
             identical = identical and bool(np.equal(ours, theirs, out=equal[:size]).all())
             if not identical:
-                apart = np.subtract(ours, theirs, out=gap[:size], dtype=np.float64)
-                largest = max(float(apart.max()), -float(apart.min()))
+                difference = np.subtract(ours, theirs, out=gap[:size], dtype=np.float64)
+                largest = max(float(difference.max()), -float(difference.min()))
                 if not largest < np.inf:
-                    by_hand, by_torch = np.isfinite(ours), np.isfinite(theirs)
-                    finite = finite and bool(by_hand.all() and by_torch.all())
-                    alike = alike and bool((by_hand == by_torch).all())
-                    np.copyto(apart, 0.0, where=np.equal(ours, theirs, out=equal[:size]))  # both infinite
-                    largest = float(np.abs(apart, out=apart).max())
+                    np.copyto(difference, 0.0, where=np.equal(ours, theirs, out=equal[:size]))  # both infinite
+                    largest = float(np.abs(difference, out=difference).max())
                 if _larger(worst, largest) is not worst:
-                    worst, position = largest, start + int(np.abs(apart, out=apart).argmax())
+                    worst, position = largest, start + int(np.abs(difference, out=difference).argmax())
             start += size
-    finite = finite and scale < np.inf
-    return Measured(worst, position, float(hand.item(position)), _plain(torch, position), scale, finite, alike)
+    return Measured(worst, position, float(hand.item(position)), _plain(torch, position), scale)
 
 
-def _blocks(hand: Array, torch: Array) -> np.nditer:
+def _blocks(hand: Array, torch: Array, block: int) -> np.nditer:
     """Both sides flat, in C order, a block at a time in native byte order; copied only where they do not lie so."""
     dtypes = [np.dtype("u1") if side.dtype == bool else side.dtype.newbyteorder("=") for side in (hand, torch)]
     return np.nditer(
@@ -140,7 +150,7 @@ def _blocks(hand: Array, torch: Array) -> np.nditer:
         op_flags=[["readonly"], ["readonly"]],
         op_dtypes=dtypes,
         order="C",
-        buffersize=BLOCK,
+        buffersize=block,
     )
 
 
@@ -156,7 +166,7 @@ def _plain(torch: Array, position: int) -> float:
 
 
 def differing(first: Arrays, second: Arrays) -> tuple[str, ...]:
-    """The records in which two calls on the same input differ by more than another order of summation can explain.
+    """The names of records in which two calls on the same input differ by more than another order of summation.
 
     Where one call is in float32 and the other in float64, it is float32 in which the order matters.
     """
@@ -168,7 +178,7 @@ def differing(first: Arrays, second: Arrays) -> tuple[str, ...]:
 
 
 def _close(first: Arrays, second: Arrays, names: Sequence[str]) -> list[bool]:
-    """Whether floating arrays differ by no more than another order of summation can explain, laid end to end."""
+    """For each name, whether another order of summation explains the difference; the arrays are laid end to end."""
     if not names:
         return []
     sides = [[side[name] for name in names] for side in (first, second)]
@@ -176,6 +186,6 @@ def _close(first: Arrays, second: Arrays, names: Sequence[str]) -> list[bool]:
     bounds = [SAME_SUM * max(EPSILON[a.itemsize], EPSILON[b.itemsize]) for a, b in zip(*sides, strict=True)]
     with np.errstate(all="ignore"):
         one, other = (np.concatenate([array.reshape(-1) for array in side], dtype=np.float64) for side in sides)
-        apart, scale = (np.maximum.reduceat(np.abs(array), starts) for array in (one - other, one))
-        close: list[bool] = (apart <= bounds * scale).tolist()
+        difference, scale = (np.maximum.reduceat(np.abs(array), starts) for array in (one - other, one))
+        close: list[bool] = (difference <= bounds * scale).tolist()
     return close

@@ -13,7 +13,7 @@ from handgrad.compare.oracle.replay import Replay
 from handgrad.compare.thresholds import MEAN_IS_KEPT, MEAN_TIMES, RIGHT_END_TO_END
 from handgrad.compare.trace import Arrays, is_real
 from handgrad.compare.verdict.conventions import Divided
-from handgrad.compare.verdict.steps import Judgement
+from handgrad.compare.verdict.judgement import Judgement
 
 __all__ = ["gradients_of_taps", "is_better", "is_mean", "mean_left_out"]
 

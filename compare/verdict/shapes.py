@@ -1,16 +1,22 @@
-"""Whether a gradient fits its parameter: what may be subtracted from it without broadcasting, and what may not."""
+"""Whether records can be compared at all: by their names, types and shapes, before any value is looked at."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import numpy as np
 
-from handgrad.compare.failures import WrongShape
+from handgrad.compare.causes import Cause
+from handgrad.compare.failures import NotComputed, NotReal, UnknownName, WrongShape
+from handgrad.compare.names import Key
 from handgrad.compare.remarks import OtherShape
+from handgrad.compare.results import Finding, Row
+from handgrad.compare.trace import described, is_real
+from handgrad.compare.verdict.judgement import EndToEnd, Judgement, StepRun
 
-__all__ = ["Fitted", "fitted"]
+__all__ = ["Fitted", "fitted", "misfit", "misfit_of_step"]
 
 Shape = tuple[int, ...]
 
@@ -52,3 +58,59 @@ def _fits_without_growing(shape: Shape, due: Shape) -> bool:
         return np.broadcast_shapes(due, shape) == due
     except ValueError:
         return False
+
+
+def misfit_of_step(key: Key, equation: str, runs: Mapping[str, StepRun], end_to_end: EndToEnd) -> Judgement | None:
+    """The judgement on a record that cannot be compared with torch's, or None: `misfit`, and names that torch lacks."""
+    by_hand, torch = end_to_end
+    records = {dtype: run.records.get(key.name) for dtype, run in runs.items()}
+    if all(record is not None and is_real(record) for record in records.values()):
+        if any(key.name not in run.local for run in runs.values()):
+            return _judged(key, "FAULT", _unknown_name(key.name, by_hand, runs), by_hand[key.name].shape, equation)
+        return misfit(key, records, {dtype: run.local[key.name].shape for dtype, run in runs.items()}, equation)
+    unknown = [name for name in by_hand if all(name not in run.local for run in runs.values())]
+    similar = get_close_matches(key.name, unknown, n=1)
+    due = torch[key.name].shape if key.name in torch else ()
+    return misfit(key, records, dict.fromkeys(records, due), equation, similar[0] if similar else "")
+
+
+def misfit(
+    key: Key,
+    records: Mapping[str, np.ndarray | None],
+    due: Mapping[str, Shape],
+    equation: str = "",
+    similar: str = "",
+) -> Judgement | None:
+    """The judgement on a record that is missing, no array of real numbers or of another shape; None for any other.
+
+    `records` has it by dtype, `due` the shape that it must have by dtype; `similar` is a name that was returned and
+    that nothing has.
+    """
+    missing = [dtype for dtype, record in records.items() if record is None]
+    if missing:
+        cause: Cause = NotComputed(similar, missing[0] if len(missing) < len(records) else "")
+        return _judged(key, "MISSING", cause, next(iter(due.values())), equation)
+    present = {dtype: record for dtype, record in records.items() if record is not None}
+    for record in present.values():
+        if not is_real(record):
+            return _judged(key, "MISSING", NotReal(described(record)), record.shape, equation)
+    wrong = {dtype: record.shape for dtype, record in present.items() if record.shape != due[dtype]}
+    if not wrong:
+        return None
+    dtype, shape = next(iter(wrong.items()))
+    cause = WrongShape(shape, due[dtype], dtype if len(wrong) < len(records) else "")
+    return _judged(key, "FAULT", cause, shape, equation)
+
+
+def _judged(key: Key, verdict: str, cause: Cause, shape: Shape, equation: str) -> Judgement:
+    row = Row(*key, equation=equation, shape=shape, max_abs_diff=float("nan"), verdict=verdict)
+    return Judgement(row, Finding(key, verdict, cause, equation=equation), differs=True)
+
+
+def _unknown_name(name: str, by_hand: Mapping[str, np.ndarray], runs: Mapping[str, StepRun]) -> UnknownName:
+    """The nearest name that torch has, of those that are missing if one of them is near."""
+    known = dict.fromkeys(name for run in runs.values() for name in run.local)
+    missing = [other for other in known if other not in by_hand]
+    names = missing if get_close_matches(name, missing) else [*known]
+    same = [other for other in names if other.lower() == name.lower()]
+    return UnknownName((same or get_close_matches(name, names, n=1) or [""])[0], tuple(names))

@@ -16,7 +16,7 @@ from handgrad.compare.trace import Arrays
 from handgrad.compare.verdict.bounds import PRECISIONS
 from handgrad.compare.verdict.closeness import Local, index_of
 from handgrad.compare.verdict.excerpts import excerpt
-from handgrad.compare.verdict.steps import Judgement
+from handgrad.compare.verdict.judgement import Judgement
 
 __all__ = ["UpdateRun", "judge_update", "nothing_moved", "unmoved"]
 

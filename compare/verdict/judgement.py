@@ -1,0 +1,75 @@
+"""The values of the verdict: one step as it was run, and the judgement on one of its tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from handgrad.compare.names import Key
+from handgrad.compare.remarks import Note
+from handgrad.compare.results import Excerpt, Finding, Row
+from handgrad.compare.trace import Arrays
+from handgrad.compare.verdict.bounds import Allowance
+from handgrad.compare.verdict.closeness import Local, index_of
+from handgrad.compare.verdict.differences import AFFECTED, Measured
+from handgrad.compare.verdict.rule import Outcome
+
+__all__ = ["EndToEnd", "Judgement", "ReadBy", "StepRun", "row_of"]
+
+ReadBy = Mapping[str, frozenset[str]]  # the names of the tensors that each value is computed from
+EndToEnd = tuple[Arrays, Arrays]  # by hand and in torch, each side going on with its own tensors
+
+
+@dataclass(frozen=True)
+class StepRun:
+    """One step of the derivation in one precision.
+
+    `records` is what it computed, `local` the reference evaluated on those records in float64, `allowances` what
+    rounding can explain where the operation is known. Each is by record name.
+    """
+
+    records: Arrays
+    local: Arrays
+    allowances: Mapping[str, Allowance] = field(default_factory=dict)
+
+
+class Judgement(NamedTuple):
+    """What is said of one tensor of one step: its row, and a finding if it is wrong by itself.
+
+    `differs`: the two sides differ end to end by more than rounding. `local` has both sides in the finest precision of
+    a tensor that is a FAULT, `excerpt` entries of both for a finding.
+    """
+
+    row: Row
+    finding: Finding | None = None
+    differs: bool = False
+    note: Note | None = None
+    local: Local | None = None
+    excerpt: Excerpt | None = None
+
+
+def row_of(
+    key: Key, equation: str, outcome: Outcome, end_to_end: EndToEnd, measured: Measured | None
+) -> tuple[Row, bool]:
+    """The row of a judged tensor, and whether the two sides differ end to end by more than rounding.
+
+    `measured` is how far they are apart; None where they cannot be subtracted, as their inputs have other sizes.
+    """
+    by_hand, torch = (side.get(key.name) for side in end_to_end)
+    assert by_hand is not None
+    row = Row(
+        *(*key, equation, by_hand.shape, float("nan")),
+        rho=outcome.rho,
+        rho_basis=outcome.basis,
+        verdict=outcome.verdict,
+    )
+    if measured is None or measured.position is None or torch is None:
+        return row, True
+    row = row._replace(
+        max_abs_diff=measured.max_abs_diff,
+        index=index_of(measured.position, by_hand.shape),
+        by_hand=measured.by_hand,
+        torch=measured.torch,
+    )
+    return row, not measured.max_abs_diff <= AFFECTED.get(torch.dtype, 0.0) * measured.scale
