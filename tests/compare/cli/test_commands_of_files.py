@@ -1,0 +1,116 @@
+"""`handgrad check` and `handgrad audit` of a file, and `handgrad init`, as a person runs them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from handgrad.compare.cli.commands import main
+from tests.support import parsed
+
+LINEAR = """
+import numpy as np
+params, batch = {"w": np.ones(2)}, (np.array([1.0, 2.0]),)
+
+def derivation(p, X):
+    return {"J": (p["w"] * X).sum(), "dw": X}
+
+def reference(p, X):
+    return (p["w"] * X).sum()
+"""
+
+
+@pytest.fixture
+def in_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(LINEAR)
+    return tmp_path
+
+
+def run(capsys, *words):
+    """The exit status, what was printed, and the errors."""
+    try:
+        code = main([*words])
+    except SystemExit as stop:  # argparse
+        code = stop.code
+    return code, *capsys.readouterr()
+
+
+REFUSED = {
+    "nothing": (["nowhere.py"], "nowhere.py cannot be read (No such file or directory); name an existing file, or"),
+    "a folder": (["folder.py"], "folder.py cannot be read (Is a directory)"),
+    "no Python file": (["mine.txt"], "'mine.txt' is no Python file"),
+    "an unknown check": (["mine.py", "--only", "gradient"], "did you mean 'gradients'?"),
+    "layers": (["mine.py", "--layers", "3,1"], "--layers sets up the notes' network and says nothing about mine.py"),
+    "data": (["mine.py", "--data", "digits"], "--data sets up the notes' network"),
+    "an unknown precision": (["mine.py", "--dtype", "float16"], "dtype 'float16' is not known"),
+    "a seed": (["mine.py", "--seed", "5"], "--seed says nothing to gradients; leave it out"),
+    "steps": (["mine.py", "--steps", "5"], "--steps says nothing to gradients; leave it out"),
+    "the file as output": (["mine.py", "--output", "mine.py"], "--output mine.py is the input file itself"),
+    "a program as output": (["mine.py", "--output", "other.py"], "is the name of a program and would replace it"),
+}
+
+
+@pytest.mark.parametrize(("words", "message"), REFUSED.values(), ids=REFUSED)
+def test_bad_usage_of_a_file_exits_2_with_one_sentence(words, message, in_folder, capsys):
+    Path("folder.py").mkdir()
+    Path("mine.txt").write_text(LINEAR)
+    code, out, err = run(capsys, "check", *words)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+    assert Path("mine.py").read_text() == LINEAR
+
+
+def test_the_precision_of_a_file_is_that_of_the_flag(in_folder, capsys):
+    code, out, _ = run(capsys, "check", "mine.py", "--dtype", "float32", "--format", "json")
+    assert (code, parsed(out)["environment"]["dtype"]) == (0, "float32")
+
+
+def test_several_checks_of_a_file_are_reports_by_name_and_one_outcome(in_folder, capsys):
+    Path("two.py").write_text(
+        LINEAR + "def initializer(shape, rng):\n    return np.zeros(shape)\n\n"
+        "from torch.nn.init import ones_ as torch_initializer\nshape = (4, 6)\n"
+    )
+    code, out, _ = run(capsys, "check", "two.py")
+    assert code == 1
+    assert out.endswith("\n2 checks of two.py: gradients OK, initializer differs.\n")
+    _, out, _ = run(capsys, "check", "two.py", "--format", "json")
+    assert [*parsed(out)["reports"]] == ["gradients", "initializer"]
+
+
+def test_a_file_whose_name_is_of_another_script_is_checked(in_folder, capfd):
+    Path("유도.py").write_text(LINEAR)
+    assert main(["check", "유도.py"]) == 0
+    assert main(["check", "없다.py"]) == 2
+    assert "없다.py cannot be read" in capfd.readouterr().err
+
+
+def test_an_audit_of_a_file_lists_what_it_hides(in_folder, capsys):
+    Path("torch_free.py").write_text(
+        LINEAR + "def initializer(shape, rng):\n    return rng.standard_normal(shape)\n\n"
+        "from torch.nn.init import normal_ as torch_initializer\nshape = (4, 6)\n"
+    )
+    code, out, _ = run(capsys, "audit", "torch_free.py")
+    gradients, initializer = out.split("\n\n")
+    assert code == 0
+    assert gradients.startswith("gradients hides, or makes harder to see:\n  ")
+    assert initializer == "initializer hides nothing that is known.\n"
+
+
+def test_a_new_user_writes_a_file_and_checks_it(tmp_path):
+    """In a process of their own, in an empty folder."""
+
+    def handgrad(*words):
+        command = [sys.executable, "-m", "handgrad", *words]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    made = handgrad("init", "mine.py")
+    assert (made.returncode, made.stdout) == (0, "wrote mine.py; next: handgrad check mine.py\n")
+    passed = handgrad("check", "mine.py")
+    assert passed.returncode == 0, passed.stdout
+    assert "OK: by hand and torch agree on all 11 tensors" in passed.stdout
+    refused = handgrad("init", "mine.py", "--broken")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == "handgrad: mine.py exists and is left as it is; name a new file\n"
