@@ -23,6 +23,7 @@ from handgrad.torchref.exchange import to_array, to_tensor
 __all__ = ["Follower", "Followers", "Optimizer"]
 
 Optimizer = Callable[[list[Tensor]], torch.optim.Optimizer]
+OwnGradients = Callable[[Arrays, Callable[[Arrays], Arrays]], Arrays]
 
 
 class Follower:
@@ -99,14 +100,14 @@ class Followers:
         """The same before its first step."""
         return Followers(self.build, self.params)
 
-    def step(
-        self, number: int, before: Arrays, records: Arrays, own: Callable[[Arrays, Callable[[Arrays], Arrays]], Arrays]
-    ) -> list[dict[str, np.ndarray]]:
+    def step(self, number: int, before: Arrays, records: Arrays, own: OwnGradients) -> list[dict[str, np.ndarray]]:
         """What each makes of a step: the parameters and, as v<name>, the velocities; the one that counts first.
 
         The gradients are those recorded. Where one is not usable, own(params, move) gives torch's own, `move` being
         what moves the arrays of the batch.
         """
+        due = {gradient(name): array.shape for name, array in before.items()}
+        usable = {n: records[n] for n, shape in due.items() if n in records and _fits(records[n], shape)}
         rng = np.random.default_rng([number, 0])
         results = []
         for position, follower in enumerate(self.all):
@@ -116,9 +117,7 @@ class Followers:
                 return {name: moved(array, rng=rng, by=by) for name, array in arrays.items()}
 
             params = move(in_precision(before, "float64"))
-            due = {gradient(name): array.shape for name, array in before.items()}
-            usable = {n: records[n] for n, shape in due.items() if n in records and _fits(records[n], shape)}
-            gradients = {n: moved(array, rng=rng, by=by) for n, array in usable.items()}
+            gradients = move(usable)
             if len(gradients) < len(due):
                 gradients = {**own(params, move), **gradients}
             results.append(follower.step(params, gradients))

@@ -68,7 +68,7 @@ def run_on_records(
 
 
 def _handed(params: Arrays, batch: Arrays, dtype: str) -> tuple[Tensors, Tensors]:
-    """Copies of what the reference is handed: parameters, which have a gradient, and the batch."""
+    """Copies of what the reference is handed, as tensors: parameters, which have a gradient, and the batch."""
     leaves = {name: to_tensor(array).requires_grad_() for name, array in in_precision(params, dtype).items()}
     return leaves, {name: to_tensor(array) for name, array in in_precision(batch, dtype).items()}
 
@@ -83,6 +83,7 @@ def _tracked(inputs: Tensors, records: Arrays) -> Tensors:
 
 
 def _wanted(records: Arrays) -> set[str]:
+    """What the records hold gradients of, if their names mean that."""
     return {of_gradient(name) for name in records if of_gradient(name)}
 
 
@@ -121,35 +122,34 @@ def _remedy(error: BaseException, batch: Arrays) -> str:
 
 def check_repeatable(reference: Reference, params: Arrays, batch: Arrays, dtype: str, first: Replay) -> None:
     """Raise InputError if the reference, called again on what `first` is the run on, gives another answer."""
-    again = run_on_records(reference, params, batch, {}, dtype)
+    second = run_on_records(reference, params, batch, {}, dtype)
     remedy = "it must be repeatable, so put a module in eval() or pass dropout masks in the batch"
-    for name, value in {**again.values, **again.gradients}.items():
-        before = {**first.values, **first.gradients}.get(name)
-        if before is None or _near(before, value):
+    answers = {**first.values, **first.gradients}
+    for name, value in {**second.values, **second.gradients}.items():
+        if name not in answers or _is_same_answer(answers[name], value):
             continue
-        if before.ndim:
+        if value.ndim or answers[name].ndim:
             raise InputError(f"the reference, called twice, gives two answers for {name}; {remedy}")
-        raise InputError(
-            f"the reference gives {name} = {float(before):.9g} and, called again, {float(value):.9g}; {remedy}"
-        )
+        before = float(answers[name])
+        raise InputError(f"the reference gives {name} = {before:.9g} and, called again, {float(value):.9g}; {remedy}")
     with _running(batch, dtype):
         bare = to_array(_forward(reference, *_handed(params, batch, dtype))()).reshape(())
-    if not _near(first.values["J"], bare):
+    if not _is_same_answer(first.values["J"], bare):
         raise InputError(
             f"the reference gives J = {float(first.values['J']):.9g} and, where taps do nothing, {float(bare):.9g}; a "
             "tap hands out a tensor of its own, so write into none of which a tap is a view"
         )
 
 
-def _near(before: np.ndarray, again: np.ndarray) -> bool:
+def _is_same_answer(first: np.ndarray, second: np.ndarray) -> bool:
     """Whether two answers are one but for another order of summation."""
-    if before.shape != again.shape:
+    if first.shape != second.shape:
         return False
-    before, again = (array.astype(np.result_type(array, np.float64)) for array in (before, again))
+    first, second = (array.astype(np.result_type(array, np.float64)) for array in (first, second))
     with np.errstate(all="ignore"):
-        apart, scale = np.abs(before - again), np.abs(before)
-        is_equal = np.array_equal(before, again, equal_nan=True)
-        return bool(is_equal or np.max(apart, initial=0.0) <= SAME_ANSWER * np.max(scale, initial=0.0))
+        difference, scale = np.abs(first - second), np.abs(first)
+        is_equal = np.array_equal(first, second, equal_nan=True)
+        return bool(is_equal or np.max(difference, initial=0.0) <= SAME_ANSWER * np.max(scale, initial=0.0))
 
 
 def moved(array: np.ndarray, *, rng: np.random.Generator, by: float) -> np.ndarray:

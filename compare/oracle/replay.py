@@ -32,10 +32,10 @@ __all__ = ["Replay", "inspect_reference", "replay", "replay_stack"]
 class Replay:
     """What the reference computes at each tap and leaf, in float64 unless the leaves are of another dtype.
 
-    `values` holds tapped tensors and J, `gradients` d<name> of taps and leaves that J depends on. Both are in dataflow
-    order, leaves last unless taps were inspected. `reads` names, for each tap and J, the taps and leaves that its
-    segment reads. `side_outputs` are taps that J does not depend on, `differentiated` those that the reference itself
-    differentiates through, where taps were inspected.
+    `values` holds tapped tensors and J, `gradients` d<name> of taps and leaves that J depends on; J has shape (), and
+    (K,) of K stacked runs. Both are in dataflow order, leaves last unless taps were inspected. `side_outputs` are taps
+    that J does not depend on. Only where taps were inspected, `reads` names the taps and leaves that each tap and J is
+    computed from, and `differentiated` the taps that the reference itself differentiates through.
     """
 
     values: dict[str, np.ndarray]
@@ -78,7 +78,7 @@ def replay_stack(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], 
 
 @dataclass(frozen=True)
 class _Setting:
-    """What stands in the taps' places, and how they are looked at."""
+    """What stands in the taps' places: records; whether taps are checked, and whether runs are stacked."""
 
     records: Arrays
     wanted: Set[str] = frozenset()
@@ -87,24 +87,48 @@ class _Setting:
 
 
 def _run(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], setting: _Setting) -> Replay:
-    aside: set[str] = set()
+    """One replay; repeated without those cuts of the graph that turn out to lead astray."""
+    uncut: set[str] = set()
     while True:
-        sites = _Sites(setting, {"J", *leaves, *map(gradient, leaves)}, aside)
+        sites = _Sites(setting, {"J", *leaves, *map(gradient, leaves)}, uncut)
         try:
             result = _replayed(reference, leaves, sites)
-            again = sites.unreached()
+            astray = sites.unreached()
         except RuntimeError:  # a reference that calls autograd itself misses what was cut off
-            again = {*sites.ends}
-            if not again:
+            astray = {*sites.ends}
+            if not astray:
                 raise
         finally:
             sites.let_go()
-        if not again:
+        if not astray:
             return result
-        aside |= again
+        uncut |= astray
 
 
 def _replayed(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], sites: _Sites) -> Replay:
+    J = _forward(reference, leaves, sites)
+    differentiated = frozenset(sites.order)  # by the reference itself
+    reads = {}
+    if sites.inspect:
+        reads = {name: sites.reads(site.came_in, leaves) for name, site in sites.all.items()}
+        reads["J"] = sites.reads(J, leaves)
+    if J.requires_grad:
+        _backward(J, leaves, sites)
+    if sites.inspect:
+        sites.check(differentiated)
+    gradients = sites.gradients(leaves)
+    order = sites.order if sites.inspect else [*reversed(sites.all), *leaves]
+    return Replay(
+        values={name: site.value for name, site in sites.all.items()} | {"J": to_array(J)},
+        gradients={gradient(name): gradients[name] for name in dict.fromkeys(order) if name in gradients},
+        reads=reads,
+        side_outputs=frozenset(sites.all.keys() - gradients.keys()),
+        differentiated=differentiated,
+    )
+
+
+def _forward(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], sites: _Sites) -> Tensor:
+    """J, with shape () unless runs are stacked; no leaf has a gradient afterwards."""
     with tapped(sites.tap):
         J = reference()
     for leaf in (*leaves.values(), *sites.ends.values()):
@@ -113,35 +137,18 @@ def _replayed(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], sit
         raise InputError(
             f"the reference returns {_described(J)}; it must return the scalar J, so end it with a sum or a mean"
         )
-    differentiated = frozenset(sites.order)  # by the reference itself
-    reads = {}
-    if sites.inspect:
-        reads = {name: sites.reads(site.came_in, leaves) for name, site in sites.all.items()}
-        reads["J"] = sites.reads(J, leaves)
-    if J.requires_grad:
-        noted = leaves if sites.inspect else {}
-        hooks = [_hook_after_accumulation(leaf, _noting(name, sites.order)) for name, leaf in noted.items()]
-        ends = [site for site in sites.all.values() if site.is_cut]
-        cotangents = [torch.ones_like(J), *(site.recorded_gradient for site in ends)]
-        torch.autograd.backward([J, *(site.came_in for site in ends)], cotangents)
-        for hook in hooks:
-            hook.remove()
-    if sites.inspect:
-        sites.check(differentiated)
-    gradients = {name: site.gradient for name, site in sites.all.items()}
-    copied = view_of_tensor if sites.stacked else to_array
-    retained = {name: site.retained for name, site in sites.all.items() if site.retained is not None}
-    gradients |= {name: copied(t.grad) for name, t in {**retained, **leaves}.items() if t.grad is not None}
-    order = sites.order if sites.inspect else [*reversed(sites.all), *leaves]
-    found = ((name, gradients.get(name)) for name in dict.fromkeys(order))
-    J = J if sites.stacked else J.reshape(())
-    return Replay(
-        values={name: site.value for name, site in sites.all.items()} | {"J": to_array(J)},
-        gradients={gradient(name): array for name, array in found if array is not None},
-        reads=reads,
-        side_outputs=frozenset(name for name in sites.all if gradients[name] is None),
-        differentiated=differentiated,
-    )
+    return J if sites.stacked else J.reshape(())
+
+
+def _backward(J: Tensor, leaves: Mapping[str, Tensor], sites: _Sites) -> None:
+    """Start autograd at J, and where the graph was cut with the gradient that is recorded there."""
+    noted = leaves if sites.inspect else {}
+    hooks = [_hook_after_accumulation(leaf, _noting(name, sites.order)) for name, leaf in noted.items()]
+    cut = [site for site in sites.all.values() if site.is_cut]
+    cotangents = [torch.ones_like(J), *(site.recorded_gradient for site in cut)]
+    torch.autograd.backward([J, *(site.came_in for site in cut)], cotangents)
+    for hook in hooks:
+        hook.remove()
 
 
 def _described(returned: object) -> str:
@@ -156,7 +163,8 @@ class _Site:
     def __init__(self, name: str, came_in: Tensor, records: Arrays, order: list[str], stacked: bool) -> None:
         self.name, self.came_in, self.order, self.stacked = name, came_in, order, stacked
         self.value = view_of_tensor(came_in) if stacked else to_array(came_in)
-        self.record, self.recorded_gradient = (self._record(records.get(each)) for each in (name, gradient(name)))
+        self.record = self._record(records.get(name))
+        self.recorded_gradient = self._record(records.get(gradient(name)))
         self.gradient: np.ndarray | None = None  # of the tap's result
         self.gradient_of_came_in: Tensor | None = None  # of the tensor handed to tap, over all its uses
         self.retained: Tensor | None = None  # autograd leaves the gradient of the tap's result in it
@@ -225,8 +233,8 @@ def _applied(function: type[torch.autograd.Function], came_in: Tensor, site: _Si
 class _Sites:
     """The taps of one run in call order, and the order in which gradients were found."""
 
-    def __init__(self, setting: _Setting, taken: Set[str], aside: Set[str]) -> None:
-        self.taken, self.aside, self.wanted = taken, aside, setting.wanted
+    def __init__(self, setting: _Setting, taken: Set[str], uncut: Set[str]) -> None:
+        self.taken, self.uncut, self.wanted = taken, uncut, setting.wanted
         self.records, self.inspect, self.stacked = setting.records, setting.inspect, setting.stacked
         self.all: dict[str, _Site] = {}
         self.order: list[str] = []
@@ -248,7 +256,7 @@ class _Sites:
         site = self.all[numbered] = _Site(numbered, tensor, self.records, self.order, self.stacked)
         if not tensor.requires_grad:
             return site.pass_on(tensor)
-        if not self.inspect and site.recorded_gradient is not None and numbered not in self.aside:
+        if not self.inspect and site.recorded_gradient is not None and numbered not in self.uncut:
             return site.cut()
         if self.stacked and site.record is None:
             return site.leave()
@@ -283,6 +291,13 @@ class _Sites:
                     )
                 raise InputError(f"tap {name!r} is bypassed, its tensor is used beside its result; {remedy}")
 
+    def gradients(self, leaves: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+        """The gradients of taps and leaves that J depends on, by the name of the tap or leaf."""
+        kept = {name: site.gradient for name, site in self.all.items() if site.gradient is not None}
+        retained = {name: site.retained for name, site in self.all.items() if site.retained is not None}
+        copied = view_of_tensor if self.stacked else to_array
+        return kept | {n: copied(t.grad) for n, t in {**retained, **leaves}.items() if t.grad is not None}
+
     @property
     def ends(self) -> dict[str, Tensor]:
         """The leaves that the graph was cut at."""
@@ -303,7 +318,7 @@ class _Sites:
         """The taps and leaves that a tensor was computed from, walking back through autograd's graph to the nearest."""
         taps = {id(site.node): name for name, site in self.all.items() if site.node is not None}
         names = {id(leaf): name for name, leaf in leaves.items()}
-        found = {names[id(tensor)]} if id(tensor) in names else set()
+        read = {names[id(tensor)]} if id(tensor) in names else set()
         pending: list[Any] = [tensor.grad_fn]
         seen: dict[int, Any] = {}  # keeps the nodes alive, so that no identity is used twice
         while pending:
@@ -313,12 +328,12 @@ class _Sites:
             seen[id(node)] = node
             variable = getattr(node, "variable", None)
             if id(node) in taps:
-                found.add(taps[id(node)])
+                read.add(taps[id(node)])
             elif id(variable) in names:
-                found.add(names[id(variable)])
+                read.add(names[id(variable)])
             else:
                 pending += [parent for parent, _ in node.next_functions]
-        return frozenset(found)
+        return frozenset(read)
 
 
 def _arriving(site: _Site) -> Callable[[Tensor], None]:

@@ -132,7 +132,7 @@ def culprits(judgements: Iterable[Judgement]) -> tuple[Finding, ...]:
         known = by_name.get(finding.where.name) if finding is not None else None
         if finding is None or (diverged and finding.verdict == "NONFINITE"):
             affected += bool(by_name) and judgement.differs
-        elif outranks(finding.verdict, known and known.verdict):
+        elif outranks(finding.verdict, None if known is None else known.verdict):
             by_name.pop(finding.where.name, None)  # it stands where it fails
             by_name[finding.where.name] = finding
             diverged |= isinstance(finding.cause, Overflow)

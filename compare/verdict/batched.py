@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import accumulate, repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,13 +16,27 @@ from handgrad.compare.trace import Arrays
 from handgrad.compare.verdict.bounds import PRECISIONS, Allowance, Precision, stacked
 from handgrad.compare.verdict.closeness import Local, closest
 from handgrad.compare.verdict.differences import AFFECTED
-from handgrad.compare.verdict.judgement import Judgement, StepRun
+from handgrad.compare.verdict.judgement import EndToEnd, Judgement, StepRun
 
-__all__ = ["judge_stack"]
+__all__ = ["Columns", "columns_of", "judge_stack"]
 
 BLOCK = 2**16  # numbers: so many are judged at once, as many as fit a processor's cache
 
-Allowed = Callable[[str, slice], Allowance]
+Allowed = Callable[[str, slice], Allowance]  # what rounding explains in a tensor, of a part of the stacked runs
+
+
+class Columns(NamedTuple):
+    """How far floating tensors of several steps are apart end to end: columns of rows, each by tensor and step.
+
+    The largest difference, where it is, what stands there on both sides, and whether the sides differ by more than
+    rounding.
+    """
+
+    worst: list[Any]
+    where: list[Any]
+    by_hand: list[Any]
+    torch: list[Any]
+    differs: list[Any]
 
 
 def judge_stack(
@@ -31,46 +45,44 @@ def judge_stack(
     dtypes: Sequence[str],
     run: StepRun,
     allowed: Allowed,
-    end_to_end: tuple[Arrays, Arrays],
+    end_to_end: EndToEnd,
     *,
     block: int = BLOCK,
 ) -> list[list[Judgement] | None]:
     """Judge several steps at once where rounding explains everything; None for a step that needs a closer look.
 
-    `labelled` holds phase, name and equation of every tensor in dataflow order. In `run` each is stacked along a first
-    axis, the steps of one dtype after those of the other, and `allowed` gives the allowance of a part of that axis; in
-    `end_to_end` each is stacked over the steps.
+    `labelled` holds phase, name and equation of every tensor in dataflow order. In `run` each tensor is stacked along a
+    first axis, the steps of one dtype after those of the other: (dtypes * steps, ...). `allowed` gives the allowance of
+    a part of that axis. In `end_to_end` each is stacked over the steps, (steps, ...).
     """
-    of_each = [dtype for dtype in dtypes for _ in steps]
-    precisions = {ndim: stacked(of_each, ndim) for ndim in {array.ndim for array in run.records.values()}}
     names = [name for _, name, _ in labelled]
-    rho = np.empty((len(names), len(steps)))
-    columns: tuple[list[object], ...] = ([], [], [], [], [])
+    dimensions = {array.ndim for array in run.records.values()}
+    precisions = {ndim: stacked([dtype for dtype in dtypes for _ in steps], ndim) for ndim in dimensions}
+    largest = np.empty((len(names), len(steps)))  # rho, over the dtypes
+    columns, done = Columns([], [], [], [], []), 0
     for group in _groups({name: run.records[name].size for name in names}, block):
         local = {name: Local(run.records[name], run.local[name]) for name in group}
-        alone = local[group[0]] if len(group) == 1 else None
-        times = (
-            _closest_alone(group[0], alone, dtypes, allowed, block) if alone else _closest(local, precisions, allowed)
-        )
-        done = len(columns[0])
-        rho[done : done + len(group)] = times.reshape(-1, len(dtypes), len(steps)).max(axis=1)
-        for column, more in zip(columns, _apart(*({n: side[n] for n in group} for side in end_to_end)), strict=True):
-            column += more
-    shapes = [end_to_end[0][name].shape[1:] for name in names]
-    where = [*zip(*labelled, strict=True), shapes]
-    by_step = zip(steps, rho.T.tolist(), *(zip(*column, strict=True) for column in columns), strict=True)
+        if len(group) == 1:
+            times = _closest_alone(group[0], local[group[0]], dtypes, allowed, block)
+        else:
+            times = _closest(local, precisions, allowed)
+        largest[done : done + len(group)] = times.reshape(-1, len(dtypes), len(steps)).max(axis=1)
+        done += len(group)
+        by_hand, torch = ({name: side[name] for name in group} for side in end_to_end)
+        for column, part in zip(columns, columns_of(by_hand, torch), strict=True):
+            column += part
+    where = [*zip(*labelled, strict=True), [end_to_end[0][name].shape[1:] for name in names]]
+    by_step = zip(*(zip(*column, strict=True) for column in columns), strict=True)
     return [
-        _judged(step, where, times, *found) if all(each <= 1 for each in times) else None
-        for step, times, *found in by_step
+        _judged(step, where, times, Columns(*of_step)) if all(rho <= 1 for rho in times) else None
+        for step, times, of_step in zip(steps, largest.T.tolist(), by_step, strict=True)
     ]
 
 
-def _judged(
-    step: int, where: Sequence[Sequence[object]], times: list[float], *found: Sequence[object]
-) -> list[Judgement]:
+def _judged(step: int, where: Sequence[Sequence[object]], times: list[float], columns: Columns) -> list[Judgement]:
     """The rows of one step, column by column: there are many, and one by one they would take as long as the rest."""
-    *apart, differs = found
-    rows = map(Row._make, zip(repeat(step), *where, *apart, times, repeat("bound"), repeat("OK")))
+    *measured, differs = columns
+    rows = map(Row._make, zip(repeat(step), *where, *measured, times, repeat("bound"), repeat("OK")))
     return [*map(Judgement._make, zip(rows, repeat(None), differs, repeat(None), repeat(None), repeat(None)))]
 
 
@@ -98,24 +110,24 @@ def _laid(arrays: Collection[np.ndarray]) -> tuple[list[slice], np.ndarray]:
 
 def _closest(local: Mapping[str, Local], precisions: Mapping[int, Precision], allowed: Allowed) -> np.ndarray:
     """How close tensors came in each run to what rounding explains, (tensors, runs)."""
-    parts, begins = _laid([of.recorded for of in local.values()])
+    parts, begins = _laid([pair.recorded for pair in local.values()])
     ours, theirs = (_end_to_end(side) for side in zip(*local.values(), strict=True))
     difference, allowance = np.subtract(ours, theirs), np.empty(len(ours))
     np.abs(difference, out=difference)
     for part, (name, (recorded, _)) in zip(parts, local.items(), strict=True):
-        here = allowed(name, slice(None))
-        if here.is_exact:
-            apart = difference[part]
-            apart[apart != 0] = np.inf
+        bound = allowed(name, slice(None))
+        if bound.is_exact:
+            of_tensor = difference[part]
+            of_tensor[of_tensor != 0] = np.inf
             allowance[part] = 1.0
         else:
-            allowance[part].reshape(recorded.shape)[...] = here.everywhere(precisions[recorded.ndim])
+            allowance[part].reshape(recorded.shape)[...] = bound.everywhere(precisions[recorded.ndim])
     ratio = np.divide(difference, allowance, out=allowance)
-    found = np.maximum.reduceat(ratio, begins.ravel())
-    if np.isnan(found).any():
+    rho = np.maximum.reduceat(ratio, begins.ravel())
+    if np.isnan(rho).any():
         np.copyto(ratio, 0.0, where=difference == 0)  # nothing of nothing
-        found = np.maximum.reduceat(ratio, begins.ravel())
-    return np.asarray(found.reshape(begins.shape))
+        rho = np.maximum.reduceat(ratio, begins.ravel())
+    return np.asarray(rho.reshape(begins.shape))
 
 
 def _closest_alone(name: str, local: Local, dtypes: Sequence[str], allowed: Allowed, block: int) -> np.ndarray:
@@ -123,20 +135,20 @@ def _closest_alone(name: str, local: Local, dtypes: Sequence[str], allowed: Allo
     recorded, reference = local
     runs = len(recorded) // len(dtypes)
     at_once = max(1, block * len(recorded) // recorded.size)
-    found = []
+    rho = []
     for position, dtype in enumerate(dtypes):
         for start in range(0, runs, at_once):
             part = slice(position * runs + start, position * runs + min(start + at_once, runs))
-            here = Local(recorded[part], reference[part])
-            found.append(closest(here, allowed(name, part), PRECISIONS[dtype], runs=len(here.recorded))[0])
-    return np.concatenate(found)
+            count = part.stop - part.start
+            one = Local(recorded[part], reference[part])
+            rho.append(closest(one, allowed(name, part), PRECISIONS[dtype], runs=count)[0])
+    return np.concatenate(rho)
 
 
-def _apart(hand: Arrays, torch: Arrays) -> tuple[list[Any], ...]:
-    """How far floating tensors of several steps are apart end to end, what a row says of it, each by tensor and step.
+def columns_of(hand: Arrays, torch: Arrays) -> Columns:
+    """How far floating tensors of several steps are apart end to end; in both, each is stacked over the steps.
 
-    That is the largest difference, its index, what stands there by hand and in torch, and whether they differ, by more
-    than sqrt(u) of the tensor's scale: this only decides what counts as affected.
+    They differ by more than rounding above sqrt(u) of the tensor's scale: this only decides what counts as affected.
     """
     parts, begins = _laid(hand.values())
     ours, theirs = (_end_to_end([*side.values()]) for side in (hand, torch))
@@ -154,7 +166,7 @@ def _apart(hand: Arrays, torch: Arrays) -> tuple[list[Any], ...]:
         scale = np.maximum.reduceat(np.abs(theirs, out=difference), begins.ravel()).reshape(begins.shape)
         differs = ~(worst <= AFFECTED[theirs.dtype] * scale)
     index = [_indices(flat, array.shape[1:]) for flat, array in zip(places, hand.values(), strict=True)]
-    return worst.tolist(), index, by_hand.tolist(), by_torch.tolist(), differs.tolist()
+    return Columns(worst.tolist(), index, by_hand.tolist(), by_torch.tolist(), differs.tolist())
 
 
 def _end_to_end(arrays: Sequence[np.ndarray]) -> np.ndarray:

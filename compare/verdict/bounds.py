@@ -48,7 +48,7 @@ Term = tuple[float, Array]
 class Precision:
     """A working dtype: unit roundoff u, smallest subnormal eta, and both times the number of sides that round in it.
 
-    Of a stack of runs, each of them is an array with a first axis of the runs; else it is a number.
+    Each is a number, or of a stack of runs an array of shape (runs, 1, ...).
     """
 
     u: Any
@@ -70,16 +70,17 @@ PRECISIONS = {"float64": _precision("float64", 2), "float32": _precision("float3
 
 
 def stacked(dtypes: Sequence[str], ndim: int) -> Precision:
-    """The precision of a stack of runs in these dtypes, for tensors of so many dimensions."""
-    each = [PRECISIONS[dtype] for dtype in dtypes]
-    columns = zip(*((p.u, p.eta, p.rounding, p.underflow) for p in each), strict=True)
+    """The precision of a stack of runs, given the dtype of each, for tensors of so many dimensions, (runs, 1, ...)."""
+    of_runs = [PRECISIONS[dtype] for dtype in dtypes]
+    columns = zip(*((p.u, p.eta, p.rounding, p.underflow) for p in of_runs), strict=True)
     return Precision(*(np.array(column).reshape(-1, *[1] * (ndim - 1)) for column in columns))
 
 
 class Allowance(NamedTuple):
     """sides (gamma_k M + u (units + c |x| of every term) + k eta), entry by entry.
 
-    `magnitude(entries)` gives M at those entries, or everywhere for None; a term is a number c and an array x. Because
+    `magnitude(entries)` gives M, the sum of the absolute terms, at some entries or everywhere for None; entries are
+    arrays of indices, one for each axis, as np.nonzero gives them. A term is a number c and an array x. Because
     |reference| <= M + c |x| of the term `beside`, a lower bound of the allowance costs no M.
     """
 
@@ -132,9 +133,9 @@ def linear(W: Array, A_prev: Array, b: Array) -> Allowance:
     """Z = W A_prev + b: gamma_(n_in+1) (|W||A_prev| + |b|)."""
 
     def magnitude(entries: Entries | None) -> Array:
-        found = _absolute_product(W, A_prev, entries)
-        found += np.abs(b) if entries is None else np.abs(b[(*entries[:-1], 0)])
-        return found
+        terms = _absolute_product(W, A_prev, entries)
+        terms += np.abs(b) if entries is None else np.abs(b[(*entries[:-1], 0)])
+        return terms
 
     return Allowance(W.shape[-1] + 1, magnitude=magnitude)
 

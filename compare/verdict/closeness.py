@@ -24,24 +24,27 @@ class Local(NamedTuple):
 
 @np.errstate(all="ignore")
 def difference_of(local: Local) -> Array:
-    """|recorded - reference| in float64, at least one-dimensional."""
+    """|recorded - reference| in float64, of at least one axis."""
     difference = np.atleast_1d(np.subtract(local.recorded, local.reference, dtype=np.float64))
     return np.asarray(np.abs(difference, out=difference))
 
 
-def closest(local: Local, allowance: Allowance, precision: Precision, *, runs: int) -> tuple[Array, Array]:
-    """How close one tensor of several runs, stacked along a first axis, came to what rounding explains.
+def closest(
+    local: Local, allowance: Allowance, precision: Precision, *, runs: int, small: int = SMALL
+) -> tuple[Array, Array]:
+    """How close one tensor came to what rounding explains: per run rho, and the flat index of its entry, (runs,) each.
 
-    Per run rho, the largest difference in units of the allowance, and the flat index of its entry; rho is nan or
-    infinite where a side is not finite. The screen bounds the ratio from above without the product of absolute
-    matrices; the exact ratio is computed only at entries that could still be the largest.
+    rho is the largest difference in units of the allowance, and nan or infinite where a side is not finite. Of more
+    than one run, the tensors are stacked along a first axis. With more than `small` numbers a run, a screen bounds the
+    ratio from above without the product of absolute matrices, and the ratio itself is computed only at entries that
+    could still be the largest.
     """
     difference = difference_of(local)
     size = difference.size // runs
     if allowance.is_exact:
         largest, worst = _by_run(difference, runs)
         return np.where(largest == 0, 0.0, np.inf), worst
-    if size <= SMALL or allowance.magnitude is None:
+    if size <= small or allowance.magnitude is None:
         return _largest(difference, allowance.everywhere(precision), runs)
     upper = _ratio(difference, allowance.screen(local.reference, precision)).reshape(runs, size)
     exact = np.full(difference.size, -1.0)
@@ -52,7 +55,7 @@ def closest(local: Local, allowance: Allowance, precision: Precision, *, runs: i
 
     settle(upper.argmax(axis=1) + size * np.arange(runs))
     candidates = np.flatnonzero(~(upper <= exact.reshape(runs, size).max(axis=1, keepdims=True)))
-    if candidates.size > SMALL * runs:  # so many are cheaper all at once
+    if candidates.size > small * runs:  # so many are cheaper all at once
         return _largest(difference, allowance.everywhere(precision), runs)
     settle(candidates)
     return _by_run(exact, runs)
@@ -66,6 +69,7 @@ def _largest(difference: Array, allowed: Array, runs: int) -> tuple[Array, Array
 
 
 def _by_run(ratio: Array, runs: int) -> tuple[Array, Array]:
+    """Per run the largest number and its flat index."""
     by_run = ratio.reshape(runs, -1)
     worst = by_run.argmax(axis=1)
     return by_run[np.arange(runs), worst], worst

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from handgrad.compare.names import of_velocity
+from handgrad.compare.names import gradient, layered, of_velocity
 from handgrad.compare.remarks import MeanLeftOut, Note, VelocityTimes
 from handgrad.compare.trace import Arrays, is_real
 
@@ -80,7 +80,7 @@ class OfTheNotes:
         return {name: _divided(array, self._divisor(name, mean)) for name, array in records.items()}
 
     def _divisor(self, name: str, mean: float) -> float:
-        if name.startswith(("dZ", "dA")):
+        if layered(name)[0] in (gradient("Z"), gradient("A")):
             return mean
         return self.velocity if of_velocity(name) else 1.0
 

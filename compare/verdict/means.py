@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,7 +20,7 @@ __all__ = ["gradients_of_taps", "is_better", "is_mean", "mean_left_out"]
 
 
 def gradients_of_taps(end_to_end: Replay) -> set[str]:
-    """The names of the gradients of tapped values, those of leaves left out."""
+    """The names of the gradients of tapped values, without those of parameters and inputs."""
     return {*map(gradient, end_to_end.values)} & end_to_end.gradients.keys()
 
 
@@ -28,39 +29,47 @@ def mean_left_out(
 ) -> Divided | None:
     """The size by which all recorded gradients of taps are too large, and which gradients; None if no size fits.
 
-    It is that of an axis of the batch, or of all of an array of the batch but its first, or of what J is computed from.
-    The gradients of inputs may have it, as a layer's backward returns them, or not. Where there is a mistake besides,
-    one gradient of a tap that is larger, and one of a parameter that is right, have to do.
+    The gradients of inputs may be too large by it as well, as a layer's backward returns them, or not. Where there is a
+    mistake besides, one gradient of a tap that is too large, and one of a parameter that is right, are enough.
     """
     of_taps, of_inputs = gradients_of_taps(end_to_end), {*map(gradient, batch)}
-    between = (of_taps | of_inputs) & records.keys() & end_to_end.gradients.keys()
-    if not between or not any(judgement.finding for judgement in judged):
+    recorded = (of_taps | of_inputs) & records.keys() & end_to_end.gradients.keys()
+    if not recorded or not any(judgement.finding for judgement in judged):
         return None
+    fitting = list[Divided]()
+    for size in _sizes(end_to_end, batch):
+        larger = {name for name in recorded if _is_times(records[name], end_to_end.gradients[name], size)}
+        if larger & of_taps:
+            fitting.append(Divided(size, frozenset(larger)))
+        if larger & of_taps and recorded - larger <= of_inputs:
+            return fitting[-1]
+    if not fitting or not _right_end_to_end(records, end_to_end, {*map(gradient, params)}):
+        return None
+    return replace(fitting[0], larger=fitting[0].larger | (recorded & of_taps))
+
+
+def _sizes(end_to_end: Replay, batch: Arrays) -> list[int]:
+    """What a mean may divide by: axes of the batch, whole arrays of it but the first, and what J is computed from."""
     sizes = {n for array in batch.values() for n in array.shape} | {array.size for array in [*batch.values()][1:]}
     sizes |= {end_to_end.values[name].size for name in end_to_end.reads["J"] if name in end_to_end.values}
-    by_size = {
-        size: {name for name in between if _is_times(records[name], end_to_end.gradients[name], size)}
-        for size in sorted(sizes - {1})
-    }
-    fitting = {size: larger for size, larger in by_size.items() if larger & of_taps}
-    whole = next(((size, larger) for size, larger in fitting.items() if between - larger <= of_inputs), None)
-    if whole is None and _right_end_to_end(records, end_to_end, {*map(gradient, params)}):
-        whole = next(((size, larger | (between & of_taps)) for size, larger in fitting.items()), None)
-    return None if whole is None else Divided(whole[0], frozenset(whole[1]))
+    return sorted(sizes - {1})
 
 
 def is_better(
     read: Sequence[Judgement], judged: Sequence[Judgement], records: Arrays, end_to_end: Replay, params: Arrays
 ) -> bool:
-    """Whether less is left to find if records are read in a convention: nothing, or a parameter's gradient alone."""
+    """Whether less is left to find where records are `read` in a convention than where they are `judged` as they are.
+
+    Where as much is left, gradients of parameters alone, most of which are right, are the likelier mistake.
+    """
     gradients = {*map(gradient, params)}
-    left = [judgement.row.name for judgement in read if judgement.finding is not None]
+    left = {judgement.row.name for judgement in read if judgement.finding is not None}
     agree = [not judgement.differs for judgement in read if judgement.row.name in gradients]
     if not left:
         return all(agree)
     before = sum(judgement.finding is not None for judgement in judged)
     right = _right_end_to_end(records, end_to_end, gradients)
-    is_likelier = {*left} <= gradients and 2 * len(right) >= len(agree)
+    is_likelier = left <= gradients and 2 * len(right) >= len(agree)
     return (len(left), not is_likelier) < (before, True)
 
 
@@ -74,10 +83,10 @@ def is_mean(reference: Reference, params: Arrays, batch: Arrays, J: np.ndarray, 
                 for name, array in batch.items()
             }
             try:
-                again = run_on_records(reference, params, twice, {}).values["J"]
+                J_of_twice = run_on_records(reference, params, twice, {}).values["J"]
             except InputError:  # an axis that may not be longer
                 continue
-            if abs(again - J) <= MEAN_IS_KEPT * abs(again):
+            if abs(J_of_twice - J) <= MEAN_IS_KEPT * abs(J_of_twice):
                 return True
     return False
 
