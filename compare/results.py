@@ -68,7 +68,7 @@ class Worst(NamedTuple):
     that it was computed from, where they are known; `before` is the value that an update started from.
     """
 
-    index: tuple[int, ...]
+    index: tuple[int, ...]  # type: ignore[assignment]  # as in Row
     by_hand: float
     torch: float
     dtype: str = ""

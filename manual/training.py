@@ -23,7 +23,7 @@ def train(
     X: np.ndarray,
     Y: np.ndarray,
     batches: Iterable[np.ndarray],
-) -> Iterator[tuple[int, str, dict[str, np.ndarray | np.floating]]]:
+) -> Iterator[tuple[int, str, Mapping[str, np.ndarray | np.floating]]]:
     """Train, and yield everything on the way: (step, phase, {name: value}), phase by phase.
 
     The phases are "forward" (X, Y, Z1, A1, ...), "loss" (losses, penalty, J), "backward" (dZL, dWL, ..., db1) and

@@ -38,9 +38,9 @@ class Problem:
         """The precision whose values are shown."""
         return self.precisions[0]
 
-    def on(self, batch: Arrays) -> Problem:
+    def on(self, batch: Mapping[str, np.ndarray]) -> Problem:
         """The same on another batch."""
-        return replace(self, batch=batch)
+        return replace(self, batch=dict(batch))
 
 
 def problem_of(

@@ -67,7 +67,7 @@ def check_training(
         return _report(trainer, problem, optimizer, named)
 
 
-def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: list[Arrays]) -> Report:
+def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: Sequence[Arrays]) -> Report:
     """Record the trainer in each precision, judge its steps, and say what the run could not show."""
 
     def recorded(dtype: str) -> Any:
