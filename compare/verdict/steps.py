@@ -117,11 +117,13 @@ def _with_finding(judgement: Judgement, suspect: Suspect, reads: ReadBy, records
     ours, theirs = (float(side[outcome.index]) for side in local[suspect.shown])
     is_fault = outcome.verdict == "FAULT"
     shown_in = suspect.shown if not is_fault and len(local) > 1 else ""
+    leaves = frozenset[str]().union(*reads.values()) - reads.keys()
+    inputs = tuple(name for name in _inputs_of(suspect.key.name, reads) if name in records or name in leaves)
     finding = Finding(
         suspect.key,
         outcome.verdict,
         _cause(suspect, ours, theirs),
-        worst=Worst(outcome.index, ours, theirs, shown_in, _inputs_of(suspect.key.name, reads)),
+        worst=Worst(outcome.index, ours, theirs, shown_in, inputs),
         equation=judgement.row.equation,
         rho=outcome.rho,
         circumstances=_of_fault(suspect) if is_fault else _of_operands(suspect, reads, records),
