@@ -8,24 +8,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import handgrad.compare.verdict.differences
-from handgrad.compare.verdict.batched import _apart
+from handgrad.compare.trace import frozen
+from handgrad.compare.verdict.batched import columns_of
 from handgrad.compare.verdict.bounds import PRECISIONS
-from handgrad.compare.verdict.differences import Measured, measured, measured_all
+from handgrad.compare.verdict.differences import Measured, differing, measured, measured_all, measured_by_name
 
 BLOCK = 8
+BLOCKS = pytest.mark.parametrize("block", [BLOCK, 2**7, 2**15], ids=["across blocks", "some at once", "all at once"])
 FLOATS = ("f2", "f4", "f8", ">f2", ">f4", ">f8")
 DTYPES = (*FLOATS, "?", "i1", "u1", "i4", "u4", "i8", "u8", ">i2", ">i8", ">u4")
 SPECIAL = (0.0, -0.0, np.inf, -np.inf, np.nan, 5e-324, -5e-324, 2.3e-308, 1e308, -1e308, 1.0, np.nextafter(1.0, 2))
 WHOLE = (0, 1, -1, 2**53 + 1, -(2**63), 2**63 - 1, 2**64 - 1)
 LAYOUTS = ("plain", "transposed", "stepped", "reversed", "sliced", "broadcast")
-
-
-@pytest.fixture(autouse=True, params=[(BLOCK, 2), (BLOCK, 2**12), (2**10, 2**12)], ids=["blocks", "halves", "one"])
-def limits(request, monkeypatch):
-    """Blocks so small that tensors cross their boundaries, then so large that all go through at once."""
-    monkeypatch.setattr(handgrad.compare.verdict.differences, "BLOCK", request.param[0])
-    monkeypatch.setattr(handgrad.compare.verdict.differences, "SMALL", request.param[1])
 
 
 def naive(hand: np.ndarray, torch: np.ndarray) -> Measured:
@@ -44,8 +38,6 @@ def naive(hand: np.ndarray, torch: np.ndarray) -> Measured:
         by_hand=float(ours[position]),
         torch=by_torch,
         scale=float(np.max(np.abs(theirs))),
-        finite=bool(np.isfinite(ours).all() and np.isfinite(theirs).all()),
-        finite_alike=bool((np.isfinite(ours) == np.isfinite(theirs)).all()),
     )
 
 
@@ -106,16 +98,16 @@ def pairs(draw, dtypes: tuple[str, ...] = DTYPES) -> tuple[np.ndarray, np.ndarra
     return hand, torch
 
 
+@BLOCKS
 @settings(max_examples=150, deadline=None)
 @given(pair=pairs())
 @example(pair=(np.array([np.nan, 1.0]), np.array([np.nan, 1.0])))
 @example(pair=(np.array([-0.0] * 9), np.array([0.0] * 9)))
 @example(pair=(np.array([1e308] * 9), np.array([-1e308] * 9)))
-def test_every_statistic_is_that_of_the_naive_reference(pair):
+def test_every_statistic_is_that_of_the_naive_reference(block, pair):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = measured(*pair)
-    assert same(found, naive(*pair))
+        assert same(measured(*pair, block=block), naive(*pair))
 
 
 def in_order(pair: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -123,6 +115,7 @@ def in_order(pair: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarra
     return tuple(np.array(side, order="C") for side in pair)
 
 
+@BLOCKS
 @settings(max_examples=150, deadline=None)
 @given(
     many=st.one_of(
@@ -131,61 +124,65 @@ def in_order(pair: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarra
         st.lists(pairs(("f8",)).map(in_order), min_size=2, max_size=9),
     )
 )
-def test_many_at_once_are_each_by_itself(many):
+def test_many_at_once_are_each_by_itself(block, many):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = measured_all(many)
-    assert [*map(repr, found)] == [repr(naive(*pair)) for pair in many]
+        assert [*map(repr, measured_all(many, block=block))] == [repr(naive(*pair)) for pair in many]
 
 
+@BLOCKS
 @settings(max_examples=100, deadline=None)
 @given(pair=pairs(("f4", "f8")))
-def test_a_row_of_a_report_shows_the_same(pair):
+def test_a_row_of_a_report_shows_the_same(block, pair):
     """Also what counts as affected: above sqrt(u) of torch's scale."""
     hand, torch = pair
     if hand.size == 0:
         return
     with np.errstate(all="ignore"):
-        columns = _apart({"Z1": hand[np.newaxis]}, {"Z1": torch[np.newaxis]})
+        columns = columns_of({"Z1": hand[np.newaxis]}, {"Z1": torch[np.newaxis]})
     *shown, differs = (of_step for ((of_step,),) in columns)
-    found = measured(hand, torch)
-    index = tuple(int(i) for i in np.unravel_index(found.position, hand.shape)) if hand.shape else ()
-    assert repr(shown) == repr([found.max_abs_diff, index, found.by_hand, found.torch])
+    one = measured(hand, torch, block=block)
+    index = tuple(int(i) for i in np.unravel_index(one.position, hand.shape)) if hand.shape else ()
+    assert repr(shown) == repr([one.max_abs_diff, index, one.by_hand, one.torch])
     u = PRECISIONS[str(torch.dtype)].u
-    assert differs == (not found.max_abs_diff <= np.sqrt(u) * found.scale)
+    assert differs == (not one.max_abs_diff <= np.sqrt(u) * one.scale)
 
 
+@BLOCKS
 @pytest.mark.parametrize("size", [BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 3 * BLOCK + 1])
 @pytest.mark.parametrize("at", [0, -1])
 @pytest.mark.parametrize("value", [1e-300, 5e-324, np.nan, np.inf], ids=str)
-def test_one_entry_at_a_boundary_is_found(size, at, value):
+def test_one_entry_at_a_boundary_is_found(size, at, value, block):
     hand, torch = np.zeros(size), np.zeros(size)
     hand[at] = value
-    found = measured(hand, torch)
-    assert found.position == range(size)[at]
-    assert same(found, naive(hand, torch))
+    one = measured(hand, torch, block=block)
+    assert one.position == range(size)[at]
+    assert same(one, naive(hand, torch))
 
 
-def test_the_first_of_equal_differences_is_shown_across_blocks():
+@BLOCKS
+def test_the_first_of_equal_differences_is_shown_across_blocks(block):
     hand = np.zeros(4 * BLOCK)
     hand[[BLOCK + 3, BLOCK + 5, 3 * BLOCK]] = [-1, 1, 1]
-    assert measured(hand, np.zeros_like(hand)).position == BLOCK + 3
+    assert measured(hand, np.zeros_like(hand), block=block).position == BLOCK + 3
 
 
-def test_nan_in_the_same_place_is_reported_and_infinity_is_itself():
+@BLOCKS
+def test_nan_in_the_same_place_is_reported_and_infinity_is_itself(block):
     both = np.array([1.0, np.inf, np.nan])
-    found = measured(both, both.copy())
-    assert np.isnan(found.max_abs_diff)
-    assert (found.position, found.finite, found.finite_alike) == (2, False, True)
-    found = measured(both[:2], both[:2].copy())
-    assert (found.max_abs_diff, found.scale, found.finite, found.finite_alike) == (0.0, np.inf, False, True)
+    one = measured(both, both.copy(), block=block)
+    assert np.isnan(one.max_abs_diff)
+    assert one.position == 2
+    one = measured(both[:2], both[:2].copy(), block=block)
+    assert (one.max_abs_diff, one.scale) == (0.0, np.inf)
 
 
-def test_shapes_that_differ_are_refused():
+@BLOCKS
+def test_shapes_that_differ_are_refused(block):
     with pytest.raises(ValueError, match=r"\(2,\).*\(1, 2\)"):
-        measured(np.zeros(2), np.zeros((1, 2)))
+        measured(np.zeros(2), np.zeros((1, 2)), block=block)
     with pytest.raises(ValueError, match="equal"):
-        measured_all([(np.zeros(2), np.zeros(2)), (np.zeros(2), np.zeros((1, 2)))])
+        measured_all([(np.zeros(2), np.zeros(2)), (np.zeros(2), np.zeros((1, 2)))], block=block)
 
 
 def test_none_at_all():
@@ -193,16 +190,50 @@ def test_none_at_all():
 
 
 @pytest.mark.parametrize("layout", [lambda a: a, lambda a: a.T, lambda a: a[::-1]], ids=["plain", "transposed", "back"])
-def test_memory_does_not_grow_with_the_tensor(monkeypatch, layout):
-    monkeypatch.undo()
+def test_memory_does_not_grow_with_the_tensor(layout):
     rng = np.random.default_rng(0)
     hand = rng.standard_normal((1000, 1001))
     torch = np.nextafter(hand, 0)
     tracemalloc.start()
     try:
-        found = measured(layout(hand), layout(torch))
+        one = measured(layout(hand), layout(torch))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert peak <= 2**22
-    assert same(found, naive(layout(hand), layout(torch)))
+    assert same(one, naive(layout(hand), layout(torch)))
+
+
+def test_by_name_only_what_can_be_subtracted_is_measured():
+    by_hand = {"a": np.ones(2), "b": np.ones(3), "c": np.array("no number"), "d": np.ones(0), "e": np.ones(1)}
+    torch = {"a": np.zeros(2), "b": np.zeros((1, 3)), "c": np.zeros(()), "d": np.zeros(0), "f": np.zeros(1)}
+    assert measured_by_name("abcdefg", by_hand, torch) == {"a": Measured(1.0, 0, 1.0, 0.0, 0.0)}
+
+
+ANSWERS = {
+    "the same": (np.arange(6.0), np.arange(6.0), True),
+    "another order of summation": (np.full(3, 0.1) * 3, np.array([0.1 + 0.1 + 0.1] * 3), True),
+    "a millionth": (np.ones(3), np.ones(3) * (1 + 1e-6), False),
+    "float32 rounds more": (np.ones(3), (np.ones(3) * (1 + 1e-6)).astype("f4"), True),
+    "float16 rounds still more": (np.ones(3), (np.ones(3) * (1 + 1e-2)).astype("f2"), True),
+    "nan is itself": (np.array([np.nan, 1]), np.array([np.nan, 1]), True),
+    "nan is no number": (np.array([np.nan, 1]), np.array([0.0, 1]), False),
+    "infinity is itself": (np.array([np.inf]), np.array([np.inf]), True),
+    "another shape": (np.ones((2, 1)), np.ones((1, 2)), False),
+    "whole numbers": (np.arange(3), np.arange(3), True),
+    "other whole numbers": (np.arange(3), np.arange(1, 4), False),
+    "texts": (np.array("list", dtype=object), np.array("list", dtype=object), True),
+    "no entries": (np.zeros((0, 2)), np.zeros((0, 2)), True),
+    "beside large ones": (np.array([1e9, 1.0]), np.array([1e9, 1.0 + 1e-7]), True),
+}
+
+
+@pytest.mark.parametrize(("first", "second", "is_same"), ANSWERS.values(), ids=ANSWERS)
+def test_two_calls_differ_by_more_than_another_order_of_summation(first, second, is_same):
+    assert differing({"J": frozen(first)}, {"J": frozen(second)}) == (() if is_same else ("J",))
+
+
+def test_a_record_that_one_call_lacks_differs():
+    one = {"J": np.ones(()), "dW": np.ones(2)}
+    assert differing(one, {"J": np.ones(()), "db": np.ones(1)}) == ("dW", "db")
+    assert differing({}, {}) == ()

@@ -1,9 +1,11 @@
-"""Each allowance covers every rounding of its operation, and not much more."""
+"""Each allowance is its formula, covers every rounding of its operation, and not much more."""
+
+import inspect
 
 import numpy as np
 import pytest
 
-from handgrad.compare.verdict import bounds as rounding
+from handgrad.compare.verdict import bounds
 from handgrad.compare.verdict.bounds import PRECISIONS
 
 RNG = np.random.default_rng(12)
@@ -17,41 +19,46 @@ def sequentially(P, Q):
     return sum(P[:, k : k + 1] * Q[k] for k in range(Q.shape[0]))
 
 
+def rounded_sigmoid(array):
+    return 1 / (1 + np.exp(-f(array)))
+
+
 # operation: its allowance, its value in float64, and its value rounded in float32 in an awkward order
 OPERATIONS = {
-    "Z": (rounding.linear(W, A, b), W @ A + b, sequentially(f(W), f(A)) + f(b)),
-    "dA": (rounding.input_gradient(W, dZ), W.T @ dZ, sequentially(f(W).T, f(dZ))),
+    "Z": (bounds.linear(W, A, b), W @ A + b, sequentially(f(W), f(A)) + f(b)),
+    "dA": (bounds.input_gradient(W, dZ), W.T @ dZ, sequentially(f(W).T, f(dZ))),
     "dW": (
-        rounding.weight_gradient(dZ, A, W, 0.3),
+        bounds.weight_gradient(dZ, A, W, 0.3),
         dZ @ A.T + 0.3 * W,
         f(0.3) * f(W) + sequentially(f(dZ), f(A).T),
     ),
-    "db": (rounding.bias_gradient(dZ), dZ.sum(1, keepdims=True), np.add.accumulate(f(dZ), axis=1)[:, -1:]),
-    "dZ": (rounding.hidden_gradient(dZ * A[0], dZ, 10.0), dZ * A[0], f(dZ) * f(A[0])),
-    "V": (rounding.velocity(V, g, 0.9), 0.9 * V + (1 - 0.9) * g, f(V) + f(1 - 0.9) * (f(g) - f(V))),
-    "W_next": (rounding.descent(W, W * 3, 0.1), W - 0.1 * (W * 3), f(W) - f(0.1) * f(W * 3)),
+    "db": (bounds.bias_gradient(dZ), dZ.sum(1, keepdims=True), np.add.accumulate(f(dZ), axis=1)[:, -1:]),
+    "dZ": (bounds.hidden_gradient(dZ * A[0], dZ, 10.0), dZ * A[0], f(dZ) * f(A[0])),
+    "V": (bounds.velocity(V, g, 0.9), 0.9 * V + (1 - 0.9) * g, f(V) + f(1 - 0.9) * (f(g) - f(V))),
+    "W_next": (bounds.descent(W, W * 3, 0.1), W - 0.1 * (W * 3), f(W) - f(0.1) * f(W * 3)),
     "losses": (
-        rounding.cross_entropy(A, np.logaddexp(0, A) - 0.5 * A),
+        bounds.cross_entropy(A, np.logaddexp(0, A) - 0.5 * A),
         np.logaddexp(0, A) - 0.5 * A,
         np.logaddexp(f(0), f(A)) - f(0.5) * f(A),
     ),
     "squared errors": (
-        rounding.squared_error((A - 0.25) ** 2 / 2),
+        bounds.squared_error((A - 0.25) ** 2 / 2),
         (A - 0.25) ** 2 / 2,
         (f(A) - f(0.25)) ** 2 / f(2),
     ),
+    "A": (bounds.activation(8.0), SIGMOID, rounded_sigmoid(A)),
     "dZ of the output": (
-        rounding.output_gradient((SIGMOID - 0.25) / 9, 8.0),
+        bounds.output_gradient((SIGMOID - 0.25) / 9, 8.0),
         (SIGMOID - 0.25) / 9,
-        (1 / (1 + np.exp(-f(A))) - f(0.25)) / f(9),
+        (rounded_sigmoid(A) - f(0.25)) / f(9),
     ),
     "penalty": (
-        rounding.penalty([W, V], np.array([0.05 * ((W * W).sum() + (V * V).sum())])),
+        bounds.penalty([W, V], np.array([0.05 * ((W * W).sum() + (V * V).sum())])),
         np.array([0.05 * ((W * W).sum() + (V * V).sum())]),
         f(0.05) * (np.add.accumulate(f(W).ravel() ** 2)[-1:] + np.add.accumulate(f(V).ravel() ** 2)[-1:]),
     ),
     "J": (
-        rounding.cost(np.abs(A), 0.5),
+        bounds.cost(np.abs(A), 0.5),
         np.array([np.abs(A).sum() / 9 + 0.5]),
         np.add.accumulate(np.abs(f(A)).ravel())[-1:] / f(9) + f(0.5),
     ),
@@ -64,6 +71,7 @@ def test_an_allowance_covers_the_rounding_of_its_operation_but_not_a_hundred_tim
     allowed = allowance.everywhere(PRECISIONS["float32"])
     error = np.abs(rounded - exact)
     assert (error <= allowed).all()
+    assert np.broadcast_shapes(allowed.shape, exact.shape) == exact.shape
     assert allowed.max() < 200 * PRECISIONS["float32"].u * np.abs(exact).max() + 200 * error.max()
     assert np.isfinite(allowed).all()
     assert (allowed >= 0).all()
@@ -73,10 +81,20 @@ def test_an_allowance_covers_the_rounding_of_its_operation_but_not_a_hundred_tim
 @pytest.mark.parametrize(("allowance", "exact", "rounded"), OPERATIONS.values(), ids=OPERATIONS)
 def test_the_screen_never_allows_more_than_the_allowance(allowance, exact, rounded):
     for precision in PRECISIONS.values():
-        everywhere = allowance.everywhere(precision)
+        everywhere = np.broadcast_to(allowance.everywhere(precision), exact.shape)
         assert (allowance.screen(exact, precision) <= everywhere * (1 + 1e-12)).all()
         entries = np.unravel_index([0, exact.size - 1], exact.shape)
         np.testing.assert_allclose(allowance.at(entries, precision), everywhere[entries])
+
+
+def test_every_allowance_stands_in_this_table():
+    offered = {name for name in bounds.__all__ if inspect.isfunction(getattr(bounds, name))} - {"stacked"}
+    used = {
+        "linear", "activation", "cross_entropy", "squared_error", "penalty", "cost", "output_gradient",
+        "hidden_gradient", "input_gradient", "weight_gradient", "bias_gradient", "velocity", "descent",
+    }  # fmt: skip
+    assert offered == used
+    assert len(OPERATIONS) == len(FORMULAS) == len(used)
 
 
 def gamma(k, u):
@@ -93,6 +111,7 @@ FORMULAS = {
     "W_next": lambda u, n: 2 * u * np.abs(W) + 14 * u * 0.1 * np.abs(W * 3),
     "losses": lambda u, n: 8 * u * (np.abs(A) + np.abs(np.logaddexp(0, A) - 0.5 * A)),
     "squared errors": lambda u, n: 3 * u * (A - 0.25) ** 2,
+    "A": lambda u, n: 8 * u * np.ones(A.shape),
     "dZ of the output": lambda u, n: 8 * u / 9 + 4 * u * np.abs(SIGMOID - 0.25) / 9,
     "penalty": lambda u, n: gamma(W.size + V.size + 3, u) * 0.05 * ((W * W).sum() + (V * V).sum()),
     "J": lambda u, n: gamma(A.size + 2, u) * (np.abs(A).sum() / 9 + 0.5),
@@ -109,9 +128,42 @@ def test_an_allowance_is_its_formula(name):
 
 
 def test_float64_is_allowed_both_sides_rounding():
-    one, two = (rounding.linear(W, A, b).everywhere(PRECISIONS[dtype]) for dtype in ("float32", "float64"))
+    one, two = (bounds.linear(W, A, b).everywhere(PRECISIONS[dtype]) for dtype in ("float32", "float64"))
     np.testing.assert_allclose(two / one, 2 * 2.0**-29, rtol=1e-5)
 
 
 def test_copies_are_allowed_nothing():
-    assert not rounding.activation(0.0).everywhere(PRECISIONS["float32"]).any()
+    assert not bounds.activation(0.0).everywhere(PRECISIONS["float32"]).any()
+
+
+def test_the_precisions_are_those_of_the_dtypes():
+    for dtype, sides in (("float64", 2), ("float32", 1)):
+        precision, info = PRECISIONS[dtype], np.finfo(dtype)
+        assert precision.u == info.eps / 2
+        assert precision.eta == info.smallest_subnormal
+        assert (precision.rounding, precision.underflow) == (sides * precision.u, sides * precision.eta)
+        assert precision.gammas(5) == pytest.approx(sides * gamma(5, precision.u), rel=1e-15)
+
+
+def test_every_operation_is_allowed_its_underflow():
+    tiny = np.full((2, 2), 1e-320)
+    for dtype, sides in (("float64", 2), ("float32", 1)):
+        precision = PRECISIONS[dtype]
+        assert bounds.linear(tiny, tiny, tiny[:, :1]).everywhere(precision).min() >= sides * 3 * precision.eta
+        assert bounds.hidden_gradient(tiny, tiny, 0.0).everywhere(precision).min() >= sides * 3 * precision.eta
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_of_stacked_runs_each_is_allowed_what_it_is_alone(name):
+    """The runs of one dtype after those of the other, as many steps are judged at once."""
+    allowance, exact, _ = OPERATIONS[name]
+    runs = bounds.stacked(["float64", "float32"], exact.ndim + 1)
+    assert runs.u.shape == (2, *[1] * exact.ndim)
+    M = None if allowance.magnitude is None else allowance.magnitude(None)
+    twice = allowance._replace(
+        terms=tuple((c, np.stack([x, x])) for c, x in allowance.terms),
+        magnitude=None if M is None else lambda entries: np.stack([M, M]),
+    )
+    together = np.broadcast_to(twice.everywhere(runs), (2, *exact.shape))
+    for one, dtype in zip(together, ("float64", "float32"), strict=True):
+        np.testing.assert_allclose(one, np.broadcast_to(allowance.everywhere(PRECISIONS[dtype]), exact.shape))

@@ -1,0 +1,90 @@
+"""How close a tensor came to what rounding explains: with the screen and without, of one run and of many."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from handgrad.compare.verdict import bounds
+from handgrad.compare.verdict.bounds import PRECISIONS, Allowance
+from handgrad.compare.verdict.closeness import Local, closest, difference_of, index_of
+
+FLOAT64 = PRECISIONS["float64"]
+
+
+def affine(shape, seed, runs=1):
+    """W, A, b of so many runs, half of the columns of W A in pairs that cancel: there the screen is not enough."""
+    rng = np.random.default_rng(seed)
+    m, k, n = shape
+    W, A, b = (rng.standard_normal((runs, *sizes)) for sizes in ((m, k), (k, n), (m, 1)))
+    if k > 1:
+        W[..., 1::2] = W[..., : 2 * (k // 2) : 2]
+        A[:, 1::2] = -A[:, : 2 * (k // 2) : 2]
+    return W, A, b
+
+
+def one_by_one(W, A, b):
+    return sum((W[..., k : k + 1] * A[..., k : k + 1, :] for k in range(A.shape[-2])), b)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 6), st.integers(1, 9)),
+    runs=st.integers(1, 3),
+    off=st.sampled_from([0.0, 1e-16, 1e-12, 1.0, np.nan, np.inf]),
+    seed=st.integers(0, 2**16),
+)
+def test_the_screen_finds_the_same_entry_as_the_whole_product(shape, runs, off, seed):
+    W, A, b = affine(shape, seed, runs)
+    recorded = one_by_one(W, A, b)
+    recorded.reshape(-1)[seed % recorded.size] += off
+    local, allowance = Local(recorded, W @ A + b), bounds.linear(W, A, b)
+    rho, entry = closest(local, allowance, FLOAT64, runs=runs, small=1)
+    whole, entry_of_whole = closest(local, allowance, FLOAT64, runs=runs)
+    assert rho.shape == entry.shape == (runs,)
+    np.testing.assert_allclose(rho, whole, rtol=1e-9)
+    finite = np.isfinite(whole) & (whole > 0)
+    np.testing.assert_array_equal(entry[~finite & (whole != 0)], entry_of_whole[~finite & (whole != 0)])
+    ratio = (difference_of(local) / allowance.everywhere(FLOAT64)).reshape(runs, -1)
+    np.testing.assert_allclose(ratio[finite, entry[finite]], whole[finite], rtol=1e-9)
+
+
+def test_beyond_4096_numbers_the_screen_is_used():
+    W, A, b = (array[0] for array in affine((70, 9, 90), 5))
+    local, allowance = Local(one_by_one(W, A, b), W @ A + b), bounds.linear(W, A, b)
+    rho, _ = closest(local, allowance, FLOAT64, runs=1)
+    assert rho[0] == pytest.approx((difference_of(local) / allowance.everywhere(FLOAT64)).max())
+    assert 0 < rho[0] < 1
+    local.recorded[3, 4] += 1e-9
+    rho, entry = closest(local, allowance, FLOAT64, runs=1)
+    assert rho[0] > 1
+    assert index_of(int(entry[0]), (70, 90)) == (3, 4)
+
+
+def test_what_is_exact_is_allowed_nothing_in_any_run():
+    recorded, reference = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0, 2.0], [3.0, 5.0]])
+    rho, entry = closest(Local(recorded, reference), Allowance(0), FLOAT64, runs=2)
+    assert rho.tolist() == [0.0, np.inf]
+    assert entry[1] == 1
+
+
+def test_nothing_over_nothing_is_nothing():
+    zeros = np.zeros((1, 3))
+    rho, _ = closest(Local(zeros, zeros), Allowance(0, terms=((1.0, zeros),)), FLOAT64, runs=1)
+    assert rho.tolist() == [0.0]
+    rho, entry = closest(Local(zeros + np.nan, zeros), Allowance(0, terms=((1.0, zeros),)), FLOAT64, runs=1)
+    assert np.isnan(rho[0])
+    assert entry[0] == 0
+
+
+def test_a_difference_is_float64_and_has_an_axis():
+    difference = difference_of(Local(np.float32(1.5) * np.ones((), "f4"), np.array(2.0)))
+    assert (difference.dtype, difference.shape, difference.tolist()) == (np.float64, (1,), [0.5])
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (2, 3), (2, 3, 4)])
+def test_an_index_is_that_of_numpy_in_plain_integers(shape):
+    for flat in range(int(np.prod(shape, dtype=int))):
+        index = index_of(flat, shape)
+        assert index == tuple(map(int, np.unravel_index(flat, shape) if shape else ()))
+        assert all(type(n) is int for n in index)
