@@ -90,11 +90,14 @@ def judged_alone(notes: tuple[Note, ...]) -> str:
 class MeanLeftOut(Note, code="mean-left-out"):
     """Gradients of intermediates lack the 1/n of the mean; `per` is n, n K or a number."""
 
-    sentence = (
-        "Convention: the gradients of intermediates lack the 1/({per}) of the mean, which those of parameters have; "
-        "they are shown divided by it."
-    )
     per: str
+
+    def __str__(self) -> str:
+        mean = f"1/({self.per})" if " " in self.per else f"1/{self.per}"
+        return (
+            f"Convention: the gradients of intermediates lack the {mean} of the mean, which those of parameters have; "
+            "they are shown divided by it."
+        )
 
 
 class VelocityTimes(Note, code="velocity-times"):

@@ -118,7 +118,7 @@ def fresh(function: Any) -> Any:
 
 
 def as_record(value: Any) -> np.ndarray:
-    """A read-only copy of an array, a number or nested lists of numbers; anything else becomes the name of its type.
+    """A read-only copy of an array, a number or nested lists of numbers; anything else is recorded as what it is.
 
     Extended precision is rounded to float64, which is what it is compared with; numbers in another byte order are put
     into the machine's.

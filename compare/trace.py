@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from handgrad.compare.errors import kind_of
 from handgrad.compare.thresholds import LAST_BITS, LAST_BITS_USED
 
 __all__ = [
@@ -26,10 +27,10 @@ SMALL = 2**12  # numbers: up to so many are compared as bytes, which copies them
 def frozen(value: Any) -> np.ndarray:
     """A read-only copy: whatever its owner does later, the record stays what it was.
 
-    What is neither an array nor a number, a list for example, is recorded as the name of its type.
+    What is neither an array nor a number, a list for example, is recorded as what it is: a list.
     """
     plain = type(value) is np.ndarray or isinstance(value, (np.generic, float, int))
-    array = np.array(value) if plain else np.array(type(value).__name__, dtype=object)
+    array = np.array(value) if plain else np.array(kind_of(value), dtype=object)
     array.setflags(write=False)
     return array
 
@@ -40,7 +41,7 @@ def is_real(record: np.ndarray) -> bool:
 
 
 def described(record: np.ndarray) -> str:
-    """What a record is that is no array of real numbers: the name of its type, or its dtype."""
+    """What a record is that is no array of real numbers: a list, None, or an array of some dtype."""
     return str(record.item()) if record.dtype == object and record.shape == () else f"an array of dtype {record.dtype}"
 
 

@@ -141,7 +141,7 @@ WRONG = {
         "values",
         WrongShape((30, 16), SHAPE),
     ),
-    "nothing": (lambda s, rng: None, he, "values", NotReal("NoneType")),
+    "nothing": (lambda s, rng: None, he, "values", NotReal("None")),
     "objects": (lambda s, rng: np.full(s, None), he, "values", NotReal("an array of dtype object")),
     "a list of nothing": (lambda s, rng: [[None] * 4] * 3, he, "values", NotReal("an array of dtype object")),
     "nan": (lambda s, rng: np.full(s, np.nan), he, "values", WeightsNotFinite()),

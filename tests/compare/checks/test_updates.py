@@ -277,7 +277,7 @@ MISBEHAVING = {
     "returns params alone": (lambda p, g, s: dict(p), ReturnedInstead),
     "drops a parameter": (lambda p, g, s: ({"W1": p["W1"] - 0.1 * g["dW1"]}, s), NotComputed()),
     "another shape": (lambda p, g, s: ({n: w.T for n, w in p.items()}, s), WrongShape((4, 3), (3, 4))),
-    "words": (lambda p, g, s: (dict.fromkeys(p, "x"), s), NotReal("str")),
+    "words": (lambda p, g, s: (dict.fromkeys(p, "x"), s), NotReal("a str")),
     "changes the gradient": (
         lambda p, g, s: [g.update({n: v * 0}) or v.fill(0) for n, v in g.items()] and None,
         Mutates("update", "gradient", "dW1"),
