@@ -1,0 +1,120 @@
+"""Where float32 says nothing: at kinks, in long recurrences, far from the origin; a mistake is found there as well."""
+
+import numpy as np
+import pytest
+import torch
+
+from handgrad import check_gradients, check_training
+from handgrad.compare.failures import Unstable
+from handgrad.compare.names import of_gradient
+from tests.corpus.sensitive import PROBLEMS, inverse, logistic, recurrent
+
+
+def verdicts_of(report):
+    return {finding.verdict for finding in report.findings}
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_a_right_derivation_is_left_in_peace_where_float32_says_nothing(problem):
+    assert check_gradients(*problem(1)).ok
+
+
+@pytest.mark.parametrize("factor", [-1, 0, 2, 1000, 1.001])
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_a_mistake_is_found_where_float32_says_nothing(problem, factor):
+    first = check_gradients(*problem(factor)).first
+    assert first.verdict == "FAULT"
+    assert of_gradient(first.where.name)
+
+
+def test_the_recurrence_that_float32_would_allow_anything_is_no_exception():
+    first = check_gradients(*recurrent(-1, gain=4, steps=120, seed=6)).first
+    assert (first.verdict, first.where.name) == ("FAULT", "dU")
+
+
+@pytest.mark.parametrize(
+    "problem", [lambda factor: recurrent(factor, 4, 200, 1), lambda factor: logistic(factor, 60)], ids=["tanh", "map"]
+)
+def test_where_float64_says_nothing_either_the_report_says_so(problem):
+    assert check_gradients(*problem(1)).findings == ()
+    report = check_gradients(*problem(-1))
+    assert [(f.verdict, f.cause) for f in report.findings] == [("WEAK", Unstable())]
+    assert report.ok
+
+
+def cast(array):
+    return array.astype(np.float32).astype(array.dtype)
+
+
+@pytest.mark.parametrize("problem", [inverse, recurrent])
+def test_a_cast_to_float32_inside_is_weak_where_float32_says_nothing(problem):
+    layer = problem(1)
+
+    def casting(p, *batch):
+        return layer.derivation({name: cast(array) for name, array in p.items()}, *batch)
+
+    report = check_gradients(casting, *layer[1:])
+    assert verdicts_of(report) == {"WEAK"}, str(report)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_right_derivation_that_chaos_takes_elsewhere_is_no_fault(seed):
+    layer = recurrent(1, gain=3.5, steps=200, seed=seed)
+
+    def otherwise_rounded(p, h):
+        return layer.derivation({"U": np.asfortranarray(p["U"]) * (1 + np.finfo(p["U"].dtype).eps)}, h)
+
+    report = check_gradients(otherwise_rounded, *layer[1:])
+    assert verdicts_of(report) <= {"WEAK"}, str(report)
+
+
+# --- references that do not run everywhere
+
+
+def logistic_regression(factor):
+    def derivation(p, X, Y):
+        A = 1 / (1 + np.exp(-X @ p["w"]))
+        J = -(Y * np.log(A) + (1 - Y) * np.log(1 - A)).mean()
+        return {"J": J, "dw": factor * X.T @ (A - Y) / len(Y)}
+
+    return derivation
+
+
+def cross_entropy(p, X, Y):
+    return torch.nn.functional.binary_cross_entropy(torch.sigmoid(X @ p["w"]), Y)
+
+
+X, Y = np.array([[1.0, 2], [3, 4], [-1, 2], [0.5, -1]]), np.array([1.0, 0, 1, 1])
+PARAMS = {"w": np.array([1.0, -0.5])}
+
+
+@pytest.mark.parametrize("factor", [1, -1, 2, 1.001])
+def test_a_reference_that_does_not_run_where_it_is_probed_is_no_error(factor):
+    """A label of 1 may not become larger, as F.binary_cross_entropy has it."""
+    report = check_gradients(logistic_regression(factor), cross_entropy, PARAMS, (X, Y))
+    assert verdicts_of(report) == (set() if factor == 1 else {"FAULT"}), str(report)
+
+
+@pytest.mark.parametrize("factor", [1, -1, 2, 1.001])
+def test_nor_is_it_one_in_training(factor):
+    def trainer(p, batches):
+        for X, Y in batches:
+            p = {"w": p["w"] - 0.1 * logistic_regression(factor)(p, X, Y)["dw"]}
+            yield p
+
+    sgd = lambda tensors: torch.optim.SGD(tensors, lr=0.1)  # noqa: E731
+    report = check_training(trainer, cross_entropy, sgd, PARAMS, [(X, Y)] * 3)
+    assert verdicts_of(report) == (set() if factor == 1 else {"FAULT"}), str(report)
+
+
+@pytest.mark.parametrize("factor", [1, 1.003])
+def test_a_symmetric_parameter_stays_so_where_it_is_probed(factor):
+    def derivation(p):
+        L = np.linalg.cholesky(p["A"])
+        return {"J": 2 * np.log(np.diag(L)).sum(), "dA": factor * np.linalg.inv(p["A"])}
+
+    def reference(p):
+        return 2 * torch.log(torch.diagonal(torch.linalg.cholesky(p["A"]))).sum()
+
+    report = check_gradients(derivation, reference, {"A": np.array([[1, 0.99], [0.99, 1.0]])}, ())
+    assert [finding.cause.code for finding in report.findings] == ([] if factor == 1 else ["scale"]), str(report)

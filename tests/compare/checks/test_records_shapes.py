@@ -1,0 +1,143 @@
+"""Shapes of what a derivation returned: a gradient that cannot be subtracted from its parameter is a FAULT."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from handgrad import check_gradients, tap
+from handgrad.compare.failures import NotReal, WrongShape
+from handgrad.compare.remarks import OtherShape
+from tests.corpus.layers import TANH
+
+MISSHAPEN = {
+    "bias lost its second axis": ("db", lambda db: db[:, 0], WrongShape((4,), (4, 1), values="agree")),
+    "dW transposed": ("dW", lambda dW: dW.T, WrongShape((3, 4), (4, 3), values="agree")),
+    "broadcast": ("db", lambda db: db - np.zeros((1, 4)), WrongShape((4, 4), (4, 1))),
+    "one axis too many": ("dW", lambda dW: dW[None], WrongShape((1, 4, 3), (4, 3), values="agree")),
+    "another value of the same size": ("dW", lambda dW: 2 * dW[None], WrongShape((1, 4, 3), (4, 3), values="differ")),
+    "wrong values too": ("db", lambda db: 2 * db[:, 0], WrongShape((4,), (4, 1), values="differ")),
+    "transposed and wrong": ("dW", lambda dW: -dW.T, WrongShape((3, 4), (4, 3), values="differ")),
+    "one row": ("dW", lambda dW: dW[0], WrongShape((3,), (4, 3))),
+}
+
+
+@pytest.mark.parametrize(("name", "change", "cause"), MISSHAPEN.values(), ids=MISSHAPEN)
+def test_a_gradient_that_cannot_be_subtracted_is_a_fault(name, change, cause):
+    report = check_gradients(*TANH.returning(**{name: lambda records: change(records[name])}))
+    assert [(f.where.name, f.verdict, f.cause) for f in report.findings] == [(name, "FAULT", cause)], str(report)
+    (row,) = (row for row in report.rows if row.name == name)
+    assert row.verdict == "FAULT"
+
+
+COARSE = {"float32": ("float64", "float32"), "float64": ("float32", "float64")}
+
+
+@pytest.mark.parametrize("precisions", COARSE.values(), ids=" ".join)
+@pytest.mark.parametrize("only", COARSE)
+@pytest.mark.parametrize(("values", "factor"), [("agree", 1.0), ("differ", 2.0)])
+def test_a_shape_that_is_wrong_in_one_precision_alone_is_found(only, precisions, values, factor):
+    def turned(p, X, C):
+        records = TANH.derivation(p, X, C)
+        dW = factor * records["dW"]
+        return {**records, "dW": dW.T if X.dtype == only else dW}
+
+    (finding,) = check_gradients(turned, *TANH[1:], precisions=precisions).findings
+    assert finding.cause == WrongShape((3, 4), (4, 3), only, values)
+
+
+@pytest.mark.parametrize("only", COARSE)
+def test_a_size_that_is_wrong_in_one_precision_alone_is_found(only):
+    def shortened(p, X, C):
+        records = TANH.derivation(p, X, C)
+        return {**records, "dW": records["dW"][1:] if X.dtype == only else records["dW"]}
+
+    (finding,) = check_gradients(shortened, *TANH[1:]).findings
+    assert finding.cause == WrongShape((3, 3), (4, 3), only)
+
+
+def test_an_intermediate_of_another_shape_is_a_fault_whatever_can_be_subtracted():
+    (finding,) = check_gradients(*TANH.returning(dZ=lambda records: records["dZ"][None])).findings
+    assert (finding.where.name, finding.cause) == ("dZ", WrongShape((1, 4, 6), (4, 6)))
+
+
+def test_a_gradient_that_can_be_subtracted_is_a_note():
+    def row(p, X, C):
+        return (C * torch.tanh(p["W"] @ X + p["b"].T)).sum()
+
+    def as_vector(p, X, C):
+        records = TANH.derivation({"W": p["W"], "b": p["b"].T}, X, C)
+        return {"dW": records["dW"], "db": records["db"][:, 0]}
+
+    params = {"W": TANH.params["W"], "b": TANH.params["b"].T}
+    report = check_gradients(as_vector, row, params, TANH.batch)
+    assert report.findings == (), str(report)
+    assert report.notes == (OtherShape("db", (4,), (1, 4)),)
+
+
+def test_a_J_of_another_shape_is_a_note():
+    def summed(p, X, C):
+        return {"J": np.full((1, 1), (C * np.tanh(p["W"] @ X + p["b"])).sum()), **TANH.derivation(p, X, C)}
+
+    report = check_gradients(summed, *TANH[1:])
+    assert (report.findings, report.notes) == ((), (OtherShape("J", (1, 1), ()),))
+
+
+def test_lists_and_scalars_are_arrays_too():
+    def of_lists(p, x):
+        return {"J": float(p["w"]) ** 2 * x[0], "dw": 2.0 * float(p["w"]) * float(x[0]), "s": [float(p["w"])] * 2}
+
+    def in_torch(p, x):
+        tap("s", p["w"] * torch.ones(2, dtype=p["w"].dtype))
+        return p["w"] ** 2 * x[0]
+
+    assert check_gradients(of_lists, in_torch, {"w": 1.5}, ([0.3, 0.4],)).findings == ()
+
+
+# --- what is no array of real numbers
+
+UNUSUAL = {
+    "a list of tensors": ([torch.ones(1, requires_grad=True)] * 4, "a list"),
+    "bfloat16": (torch.ones(4, 5, dtype=torch.bfloat16), "a Tensor"),
+    "objects": (np.full((4, 5), None), "an array of dtype object"),
+    "None": (None, "None"),
+    "a text": ("text", "a str"),
+    "complex": (np.ones((4, 6), complex), "an array of dtype complex128"),
+    "dates": (np.zeros((4, 6), "M8[s]"), "an array of dtype datetime64[s]"),
+}
+
+
+@pytest.mark.parametrize(("value", "kind"), UNUSUAL.values(), ids=UNUSUAL)
+def test_what_numpy_cannot_hold_is_a_finding(value, kind):
+    (finding,) = check_gradients(*TANH.returning(dZ=lambda _: value)).findings
+    assert (finding.where.name, finding.verdict, finding.cause) == ("dZ", "MISSING", NotReal(kind))
+
+
+@pytest.mark.parametrize("J", [None, "x", 1j, [[1.0], [1.0, 2.0]]], ids=str)
+def test_a_J_that_is_no_number_beside_a_wrong_gradient(J):
+    report = check_gradients(*TANH.scaled("dW", 2.0).returning(J=lambda _: J))
+    assert {(f.where.name, f.cause.code) for f in report.findings} == {("J", "missing"), ("dW", "scale")}
+
+
+@pytest.mark.parametrize("Z", [None, "text", {"a": 1}, [[1.0], [2.0, 3.0]]], ids=str)
+def test_a_tap_that_is_no_array_beside_a_wrong_one(Z):
+    def in_torch(p, X, C):
+        return (C * tap("A", torch.tanh(tap("Z", p["W"] @ X + p["b"])))).sum()
+
+    def by_hand(p, X, C):
+        records = TANH.derivation(p, X, C)
+        return {**records, "Z": Z, "A": 1.5 * np.tanh(records["Z"])}
+
+    report = check_gradients(by_hand, in_torch, *TANH[2:])
+    found = {finding.where.name: finding for finding in report.findings}
+    assert isinstance(found["Z"].cause, NotReal)
+    assert found["A"].verdict == "FAULT"
+
+
+@pytest.mark.parametrize("dtype", [np.longdouble, ">f8", "f4"], ids=str)
+def test_other_forms_of_numbers_are_taken(dtype):
+    layer = TANH.returning(**{n: partial(lambda r, n: np.asarray(r[n], dtype), n=n) for n in ("Z", "dZ", "dW", "db")})
+    report = check_gradients(*layer.without("dX"))
+    assert report.ok
+    assert report.findings == ()
