@@ -37,13 +37,19 @@ from tabulate import tabulate
 
 from handgrad.compare.experiment.data import load
 from handgrad.compare.experiment.run import Experiment, run
-from handgrad.compare.experiment.sides import by_hand, epoch_orders, in_torch, initial_parameters
+from handgrad.compare.experiment.sides import (
+    by_hand,
+    epoch_orders,
+    in_torch,
+    initial_parameters,
+    training_by_hand,
+    training_in_torch,
+)
 from handgrad.compare.faults.catalogue import Needs, catalogue
 from handgrad.compare.faults.trial import expected_first, fixture
 from handgrad.compare.names import of_gradient
 from handgrad.compare.sandbox import quietly
 from handgrad.manual.network import backward, cost, forward
-from handgrad.torchref.exchange import to_array
 from tests.benchmarks.networks import MISTAKES, VARIANTS, Case, editing, random_case, random_mistake
 from tests.support import edited, network_of
 
@@ -127,12 +133,10 @@ def both_sides(trial: Trial, dtype: str) -> Steps:
     data = load(trial.data)
     N = data.X.shape[1]
     start = initial_parameters(experiment)
-    hand = by_hand(experiment, data, start, epoch_orders(experiment, N))
-    twin = in_torch(experiment, data, start, epoch_orders(experiment, N))
-    found: Steps = []
-    for (_, _, ours), (_, _, theirs) in zip(hand, twin, strict=True):
-        found += [(name, np.asarray(ours[name]), np.asarray(to_array(value))) for name, value in theirs.items()]
-    return found
+    hand = training_by_hand(by_hand(experiment, data, start, epoch_orders(experiment, N)), ())
+    twin = training_in_torch(in_torch(experiment, data, start, epoch_orders(experiment, N)))
+    steps = zip(hand, twin, strict=True)
+    return [(name, ours[name], value) for ours, theirs in steps for name, value in theirs.items()]
 
 
 def by_assert_close(dtype: str) -> Callable[[Trial], str | None]:
@@ -235,7 +239,7 @@ def score(tool: Callable[[Trial], object], trial: Trial, into: Score) -> None:
 
 
 def _equation(name: object, trial: Trial) -> str:
-    from handgrad.compare.experiment.judging import label_of
+    from handgrad.compare.experiment.bounds import label_of
 
     return label_of(trial.experiment, name) if isinstance(name, str) and name != "?" else ""
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from handgrad.compare.experiment.data import load
-from handgrad.compare.experiment.recording import Training
-from handgrad.compare.verdict.conventions import AS_IN_THE_NOTES
+from handgrad.compare.experiment.recording import Recording
+from handgrad.compare.experiment.run import run
 from handgrad.compare.verdict.differences import measured
 from tests.benchmarks.speed_subjects import Fixture, fixture, parameters, step_in_torch, whole_run
 from tests.benchmarks.timing import Target, interleaved, slope
@@ -101,14 +101,14 @@ def kept_per_step(few: int = 130, many: int = 390) -> tuple[float, int]:
     """
     experiment, source = fixture((40, 60, 1), 32, many, batches=4)
     data = load(source)
-    (step,) = Training(replace(experiment, steps=1), data).advance(1, AS_IN_THE_NOTES)
-    recorded = sum(array.nbytes for side in step.sides.values() for array in side.recorded.values())
+    (step,) = Recording(replace(experiment, steps=1), data).window(1)
+    recorded = sum(array.nbytes for side in step.sides.values() for array in side.records.values())
     peaks = []
     for number in (few, many):
         gc.collect()
         tracemalloc.start()
         try:
-            report = replace(experiment, steps=number).run(data)
+            report = run(replace(experiment, steps=number), data)
             gc.collect()
             held, peak = tracemalloc.get_traced_memory()
         finally:

@@ -12,6 +12,7 @@ from statistics import median
 import numpy as np
 import torch
 
+from handgrad.compare.experiment.run import run
 from handgrad.compare.verdict.differences import measured, measured_all
 from tests.benchmarks import speed_curves as curves
 from tests.benchmarks.networks import Case
@@ -188,7 +189,7 @@ def start_ups(rounds: int, seed: int) -> Iterator[Target]:
     with tempfile.TemporaryDirectory() as folder:
         stored = Path(folder) / "stored.json"
         experiment, source = fixture((30, 16, 1), 32, 4, batches=4)
-        stored.write_text(experiment.run(source).to_json())
+        stored.write_text(run(experiment, source).to_json())
         (Path(folder) / "test_nothing.py").write_text("def test_nothing():\n    pass\n")
         file = str(stored)
         arguments = {
@@ -200,8 +201,7 @@ def start_ups(rounds: int, seed: int) -> Iterator[Target]:
         }
         pytest = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "test_nothing.py"]
         commands = {
-            name: ["-c", f"from handgrad.compare.cli.commands import main; main({given})"]
-            for name, given in arguments.items()
+            name: ["-c", f"from handgrad.compare.cli import main; main({given})"] for name, given in arguments.items()
         }
         bare = {"pass": ["-c", "pass"]}
         root = Path(__file__).resolve().parents[2]
@@ -225,7 +225,7 @@ def start_ups(rounds: int, seed: int) -> Iterator[Target]:
 def imports_torch(given: list[str], folder: str, environment: dict[str, str]) -> str:
     """What is said if a command imports torch."""
     code = (
-        "import sys\nfrom handgrad.compare.cli.commands import main\n"
+        "import sys\nfrom handgrad.compare.cli import main\n"
         f"try:\n    main({given})\nfinally:\n    sys.exit(7 if 'torch' in sys.modules else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=folder, env=environment)

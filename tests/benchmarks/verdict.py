@@ -29,7 +29,7 @@ from handgrad import Report, check_gradients, mlp
 from handgrad.compare.experiment.data import load
 from handgrad.compare.experiment.run import Experiment, run
 from handgrad.compare.experiment.sides import epoch_orders, in_torch, initial_parameters
-from handgrad.compare.failures import Overflow
+from handgrad.compare.facts.failures import Overflow
 from handgrad.compare.names import is_updated
 from handgrad.compare.results import Finding
 from handgrad.torchref.exchange import to_array
@@ -38,13 +38,12 @@ from tests.benchmarks.networks import (
     VARIANTS,
     Case,
     Mistake,
-    listed,
     random_case,
     random_mistake,
-    stationary_point,
 )
 from tests.benchmarks.peers import PEERS, Steps
 from tests.benchmarks.verdict_costs import extra_costs
+from tests.corpus.cancelling import listed, stationary_point
 from tests.corpus.operations import BUILDERS
 
 MOVED = 1e-12  # a mistake counts if it moves a gradient or an update by more, relative to its maximum

@@ -19,8 +19,14 @@ from handgrad import check_gradients, mlp
 from handgrad.compare.experiment import judging
 from handgrad.compare.experiment.data import load
 from handgrad.compare.experiment.run import Experiment, run
-from handgrad.compare.experiment.sides import by_hand, epoch_orders, in_torch, initial_parameters
-from handgrad.torchref.exchange import to_array
+from handgrad.compare.experiment.sides import (
+    by_hand,
+    epoch_orders,
+    in_torch,
+    initial_parameters,
+    training_by_hand,
+    training_in_torch,
+)
 from tests.benchmarks.networks import Case, random_case
 from tests.benchmarks.timing import seconds
 
@@ -73,11 +79,11 @@ def step_costs(case: Case, rounds: int, steps: int) -> dict[str, float]:
         optimizer.step()
 
     def plain() -> None:
-        hand = by_hand(e, data, params, epoch_orders(e, n))
-        twin = in_torch(e, data, params, epoch_orders(e, n))
-        for (_, _, ours), (_, _, theirs) in zip(hand, twin, strict=True):
+        hand = training_by_hand(by_hand(e, data, params, epoch_orders(e, n)), ())
+        twin = training_in_torch(in_torch(e, data, params, epoch_orders(e, n)))
+        for ours, theirs in zip(hand, twin, strict=True):
             for name, value in theirs.items():
-                np.max(np.abs(ours[name] - to_array(value)))
+                np.max(np.abs(ours[name] - value))
 
     def derive() -> None:
         derivation(params, data.X, data.Y)
@@ -87,7 +93,7 @@ def step_costs(case: Case, rounds: int, steps: int) -> dict[str, float]:
         check_gradients(derivation, reference, params, (data.X, data.Y))
 
     timed: dict[str, list[float]] = {name: [] for name in ("step", "plain", "verdict", "full", "derive", "generic")}
-    with np.errstate(all="ignore"), _stopwatch(judging, "allowances", "agreeing") as spent:
+    with np.errstate(all="ignore"), _stopwatch(judging, "allowances", "judge_stack") as spent:
         for _ in range(rounds):
             timed["step"].append(seconds(step, 10))
             timed["plain"].append(seconds(plain) / steps)
