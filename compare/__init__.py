@@ -13,5 +13,3 @@
     sandbox      calling code that is not ours
 and below these the ground: values and vocabulary.
 """
-
-__all__: list[str] = []

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from handgrad.compare.remarks import Note, judged_alone
-
-__all__ = ["environment"]
+from handgrad.compare.facts.remarks import Note, judged_alone
 
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 

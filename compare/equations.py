@@ -1,7 +1,5 @@
 """The equations of the lecture notes: label and formula of every one that a recorded tensor can come from."""
 
-__all__ = ["EQUATIONS"]
-
 EQUATIONS = {
     "F1": "Z[l] = W[l] A[l-1] + b[l], A[0] = X",
     "F2": "A[l] = g(Z[l])",

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable
 
-__all__ = ["InputError", "ParityError", "did_you_mean", "kind_of", "nearest"]
-
 
 class InputError(ValueError):
     """What the user handed over cannot be used; the message states the value, the rule and the remedy, in one line."""

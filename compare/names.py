@@ -9,21 +9,6 @@ Z1        layer 1 of Z
 from collections.abc import Container
 from typing import NamedTuple
 
-__all__ = [
-    "PHASES",
-    "Key",
-    "gradient",
-    "is_gradient",
-    "is_updated",
-    "layered",
-    "of_gradient",
-    "of_updated",
-    "of_velocity",
-    "phase_of",
-    "updated",
-    "velocity",
-]
-
 PHASES = ("forward", "loss", "backward", "update")
 
 

@@ -12,17 +12,6 @@ from typing import Any, NamedTuple
 from handgrad.compare.errors import InputError
 from handgrad.compare.names import gradient, is_updated, layered, of_velocity, updated, velocity
 
-__all__ = [
-    "OPERATIONS",
-    "Modules",
-    "Operation",
-    "equation_of",
-    "names",
-    "network_reads",
-    "network_records",
-    "operation",
-]
-
 Modules = Mapping[str, ModuleType]
 """Modules of the hand-written side by short name, such as "losses": what runs in place of the installed ones."""
 

@@ -4,8 +4,6 @@ import functools
 import sysconfig
 from pathlib import Path
 
-__all__ = ["LIBRARIES", "OURS", "is_theirs"]
-
 OURS = tuple(str(Path(__file__).resolve().parents[1] / name) for name in ("compare", "torchref", "handgrad"))
 LIBRARIES = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib"))
 

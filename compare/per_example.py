@@ -9,8 +9,6 @@ import numpy as np
 
 from handgrad.compare.errors import InputError, kind_of
 
-__all__ = ["OfExamples", "per_example"]
-
 
 class OfExamples(dict[str, np.ndarray]):
     """What a batch of examples returned; where a name says gradient, but may say value, the value as well.

@@ -6,27 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from handgrad.compare.causes import Cause, factor_of
-from handgrad.compare.facts import Fact
+from handgrad.compare.facts.causes import Cause, factor_of
+from handgrad.compare.facts.fact import Fact
+from handgrad.compare.facts.remarks import BlindSpot, Note
 from handgrad.compare.names import Key
-from handgrad.compare.remarks import BlindSpot, Note
-
-__all__ = [
-    "ALONE",
-    "FAILING",
-    "VERDICTS",
-    "Code",
-    "Curve",
-    "Details",
-    "Excerpt",
-    "Finding",
-    "Plot",
-    "Results",
-    "Row",
-    "SourceLine",
-    "Suspects",
-    "Worst",
-]
 
 FAILING = ("FAULT", "NONFINITE", "MISSING")
 VERDICTS = ("OK", "WEAK", *FAILING)

@@ -19,23 +19,10 @@ import numpy as np
 import torch
 
 from handgrad.compare.errors import InputError, kind_of
-from handgrad.compare.failures import Raised
+from handgrad.compare.facts.failures import Raised
 from handgrad.compare.ownership import is_theirs
 from handgrad.compare.per_example import OfExamples
 from handgrad.compare.trace import Arrays, frozen, same
-
-__all__ = [
-    "CAUGHT",
-    "Call",
-    "as_record",
-    "assigned_at",
-    "call",
-    "defaulting_to",
-    "fresh",
-    "located",
-    "quietly",
-    "undisturbed",
-]
 
 CAUGHT = (Exception, SystemExit, GeneratorExit)  # all but what the person at the keyboard asks for
 

@@ -8,18 +8,6 @@ import numpy as np
 from handgrad.compare.errors import kind_of
 from handgrad.compare.thresholds import LAST_BITS, LAST_BITS_USED
 
-__all__ = [
-    "Arrays",
-    "described",
-    "frozen",
-    "in_precision",
-    "is_float32",
-    "is_real",
-    "real",
-    "rounds_to_float32",
-    "same",
-]
-
 Arrays = Mapping[str, np.ndarray]
 SMALL = 2**12  # numbers: up to so many are compared as bytes, which copies them
 

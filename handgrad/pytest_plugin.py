@@ -15,13 +15,6 @@ if TYPE_CHECKING:
     from handgrad.compare.report.report import Report
     from handgrad.compare.results import Finding
 
-__all__ = [
-    "Parity",
-    "parity",
-    "pytest_addoption",
-    "pytest_configure",
-    "pytest_runtest_makereport",
-]
 
 __tracebackhide__ = True  # pytest shows no frame of this file: the user's line is the one to look at
 
@@ -245,7 +238,7 @@ class _Session:
 
 def _summary(reports: Mapping[str, Report], not_run: Mapping[str, str]) -> list[str]:
     """The lines of the summary."""
-    from handgrad.compare.facts import counted
+    from handgrad.compare.facts.fact import counted
     from handgrad.compare.report.summary import closeness, closest, deciding, outcome
     from handgrad.compare.report.words import location, place
 

@@ -7,8 +7,8 @@ import pytest
 
 import handgrad.compare
 from handgrad.compare import causes, causes_of_operands, causes_of_updates, failures
-from handgrad.compare.causes import Cause
 from handgrad.compare.cli.commands import main
+from handgrad.compare.facts.causes import Cause
 from tests.documents import DOCUMENTS, SLOW, blocks, blocks_of, change_of, followed, masked, updated
 from tests.repository import ROOT
 

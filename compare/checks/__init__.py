@@ -1,3 +1,1 @@
 """The checks of a user's own code, and the one pipeline that they feed."""
-
-__all__: list[str] = []

@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.compare.facts import counted
+from handgrad.compare.facts.fact import counted
+from handgrad.compare.facts.remarks import BlindSpot
 from handgrad.compare.names import gradient
-from handgrad.compare.remarks import BlindSpot
 from handgrad.compare.thresholds import LEFT_OF_SUMS, SMALL_PARAMETERS
 from handgrad.compare.trace import Arrays, is_real
-
-__all__ = ["of_arrays", "of_gradients", "of_initializer", "of_precisions", "of_training", "of_updates"]
 
 
 def of_gradients(

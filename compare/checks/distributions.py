@@ -11,9 +11,6 @@ import numpy as np
 
 from handgrad.compare.thresholds import CHANCE, EXACT_WEIGHTS, FLOAT32_WEIGHTS, LINEAR_WEIGHTS, SAME_FORMULA, SIGMAS
 
-__all__ = ["Apart", "Distribution", "formulas", "linear_in", "near", "of_samples"]
-
-
 Draws = Mapping[str, Sequence[np.ndarray]]  # by family, the draws that weights can be linear in
 
 

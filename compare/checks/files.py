@@ -16,11 +16,9 @@ from handgrad.compare.checks.initializer import check_initializer
 from handgrad.compare.checks.training import check_training
 from handgrad.compare.checks.updates import check_updates
 from handgrad.compare.errors import InputError, did_you_mean
-from handgrad.compare.remarks import BlindSpot
+from handgrad.compare.facts.remarks import BlindSpot
 from handgrad.compare.report.report import Report
 from handgrad.compare.sandbox import located
-
-__all__ = ["CHECKS", "FileCheck", "audit_file", "check_file"]
 
 
 @dataclass(frozen=True)

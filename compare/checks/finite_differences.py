@@ -17,8 +17,6 @@ from handgrad.compare.thresholds import (
     UNIT_ROUNDOFF,
 )
 
-__all__ = ["Slope", "slope"]
-
 Cost = Callable[[float], float]
 
 

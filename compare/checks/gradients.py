@@ -9,23 +9,21 @@ import numpy as np
 
 from handgrad.compare.checks.blind_spots import of_gradients, of_precisions
 from handgrad.compare.checks.own_loss import own_loss_notes
-from handgrad.compare.checks.pipeline import collected, findings_of, reported
-from handgrad.compare.checks.problem import Problem, checked_precisions, problem_of
-from handgrad.compare.checks.records import Returned, judge_records
 from handgrad.compare.environment import environment
 from handgrad.compare.errors import InputError, kind_of
-from handgrad.compare.failures import Mutates, RaisesAgain, TwoAnswers, ZeroGradients
+from handgrad.compare.facts.failures import Mutates, RaisesAgain, TwoAnswers, ZeroGradients
 from handgrad.compare.names import Key, gradient, phase_of
 from handgrad.compare.oracle.reference import Reference
 from handgrad.compare.oracle.replay import Replay
+from handgrad.compare.pipeline.judged import collected, findings_of, reported
+from handgrad.compare.pipeline.problem import Problem, checked_precisions, problem_of
+from handgrad.compare.pipeline.records import Returned, judge_records
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import Code, Finding
 from handgrad.compare.sandbox import Call, call, undisturbed
 from handgrad.compare.source import listing, tracing
 from handgrad.compare.trace import Arrays, in_precision, is_real
 from handgrad.compare.verdict.differences import differing
-
-__all__ = ["Derivation", "check_gradients"]
 
 Derivation = Callable[..., Mapping[str, Any]]
 

@@ -16,8 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from handgrad.compare.causes import Cause
-from handgrad.compare.causes_of_updates import InitializerFamily, InitializerMean, InitializerScale
 from handgrad.compare.checks.blind_spots import of_initializer
 from handgrad.compare.checks.distributions import (
     Apart,
@@ -29,7 +27,8 @@ from handgrad.compare.checks.distributions import (
 )
 from handgrad.compare.environment import environment
 from handgrad.compare.errors import InputError
-from handgrad.compare.failures import (
+from handgrad.compare.facts.causes import Cause
+from handgrad.compare.facts.failures import (
     DrawsNotFinite,
     FewDistinct,
     NotReal,
@@ -40,6 +39,7 @@ from handgrad.compare.failures import (
     WrongShape,
     ZeroSpread,
 )
+from handgrad.compare.facts.updates import InitializerFamily, InitializerMean, InitializerScale
 from handgrad.compare.names import Key
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import Finding, Row, Worst
@@ -48,8 +48,6 @@ from handgrad.compare.thresholds import DISTINCT_WEIGHTS, EXACT_WEIGHTS, FEW_WEI
 from handgrad.compare.trace import described, is_real
 from handgrad.compare.verdict.closeness import index_of
 from handgrad.torchref.exchange import to_array
-
-__all__ = ["check_initializer"]
 
 Initializer = Callable[[tuple[int, ...], np.random.Generator], Any]
 TorchInitializer = Callable[[torch.Tensor], Any]

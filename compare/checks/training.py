@@ -9,10 +9,16 @@ from typing import Any
 import numpy as np
 
 from handgrad.compare.checks.blind_spots import of_precisions, of_training
-from handgrad.compare.checks.pipeline import Judged, collected, findings_of, reported
-from handgrad.compare.checks.problem import Problem, checked_precisions, problem_of
-from handgrad.compare.checks.recording import Trainer, record
-from handgrad.compare.checks.steps import (
+from handgrad.compare.environment import environment
+from handgrad.compare.errors import InputError, kind_of
+from handgrad.compare.facts.remarks import Float32Only, Note
+from handgrad.compare.names import is_updated, of_updated, updated
+from handgrad.compare.oracle.optimizer import Followers, Optimizer
+from handgrad.compare.oracle.reference import Reference
+from handgrad.compare.pipeline.judged import Judged, collected, findings_of, reported
+from handgrad.compare.pipeline.problem import Problem, checked_precisions, problem_of
+from handgrad.compare.pipeline.recording import Trainer, record
+from handgrad.compare.pipeline.steps import (
     FORMS,
     Training,
     ended,
@@ -22,20 +28,12 @@ from handgrad.compare.checks.steps import (
     not_repeatable,
     rule_instead,
 )
-from handgrad.compare.environment import environment
-from handgrad.compare.errors import InputError, kind_of
-from handgrad.compare.names import is_updated, of_updated, updated
-from handgrad.compare.oracle.optimizer import Followers, Optimizer
-from handgrad.compare.oracle.reference import Reference
-from handgrad.compare.remarks import Float32Only, Note
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import Code, Finding
 from handgrad.compare.sandbox import fresh, undisturbed
 from handgrad.compare.source import listing, tracing
 from handgrad.compare.trace import Arrays, in_precision
 from handgrad.compare.verdict.updates import nothing_moved, unmoved
-
-__all__ = ["check_training"]
 
 
 def check_training(

@@ -9,10 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from handgrad.compare.checks.blind_spots import of_precisions, of_updates
-from handgrad.compare.checks.pipeline import Judged, collected, findings_of, reported
-from handgrad.compare.checks.problem import checked_arrays, checked_precisions
-from handgrad.compare.checks.recording import Run, record, trainer_of
-from handgrad.compare.checks.steps import (
+from handgrad.compare.environment import environment
+from handgrad.compare.errors import InputError, kind_of
+from handgrad.compare.facts.remarks import Float32Only, FromZero, Note
+from handgrad.compare.names import gradient, of_gradient, updated
+from handgrad.compare.oracle.optimizer import Followers, Optimizer
+from handgrad.compare.pipeline.judged import Judged, collected, findings_of, reported
+from handgrad.compare.pipeline.problem import checked_arrays, checked_precisions
+from handgrad.compare.pipeline.recording import Run, record, trainer_of
+from handgrad.compare.pipeline.steps import (
     FORMS,
     Training,
     ended,
@@ -22,11 +27,6 @@ from handgrad.compare.checks.steps import (
     not_repeatable,
     rule_instead,
 )
-from handgrad.compare.environment import environment
-from handgrad.compare.errors import InputError, kind_of
-from handgrad.compare.names import gradient, of_gradient, updated
-from handgrad.compare.oracle.optimizer import Followers, Optimizer
-from handgrad.compare.remarks import Float32Only, FromZero, Note
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import Code, Finding
 from handgrad.compare.sandbox import fresh, undisturbed
@@ -34,8 +34,6 @@ from handgrad.compare.source import listing, tracing
 from handgrad.compare.trace import Arrays, in_precision
 from handgrad.compare.verdict.judgement import Judgement
 from handgrad.compare.verdict.updates import nothing_moved, unmoved
-
-__all__ = ["Update", "check_updates", "exposing_gradients"]
 
 Update = Callable[..., Any]
 QUIET = 2.0**-20  # times the others: gradients whose norm stays below a threshold for clipping

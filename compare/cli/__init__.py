@@ -1,5 +1,3 @@
 """The command line: `handgrad`."""
 
-from handgrad.compare.cli.commands import main
-
-__all__ = ["main"]
+from handgrad.compare.cli.commands import main as main

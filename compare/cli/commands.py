@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from handgrad.compare.experiment.run import Experiment
     from handgrad.compare.report.report import Report
 
-__all__ = ["main"]
-
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns 0 if all is equal, 1 if something differs, 2 if arguments or input are unusable."""

@@ -12,7 +12,6 @@ from handgrad import __version__
 if TYPE_CHECKING:
     from dataclasses import Field
 
-__all__ = ["COMMANDS", "DIFFERENT", "EQUAL", "UNUSABLE", "Command", "Flag", "parser"]
 
 EQUAL, DIFFERENT, UNUSABLE = 0, 1, 2  # what a command exits with
 FORMATS = ("text", "json", "markdown", "html")

@@ -14,8 +14,6 @@ from handgrad.compare.errors import InputError
 if TYPE_CHECKING:
     from handgrad.compare.report.report import Report
 
-__all__ = ["check_output", "emit", "is_coloured", "rendered", "save"]
-
 
 def rendered(reports: Mapping[str, Report], form: str, *, colour: bool = False, table: bool = False) -> str:
     """One report, or several by name, in a format; as text in colour or with a row per tensor, if asked for."""

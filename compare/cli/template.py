@@ -6,8 +6,6 @@ from pathlib import Path
 
 from handgrad.compare.errors import InputError
 
-__all__ = ["TEMPLATE", "write_template"]
-
 TEMPLATE = '''"""A derivation by hand and its torch reference. Run: handgrad check {name}"""
 
 import numpy as np

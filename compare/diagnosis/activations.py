@@ -6,13 +6,11 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from handgrad.compare.causes import Cause, DerivativeTooMuch, WrongDerivative
 from handgrad.compare.diagnosis.scene import Array, Scene
+from handgrad.compare.facts.causes import Cause, DerivativeTooMuch, WrongDerivative
 from handgrad.compare.names import gradient
 from handgrad.compare.operations import names, operation
 from handgrad.torchref.exchange import to_array, to_tensor
-
-__all__ = ["derivatives"]
 
 
 def derivatives(scene: Scene) -> Iterator[Cause]:

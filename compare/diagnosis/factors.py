@@ -8,12 +8,10 @@ from math import isclose
 
 import numpy as np
 
-from handgrad.compare.causes import Cause, PartialBatch, Scaled, WrongSign, Zero
 from handgrad.compare.diagnosis.scene import Array, Scene, multiple
+from handgrad.compare.facts.causes import Cause, PartialBatch, Scaled, WrongSign, Zero
 from handgrad.compare.names import gradient
 from handgrad.compare.thresholds import EQUAL, FITTED
-
-__all__ = ["data_part", "named_factors", "scaled", "unnamed_scale", "zero"]
 
 PAIRS = (("n", "batch size"), ("n", "n_x"), ("n", "N"))  # which size may stand where which belongs
 SHORT_BATCH = ("n/(batch size)", "(batch size)/n")

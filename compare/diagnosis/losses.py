@@ -6,15 +6,13 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from handgrad.compare.causes import Cause, LossFormula, MeanOfLosses, PartialMeanOfLosses, PenaltyTimes
 from handgrad.compare.diagnosis.factors import named_factors
 from handgrad.compare.diagnosis.scene import Array, Scene
+from handgrad.compare.facts.causes import Cause, LossFormula, MeanOfLosses, PartialMeanOfLosses, PenaltyTimes
 from handgrad.compare.names import layered
 from handgrad.compare.operations import names, operation
 from handgrad.compare.thresholds import EPSILONS
 from handgrad.torchref.exchange import to_array, to_tensor
-
-__all__ = ["cost_forms", "loss_forms"]
 
 
 def loss_forms(scene: Scene) -> Iterator[Cause]:

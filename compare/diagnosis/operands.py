@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from handgrad.compare.causes import Cause, DerivativeAt, DerivativeMissing, DerivativeTwice, LabelsSwapped
-from handgrad.compare.causes_of_operands import (
+from handgrad.compare.diagnosis.scene import Array, Scene, multiple
+from handgrad.compare.facts.causes import Cause, DerivativeAt, DerivativeMissing, DerivativeTwice, LabelsSwapped
+from handgrad.compare.facts.operands import (
     Copied,
     OperandSign,
     OperandTransposed,
@@ -19,11 +20,8 @@ from handgrad.compare.causes_of_operands import (
     UpdatedOperand,
     WrongOperand,
 )
-from handgrad.compare.diagnosis.scene import Array, Scene, multiple
 from handgrad.compare.names import gradient, is_gradient, of_gradient, updated, velocity
 from handgrad.compare.thresholds import MOST_REPLAYS
-
-__all__ = ["copied", "operands", "overwritten"]
 
 
 def overwritten(scene: Scene) -> Iterator[Cause]:

@@ -7,8 +7,9 @@ from itertools import permutations
 
 import numpy as np
 
-from handgrad.compare.causes import Cause
-from handgrad.compare.causes_of_updates import (
+from handgrad.compare.diagnosis.scene import Scene
+from handgrad.compare.facts.causes import Cause
+from handgrad.compare.facts.updates import (
     AtKink,
     AxesPermuted,
     FilledByColumns,
@@ -20,10 +21,7 @@ from handgrad.compare.causes_of_updates import (
     SlicesZero,
     Transposed,
 )
-from handgrad.compare.diagnosis.scene import Scene
 from handgrad.compare.thresholds import INFORMATIVE, MOST_PLACES, SINGLE_ENTRIES
-
-__all__ = ["masks", "moved", "parts"]
 
 
 def moved(scene: Scene) -> Iterator[Cause]:

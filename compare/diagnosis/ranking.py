@@ -14,7 +14,6 @@ from math import isclose
 
 import numpy as np
 
-from handgrad.compare.causes import Cause, Unknown, factor_of, fitted_of
 from handgrad.compare.diagnosis.activations import derivatives
 from handgrad.compare.diagnosis.factors import data_part, scaled, unnamed_scale, zero
 from handgrad.compare.diagnosis.losses import cost_forms, loss_forms
@@ -24,9 +23,8 @@ from handgrad.compare.diagnosis.scene import Family, Scene
 from handgrad.compare.diagnosis.steps import orders, updates, velocities
 from handgrad.compare.diagnosis.sums import bias_sums, examples
 from handgrad.compare.diagnosis.terms import added
+from handgrad.compare.facts.causes import Cause, Unknown, factor_of, fitted_of
 from handgrad.compare.thresholds import FITTED, INFORMATIVE
-
-__all__ = ["diagnose", "explained", "first_cause"]
 
 # another form of one kind of equation; a factor; another tensor or term, or its entries in other places
 FORMS: tuple[Family, ...] = (zero, orders, updates, velocities, cost_forms, loss_forms, bias_sums)

@@ -8,9 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from handgrad.compare.causes_of_updates import OtherDecay, OtherMomentum, OtherOptimizer, OtherUpdate
-
-__all__ = ["relatives"]
+from handgrad.compare.facts.updates import OtherDecay, OtherMomentum, OtherOptimizer, OtherUpdate
 
 Factory = Callable[[list[Tensor]], torch.optim.Optimizer]
 Change = tuple[type[OtherOptimizer], dict[str, Any]]

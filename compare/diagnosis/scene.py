@@ -8,11 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
-from handgrad.compare.causes import Cause
+from handgrad.compare.facts.causes import Cause
 from handgrad.compare.names import gradient, is_gradient, of_gradient
 from handgrad.compare.thresholds import UNEXPLAINED, UNEXPLAINED_SHARE
-
-__all__ = ["Family", "Scene", "multiple"]
 
 Array = np.ndarray
 Arrays = Mapping[str, np.ndarray]

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from handgrad.compare.causes import Cause
-from handgrad.compare.causes_of_updates import (
+from handgrad.compare.diagnosis.scene import Array, Scene
+from handgrad.compare.facts.causes import Cause
+from handgrad.compare.facts.updates import (
     DecayInUpdate,
     DecayInVelocity,
     LeftOut,
@@ -19,11 +20,8 @@ from handgrad.compare.causes_of_updates import (
     VelocityForm,
     VelocityReset,
 )
-from handgrad.compare.diagnosis.scene import Array, Scene
 from handgrad.compare.names import gradient, is_updated, of_updated, of_velocity, velocity
 from handgrad.compare.thresholds import CANCELLED, EQUAL, INFORMATIVE
-
-__all__ = ["orders", "updates", "velocities"]
 
 # the settings of torch.optim.SGD that make it these rules
 HEAVY_BALL = "lr, momentum=beta"

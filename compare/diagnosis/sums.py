@@ -6,12 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from handgrad.compare.causes import BiasSum, Cause, Examples
 from handgrad.compare.diagnosis.scene import Array, Scene
+from handgrad.compare.facts.causes import BiasSum, Cause, Examples
 from handgrad.compare.names import gradient
 from handgrad.compare.thresholds import EQUAL, LIKE_A_SUM, MOST_EXAMPLES, MOST_NUMBERS, WHOLE
-
-__all__ = ["bias_sums", "examples"]
 
 
 def bias_sums(scene: Scene) -> Iterator[Cause]:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import isclose
 
-from handgrad.compare.causes import Cause
-from handgrad.compare.causes_of_operands import Accumulated, DecayAdded, TermAdded, TermMissing
 from handgrad.compare.diagnosis.factors import named_factors
 from handgrad.compare.diagnosis.scene import Array, Scene, multiple
+from handgrad.compare.facts.causes import Cause
+from handgrad.compare.facts.operands import Accumulated, DecayAdded, TermAdded, TermMissing
 from handgrad.compare.thresholds import EQUAL, TIMES
-
-__all__ = ["added"]
 
 
 def added(scene: Scene) -> Iterator[Cause]:

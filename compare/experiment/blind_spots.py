@@ -8,9 +8,7 @@ import numpy as np
 
 from handgrad.compare.experiment.data import Data
 from handgrad.compare.experiment.settings import Settings
-from handgrad.compare.remarks import BlindSpot
-
-__all__ = ["blind_spots"]
+from handgrad.compare.facts.remarks import BlindSpot
 
 Rows = tuple[tuple[bool, str, str, str, str], ...]  # whether it applies, and a blind spot's fields
 

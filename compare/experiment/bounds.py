@@ -11,8 +11,6 @@ from handgrad.compare.trace import Arrays
 from handgrad.compare.verdict import bounds
 from handgrad.compare.verdict.bounds import Allowance
 
-__all__ = ["allowance", "allowances", "label_of", "operands"]
-
 
 def label_of(settings: Settings, name: str) -> str:
     """The equation label of a record of the notes' network."""

@@ -16,8 +16,6 @@ import numpy as np
 
 from handgrad.compare.errors import InputError, did_you_mean
 
-__all__ = ["NAMES", "Data", "load"]
-
 
 @dataclass(frozen=True)
 class Data:

@@ -7,9 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from handgrad.compare.causes import Unknown
-from handgrad.compare.checks.pipeline import Judged, JudgedStep
-from handgrad.compare.checks.recording import Taken, steps_of
 from handgrad.compare.experiment.bounds import label_of
 from handgrad.compare.experiment.data import Data
 from handgrad.compare.experiment.recording import has_velocities
@@ -22,9 +19,12 @@ from handgrad.compare.experiment.sides import (
     training_by_hand,
     training_in_torch,
 )
-from handgrad.compare.failures import NoBatch, NotFinite, Overflow, RoundingGrows
+from handgrad.compare.facts.causes import Unknown
+from handgrad.compare.facts.failures import NoBatch, NotFinite, Overflow, RoundingGrows
 from handgrad.compare.names import Key, gradient
 from handgrad.compare.operations import Modules, network_records, operation
+from handgrad.compare.pipeline.judged import Judged, JudgedStep
+from handgrad.compare.pipeline.recording import Taken, steps_of
 from handgrad.compare.results import Curve, Finding, Plot, Worst
 from handgrad.compare.sandbox import quietly
 from handgrad.compare.thresholds import DRIFT, FEW_ROUNDINGS, TWINS
@@ -36,8 +36,6 @@ from handgrad.compare.verdict.excerpts import excerpt
 from handgrad.compare.verdict.judgement import Judgement, row_of
 from handgrad.compare.verdict.rule import Outcome
 from handgrad.compare.verdict.shapes import misfit
-
-__all__ = ["drift_plots", "free_running", "only_drift"]
 
 Arrays = dict[str, np.ndarray]
 

@@ -11,10 +11,8 @@ from types import FrameType
 
 import numpy as np
 
-from handgrad.compare.failures import Raised
+from handgrad.compare.facts.failures import Raised
 from handgrad.compare.trace import frozen
-
-__all__ = ["located_by_hand", "recorded_before"]
 
 
 def located_by_hand(error: BaseException) -> tuple[Raised, str]:

@@ -8,7 +8,6 @@ from itertools import pairwise
 
 import numpy as np
 
-from handgrad.compare.checks.pipeline import JudgedStep
 from handgrad.compare.diagnosis.scene import Scene
 from handgrad.compare.experiment.bounds import allowance, allowances, label_of, operands
 from handgrad.compare.experiment.data import Data
@@ -16,10 +15,11 @@ from handgrad.compare.experiment.recording import NetworkStep, Recording
 from handgrad.compare.experiment.scene import scene_of_network
 from handgrad.compare.experiment.settings import Settings
 from handgrad.compare.experiment.stacked import StackedTwin, stacked
+from handgrad.compare.facts.remarks import Float32Only, Float64Inside, Note
 from handgrad.compare.names import Key, gradient, is_updated, updated, velocity
 from handgrad.compare.operations import Modules, network_reads, operation
 from handgrad.compare.oracle.reference import run_on_records
-from handgrad.compare.remarks import Float32Only, Float64Inside, Note
+from handgrad.compare.pipeline.judged import JudgedStep
 from handgrad.compare.results import Finding
 from handgrad.compare.sandbox import quietly
 from handgrad.compare.trace import Arrays, real, rounds_to_float32
@@ -29,8 +29,6 @@ from handgrad.compare.verdict.conventions import OfTheNotes, conventions_of_the_
 from handgrad.compare.verdict.judgement import Judgement, StepRun
 from handgrad.compare.verdict.steps import judge_step
 from handgrad.torchref.network import mlp
-
-__all__ = ["NetworkJudge", "judged_steps"]
 
 AS_IN_THE_NOTES = OfTheNotes()
 WINDOW = 64  # steps: so many are evaluated at once, unless they hold more numbers than this:

@@ -10,19 +10,17 @@ from itertools import islice, tee
 
 import numpy as np
 
-from handgrad.compare.checks.recording import Ended, Taken, steps_of
 from handgrad.compare.experiment.data import Data
 from handgrad.compare.experiment.settings import Settings, printed_first
 from handgrad.compare.experiment.sides import by_hand, epoch_orders, initial_parameters, torch_batches, training_by_hand
-from handgrad.compare.failures import NoBatch, Raised
+from handgrad.compare.facts.failures import NoBatch, Raised
+from handgrad.compare.facts.remarks import Float64Only, Note
 from handgrad.compare.names import Key, velocity
 from handgrad.compare.operations import Modules, Shape, network_records, operation
-from handgrad.compare.remarks import Float64Only, Note
+from handgrad.compare.pipeline.recording import Ended, Taken, steps_of
 from handgrad.compare.sandbox import quietly
 from handgrad.compare.trace import is_real
 from handgrad.torchref.exchange import to_tensor, view_of_tensor
-
-__all__ = ["NetworkStep", "Recording", "has_velocities"]
 
 Arrays = dict[str, np.ndarray]
 Due = Mapping[str, tuple[str, Shape]]

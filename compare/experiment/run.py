@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from handgrad.compare.checks.pipeline import collected, findings_of, reported, with_ended
 from handgrad.compare.environment import environment
 from handgrad.compare.experiment.blind_spots import blind_spots
 from handgrad.compare.experiment.data import Data, load
@@ -17,14 +16,13 @@ from handgrad.compare.experiment.drift import drift_plots, free_running, only_dr
 from handgrad.compare.experiment.judging import judged_steps
 from handgrad.compare.experiment.settings import Settings, printed_first
 from handgrad.compare.experiment.sides import check_fit
+from handgrad.compare.facts.remarks import Note
 from handgrad.compare.operations import Modules, network_reads, operation
-from handgrad.compare.remarks import Note
+from handgrad.compare.pipeline.judged import collected, findings_of, reported, with_ended
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import FAILING, Finding
 from handgrad.compare.sandbox import undisturbed
 from handgrad.compare.source.labels import network_code
-
-__all__ = ["Experiment", "differs", "run"]
 
 
 class Experiment(Settings):

@@ -6,18 +6,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from handgrad.compare.checks.scene import LN2
 from handgrad.compare.diagnosis.scene import Scene
 from handgrad.compare.experiment.data import Data
 from handgrad.compare.experiment.recording import NetworkStep
 from handgrad.compare.experiment.settings import Settings
 from handgrad.compare.names import is_updated, of_velocity, updated
 from handgrad.compare.oracle.reference import Reference, run_on_records
+from handgrad.compare.pipeline.scene import LN2
 from handgrad.compare.sandbox import quietly
 from handgrad.compare.trace import Arrays, is_float32, real
 from handgrad.compare.verdict.judgement import StepRun
-
-__all__ = ["scene_of_network"]
 
 
 def scene_of_network(

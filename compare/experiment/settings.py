@@ -11,8 +11,6 @@ from typing import Any
 from handgrad.compare.errors import InputError, did_you_mean
 from handgrad.compare.operations import names
 
-__all__ = ["DISTRIBUTIONS", "DTYPES", "FLOAT32_MAX", "Settings", "printed_first"]
-
 DTYPES = ("float64", "float32")
 FLOAT32_MAX = 3.4e38
 LARGEST = 10**8  # parameters, or steps: what a machine can be expected to hold and a person to wait for

@@ -20,7 +20,6 @@ import handgrad.torchref.exchange
 import handgrad.torchref.network
 import handgrad.torchref.optimizers
 import handgrad.torchref.training
-from handgrad.compare.checks.recording import Ended
 from handgrad.compare.equations import EQUATIONS
 from handgrad.compare.errors import InputError
 from handgrad.compare.experiment.data import Data
@@ -28,21 +27,10 @@ from handgrad.compare.experiment.exceptions import located_by_hand, recorded_bef
 from handgrad.compare.experiment.settings import FLOAT32_MAX, Settings
 from handgrad.compare.names import PHASES, Key
 from handgrad.compare.operations import Modules, operation
+from handgrad.compare.pipeline.recording import Ended
 from handgrad.compare.sandbox import CAUGHT
 from handgrad.compare.trace import frozen
 from handgrad.manual.network import Activation, Network
-
-__all__ = [
-    "by_hand",
-    "check_fit",
-    "epoch_orders",
-    "hand_network",
-    "in_torch",
-    "initial_parameters",
-    "torch_batches",
-    "training_by_hand",
-    "training_in_torch",
-]
 
 Arrays = dict[str, np.ndarray]
 Phases = Iterator[tuple[int, str, Mapping[str, Any]]]

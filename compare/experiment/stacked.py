@@ -14,8 +14,6 @@ from handgrad.compare.operations import operation
 from handgrad.compare.oracle.replay import replay_stack
 from handgrad.compare.trace import Arrays
 
-__all__ = ["StackedTwin", "stacked"]
-
 Tensors = dict[str, Tensor]
 
 

@@ -19,8 +19,6 @@ from handgrad.compare.experiment.run import Experiment, differs, run
 from handgrad.compare.faults.catalogue import NETWORK, Fault, catalogue
 from handgrad.compare.faults.planting import edited, planted
 
-__all__ = ["Audit", "Hidden", "audit", "render"]
-
 Setup = tuple[Experiment, Data]
 
 

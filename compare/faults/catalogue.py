@@ -13,8 +13,6 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["NETWORK", "PROBLEMS", "Edits", "Fault", "Needs", "catalogue"]
-
 NETWORK, PROBLEMS = "handgrad.manual.", "handgrad.compare.faults.problems."
 FILES = {"network.toml": ("manual.", NETWORK), "elsewhere.toml": ("problems.", PROBLEMS)}
 NOMINAL = "NOMINAL_BATCH_SIZE"

@@ -22,19 +22,6 @@ from handgrad.compare.report.report import Report
 from handgrad.compare.report.summary import setting
 from handgrad.compare.report.text import brief
 
-__all__ = [
-    "Lesson",
-    "as_json",
-    "as_markdown",
-    "as_page",
-    "as_text",
-    "listed",
-    "listed_as_json",
-    "listed_as_markdown",
-    "listed_as_page",
-    "prepared",
-]
-
 AROUND = 2  # lines of code around a change
 
 

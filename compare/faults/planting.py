@@ -14,8 +14,6 @@ import handgrad.manual
 from handgrad.compare.errors import InputError
 from handgrad.compare.operations import Modules
 
-__all__ = ["edited", "planted"]
-
 PACKAGE = "handgrad.manual"
 
 

@@ -15,8 +15,6 @@ from handgrad.compare.faults.planting import edited, planted
 from handgrad.compare.operations import operation
 from handgrad.compare.report.report import Report
 
-__all__ = ["Fixture", "Trial", "expected_first", "fixture", "trial"]
-
 
 class Fixture(NamedTuple):
     """A run of the notes' network: its settings, and its data X (N, n_x) and y (N, K)."""

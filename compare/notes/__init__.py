@@ -2,5 +2,3 @@
 
 Rows stand in compare/notes/statements.py, what proves them in the other modules of this folder; nothing is stored.
 """
-
-__all__: list[str] = []

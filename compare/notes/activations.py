@@ -12,8 +12,6 @@ from handgrad.compare.notes.evidence import Evidence, Figure
 from handgrad.compare.results import Curve, Plot
 from handgrad.manual import as_written
 
-__all__ = ["kink", "saturation", "written_out"]
-
 
 def saturation() -> Evidence:
     """A1: derivatives far out, and the largest one of the sigmoid to the tenth power."""

@@ -13,8 +13,6 @@ from handgrad.compare.results import Curve, Plot
 from handgrad.manual import activations, as_written
 from handgrad.manual.network import Activation, linear
 
-__all__ = ["collapse", "collapsed_bias", "exploding", "not_linear", "vanishing", "without_bias"]
-
 SIZES = (5, 4, 3, 1)
 LINEAR = Activation(activations.identity, activations.identity_derivative)
 Layers = list[tuple[np.ndarray, np.ndarray]]

@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 from handgrad.compare.results import Plot
 
-__all__ = ["Evidence", "Figure", "Statement"]
-
 
 class Figure(NamedTuple):
     """One quantity by hand and in torch; None for a side that has none."""

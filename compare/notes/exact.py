@@ -6,8 +6,6 @@ from functools import cache
 
 import sympy
 
-__all__ = ["proofs"]
-
 
 @cache
 def proofs() -> dict[str, tuple[str, ...]]:

@@ -15,8 +15,6 @@ from handgrad.compare.faults.planting import planted
 from handgrad.compare.report.report import Report
 from handgrad.manual import as_written
 
-__all__ = ["LITERAL"]
-
 SHAPE = (64, 256)
 TANH = "return (np.exp(Z) - np.exp(-Z)) / (np.exp(Z) + np.exp(-Z))"
 

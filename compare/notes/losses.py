@@ -14,8 +14,6 @@ from handgrad.manual.activations import sigmoid
 from handgrad.manual.network import linear, linear_backward
 from handgrad.manual.optimizers import gradient_descent
 
-__all__ = ["literal_loss"]
-
 STEPS = 500
 
 

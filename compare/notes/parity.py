@@ -15,8 +15,6 @@ from handgrad.compare.notes.evidence import Evidence, Figure
 from handgrad.compare.report.report import Report
 from handgrad.manual.network import backward, cost, forward
 
-__all__ = ["parity", "runs"]
-
 SEED = 20
 
 

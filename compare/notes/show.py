@@ -22,8 +22,6 @@ from handgrad.compare.report.text import brief
 from handgrad.compare.source.labels import labelled
 from handgrad.manual import as_written
 
-__all__ = ["Story", "as_json", "as_markdown", "as_page", "as_table", "short_story", "story", "whole_story"]
-
 WIDTH = 44
 
 

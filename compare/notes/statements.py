@@ -8,8 +8,6 @@ from handgrad.compare.notes import activations, depth, losses, steps, weights
 from handgrad.compare.notes.evidence import Evidence, Statement
 from handgrad.compare.notes.parity import parity
 
-__all__ = ["STATEMENTS"]
-
 
 def _said(text: str) -> partial[Evidence]:
     return partial(Evidence, text)

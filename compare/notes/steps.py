@@ -15,8 +15,6 @@ from handgrad.compare.results import Curve, Plot, Row
 from handgrad.manual.batches import split
 from handgrad.manual.network import backward, forward
 
-__all__ = ["batches", "oscillation", "updated_too_early"]
-
 CURVATURE, RATE, STEPS = np.array([[1.0], [50.0]]), 0.0396, 200
 """Of the quadratic that both optimisers go down."""
 

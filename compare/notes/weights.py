@@ -20,8 +20,6 @@ from handgrad.manual.network import Activation, Network, linear
 from handgrad.manual.optimizers import gradient_descent
 from handgrad.manual.training import train
 
-__all__ = ["draw", "glorot_called_he", "he", "lecun_called_xavier", "symmetry", "variance"]
-
 Initializer = Callable[[torch.Tensor], torch.Tensor]
 
 

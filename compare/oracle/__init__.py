@@ -1,3 +1,1 @@
 """Torch as the trusted witness: references, local replay, an optimiser that follows."""
-
-__all__: list[str] = []

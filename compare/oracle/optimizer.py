@@ -20,8 +20,6 @@ from handgrad.compare.thresholds import MOVED_RUNS, UNIT_ROUNDOFF
 from handgrad.compare.trace import Arrays, in_precision, is_real
 from handgrad.torchref.exchange import to_array, to_tensor
 
-__all__ = ["Follower", "Followers", "Optimizer"]
-
 Optimizer = Callable[[list[Tensor]], torch.optim.Optimizer]
 OwnGradients = Callable[[Arrays, Callable[[Arrays], Arrays]], Arrays]
 

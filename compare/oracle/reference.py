@@ -19,8 +19,6 @@ from handgrad.compare.thresholds import SAME_ANSWER
 from handgrad.compare.trace import Arrays, in_precision, same
 from handgrad.torchref.exchange import to_array, to_tensor, view_of_tensor
 
-__all__ = ["Reference", "check_repeatable", "input_names", "moved", "own_run", "run_on_records"]
-
 Reference = Callable[..., Tensor]
 Tensors = dict[str, Tensor]
 

@@ -25,8 +25,6 @@ from handgrad.compare.trace import Arrays, same
 from handgrad.torchref.exchange import to_array, to_tensor, view_of_array, view_of_tensor
 from handgrad.torchref.tap import tapped
 
-__all__ = ["Replay", "inspect_reference", "replay", "replay_stack"]
-
 
 @dataclass(frozen=True)
 class Replay:

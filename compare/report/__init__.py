@@ -1,3 +1,1 @@
 """The report of a check and its renderings: text, Markdown, HTML and JSON, read back and compared."""
-
-__all__: list[str] = []

@@ -16,8 +16,6 @@ from matplotlib.ticker import LogFormatter
 
 from handgrad.compare.results import Curve, Plot
 
-__all__ = ["svg"]
-
 LARGEST = 1e290  # what an axis can be drawn for
 POINTS = 400  # so many points of a line at most
 SETTINGS: Any = {

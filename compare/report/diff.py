@@ -4,13 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from handgrad.compare.facts import counted
+from handgrad.compare.facts.fact import counted
 from handgrad.compare.report.json import text
 from handgrad.compare.report.summary import aligned
 from handgrad.compare.report.words import place, printable
 from handgrad.compare.results import ALONE, Finding, Results, Row
-
-__all__ = ["Change", "Difference", "difference", "render"]
 
 SCHEMA = "handgrad.diff/1"
 

@@ -12,8 +12,6 @@ from handgrad.compare.names import gradient, is_updated, of_gradient, of_updated
 from handgrad.compare.results import Results
 from handgrad.compare.source.states import gravest, states
 
-__all__ = ["ARROWS", "LEGEND", "MARKS", "Graph", "graph"]
-
 MARKS: Mapping[str, str] = MappingProxyType(
     {"agrees": "\u2713", "culprit": "\u2717", "follows": "\u2193", "weak": "\u2248", "absent": "?", "given": ""}
 )

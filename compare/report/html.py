@@ -8,14 +8,12 @@ from types import MappingProxyType
 from typing import Any
 
 from handgrad.compare.errors import InputError
-from handgrad.compare.facts import counted
+from handgrad.compare.facts.fact import counted
 from handgrad.compare.report.graph import ARROWS, LEGEND, MARKS
 from handgrad.compare.report.page import page_of, state_of
 from handgrad.compare.report.summary import closing, deciding, differing, outcome, shared_environment, value
 from handgrad.compare.report.words import printable
 from handgrad.compare.results import Results
-
-__all__ = ["fragment", "page", "ready", "render", "render_all", "rendered"]
 
 IN_FULL, LISTED = 12, 300  # so many reports in full, and so many in a line
 NEEDED = "the HTML report needs jinja2 and matplotlib; run: pip install 'handgrad[report]'"

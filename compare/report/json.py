@@ -8,12 +8,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from handgrad.compare.facts import content_of
+from handgrad.compare.facts.fact import content_of
 from handgrad.compare.report.summary import differing
 from handgrad.compare.report.words import words
 from handgrad.compare.results import Details, Finding, Results
-
-__all__ = ["SCHEMA", "SCHEMA_OF_SEVERAL", "content", "render", "render_all", "text"]
 
 SCHEMA = "handgrad.report/2"
 SCHEMA_OF_SEVERAL = "handgrad.reports/2"

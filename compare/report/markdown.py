@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from tabulate import tabulate
 
-from handgrad.compare.facts import counted
+from handgrad.compare.facts.fact import counted
 from handgrad.compare.report.summary import (
     closeness,
     closest,
@@ -23,8 +23,6 @@ from handgrad.compare.report.summary import (
 )
 from handgrad.compare.report.words import equation, location, place, printable, words
 from handgrad.compare.results import Finding, Results
-
-__all__ = ["escaped", "grid", "render", "render_all"]
 
 IN_FULL, LISTED = 20, 200  # a job summary may hold 1 MiB, a comment 64 KiB
 

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 
-__all__ = ["equation"]
-
 TOKENS = re.compile(
     r"""(?P<space>\s+)
     |(?P<quoted>"[^"]*")

@@ -16,8 +16,6 @@ from handgrad.compare.results import Code, Curve, Excerpt, Finding, Plot, Result
 from handgrad.compare.source.listing import read_on
 from handgrad.compare.source.states import gravest, states
 
-__all__ = ["Card", "Cell", "CodeLine", "Entries", "Listing", "Page", "Strip", "Tensor", "page_of", "state_of"]
-
 AROUND = 3  # lines of code above and below the one that computes a tensor
 BINS = 60  # so many cells at most in the strip of steps
 

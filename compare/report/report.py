@@ -12,8 +12,6 @@ from handgrad.compare.results import Results
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Report"]
-
 
 @dataclass(frozen=True)
 class Report(Results):

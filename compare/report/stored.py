@@ -11,10 +11,10 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 from handgrad.compare import causes, causes_of_operands, causes_of_updates, failures, remarks
-from handgrad.compare.causes import Cause
 from handgrad.compare.errors import InputError
-from handgrad.compare.facts import Fact
-from handgrad.compare.remarks import BlindSpot, Note
+from handgrad.compare.facts.causes import Cause
+from handgrad.compare.facts.fact import Fact
+from handgrad.compare.facts.remarks import BlindSpot, Note
 from handgrad.compare.report.json import SCHEMA, SCHEMA_OF_SEVERAL
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import ALONE, FAILING, VERDICTS, Code, Details, Finding, Row
@@ -23,7 +23,6 @@ from handgrad.compare.source.suspects import located
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Stored", "load_report", "load_reports", "read"]
 
 OLDER, OLDER_OF_SEVERAL = "handgrad.report/1", "handgrad.reports/1"  # their causes and notes are sentences
 MODULES = (causes, causes_of_operands, causes_of_updates, failures, remarks)

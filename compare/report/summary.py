@@ -2,29 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from handgrad.compare.facts import counted
-from handgrad.compare.failures import Overflow, Unstable
+from handgrad.compare.facts.fact import counted
+from handgrad.compare.facts.failures import Overflow, Unstable
 from handgrad.compare.report.words import printable
 from handgrad.compare.results import FAILING, Finding, Results, Row
 from handgrad.compare.source.unrecorded import is_untapped
-
-__all__ = [
-    "COLUMNS",
-    "aligned",
-    "closeness",
-    "closest",
-    "closing",
-    "deciding",
-    "differing",
-    "fails",
-    "headline",
-    "outcome",
-    "setting",
-    "shared_environment",
-    "shown",
-    "table",
-    "value",
-]
 
 COLUMNS = ("eq.", "tensor", "shape", "step", "x rounding", "max |diff|", "at", "by hand", "torch", "verdict")
 

@@ -10,8 +10,6 @@ from handgrad.compare.report.summary import aligned, closing, deciding, setting,
 from handgrad.compare.report.words import Words, equation, location, place, printable, words
 from handgrad.compare.results import Finding, Results
 
-__all__ = ["brief", "in_full", "render", "render_all"]
-
 WIDTH, LINES = 80, 6  # of the first finding, at most
 _GREEN, _RED, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[0m"
 _ALIGNED = "<<<>>><>><"

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from handgrad.compare.causes import Unknown
 from handgrad.compare.equations import EQUATIONS
-from handgrad.compare.facts import counted, listed
-from handgrad.compare.remarks import Persists
+from handgrad.compare.facts.causes import Unknown
+from handgrad.compare.facts.fact import counted, listed
+from handgrad.compare.facts.remarks import Persists
 from handgrad.compare.results import Finding, Results
 from handgrad.compare.source.unrecorded import to_record
-
-__all__ = ["Words", "equation", "location", "place", "printable", "words"]
-
 
 LONGEST = 500  # characters of what a cause says; an exception of the user's may go on
 

@@ -1,3 +1,1 @@
 """Where in the user's code a tensor is computed."""
-
-__all__: list[str] = []

@@ -11,8 +11,6 @@ from typing import NamedTuple
 from handgrad.compare.names import of_gradient
 from handgrad.compare.source.pieces import Piece, Span, span, statements_of
 
-__all__ = ["Spans", "computing", "tapping"]
-
 CALLS = 4  # deep: how far a result is followed through functions
 Spans = set[Span]
 Keyed = tuple[dict[object, list[ast.expr]], list[tuple[ast.AST, ast.expr]]]

@@ -16,8 +16,6 @@ from handgrad.compare.operations import equation_of, operation
 from handgrad.compare.results import Code
 from handgrad.compare.source.pieces import Definition, definitions, first_line
 
-__all__ = ["Labelled", "labelled", "network_code"]
-
 MODULES = ("activations", "losses", "network", "initializers", "optimizers", "batches", "training")
 Stamps = tuple[tuple[int, int], ...]
 

@@ -16,8 +16,6 @@ from handgrad.compare.results import Code
 from handgrad.compare.source.assignments import Spans, computing, tapping
 from handgrad.compare.source.pieces import Piece, Span, piece_around, pieces_of, span, statements_of
 
-__all__ = ["building", "by_hand", "in_torch", "read_on"]
-
 
 def by_hand(
     function: Any, names: Mapping[str, str], made: Mapping[str, tuple[str, int]] = MappingProxyType({})

@@ -12,18 +12,6 @@ from typing import Any
 
 from handgrad.compare.ownership import is_theirs
 
-__all__ = [
-    "Definition",
-    "Piece",
-    "Span",
-    "definitions",
-    "first_line",
-    "piece_around",
-    "pieces_of",
-    "span",
-    "statements_of",
-]
-
 PIECES = 12  # functions and classes: so many are kept
 LINES = 300  # of each
 Span = tuple[str, int, int]  # file, first and last line

@@ -6,8 +6,6 @@ from collections.abc import Iterable
 
 from handgrad.compare.results import Finding, Results, Row
 
-__all__ = ["gravest", "states"]
-
 ORDER = ("agrees", "absent", "follows", "weak", "culprit")
 
 

@@ -7,12 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from handgrad.compare.failures import Overflow, Raised
+from handgrad.compare.facts.failures import Overflow, Raised
 from handgrad.compare.results import Code, Finding, Results, SourceLine, Suspects
 from handgrad.compare.source.listing import read_on
 from handgrad.compare.source.states import states
-
-__all__ = ["located", "suspects_of"]
 
 ALLOCATION = re.compile(r"\s*\w+\s*=\s*(?:np|numpy)\.(?:empty|zeros)(?:_like)?\(.*\)\s*(?:#.*)?$")
 DEFINITION = re.compile(r"(?:\s*@.*\n)*\s*(?:async )?def ")

@@ -14,8 +14,6 @@ import numpy as np
 from handgrad.compare.ownership import is_theirs
 from handgrad.compare.sandbox import CAUGHT, quietly
 
-__all__ = ["At", "seen", "watched"]
-
 EVENTS = 20_000  # lines: so many are watched
 NUMBERS = 10**5  # in an array: so many are watched for a change
 ITEMS = 100  # in a list: so many are looked at

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 
-from handgrad.compare.facts import Fact, listed
+from handgrad.compare.facts.fact import Fact, listed
 from handgrad.compare.names import gradient, is_updated, of_updated, of_velocity
 from handgrad.compare.results import Results
-
-__all__ = ["NothingBetween", "NothingTapped", "Unrecorded", "is_untapped", "to_record"]
 
 Reads = Mapping[str, tuple[str, ...]]
 

@@ -1,3 +1,1 @@
 """Rounding or fault: the verdict on a tensor, and which tensors are culprits."""
-
-__all__: list[str] = []

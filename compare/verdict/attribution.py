@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from handgrad.compare.causes import Cause, Unknown
-from handgrad.compare.failures import Overflow
+from handgrad.compare.facts.causes import Cause, Unknown
+from handgrad.compare.facts.failures import Overflow
 from handgrad.compare.names import Key, gradient
 from handgrad.compare.results import Details, Excerpt, Finding, Row
 from handgrad.compare.thresholds import CAST_DERIVATIVE, CAST_GRADIENT, RIGHT_AFTER_ALL
@@ -17,8 +17,6 @@ from handgrad.compare.verdict.bounds import PRECISIONS, Allowance
 from handgrad.compare.verdict.closeness import Local
 from handgrad.compare.verdict.judgement import Judgement, ReadBy, StepRun
 from handgrad.compare.verdict.rule import Outcome
-
-__all__ = ["Diagnosis", "Excuses", "Suspect", "attribution", "consequences", "culprits", "outranks"]
 
 Diagnosis = Callable[[Finding], Sequence[Cause]]  # the causes that explain a finding, the first one best
 

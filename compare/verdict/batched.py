@@ -18,8 +18,6 @@ from handgrad.compare.verdict.closeness import Local, closest
 from handgrad.compare.verdict.differences import AFFECTED
 from handgrad.compare.verdict.judgement import EndToEnd, Judgement, StepRun
 
-__all__ = ["Columns", "columns_of", "judge_stack"]
-
 BLOCK = 2**16  # numbers: so many are judged at once, as many as fit a processor's cache
 
 Allowed = Callable[[str, slice], Allowance]  # what rounding explains in a tensor, of a part of the stacked runs

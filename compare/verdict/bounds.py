@@ -19,26 +19,6 @@ import numpy as np
 
 from handgrad.compare.thresholds import UNIT_ROUNDOFF
 
-__all__ = [
-    "PRECISIONS",
-    "Allowance",
-    "Precision",
-    "activation",
-    "bias_gradient",
-    "cost",
-    "cross_entropy",
-    "descent",
-    "hidden_gradient",
-    "input_gradient",
-    "linear",
-    "output_gradient",
-    "penalty",
-    "squared_error",
-    "stacked",
-    "velocity",
-    "weight_gradient",
-]
-
 Array = np.ndarray
 Entries = tuple[Array, ...]
 Term = tuple[float, Array]

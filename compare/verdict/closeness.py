@@ -8,8 +8,6 @@ import numpy as np
 
 from handgrad.compare.verdict.bounds import Allowance, Precision
 
-__all__ = ["Local", "closest", "difference_of", "index_of"]
-
 SMALL = 4096  # numbers: up to so many the allowance is computed everywhere, without a screen
 
 Array = np.ndarray

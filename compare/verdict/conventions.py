@@ -15,11 +15,9 @@ from typing import Protocol
 
 import numpy as np
 
+from handgrad.compare.facts.remarks import MeanLeftOut, Note, VelocityTimes
 from handgrad.compare.names import gradient, layered, of_velocity
-from handgrad.compare.remarks import MeanLeftOut, Note, VelocityTimes
 from handgrad.compare.trace import Arrays, is_real
-
-__all__ = ["AS_RECORDED", "Convention", "Divided", "OfTheNotes", "conventions_of_the_notes"]
 
 
 class Convention(Protocol):

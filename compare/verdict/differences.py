@@ -18,8 +18,6 @@ import numpy as np
 from handgrad.compare.thresholds import SAME_SUM, UNIT_ROUNDOFF
 from handgrad.compare.trace import Arrays, is_real, same
 
-__all__ = ["AFFECTED", "Measured", "differing", "measured", "measured_all", "measured_by_name"]
-
 # Share of torch's scale by its dtype, sqrt(u): two sides that are further apart end to end differ because of a mistake.
 AFFECTED = {np.dtype(dtype): u**0.5 for dtype, u in UNIT_ROUNDOFF.items()}
 

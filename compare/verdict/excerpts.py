@@ -7,8 +7,6 @@ import numpy as np
 from handgrad.compare.names import Key
 from handgrad.compare.results import Excerpt
 
-__all__ = ["COLUMNS", "ROWS", "excerpt"]
-
 ROWS, COLUMNS = 8, 12  # at most
 
 

@@ -6,16 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from handgrad.compare.facts.remarks import Note
 from handgrad.compare.names import Key
-from handgrad.compare.remarks import Note
 from handgrad.compare.results import Excerpt, Finding, Row
 from handgrad.compare.trace import Arrays
 from handgrad.compare.verdict.bounds import Allowance
 from handgrad.compare.verdict.closeness import Local, index_of
 from handgrad.compare.verdict.differences import AFFECTED, Measured
 from handgrad.compare.verdict.rule import Outcome
-
-__all__ = ["EndToEnd", "Judgement", "ReadBy", "StepRun", "row_of"]
 
 ReadBy = Mapping[str, frozenset[str]]  # the names of the tensors that each value is computed from
 EndToEnd = tuple[Arrays, Arrays]  # by hand and in torch, each side going on with its own tensors

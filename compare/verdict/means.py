@@ -16,8 +16,6 @@ from handgrad.compare.trace import Arrays, is_real
 from handgrad.compare.verdict.conventions import Divided
 from handgrad.compare.verdict.judgement import Judgement
 
-__all__ = ["gradients_of_taps", "is_better", "is_mean", "mean_left_out"]
-
 
 def gradients_of_taps(end_to_end: Replay) -> set[str]:
     """The names of the gradients of tapped values, without those of parameters and inputs."""

@@ -25,9 +25,6 @@ from handgrad.compare.trace import is_float32
 from handgrad.compare.verdict.bounds import PRECISIONS, Allowance
 from handgrad.compare.verdict.closeness import Local, closest, difference_of, index_of
 
-__all__ = ["Ladder", "Outcome", "judge"]
-
-
 Array = np.ndarray
 
 

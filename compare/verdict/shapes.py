@@ -8,15 +8,13 @@ from difflib import get_close_matches
 
 import numpy as np
 
-from handgrad.compare.causes import Cause
-from handgrad.compare.failures import NotComputed, NotReal, UnknownName, WrongShape
+from handgrad.compare.facts.causes import Cause
+from handgrad.compare.facts.failures import NotComputed, NotReal, UnknownName, WrongShape
+from handgrad.compare.facts.remarks import OtherShape
 from handgrad.compare.names import Key
-from handgrad.compare.remarks import OtherShape
 from handgrad.compare.results import Finding, Row
 from handgrad.compare.trace import described, is_real
 from handgrad.compare.verdict.judgement import EndToEnd, Judgement, StepRun
-
-__all__ = ["Fitted", "fitted", "misfit", "misfit_of_step"]
 
 Shape = tuple[int, ...]
 

@@ -8,11 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
-from handgrad.compare.causes import Cause, Unknown
-from handgrad.compare.facts import Fact
-from handgrad.compare.failures import LosesDigits, NotFinite, Overflow, Unstable
+from handgrad.compare.facts.causes import Cause, Unknown
+from handgrad.compare.facts.fact import Fact
+from handgrad.compare.facts.failures import LosesDigits, NotFinite, Overflow, Unstable
+from handgrad.compare.facts.remarks import AsFloat32, Operands, OutOfRange, Persists, Reads
 from handgrad.compare.names import Key, gradient, of_gradient, of_updated, of_velocity, velocity
-from handgrad.compare.remarks import AsFloat32, Operands, OutOfRange, Persists, Reads
 from handgrad.compare.results import Finding, Worst
 from handgrad.compare.trace import Arrays, is_real
 from handgrad.compare.verdict.attribution import Excuses, Suspect
@@ -23,8 +23,6 @@ from handgrad.compare.verdict.excerpts import excerpt
 from handgrad.compare.verdict.judgement import EndToEnd, Judgement, ReadBy, StepRun, row_of
 from handgrad.compare.verdict.rule import Ladder, judge
 from handgrad.compare.verdict.shapes import misfit_of_step
-
-__all__ = ["judge_step"]
 
 
 def judge_step(

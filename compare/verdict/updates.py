@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from handgrad.compare.causes import Unknown
-from handgrad.compare.failures import NotFinite, NothingMoves
+from handgrad.compare.facts.causes import Unknown
+from handgrad.compare.facts.failures import NotFinite, NothingMoves
 from handgrad.compare.names import Key, is_updated, updated
 from handgrad.compare.results import Finding, Row, Worst
 from handgrad.compare.thresholds import CUT, FEW_ROUNDINGS
@@ -17,8 +17,6 @@ from handgrad.compare.verdict.bounds import PRECISIONS
 from handgrad.compare.verdict.closeness import Local, index_of
 from handgrad.compare.verdict.excerpts import excerpt
 from handgrad.compare.verdict.judgement import Judgement
-
-__all__ = ["UpdateRun", "judge_update", "nothing_moved", "unmoved"]
 
 
 @dataclass(frozen=True)

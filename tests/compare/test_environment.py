@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from handgrad.compare.environment import environment
-from handgrad.compare.failures import Raised
-from handgrad.compare.remarks import Float32Only, Float64Inside, Float64Only, OutOfRange
+from handgrad.compare.facts.failures import Raised
+from handgrad.compare.facts.remarks import Float32Only, Float64Inside, Float64Only, OutOfRange
 
 BOTH = ("float32", "float64")
 ALONE = {

@@ -113,9 +113,9 @@ from dataclasses import replace
 
 import handgrad
 from handgrad import Finding, Report, Row
-from handgrad.compare.causes import Scaled
+from handgrad.compare.facts.causes import Scaled
 from handgrad.compare.names import Key
-from handgrad.compare.remarks import BlindSpot
+from handgrad.compare.facts.remarks import BlindSpot
 from handgrad.compare.results import SourceLine
 
 handgrad.check_gradients = lambda report: report

@@ -19,6 +19,7 @@ ROOMS = (
     "faults",
     "experiment",
     "checks",
+    "pipeline",
     "report",
     "source",
     "diagnosis",
@@ -26,6 +27,7 @@ ROOMS = (
     "oracle",
     "sandbox",
     "ground",
+    "facts",
     "torchref",
     "manual",
 )

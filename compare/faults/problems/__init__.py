@@ -1,3 +1,1 @@
 """Small derivations by hand beside their torch references, right as they stand: the ground for mistakes elsewhere."""
-
-__all__: list[str] = []

@@ -3,8 +3,6 @@
 import numpy as np
 import torch
 
-__all__ = ["draw", "optimizer", "update"]
-
 
 def update(params, grads, state):
     """One step."""

@@ -4,8 +4,6 @@ import torch
 
 from handgrad import tap
 
-__all__ = ["derivation", "draw", "reference"]
-
 
 def derivation(params, X, T):
     """Forward and backward by hand."""

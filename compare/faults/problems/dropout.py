@@ -2,8 +2,6 @@
 
 from handgrad import tap
 
-__all__ = ["derivation", "draw", "reference"]
-
 
 def derivation(params, X, mask, T):
     """Forward and backward by hand."""

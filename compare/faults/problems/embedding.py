@@ -4,8 +4,6 @@ import numpy as np
 
 from handgrad import tap
 
-__all__ = ["derivation", "draw", "reference"]
-
 
 def derivation(params, i, T):
     """Forward and backward by hand."""

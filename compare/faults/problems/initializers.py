@@ -3,8 +3,6 @@
 import numpy as np
 import torch
 
-__all__ = ["draw", "initializer", "torch_initializer"]
-
 
 def initializer(shape, rng):
     """A (n_out, n_in) weight matrix."""

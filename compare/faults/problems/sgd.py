@@ -2,8 +2,6 @@
 
 import torch
 
-__all__ = ["draw", "optimizer", "update"]
-
 
 def update(params, grads, state):
     """One step."""

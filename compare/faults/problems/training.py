@@ -2,8 +2,6 @@
 
 import torch
 
-__all__ = ["draw", "optimizer", "reference", "trainer"]
-
 
 def trainer(params, batches):
     """Yields the gradients and the new parameters after each batch."""

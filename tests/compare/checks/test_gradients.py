@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from handgrad import InputError, check_gradients
-from handgrad.compare.causes import Scaled, Unknown, WrongSign, Zero
-from handgrad.compare.failures import Mutates, NotComputed, Raised, RaisesAgain, TwoAnswers, ZeroGradients
+from handgrad.compare.facts.causes import Scaled, Unknown, WrongSign, Zero
+from handgrad.compare.facts.failures import Mutates, NotComputed, Raised, RaisesAgain, TwoAnswers, ZeroGradients
+from handgrad.compare.facts.remarks import Float64Only, Persists
 from handgrad.compare.names import Key
-from handgrad.compare.remarks import Float64Only, Persists
 from tests.corpus.layers import CLASSIC, LINEAR, TANH
 from tests.corpus.operations import BUILDERS
 

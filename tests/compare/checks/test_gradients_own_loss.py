@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from handgrad import check_gradients
-from handgrad.compare.causes import Scaled
-from handgrad.compare.remarks import OwnLossAgrees, OwnLossDiffers, OwnLossKinks
+from handgrad.compare.facts.causes import Scaled
+from handgrad.compare.facts.remarks import OwnLossAgrees, OwnLossDiffers, OwnLossKinks
 from tests.corpus.layers import SQUARES, TANH, Layer
 
 OWN_LOSS = (OwnLossAgrees, OwnLossDiffers, OwnLossKinks)

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from handgrad import InputError, check_gradients, tap
-from handgrad.compare.causes import Examples, Scaled, WrongSign
-from handgrad.compare.causes_of_operands import PathMissing
-from handgrad.compare.failures import WrongShape
+from handgrad.compare.facts.causes import Examples, Scaled, WrongSign
+from handgrad.compare.facts.failures import WrongShape
+from handgrad.compare.facts.operands import PathMissing
 from tests.corpus.layers import TANH, Layer
 
 RNG = np.random.default_rng(8)

@@ -8,8 +8,7 @@ from torch import nn
 import handgrad.manual.initializers
 import handgrad.torchref.initializers
 from handgrad import InputError, check_initializer
-from handgrad.compare.causes_of_updates import InitializerFamily, InitializerMean, InitializerScale
-from handgrad.compare.failures import (
+from handgrad.compare.facts.failures import (
     DrawsNotFinite,
     FewDistinct,
     NotReal,
@@ -21,6 +20,7 @@ from handgrad.compare.failures import (
     WrongShape,
     ZeroSpread,
 )
+from handgrad.compare.facts.updates import InitializerFamily, InitializerMean, InitializerScale
 from handgrad.compare.names import Key
 from handgrad.compare.operations import names, operation
 

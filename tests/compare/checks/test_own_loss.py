@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from handgrad.compare.checks.own_loss import ALTOGETHER, own_loss_notes
-from handgrad.compare.remarks import OwnLossAgrees, OwnLossDiffers, OwnLossKinks
+from handgrad.compare.facts.remarks import OwnLossAgrees, OwnLossDiffers, OwnLossKinks
 
 rng = np.random.default_rng(0)
 PARAMS = {"W": rng.standard_normal((3, 4)), "b": rng.standard_normal((3, 1))}

@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from handgrad import InputError, check_training, mlp
-from handgrad.compare.causes import Scaled, Unknown
-from handgrad.compare.causes_of_updates import OptimizerReset, OtherMomentum
-from handgrad.compare.failures import (
+from handgrad.compare.facts.causes import Scaled, Unknown
+from handgrad.compare.facts.failures import (
     Aliased,
     Mutates,
     NeverMoves,
@@ -21,7 +20,8 @@ from handgrad.compare.failures import (
     UnknownName,
     WrongShape,
 )
-from handgrad.compare.remarks import Float32Only, NotCompared, VelocityTimes
+from handgrad.compare.facts.remarks import Float32Only, NotCompared, VelocityTimes
+from handgrad.compare.facts.updates import OptimizerReset, OtherMomentum
 from tests.compare.checks.trainers import (
     BATCHES,
     PARAMS,

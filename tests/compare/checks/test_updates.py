@@ -5,10 +5,9 @@ import pytest
 import torch
 
 from handgrad import InputError, check_updates
-from handgrad.compare.causes import Scaled, Unknown
-from handgrad.compare.causes_of_updates import LeftOut, OptimizerReset, OtherDecay, OtherMomentum, OtherUpdate
 from handgrad.compare.checks.updates import exposing_gradients
-from handgrad.compare.failures import (
+from handgrad.compare.facts.causes import Scaled, Unknown
+from handgrad.compare.facts.failures import (
     Mutates,
     NeverMoves,
     NotComputed,
@@ -20,7 +19,8 @@ from handgrad.compare.failures import (
     TwoAnswers,
     WrongShape,
 )
-from handgrad.compare.remarks import Float32Only, FromZero, NoBuffer, VelocityTimes
+from handgrad.compare.facts.remarks import Float32Only, FromZero, NoBuffer, VelocityTimes
+from handgrad.compare.facts.updates import LeftOut, OptimizerReset, OtherDecay, OtherMomentum, OtherUpdate
 from tests.compare.checks.optimizers import (
     PARAMS,
     RIGHT,

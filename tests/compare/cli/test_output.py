@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from handgrad.compare.causes import WrongSign
 from handgrad.compare.cli.output import check_output, emit, rendered, save
 from handgrad.compare.errors import InputError
+from handgrad.compare.facts.causes import WrongSign
 from handgrad.compare.names import Key
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import ALONE, Finding, Row

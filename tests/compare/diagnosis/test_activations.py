@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from handgrad.compare.causes import DerivativeMissing, DerivativeTooMuch, WrongDerivative
-from handgrad.compare.causes_of_operands import TermAdded, TermMissing
-from handgrad.compare.causes_of_updates import Masked
 from handgrad.compare.diagnosis.ranking import diagnose
 from handgrad.compare.diagnosis.scene import Scene
+from handgrad.compare.facts.causes import DerivativeMissing, DerivativeTooMuch, WrongDerivative
+from handgrad.compare.facts.operands import TermAdded, TermMissing
+from handgrad.compare.facts.updates import Masked
 
 RNG = np.random.default_rng(11)
 Z, dA = RNG.standard_normal((3, 5)), RNG.standard_normal((3, 5))

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from handgrad.compare.causes import PartialBatch, Scaled, WrongSign, Zero
 from handgrad.compare.diagnosis.factors import named_factors
 from handgrad.compare.diagnosis.ranking import diagnose
 from handgrad.compare.diagnosis.scene import Scene
+from handgrad.compare.facts.causes import PartialBatch, Scaled, WrongSign, Zero
 
 RNG = np.random.default_rng(11)
 R = RNG.standard_normal((4, 4))

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from handgrad.compare.causes import LossFormula, MeanOfLosses, PartialMeanOfLosses, PenaltyTimes
 from handgrad.compare.diagnosis.losses import cost_forms, loss_forms
 from handgrad.compare.diagnosis.ranking import diagnose
 from handgrad.compare.diagnosis.scene import Scene
+from handgrad.compare.facts.causes import LossFormula, MeanOfLosses, PartialMeanOfLosses, PenaltyTimes
 from handgrad.compare.thresholds import EPSILONS
 
 RNG = np.random.default_rng(11)

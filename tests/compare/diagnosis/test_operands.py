@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
-from handgrad.compare.causes import DerivativeAt, DerivativeTwice, LabelsSwapped, Scaled, Unknown
-from handgrad.compare.causes_of_operands import (
+from handgrad.compare.diagnosis.operands import operands
+from handgrad.compare.diagnosis.ranking import diagnose
+from handgrad.compare.diagnosis.scene import Scene
+from handgrad.compare.facts.causes import DerivativeAt, DerivativeTwice, LabelsSwapped, Scaled, Unknown
+from handgrad.compare.facts.operands import (
     Copied,
     OperandSign,
     OperandTransposed,
@@ -16,9 +19,6 @@ from handgrad.compare.causes_of_operands import (
     UpdatedOperand,
     WrongOperand,
 )
-from handgrad.compare.diagnosis.operands import operands
-from handgrad.compare.diagnosis.ranking import diagnose
-from handgrad.compare.diagnosis.scene import Scene
 
 RNG = np.random.default_rng(11)
 X, Y = RNG.standard_normal((3, 5)), RNG.uniform(0, 1, (3, 5))

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from handgrad.compare.causes import Unknown
-from handgrad.compare.causes_of_updates import (
+from handgrad.compare.diagnosis.ranking import diagnose
+from handgrad.compare.diagnosis.scene import Scene
+from handgrad.compare.facts.causes import Unknown
+from handgrad.compare.facts.updates import (
     AtKink,
     AxesPermuted,
     FilledByColumns,
@@ -16,8 +18,6 @@ from handgrad.compare.causes_of_updates import (
     SlicesZero,
     Transposed,
 )
-from handgrad.compare.diagnosis.ranking import diagnose
-from handgrad.compare.diagnosis.scene import Scene
 
 RNG = np.random.default_rng(11)
 R = RNG.standard_normal((4, 4))

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from handgrad.compare.causes import Scaled, Unknown, Zero, factor_of, fitted_of
-from handgrad.compare.causes_of_operands import Accumulated, UpdatedOperand
-from handgrad.compare.causes_of_updates import Transposed
 from handgrad.compare.diagnosis.ranking import diagnose, explained, first_cause
 from handgrad.compare.diagnosis.scene import Scene
+from handgrad.compare.facts.causes import Scaled, Unknown, Zero, factor_of, fitted_of
+from handgrad.compare.facts.operands import Accumulated, UpdatedOperand
+from handgrad.compare.facts.updates import Transposed
 
 RNG = np.random.default_rng(11)
 R = RNG.standard_normal((4, 4))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from handgrad.compare.causes_of_updates import OtherDecay, OtherMomentum, OtherUpdate
 from handgrad.compare.diagnosis.rules import relatives
+from handgrad.compare.facts.updates import OtherDecay, OtherMomentum, OtherUpdate
 
 SGD, Adam, AdamW = torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW
 

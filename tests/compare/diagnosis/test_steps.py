@@ -5,7 +5,9 @@ import pytest
 
 import handgrad.manual.optimizers
 from handgrad import Experiment
-from handgrad.compare.causes_of_updates import (
+from handgrad.compare.diagnosis.ranking import diagnose
+from handgrad.compare.diagnosis.scene import Scene
+from handgrad.compare.facts.updates import (
     DecayInUpdate,
     DecayInVelocity,
     LeftOut,
@@ -17,8 +19,6 @@ from handgrad.compare.causes_of_updates import (
     VelocityForm,
     VelocityReset,
 )
-from handgrad.compare.diagnosis.ranking import diagnose
-from handgrad.compare.diagnosis.scene import Scene
 from tests.support import edited, small_data
 
 RNG = np.random.default_rng(11)

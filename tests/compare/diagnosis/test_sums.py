@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from handgrad.compare.causes import BiasSum, Examples
 from handgrad.compare.diagnosis.ranking import diagnose
 from handgrad.compare.diagnosis.scene import Scene
+from handgrad.compare.facts.causes import BiasSum, Examples
 
 RNG = np.random.default_rng(11)
 dZ = RNG.standard_normal((4, 6))

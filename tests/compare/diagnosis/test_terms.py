@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from handgrad.compare.causes_of_operands import Accumulated, DecayAdded, TermAdded
 from handgrad.compare.diagnosis.ranking import diagnose
 from handgrad.compare.diagnosis.scene import Scene
+from handgrad.compare.facts.operands import Accumulated, DecayAdded, TermAdded
 
 RNG = np.random.default_rng(11)
 R, W = RNG.standard_normal((3, 4)), RNG.standard_normal((3, 4))

@@ -10,7 +10,7 @@ from handgrad import Experiment
 from handgrad.compare.experiment.bounds import allowance, allowances, label_of, operands
 from handgrad.compare.experiment.data import load
 from handgrad.compare.experiment.recording import Recording
-from handgrad.compare.remarks import OutOfRange
+from handgrad.compare.facts.remarks import OutOfRange
 from handgrad.compare.verdict import bounds
 from handgrad.compare.verdict.bounds import PRECISIONS
 from tests.compare.experiment.networks import DATA, N, experiment

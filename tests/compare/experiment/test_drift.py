@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from handgrad import Experiment
-from handgrad.compare.checks.pipeline import collected
 from handgrad.compare.experiment.data import load
 from handgrad.compare.experiment.drift import drift_plots, free_running, only_drift
 from handgrad.compare.experiment.run import run
-from handgrad.compare.failures import NoBatch, NotComputed, Overflow, Raised, RoundingGrows
+from handgrad.compare.facts.failures import NoBatch, NotComputed, Overflow, Raised, RoundingGrows
 from handgrad.compare.faults.planting import planted
+from handgrad.compare.pipeline.judged import collected
 from tests.compare.experiment.networks import BATCHES, DATA, LOSSES, NETWORK, TRAINING, experiment, run_with
 from tests.support import small_data
 

@@ -7,9 +7,9 @@ import pytest
 
 from handgrad.compare.experiment.exceptions import located_by_hand, recorded_before
 from handgrad.compare.experiment.run import run
-from handgrad.compare.failures import Raised, WrongShape
+from handgrad.compare.facts.failures import Raised, WrongShape
+from handgrad.compare.facts.remarks import ThenRaised
 from handgrad.compare.faults.planting import planted
-from handgrad.compare.remarks import ThenRaised
 from tests.compare.experiment.networks import DATA, LOSSES, NETWORK, OPTIMIZERS, TRAINING, experiment, run_with
 
 

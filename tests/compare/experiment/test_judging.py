@@ -12,8 +12,8 @@ from handgrad.compare.experiment.data import load
 from handgrad.compare.experiment.judging import NetworkJudge, judged_steps
 from handgrad.compare.experiment.recording import Recording
 from handgrad.compare.experiment.run import run
+from handgrad.compare.facts.remarks import Float32Only, Float64Inside, Float64Only, MeanLeftOut
 from handgrad.compare.faults.planting import planted
-from handgrad.compare.remarks import Float32Only, Float64Inside, Float64Only, MeanLeftOut
 from handgrad.compare.sandbox import quietly
 from handgrad.compare.verdict.conventions import OfTheNotes
 from tests.compare.experiment.networks import DATA, NETWORK, TRAINING, experiment, run_with

@@ -6,10 +6,10 @@ import pytest
 from handgrad.compare.experiment.data import load
 from handgrad.compare.experiment.recording import Recording, has_velocities
 from handgrad.compare.experiment.sides import epoch_orders, in_torch, initial_parameters
-from handgrad.compare.failures import NoBatch
+from handgrad.compare.facts.failures import NoBatch
+from handgrad.compare.facts.remarks import Float64Only
 from handgrad.compare.faults.planting import planted
 from handgrad.compare.names import PHASES, updated
-from handgrad.compare.remarks import Float64Only
 from tests.compare.experiment.networks import BATCHES, DATA, NETWORK, OPTIMIZERS, TRAINING, N, experiment
 
 LOADED = load(DATA)

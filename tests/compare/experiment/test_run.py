@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from handgrad import Experiment
-from handgrad.compare.causes import Scaled
-from handgrad.compare.causes_of_updates import StartsFrom
 from handgrad.compare.errors import InputError
 from handgrad.compare.experiment.run import differs, run
-from handgrad.compare.failures import NoBatch, NotComputed, NotFinite, NotReal, Overflow, UnknownName
+from handgrad.compare.facts.causes import Scaled
+from handgrad.compare.facts.failures import NoBatch, NotComputed, NotFinite, NotReal, Overflow, UnknownName
+from handgrad.compare.facts.remarks import AsFloat32
+from handgrad.compare.facts.updates import StartsFrom
 from handgrad.compare.faults.planting import planted
-from handgrad.compare.remarks import AsFloat32
 from tests.compare.experiment.networks import (
     BATCHES,
     DATA,

@@ -5,7 +5,6 @@ from itertools import chain, islice
 import numpy as np
 import pytest
 
-from handgrad.compare.checks.recording import Ended
 from handgrad.compare.experiment.data import load
 from handgrad.compare.experiment.sides import (
     by_hand,
@@ -19,6 +18,7 @@ from handgrad.compare.experiment.sides import (
 )
 from handgrad.compare.faults.planting import planted
 from handgrad.compare.names import PHASES
+from handgrad.compare.pipeline.recording import Ended
 from tests.compare.experiment.networks import DATA, INITIALIZERS, LOSSES, NETWORK, N, experiment
 
 LOADED = load(DATA)

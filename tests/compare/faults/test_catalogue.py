@@ -7,15 +7,15 @@ from dataclasses import fields
 
 import pytest
 
-from handgrad.compare import causes, causes_of_operands, causes_of_updates, failures
 from handgrad.compare.equations import EQUATIONS
+from handgrad.compare.facts import causes, failures, operands, updates
 from handgrad.compare.faults.catalogue import NETWORK, PROBLEMS, Fault, Needs, catalogue
 from handgrad.compare.faults.planting import edited
 from handgrad.compare.operations import names
 
 ENTRIES = catalogue()
-MODULES = (causes, causes_of_operands, causes_of_updates, failures)
-CODES = {getattr(vars(module)[name], "code", "") for module in MODULES for name in module.__all__}
+MODULES = (causes, operands, updates, failures)
+CODES = {getattr(value, "code", "") for module in MODULES for value in vars(module).values()}
 TEXTS = ("equation", "formula", "cause", "first", "why", "lesson")
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-from handgrad.compare.causes import DerivativeAt, Scaled, WrongDerivative
+from handgrad.compare.facts.causes import DerivativeAt, Scaled, WrongDerivative
+from handgrad.compare.facts.remarks import BlindSpot, Float64Inside, OwnLossAgrees, Persists
 from handgrad.compare.names import Key
-from handgrad.compare.remarks import BlindSpot, Float64Inside, OwnLossAgrees, Persists
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import Code, Details, Excerpt, Finding, Row, Worst
 from handgrad.compare.source.suspects import located

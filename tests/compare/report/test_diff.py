@@ -2,9 +2,9 @@ import math
 import re
 
 from handgrad import Finding, Row, load_report
-from handgrad.compare.causes import Scaled, Unknown
 from handgrad.compare.cli import main
-from handgrad.compare.failures import Mutates, Raised
+from handgrad.compare.facts.causes import Scaled, Unknown
+from handgrad.compare.facts.failures import Mutates, Raised
 from handgrad.compare.names import Key
 from handgrad.compare.report.diff import difference, render
 from handgrad.compare.results import Results

@@ -2,7 +2,7 @@ import re
 from dataclasses import replace
 
 from handgrad import Finding, Report, Row
-from handgrad.compare.causes import Scaled
+from handgrad.compare.facts.causes import Scaled
 from handgrad.compare.names import Key
 from handgrad.compare.report.graph import Graph, graph
 from handgrad.compare.results import Details, Results

@@ -8,12 +8,12 @@ import pytest
 from markupsafe import escape
 
 from handgrad import Finding, InputError, Report, Row
-from handgrad.compare.causes import Unknown
 from handgrad.compare.cli import main
-from handgrad.compare.failures import LosesDigits, Raised
+from handgrad.compare.facts.causes import Unknown
+from handgrad.compare.facts.failures import LosesDigits, Raised
+from handgrad.compare.facts.remarks import BlindSpot, NotJudged
 from handgrad.compare.faults.catalogue import catalogue
 from handgrad.compare.names import Key
-from handgrad.compare.remarks import BlindSpot, NotJudged
 from handgrad.compare.report import html
 from handgrad.compare.results import Code, Curve, Details, Excerpt, Plot, SourceLine
 from tests.compare.report.samples import FAILING, GOLDEN, PASSING, SAMPLES

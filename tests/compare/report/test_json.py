@@ -5,8 +5,8 @@ import pytest
 
 import handgrad
 from handgrad import Finding, Row
-from handgrad.compare.causes import Scaled
-from handgrad.compare.facts import content_of
+from handgrad.compare.facts.causes import Scaled
+from handgrad.compare.facts.fact import content_of
 from handgrad.compare.names import Key
 from handgrad.compare.report.json import render, render_all
 from handgrad.compare.results import Code, Curve, Details, Excerpt, Plot, Results, SourceLine, Suspects, Worst

@@ -2,10 +2,10 @@ import re
 
 import pytest
 
-from handgrad.compare.causes import Scaled, Unknown
-from handgrad.compare.failures import LosesDigits, Raised
+from handgrad.compare.facts.causes import Scaled, Unknown
+from handgrad.compare.facts.failures import LosesDigits, Raised
+from handgrad.compare.facts.remarks import NotJudged
 from handgrad.compare.names import Key
-from handgrad.compare.remarks import NotJudged
 from handgrad.compare.report.markdown import render, render_all
 from handgrad.compare.results import Finding, Results, Row, SourceLine
 from tests.compare.report.samples import FAILING, GOLDEN, PASSING, SAMPLES

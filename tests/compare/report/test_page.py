@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from handgrad import Finding, Report, Row
-from handgrad.compare.causes import Scaled
+from handgrad.compare.facts.causes import Scaled
 from handgrad.compare.names import Key
 from handgrad.compare.report.page import page_of, state_of
 from handgrad.compare.results import Code, Curve, Details, Excerpt, Plot, Results, Suspects

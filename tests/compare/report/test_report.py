@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from handgrad import InputError, ParityError, Report
-from handgrad.compare.causes import Scaled
-from handgrad.compare.failures import LosesDigits
+from handgrad.compare.facts.causes import Scaled
+from handgrad.compare.facts.failures import LosesDigits
 from handgrad.compare.names import Key
 from handgrad.compare.report.stored import read
 from handgrad.compare.results import Finding, Row

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 import handgrad
 from handgrad import InputError, Report, load_report, load_reports
-from handgrad.compare.causes import Zero
 from handgrad.compare.cli import main
-from handgrad.compare.facts import Fact
-from handgrad.compare.remarks import ThenRaised
+from handgrad.compare.facts.causes import Zero
+from handgrad.compare.facts.fact import Fact
+from handgrad.compare.facts.remarks import ThenRaised
 from handgrad.compare.report import json as written
 from handgrad.compare.report import stored
 from handgrad.compare.report.diff import difference

@@ -1,9 +1,9 @@
 import pytest
 
-from handgrad.compare.causes import Scaled, Unknown
-from handgrad.compare.failures import LosesDigits, Overflow, Raised, RaisesAgain, Unstable
+from handgrad.compare.facts.causes import Scaled, Unknown
+from handgrad.compare.facts.failures import LosesDigits, Overflow, Raised, RaisesAgain, Unstable
+from handgrad.compare.facts.remarks import BlindSpot
 from handgrad.compare.names import Key
-from handgrad.compare.remarks import BlindSpot
 from handgrad.compare.report.summary import (
     closeness,
     closest,

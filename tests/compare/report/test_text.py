@@ -1,9 +1,9 @@
 import pytest
 
-from handgrad.compare.causes import Scaled, Unknown
-from handgrad.compare.failures import LosesDigits, Raised, UnknownName
+from handgrad.compare.facts.causes import Scaled, Unknown
+from handgrad.compare.facts.failures import LosesDigits, Raised, UnknownName
+from handgrad.compare.facts.remarks import AsFloat32, FromZero
 from handgrad.compare.names import Key
-from handgrad.compare.remarks import AsFloat32, FromZero
 from handgrad.compare.report.text import brief, in_full, render, render_all
 from handgrad.compare.results import Details, Finding, Results, Row, SourceLine, Worst
 from tests.compare.report.samples import FAILING, GOLDEN, PASSING, SAMPLES

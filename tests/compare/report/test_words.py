@@ -1,9 +1,9 @@
 import pytest
 
-from handgrad.compare.causes import Scaled, Unknown
-from handgrad.compare.failures import Raised
+from handgrad.compare.facts.causes import Scaled, Unknown
+from handgrad.compare.facts.failures import Raised
+from handgrad.compare.facts.remarks import AsFloat32, Persists
 from handgrad.compare.names import Key
-from handgrad.compare.remarks import AsFloat32, Persists
 from handgrad.compare.report.words import equation, location, place, printable, words
 from handgrad.compare.results import Details, Finding, Results, Row, SourceLine, Worst
 

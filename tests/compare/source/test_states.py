@@ -1,6 +1,6 @@
 import pytest
 
-from handgrad.compare.causes import Scaled
+from handgrad.compare.facts.causes import Scaled
 from handgrad.compare.names import Key
 from handgrad.compare.results import Details, Finding, Results, Row
 from handgrad.compare.source.states import gravest, states

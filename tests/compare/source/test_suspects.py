@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import handgrad
-from handgrad.compare.causes import Scaled, Unknown, Zero
-from handgrad.compare.failures import Overflow, Raised
+from handgrad.compare.facts.causes import Scaled, Unknown, Zero
+from handgrad.compare.facts.failures import Overflow, Raised
 from handgrad.compare.names import Key, phase_of
 from handgrad.compare.results import Code, Details, Finding, Results, Row, SourceLine, Suspects
 from handgrad.compare.source.suspects import located, suspects_of

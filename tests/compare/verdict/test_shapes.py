@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from handgrad.compare.failures import WrongShape
-from handgrad.compare.remarks import OtherShape
+from handgrad.compare.facts.failures import WrongShape
+from handgrad.compare.facts.remarks import OtherShape
 from handgrad.compare.verdict.shapes import fitted
 
 FITS = {

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from handgrad.compare.checks.evidence import Evidence
 from handgrad.compare.diagnosis.scene import Scene
 from handgrad.compare.errors import InputError
 from handgrad.compare.oracle.reference import run_on_records
+from handgrad.compare.pipeline.evidence import Evidence
 from handgrad.compare.sandbox import quietly
 from handgrad.compare.trace import Arrays, is_float32, real
-
-__all__ = ["LN2", "scene_of_records"]
 
 LN2 = float(np.log(2.0))
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from handgrad import check_gradients, tap
-from handgrad.compare.failures import NotReal, WrongShape
-from handgrad.compare.remarks import OtherShape
+from handgrad.compare.facts.failures import NotReal, WrongShape
+from handgrad.compare.facts.remarks import OtherShape
 from tests.corpus.layers import TANH
 
 MISSHAPEN = {

@@ -28,8 +28,6 @@ from handgrad.compare.trace import Arrays, is_real
 from handgrad.compare.verdict.closeness import Local
 from handgrad.compare.verdict.rule import Ladder
 
-__all__ = ["Evidence"]
-
 UNKNOWN = (np.nan, np.nan)
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from handgrad.compare.checks.recording import Ended, Taken, record, steps_of, trainer_of
-from handgrad.compare.failures import Aliased, Mutates, Raised, ReturnedInstead, TooManyYields
+from handgrad.compare.facts.failures import Aliased, Mutates, Raised, ReturnedInstead, TooManyYields
 from handgrad.compare.names import PHASES, Key
+from handgrad.compare.pipeline.recording import Ended, Taken, record, steps_of, trainer_of
 from handgrad.compare.trace import is_real
 
 START = {"w": np.array([1.0, 2.0])}

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from handgrad import check_gradients, tap
-from handgrad.compare.causes import Scaled, WrongSign
-from handgrad.compare.causes_of_updates import Reversed
-from handgrad.compare.remarks import MeanLeftOut
+from handgrad.compare.facts.causes import Scaled, WrongSign
+from handgrad.compare.facts.remarks import MeanLeftOut
+from handgrad.compare.facts.updates import Reversed
 from tests.corpus.layers import CLASSIC, LINEAR, Layer, classic, linear
 
 OF_SIX = MeanLeftOut("6")

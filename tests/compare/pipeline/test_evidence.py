@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from handgrad import check_gradients, mlp, tap
-from handgrad.compare.failures import LosesDigits, NotFinite
-from handgrad.compare.remarks import Float32Only, Float64Inside, Operands, TorchInFloat32
+from handgrad.compare.facts.failures import LosesDigits, NotFinite
+from handgrad.compare.facts.remarks import Float32Only, Float64Inside, Operands, TorchInFloat32
 from tests.corpus.layers import LINEAR, SQUARES, TANH, Layer
 
 

@@ -6,21 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from handgrad.compare.causes import Scaled, Unknown, WrongSign
-from handgrad.compare.causes_of_updates import LeftOut, OptimizerReset, OtherMomentum, OtherUpdate
-from handgrad.compare.checks.pipeline import collected, findings_of
-from handgrad.compare.checks.problem import problem_of
-from handgrad.compare.checks.recording import Ended, Run, Taken, record
-from handgrad.compare.checks.steps import (
-    Training,
-    ended,
-    in_float32,
-    judged_steps,
-    never_moved,
-    not_repeatable,
-    rule_instead,
-)
-from handgrad.compare.failures import (
+from handgrad.compare.facts.causes import Scaled, Unknown, WrongSign
+from handgrad.compare.facts.failures import (
     Mutates,
     NeverMoves,
     NotComputed,
@@ -29,8 +16,21 @@ from handgrad.compare.failures import (
     TooManyYields,
     TwoAnswers,
 )
+from handgrad.compare.facts.remarks import NoBuffer, VelocityTimes
+from handgrad.compare.facts.updates import LeftOut, OptimizerReset, OtherMomentum, OtherUpdate
 from handgrad.compare.names import Key
-from handgrad.compare.remarks import NoBuffer, VelocityTimes
+from handgrad.compare.pipeline.judged import collected, findings_of
+from handgrad.compare.pipeline.problem import problem_of
+from handgrad.compare.pipeline.recording import Ended, Run, Taken, record
+from handgrad.compare.pipeline.steps import (
+    Training,
+    ended,
+    in_float32,
+    judged_steps,
+    never_moved,
+    not_repeatable,
+    rule_instead,
+)
 from handgrad.compare.results import Finding
 from handgrad.compare.trace import in_precision
 from tests.compare.checks.trainers import BATCHES, PARAMS, VELOCITIES, gradients, momentum, reference, sgd, trainer

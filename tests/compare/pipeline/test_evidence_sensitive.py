@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from handgrad import check_gradients, check_training
-from handgrad.compare.failures import Unstable
+from handgrad.compare.facts.failures import Unstable
 from handgrad.compare.names import of_gradient
 from tests.corpus.sensitive import PROBLEMS, inverse, logistic, recurrent
 

@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.compare.causes import Cause
 from handgrad.compare.errors import kind_of
-from handgrad.compare.failures import Aliased, Mutates, ReturnedInstead, TooManyYields
+from handgrad.compare.facts.causes import Cause
+from handgrad.compare.facts.failures import Aliased, Mutates, ReturnedInstead, TooManyYields
 from handgrad.compare.names import PHASES, Key, of_velocity, updated
 from handgrad.compare.sandbox import CAUGHT, as_record, fresh, located, quietly
 from handgrad.compare.trace import is_real, same
-
-__all__ = ["Ended", "Run", "Step", "Taken", "Trainer", "record", "steps_of", "trainer_of"]
 
 Arrays = dict[str, np.ndarray]
 Trainer = Callable[..., Iterator[Mapping[str, Any]]]

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from handgrad import check_gradients, tap
-from handgrad.compare.causes import Examples, Unknown
-from handgrad.compare.causes_of_operands import Overwritten, SharesMemory
-from handgrad.compare.failures import NotComputed, NotReal, Raised, ReturnedInstead, UnknownName
+from handgrad.compare.facts.causes import Examples, Unknown
+from handgrad.compare.facts.failures import NotComputed, NotReal, Raised, ReturnedInstead, UnknownName
+from handgrad.compare.facts.operands import Overwritten, SharesMemory
+from handgrad.compare.facts.remarks import Float32Only, Float64Inside, NotJudged
 from handgrad.compare.names import Key
-from handgrad.compare.remarks import Float32Only, Float64Inside, NotJudged
 from tests.corpus.layers import LINEAR, SQUARES, TANH
 
 HERE = "test_records.py"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from handgrad import InputError, check_gradients
-from handgrad.compare.checks.problem import checked_arrays, checked_precisions, problem_of
+from handgrad.compare.pipeline.problem import checked_arrays, checked_precisions, problem_of
 from tests.corpus.layers import TANH
 
 BOTH = ("float64", "float32")

@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from handgrad.compare.causes import Cause, Scaled, Unknown, factor_of
-from handgrad.compare.causes_of_updates import OptimizerReset
-from handgrad.compare.checks.pipeline import JudgedStep, explained_update
-from handgrad.compare.checks.problem import Problem
-from handgrad.compare.checks.recording import Run, Taken
-from handgrad.compare.checks.records import Returned, judge_records
 from handgrad.compare.diagnosis.rules import relatives
 from handgrad.compare.errors import InputError
-from handgrad.compare.failures import NeverMoves, TooFewYields, TwoAnswers, UnknownName
+from handgrad.compare.facts.causes import Cause, Scaled, Unknown, factor_of
+from handgrad.compare.facts.failures import NeverMoves, TooFewYields, TwoAnswers, UnknownName
+from handgrad.compare.facts.remarks import NoBuffer, NotCompared, Note, VelocityTimes
+from handgrad.compare.facts.updates import OptimizerReset
 from handgrad.compare.names import Key, is_updated, of_updated, of_velocity, updated, velocity
 from handgrad.compare.oracle.optimizer import Followers, Optimizer
 from handgrad.compare.oracle.reference import run_on_records
-from handgrad.compare.remarks import NoBuffer, NotCompared, Note, VelocityTimes
+from handgrad.compare.pipeline.judged import JudgedStep, explained_update
+from handgrad.compare.pipeline.problem import Problem
+from handgrad.compare.pipeline.recording import Run, Taken
+from handgrad.compare.pipeline.records import Returned, judge_records
 from handgrad.compare.results import Finding
 from handgrad.compare.sandbox import Call
 from handgrad.compare.thresholds import SAME_FACTOR
@@ -28,8 +28,6 @@ from handgrad.compare.verdict.differences import differing
 from handgrad.compare.verdict.judgement import Judgement
 from handgrad.compare.verdict.shapes import misfit
 from handgrad.compare.verdict.updates import UpdateRun, judge_update
-
-__all__ = ["Training", "ended", "in_float32", "judged_steps", "never_moved", "not_repeatable", "rule_instead"]
 
 FORMS = ("unknown", "scale", "update-form", "reset")  # what an update that is another rule looks like at first
 Results = Mapping[str, list[dict[str, np.ndarray]]]  # of torch's optimisers, by precision

@@ -1,34 +1,8 @@
 """What a report remarks beside its findings: notes, blind spots, and the circumstances of a finding."""
 
-from handgrad.compare.causes import Cause
-from handgrad.compare.facts import Fact, counted
-from handgrad.compare.failures import Raised
-
-__all__ = [
-    "AsFloat32",
-    "BlindSpot",
-    "Float32Only",
-    "Float64Inside",
-    "Float64Only",
-    "FromZero",
-    "MeanLeftOut",
-    "NoBuffer",
-    "NotCompared",
-    "NotJudged",
-    "Note",
-    "Operands",
-    "OtherShape",
-    "OutOfRange",
-    "OwnLossAgrees",
-    "OwnLossDiffers",
-    "OwnLossKinks",
-    "Persists",
-    "Reads",
-    "ThenRaised",
-    "TorchInFloat32",
-    "VelocityTimes",
-    "judged_alone",
-]
+from handgrad.compare.facts.causes import Cause
+from handgrad.compare.facts.fact import Fact, counted
+from handgrad.compare.facts.failures import Raised
 
 
 class Note(Fact):

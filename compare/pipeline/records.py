@@ -8,17 +8,17 @@ from functools import partial
 
 import numpy as np
 
-from handgrad.compare.causes import Cause
-from handgrad.compare.causes_of_operands import SharesMemory
-from handgrad.compare.checks.evidence import Evidence
-from handgrad.compare.checks.pipeline import JudgedStep
-from handgrad.compare.checks.problem import Problem
-from handgrad.compare.checks.scene import scene_of_records
-from handgrad.compare.failures import ReturnedInstead, WrongShape
+from handgrad.compare.facts.causes import Cause
+from handgrad.compare.facts.failures import ReturnedInstead, WrongShape
+from handgrad.compare.facts.operands import SharesMemory
+from handgrad.compare.facts.remarks import Float32Only, Float64Inside, Float64Only, Note, NotJudged, TorchInFloat32
 from handgrad.compare.names import Key, gradient, is_gradient, of_gradient, phase_of
 from handgrad.compare.oracle.reference import check_repeatable, own_run
 from handgrad.compare.oracle.replay import Replay
-from handgrad.compare.remarks import Float32Only, Float64Inside, Float64Only, Note, NotJudged, TorchInFloat32
+from handgrad.compare.pipeline.evidence import Evidence
+from handgrad.compare.pipeline.judged import JudgedStep
+from handgrad.compare.pipeline.problem import Problem
+from handgrad.compare.pipeline.scene import scene_of_records
 from handgrad.compare.results import Finding
 from handgrad.compare.sandbox import Call, quietly
 from handgrad.compare.thresholds import REFERENCE_IN_FLOAT32, UNIT_ROUNDOFF
@@ -28,8 +28,6 @@ from handgrad.compare.verdict.judgement import Judgement, StepRun
 from handgrad.compare.verdict.means import gradients_of_taps, is_better, is_mean, mean_left_out
 from handgrad.compare.verdict.shapes import fitted
 from handgrad.compare.verdict.steps import judge_step
-
-__all__ = ["Returned", "judge_records"]
 
 Derive = Callable[[Arrays], Call]
 

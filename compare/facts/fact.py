@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, ClassVar, dataclass_transform
 
-__all__ = ["Fact", "content_of", "counted", "listed", "number"]
-
 
 @dataclass_transform(frozen_default=True)
 class Fact:

@@ -4,30 +4,7 @@ The subject of a sentence is the tensor of the finding ("it"). What keeps a tens
 failures.py.
 """
 
-from handgrad.compare.facts import Fact, listed, number
-
-__all__ = [
-    "BiasSum",
-    "Cause",
-    "DerivativeAt",
-    "DerivativeMissing",
-    "DerivativeTooMuch",
-    "DerivativeTwice",
-    "Examples",
-    "LabelsSwapped",
-    "LossFormula",
-    "MeanOfLosses",
-    "PartialBatch",
-    "PartialMeanOfLosses",
-    "PenaltyTimes",
-    "Scaled",
-    "Unknown",
-    "WrongDerivative",
-    "WrongSign",
-    "Zero",
-    "factor_of",
-    "fitted_of",
-]
+from handgrad.compare.facts.fact import Fact, listed, number
 
 
 class Cause(Fact):

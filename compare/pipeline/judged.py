@@ -12,20 +12,18 @@ from itertools import chain
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from handgrad.compare.causes import Cause, Scaled, Unknown, WrongSign, Zero, factor_of
-from handgrad.compare.causes_of_updates import Ascends, LeftOut
 from handgrad.compare.diagnosis.ranking import diagnose, explained, first_cause
 from handgrad.compare.diagnosis.scene import Scene
+from handgrad.compare.facts.causes import Cause, Scaled, Unknown, WrongSign, Zero, factor_of
+from handgrad.compare.facts.remarks import BlindSpot, Note, ThenRaised
+from handgrad.compare.facts.updates import Ascends, LeftOut
 from handgrad.compare.names import is_updated
-from handgrad.compare.remarks import BlindSpot, Note, ThenRaised
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import Code, Finding, Plot
 from handgrad.compare.source.suspects import located
 from handgrad.compare.thresholds import INFORMATIVE, SAME_FACTOR
 from handgrad.compare.verdict.attribution import attribution, consequences, culprits, outranks
 from handgrad.compare.verdict.judgement import Judgement
-
-__all__ = ["Judged", "JudgedStep", "collected", "explained_update", "findings_of", "reported", "with_ended"]
 
 Rank = Callable[[Scene, Iterable[Scene]], tuple[Cause, ...]]
 Scenes = Callable[[str], Scene | None]

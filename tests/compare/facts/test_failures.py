@@ -2,7 +2,7 @@
 
 import pytest
 
-from handgrad.compare.failures import shape_hint
+from handgrad.compare.facts.failures import shape_hint
 
 HINTS = {
     "transposed": ((3, 4), (4, 3), ", it looks transposed"),

@@ -14,8 +14,6 @@ from handgrad.compare.sandbox import as_record
 from handgrad.compare.trace import is_real
 from handgrad.compare.verdict.bounds import PRECISIONS
 
-__all__ = ["FLOAT32_MAX", "Problem", "checked_arrays", "checked_precisions", "problem_of"]
-
 FLOAT32_MAX = 3.4e38
 Arrays = dict[str, np.ndarray]
 
@@ -43,9 +41,7 @@ class Problem:
         return replace(self, batch=dict(batch))
 
 
-def problem_of(
-    reference: Any, params: Mapping[str, Any], batch: Sequence[Any], precisions: tuple[str, ...]
-) -> Problem:
+def problem_of(reference: Any, params: Mapping[str, Any], batch: Sequence[Any], precisions: tuple[str, ...]) -> Problem:
     """The problem that arguments describe; InputError for arguments that cannot be used."""
     if not callable(reference):
         raise InputError(f"reference is {kind_of(reference)}; it must be a function that returns J")

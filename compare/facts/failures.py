@@ -1,38 +1,7 @@
 """What keeps a tensor from being compared, or its numbers from telling anything: causes, as in causes.py."""
 
-from handgrad.compare.causes import Cause
-from handgrad.compare.facts import counted
-
-__all__ = [
-    "Aliased",
-    "DrawsNotFinite",
-    "FewDistinct",
-    "LosesDigits",
-    "Mutates",
-    "NeverMoves",
-    "NoBatch",
-    "NotComputed",
-    "NotFinite",
-    "NotReal",
-    "NothingMoves",
-    "Overflow",
-    "Raised",
-    "RaisesAgain",
-    "ReturnedInstead",
-    "RoundingGrows",
-    "SameWeights",
-    "TooFewYields",
-    "TooManyYields",
-    "TwoAnswers",
-    "UnknownName",
-    "Unstable",
-    "WeightsDiffer",
-    "WeightsNotFinite",
-    "WrongShape",
-    "ZeroGradients",
-    "ZeroSpread",
-    "shape_hint",
-]
+from handgrad.compare.facts.causes import Cause
+from handgrad.compare.facts.fact import counted
 
 Shape = tuple[int, ...]
 

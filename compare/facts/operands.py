@@ -2,26 +2,7 @@
 
 from math import isclose
 
-from handgrad.compare.causes import Cause
-
-__all__ = [
-    "Accumulated",
-    "Copied",
-    "DecayAdded",
-    "OperandSign",
-    "OperandTransposed",
-    "Overwritten",
-    "PathMissing",
-    "SharesMemory",
-    "Stale",
-    "TermAdded",
-    "TermMissing",
-    "Unused",
-    "UpdatedAtRate",
-    "UpdatedOperand",
-    "WrongOperand",
-]
-
+from handgrad.compare.facts.causes import Cause
 
 # --- operands and terms
 

@@ -1,40 +1,7 @@
 """Mistakes in optimisers, initialisers and the order of examples, and in where entries stand: as in causes.py."""
 
-from handgrad.compare.causes import Cause
-from handgrad.compare.facts import counted, listed
-
-__all__ = [
-    "Ascends",
-    "AtKink",
-    "AxesPermuted",
-    "DecayInUpdate",
-    "DecayInVelocity",
-    "FilledByColumns",
-    "InitializerFamily",
-    "InitializerMean",
-    "InitializerScale",
-    "Isolated",
-    "LeftOut",
-    "Masked",
-    "MomentumFormula",
-    "OptimizerReset",
-    "OtherDecay",
-    "OtherExamples",
-    "OtherMomentum",
-    "OtherOptimizer",
-    "OtherOrder",
-    "OtherUpdate",
-    "Reordered",
-    "Reversed",
-    "SlicesDiffer",
-    "SlicesZero",
-    "StartsFrom",
-    "Transposed",
-    "UpdateFormula",
-    "VelocityForm",
-    "VelocityReset",
-]
-
+from handgrad.compare.facts.causes import Cause
+from handgrad.compare.facts.fact import counted, listed
 
 # --- velocities and updates
 

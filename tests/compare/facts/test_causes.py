@@ -2,7 +2,7 @@
 
 golden/causes.txt holds all the sentences. After a wanted change look at what
 
-    .venv/bin/python -m tests.compare.test_causes
+    .venv/bin/python -m tests.compare.facts.test_causes
 
 writes into it.
 """
@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from handgrad.compare import causes, causes_of_operands, causes_of_updates, failures, remarks
-from handgrad.compare.causes import HOW, Cause, factor_of, fitted_of
-from handgrad.compare.facts import Fact, content_of
-from handgrad.compare.remarks import Note
+from handgrad.compare.facts.causes import HOW, Cause, factor_of, fitted_of
+from handgrad.compare.facts.fact import Fact, content_of
+from handgrad.compare.facts.remarks import Note
 
 GOLDEN = Path(__file__).parent / "golden" / "causes.txt"
 

@@ -1,0 +1,1 @@
+"""The one pipeline: what a derivation computes is recorded, judged, attributed, named and reported."""

@@ -1,0 +1,234 @@
+"""The verdicts on one step, by records made by hand: what is a culprit, with which facts, and what only follows."""
+
+import numpy as np
+import pytest
+
+from handgrad.compare.facts.causes import Unknown
+from handgrad.compare.facts.failures import LosesDigits, NotComputed, NotFinite, Overflow, Unstable
+from handgrad.compare.names import Key, phase_of
+from handgrad.compare.facts.remarks import AsFloat32, Operands, OutOfRange, Persists, Reads
+from handgrad.compare.verdict import bounds
+from handgrad.compare.verdict.judgement import StepRun
+from handgrad.compare.verdict.rule import Ladder
+from handgrad.compare.verdict.steps import judge_step
+
+RNG = np.random.default_rng(2)
+NAMES = ("Z", "A", "J", "dA", "dZ", "dW")
+READS = {"Z": frozenset({"W"}), "A": frozenset({"Z"}), "J": frozenset({"A"})}
+RIGHT = {
+    "Z": RNG.standard_normal((2, 3)),
+    "A": RNG.standard_normal((2, 3)),
+    "J": np.array(0.7),
+    "dA": RNG.standard_normal((2, 3)),
+    "dZ": RNG.standard_normal((2, 3)),
+    "dW": RNG.standard_normal((2, 4)),
+}
+ONCE_MORE = Ladder(lambda: 0.0, lambda: 0.0, lambda: 0.0, lambda: np.nan, lambda: np.nan, lambda: False)
+
+
+def judged(records, local=RIGHT, torch=RIGHT, dtypes=("float64",), reads=READS, ladders=True, **allowances):
+    """The judgements on NAMES by name, where torch makes `local` of the records and `torch` on its own."""
+    keys = [(Key(1, phase_of(name), name), name.lower()) for name in NAMES]
+    runs = {}
+    for dtype in dtypes:
+        with np.errstate(over="ignore"):
+            cast = {n: a.astype(dtype) if a.dtype == np.float64 else a for n, a in records.items()}
+        runs[dtype] = StepRun(cast, local, allowances)
+    evidence = dict.fromkeys(NAMES, ONCE_MORE) if ladders else {}
+    return dict(zip(NAMES, judge_step(keys, runs, (runs[dtypes[0]].records, torch), reads, evidence), strict=True))
+
+
+def culprits(judgements):
+    return [name for name, judgement in judgements.items() if judgement.finding is not None]
+
+
+def test_a_right_step_has_rows_with_labels_and_no_finding():
+    judgements = judged(RIGHT)
+    assert {j.row.verdict for j in judgements.values()} == {"OK"}
+    assert judgements["dZ"].row[:5] == (1, "backward", "dZ", "dz", (2, 3))
+    assert not culprits(judgements)
+    assert not any(j.differs or j.note or j.local or j.excerpt for j in judgements.values())
+
+
+def test_a_wrong_tensor_has_a_finding_of_unknown_cause_with_what_it_was_computed_from():
+    wrong = RIGHT | {"dZ": RIGHT["dZ"] * 2}
+    judgements = judged(wrong, dtypes=("float64", "float32"))
+    finding = judgements["dZ"].finding
+    assert culprits(judgements) == ["dZ"]
+    assert (finding.where, finding.verdict, finding.cause) == (Key(1, "backward", "dZ"), "FAULT", Unknown())
+    assert finding.equation == "dz"
+    worst = np.unravel_index(np.abs(RIGHT["dZ"]).argmax(), (2, 3))
+    assert finding.worst.index == worst
+    assert (finding.worst.by_hand, finding.worst.torch) == (2 * RIGHT["dZ"][worst], RIGHT["dZ"][worst])
+    assert finding.worst.dtype == ""
+    assert finding.worst.inputs == ("dA", "Z")
+    assert finding.circumstances == (Persists("digits"),)
+    assert finding.rho == judgements["dZ"].row.rho > 1
+    np.testing.assert_array_equal(judgements["dZ"].local.recorded, wrong["dZ"])
+    np.testing.assert_array_equal(judgements["dZ"].local.reference, RIGHT["dZ"])
+    assert judgements["dZ"].excerpt.name == "dZ"
+
+
+@pytest.mark.parametrize(("name", "inputs"), [
+    ("A", ("Z",)), ("dA", ("A",)), ("dW", ("dZ", "W")), ("vW", ("dW",)), ("W_next", ("vW", "dW")),
+])  # fmt: skip
+def test_inputs_are_told_by_the_equation_or_by_what_reads_it_where_they_were_recorded(name, inputs):
+    keys = [(Key(1, phase_of(name), name), "")]
+    records, reference = {name: np.ones(2), **dict.fromkeys(inputs, np.ones(2))}, {name: np.zeros(2)}
+    (judgement,) = judge_step(keys, {"float64": StepRun(records, reference)}, (records, reference), READS, {})
+    assert judgement.finding.worst.inputs == inputs
+    alone = {name: np.ones(2)}
+    (judgement,) = judge_step(keys, {"float64": StepRun(alone, reference)}, (alone, reference), READS, {})
+    assert judgement.finding.worst.inputs == (("W",) if name == "dW" else ())  # a parameter is always there
+
+
+def test_in_one_precision_no_digits_were_added():
+    assert judged(RIGHT | {"dZ": RIGHT["dZ"] * 2})["dZ"].finding.circumstances == ()
+
+
+def test_what_moves_as_mathematics_does_says_so():
+    moving = Ladder(lambda: 1e20, lambda: 0.0, *[lambda: 1e-6] * 3, lambda: False)
+    keys = [(Key(1, "backward", "dZ"), "")]
+    records, right = {"dZ": RIGHT["dZ"] / 2}, {"dZ": RIGHT["dZ"]}
+    (judgement,) = judge_step(keys, {"float64": StepRun(records, right)}, (records, right), READS, {"dZ": moving})
+    assert judgement.finding.circumstances == (Persists("moves"),)
+
+
+def test_a_fault_that_float32s_rounding_would_explain_says_so():
+    W, A, b = (RNG.standard_normal(shape) for shape in ((2, 4), (4, 3), (2, 1)))
+    Z = W @ A + b
+    judgements = judged(RIGHT | {"Z": Z * (1 + 1e-9)}, RIGHT | {"Z": Z}, Z=bounds.linear(W, A, b))
+    assert judgements["Z"].row.rho_basis == "bound"
+    assert judgements["Z"].finding.circumstances == (AsFloat32(),)
+
+
+# --- what only follows
+
+
+def test_the_gradient_of_what_a_wrong_value_reads_is_inherited():
+    """torch's tanh backward uses its own A, which the derivation does not have."""
+    judgements = judged(RIGHT | {"A": RIGHT["A"] * 2, "dZ": RIGHT["dZ"] * 3})
+    assert culprits(judgements) == ["A"]
+    assert judgements["dZ"].row.verdict == "FAULT"
+
+
+def test_a_wrong_J_enters_no_gradient():
+    assert culprits(judged(RIGHT | {"J": np.array(1.4), "dA": RIGHT["dA"] * 2})) == ["J", "dA"]
+
+
+def test_a_gradient_that_a_wrong_gradient_enters_is_judged_by_itself():
+    assert culprits(judged(RIGHT | {"dA": RIGHT["dA"] * 2, "dZ": RIGHT["dZ"] * 3})) == ["dA", "dZ"]
+
+
+def test_a_value_that_is_torchs_own_was_not_computed_from_the_wrong_one_before_it():
+    local = RIGHT | {"dW": RIGHT["dW"] * 2}  # of the wrong dZ, which dW did not go on with
+    wrong = RIGHT | {"dZ": RIGHT["dZ"] * 2}
+    assert culprits(judged(wrong, local)) == ["dZ"]
+    assert culprits(judged(RIGHT, local)) == ["dW"]  # nothing before it is wrong
+
+
+def test_what_a_cast_value_makes_of_its_derivative_is_no_culprit():
+    A = np.array([[0.999999, 0.5], [0.3, -0.9]])
+    cast = A.astype(np.float32).astype(float)
+    dA = np.ones((2, 2))
+    records = RIGHT | {"A": cast, "dA": dA, "dZ": dA * (1 - cast**2)}
+    local = RIGHT | {"A": A, "dA": dA, "dZ": dA * (1 - A**2)}
+    judgements = judged(records, local, local)
+    assert culprits(judgements) == ["A"]
+    assert (judgements["A"].row.verdict, judgements["dZ"].row.verdict) == ("WEAK", "FAULT")
+    further = judged(records | {"dZ": records["dZ"] + 1e-4}, local, local)
+    assert culprits(further) == ["A", "dZ"]
+
+
+# --- what is not finite
+
+
+def test_after_something_that_was_not_finite_what_is_so_on_both_sides_follows():
+    nan = np.full((2, 3), np.nan)
+    judgements = judged(RIGHT | {"Z": nan, "A": nan}, RIGHT | {"A": nan})
+    assert culprits(judgements) == ["Z"]
+    finding = judgements["Z"].finding
+    assert (finding.verdict, finding.worst.index) == ("NONFINITE", (0, 0))
+    assert isinstance(finding.cause, NotFinite)
+    assert judgements["A"].row.verdict == "NONFINITE"
+
+
+def test_the_first_place_where_both_overflow_is_a_finding_and_says_what_it_was_handed():
+    inf = np.full((2, 3), np.inf)
+    finding = judged(RIGHT | {"A": inf}, RIGHT | {"A": inf})["A"].finding
+    assert finding.cause == Overflow()
+    assert finding.circumstances == (Operands((("Z", float(RIGHT["Z"][0, 0])),)),)
+    finding = judged(RIGHT | {"J": np.array(np.inf)}, RIGHT | {"J": np.array(np.inf)})["J"].finding
+    assert finding.circumstances == (Reads(("A",)),)
+
+
+def test_what_float32_cannot_hold_and_all_after_it_is_judged_in_float64_alone():
+    large = RIGHT | {"A": RIGHT["A"] * 1e40}
+    judgements = judged(large, large, large, dtypes=("float64", "float32"))
+    assert not culprits(judgements)
+    assert [judgements[name].note for name in NAMES] == [None, *[OutOfRange()] * 5]
+
+
+def test_in_float32_alone_overflow_is_a_finding():
+    large = RIGHT | {"A": RIGHT["A"] * 1e40}
+    assert culprits(judged(large, large, large, dtypes=("float32",))) == ["A"]
+
+
+def test_a_sum_whose_terms_float32_cannot_hold_together_is_out_of_range():
+    W, A, b = np.full((2, 4), 1e20), np.full((4, 3), 1e18), np.zeros((2, 1))
+    A[::2] *= -1
+    local = RIGHT | {"Z": W @ A + b}
+    runs = {
+        "float64": StepRun({"Z": local["Z"]}, local, {"Z": bounds.linear(W, A, b)}),
+        "float32": StepRun({"Z": np.full((2, 3), np.nan, "f4")}, local, {"Z": bounds.linear(W, A, b)}),
+    }
+    (judgement,) = judge_step([(Key(1, "forward", "Z"), "")], runs, (local, local), READS, {})
+    assert (judgement.row.verdict, judgement.note) == ("OK", OutOfRange())
+    small = {d: StepRun(run.records, run.local, {"Z": bounds.linear(W / 1e9, A, b)}) for d, run in runs.items()}
+    (judgement,) = judge_step([(Key(1, "forward", "Z"), "")], small, (local, local), READS, {})
+    assert judgement.row.verdict == "NONFINITE"
+
+
+# --- what loses digits
+
+
+def test_a_weak_tensor_is_shown_where_it_loses_most_digits():
+    signs = np.array([[1, -1, 1], [-1, -1, 1]])
+    lossy = {"float64": RIGHT["A"] + 1e-9 * signs, "float32": (RIGHT["A"] + 1e-3 * signs).astype("f4")}
+    runs = {d: StepRun(RIGHT | {"A": lossy[d]}, RIGHT, {"A": bounds.activation(8.0)}) for d in lossy}
+    keys = [(Key(1, "forward", "A"), "")]
+    (judgement,) = judge_step(keys, runs, (runs["float64"].records, RIGHT), READS, {})
+    finding = judgement.finding
+    assert (finding.verdict, finding.cause, judgement.local) == ("WEAK", LosesDigits(), None)
+    assert finding.worst.dtype == "float64"
+    assert finding.circumstances == (Operands((("Z", float(RIGHT["Z"][finding.worst.index])),)),)
+
+
+def test_where_rounding_changes_the_reference_as_much_nothing_is_told():
+    unstable = Ladder(lambda: 1e20, lambda: 0.0, *[lambda: 0.9] * 3, lambda: False)
+    keys, records = [(Key(1, "backward", "dZ"), "")], {"dZ": RIGHT["dZ"] / 2}
+    runs = {"float64": StepRun(records, RIGHT)}
+    (judgement,) = judge_step(keys, runs, (records, RIGHT), READS, {"dZ": unstable})
+    assert (judgement.row.verdict, judgement.finding.cause) == ("WEAK", Unstable())
+
+
+def test_what_reads_a_float32_record_may_have_its_roundings_in_any_precision():
+    W, A, b = (RNG.standard_normal(shape) for shape in ((2, 4), (4, 3), (2, 1)))
+    Z = (W @ A + b) * (1 + 1e-7 * RNG.choice([-1.0, 1.0], (2, 3)))
+    reads = READS | {"Z": frozenset({"W", "A0"})}
+    for beside, verdict in (("A0", "WEAK"), ("elsewhere", "FAULT")):
+        records = RIGHT | {"Z": Z, beside: A.astype("f4")}
+        local = RIGHT | {"Z": W @ A + b, beside: A}
+        judgements = judged(records, local, reads=reads, Z=bounds.linear(W, A, b))
+        assert judgements["Z"].row.verdict == verdict
+
+
+# --- names and shapes come first
+
+
+def test_a_missing_record_is_a_finding_and_what_comes_after_it_is_judged():
+    records = {name: array for name, array in RIGHT.items() if name != "dA"}
+    judgements = judged(records | {"dZ": RIGHT["dZ"] * 2})
+    assert culprits(judgements) == ["dA", "dZ"]
+    assert (judgements["dA"].row.verdict, judgements["dA"].finding.cause) == ("MISSING", NotComputed())
+    assert judgements["dA"].differs
