@@ -132,7 +132,7 @@ def apart(hand, torch):
     """What is said of tensors end to end, by name and step, where they agree locally."""
     steps = len(next(iter(hand.values())))
     labelled = [("forward", name, "") for name in hand]
-    records = {name: array.astype(float) for name, array in hand.items()}
+    records = {name: np.zeros(array.shape) for name, array in hand.items()}
     with quietly():
         judged = judge_stack(
             labelled,
@@ -165,7 +165,7 @@ def test_how_far_tensors_are_apart_end_to_end_is_told_of_each_step(dtype, finite
         assert len(row.index) == ours.ndim
         assert (row.by_hand, row.torch) == (ours[row.index], theirs[row.index])
         assert row.max_abs_diff == difference.max() == difference[row.index]
-        assert differs
+        assert differs == np.isfinite(theirs).all()  # beside infinity everything is small
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

@@ -8,7 +8,7 @@ import pytest
 import handgrad.manual.losses
 import handgrad.manual.network
 import handgrad.manual.optimizers
-from handgrad.compare.remarks import MeanLeftOut, VelocityTimes
+from handgrad.compare.facts.remarks import MeanLeftOut, VelocityTimes
 from handgrad.compare.verdict.conventions import AS_RECORDED, Divided, OfTheNotes, conventions_of_the_notes
 from tests.compare.experiment.networks import DATA, experiment
 from tests.support import edited

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from handgrad import tap
-from handgrad.compare.causes import Unknown
-from handgrad.compare.checks.problem import problem_of
+from handgrad.compare.facts.causes import Unknown
 from handgrad.compare.names import Key
 from handgrad.compare.oracle.reference import own_run
+from handgrad.compare.pipeline.problem import problem_of
 from handgrad.compare.results import Finding, Row
 from handgrad.compare.verdict.conventions import Divided
 from handgrad.compare.verdict.judgement import Judgement
@@ -18,21 +18,18 @@ PARAMS = {"W": RNG.standard_normal((3, 4)), "b": RNG.standard_normal((3, 1))}
 BATCH = {"X": RNG.standard_normal((4, 6)), "Y": RNG.standard_normal((3, 6))}
 
 
-def mean_over(n):
-    def reference(p, X, Y):
-        A = tap("A", (tap("Z", p["W"] @ X + p["b"])).tanh())
-        return ((A - Y) ** 2).sum() / n
-
-    return reference
+def squared_error(p, X, Y):
+    A = tap("A", (tap("Z", p["W"] @ X + p["b"])).tanh())
+    return ((A - Y) ** 2).sum() / 6
 
 
-def torch_of(reference=mean_over(6)):
+def torch_of(reference):
     problem = problem_of(reference, PARAMS, (BATCH["X"], BATCH["Y"]), ("float64",))
-    every = {f"d{name}": np.zeros(1) for name in ("Z", "A", "X", "W", "b")}  # what is recorded is asked for
-    return own_run(problem.reference, problem.params, problem.batch, every, "float64")
+    recorded = {f"d{name}": np.zeros(1) for name in ("Z", "A", "X", "W", "b")}  # so that torch has a gradient of each
+    return own_run(problem.reference, problem.params, problem.batch, recorded, "float64")
 
 
-TORCH = torch_of()
+TORCH = torch_of(squared_error)
 RIGHT = {name: TORCH.gradients[name] for name in ("dA", "dZ", "dW", "db")}
 LATE = {**RIGHT, "dA": 6 * RIGHT["dA"], "dZ": 6 * RIGHT["dZ"]}
 
