@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from handgrad.compare.errors import InputError, kind_of
+from handgrad.compare.names import gradient, of_gradient
 
 
 class OfExamples(dict[str, np.ndarray]):
@@ -44,7 +45,7 @@ def per_example(
         wrong = [one for one in each if not isinstance(one, Mapping)]
         if wrong:
             return wrong[0]  # what is no mapping is reported where every derivation's answer is
-        shared = {"J", *(f"d{name}" for name in params)}
+        shared = {"J", *map(gradient, params)}
         over = n if reduction == "mean" else 1
         found = OfExamples()
         found.values_of = {}
@@ -54,8 +55,8 @@ def per_example(
                 found[name] = np.sum(values, axis=0) / over
             else:
                 stacked = np.stack(values, axis=min(axis, values[0].ndim) if axis >= 0 else axis)
-                found[name] = stacked / over if name.startswith("d") else stacked
-                found.values_of |= {name: stacked} if name.startswith("d") else {}
+                found[name] = stacked / over if of_gradient(name) else stacked
+                found.values_of |= {name: stacked} if of_gradient(name) else {}
         return found
 
     return batched
