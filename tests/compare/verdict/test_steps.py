@@ -5,8 +5,8 @@ import pytest
 
 from handgrad.compare.facts.causes import Unknown
 from handgrad.compare.facts.failures import LosesDigits, NotComputed, NotFinite, Overflow, Unstable
-from handgrad.compare.names import Key, phase_of
 from handgrad.compare.facts.remarks import AsFloat32, Operands, OutOfRange, Persists, Reads
+from handgrad.compare.names import Key, phase_of
 from handgrad.compare.verdict import bounds
 from handgrad.compare.verdict.judgement import StepRun
 from handgrad.compare.verdict.rule import Ladder

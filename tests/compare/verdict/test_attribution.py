@@ -1,0 +1,160 @@
+"""Which tensors are culprits and which only follow, within a step and over steps."""
+
+import numpy as np
+import pytest
+
+from handgrad.compare.facts.causes import Scaled, Unknown, WrongSign, Zero
+from handgrad.compare.facts.failures import LosesDigits, Overflow
+from handgrad.compare.names import Key
+from handgrad.compare.results import Excerpt, Finding, Row
+from handgrad.compare.verdict.attribution import (
+    Excuses,
+    Suspect,
+    attribution,
+    consequences,
+    culprits,
+    outranks,
+)
+from handgrad.compare.verdict.closeness import Local
+from handgrad.compare.verdict.judgement import Judgement, StepRun
+from handgrad.compare.verdict.rule import Outcome
+
+READS = {"A": frozenset({"Z"}), "J": frozenset({"A"})}
+CAUSES = {"FAULT": Unknown(), "WEAK": LosesDigits(), "NONFINITE": Overflow()}
+
+
+def judgement(name, verdict="OK", *, step=1, is_culprit=True, differs=None, cause=None):
+    """The judgement on one tensor; one that is not OK is a culprit and differs, unless told otherwise."""
+    key = Key(step, "backward", name)
+    row = Row(*key, equation="", shape=(), max_abs_diff=0.0, verdict=verdict)
+    finding = Finding(key, verdict, cause or CAUSES[verdict]) if verdict != "OK" and is_culprit else None
+    excerpt = Excerpt(step, name, (), ((float(step),),), ((0.0,),)) if finding else None
+    return Judgement(row, finding, verdict != "OK" if differs is None else differs, excerpt=excerpt)
+
+
+def named(findings):
+    return [(finding.where.step, finding.where.name, finding.verdict) for finding in findings]
+
+
+# --- within a step
+
+
+def suspect(name, verdict, recorded, reference, is_right=False):
+    """A tensor in float64 that is not OK, and its row; `is_right`: end to end it is torch's own."""
+    local = Local(np.array(recorded, float), np.array(reference, float))
+    difference = float(abs(local.recorded - local.reference)[0])
+    row = Row(1, "backward", name, "", (), 0.0 if is_right else difference, verdict=verdict)
+    return Suspect(Key(1, "backward", name), Outcome(verdict, 2.0, "bound", (0,)), {"float64": local}, {}), row
+
+
+def excuses(*before, runs=None):
+    kept = Excuses(READS, runs or {})
+    for name, verdict in before:
+        kept.note(name, verdict)
+        kept.has_finding = True
+    return kept
+
+
+@pytest.mark.parametrize(("before", "name", "is_excused"), [
+    (("A", "FAULT"), "dZ", True), (("A", "FAULT"), "dA", False), (("J", "FAULT"), "dA", False),
+    (("A", "WEAK"), "dZ", False), (("dA", "FAULT"), "dZ", False),
+])  # fmt: skip
+def test_the_gradient_of_what_a_wrong_value_reads_follows(before, name, is_excused):
+    assert excuses(before, runs={"float64": StepRun({}, {})}).cover(*suspect(name, "FAULT", [2], [1])) == is_excused
+
+
+@pytest.mark.parametrize(("recorded", "reference", "is_excused"), [
+    ([np.nan], [np.inf], True), ([np.nan], [1.0], False), ([1.0], [np.nan], False),
+])  # fmt: skip
+def test_what_is_finite_on_neither_side_follows_from_what_was_not(recorded, reference, is_excused):
+    after = suspect("dZ", "NONFINITE", recorded, reference)
+    assert excuses(("Z", "NONFINITE")).cover(*after) == is_excused
+    assert not excuses().cover(*after)
+
+
+def test_what_is_right_end_to_end_follows_from_a_finding_before_it():
+    assert excuses(("dZ", "FAULT")).cover(*suspect("dW", "FAULT", [2], [1], is_right=True))
+    assert not excuses(("dZ", "FAULT")).cover(*suspect("dW", "FAULT", [2], [1]))
+    assert not excuses().cover(*suspect("dW", "FAULT", [2], [1], is_right=True))
+
+
+@pytest.mark.parametrize(("off", "is_excused"), [(1e-7, True), (2.5e-6, True), (1e-5, False)])
+def test_the_gradient_at_a_cast_value_is_off_by_what_the_cast_makes_of_it(off, is_excused):
+    """2^-20 of its own size, and 4 |dA| |A - A'|."""
+    run = StepRun({"A": np.array([0.5 + 5e-7]), "dA": np.array([1.0])}, {"A": np.array([0.5])})
+    kept = excuses(("A", "WEAK"), runs={"float64": run})
+    assert kept.cover(*suspect("dZ", "FAULT", [1 + off], [1.0])) == is_excused
+
+
+def test_the_dtype_shown_is_where_a_side_is_not_finite_or_most_digits_are_lost():
+    exact, off = Local(np.ones(1), np.ones(1)), Local(np.ones(1) * 1.001, np.ones(1))
+    nan = Local(np.array([np.nan]), np.ones(1))
+
+    def shown(verdict, **local):
+        return Suspect(Key(1, "forward", "A"), Outcome(verdict, 2.0, "bound", (0,)), local, {}).shown
+
+    assert shown("FAULT", float64=exact, float32=off) == "float64"
+    assert shown("WEAK", float64=exact, float32=off) == "float32"
+    assert shown("WEAK", float64=off, float32=off) == "float64"
+    assert shown("NONFINITE", float64=exact, float32=nan) == "float32"
+
+
+# --- over all steps
+
+
+@pytest.mark.parametrize(("verdict", "before", "expected"), [
+    ("WEAK", None, True), ("FAULT", None, True), ("FAULT", "WEAK", True), ("WEAK", "WEAK", False),
+    ("FAULT", "FAULT", False), ("WEAK", "FAULT", False), ("MISSING", "FAULT", False),
+])  # fmt: skip
+def test_a_failure_counts_for_more_than_weak_and_else_the_first(verdict, before, expected):
+    assert outranks(verdict, before) == expected
+
+
+def test_each_tensor_is_a_culprit_where_it_fails_first():
+    judgements = [
+        judgement("dZ", "WEAK"), judgement("dW", "FAULT"),
+        judgement("dZ", "FAULT", step=2), judgement("dW", "FAULT", step=2),
+    ]  # fmt: skip
+    assert named(culprits(judgements)) == [(1, "dW", "FAULT"), (2, "dZ", "FAULT")]
+    assert culprits([judgement("dW")]) == ()
+
+
+def test_the_first_culprit_counts_the_tensors_that_only_follow():
+    judgements = [
+        judgement("A", differs=True), judgement("dZ", "FAULT"), judgement("dW", differs=True), judgement("db"),
+        judgement("dZ", "FAULT", step=2), judgement("dX", "FAULT", is_culprit=False),
+    ]  # fmt: skip
+    (finding,) = culprits(judgements)
+    assert finding.affects == 2
+
+
+def test_after_an_overflow_on_both_sides_what_is_not_finite_is_affected():
+    judgements = [judgement("Z", "NONFINITE"), judgement("dW", "NONFINITE", step=2), judgement("db", "FAULT", step=2)]
+    first, second = culprits(judgements)
+    assert (first.where.name, first.affects, second.where.name) == ("Z", 1, "db")
+
+
+def test_the_first_finding_has_all_its_causes_and_the_others_one():
+    faults = [judgement(name, "FAULT").finding for name in ("dZ", "dW")]
+    twice = Scaled(2.0, (), None)
+    first, second = attribution(faults, lambda _: (WrongSign(), Zero()), lambda _: (twice,))
+    assert (first.cause, first.others) == (WrongSign(), (Zero(),))
+    assert (second.cause, second.others) == (twice, ())
+
+
+def test_a_cause_that_is_known_stays_and_an_unknown_one_has_no_factor():
+    weak, fault = judgement("dZ", "WEAK").finding, judgement("dW", "FAULT").finding
+    named = attribution([weak, fault], lambda _: (Unknown(factor=3.0),), lambda _: (Unknown(factor=3.0),))
+    assert [finding.cause for finding in named] == [LosesDigits(), Unknown()]
+
+
+def test_what_follows_is_told_with_its_steps_and_each_culprit_with_its_entries():
+    judgements = [
+        judgement("A", differs=True), judgement("dZ", "WEAK"), judgement("dW", differs=True), judgement("db"),
+        judgement("dZ", "FAULT", step=2), judgement("dW", "FAULT", step=2, is_culprit=False),
+        judgement("dZ", "FAULT", step=3),
+    ]  # fmt: skip
+    details = consequences(judgements, READS)
+    assert details.downstream == {"dW": (1, 2)}
+    assert [(excerpt.name, excerpt.step) for excerpt in details.excerpts] == [("dZ", 2)]
+    assert details.reads == {"A": ("Z",), "J": ("A",)}
