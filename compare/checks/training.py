@@ -12,10 +12,10 @@ from handgrad.compare.checks.blind_spots import of_precisions, of_training
 from handgrad.compare.environment import environment
 from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.facts.remarks import Float32Only, Note
-from handgrad.compare.names import is_updated, of_updated, updated
+from handgrad.compare.names import is_updated, of_updated
 from handgrad.compare.oracle.optimizer import Followers, Optimizer
 from handgrad.compare.oracle.reference import Reference
-from handgrad.compare.pipeline.judged import Judged, collected, findings_of, reported
+from handgrad.compare.pipeline.judged import Judged, reported
 from handgrad.compare.pipeline.problem import Problem, checked_precisions, problem_of
 from handgrad.compare.pipeline.recording import Trainer, record
 from handgrad.compare.pipeline.steps import (
@@ -23,8 +23,7 @@ from handgrad.compare.pipeline.steps import (
     Training,
     ended,
     in_float32,
-    judged_steps,
-    never_moved,
+    judged_training,
     not_repeatable,
     rule_instead,
 )
@@ -33,7 +32,9 @@ from handgrad.compare.results import Code, Finding
 from handgrad.compare.sandbox import fresh, undisturbed
 from handgrad.compare.source import listing, tracing
 from handgrad.compare.trace import Arrays, in_precision
-from handgrad.compare.verdict.updates import nothing_moved, unmoved
+from handgrad.compare.verdict.updates import nothing_moved
+
+REMEDY = "update them before the yield"  # where no step changes anything
 
 
 def check_training(
@@ -72,23 +73,16 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: S
         return record(trainer, in_precision(problem.params, dtype), [in_precision(b, dtype) for b in batches])
 
     runs = {dtype: recorded(dtype) for dtype in problem.precisions}
-    training = Training(runs, problem.params, optimizer, batches, problem)
-    judged, alone = collected(judged_steps(training)), list[Note]()
-    if len(runs) > 1 and judged.has_finding and in_float32(runs["float64"]):
-        training, alone = (
-            Training({"float32": runs["float64"]}, problem.params, optimizer, batches, problem),
-            [Float32Only()],
-        )
-        judged = collected(judged_steps(training))
-    findings, run = _named(training, judged), training.runs[training.printed]
-    still, ends = unmoved(run.changes), ended(training)
-    if len(still) == len(problem.params):
-        findings = never_moved(findings, "update them before the yield")
-    apart = {judgement.row.name for judgement in judged.judgements if judgement.row.max_abs_diff}
-    still = [name for name in still if updated(name) not in apart]
+    outcome, alone = judged_training(Training(runs, problem.params, optimizer, batches, problem), REMEDY), list[Note]()
+    if len(runs) > 1 and outcome.judged.has_finding and in_float32(runs["float64"]):
+        outcome, alone = judged_training(outcome.training.in_float32(), REMEDY), [Float32Only()]
+    training, judged, findings, still = outcome
+    if findings and all(is_updated(f.where.name) and f.cause.code in FORMS for f in findings):
+        findings = rule_instead(findings, [outcome])
+    run, ends = training.runs[training.printed], ended(training)
     if len(still) == len(problem.params) and not findings and not ends:
         findings = (nothing_moved(still[0], "choose params, batches and a rate with which something moves"),)
-    again = recorded(problem.printed if not alone else "float64")
+    again = recorded("float64" if alone else problem.printed)
     twice = not_repeatable(run, again, "trainer", "keep no state outside the trainer")
     kind = Followers(optimizer, problem.params).kind
     yielded = {name for taken in run.steps for name in taken.records if not is_updated(name)}
@@ -105,19 +99,6 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: S
         blind_spots=(*of_training(batches, yielded, still), *of_precisions(problem.precisions)),
         code=_code(trainer, problem, optimizer, judged, batches, findings),
     )
-
-
-def _named(training: Training, judged: Judged) -> tuple[Finding, ...]:
-    """The findings; where all are updates of another rule, with the optimiser that follows that at every step."""
-    findings = (*findings_of(judged), *judged.ended)
-    if not findings or not all(is_updated(f.where.name) and f.cause.code in FORMS for f in findings):
-        return findings
-
-    def agrees(other: Optimizer) -> bool:
-        following = Training(training.runs, training.params, other, training.batches, training.problem)
-        return not any(j.finding for step in judged_steps(following) for j in step.judgements)
-
-    return rule_instead(findings, judged.judgements, training, agrees)
 
 
 def _code(

@@ -14,30 +14,30 @@ from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.facts.remarks import Float32Only, FromZero, Note
 from handgrad.compare.names import gradient, of_gradient, updated
 from handgrad.compare.oracle.optimizer import Followers, Optimizer
-from handgrad.compare.pipeline.judged import Judged, collected, findings_of, reported
+from handgrad.compare.pipeline.judged import reported
 from handgrad.compare.pipeline.problem import checked_arrays, checked_precisions
 from handgrad.compare.pipeline.recording import Run, record, trainer_of
 from handgrad.compare.pipeline.steps import (
     FORMS,
+    JudgedTraining,
     Training,
     ended,
     in_float32,
-    judged_steps,
-    never_moved,
+    judged_training,
     not_repeatable,
     rule_instead,
 )
 from handgrad.compare.report.report import Report
-from handgrad.compare.results import Code, Finding
+from handgrad.compare.results import Code, Finding, Row
 from handgrad.compare.sandbox import fresh, undisturbed
 from handgrad.compare.source import listing, tracing
 from handgrad.compare.trace import Arrays, in_precision
 from handgrad.compare.verdict.judgement import Judgement
-from handgrad.compare.verdict.updates import nothing_moved, unmoved
+from handgrad.compare.verdict.updates import nothing_moved
 
 Update = Callable[..., Any]
 QUIET = 2.0**-20  # times the others: gradients whose norm stays below a threshold for clipping
-REMEDY = "keep what the optimiser remembers in `state`"
+STATE = "keep what the optimiser remembers in `state`"
 
 
 def check_updates(
@@ -112,21 +112,15 @@ def _checked_gradients(gradients: Any, params: Arrays) -> list[dict[str, np.ndar
 
 
 class _Started(NamedTuple):
-    """The steps from one start, judged: the findings, and the parameters that no step changes."""
+    """The steps from one start, judged."""
 
-    training: Training
-    judged: Judged
+    outcome: JudgedTraining
     findings: tuple[Finding, ...]
     notes: list[Note]
-    still: list[str]
 
 
 def _started(
-    update: Update,
-    optimizer: Optimizer,
-    start: Arrays,
-    gradients: list[dict[str, np.ndarray]],
-    precisions: Sequence[str],
+    update: Update, optimizer: Optimizer, start: Arrays, gradients: Sequence[Arrays], precisions: Sequence[str]
 ) -> _Started:
     """Take the steps from one start in each precision, and judge them."""
 
@@ -134,82 +128,62 @@ def _started(
         trainer = trainer_of(update, [in_precision(given, dtype) for given in gradients])
         return record(trainer, in_precision(start, dtype), [{}] * len(gradients))
 
-    runs = {dtype: recorded(dtype) for dtype in precisions}
-    twice = not_repeatable(runs[precisions[0]], recorded(precisions[0]), "update", REMEDY)
-    ends = ended(Training(runs, start, optimizer, []))
-    alone: list[Note] = []
-    if "float64" in runs and in_float32(runs["float64"]):
-        runs, alone = {"float32": runs["float64"]}, [Float32Only()]
-    training = Training(runs, start, optimizer, [], gradients=gradients)
-    judged = collected(judged_steps(training)) if ends or not twice else Judged()
-    findings = (*(ends or twice), *findings_of(judged))
-    still = unmoved(runs[training.printed].changes)
-    if still == [*start]:
-        findings = never_moved(findings, "return the new ones, or change them in place")
-    apart = {judgement.row.name for judgement in judged.judgements if judgement.row.max_abs_diff}
-    return _Started(training, judged, findings, alone, [name for name in still if updated(name) not in apart])
+    training = Training({dtype: recorded(dtype) for dtype in precisions}, start, optimizer, [], gradients=gradients)
+    twice = not_repeatable(training.runs[precisions[0]], recorded(precisions[0]), "update", STATE)
+    ends, alone = ended(training), list[Note]()
+    if "float64" in training.runs and in_float32(training.runs["float64"]):
+        training, alone = training.in_float32(), [Float32Only()]
+    if twice and not ends:  # what such an update does says nothing
+        training = replace(training, runs={dtype: replace(run, steps=()) for dtype, run in training.runs.items()})
+    outcome = judged_training(training, "return the new ones, or change them in place")
+    return _Started(outcome, (*(ends or twice), *outcome.findings), alone)
 
 
 def _report(
     update: Update,
     optimizer: Optimizer,
     start: Arrays,
-    gradients: list[dict[str, np.ndarray]],
+    gradients: Sequence[Arrays],
     precisions: tuple[str, ...],
     *,
     drawn: bool,
 ) -> Report:
     """The steps from where the user starts, and from zero."""
     zero = {name: np.zeros_like(array) for name, array in start.items()}
-    first, second = (_started(update, optimizer, each, gradients, precisions) for each in (start, zero))
+    starts = [_started(update, optimizer, params, gradients, precisions) for params in (start, zero)]
+    first, second = (each.outcome for each in starts)
     still = [name for name in first.still if name in second.still]
-    findings = _named(first, second)
+    from_zero = (replace(f, circumstances=(*f.circumstances, FromZero())) for f in starts[1].findings)
+    findings = starts[0].findings or tuple(from_zero)
+    if any(finding.cause.code in FORMS for finding in findings):
+        findings = rule_instead(findings, [first, second])
     if len(still) == len(start) and not findings:
         findings = (nothing_moved(still[0], "give gradients, and a rate, that move them"),)
-    kind = Followers(optimizer, start).kind
-    notes = dict.fromkeys([*first.notes, *second.notes, *first.judged.notes, *second.judged.notes])
+    notes = dict.fromkeys(note for each in starts for note in (*each.notes, *each.outcome.judged.notes))
     shown = replace(first.judged if first.judged.has_finding else second.judged, notes=notes)
-    return replace(
-        reported(
-            shown,
-            findings,
-            environment(
-                f"check_updates: by hand (NumPy {np.__version__}) against torch.optim.{kind}, "
-                f"{len(gradients)} steps, {' and '.join(precisions)}",
-                precisions,
-                notes=notes,
-            ),
-            blind_spots=(*of_updates(len(gradients), len(start), still, drawn=drawn), *of_precisions(precisions)),
-            code=_code(update, optimizer, start, gradients[0], precisions[0], traced=bool(findings)),
+    report = reported(
+        shown,
+        findings,
+        environment(
+            f"check_updates: by hand (NumPy {np.__version__}) against torch.optim.{Followers(optimizer, start).kind}, "
+            f"{len(gradients)} steps, {' and '.join(precisions)}",
+            precisions,
+            notes=notes,
         ),
-        rows=tuple(j.row for j in _closest([*first.judged.judgements, *second.judged.judgements])),
+        blind_spots=(*of_updates(len(gradients), len(start), still, drawn=drawn), *of_precisions(precisions)),
+        code=_code(update, optimizer, start, gradients[0], precisions[0], traced=bool(findings)),
     )
+    return replace(report, rows=_closest([*first.judged.judgements, *second.judged.judgements]))
 
 
-def _named(first: _Started, second: _Started) -> tuple[Finding, ...]:
-    """The findings from where the user starts or else from zero, with the rule that the update is instead."""
-    from_zero = (replace(f, circumstances=(*f.circumstances, FromZero())) for f in second.findings)
-    findings = first.findings or tuple(from_zero)
-    if not any(finding.cause.code in FORMS for finding in findings):
-        return findings
-
-    def agrees(other: Optimizer) -> bool:
-        again = (replace(s.training, optimizer=other) for s in (first, second))
-        return not any(j.finding for training in again for step in judged_steps(training) for j in step.judgements)
-
-    both = [*first.judged.judgements, *second.judged.judgements]
-    return rule_instead(findings, both, first.training, agrees)
-
-
-def _closest(judgements: Sequence[Judgement]) -> list[Judgement]:
-    """One for each tensor and step: the first that fails, or else the one that came closest to that."""
-    best: dict[tuple[int, str], Judgement] = {}
-    for judgement in judgements:
-        row = judgement.row
+def _closest(judgements: Sequence[Judgement]) -> tuple[Row, ...]:
+    """One row for each tensor and step: the first that fails, or else the one that came closest to that."""
+    best: dict[tuple[int, str], Row] = {}
+    for row in (judgement.row for judgement in judgements):
         known = best.get((row.step, row.name))
-        if known is None or (known.row.verdict == "OK" and not (row.rho or 0.0) <= (known.row.rho or 0.0)):
-            best[row.step, row.name] = judgement
-    return [*best.values()]
+        if known is None or (known.verdict == "OK" and not (row.rho or 0.0) <= (known.rho or 0.0)):
+            best[row.step, row.name] = row
+    return tuple(best.values())
 
 
 def _code(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from handgrad.compare.facts.updates import OptimizerReset
 from handgrad.compare.names import Key, is_updated, of_updated, of_velocity, updated, velocity
 from handgrad.compare.oracle.optimizer import Followers, Optimizer
 from handgrad.compare.oracle.reference import run_on_records
-from handgrad.compare.pipeline.judged import JudgedStep, explained_update
+from handgrad.compare.pipeline.judged import Judged, JudgedStep, collected, explained_update, findings_of
 from handgrad.compare.pipeline.problem import Problem
 from handgrad.compare.pipeline.recording import Run, Taken
 from handgrad.compare.pipeline.records import Returned, judge_records
@@ -27,7 +28,7 @@ from handgrad.compare.trace import Arrays, in_precision, rounds_to_float32
 from handgrad.compare.verdict.differences import differing
 from handgrad.compare.verdict.judgement import Judgement
 from handgrad.compare.verdict.shapes import misfit
-from handgrad.compare.verdict.updates import UpdateRun, judge_update
+from handgrad.compare.verdict.updates import UpdateRun, judge_update, unmoved
 
 FORMS = ("unknown", "scale", "update-form", "reset")  # what an update that is another rule looks like at first
 Results = Mapping[str, list[dict[str, np.ndarray]]]  # of torch's optimisers, by precision
@@ -51,6 +52,10 @@ class Training:
     def printed(self) -> str:
         """The precision whose values are shown."""
         return next(iter(self.runs))
+
+    def in_float32(self) -> Training:
+        """The same of a derivation that computes in float32 where it is handed float64."""
+        return replace(self, runs={"float32": self.runs["float64"]})
 
     def given(self, index: int, dtype: str) -> Arrays:
         """The gradients of a step that both sides are handed."""
@@ -187,23 +192,47 @@ def _or_reset(judged: Judgement, training: Training, taken: Mapping[str, Taken],
     return judged._replace(finding=replace(judged.finding, cause=OptimizerReset()))
 
 
-def rule_instead(
-    findings: tuple[Finding, ...], judged: Sequence[Judgement], training: Training, agrees: Callable[[Optimizer], bool]
-) -> tuple[Finding, ...]:
-    """Findings on updates with the optimiser that the update is instead, if one agrees at every step.
+class JudgedTraining(NamedTuple):
+    """A training, judged: its findings, and the parameters that no step changes on either side."""
+
+    training: Training
+    judged: Judged
+    findings: tuple[Finding, ...]
+    still: list[str]
+
+
+def judged_training(training: Training, remedy: str) -> JudgedTraining:
+    """Judge a training; where no step by hand changes any parameter, `remedy` says what to do."""
+    judged = collected(judged_steps(training))
+    findings, still = (*findings_of(judged), *judged.ended), unmoved(training.runs[training.printed].changes)
+    if still == [*training.params]:
+        findings = tuple(_never_moved(finding, remedy) for finding in findings)
+    apart = {judgement.row.name for judgement in judged.judgements if judgement.row.max_abs_diff}
+    return JudgedTraining(training, judged, findings, [name for name in still if updated(name) not in apart])
+
+
+def _never_moved(finding: Finding, remedy: str) -> Finding:
+    """Say `zero` of weights that no step changed."""
+    is_still = is_updated(finding.where.name) and finding.cause.code in ("unknown", "update-form")
+    return replace(finding, cause=NeverMoves(remedy)) if is_still else finding
+
+
+def rule_instead(findings: tuple[Finding, ...], trainings: Sequence[JudgedTraining]) -> tuple[Finding, ...]:
+    """Findings on updates with the optimiser that the update is instead, if one agrees with every training.
 
     Without one, a factor is named only where every step has one, and as that of its step if it is not the same.
     """
     factors: dict[str, set[float]] = {}
-    for judgement in judged:
+    for judgement in (judgement for each in trainings for judgement in each.judged.judgements):
         if judgement.finding is not None and judgement.finding.where.phase == "update":
             factor = factor_of(explained_update(judgement))
             known = np.nan if factor is None or not np.isfinite(factor) else round(factor, 9)
             factors.setdefault(judgement.row.name, set()).add(known)
     is_steady = all(len(each) == 1 and not np.isnan([*each]).any() for each in factors.values())
-    due = Followers(training.optimizer, training.params).all[0].optimizer
+    first = trainings[0].training
+    due = Followers(first.optimizer, first.params).all[0].optimizer
     others = relatives(due, new_memory=not is_steady or not factors)
-    cause = next((cause for cause, factory in others if _agrees(agrees, factory)), None)
+    cause = next((cause for cause, factory in others if all(_agrees(t.training, factory) for t in trainings)), None)
     return tuple(_named(finding, cause, factors.get(finding.where.name, set())) for finding in findings)
 
 
@@ -220,9 +249,11 @@ def _named(finding: Finding, rule: Cause | None, factors: set[float]) -> Finding
     return finding
 
 
-def _agrees(agrees: Callable[[Optimizer], bool], factory: Optimizer) -> bool:
+def _agrees(training: Training, optimizer: Optimizer) -> bool:
+    """Whether nothing is found with another optimiser that follows."""
     try:
-        return agrees(factory)
+        steps = judged_steps(replace(training, optimizer=optimizer))
+        return not any(judgement.finding for step in steps for judgement in step.judgements)
     except (InputError, TypeError, ValueError):  # torch refuses that combination of settings
         return False
 
@@ -240,15 +271,6 @@ def not_repeatable(run: Run, again: Run, who: str, remedy: str) -> tuple[Finding
         if unlike:
             return (Finding(Key(step, "update", unlike[0]), "FAULT", TwoAnswers(who, unlike, remedy)),)
     return ()
-
-
-def never_moved(findings: Sequence[Finding], remedy: str) -> tuple[Finding, ...]:
-    """Say `zero` of weights that no step changed."""
-    codes = ("unknown", "update-form")
-    return tuple(
-        replace(f, cause=NeverMoves(remedy)) if is_updated(f.where.name) and f.cause.code in codes else f
-        for f in findings
-    )
 
 
 def ended(training: Training) -> tuple[Finding, ...]:

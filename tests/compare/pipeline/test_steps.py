@@ -17,7 +17,7 @@ from handgrad.compare.facts.failures import (
     TwoAnswers,
 )
 from handgrad.compare.facts.remarks import NoBuffer, VelocityTimes
-from handgrad.compare.facts.updates import LeftOut, OptimizerReset, OtherMomentum, OtherUpdate
+from handgrad.compare.facts.updates import OptimizerReset, OtherMomentum, OtherUpdate
 from handgrad.compare.names import Key
 from handgrad.compare.pipeline.judged import collected, findings_of
 from handgrad.compare.pipeline.problem import problem_of
@@ -27,7 +27,7 @@ from handgrad.compare.pipeline.steps import (
     ended,
     in_float32,
     judged_steps,
-    never_moved,
+    judged_training,
     not_repeatable,
     rule_instead,
 )
@@ -143,13 +143,8 @@ def test_a_first_step_is_never_called_reset():
 
 
 def named(training):
-    judged = collected(judged_steps(training))
-    return rule_instead(findings_of(judged), judged.judgements, training, lambda other: _agrees(training, other))
-
-
-def _agrees(training, other):
-    following = replace(training, optimizer=other)
-    return not any(j.finding for step in judged_steps(following) for j in step.judgements)
+    outcome = judged_training(training, "")
+    return rule_instead(outcome.findings, [outcome])
 
 
 def test_updates_of_another_rule_are_named_by_torchs():
@@ -190,23 +185,23 @@ def _steps_of_descent(p, batches):
 def test_a_factor_that_a_step_does_not_have_is_not_named():
     factor, none = Scaled(0.3, of_update=True), Unknown()
     training = training_of(momentum(0.9, lambda step: 0.3 if not step else 1.0, 0.1))
-    judged = collected(judged_steps(training)).judgements
-    findings = rule_instead((Finding(FIRST, "FAULT", factor),), judged, training, lambda _: False)
+    findings = rule_instead((Finding(FIRST, "FAULT", factor),), [judged_training(training, "")])
     assert [finding.cause for finding in findings] == [none]
 
 
 def test_a_rule_is_named_on_nothing_but_updates():
     causes = {Key(1, "backward", "dW1"): WrongSign(), Key(1, "update", "vW1"): Unknown(), FIRST: NotComputed()}
     findings = tuple(Finding(where, "FAULT", cause) for where, cause in causes.items())
-    assert rule_instead(findings, [], training_of(trainer()), lambda _: True) == findings
+    outcome = judged_training(training_of(momentum(0.9, lambda _: 1.0, 0.2)), "")
+    assert {type(f.cause) for f in rule_instead(outcome.findings, [outcome])} == {OtherUpdate}
+    assert rule_instead(findings, [outcome]) == findings
 
 
 def test_settings_that_torch_refuses_are_no_rule():
-    def refuse(_):
-        raise ValueError("Nesterov momentum requires a momentum and zero dampening")
-
+    """torch keeps in the defaults of AdamW what its constructor does not take."""
+    training = training_of(trainer(), lambda tensors: torch.optim.AdamW(tensors, lr=0.1, amsgrad=True))
     findings = (Finding(FIRST, "FAULT", Unknown()),)
-    assert rule_instead(findings, [], training_of(trainer()), refuse) == findings
+    assert rule_instead(findings, [judged_training(training, "")]) == findings
 
 
 # --- a run as a whole
@@ -236,10 +231,16 @@ def test_the_first_step_that_is_another_when_it_is_run_again_is_a_finding():
 
 
 def test_weights_that_no_step_changed_are_called_so():
-    causes = {"W1_next": LeftOut(), "W2_next": Unknown(), "b1_next": NotComputed(), "dW1": Unknown()}
-    findings = [Finding(Key(1, "update", name), "FAULT", cause) for name, cause in causes.items()]
-    said = {f.where.name: f.cause for f in never_moved(findings, "do it")}
-    assert said == {**causes, "W1_next": NeverMoves("do it"), "W2_next": NeverMoves("do it")}
+    def still(params, batches):
+        for _ in batches:
+            yield {name: array for name, array in params.items() if name != "b1"} | {"b1": params["b1"][:, :0]}
+
+    outcome = judged_training(training_of(lambda params, batches: (dict(params) for _ in batches)), "do it")
+    assert {type(f.cause) for f in outcome.findings} == {NeverMoves}
+    assert {f.cause.remedy for f in outcome.findings} == {"do it"}
+    assert outcome.still == []
+    misshapen = judged_training(training_of(still), "do it")
+    assert "shape" in {f.cause.code for f in misshapen.findings}
 
 
 def endings(run, batches=2):
