@@ -10,8 +10,8 @@ from functools import cache
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
-from handgrad.compare import causes, causes_of_operands, causes_of_updates, failures, remarks
 from handgrad.compare.errors import InputError
+from handgrad.compare.facts import causes, failures, operands, remarks, updates
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.fact import Fact
 from handgrad.compare.facts.remarks import BlindSpot, Note
@@ -25,11 +25,10 @@ if TYPE_CHECKING:
 
 
 OLDER, OLDER_OF_SEVERAL = "handgrad.report/1", "handgrad.reports/1"  # their causes and notes are sentences
-MODULES = (causes, causes_of_operands, causes_of_updates, failures, remarks)
-NAMED = {name: getattr(of, name) for of in MODULES for name in of.__all__}
 FACTS: dict[str, type[Fact]] = {
     name: kind
-    for name, kind in NAMED.items()
+    for module in (causes, operands, updates, failures, remarks)
+    for name, kind in vars(module).items()
     if isinstance(kind, type) and issubclass(kind, Fact) and (hasattr(kind, "code") or kind is BlindSpot)
 }
 MOST_ENTRIES, MOST_LINES = 64, 5000  # of an excerpt along an axis, of a piece of code
