@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from handgrad import check_gradients, compare, from_module, per_example, tap
+import handgrad
+from handgrad import check_gradients, from_module, per_example, tap
 from tests.corpus.operations import BUILDERS
 from tests.support import ROOT
 
@@ -122,8 +123,9 @@ def in_out(derivation):
     """nn.Linear keeps weights as (out, in), the layer objects as (in, out)."""
 
     def turned(P, X, Y):
-        found = derivation({"W1": P["V1"].T, "b1": P["b1"], "W2": P["V2"].T, "b2": P["b2"]}, X, Y)
-        return {"J": found["J"], "db1": found["db1"], "db2": found["db2"], "dV1": found["dW1"].T, "dV2": found["dW2"].T}
+        records = derivation({"W1": P["V1"].T, "b1": P["b1"], "W2": P["V2"].T, "b2": P["b2"]}, X, Y)
+        turned = {"dV1": records["dW1"].T, "dV2": records["dW2"].T}
+        return {name: records[name] for name in ("J", "db1", "db2")} | turned
 
     return turned
 
@@ -259,7 +261,7 @@ WRONG["module"] = [(old, new, name.replace("dW", "dV")) for old, new, name in WR
 
 def changed(name, edits, right):
     """Whether edited code gives another report in bits: it is really differently rounded, or really wrong."""
-    edited = CHECKS[name](compare, their(MODULES.get(name, name), *edits))
+    edited = CHECKS[name](handgrad, their(MODULES.get(name, name), *edits))
     ours, theirs = ([(r.by_hand, r.max_abs_diff, r.rho, r.verdict) for r in report.rows] for report in (edited, right))
     return ours != theirs
 
@@ -282,7 +284,7 @@ def test_the_roundings_of_right_code_differ(name):
 @cache
 def right(name):
     """The report on the code as it stands."""
-    return CHECKS[name](compare, their(MODULES.get(name, name)))
+    return CHECKS[name](handgrad, their(MODULES.get(name, name)))
 
 
 CASES = [(name, *case) for name, cases in WRONG.items() for case in cases]
@@ -291,10 +293,10 @@ CASES = [(name, *case) for name, cases in WRONG.items() for case in cases]
 @pytest.mark.parametrize(("name", "old", "new", "culprit"), CASES, ids=[f"{c[0]}: {c[2]}" for c in CASES])
 def test_wrong_code_is_found_at_its_tensor(name, old, new, culprit):
     assert changed(name, [(old, new)], right(name)), "the wrong code computes what the right one does"
-    report = CHECKS[name](compare, their(MODULES.get(name, name), (old, new)))
+    report = CHECKS[name](handgrad, their(MODULES.get(name, name), (old, new)))
     assert not report.ok
-    found = report.findings[0]
-    assert (found.name if isinstance(culprit, str) else (found.step, found.name)) == culprit, f"seed {SEED}\n{report}"
+    where = report.first.where
+    assert (where.name if isinstance(culprit, str) else (where.step, where.name)) == culprit, f"seed {SEED}\n{report}"
 
 
 @pytest.mark.parametrize("name", ["softmax cross-entropy", "layer norm", "attention"])
@@ -310,7 +312,7 @@ def test_general_operations_by_hand(name):
         wrong = fault.derivation(case.params, *case.batch)
         assert any(not np.array_equal(wrong[key], value) for key, value in right.items()), fault.name
         report = check_gradients(fault.derivation, case.reference, case.params, case.batch)
-        assert report.findings[0].name == fault.tensor, f"{fault.name}\n{report}"
+        assert report.first.where.name == fault.tensor, f"{fault.name}\n{report}"
     assert len(faults) >= 3
 
 
