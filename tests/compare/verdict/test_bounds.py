@@ -91,7 +91,7 @@ def test_every_allowance_stands_in_this_table():
     offered = {
         name
         for name, function in inspect.getmembers(bounds, inspect.isfunction)
-        if not name.startswith("_") and function.__annotations__["return"] is bounds.Allowance
+        if not name.startswith("_") and function.__annotations__.get("return") is bounds.Allowance
     }
     used = {
         "linear", "activation", "cross_entropy", "squared_error", "penalty", "cost", "output_gradient",
