@@ -9,7 +9,7 @@ import numpy as np
 
 from handgrad.compare.experiment.bounds import label_of
 from handgrad.compare.experiment.data import Data
-from handgrad.compare.experiment.recording import has_velocities
+from handgrad.compare.experiment.recording import records_due
 from handgrad.compare.experiment.settings import Settings
 from handgrad.compare.experiment.sides import (
     by_hand,
@@ -19,23 +19,23 @@ from handgrad.compare.experiment.sides import (
     training_by_hand,
     training_in_torch,
 )
-from handgrad.compare.facts.causes import Unknown
-from handgrad.compare.facts.failures import NoBatch, NotFinite, Overflow, RoundingGrows
+from handgrad.compare.facts.failures import NoBatch, Overflow, RoundingGrows
 from handgrad.compare.names import Key, gradient
-from handgrad.compare.operations import Modules, network_records, operation
+from handgrad.compare.operations import Modules
 from handgrad.compare.pipeline.judged import Judged, JudgedStep
-from handgrad.compare.pipeline.recording import Taken, steps_of
-from handgrad.compare.results import Curve, Finding, Plot, Worst
+from handgrad.compare.pipeline.recording import Ended, Taken, steps_of
+from handgrad.compare.results import Curve, Finding, Plot
 from handgrad.compare.sandbox import quietly
 from handgrad.compare.thresholds import DRIFT, FEW_ROUNDINGS, TWINS
 from handgrad.compare.trace import is_real
+from handgrad.compare.verdict.attribution import Suspect
 from handgrad.compare.verdict.bounds import PRECISIONS
-from handgrad.compare.verdict.closeness import index_of
+from handgrad.compare.verdict.closeness import Local, index_of
 from handgrad.compare.verdict.differences import measured_by_name
-from handgrad.compare.verdict.excerpts import excerpt
 from handgrad.compare.verdict.judgement import Judgement, row_of
 from handgrad.compare.verdict.rule import Outcome
 from handgrad.compare.verdict.shapes import misfit
+from handgrad.compare.verdict.steps import with_finding
 
 Arrays = dict[str, np.ndarray]
 
@@ -60,8 +60,7 @@ def _steps(settings: Settings, data: Data, hand: Modules | None) -> Iterator[_Fr
     N, start = data.X.shape[1], initial_parameters(settings, hand)
     rng = np.random.default_rng([settings.seed, 2])
     starts = (start, *({n: _one_rounding_apart(w, rng) for n, w in start.items()} for _ in range(TWINS)))
-    reads, keeps = operation("loss", settings.loss).reads, has_velocities(settings, hand)
-    names = network_records(settings.layers, 1, loss_reads=reads, l2=settings.l2 > 0, velocities=keeps)
+    names = records_due(settings, 1, hand)
     phases = (by_hand(settings, data, params, epoch_orders(settings, N), hand) for params in starts)
     runs = [
         steps_of(training_by_hand(each, names), params, copy=np.asarray)
@@ -114,45 +113,34 @@ class _Drift:
         allowed = np.float64(self.allowed(key.name, str(torch.dtype)))
         rho = float(difference[index] / allowed) if difference[index] != 0 else 0.0
         verdict = "OK" if rho <= 1 else "FAULT" if np.isfinite(difference[index]) else "NONFINITE"
-        ends = ({key.name: record}, {key.name: torch})
-        outcome = Outcome(verdict, rho, "twins", index)
+        outcome, ends = Outcome(verdict, rho, "twins", index), ({key.name: record}, {key.name: torch})
         row, differs = row_of(key, equation, outcome, ends, measured_by_name([key.name], *ends).get(key.name))
         if verdict == "OK":
             return Judgement(row, None, differs)
-        ours, theirs = float(record[index]), float(torch[index])
-        finite = np.isfinite(ours) or np.isfinite(theirs)
-        cause = Unknown() if verdict == "FAULT" else NotFinite(ours, theirs) if finite else Overflow()
-        finding = Finding(key, verdict, cause, worst=Worst(index, ours, theirs), equation=equation, rho=rho)
-        return Judgement(row, finding, differs, excerpt=excerpt(key, record, torch, index))
+        suspect = Suspect(key, outcome, {"free": Local(record, torch)}, {})
+        return with_finding(Judgement(row, None, differs), suspect, {}, {})._replace(local=None)
 
 
 def free_running(settings: Settings, data: Data, hand: Modules | None = None) -> Iterator[JudgedStep]:
     """The steps of both sides on their own, judged by the spread of runs by hand that start one rounding apart."""
     drift = _Drift()
     for step in _steps(settings, data, hand):
+        start = Key(step.number, "forward", "X")
         ended = next((each.ended for each in step.by_hand if each.ended is not None), None)
+        if ended is None and not step.torch:
+            ended = Ended(NoBatch(step.number), equation="O2")
         if ended is not None:
-            where = ended.where or Key(step.number, "forward", "X")
-            yield JudgedStep(step.number, [], ended=(Finding(where, "FAULT", ended.cause, equation=ended.equation),))
-        elif not step.torch:
-            end = Finding(Key(step.number, "forward", "X"), "FAULT", NoBatch(step.number), equation="O2")
-            yield JudgedStep(step.number, [], ended=(end,))
-        else:
-            yield JudgedStep(step.number, _judged(settings, drift, step))
-
-
-def _judged(settings: Settings, drift: _Drift, step: _FreeStep) -> list[Judgement]:
-    """The verdicts on one step."""
-    reads, l2 = operation("loss", settings.loss).reads, settings.l2 > 0
-    n, keeps = step.torch["X"].shape[1], settings.optimizer == "momentum"
-    due = network_records(settings.layers, n, loss_reads=reads, l2=l2, velocities=keeps)
-    records = [taken.records for taken in step.by_hand]
-    with quietly():
-        return [
-            drift.judge(Key(step.number, phase, name), label_of(settings, name), records, step.torch[name])
-            for name, (phase, _) in due.items()
-            if name in step.torch
-        ]
+            yield JudgedStep(step.number, [], ended=(ended.finding(start),))
+            return
+        due = records_due(settings, step.torch["X"].shape[1], hand)
+        records = [taken.records for taken in step.by_hand]
+        with quietly():
+            judgements = [
+                drift.judge(Key(step.number, phase, name), label_of(settings, name), records, step.torch[name])
+                for name, (phase, _) in due.items()
+                if name in step.torch
+            ]
+        yield JudgedStep(step.number, judgements)
 
 
 def only_drift(judged: Judged) -> Judged:

@@ -20,7 +20,6 @@ from handgrad.compare.names import Key, gradient, is_updated, updated, velocity
 from handgrad.compare.operations import Modules, network_reads, operation
 from handgrad.compare.oracle.reference import run_on_records
 from handgrad.compare.pipeline.judged import JudgedStep
-from handgrad.compare.results import Finding
 from handgrad.compare.sandbox import quietly
 from handgrad.compare.trace import Arrays, real, rounds_to_float32
 from handgrad.compare.verdict.batched import judge_stack
@@ -85,10 +84,8 @@ class NetworkJudge:
         if both and any(j.finding for j in judgements) and rounds_to_float32(fine.records.values() if fine else ()):
             notes = [*convention.notes, Float32Only()]
             judgements = self.singly(step, convention, ["float32"])
-        ended: tuple[Finding, ...] = ()
-        if step.ended is not None:
-            where = step.ended.where or Key(step.number, "forward", "X")
-            ended = (Finding(where, "FAULT", step.ended.cause, equation=step.ended.equation),)
+        start = Key(step.number, "forward", "X")
+        ended = () if step.ended is None else (step.ended.finding(start),)
         return JudgedStep(
             step.number,
             judgements,

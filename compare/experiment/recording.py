@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property, partial
 from itertools import islice, tee
 
 import numpy as np
@@ -69,10 +69,12 @@ def _has(records: Arrays, due: Due) -> bool:
     )
 
 
-def has_velocities(settings: Settings, hand: Modules | None = None) -> bool:
-    """Whether the optimiser by hand keeps velocities."""
+def records_due(settings: Settings, n: int, hand: Modules | None = None) -> Due:
+    """The phase and shape of each tensor of one step on n examples, by name."""
     start, _ = operation("optimizer", settings.optimizer).hands(hand)
-    return bool(start({"w": np.zeros(1)}))
+    keeps = bool(start({"w": np.zeros(1)}))
+    reads = operation("loss", settings.loss).reads
+    return network_records(settings.layers, n, loss_reads=reads, l2=settings.l2 > 0, velocities=keeps)
 
 
 class Recording:
@@ -80,13 +82,12 @@ class Recording:
 
     def __init__(self, settings: Settings, data: Data, hand: Modules | None = None) -> None:
         """Nothing is computed yet."""
-        self.settings, self.number = settings, 0
+        self.number, self.due = 0, cache(partial(records_due, settings, hand=hand))
         self.notes: tuple[Note, ...] = ()
-        self.keeps = has_velocities(settings, hand)
         precisions = {dtype: replace(settings, dtype=dtype) for dtype in printed_first(settings.dtype)}
         start, N = initial_parameters(precisions["float64"], hand), data.X.shape[1]
         of_torch, *orders = tee(epoch_orders(settings, N), 1 + len(precisions))
-        names = network_records(settings.layers, 1, **self._records)
+        names = self.due(1)
         self.sides: dict[str, Iterator[Taken]] = {}
         self.velocities: dict[str, Arrays] = {}
         self.params: dict[str, Arrays] = {}  # what each side has after its last step
@@ -99,15 +100,10 @@ class Recording:
             zeros = {
                 velocity(n): np.zeros_like(w) for n, w in params.items()
             }  # as torch starts, whatever the hand does
-            self.velocities[dtype] = zeros if self.keeps else {}
+            self.velocities[dtype] = {name: array for name, array in zeros.items() if name in names}
         self.X, self.Y = (to_tensor(array) for array in (data.X, data.Y))
         self.batches = torch_batches(settings, N, of_torch)
         self.ahead: deque[Arrays] = deque()  # batches selected before their step: one by one, they would take longer
-
-    @property
-    def _records(self) -> dict[str, object]:
-        reads, l2 = operation("loss", self.settings.loss).reads, self.settings.l2 > 0
-        return {"loss_reads": reads, "l2": l2, "velocities": self.keeps}
 
     def window(self, count: int) -> list[NetworkStep]:
         """The next steps, up to `count` of them; fewer at the end, and after one that is not whole."""
@@ -138,7 +134,7 @@ class Recording:
         """The next step of each side, and what torch records of this batch; None at the end of both."""
         number = self.number + 1
         sides = {dtype: side for dtype, steps in self.sides.items() if (side := next(steps, None)) is not None}
-        due = network_records(self.settings.layers, batch["X"].shape[1], **self._records) if batch else {}
+        due = self.due(batch["X"].shape[1]) if batch else {}
         before = {dtype: self.velocities[dtype] for dtype in self.sides}
         if not batch and any(side.ended is None for side in sides.values()):
             end = Ended(NoBatch(number), where=Key(number, "forward", "X"), equation="O2")

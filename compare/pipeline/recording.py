@@ -12,6 +12,7 @@ from handgrad.compare.errors import kind_of
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.failures import Aliased, Mutates, ReturnedInstead, TooManyYields
 from handgrad.compare.names import PHASES, Key, of_velocity, updated
+from handgrad.compare.results import Finding
 from handgrad.compare.sandbox import CAUGHT, as_record, fresh, located, quietly
 from handgrad.compare.trace import is_real, same
 
@@ -40,6 +41,11 @@ class Ended(Exception):
         super().__init__(str(cause))
         self.cause, self.records, self.where, self.equation = cause, records or {}, where, equation
         self.complete, self.follows = complete, follows
+
+    def finding(self, otherwise: Key) -> Finding:
+        """The finding that it is, against a tensor where it names none."""
+        verdict = "MISSING" if self.cause.code == "missing" else "FAULT"
+        return Finding(self.where or otherwise, verdict, self.cause, equation=self.equation)
 
 
 @dataclass(frozen=True)

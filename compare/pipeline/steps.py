@@ -278,11 +278,8 @@ def ended(training: Training) -> tuple[Finding, ...]:
     first = updated(next(iter(training.params)))
     for run in training.runs.values():
         step = len(run.steps) + 1
-        failure = run.failure
-        if failure is not None:
-            where = failure.where or Key(step - failure.follows, "update", first)
-            verdict = "MISSING" if failure.cause.code == "missing" else "FAULT"
-            return (Finding(where, verdict, failure.cause),)
+        if run.failure is not None:
+            return (run.failure.finding(Key(step - run.failure.follows, "update", first)),)
         is_whole = not run.steps or len(run.steps[-1].after) == len(training.params)
         if training.batches and len(run.steps) < len(training.batches) and is_whole:
             cause = TooFewYields(len(run.steps), len(training.batches))

@@ -51,7 +51,7 @@ def judge_step(
                 is_culprit = not excuses.cover(suspect, row)
                 excuses.note(key.name, row.verdict)
                 if is_culprit:
-                    judgement = _with_finding(judgement, suspect, reads, end_to_end[0])
+                    judgement = with_finding(judgement, suspect, reads, end_to_end[0])
         excuses.has_finding |= judgement.finding is not None
         judgements.append(judgement)
     return judgements
@@ -109,7 +109,7 @@ def _is_out_of_range(local: Local, allowance: Allowance | None) -> bool:
     return not (reach <= np.finfo(np.float32).max / 8)[wrong].any()
 
 
-def _with_finding(judgement: Judgement, suspect: Suspect, reads: ReadBy, records: Arrays) -> Judgement:
+def with_finding(judgement: Judgement, suspect: Suspect, reads: ReadBy, records: Arrays) -> Judgement:
     """A judgement with its finding, whose cause is still unknown if it is a FAULT, and entries of both sides."""
     outcome, local = suspect.outcome, suspect.local
     ours, theirs = (float(side[outcome.index]) for side in local[suspect.shown])
