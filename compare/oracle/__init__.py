@@ -1,1 +1,6 @@
-"""Torch as the trusted witness: references, local replay, an optimiser that follows."""
+"""Torch as the trusted witness. Its files in the order of reading:
+
+replay      every operation of a reference evaluated on the derivation's own recorded tensors
+reference   a user's reference, run on its own tensors and replayed on records
+optimizer   torch's optimiser, following a derivation from step to step
+"""
