@@ -58,6 +58,7 @@ def excuses(*before, runs=None):
 @pytest.mark.parametrize(("before", "name", "is_excused"), [
     (("A", "FAULT"), "dZ", True), (("A", "FAULT"), "dA", False), (("J", "FAULT"), "dA", False),
     (("A", "WEAK"), "dZ", False), (("dA", "FAULT"), "dZ", False),
+    (("A", "NONFINITE"), "dZ", False), (("J", "WEAK"), "dA", False),
 ])  # fmt: skip
 def test_the_gradient_of_what_a_wrong_value_reads_follows(before, name, is_excused):
     assert excuses(before, runs={"float64": StepRun({}, {})}).cover(*suspect(name, "FAULT", [2], [1])) == is_excused
@@ -78,12 +79,22 @@ def test_what_is_right_end_to_end_follows_from_a_finding_before_it():
     assert not excuses().cover(*suspect("dW", "FAULT", [2], [1], is_right=True))
 
 
-@pytest.mark.parametrize(("off", "is_excused"), [(1e-7, True), (2.5e-6, True), (1e-5, False)])
-def test_the_gradient_at_a_cast_value_is_off_by_what_the_cast_makes_of_it(off, is_excused):
-    """2^-20 of its own size, and 4 |dA| |A - A'|."""
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("off", "is_excused"), [(1e-6, True), (11e-6, True), (13e-6, False)])
+def test_the_gradient_at_a_cast_value_is_off_by_what_the_cast_makes_of_it(off, is_excused, dtype):
+    """2^-20 of its own size, 10, and 4 |dA| |A - A'|."""
     run = StepRun({"A": np.array([0.5 + 5e-7]), "dA": np.array([1.0])}, {"A": np.array([0.5])})
-    kept = excuses(("A", "WEAK"), runs={"float64": run})
-    assert kept.cover(*suspect("dZ", "FAULT", [1 + off], [1.0])) == is_excused
+    after, row = suspect("dZ", "FAULT", [10 + off], [10.0])
+    after = after._replace(local={dtype: after.local["float64"]})
+    assert excuses(("A", "WEAK"), runs={dtype: run}).cover(after, row) == is_excused
+
+
+def test_without_the_gradient_of_the_cast_value_only_its_own_size_counts():
+    for dA in ({}, {"dA": np.ones((1, 1))}):
+        run = StepRun({"A": np.array([0.5 + 5e-7]), **dA}, {"A": np.array([0.5])})
+        kept = excuses(("A", "WEAK"), runs={"float64": run})
+        assert kept.cover(*suspect("dZ", "FAULT", [10 + 9e-6], [10.0]))
+        assert not kept.cover(*suspect("dZ", "FAULT", [10 + 11e-6], [10.0]))
 
 
 def test_the_dtype_shown_is_where_a_side_is_not_finite_or_most_digits_are_lost():
@@ -97,6 +108,7 @@ def test_the_dtype_shown_is_where_a_side_is_not_finite_or_most_digits_are_lost()
     assert shown("WEAK", float64=exact, float32=off) == "float32"
     assert shown("WEAK", float64=off, float32=off) == "float64"
     assert shown("NONFINITE", float64=exact, float32=nan) == "float32"
+    assert shown("NONFINITE", float64=exact, float32=Local(np.ones(1), nan.recorded)) == "float32"
 
 
 # --- over all steps
@@ -152,9 +164,9 @@ def test_what_follows_is_told_with_its_steps_and_each_culprit_with_its_entries()
     judgements = [
         judgement("A", differs=True), judgement("dZ", "WEAK"), judgement("dW", differs=True), judgement("db"),
         judgement("dZ", "FAULT", step=2), judgement("dW", "FAULT", step=2, is_culprit=False),
-        judgement("dZ", "FAULT", step=3),
+        judgement("dZ", "FAULT", step=3), judgement("dX", "WEAK", step=3, is_culprit=False, differs=False),
     ]  # fmt: skip
     details = consequences(judgements, READS)
-    assert details.downstream == {"dW": (1, 2)}
+    assert details.downstream == {"dW": (1, 2), "dX": (3,)}
     assert [(excerpt.name, excerpt.step) for excerpt in details.excerpts] == [("dZ", 2)]
     assert details.reads == {"A": ("Z",), "J": ("A",)}
