@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -18,8 +19,9 @@ from handgrad.compare.experiment.stacked import StackedTwin, stacked
 from handgrad.compare.facts.remarks import Float32Only, Float64Inside, Note
 from handgrad.compare.names import Key, gradient, is_updated, updated, velocity
 from handgrad.compare.operations import Modules, network_reads, operation
-from handgrad.compare.oracle.reference import run_on_records
+from handgrad.compare.pipeline.evidence import Evidence
 from handgrad.compare.pipeline.judged import JudgedStep
+from handgrad.compare.pipeline.recording import Taken
 from handgrad.compare.sandbox import quietly
 from handgrad.compare.trace import Arrays, real, rounds_to_float32
 from handgrad.compare.verdict.batched import judge_stack
@@ -102,14 +104,19 @@ class NetworkJudge:
         if name not in step.sides[dtype].records:
             return None
         with quietly():
-            run = self.evaluated(step, dtype, convention)
+            local = self.evaluated(step, dtype, convention).local
         previous: Arrays = {}
         if before is not None and dtype in before.sides:
             previous = {**before.sides[dtype].before, **convention.read(before.sides[dtype].records)}
-        velocities = convention.read(step.velocities[dtype])
-        return scene_of_network(
-            name, self.settings, self.data, step, dtype, run, velocities, previous, self.reference, self.reads
-        )
+        started = replace(step, velocities={dtype: convention.read(step.velocities[dtype])})
+        here = self._evidence(step.sides[dtype], convention)
+        return scene_of_network(name, self.settings, self.data, started, here, local, previous)
+
+    def _evidence(self, side: Taken, convention: OfTheNotes) -> Evidence:
+        """What one side recorded in a step, beside the reference on the batch that it recorded."""
+        values = real(convention.read(side.records))
+        batch = {name: values[name] for name in ("X", "Y") if name in values}
+        return Evidence(self.reference, side.before, batch, values, reads=self.reads)
 
     def _at_once(self, steps: Sequence[NetworkStep], convention: OfTheNotes) -> list[list[Judgement] | None]:
         """The verdicts on steps of equal shapes in both precisions, evaluated together; None where one needs a look."""
@@ -162,13 +169,10 @@ class NetworkJudge:
     def evaluated(self, step: NetworkStep, dtype: str, convention: OfTheNotes) -> StepRun:
         """Torch on what one side recorded, and what rounding can explain there."""
         side, velocities = step.sides[dtype], convention.read(step.velocities[dtype])
-        records = convention.read(side.records)
-        values = real(records)
-        local = step.batch_in(dtype)
-        if "X" in values and "Y" in values:
-            batch = {"X": values["X"], "Y": values["Y"]}
-            run = run_on_records(self.reference, side.before, batch, values)
-            local = {**local, **run.values, **run.gradients}
+        evidence, records = self._evidence(side, convention), convention.read(side.records)
+        values, local = evidence.records, step.batch_in(dtype)
+        if len(evidence.batch) == len(local):
+            local = {**local, **evidence.local}
         shapes = {name: array.shape for name, array in local.items()}
         for name, array in side.before.items():
             shapes |= {velocity(name): array.shape, updated(name): array.shape}

@@ -2,71 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import numpy as np
+from dataclasses import replace
 
 from handgrad.compare.diagnosis.scene import Scene
 from handgrad.compare.experiment.data import Data
 from handgrad.compare.experiment.recording import NetworkStep
 from handgrad.compare.experiment.settings import Settings
 from handgrad.compare.names import is_updated, of_velocity, updated
-from handgrad.compare.oracle.reference import Reference, run_on_records
-from handgrad.compare.pipeline.scene import LN2
-from handgrad.compare.sandbox import quietly
-from handgrad.compare.trace import Arrays, is_float32, real
-from handgrad.compare.verdict.judgement import StepRun
+from handgrad.compare.pipeline.evidence import Evidence
+from handgrad.compare.pipeline.scene import LN2, scene_of
+from handgrad.compare.trace import Arrays, real
 
 
 def scene_of_network(
-    name: str,
-    settings: Settings,
-    data: Data,
-    step: NetworkStep,
-    dtype: str,
-    run: StepRun,
-    velocities: Arrays,
-    previous: Arrays,
-    reference: Reference,
-    reads: Mapping[str, frozenset[str]],
+    name: str, settings: Settings, data: Data, step: NetworkStep, here: Evidence, local: Arrays, before: Arrays
 ) -> Scene | None:
-    """The scene of a tensor at a step, from the side in a precision: `run` has its records beside torch.
+    """The scene of a tensor at a step, from the records of one side, `local` being torch on them, updates included.
 
-    `velocities` are what it started from, `previous` what the step before recorded, with its parameters.
+    `before` is what the step before recorded, with its parameters.
     """
-    records = real(run.records)
-    if name not in records or not {"X", "Y"} <= records.keys():
+    dtype = "float64" if "float64" in step.sides else "float32"
+    scene = scene_of(name, here, local, here.reads, dtype)
+    if scene is None or not {"X", "Y"} <= here.batch.keys():
         return None
-    if name not in run.local or run.local[name].shape != records[name].shape:
-        return None
-    params = real(step.sides[dtype].before)
-
-    def replayed(replacements: Arrays) -> dict[str, np.ndarray]:
-        p, r = ({n: replacements.get(n, a) for n, a in of.items()} for of in (params, records))
-        with quietly():
-            again = run_on_records(reference, p, {"X": r["X"], "Y": r["Y"]}, r)
-        return {**again.values, **again.gradients}
-
-    is_update = is_updated(name) or of_velocity(name) in params
-    numbers, rates = _numbers(settings, data, records["X"].shape[1])
-    return Scene(
-        name=name,
-        recorded=records[name],
-        reference=np.asarray(run.local[name], dtype=np.float64),
-        dtype="float32" if all(map(is_float32, records.values())) else dtype,
-        tensors={
-            **params,
-            **{f"{v} before": array for v, array in real(velocities).items()},
-            **records,
-            "all of X": data.X,
-            "all of Y": data.Y,
-        },
-        parameters=frozenset(params),
-        inputs=frozenset(("X", "Y")),
-        reads=reads,
-        replay=None if is_update or name in ("X", "Y") else replayed,
-        previous=real(previous),
-        updated={p: records[updated(p)] for p in params if updated(p) in records},
+    numbers, rates = _numbers(settings, data, here.batch["X"].shape[1])
+    velocities = {f"{v} before": array for v, array in real(step.velocities[dtype]).items()}
+    is_replayed = name not in here.batch and not is_updated(name) and of_velocity(name) not in here.params
+    return replace(
+        scene,
+        tensors={**scene.tensors, **velocities, "all of X": data.X, "all of Y": data.Y},
+        replay=scene.replay if is_replayed else None,
+        previous=real(before),
+        updated={p: scene.tensors[updated(p)] for p in here.params if updated(p) in scene.tensors},
         numbers=numbers,
         settings={**rates, "step": step.number},
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,7 +13,9 @@ from handgrad.compare.oracle.reference import run_on_records
 from handgrad.compare.pipeline.evidence import Evidence
 from handgrad.compare.sandbox import quietly
 from handgrad.compare.trace import Arrays, is_float32, real
+from handgrad.compare.verdict.judgement import ReadBy
 
+Shape = tuple[int, ...]
 LN2 = float(np.log(2.0))
 
 
@@ -20,22 +23,32 @@ def scene_of_records(
     name: str,
     *,
     evidence: Mapping[str, Evidence],
-    reads: Mapping[str, frozenset[str]],
+    reads: ReadBy,
     previous: Arrays,
     usual: Mapping[str, tuple[int, ...]],
 ) -> Scene | None:
-    """The scene of a tensor, from records in the finest precision; None where there is nothing to replay.
+    """The scene of a user's tensor, from records in the finest precision; None where there is nothing to replay.
 
-    Intermediates that were not returned are those of the reference on what was. `previous` are the records and
-    parameters of the step before, `usual` the shapes that a batch has where it is not a short one.
+    `previous` are the records and parameters of the step before, `usual` the shapes that a batch has where it is not a
+    short one.
     """
     dtype = "float64" if "float64" in evidence else "float32"
     here = evidence[dtype]
+    numbers = {**_sizes(here.batch, usual), "ln 2": LN2}
+    scene = scene_of(name, here, here.local, reads, dtype)
+    return scene and replace(scene, previous=real(previous), numbers=numbers)
+
+
+def scene_of(name: str, here: Evidence, local: Arrays, reads: ReadBy, dtype: str) -> Scene | None:
+    """The scene of a tensor from records in a precision, `local` being the reference on them.
+
+    Intermediates that were not returned are those of the reference on what was.
+    """
     returned = real(here.records)
-    if name not in returned or name not in here.local or returned[name].shape != here.local[name].shape:
+    if name not in returned or name not in local or returned[name].shape != local[name].shape:
         return None
     params, batch = real(here.params), dict(here.batch)
-    records = {n: a for n, a in here.local.items() if n != "J"} | returned
+    records = {n: a for n, a in local.items() if n != "J"} | returned
 
     def replayed(replacements: Arrays) -> dict[str, np.ndarray]:
         p, b, r = ({n: replacements.get(n, a) for n, a in of.items()} for of in (params, batch, records))
@@ -46,24 +59,21 @@ def scene_of_records(
             return {}
         return real({**run.values, **run.gradients})
 
-    fields = {n: a for n, a in returned.items() if a.ndim}
-    cast = bool(fields) and all(map(is_float32, fields.values()))
+    fields = [array for array in returned.values() if array.ndim]
     return Scene(
         name=name,
         recorded=returned[name],
-        reference=here.local[name],
-        dtype="float32" if cast else dtype,
+        reference=np.asarray(local[name], dtype=np.float64),
+        dtype="float32" if fields and all(map(is_float32, fields)) else dtype,
         tensors={**params, **real(batch), **records},
         parameters=frozenset(params),
         inputs=frozenset(batch),
         reads=reads,
         replay=replayed,
-        previous=real(previous),
-        numbers={**_sizes(batch, usual), "ln 2": LN2},
     )
 
 
-def _sizes(batch: Arrays, usual: Mapping[str, tuple[int, ...]]) -> dict[str, float]:
+def _sizes(batch: Arrays, usual: Mapping[str, Shape]) -> dict[str, float]:
     """The sizes of a batch by the names that a factor may go by."""
     by_size: dict[int, list[str]] = {}
     for of, array in batch.items():

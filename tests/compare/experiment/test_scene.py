@@ -1,5 +1,7 @@
 """The material in which the cause of a wrong tensor of the notes' network is sought."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,9 @@ from handgrad.compare.experiment.judging import NetworkJudge
 from handgrad.compare.experiment.recording import Recording
 from handgrad.compare.experiment.scene import scene_of_network
 from handgrad.compare.faults.planting import planted
+from handgrad.compare.pipeline.evidence import Evidence
 from handgrad.compare.sandbox import quietly
+from handgrad.compare.trace import real
 from handgrad.compare.verdict.conventions import OfTheNotes
 from tests.compare.experiment.networks import DATA, NETWORK, TRAINING, experiment
 
@@ -23,11 +27,12 @@ def scene_of(name, *edits, number=3, dtype="float64", module=NETWORK, **fields):
     step, judge = steps[number - 1], NetworkJudge(settings, LOADED)
     previous = steps[number - 2].sides[dtype].records if number > 1 else {}
     with quietly():
-        run = judge.evaluated(step, dtype, OfTheNotes())
-    velocities = step.velocities[dtype]
-    return scene_of_network(
-        name, settings, LOADED, step, dtype, run, velocities, previous, judge.reference, judge.reads
-    )
+        local = judge.evaluated(step, dtype, OfTheNotes()).local
+    values = real(step.sides[dtype].records)
+    batch = {n: values[n] for n in ("X", "Y") if n in values}
+    here = Evidence(judge.reference, step.sides[dtype].before, batch, values, reads=judge.reads)
+    alone = replace(step, sides={dtype: step.sides[dtype]})
+    return scene_of_network(name, settings, LOADED, alone, here, local, previous)
 
 
 def test_a_tensor_stands_beside_torchs_and_all_others():
