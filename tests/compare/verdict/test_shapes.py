@@ -44,6 +44,16 @@ def test_the_values_of_a_transposed_one_are_turned_back():
     np.testing.assert_array_equal(fitted({"dp": record}, {"dp": (4, 3)}).records["dp"], record.T)
 
 
+def test_of_three_axes_none_is_turned():
+    record = np.arange(24.0).reshape(2, 3, 4)
+    np.testing.assert_array_equal(fitted({"dp": record}, {"dp": (4, 3, 2)}).records["dp"], record.reshape(4, 3, 2))
+
+
+def test_what_is_not_there_is_left_out():
+    result = fitted({"dp": np.ones(2)}, {"dp": (2,), "dq": (2,)})
+    assert ({*result.records}, result.notes, result.misshapen) == ({"dp"}, [], {})
+
+
 def test_a_J_of_one_entry_is_a_note():
     assert fitted({"J": np.ones((1, 1))}, {"J": ()}).notes == [OtherShape("J", (1, 1), ())]
 
@@ -95,6 +105,20 @@ def test_a_name_that_torch_lacks_gets_the_nearest_of_those_that_are_missing(retu
     finding = judged(returned, {returned: np.ones(2), "db1": np.ones(2)}, torch).finding
     known = ("dW1",) if similar else ("dW1", "db1")  # of all where none of the missing is near
     assert (finding.verdict, finding.cause) == ("FAULT", UnknownName(similar, known))
+
+
+def test_a_name_in_other_capitals_is_the_nearest():
+    torch = {"DW2": np.ones(2), "dW1": np.ones(2)}
+    assert judged("DW1", {"DW1": np.ones(2)}, torch).finding.cause.similar == "dW1"
+
+
+def test_of_a_name_that_torch_lacks_the_type_comes_first():
+    assert judged("extra", {"extra": frozen([1.0])}, {"Z": np.ones(2)}).finding.cause == NotReal("a list")
+
+
+def test_what_neither_side_has_has_no_shape():
+    judgement = judged("dW1", {"Z": np.ones(2)}, {"Z": np.ones(2)})
+    assert (judgement.row.shape, judgement.finding.cause) == ((), NotComputed())
 
 
 def test_where_none_is_missing_it_gets_the_nearest_of_all():

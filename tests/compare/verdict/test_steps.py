@@ -162,11 +162,35 @@ def test_the_first_place_where_both_overflow_is_a_finding_and_says_what_it_was_h
     assert finding.circumstances == (Reads(("A",)),)
 
 
+def test_a_number_where_torch_has_none_is_not_finite_and_no_overflow():
+    nan = np.full((2, 3), np.nan)
+    finding = judged(RIGHT, RIGHT | {"dA": nan})["dA"].finding
+    assert (finding.verdict, finding.cause.by_hand) == ("NONFINITE", RIGHT["dA"][0, 0])
+    assert isinstance(finding.cause, NotFinite)
+
+
+def test_operands_that_are_no_numbers_are_told_by_name():
+    nan = np.full((2, 3), np.nan)
+    texts = np.full((2, 3), "a")
+    finding = judged(RIGHT | {"Z": texts, "A": nan}, RIGHT | {"A": nan})["A"].finding
+    assert finding.circumstances == (Reads(("Z",)),)
+    assert judged(RIGHT | {"A": nan}, RIGHT | {"A": nan}, reads={})["A"].finding.circumstances == ()
+
+
 def test_what_float32_cannot_hold_and_all_after_it_is_judged_in_float64_alone():
     large = RIGHT | {"A": RIGHT["A"] * 1e40}
     judgements = judged(large, large, large, dtypes=("float64", "float32"))
     assert not culprits(judgements)
     assert [judgements[name].note for name in NAMES] == [None, *[OutOfRange()] * 5]
+
+
+def test_a_float32_that_is_not_finite_where_it_could_hold_the_value_is_a_finding():
+    for allowance in ({}, {"A": bounds.activation(8.0)}):
+        runs = {d: StepRun({"A": RIGHT["A"].astype(d)}, RIGHT, allowance) for d in ("float64", "float32")}
+        runs["float32"].records["A"][0, 1] = np.nan
+        keys = [(Key(1, "forward", "A"), "")]
+        (judgement,) = judge_step(keys, runs, (runs["float64"].records, RIGHT), READS, {"A": ONCE_MORE})
+        assert (judgement.row.verdict, judgement.finding.worst.dtype, judgement.note) == ("NONFINITE", "float32", None)
 
 
 def test_in_float32_alone_overflow_is_a_finding():
@@ -210,6 +234,11 @@ def test_where_rounding_changes_the_reference_as_much_nothing_is_told():
     runs = {"float64": StepRun(records, RIGHT)}
     (judgement,) = judge_step(keys, runs, (records, RIGHT), READS, {"dZ": unstable})
     assert (judgement.row.verdict, judgement.finding.cause) == ("WEAK", Unstable())
+
+
+def test_in_one_precision_it_goes_without_saying_which():
+    finding = judged(RIGHT | {"A": RIGHT["A"].astype("f4").astype(float)})["A"].finding
+    assert (finding.verdict, finding.worst.dtype) == ("WEAK", "")
 
 
 def test_what_reads_a_float32_record_may_have_its_roundings_in_any_precision():

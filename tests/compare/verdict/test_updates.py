@@ -64,10 +64,36 @@ def test_in_float32_alone_the_change_may_be_off_by_the_root_of_u(off, verdict):
     assert judged(TORCH + off, "float32").row.verdict == verdict
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("printed", ["float64", "float32"])
+def test_rho_is_the_difference_in_units_of_its_formula(seed, printed):
+    rng = np.random.default_rng(seed)
+    before, torch = (rng.standard_normal(3) * 10.0 ** rng.integers(-6, 6, 3) for _ in range(2))
+    moved = 10.0 ** -rng.integers(3, 9) * torch
+    by_hand = torch + rng.standard_normal(3) * 1e-9
+    runs = {d: run(by_hand, d, moved=moved, before=before, torch=torch) for d in ("float64", "float32")}
+    u64, u32 = 2.0**-53, 2.0**-24
+    scale, spread = np.abs(before) + np.abs(torch), np.abs(moved)
+    if printed == "float64":
+        difference = np.abs(by_hand - torch)
+        in_float32 = np.abs(by_hand.astype("f4").astype(float) - torch)
+        floor = np.maximum(in_float32, spread) + u32 * scale
+        allowed = np.maximum(2.0**-14.5 * floor, 8 * u64 * scale)
+    else:
+        before32 = before.astype("f4").astype(float)
+        difference = np.abs(by_hand.astype("f4").astype(float) - torch)
+        change = np.maximum(8 * spread, np.sqrt(u32) * np.abs(torch - before32))
+        allowed = change + 8 * u32 * (np.abs(before32) + np.abs(torch))
+    chosen = runs if printed == "float64" else {printed: runs[printed]}
+    assert judge_update(KEY, chosen, printed).row.rho == pytest.approx((difference / allowed).max(), rel=1e-6)
+
+
 def test_each_entry_is_judged_by_its_own_size():
     before, torch = np.array([1e6, 1e-6]), np.array([1e6 + 1, 2e-6])
     by_hand = torch + np.array([0, 1e-12])
-    assert judged(by_hand, before=before, torch=torch).finding.worst.index == (1,)
+    judgement = judged(by_hand + np.array([1e-10, 0]), before=before, torch=torch)  # more, and no more than rounding
+    assert judgement.finding.worst.index == judgement.row.index == (1,)
+    assert judgement.row.max_abs_diff > judgement.row.by_hand - judgement.row.torch > 0
     assert judged(torch + np.array([1e-10, 0]), before=before, torch=torch).finding is None
 
 
