@@ -5,6 +5,8 @@ from __future__ import annotations
 import linecache
 import re
 from collections.abc import Collection
+from dataclasses import replace
+from inspect import getargvalues
 from pathlib import Path
 from traceback import walk_tb
 from types import FrameType
@@ -12,6 +14,7 @@ from types import FrameType
 import numpy as np
 
 from handgrad.compare.facts.failures import Raised
+from handgrad.compare.sandbox import located
 from handgrad.compare.trace import frozen
 
 
@@ -21,20 +24,16 @@ def located_by_hand(error: BaseException) -> tuple[Raised, str]:
     On a line without a label, in the function that raised it, that is the equation of the closest line above which is
     no head of a loop.
     """
-    label, file, number = "", "", 0
-    frames = _frames_by_hand(error)
+    label, frames, raised = "", _frames_by_hand(error), located(error)
     for frame, number in frames:
-        path = Path(frame.f_code.co_filename)
         first = frame.f_code.co_firstlineno if frame is frames[-1][0] else number
-        lines = [linecache.getline(str(path), at) for at in range(number, first - 1, -1)]
+        lines = [linecache.getline(frame.f_code.co_filename, at) for at in range(number, first - 1, -1)]
         matches = [
             re.search(r"# \(([A-Z]\d)\)", lines[0]),
             *(re.search(r"[^:\s]\s*# \(([A-Z]\d)\)", line) for line in lines[1:]),
         ]
         label = next((match[1] for match in matches if match), label)
-        file = f"manual/{path.name}"
-    message = " ".join(str(error).split())
-    return Raised(type(error).__name__, message, file, number), label
+    return replace(raised, file=f"manual/{raised.file}") if frames else raised, label
 
 
 def recorded_before(error: BaseException, due: Collection[str]) -> dict[str, np.ndarray]:
@@ -42,13 +41,12 @@ def recorded_before(error: BaseException, due: Collection[str]) -> dict[str, np.
 
     A tensor of the wrong shape often raises only where it is used next; this is how its own equation gets the blame.
     """
+    frames = [frame for frame, _ in _frames_by_hand(error)]
+    handed = {id(frame.f_locals.get(name)) for frame in frames for name in getargvalues(frame).args}
     records: dict[str, np.ndarray] = {}
-    for frame, _ in _frames_by_hand(error):
-        code = frame.f_code
-        arguments = {*code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]}
-        own = [value for name, value in frame.f_locals.items() if name not in arguments and isinstance(value, dict)]
-        for mapping in own:
-            records |= {name: frozen(value) for name, value in mapping.items() if name in due}
+    for value in (value for frame in frames for value in frame.f_locals.values()):
+        if isinstance(value, dict) and id(value) not in handed:
+            records |= {name: frozen(array) for name, array in value.items() if name in due}
     return records
 
 

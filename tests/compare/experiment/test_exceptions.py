@@ -119,7 +119,15 @@ def test_what_functions_by_hand_were_filling_is_recorded_and_what_they_were_hand
     assert (raised.exception, raised.file, label) == ("ZeroDivisionError", "manual/network.py", "F2")
 
 
-def test_an_exception_from_elsewhere_has_no_place_by_hand():
+def test_what_a_function_was_handed_is_not_recorded_under_another_name_either():
+    first = run_with(
+        TRAINING, ("backward(network, params, cache, X_batch", "backward(network, params, cache, velocities")
+    ).first
+    assert (type(first.cause), first.equation) == (Raised, "B2")
+
+
+def test_an_exception_from_elsewhere_has_its_own_place_and_no_equation():
     error = caught(lambda: {}["W1"])
-    assert located_by_hand(error) == (Raised("KeyError", "'W1'"), "")
+    raised, label = located_by_hand(error)
+    assert (raised.exception, raised.file, label) == ("KeyError", "test_exceptions.py", "")
     assert recorded_before(error, {"W1"}) == {}
