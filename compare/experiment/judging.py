@@ -171,7 +171,7 @@ class NetworkJudge:
         side, velocities = step.sides[dtype], convention.read(step.velocities[dtype])
         evidence, records = self._evidence(side, convention), convention.read(side.records)
         values, local = evidence.records, step.batch_in(dtype)
-        if len(evidence.batch) == len(local):
+        if {"X", "Y"} <= evidence.batch.keys():
             local = {**local, **evidence.local}
         shapes = {name: array.shape for name, array in local.items()}
         for name, array in side.before.items():

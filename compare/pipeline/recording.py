@@ -96,7 +96,8 @@ class Run:
 def steps_of(training: Iterable[Any], params: Arrays, copy: Callable[[Any], np.ndarray] = as_record) -> Iterator[Taken]:
     """The steps of a trainer as it yields them, each a copy; the last one may have been ended by an exception.
 
-    It ends with a step after which a parameter is missing or has another shape.
+    Parameters are yielded under their updated names. It ends with a step after which one is missing or has another
+    shape.
     """
     before, steps = params, iter(training)
     while (taken := _next(steps, before, copy)) is not None:
@@ -113,8 +114,7 @@ def _next(steps: Iterator[Any], before: Arrays, copy: Callable[[Any], np.ndarray
             if not isinstance(values, Mapping):
                 instead = kind_of(values)
                 raise Ended(ReturnedInstead("trainer", "yields", instead, "yield a dict of the new parameters"))
-            records = {str(name): copy(value) for name, value in values.items()}
-            return Taken(before, {updated(name) if name in before else name: a for name, a in records.items()})
+            return Taken(before, {str(name): copy(value) for name, value in values.items()})
     except Ended as ended:
         return Taken(before, ended.records, ended, ended.complete)
     except CAUGHT as error:  # whatever the user's code raises is a finding, not a crash
@@ -141,14 +141,17 @@ def record(trainer: Trainer, params: Arrays, batches: Sequence[Arrays]) -> Run:
 
 
 def _started(trainer: Trainer, params: Arrays, batches: Sequence[tuple[np.ndarray, ...]]) -> Iterator[Any]:
-    """What a trainer yields; Ended where it is no generator of steps."""
+    """What a trainer yields, new values under their updated names; Ended where it is no generator of steps."""
+    due = {*params}
     training = fresh(trainer)(params, [*batches])
     if not isinstance(training, Iterable) or isinstance(training, Mapping):
         instead = "a dict" if isinstance(training, Mapping) else kind_of(training)
         raise Ended(ReturnedInstead("trainer", "returns", instead, "make it a generator: yield once per batch"))
     if isinstance(training, (list, tuple)) and _shared(training):
         raise Ended(Aliased())
-    yield from training
+    for values in training:
+        is_step = isinstance(values, Mapping)
+        yield {updated(n) if n in due else n: value for n, value in values.items()} if is_step else values
 
 
 def _shared(steps: Sequence[Any]) -> bool:

@@ -189,6 +189,14 @@ def test_a_record_that_is_not_due_or_no_array_is_the_only_finding(records, name,
     assert [(f.where.name, f.verdict, type(f.cause)) for f in report.findings] == [(name, verdict, cause)], str(report)
 
 
+@pytest.mark.parametrize("name", ["W1", "Z9"])
+def test_what_an_update_records_beside_what_is_due_is_a_finding_too(name):
+    """A new value has the name W1_next."""
+    more = ('"update", {**velocities, ', f'"update", {{"{name}": params["W1"], **velocities, ')
+    report = run_with(TRAINING, more)
+    assert [(f.where.name, type(f.cause)) for f in report.findings] == [(name, UnknownName)], str(report)
+
+
 def test_a_gradient_that_is_missing_or_misnamed_is_named():
     first = run_with(NETWORK, ('gradients[f"dW{l}"]', 'gradients[f"dw{l}"]'), optimizer="gradient-descent").first
     assert (first.where.name, first.verdict, first.cause) == ("dW2", "MISSING", NotComputed("dw2"))

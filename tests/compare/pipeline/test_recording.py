@@ -64,7 +64,7 @@ def test_steps_end_after_one_that_cannot_be_gone_on_from():
 
 def test_a_trainer_may_yield_steps_that_are_cut_short():
     def cut(_, __):
-        yield {"w": START["w"]}
+        yield {"w_next": START["w"]}
         raise Ended(Aliased(), records={"Z": np.ones(1)}, complete=frozenset({"forward"}))
 
     _, last = steps_of(cut(None, None), START)
