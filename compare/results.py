@@ -112,6 +112,11 @@ class Code(NamedTuple):
     text: str
     tensors: Mapping[str, tuple[int, ...]]
 
+    @property
+    def lines(self) -> dict[int, str]:
+        """The lines of the text by their numbers in the file."""
+        return dict(enumerate(self.text.splitlines(), start=self.first))
+
 
 class Suspects(NamedTuple):
     """Where to look for the mistake behind a finding: lines by the position of their piece among the code by hand.
@@ -159,6 +164,11 @@ class Details(NamedTuple):
     excerpts: tuple[Excerpt, ...] = ()
     code: tuple[Code, ...] = ()
     plots: tuple[Plot, ...] = ()
+
+    @property
+    def by_hand(self) -> dict[str, Code]:
+        """The code by hand by the position of each piece in it, as a text."""
+        return {str(i): code for i, code in enumerate(code for code in self.code if code.side == "by hand")}
 
 
 @dataclass(frozen=True)
