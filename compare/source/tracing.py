@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -66,23 +66,26 @@ class _Watch:
                 self.made[key] = at
 
 
-def _arrays(values: Any, depth: int = 2) -> Iterator[np.ndarray]:
+def _arrays(values: Iterable[Any], depth: int = 2) -> Iterator[np.ndarray]:
     """The arrays among some values, and those that lists, mappings and objects among them hold."""
     for value in values:
         if type(value) is np.ndarray:
             if value.dtype != object:
                 yield value
-        elif depth and isinstance(value, dict):
-            yield from _arrays([*value.values()], depth - 1)
-        elif depth and isinstance(value, (list, tuple)) and len(value) <= ITEMS:
-            yield from _arrays(value, depth - 1)
-        elif depth and hasattr(value, "__dict__") and _is_an_object(value):
-            yield from _arrays([*vars(value).values()], depth - 1)
+        elif depth:
+            yield from _arrays(_parts(value), depth - 1)
 
 
-def _is_an_object(value: Any) -> bool:
-    """Whether an object is of a class of the user's, not a module, a function or a class itself."""
-    return not isinstance(value, type) and type(value).__module__.split(".")[0] not in ("builtins", "numpy", "torch")
+def _parts(value: Any) -> Sequence[Any]:
+    """What a mapping, a list, or an object of a class of the user's holds."""
+    if isinstance(value, dict):
+        return [*value.values()]
+    if isinstance(value, (list, tuple)):
+        return value if len(value) <= ITEMS else ()
+    of_library = type(value).__module__.split(".")[0] in ("builtins", "numpy", "torch")  # as a module, a function
+    if of_library or isinstance(value, type) or not hasattr(value, "__dict__"):
+        return ()
+    return [*vars(value).values()]
 
 
 @contextmanager
@@ -112,25 +115,21 @@ def _filling_with_nan(function: Callable[..., Any]) -> Callable[..., Any]:
     return filled
 
 
-def watched(function: Callable[[], Any]) -> dict[str, At]:
-    """Where each array in the mapping that a call returns was made or changed last, by name, as far as it was seen."""
+def seen(function: Callable[[], Any]) -> dict[str, At]:
+    """Where each array in the mapping that a call returns was made or changed last, by name, as far as it was seen.
+
+    Nothing where the code raises.
+    """
     watch, before = _Watch(), sys.gettrace()
-    with _without_leftovers():
+    with quietly(), _without_leftovers():
         sys.settrace(watch.called)
         try:
             returned = function()
+        except CAUGHT:
+            return {}
         finally:
             sys.settrace(before)
     if not isinstance(returned, Mapping) or watch.events > EVENTS:  # what changed unwatched would be placed wrongly
         return {}
     places = {str(name): watch.made.get(id(value)) for name, value in returned.items() if type(value) is np.ndarray}
     return {name: at for name, at in places.items() if at is not None}
-
-
-def seen(function: Callable[[], Any]) -> dict[str, At]:
-    """As watched, quietly; nothing where the code of the user's raises."""
-    try:
-        with quietly():
-            return watched(function)
-    except CAUGHT:
-        return {}
