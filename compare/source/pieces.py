@@ -59,17 +59,13 @@ def pieces_of(function: Any) -> Iterator[Piece]:
 def _unwrapped(thing: Any) -> FunctionType | type | None:
     """The function or class of the user's that stands behind a thing, without wrappers; None where there is none."""
     while True:
-        if isinstance(thing, functools.partial):
-            thing = thing.func
-        elif isinstance(thing, MethodType):
-            thing = thing.__func__
-        elif hasattr(thing, "__wrapped__"):
-            thing = thing.__wrapped__
-        else:
-            break
-    if isinstance(thing, (FunctionType, type)):
-        return thing
-    return None if isinstance(thing, ModuleType) else type(thing)
+        match thing:
+            case functools.partial(func=inner) | MethodType(__func__=inner) | object(__wrapped__=inner):
+                thing = inner
+            case FunctionType() | type():
+                return thing
+            case _:
+                return None if isinstance(thing, ModuleType) else type(thing)
 
 
 def _piece(thing: FunctionType | type) -> Piece | None:
