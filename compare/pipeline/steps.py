@@ -237,15 +237,21 @@ def rule_instead(findings: tuple[Finding, ...], trainings: Sequence[JudgedTraini
 
 
 def _named(finding: Finding, rule: Cause | None, factors: set[float]) -> Finding:
-    """A finding on an update with the rule that it is, or without a factor that not every step has."""
-    if finding.cause.code not in FORMS or not is_updated(finding.where.name):
+    """A finding on an update with the rule that it is, or without a factor that not every step has.
+
+    The update of a velocity that is wrong is no finding: the velocity has the rule, beside a factor if it has one.
+    """
+    cause = finding.cause
+    if cause.code not in FORMS or finding.where.phase != "update":
         return finding
+    if not is_updated(finding.where.name) and (rule is None or not isinstance(cause, Unknown)):
+        return replace(finding, others=(rule,)) if rule is not None and isinstance(cause, Scaled) else finding
     if rule is not None:
         return replace(finding, cause=rule)
-    if isinstance(finding.cause, Scaled) and any(map(np.isnan, factors)):
+    if isinstance(cause, Scaled) and any(map(np.isnan, factors)):
         return replace(finding, cause=Unknown())
-    if isinstance(finding.cause, Scaled) and len(factors) > 1:
-        return replace(finding, cause=replace(finding.cause, varies=True))
+    if isinstance(cause, Scaled) and len(factors) > 1:
+        return replace(finding, cause=replace(cause, varies=True))
     return finding
 
 

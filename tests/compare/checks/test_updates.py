@@ -81,6 +81,7 @@ WRONG = {
         "W1_next",
         Unknown,
     ),
+    "dampening left out": (momentum(heavy_ball), sgd(momentum=0.9, dampening=0.1), 2, "vW1", OtherMomentum),
     "a millionth off": (momentum(heavy_ball, mu=0.9 * (1 + 1e-6)), sgd(momentum=0.9), 2, "vW1", Unknown),
 }
 
@@ -90,6 +91,14 @@ def test_each_wrong_update_is_found_where_it_first_acts(update, optimizer, step,
     report = check_updates(update, optimizer, PARAMS)
     assert not report.ok
     assert (*report.first.where, type(report.first.cause)) == (step, "update", name, cause), str(report)
+
+
+def test_a_velocity_that_is_a_multiple_has_the_rule_that_explains_the_update_beside_it():
+    """The notes' average for Nesterov's momentum: that the velocity is 0.1 times torch's is not the mistake."""
+    first = check_updates(momentum(notes, lr=1.0), sgd(momentum=0.9, nesterov=True), PARAMS).first
+    assert (first.where.name, first.cause) == ("vW1", Scaled(first.factor, first.cause.names))
+    assert first.factor == pytest.approx(0.1)
+    assert [type(cause) for cause in first.others] == [OtherMomentum]
 
 
 def test_what_is_only_visible_from_zero_is_said_so():
