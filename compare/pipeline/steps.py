@@ -65,7 +65,7 @@ class Training:
 def judged_steps(training: Training) -> Iterator[JudgedStep]:
     """The verdicts on every step that all runs have."""
     followers = {dtype: Followers(training.optimizer, training.params) for dtype in training.runs}
-    factors: list[float] = []  # of velocities and torch's while every update agreed: a convention, if always the same
+    factors: list[float] = []  # what velocities are of torch's where an update agreed: the convention, if it stays
     previous: Arrays = {}
     for index, sides in enumerate(zip(*(run.steps for run in training.runs.values()), strict=False)):
         taken = dict(zip(training.runs, sides, strict=True))
@@ -106,32 +106,29 @@ def _updates(
 ) -> tuple[list[Judgement], list[Note]]:
     """The verdicts on the velocities and updated parameters of a step; torch goes on with recorded velocities."""
     results = {dtype: _followed(training, index, dtype, side, followers[dtype]) for dtype, side in taken.items()}
-    velocities, updates, notes = list[Judgement](), list[Judgement](), list[Note]()
-    unkept: list[str] = []
-    for parameter in training.params:
-        v = velocity(parameter)
-        update = _compared(training, Key(index + 1, "update", updated(parameter)), taken, results)
-        if any(v not in side.records for side in taken.values()):
-            updates.append(update)
-            continue
-        if any(v not in own for own, *_ in results.values()):
-            unkept.append(v)
-            updates.append(update)
-            continue
-        judged = _compared(training, Key(index + 1, "update", v), taken, results)
-        if update.finding is None and _is_same_factor(judged, factors):
+
+    def compared(name: str) -> Judgement:
+        return _compared(training, Key(index + 1, "update", name), taken, results)
+
+    updates = {p: compared(updated(p)) for p in training.params}
+    recorded = [p for p in updates if all(velocity(p) in side.records for side in taken.values())]
+    velocities = {p: compared(velocity(p)) for p in recorded if all(velocity(p) in own for own, *_ in results.values())}
+    notes = list[Note]()
+    if unkept := tuple(velocity(p) for p in recorded if p not in velocities):
+        notes.append(NoBuffer(unkept, next(iter(followers.values())).kind))
+    ratios = {p: factor_of(explained_update(v)) for p, v in velocities.items() if v.finding is not None}
+    if not factors:
+        factors += [ratio for p, ratio in ratios.items() if ratio is not None and updates[p].finding is None][:1]
+    for p, judged in velocities.items():
+        if factors and abs((ratios.get(p) or 0.0) / factors[0] - 1) <= SAME_FACTOR:
             notes.append(VelocityTimes(factors[0]))
-            velocities.append(judged._replace(row=judged.row._replace(verdict="OK", rho=None), finding=None))
-        else:
-            velocities.append(judged)
-            if judged.finding is not None:
-                update = update._replace(finding=None, differs=True)  # it only follows from the velocity
-            for dtype, side in taken.items():
-                followers[dtype].set_velocity(parameter, side.records[v])
-        updates.append(update)
-    if unkept:
-        notes.append(NoBuffer(tuple(unkept), next(iter(followers.values())).kind))
-    both = [*velocities, *updates]
+            velocities[p] = judged._replace(row=judged.row._replace(verdict="OK", rho=None), finding=None)
+            continue
+        if judged.finding is not None:
+            updates[p] = updates[p]._replace(finding=None, differs=True)  # it only follows from the velocity
+        for dtype, side in taken.items():
+            followers[dtype].set_velocity(p, side.records[velocity(p)])
+    both = [*velocities.values(), *updates.values()]
     if index and any(judgement.finding is not None for judgement in both):
         scratch = {d: _followed(training, index, d, side, followers[d].anew()) for d, side in taken.items()}
         both = [_or_reset(judgement, training, taken, scratch) for judgement in both]
@@ -169,15 +166,6 @@ def _compared(training: Training, key: Key, taken: Mapping[str, Taken], results:
         before = side.before[parameter] if name == parameter else np.zeros_like(side.records[key.name])
         runs[dtype] = UpdateRun(before, side.records[key.name], own[name], [other[name] for other in others])
     return judge_update(key, runs, training.printed)
-
-
-def _is_same_factor(judged: Judgement, factors: list[float]) -> bool:
-    """Whether a velocity that differs is the same multiple of torch's as those before it."""
-    factor = factor_of(explained_update(judged)) if judged.finding is not None else None
-    if factor is None:
-        return False
-    factors.append(factor)
-    return abs(factor / factors[0] - 1) <= SAME_FACTOR
 
 
 def _or_reset(judged: Judgement, training: Training, taken: Mapping[str, Taken], scratch: Results) -> Judgement:

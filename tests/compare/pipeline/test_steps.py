@@ -119,6 +119,40 @@ def test_a_velocity_that_is_another_multiple_later_is_no_convention():
     assert (first.where.step, first.where.name) == (3, "vW1")
 
 
+def left_out(name):
+    """The notes' average, whose update leaves one parameter as it was."""
+
+    def train(params, batches):
+        before = params
+        for values in momentum(0.9, lambda _: 0.1, 1.0, shown=True)(params, batches):
+            yield {**values, name: before[name]}
+
+    return train
+
+
+@pytest.mark.parametrize("name", ["W1", "b2"])
+def test_in_a_convention_an_update_that_is_wrong_is_a_finding_of_its_own(name):
+    """Whether its velocity is looked at before those that tell the convention, or after them."""
+    step = next(judged_steps(training_of(left_out(name))))
+    assert [j.finding.where.name for j in step.judgements if j.finding] == [f"{name}_next"]
+    assert {type(note) for note in step.notes} == {VelocityTimes}
+
+
+def test_a_convention_that_an_update_ignores_later_is_none_of_the_velocity():
+    """v = 0.9 v + 0.1 dw, and w goes along dw itself, which shows from step 2 on."""
+
+    def train(params, batches):
+        p, v = dict(params), dict.fromkeys(params, 0.0)
+        for X, Y in batches:
+            along = gradients(p, X, Y)
+            v = {name: 0.9 * v[name] + 0.1 * along[f"d{name}"] for name in p}
+            p = {name: p[name] - 0.1 * along[f"d{name}"] for name in p}
+            yield {**p, **{f"v{name}": v[name] for name in p}}
+
+    first = findings_in(training_of(train))[0]
+    assert (first.where.step, first.where.name) == (2, "W1_next")
+
+
 def test_velocities_that_torch_does_not_keep_are_one_note():
     steps = [*judged_steps(training_of(momentum(0.0, lambda _: 1.0, 0.1, shown=True), descent))]
     assert {note for step in steps for note in step.notes} == {NoBuffer(VELOCITIES, "SGD")}
@@ -190,7 +224,7 @@ def test_a_factor_that_a_step_does_not_have_is_not_named():
 
 
 def test_a_rule_is_named_on_nothing_but_updates():
-    causes = {Key(1, "backward", "dW1"): WrongSign(), Key(1, "update", "vW1"): Unknown(), FIRST: NotComputed()}
+    causes = {Key(1, "backward", "dW1"): WrongSign(), Key(1, "update", "vW1"): NotComputed(), FIRST: NotComputed()}
     findings = tuple(Finding(where, "FAULT", cause) for where, cause in causes.items())
     outcome = judged_training(training_of(momentum(0.9, lambda _: 1.0, 0.2)), "")
     assert {type(f.cause) for f in rule_instead(outcome.findings, [outcome])} == {OtherUpdate}
