@@ -8,8 +8,7 @@ import linecache
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from pathlib import Path
+from functools import lru_cache
 
 from handgrad.compare.names import gradient, layered
 from handgrad.compare.operations import equation_of, operation
@@ -17,7 +16,6 @@ from handgrad.compare.results import Code
 from handgrad.compare.source.pieces import Definition, definitions, first_line
 
 MODULES = ("activations", "losses", "network", "initializers", "optimizers", "batches", "training")
-Stamps = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Labelled:
 
 def labelled(package: str, label: str) -> Labelled | None:
     """Where an equation stands on one side, "manual" or "torchref"; None if no line has the label."""
-    return _labels(package, _stamps(package)).get(label)
+    return _labels(package).get(label)
 
 
 def network_code(activations: tuple[str, ...], loss: str, optimizer: str, names: Iterable[str]) -> tuple[Code, ...]:
@@ -40,16 +38,8 @@ def network_code(activations: tuple[str, ...], loss: str, optimizer: str, names:
 
     In torch a gradient is taken by autograd where its tensor is used: dW and db at F1, dZ at F2.
     """
-    return _network_code(activations, loss, optimizer, tuple(names), (_stamps("manual"), _stamps("torchref")))
-
-
-@lru_cache(maxsize=64)
-def _network_code(
-    activations: tuple[str, ...], loss: str, optimizer: str, names: tuple[str, ...], stamps: tuple[Stamps, Stamps]
-) -> tuple[Code, ...]:
-    """As above, as long as the modules of both sides have these stamps."""
-    by_hand, in_torch = _labels("manual", stamps[0]), _labels("torchref", stamps[1])
-    lines: dict[tuple[str, Labelled], dict[str, tuple[int, ...]]] = {}
+    by_hand, in_torch = _labels("manual"), _labels("torchref")
+    computed: dict[tuple[str, Labelled], list[str]] = {}
     for name in names:
         label = equation_of(name, depth=len(activations), loss=loss, optimizer=optimizer)
         places = (
@@ -59,13 +49,12 @@ def _network_code(
         )
         for side, place in places:
             if place is not None:
-                of_tensors = lines.setdefault((side, place), {})
-                of_tensors[name] = (*of_tensors.get(name, ()), place.line)
+                computed.setdefault((side, place), []).append(name)
     pieces: dict[tuple[str, str, int], Code] = {}
-    for (side, place), of_tensors in lines.items():
-        key = (side, place.file, place.first)
-        known = pieces[key].tensors if key in pieces else {}
-        pieces[key] = Code(side, place.file, place.first, place.text, {**known, **of_tensors})
+    for (side, place), tensors in computed.items():
+        code = Code(side, place.file, place.first, place.text, dict.fromkeys(tensors, (place.line,)))
+        known = pieces.get(code[:3], code)
+        pieces[code[:3]] = code._replace(tensors={**known.tensors, **code.tensors})
     return tuple(pieces.values())
 
 
@@ -84,49 +73,31 @@ def _of_activation(activations: tuple[str, ...], loss: str, name: str) -> Labell
         return None
     row = operation("activation", activations[layer - 1])
     module, _, function = row.by_hand[0 if stem == "A" else 1].partition(":")
-    path = f"handgrad.manual.{module}"
-    return _functions(_text(path), _file(path)).get(function)
+    return _functions(*_source("manual", module)).get(function)
 
 
-def _stamps(package: str) -> Stamps:
-    """When each module was changed last, and how long it is: what has the same stamps need not be read again."""
-    return tuple(_stamp(_path(f"handgrad.{package}.{name}")) for name in MODULES)
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except OSError:  # in an archive
-        return 0, 0
-    return status.st_mtime_ns, status.st_size
-
-
-@cache
-def _path(module: str) -> Path:
-    return Path(importlib.import_module(module).__file__ or "")
-
-
-def _text(module: str) -> str:
-    path = str(_path(module))
+def _source(package: str, module: str) -> tuple[str, str]:
+    """The text of a module of one side as it is now, and the name of its file."""
+    path = importlib.import_module(f"handgrad.{package}.{module}").__file__ or ""
     linecache.checkcache(path)
-    return "".join(linecache.getlines(path))
+    return "".join(linecache.getlines(path)), f"{package}/{module}.py"
 
 
-def _file(module: str) -> str:
-    return f"{module.removeprefix('handgrad.').replace('.', '/')}.py"
+def _labels(package: str) -> dict[str, Labelled]:
+    """Every label of a package that stands behind code."""
+    labels = (_labels_in(*_source(package, module)) for module in MODULES)
+    return {label: place for places in labels for label, place in places.items()}
 
 
-@lru_cache(maxsize=8)
-def _labels(package: str, stamps: Stamps) -> dict[str, Labelled]:
-    """Every label of a package that stands behind code, as long as its modules have these stamps."""
+@lru_cache(maxsize=32)
+def _labels_in(text: str, file: str) -> dict[str, Labelled]:
+    """Every label of a module that stands behind code."""
     places: dict[str, Labelled] = {}
-    for module in (f"handgrad.{package}.{name}" for name in MODULES):
-        text = _text(module)
-        for number, line in enumerate(text.splitlines(), start=1):
-            label = re.search(r"\S.*# \(([A-Z]\d)\)", line)
-            if label is not None:
-                nodes = (n for n in definitions(text) if first_line(n) <= number <= (n.end_lineno or number))
-                places[label[1]] = _labelled(next(nodes, None), text, _file(module), number)
+    for number, line in enumerate(text.splitlines(), start=1):
+        label = re.search(r"\S.*# \(([A-Z]\d)\)", line)
+        if label is not None:
+            nodes = (node for node in definitions(text) if first_line(node) <= number <= (node.end_lineno or number))
+            places[label[1]] = _labelled(next(nodes, None), text, file, number)
     return places
 
 
