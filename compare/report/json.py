@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from handgrad.compare.facts.fact import content_of
+from handgrad.compare.facts.fact import Fact, content_of
 from handgrad.compare.report.summary import differing
 from handgrad.compare.report.words import words
-from handgrad.compare.results import Details, Finding, Results
+from handgrad.compare.results import Details, Results
 
 SCHEMA = "handgrad.report/2"
 SCHEMA_OF_SEVERAL = "handgrad.reports/2"
@@ -35,22 +35,11 @@ def content(results: Results) -> dict[str, Any]:
         "schema": SCHEMA,
         "ok": results.ok,
         "rows": results.rows,
-        "findings": [_finding(finding, results) for finding in results.findings],
-        "notes": [content_of(note) for note in results.notes],
-        "blind_spots": [content_of(spot) for spot in results.blind_spots],
+        "findings": [{**vars(finding), "text": str(words(finding, results))} for finding in results.findings],
+        "notes": results.notes,
+        "blind_spots": results.blind_spots,
         "environment": results.environment,
         **({"details": results.details} if results.details != Details() else {}),
-    }
-
-
-def _finding(finding: Finding, results: Results) -> dict[str, Any]:
-    """A finding: its facts, and all of it in words."""
-    return {
-        **vars(finding),
-        "cause": content_of(finding.cause),
-        "others": [content_of(cause) for cause in finding.others],
-        "circumstances": [content_of(fact) for fact in finding.circumstances],
-        "text": str(words(finding, results)),
     }
 
 
@@ -60,13 +49,13 @@ def text(content: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The same value with every non-finite float as a string and every record as an object."""
+    """The same value with every non-finite float as a string and every record and fact as an object."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
+    if isinstance(value, Fact):
+        value = content_of(value)
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         value = value._asdict()
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
