@@ -3,38 +3,22 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from handgrad.compare.checks.gradients import check_gradients
-    from handgrad.compare.checks.initializer import check_initializer
-    from handgrad.compare.checks.training import check_training
-    from handgrad.compare.checks.updates import check_updates
-    from handgrad.compare.errors import InputError, ParityError
-    from handgrad.compare.experiment.run import Experiment
-    from handgrad.compare.per_example import per_example
-    from handgrad.compare.report.report import Report
-    from handgrad.compare.report.stored import load_report, load_reports
-    from handgrad.compare.results import Finding, Row
-    from handgrad.torchref.modules import from_module
-    from handgrad.torchref.network import mlp
-    from handgrad.torchref.tap import tap
-
-__all__ = [
-    "Experiment",
-    "Finding",
-    "InputError",
-    "ParityError",
-    "Report",
-    "Row",
-    "check_gradients",
-    "check_initializer",
-    "check_training",
-    "check_updates",
-    "from_module",
-    "load_report",
-    "load_reports",
-    "mlp",
-    "per_example",
-    "tap",
-]
+    from handgrad.compare.checks.gradients import check_gradients as check_gradients
+    from handgrad.compare.checks.initializer import check_initializer as check_initializer
+    from handgrad.compare.checks.training import check_training as check_training
+    from handgrad.compare.checks.updates import check_updates as check_updates
+    from handgrad.compare.errors import InputError as InputError
+    from handgrad.compare.errors import ParityError as ParityError
+    from handgrad.compare.experiment.run import Experiment as Experiment
+    from handgrad.compare.per_example import per_example as per_example
+    from handgrad.compare.report.report import Report as Report
+    from handgrad.compare.report.stored import load_report as load_report
+    from handgrad.compare.report.stored import load_reports as load_reports
+    from handgrad.compare.results import Finding as Finding
+    from handgrad.compare.results import Row as Row
+    from handgrad.torchref.modules import from_module as from_module
+    from handgrad.torchref.network import mlp as mlp
+    from handgrad.torchref.tap import tap as tap
 
 __version__ = "0.2.0"
 
@@ -56,6 +40,7 @@ _MODULES = {
     "per_example": "compare.per_example",
     "tap": "torchref.tap",
 }
+__all__ = [*_MODULES]
 
 
 def __getattr__(name: str) -> Any:

@@ -73,12 +73,14 @@ def _defined(node: ast.stmt) -> dict[str, ast.stmt]:
 
 
 def offered(source: Source) -> list[str] | None:
-    """The names in __all__, or None where it is missing or no list of texts."""
-    statement = definitions(source).get("__all__")
-    value = getattr(statement, "value", None)
-    if not isinstance(value, ast.List) or not all(isinstance(item, ast.Constant) for item in value.elts):
-        return None
-    return [item.value for item in value.elts if isinstance(item, ast.Constant) and isinstance(item.value, str)]
+    """The names in __all__, or None where it is missing or no list of texts, nor [*TABLE], the keys of one."""
+    defined = definitions(source)
+    value = getattr(defined.get("__all__"), "value", None)
+    items = value.elts if isinstance(value, ast.List) else [None]
+    if len(items) == 1 and isinstance(items[0], ast.Starred) and isinstance(items[0].value, ast.Name):
+        items = getattr(getattr(defined.get(items[0].value.id), "value", None), "keys", [None])
+    texts = [item.value for item in items if isinstance(item, ast.Constant) and isinstance(item.value, str)]
+    return texts if len(texts) == len(items) else None
 
 
 def silent_modules(sources: Sequence[Source]) -> list[Violation]:
