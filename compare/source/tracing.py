@@ -125,11 +125,13 @@ def seen(function: Callable[[], Any]) -> dict[str, At]:
         sys.settrace(watch.called)
         try:
             returned = function()
+            items = returned.items() if isinstance(returned, Mapping) else ()
+            arrays = {str(name): value for name, value in items if type(value) is np.ndarray}
         except CAUGHT:
             return {}
         finally:
             sys.settrace(before)
-    if not isinstance(returned, Mapping) or watch.events > EVENTS:  # what changed unwatched would be placed wrongly
+    places = {name: watch.made.get(id(value)) for name, value in arrays.items()}
+    if watch.events > EVENTS:  # what changed unwatched would be placed wrongly
         return {}
-    places = {str(name): watch.made.get(id(value)) for name, value in returned.items() if type(value) is np.ndarray}
     return {name: at for name, at in places.items() if at is not None}

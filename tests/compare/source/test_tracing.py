@@ -146,6 +146,14 @@ def test_code_that_raises_tells_nothing_and_a_trace_is_taken_away_again():
     assert seen(lambda: {"a": 1.0, "b": [1.0]}) == {}
 
 
+def test_a_mapping_that_raises_when_it_is_read_tells_nothing():
+    class Broken(dict):
+        def items(self):
+            raise RuntimeError("not ready")
+
+    assert seen(lambda: Broken(Z=np.ones(2))) == {}
+
+
 def test_a_run_that_is_too_long_to_watch_tells_nothing():
     derivation, _ = written("""
         dW = X * 1
