@@ -22,7 +22,7 @@ def scene_of_network(
     `before` is what the step before recorded, with its parameters.
     """
     dtype = "float64" if "float64" in step.sides else "float32"
-    scene = scene_of(name, here, local, here.reads, dtype)
+    scene = scene_of(name, here, local, real(here.records), here.reads, dtype)
     if scene is None or not {"X", "Y"} <= here.batch.keys():
         return None
     numbers, rates = _numbers(settings, data, here.batch["X"].shape[1])

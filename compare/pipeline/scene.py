@@ -29,26 +29,26 @@ def scene_of_records(
 ) -> Scene | None:
     """The scene of a user's tensor, from records in the finest precision; None where there is nothing to replay.
 
-    `previous` are the records and parameters of the step before, `usual` the shapes that a batch has where it is not a
-    short one.
+    Intermediates that were not returned are those of the reference on what was. `previous` are the records and
+    parameters of the step before, `usual` the shapes that a batch has where it is not a short one.
     """
     dtype = "float64" if "float64" in evidence else "float32"
     here = evidence[dtype]
     numbers = {**_sizes(here.batch, usual), "ln 2": LN2}
-    scene = scene_of(name, here, here.local, reads, dtype)
+    records = {n: a for n, a in here.local.items() if n != "J"} | real(here.records)
+    scene = scene_of(name, here, here.local, records, reads, dtype)
     return scene and replace(scene, previous=real(previous), numbers=numbers)
 
 
-def scene_of(name: str, here: Evidence, local: Arrays, reads: ReadBy, dtype: str) -> Scene | None:
+def scene_of(name: str, here: Evidence, local: Arrays, records: Arrays, reads: ReadBy, dtype: str) -> Scene | None:
     """The scene of a tensor from records in a precision, `local` being the reference on them.
 
-    Intermediates that were not returned are those of the reference on what was.
+    A replay holds `records` fixed and computes the rest anew.
     """
     returned = real(here.records)
     if name not in returned or name not in local or returned[name].shape != local[name].shape:
         return None
     params, batch = real(here.params), dict(here.batch)
-    records = {n: a for n, a in local.items() if n != "J"} | returned
 
     def replayed(replacements: Arrays) -> dict[str, np.ndarray]:
         p, b, r = ({n: replacements.get(n, a) for n, a in of.items()} for of in (params, batch, records))
