@@ -140,8 +140,8 @@ def render(runs: Difference, form: str) -> str:
     columns, rows = _rows(runs)
     fields = [(name, *map(str, values)) for name, values in runs.environment.items()]
     parts = [
-        table(columns, [tuple(map(show, row)) for row in rows]) if rows else "",
-        table(("environment", "first", "second"), [tuple(map(show, row)) for row in fields]) if fields else "",
+        table(columns, rows) if rows else "",
+        table(("environment", "first", "second"), fields) if fields else "",
         ("\n\n" if form == "markdown" else "\n").join(map(show, runs.outcomes)),
         _closing(runs),
     ]
@@ -166,7 +166,7 @@ def _rows(runs: Difference) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return "\n".join(aligned(columns, [*rows], "<" * len(columns)))
+    return "\n".join(aligned(columns, [tuple(map(printable, row)) for row in rows], "<" * len(columns)))
 
 
 def _closing(runs: Difference) -> str:

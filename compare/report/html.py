@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from types import MappingProxyType
 from typing import Any
 
 from handgrad.compare.errors import InputError
@@ -31,7 +30,7 @@ def fragment(results: Results) -> str:
     return rendered("report.html", page=page_of(results))
 
 
-def render_all(reports: Mapping[str, Results], not_run: Mapping[str, str] = MappingProxyType({})) -> str:
+def render_all(reports: Mapping[str, Results], not_run: Mapping[str, str] = {}) -> str:
     """Several reports by name as a whole page: a table of them, then those that differ in full, then others."""
     wrong = differing(reports)
     ordered = [*wrong, *(name for name in reports if name not in wrong)]

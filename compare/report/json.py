@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from handgrad.compare.facts.fact import Fact, content_of
@@ -22,7 +21,7 @@ def render(results: Results) -> str:
     return text(content(results))
 
 
-def render_all(reports: Mapping[str, Results], not_run: Mapping[str, str] = MappingProxyType({})) -> str:
+def render_all(reports: Mapping[str, Results], not_run: Mapping[str, str] = {}) -> str:
     """Several reports by name, and why others could not run, as JSON text; ok if there is a report and all pass."""
     contents = {name: content(results) for name, results in reports.items()}
     ok = bool(reports) and not differing(reports) and not not_run

@@ -3,24 +3,11 @@
 import html
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
 
 from tabulate import tabulate
 
 from handgrad.compare.facts.fact import counted
-from handgrad.compare.report.summary import (
-    closeness,
-    closest,
-    closing,
-    deciding,
-    differing,
-    headline,
-    outcome,
-    setting,
-    shared_environment,
-    table,
-    value,
-)
+from handgrad.compare.report import summary
 from handgrad.compare.report.words import equation, location, place, printable, words
 from handgrad.compare.results import Finding, Results
 
@@ -32,22 +19,19 @@ def render(results: Results) -> str:
     return _joined([*_section(results, "### handgrad:"), *_environment(results.environment)])
 
 
-def render_all(reports: Mapping[str, Results], not_run: Mapping[str, str] = MappingProxyType({})) -> str:
+def render_all(reports: Mapping[str, Results], not_run: Mapping[str, str] = {}) -> str:
     """Several reports by name: a table of them, then each that differs in full; and why checks could not run."""
     stopped = [f"- {escaped(name)} could not run: {escaped(why)}" for name, why in not_run.items()]
+    blocks = [f"### handgrad: {summary.outcome(reports, not_run)}", "\n".join(stopped)]
     if not reports:
-        return _joined([f"### handgrad: {outcome(reports, not_run)}", "\n".join(stopped)])
-    wrong = differing(reports)
+        return _joined(blocks)
+    wrong = summary.differing(reports)
     passed = [name for name in reports if name not in wrong]
-    listed = [*wrong, *passed[:LISTED]]
-    overview = grid(
-        ("check", "verdict", "tensors", "closest to being flagged", "first that differs"),
-        [_line(name, reports[name]) for name in listed],
-    )
-    blocks = [f"### handgrad: {outcome(reports, not_run)}", "\n".join(stopped), overview]
-    if len(listed) < len(reports):
-        blocks.append(f"{len(reports) - len(listed)} more agree.")
-    shared = shared_environment(reports.values())
+    headings = ("check", "verdict", "tensors", "closest to being flagged", "first that differs")
+    blocks.append(grid(headings, [_line(name, reports[name]) for name in (*wrong, *passed[:LISTED])]))
+    if len(passed) > LISTED:
+        blocks.append(f"{len(passed) - LISTED} more agree.")
+    shared = summary.shared_environment(reports.values())
     for name in wrong[:IN_FULL]:
         own = {key: item for key, item in reports[name].environment.items() if key not in shared and key != "check"}
         blocks += [*_section(reports[name], f"#### {escaped(name)}:"), *_environment(own)]
@@ -57,46 +41,42 @@ def render_all(reports: Mapping[str, Results], not_run: Mapping[str, str] = Mapp
 
 
 def _section(results: Results, heading: str) -> list[str]:
-    verdict, outcome = headline(results)
-    blocks = [f"{heading} {verdict}", *map(escaped, [outcome, *setting(results)])]
+    verdict, outcome = summary.headline(results)
+    blocks = [f"{heading} {verdict}", *map(escaped, [outcome, *summary.setting(results)])]
     if results.findings:
         headings = ("tensor", "where", "verdict", "cause", "what is wrong")
         blocks.append(grid(headings, [_culprit(finding, results) for finding in results.findings]))
     blocks += [f"- {escaped(str(note))}" for note in results.notes]
-    columns, rows = table(results)
-    tensors = grid(columns, [tuple(map(escaped, row)) for row in rows])
-    hidden = escaped(closing(results)[1])
+    columns, rows = summary.table(results)
+    tensors = grid(columns, rows)
+    hidden = escaped(summary.closing(results)[1])
     return [*blocks, hidden, *_folded(f"All {counted(len(rows), 'tensor')}, each at its worst step", tensors)]
 
 
 def _culprit(finding: Finding, results: Results) -> tuple[str, ...]:
     where = [location(finding), finding.line.text] if finding.line is not None else [equation(finding)]
-    cells = (place(finding), "  ".join(where), finding.verdict, finding.cause.code, str(words(finding, results)))
-    return tuple(map(escaped, cells))
+    return place(finding), "  ".join(where), finding.verdict, finding.cause.code, str(words(finding, results))
 
 
 def _line(name: str, results: Results) -> tuple[str, ...]:
     """A report as one row of the table of several."""
-    near, first = closest(results), deciding(results)
-    verdict = "OK" if first is None else first.verdict
-    close = "" if near is None else f"{closeness(near)} ({near.name})"
-    parts = [] if first is None else [place(first), location(first), first.cause.code]
-    culprit = ", ".join(part for part in parts if part)
-    return tuple(map(escaped, (name, verdict, str(len(results.rows)), close, culprit)))
+    near, first = summary.closest(results), summary.deciding(results)
+    close = "" if near is None else f"{summary.closeness(near)} ({near.name})"
+    if first is None:
+        return name, "OK", str(len(results.rows)), close, ""
+    parts = (place(first), location(first), first.cause.code)
+    return name, first.verdict, str(len(results.rows)), close, ", ".join(part for part in parts if part)
 
 
 def _environment(environment: Mapping[str, object]) -> list[str]:
-    if not environment:
-        return []
-    fields = [(escaped(key), escaped(value(item))) for key, item in environment.items()]
-    return _folded("Environment", grid(("", ""), fields))
+    fields = [(key, summary.value(item)) for key, item in environment.items()]
+    return _folded("Environment", grid(("", ""), fields)) if fields else []
 
 
 def grid(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table as GitHub shows it."""
-    return tabulate(
-        list(rows), headers=[escaped(column) for column in columns], tablefmt="github", disable_numparse=True
-    )
+    """A table as GitHub shows it, whatever its cells hold."""
+    headings, *cells = (list(map(escaped, line)) for line in (columns, *rows))
+    return tabulate(cells, headers=headings, tablefmt="github", disable_numparse=True)
 
 
 def _folded(title: str, content: str) -> list[str]:

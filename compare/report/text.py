@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 
 from handgrad.compare.report.summary import aligned, closing, deciding, setting, table
 from handgrad.compare.report.words import Words, equation, location, place, printable, words
@@ -31,7 +30,7 @@ def in_full(results: Results, *, colour: bool = False) -> str:
 
 def render_all(
     reports: Mapping[str, Results],
-    not_run: Mapping[str, str] = MappingProxyType({}),
+    not_run: Mapping[str, str] = {},
     *,
     colour: bool = False,
     one: Callable[..., str] = render,
