@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, SupportsFloat
 
-from handgrad.compare.results import Plot
+from handgrad.compare.results import Curve, Plot
 
 
 class Figure(NamedTuple):
@@ -32,3 +32,15 @@ class Statement(NamedTuple):
     corrected: str
     verdict: str
     prove: Callable[[], Evidence]
+
+
+def figure(name: str, by_hand: SupportsFloat | None, torch: SupportsFloat | None = None) -> Figure:
+    """A figure of numbers of any kind: Python's, NumPy's or torch's."""
+    return Figure(name, *(None if side is None else float(side) for side in (by_hand, torch)))
+
+
+def curves(values: Mapping[str, Sequence[float]], first: int = 0) -> tuple[Curve, ...]:
+    """What was computed step by step, by the name of its curve; the steps count from `first`."""
+    return tuple(
+        Curve(name, tuple(map(float, range(first, first + len(line)))), tuple(line)) for name, line in values.items()
+    )

@@ -11,7 +11,7 @@ import numpy as np
 from handgrad.compare.experiment.run import Experiment, run
 from handgrad.compare.experiment.sides import hand_network, initial_parameters
 from handgrad.compare.names import gradient
-from handgrad.compare.notes.evidence import Evidence, Figure
+from handgrad.compare.notes.evidence import Evidence, figure
 from handgrad.compare.report.report import Report
 from handgrad.manual.network import backward, cost, forward
 
@@ -29,11 +29,11 @@ def _agreement(label: str) -> Evidence:
     wrong = sum(row.verdict != "OK" for row in rows)
     outcome = f"{wrong or len(rows)} tensors {'differ' if wrong else 'agree'}"
     text = f"{outcome}, the largest difference is {closest.rho:.2g} of what rounding explains"
-    figures = [Figure(f"{closest.name} at step {closest.step}", closest.by_hand, closest.torch)]
+    figures = [figure(f"{closest.name} at step {closest.step}", closest.by_hand, closest.torch)]
     if label[0] == "B":
         name, by_hand, numeric = _by_differences(label)
         text += f"; central differences of J give {name} to {abs(by_hand / numeric - 1):.0e}"
-        figures.append(Figure(f"{name}, central differences in the torch column", by_hand, numeric))
+        figures.append(figure(f"{name}, central differences in the torch column", by_hand, numeric))
     return Evidence(text, tuple(figures))
 
 
@@ -42,20 +42,9 @@ def runs() -> tuple[Report, Report]:
     """Momentum with cross-entropy and weight decay, and gradient descent with squared error, run once."""
     rng = np.random.default_rng(SEED)
     X, y = rng.standard_normal((22, 5)), (rng.random((22, 2)) < 0.5).astype(float)
-    first = Experiment(
-        layers=(5, 7, 4, 2),
-        activations=("tanh", "relu", "sigmoid"),
-        bias_scale=0.5,
-        l2=0.1,
-        batch_size=8,
-        seed=SEED,
-    )
+    first = Experiment((5, 7, 4, 2), ("tanh", "relu", "sigmoid"), bias_scale=0.5, l2=0.1, batch_size=8, seed=SEED)
     second = replace(
-        first,
-        layers=(5, 4, 2),
-        activations=("sigmoid", "identity"),
-        loss="squared-error",
-        optimizer="gradient-descent",
+        first, layers=(5, 4, 2), activations=("sigmoid", "identity"), loss="squared-error", optimizer="gradient-descent"
     )
     return run(first, (X, y)), run(second, (X, y))
 

@@ -7,11 +7,12 @@ import torch
 
 from handgrad.compare.experiment.run import Experiment, run
 from handgrad.compare.experiment.sides import hand_network, initial_parameters
+from handgrad.compare.facts.fact import listed
 from handgrad.compare.faults.catalogue import catalogue
 from handgrad.compare.faults.planting import planted
-from handgrad.compare.notes.evidence import Evidence, Figure
+from handgrad.compare.notes.evidence import Evidence, curves, figure
 from handgrad.compare.operations import operation
-from handgrad.compare.results import Curve, Plot, Row
+from handgrad.compare.results import Plot, Row
 from handgrad.manual.batches import split
 from handgrad.manual.network import backward, forward
 
@@ -26,20 +27,15 @@ def batches() -> Evidence:
     X = rng.standard_normal((30, N))
     Y = (X[:1] + 0.5 * rng.standard_normal((1, N)) > 0).astype(float)
     whole = _gradient(X, Y)
-    updates, errors = [], []
-    for size in sizes:
-        indices = [*split(rng.permutation(N), size)]
-        updates.append(len(indices))
-        apart = [np.linalg.norm(_gradient(X[:, i], Y[:, i]) - whole) for i in indices]
-        errors.append(float(np.mean(apart) / np.linalg.norm(whole)))
-    last = N % sizes[2]
+    cut = {size: [*split(rng.permutation(N), size)] for size in sizes}
+    apart = {size: np.mean([np.linalg.norm(_gradient(X[:, i], Y[:, i]) - whole) for i in cut[size]]) for size in sizes}
     return Evidence(
-        f"{N} examples in batches of {', '.join(map(str, sizes))}: {', '.join(map(str, updates))} updates an epoch, "
-        f"mean relative error of the gradient {', '.join(f'{e:.2f}' for e in errors)}; the last batch of {sizes[2]} "
-        f"has {last}",
+        f"{N} examples in batches of {listed(sizes)}: {listed(map(len, cut.values()))} updates an epoch, mean relative "
+        f"error of the gradient {listed(f'{e / np.linalg.norm(whole):.2f}' for e in apart.values())}; the last batch "
+        f"of {sizes[-1]} has {N % sizes[-1]}",
         tuple(
-            Figure(f"updates an epoch, batches of {size}", float(n), float(len(torch.split(torch.arange(N), size))))
-            for size, n in zip(sizes, updates, strict=True)
+            figure(f"updates an epoch, batches of {size}", len(cut[size]), len(torch.split(torch.arange(N), size)))
+            for size in sizes
         ),
     )
 
@@ -52,16 +48,15 @@ def _gradient(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
 
 def updated_too_early() -> Evidence:
     """U1: weights updated before they are used in backpropagation, at two rates."""
-    rates = ("0.1", "0.001")
-    wrong = [_first_wrong(rate) for rate in rates]
-    shares = [row.max_abs_diff / abs(row.torch or 1.0) for row in wrong]
+    wrong = {rate: _first_wrong(rate) for rate in ("0.1", "0.001")}
+    fast, slow = (row.max_abs_diff / abs(row.torch or 1.0) for row in wrong.values())
     return Evidence(
-        f"updating W before it is used in backpropagation is the most reported bug of its kind: {wrong[0].name} is "
-        f"then {shares[0]:.0e} off at a rate of 0.1 and {shares[1]:.0e} at 0.001, {wrong[1].rho:.0e} times what "
-        "rounding explains",
+        f"updating W before it is used in backpropagation is the most reported bug of its kind: {wrong['0.1'].name} is "
+        f"then {fast:.0e} off at a rate of 0.1 and {slow:.0e} at 0.001, {wrong['0.001'].rho:.0e} times what rounding "
+        "explains",
         tuple(
-            Figure(f"{row.name}{list(row.index or ())} at a rate of {rate}", row.by_hand, row.torch)
-            for rate, row in zip(rates, wrong, strict=True)
+            figure(f"{row.name}{list(row.index or ())} at a rate of {rate}", row.by_hand, row.torch)
+            for rate, row in wrong.items()
         ),
     )
 
@@ -78,16 +73,16 @@ def _first_wrong(rate: str) -> Row:
 
 def oscillation() -> Evidence:
     """O4: sign changes along the steep direction of a quadratic with condition number 50."""
-    paths = {name: (_path(name), _path_in_torch(name)) for name in ("gradient-descent", "momentum")}
-    changes = {name: [_sign_changes(path) for path in sides] for name, sides in paths.items()}
-    begun = tuple(map(float, range(61)))
-    curves = tuple(Curve(name.replace("-", " "), begun, tuple(ours[:61])) for name, (ours, _) in paths.items())
+    names = ("gradient descent", "momentum")
+    by_hand, in_torch = ([path(name.replace(" ", "-")) for name in names] for path in (_path, _path_in_torch))
+    figures = tuple(map(figure, names, map(_sign_changes, by_hand), map(_sign_changes, in_torch)))
+    begun = curves({name: path[:61] for name, path in zip(names, by_hand, strict=True)})
     text = "Gradient descent jumps from side to side at every step, momentum swings a few times."
     return Evidence(
-        f"condition number 50, {STEPS} steps: gradient descent changes sign {changes['gradient-descent'][0]} times "
-        f"along the steep direction, momentum {changes['momentum'][0]}",
-        tuple(Figure(name.replace("-", " "), *map(float, counts)) for name, counts in changes.items()),
-        (Plot("Along the steep direction", "step", "w", curves, text=text),),
+        f"condition number 50, {STEPS} steps: gradient descent changes sign {figures[0].by_hand:.0f} times "
+        f"along the steep direction, momentum {figures[1].by_hand:.0f}",
+        figures,
+        (Plot("Along the steep direction", "step", "w", begun, text=text),),
     )
 
 
@@ -113,8 +108,7 @@ def _path_in_torch(name: str) -> list[float]:
     optimizer = operation("optimizer", name).twin()({"w": w}, learning_rate=RATE, beta=0.9)
     curvature, path = torch.tensor(CURVATURE), [1.0]
     for _ in range(STEPS):
-        optimizer.zero_grad()
-        (curvature * w * w / 2).sum().backward()  # type: ignore[no-untyped-call]  # torch annotates no return type
+        (w.grad,) = torch.autograd.grad((curvature * w * w / 2).sum(), w)
         optimizer.step()
         path.append(float(w.detach()[1, 0]))
     return path
