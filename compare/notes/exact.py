@@ -18,21 +18,16 @@ def proofs() -> dict[str, tuple[str, ...]]:
     tanh = (sympy.exp(z) - sympy.exp(-z)) / (sympy.exp(z) + sympy.exp(-z))
     loss = -(y * sympy.log(p) + (1 - y) * sympy.log(1 - p))
     written = -y * sympy.log(p) + (1 - y) * sympy.log(1 - p)
+    of_loss = _proved("d/dz of the loss = p - y", sympy.diff(loss, z), p - y)
+    of_written = "d/dz of the loss as written = -y (1 - p) - (1 - y) p"
     return {
         "A1": (_proved("d/dz sigmoid(z) = p (1 - p)", sympy.diff(p, z), p * (1 - p)),),
         "A3": (
             _proved("(e^z - e^-z)/(e^z + e^-z) = tanh(z)", tanh.rewrite(sympy.exp), sympy.tanh(z).rewrite(sympy.exp)),
             _proved("d/dz tanh(z) = 1 - tanh(z)^2", sympy.diff(sympy.tanh(z), z), 1 - sympy.tanh(z) ** 2),
         ),
-        "L2": (
-            _proved("d/dz of the loss = p - y", sympy.diff(loss, z), p - y),
-            _proved(
-                "d/dz of the loss as written = -y (1 - p) - (1 - y) p",
-                sympy.diff(written, z),
-                -y * (1 - p) - (1 - y) * p,
-            ),
-        ),
-        "B1": (_proved("d/dz of the loss = p - y", sympy.diff(loss, z), p - y),),
+        "L2": (of_loss, _proved(of_written, sympy.diff(written, z), -y * (1 - p) - (1 - y) * p)),
+        "B1": (of_loss,),
         "L3": (_proved("d/dz (1/2) (z - y)^2 = z - y", sympy.diff((z - y) ** 2 / 2, z), z - y),),
     }
 
