@@ -140,7 +140,8 @@ def free_running(settings: Settings, data: Data, hand: Modules | None = None) ->
                 for name, (phase, _) in due.items()
                 if name in step.torch
             ]
-        yield JudgedStep(step.number, judgements)
+        is_last = any(len(taken.after) < len(taken.before) for taken in step.by_hand)
+        yield JudgedStep(step.number, judgements, stop=is_last)
 
 
 def only_drift(judged: Judged) -> Judged:

@@ -9,7 +9,7 @@ from handgrad import Experiment
 from handgrad.compare.experiment.data import load
 from handgrad.compare.experiment.drift import drift_plots, free_running, only_drift
 from handgrad.compare.experiment.run import run
-from handgrad.compare.facts.failures import NoBatch, NotComputed, Overflow, Raised, RoundingGrows
+from handgrad.compare.facts.failures import NoBatch, NotComputed, Overflow, Raised, RoundingGrows, WrongShape
 from handgrad.compare.faults.planting import planted
 from handgrad.compare.pipeline.judged import collected
 from tests.compare.experiment.networks import BATCHES, DATA, LOSSES, NETWORK, TRAINING, experiment, run_with
@@ -78,6 +78,12 @@ def test_what_is_missing_is_a_finding_here_too():
     less = "{name: g for name, g in gradients.items() if name != 'dW1'}"
     report = run_with(TRAINING, ('"backward", {**gradients}', f'"backward", {less}'), free_running=True)
     assert [(f.where.name, type(f.cause)) for f in report.findings] == [("dW1", NotComputed)]
+
+
+def test_nothing_is_judged_after_a_parameter_of_another_shape():
+    report = run_with(NETWORK, ("dZ.sum(axis=1, keepdims=True)", "dZ @ dZ.T"), free_running=True)
+    assert (report.first.where.name, type(report.first.cause)) == ("db2", WrongShape)
+    assert {row.step for row in report.rows} == {1}
 
 
 ENDINGS = {
