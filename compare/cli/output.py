@@ -48,31 +48,27 @@ def check_output(output: str | None, source: str, form: str = "text") -> None:
     try:
         is_folder = path.is_dir() or output.endswith("/") or not path.parent.is_dir()
         is_source = path.exists() and Path(source).exists() and path.samefile(source)
-        is_pipe = path.is_fifo()
+        refusals = (
+            (is_folder, f"{output!r} is a folder or lies in one that does not exist; name a file in an existing one"),
+            (is_source, f"{output} is the input file itself and would be overwritten; name another file"),
+            (
+                path.suffix == ".py",
+                f"{output} is the name of a program and would replace it; name a .txt or .json file",
+            ),
+            (path.is_fifo(), f"{output} is a pipe and would wait for a reader; name a file"),
+        )
     except (OSError, ValueError):
         raise InputError(f"--output {output} is no name that a file can have; name another file") from None
-    if is_folder:
-        raise InputError(
-            f"--output {output!r} is a folder or lies in one that does not exist; name a file in an existing one"
-        )
-    if is_source:
-        raise InputError(f"--output {output} is the input file itself and would be overwritten; name another file")
-    if path.suffix == ".py":
-        raise InputError(f"--output {output} is the name of a program and would replace it; name a .txt or .json file")
-    if is_pipe:
-        raise InputError(f"--output {output} is a pipe and would wait for a reader; name a file")
+    for applies, refusal in refusals:
+        if applies:
+            raise InputError(f"--output {refusal}")
 
 
 def emit(text: str, output: str | None) -> None:
-    """Print a text, or write it to a file."""
+    """Print a text, or write it to a file, replacing that."""
     if output is None:
         print(text, end="", flush=True)
-    else:
-        save(text, output)
-
-
-def save(text: str, output: str) -> None:
-    """Write a text to a file, replacing that."""
+        return
     try:
         _replace(Path(output), text.encode("utf-8", "backslashreplace"))
     except (OSError, RuntimeError, ValueError) as error:  # the last two for links that lead round, and for a NUL

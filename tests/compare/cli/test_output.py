@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from handgrad.compare.cli.output import check_output, emit, rendered, save
+from handgrad.compare.cli.output import check_output, emit, rendered
 from handgrad.compare.errors import InputError
 from handgrad.compare.facts.causes import WrongSign
 from handgrad.compare.names import Key
@@ -82,20 +82,20 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(InputError, match="No space left"):
-        save("new", str(path))
+        emit("new", str(path))
     assert path.read_text() == "as it was"
     assert [*tmp_path.iterdir()] == [path]
 
 
 def test_a_name_that_no_file_can_have_is_refused():
     with pytest.raises(InputError, match="cannot be written"):
-        save("new", "a\0")
+        emit("new", "a\0")
 
 
 def test_a_link_is_followed_and_one_that_leads_round_is_refused(tmp_path):
     (tmp_path / "link.txt").symlink_to(tmp_path / "target.txt")
-    save("new", str(tmp_path / "link.txt"))
+    emit("new", str(tmp_path / "link.txt"))
     assert (tmp_path / "target.txt").read_text() == "new"
     (tmp_path / "loop.txt").symlink_to(tmp_path / "loop.txt")
     with pytest.raises(InputError, match="cannot be written"):
-        save("new", str(tmp_path / "loop.txt"))
+        emit("new", str(tmp_path / "loop.txt"))
