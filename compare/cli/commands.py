@@ -1,4 +1,4 @@
-"""The commands of `handgrad`. Help and argument errors import neither torch nor NumPy."""
+"""The commands of `handgrad`, each with its description as docstring. Help and argument errors import no torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
-from handgrad.compare.cli.flags import COMMANDS, DIFFERENT, EQUAL, UNUSABLE, parser
+from handgrad.compare.cli.flags import DIFFERENT, EQUAL, UNUSABLE, parser
 from handgrad.compare.cli.output import check_output, emit, is_coloured, rendered
 from handgrad.compare.errors import InputError, did_you_mean, nearest
 
@@ -46,15 +46,13 @@ def _run(words: list[str]) -> int:
         whole.print_help()
         return EQUAL
     name = next((word for word in words if not word.startswith("-")), "check")
-    if name not in COMMANDS:
-        raise InputError(f"{name!r} is no command; {did_you_mean(name, COMMANDS)}")
-    arguments = whole.parse_args(words)
-    return int(arguments.function(arguments))
+    if name not in FUNCTIONS:
+        raise InputError(f"{name!r} is no command; {did_you_mean(name, FUNCTIONS)}")
+    return FUNCTIONS[name](whole.parse_args(words))
 
 
 def _unusable(message: str) -> int:
-    encoding = getattr(sys.stderr, "encoding", None) or "ascii"
-    print(f"handgrad: {message}".encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr)
+    print(f"handgrad: {message}", file=sys.stderr)
     return UNUSABLE
 
 
@@ -69,7 +67,11 @@ def _located(error: Exception) -> str:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    """`handgrad check`: the checks of a file, or the notes' network on data, both sides."""
+    """Check a file that defines derivation, reference, params and batch (or update, optimizer, params; or trainer,
+    reference, optimizer, params, batches; or initializer, torch_initializer, shape). Without a file: train the
+    lecture notes' network by hand and in torch.nn on the same weights and batches, and compare every intermediate,
+    gradient, velocity and updated weight. Exit 0: all equal, 1: a difference, 2: unusable input.
+    """
     return _check_network(arguments) if arguments.file is None else _check_file(arguments)
 
 
@@ -103,24 +105,29 @@ FOR_FILES = ("steps", "seed", "dtype")  # of the experiment's flags, those that 
 
 def _settings_of_file(arguments: argparse.Namespace) -> dict[str, Any]:
     """What the flags say to the checks of a file; InputError for flags that set up the notes' network."""
-    from dataclasses import fields
-
     from handgrad.compare.experiment.settings import Settings, printed_first
 
-    flags = [*(item.name for item in fields(Settings)), "data"]
-    foreign = [name for name in flags if hasattr(arguments, name) and name not in FOR_FILES]
+    given = _given(arguments)
+    foreign = [name for name in (*given, "data") if hasattr(arguments, name) and name not in FOR_FILES]
     if foreign:
         raise InputError(
             f"--{foreign[0].replace('_', '-')} sets up the notes' network and says nothing about {arguments.file}; "
             "leave it out, or leave the file out"
         )
-    given = ((name, getattr(arguments, name, None)) for name in ("steps", "seed"))
-    settings: dict[str, Any] = {name: value for name, value in given if value is not None}
-    if hasattr(arguments, "dtype"):
-        Settings(dtype=arguments.dtype)  # raises for an unknown one
-        settings["precisions"] = printed_first(arguments.dtype)
+    if "dtype" in given:
+        Settings(dtype=given["dtype"])  # raises for an unknown one
+        given["precisions"] = printed_first(given.pop("dtype"))
     check_output(arguments.output, arguments.file, getattr(arguments, "format", "text"))
-    return settings
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _given(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The fields of an experiment that the flags give."""
+    from dataclasses import fields
+
+    from handgrad.compare.experiment.settings import Settings
+
+    return {item.name: getattr(arguments, item.name) for item in fields(Settings) if hasattr(arguments, item.name)}
 
 
 def _fixture(arguments: argparse.Namespace) -> tuple[Experiment, Data]:
@@ -129,12 +136,9 @@ def _fixture(arguments: argparse.Namespace) -> tuple[Experiment, Data]:
         raise InputError(
             f"--only {arguments.only} picks a check of a file; name the file, as in handgrad check FILE.py"
         )
-    from dataclasses import fields, replace
-
     from handgrad.compare.experiment.settings import Settings
 
-    source = getattr(arguments, "data", "breast-cancer")
-    given = {item.name: getattr(arguments, item.name) for item in fields(Settings) if hasattr(arguments, item.name)}
+    source, given = getattr(arguments, "data", "breast-cancer"), _given(arguments)
     settings = _completed(given)
     Settings(**settings)  # raises before anything slow is imported
     check_output(arguments.output, source, getattr(arguments, "format", "text"))
@@ -143,11 +147,10 @@ def _fixture(arguments: argparse.Namespace) -> tuple[Experiment, Data]:
         from handgrad.compare.experiment.run import Experiment  # the first import of manual/
     except (SyntaxError, ImportError, NameError, AttributeError, TypeError) as error:
         raise InputError(f"the code in manual/ cannot be imported: {_located(error)}; mend that line") from None
-    experiment, data = Experiment(**settings), load(source)
+    data = load(source)
     if "layers" not in given:
-        layers = (data.X.shape[0], *experiment.layers[1:-1], data.Y.shape[0])
-        experiment = replace(experiment, layers=layers)
-    return experiment, data
+        settings["layers"] = (data.X.shape[0], *settings["layers"][1:-1], data.Y.shape[0])
+    return Experiment(**settings), data
 
 
 def _completed(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,7 +162,10 @@ def _completed(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _audit(arguments: argparse.Namespace) -> int:
-    """`handgrad audit`: what a fixture could not reveal."""
+    """Without a file: plant every known mistake of the notes' network in a run with these settings, and list those
+    that it does not reveal, with the smallest change that would. With a file: say what its data, sizes and records
+    hide. Always exits 0, unless something is unusable (2).
+    """
     if arguments.file is not None:
         settings = _settings_of_file(arguments)
         from handgrad.compare.checks.files import audit_file
@@ -182,13 +188,11 @@ def _hidden(check: str, spots: Iterable[object]) -> str:
 
 def _progress(entries: tuple[Any, ...]) -> Iterable[Any]:
     """The entries with a bar on a terminal, as they are in a pipe."""
-    if not sys.stderr.isatty():
-        return entries
     try:
         from tqdm import tqdm
     except ImportError:  # it comes with the extra `report`
         return entries
-    bar: Iterable[Any] = tqdm(entries, unit="mistake", leave=False)
+    bar: Iterable[Any] = tqdm(entries, unit="mistake", leave=False, disable=None)
     return bar
 
 
@@ -196,7 +200,9 @@ def _progress(entries: tuple[Any, ...]) -> Iterable[Any]:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    """`handgrad show`: a stored report, in any format."""
+    """Show what handgrad check --format json or pytest --parity-report=FILE.json has stored. Exit 0: all equal, 1:
+    a difference, 2: no report.
+    """
     from handgrad.compare.report.stored import load_reports
 
     reports = load_reports(arguments.file)
@@ -205,7 +211,9 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _diff(arguments: argparse.Namespace) -> int:
-    """`handgrad diff`: two stored reports against each other."""
+    """Say which tensors changed verdict or rho from one stored run to another, and in what their environments
+    differ. Exit 0: every tensor has the same verdict and rho, 1: one has not, 2: no report.
+    """
     from handgrad.compare.report.diff import difference, render
     from handgrad.compare.report.stored import load_reports
 
@@ -224,17 +232,10 @@ def _written(reports: Mapping[str, Report], arguments: argparse.Namespace) -> in
     from handgrad.compare.report.summary import closing, differing
 
     if arguments.strict:  # kept with a report, so that `show` exits as the check did
-        reports = {
-            name: replace(report, environment={**report.environment, "strict": True})
-            for name, report in reports.items()
-        }
-    text = rendered(
-        reports,
-        arguments.format,
-        colour=arguments.output is None and is_coloured(),
-        table=arguments.table,
-    )
-    emit(text, arguments.output)
+        kept = {"strict": True}
+        reports = {n: replace(report, environment={**report.environment, **kept}) for n, report in reports.items()}
+    colour = arguments.output is None and is_coloured()
+    emit(rendered(reports, arguments.format, colour=colour, table=arguments.table), arguments.output)
     if arguments.output is not None:
         print("\n".join(line for report in reports.values() for line in closing(report)), flush=True)
     return DIFFERENT if differing(reports) or not reports else EQUAL
@@ -244,7 +245,9 @@ def _written(reports: Mapping[str, Report], arguments: argparse.Namespace) -> in
 
 
 def _init(arguments: argparse.Namespace) -> int:
-    """`handgrad init`: a short runnable file."""
+    """Write a short derivation with its torch reference, to be changed into yours. A file that exists is left as
+    it is.
+    """
     from handgrad.compare.cli.template import write_template
 
     write_template(arguments.file, broken=arguments.broken)
@@ -253,7 +256,9 @@ def _init(arguments: argparse.Namespace) -> int:
 
 
 def _notes(arguments: argparse.Namespace) -> int:
-    """`handgrad notes`: every statement of the lecture notes, or one of them."""
+    """Every statement of the lecture notes: as written, corrected, the verdict (holds, corrected, convention,
+    supplied) and the evidence, computed by both sides now. With --id the whole story of one.
+    """
     check_output(arguments.output, "", arguments.format)
     from handgrad.compare.notes import show
     from handgrad.compare.notes.statements import STATEMENTS
@@ -271,7 +276,9 @@ def _notes(arguments: argparse.Namespace) -> int:
 
 
 def _faults(arguments: argparse.Namespace) -> int:
-    """`handgrad faults`: the catalogue, or one entry of it."""
+    """The catalogue of known mistakes. With NAME: the equation wrong and right, the difference in code, what a
+    check says of it in numbers, and the lesson. Always exits 0, unless NAME is unknown (2).
+    """
     from handgrad.compare.faults.catalogue import catalogue
 
     entries = catalogue()
