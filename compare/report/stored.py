@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from collections.abc import Mapping
 from functools import cache
+from inspect import signature
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 from handgrad.compare.errors import InputError
 from handgrad.compare.facts import causes, failures, operands, remarks, updates
 from handgrad.compare.facts.causes import Cause
-from handgrad.compare.facts.fact import Fact
+from handgrad.compare.facts.fact import Fact, listed
 from handgrad.compare.facts.remarks import BlindSpot, Note
 from handgrad.compare.report.json import SCHEMA, SCHEMA_OF_SEVERAL
 from handgrad.compare.report.report import Report
-from handgrad.compare.results import ALONE, FAILING, VERDICTS, Code, Details, Finding, Row
+from handgrad.compare.results import ALONE, FAILING, VERDICTS, Code, Details, Finding, Results, Row
 from handgrad.compare.source.suspects import located
 
 if TYPE_CHECKING:
@@ -31,6 +31,15 @@ FACTS: dict[str, type[Fact]] = {
     for name, kind in vars(module).items()
     if isinstance(kind, type) and issubclass(kind, Fact) and (hasattr(kind, "code") or kind is BlindSpot)
 }
+PLAIN: dict[Any, str] = {
+    int: "a whole number",
+    str: "a text",
+    float: "a number",
+    bool: "true or false",
+    dict: "an object",
+    list: "an array",
+}
+NOT_FINITE = ("nan", "inf", "-inf")  # numbers that JSON does not have
 MOST_ENTRIES, MOST_LINES = 64, 5000  # of an excerpt along an axis, of a piece of code
 
 
@@ -58,7 +67,7 @@ def load_report(file: str | Path) -> Report:
     """
     reports = load_reports(file)
     if len(reports) != 1:
-        names = f": {', '.join(list(reports)[:3])}{' ...' if len(reports) > 3 else ''}" if reports else ""
+        names = f": {listed(reports, 3)}" if reports else ""
         raise InputError(f"{file} holds {len(reports)} reports{names}; read it with load_reports")
     return next(iter(reports.values()))
 
@@ -84,19 +93,17 @@ def read(content: str | bytes, source: str) -> dict[str, Report]:
 
 
 def _reports(content: Any) -> dict[str, Report]:
-    schema = content.get("schema") if isinstance(content, dict) else None
-    if schema in (SCHEMA_OF_SEVERAL, OLDER_OF_SEVERAL):
-        several = _member(content, "reports", dict[str, Any], "")
-        return {name: _report(report, f"reports[{name!r}].") for name, report in several.items()}
     if not isinstance(content, dict):
-        raise _of_no_known(schema)
+        raise _of_no_known(None)
+    if content.get("schema") in (SCHEMA_OF_SEVERAL, OLDER_OF_SEVERAL):
+        several = _member(content, "reports", dict[str, dict[str, Any]], "")
+        return {name: _report(report, f"reports[{name!r}].") for name, report in several.items()}
     return {ALONE: _report(content, "")}
 
 
-def _report(content: Any, where: str) -> Report:
-    content = _as(dict[str, Any], content, where.removesuffix("."))
+def _report(content: dict[str, Any], where: str) -> Report:
     if content.get("schema") == OLDER:
-        return located(_checked(_renewed(content), where))
+        return located(_checked(_renewed(content, where), where))
     if content.get("schema") != SCHEMA:
         raise _of_no_known(content.get("schema"))
     return _checked(content, where)
@@ -111,48 +118,36 @@ def _of_no_known(schema: object) -> _Unreadable:
 
 def _checked(content: dict[str, Any], where: str) -> Report:
     """A report from its parts, which must be there and agree with each other."""
-    rows = _member(content, "rows", tuple[Row, ...], where)
-    findings = _member(content, "findings", tuple[Finding, ...], where)
-    notes = _member(content, "notes", tuple[Note, ...], where)
-    spots = _member(content, "blind_spots", tuple[BlindSpot, ...], where)
-    environment = _member(content, "environment", dict[str, Any], where)
-    _as(tuple[str, ...], environment.get("precisions", []), f"{where}environment.precisions")
-    details = _as(Details, content.get("details", {}), f"{where}details")
-    _check_details(details, f"{where}details")
-    report = Report(rows, findings, notes, spots, environment, details)
-    if not findings and any(row.verdict in FAILING for row in rows):
-        raise _Unreadable(f"is a damaged report: {where}rows fail and {where}findings is empty; write it anew")
-    if not rows and not findings:
-        raise _Unreadable("is a damaged report: it has neither rows nor findings; write it anew")
+    parts = {"details": {}, **content}
+    report = Report(**{name: _member(parts, name, kind, where) for name, (kind, _) in _fields(Results).items()})
+    _as(tuple[str, ...], report.environment.get("precisions", []), f"{where}environment.precisions")
+    _check_details(report.details, f"{where}details")
+    if not report.findings and any(row.verdict in FAILING for row in report.rows):
+        raise _damaged(f"{where}rows fail and {where}findings is empty")
+    if not report.rows and not report.findings:
+        raise _damaged("it has neither rows nor findings")
     if _member(content, "ok", bool, where) != report.ok:
-        raise _Unreadable(f"is a damaged report: {where}ok is {content['ok']} against its findings; write it anew")
+        raise _damaged(f"{where}ok is {content['ok']} against its findings")
     return report
 
 
-def _renewed(content: dict[str, Any]) -> dict[str, Any]:
-    """A report of schema 1 in the form of schema 2; what is damaged in it stays damaged and is refused later."""
-    details = content.get("details")
-    shared = details.get("together") if isinstance(details, dict) else None
-    together = shared if isinstance(shared, dict) else {}
+def _renewed(content: dict[str, Any], where: str) -> dict[str, Any]:
+    """A report of schema 1 in the form of schema 2."""
+    details = _as(dict, content.get("details", {}), f"{where}details")
+    together = _as(dict, details.get("together", {}), f"{where}details.together")
+    findings = _member(content, "findings", tuple[dict[str, Any], ...], where)
+    notes, spots = (_member(content, name, tuple[Any, ...], where) for name in ("notes", "blind_spots"))
 
     def finding(old: dict[str, Any]) -> dict[str, Any]:
         cause = {"code": old.get("cause"), "text": old.get("explanation"), "factor": old.get("factor")}
         return {**old, "where": old, "cause": cause, "together": together.get(str(old.get("name")), [])}
 
-    def spot(text: str) -> dict[str, Any]:
-        return {"code": "blind-spot", "type": "BlindSpot", "hides": text, "because": "", "text": text}
-
-    converted = {
-        "findings": [finding(old) if isinstance(old, dict) else old for old in _items(content, "findings")],
-        "notes": [{"code": "note", "text": text} for text in _items(content, "notes")],
-        "blind_spots": [spot(text) for text in _items(content, "blind_spots")],
+    return {
+        **content,
+        "findings": [finding(old) for old in findings],
+        "notes": [{"code": "note", "text": text} for text in notes],
+        "blind_spots": [{"code": "blind-spot", "text": text} for text in spots],
     }
-    return {**content, **{name: items for name, items in converted.items() if isinstance(content.get(name), list)}}
-
-
-def _items(content: dict[str, Any], name: str) -> list[Any]:
-    items = content.get(name)
-    return items if isinstance(items, list) else []
 
 
 def _check_details(details: Details, where: str) -> None:
@@ -160,30 +155,30 @@ def _check_details(details: Details, where: str) -> None:
     for i, excerpt in enumerate(details.excerpts):
         shapes = {(len(side), *{len(row) for row in side}) for side in (excerpt.by_hand, excerpt.torch)}
         if len(shapes) != 1 or len(*shapes) != 2 or not all(1 <= n <= MOST_ENTRIES for shape in shapes for n in shape):
-            raise _damaged(
-                f"{where}.excerpts[{i}]", f"two equal tables of at most {MOST_ENTRIES} x {MOST_ENTRIES}", shapes
-            )
+            due = f"two equal tables of at most {MOST_ENTRIES} x {MOST_ENTRIES}"
+            raise _other_than(due, shapes, f"{where}.excerpts[{i}]")
     for i, code in enumerate(details.code):
-        if not 1 <= code.first < 10**7 or len(code.text.splitlines()) > MOST_LINES:
-            raise _damaged(f"{where}.code[{i}]", f"at most {MOST_LINES} lines from line 1 on", code.first)
-        _check_lines(code.tensors, code, f"{where}.code[{i}].tensors")
-    by_hand = {str(i): code for i, code in enumerate(code for code in details.code if code.side == "by hand")}
+        if not 1 <= code.first < 10**7 or len(code.lines) > MOST_LINES:
+            raise _other_than(f"at most {MOST_LINES} lines from line 1 on", code.first, f"{where}.code[{i}]")
+        for name, lines in code.tensors.items():
+            _check_lines(lines, code, f"{where}.code[{i}].tensors[{name!r}]")
+    by_hand = details.by_hand
     for name, suspects in details.suspects.items():
         for position, lines in suspects.lines.items():
+            place = f"{where}.suspects[{name!r}].lines"
             if position not in by_hand:
-                raise _damaged(f"{where}.suspects[{name!r}].lines", f"positions below {len(by_hand)}", position)
-            _check_lines({position: lines}, by_hand[position], f"{where}.suspects[{name!r}].lines")
+                raise _other_than(f"positions below {len(by_hand)}", position, place)
+            _check_lines(lines, by_hand[position], f"{place}[{position!r}]")
     for i, plot in enumerate(details.plots):
         for k, line in enumerate(plot.lines):
             if len(line.x) != len(line.y):
-                raise _damaged(f"{where}.plots[{i}].lines[{k}]", "as many x as y", (len(line.x), len(line.y)))
+                raise _other_than("as many x as y", (len(line.x), len(line.y)), f"{where}.plots[{i}].lines[{k}]")
 
 
-def _check_lines(lines: Mapping[str, tuple[int, ...]], code: Code, where: str) -> None:
-    last = code.first + len(code.text.splitlines()) - 1
-    for name, numbers in lines.items():
-        if not numbers or not all(code.first <= number <= last for number in numbers):
-            raise _damaged(f"{where}[{name!r}]", f"lines from {code.first} to {last}", numbers)
+def _check_lines(numbers: tuple[int, ...], code: Code, where: str) -> None:
+    lines = code.lines
+    if not numbers or not lines.keys() >= {*numbers}:
+        raise _other_than(f"lines from {code.first} to {code.first + len(lines) - 1}", numbers, where)
 
 
 # --- values by the types that their classes give them
@@ -204,20 +199,27 @@ def _as(kind: Any, value: Any, where: str) -> Any:
         return _tuple(arguments, _as(list, value, where), where)
     if origin in (dict, Mapping):
         return {name: _as(arguments[1], item, f"{where}[{name!r}]") for name, item in _as(dict, value, where).items()}
-    if kind not in _PLAIN:
+    if kind not in PLAIN:
         content = _as(dict, value, where)
         return _fact(kind, content, where) if issubclass(kind, Fact) else _record(kind, content, where)
-    described, accepts, convert = _PLAIN[kind]
-    if not accepts(value):
-        raise _damaged(where, described, value)
-    return convert(value)
+    if not _is_of(kind, value):
+        raise _other_than(PLAIN[kind], value, where)
+    return float(value) if value in NOT_FINITE and kind is float else value
+
+
+def _is_of(kind: type, value: Any) -> bool:
+    """Whether a value of JSON is of a plain type."""
+    if kind is float:  # json reads whole numbers that are too long for one
+        is_in_range = _is_of(int, value) and abs(value) <= sys.float_info.max
+        return isinstance(value, float) or value in NOT_FINITE or is_in_range
+    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
 
 
 def _tuple(kinds: tuple[Any, ...], items: list[Any], where: str) -> tuple[Any, ...]:
     """A tuple of one type, or of as many as it has items."""
     kinds = kinds[:1] * len(items) if kinds[-1] is Ellipsis else kinds
     if len(kinds) != len(items):
-        raise _damaged(where, f"an array of {len(kinds)}", items)
+        raise _other_than(f"an array of {len(kinds)}", items, where)
     return tuple(_as(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(kinds, items, strict=True)))
 
 
@@ -233,7 +235,7 @@ def _fact(base: type[Fact], content: dict[str, Any], where: str) -> Fact:
     try:
         str(fact)
     except (LookupError, ValueError, TypeError, ArithmeticError):
-        raise _damaged(where, f"the facts of a {kind.__name__}", content) from None
+        raise _other_than(f"the facts of a {kind.__name__}", content, where) from None
     return fact
 
 
@@ -247,9 +249,9 @@ def _record(of: Any, content: dict[str, Any], where: str) -> Any:
         if name in content:
             values[name] = _as(kind, content[name], f"{where}.{name}")
         elif is_due:
-            raise _Unreadable(f"is a damaged report: {where} has no {name}; write it anew")
+            raise _damaged(f"{where} has no {name}")
     if of in (Row, Finding) and values.get("verdict") not in VERDICTS:
-        raise _damaged(f"{where}.verdict", f"one of {', '.join(VERDICTS)}", values.get("verdict"))
+        raise _other_than(f"one of {', '.join(VERDICTS)}", values.get("verdict"), f"{where}.verdict")
     return of(**values)
 
 
@@ -257,39 +259,12 @@ def _record(of: Any, content: dict[str, Any], where: str) -> Any:
 def _fields(of: Any) -> dict[str, tuple[Any, bool]]:
     """The fields of a class: the type of each, and whether it has no default."""
     kinds = get_type_hints(of)
-    if is_dataclass(of):
-        return {
-            item.name: (kinds[item.name], item.default is MISSING and item.default_factory is MISSING)
-            for item in fields(of)
-        }
-    return {name: (kinds[name], name not in of._field_defaults) for name in of._fields}
+    return {name: (kinds[name], item.default is item.empty) for name, item in signature(of).parameters.items()}
 
 
-def _damaged(where: str, due: str, value: Any) -> _Unreadable:
-    return _Unreadable(f"is a damaged report: {where} must be {due} and is {str(value)[:60]!r}; write it anew")
+def _other_than(due: str, value: Any, where: str) -> _Unreadable:
+    return _damaged(f"{where} must be {due} and is {str(value)[:60]!r}")
 
 
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    number = _number(value)
-    if isinstance(number, int):
-        return not isinstance(number, bool) and abs(number) <= sys.float_info.max  # json reads longer ones too
-    return isinstance(number, float)
-
-
-def _number(value: Any) -> Any:
-    """A number for a string that stands for one which JSON does not have."""
-    return float(value) if value in ("nan", "inf", "-inf") else value
-
-
-_PLAIN: dict[Any, tuple[str, Callable[[Any], bool], Callable[[Any], Any]]] = {
-    int: ("a whole number", _is_integer, int),
-    str: ("a text", lambda value: isinstance(value, str), str),
-    float: ("a number", _is_number, _number),
-    bool: ("true or false", lambda value: isinstance(value, bool), bool),
-    dict: ("an object", lambda value: isinstance(value, dict), dict),
-    list: ("an array", lambda value: isinstance(value, list), list),
-}
+def _damaged(what: str) -> _Unreadable:
+    return _Unreadable(f"is a damaged report: {what}; write it anew")
