@@ -5,7 +5,6 @@ unit roundoff, times the number it belongs to. How much is computed at a time is
 used.
 """
 
-
 # --- what rounding is
 
 # Relative error of one rounding, by dtype: half the distance of 1 from the next number.
@@ -31,7 +30,7 @@ REFERENCE_IN_FLOAT32 = 4.0
 # whole numbers and simple fractions hardly any.
 LAST_BITS, LAST_BITS_USED = 0b11, 0.25
 
-# --- rounding or fault (verdict.rule)
+# --- rounding or fault (verdict.rule, pipeline.evidence)
 
 # Ratio: a difference that shrinks by more from float32 to float64 is rounding. Rounding shrinks to 2^-29, what a wrong
 # formula leaves to 1; this is the geometric midpoint.
@@ -86,7 +85,7 @@ CAST_DERIVATIVE = 4.0
 # Share of the local difference: a value that is off by less end to end was not computed from a wrong one.
 RIGHT_AFTER_ALL = 2.0**-10
 
-# --- conventions (verdict.means, checks)
+# --- conventions (verdict.means, pipeline)
 
 MEAN_TIMES = 1e-3  # share: a gradient that is about n times torch's; what it is exactly is judged after the division
 RIGHT_END_TO_END = 1e-2  # share: a gradient that is about torch's
@@ -127,7 +126,7 @@ OWN_LOSS_SURE = 0.1  # share of a slope that it may be off and still tell anythi
 
 SMALL_PARAMETERS = 0.05  # below, an activation is used where its derivative is nearly what it is at 0
 
-# --- which mistake it is (diagnosis)
+# --- which mistake it is (diagnosis, pipeline)
 
 # Entries that must differ before a cause is named: fewer can be explained by anything.
 INFORMATIVE = 3
