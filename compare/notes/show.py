@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tabulate import tabulate
@@ -15,7 +15,7 @@ from handgrad.compare.faults.lesson import Lesson, as_text, prepared
 from handgrad.compare.notes.evidence import Evidence, Statement
 from handgrad.compare.notes.literal import LITERAL
 from handgrad.compare.report.json import text
-from handgrad.compare.report.markdown import escaped
+from handgrad.compare.report.markdown import grid
 from handgrad.compare.report.page import CodeLine, Listing
 from handgrad.compare.report.report import Report
 from handgrad.compare.report.text import brief
@@ -23,8 +23,6 @@ from handgrad.compare.source.labels import labelled
 from handgrad.manual import as_written
 
 WIDTH = 44
-
-
 HEADINGS = ("id", "as written", "corrected", "verdict", "evidence, computed by this run")
 AS_WRITTEN: dict[str, Callable[..., object]] = {
     "L2": as_written.binary_cross_entropy,
@@ -56,8 +54,8 @@ class Story:
 def short_story(statement: Statement) -> Story:
     """The story of a statement, without the checks of what is written wrongly."""
     label = statement.id
-    listings = (_code(package, side, label) for package, side in (("manual", "by hand"), ("torchref", "torch")))
-    code = tuple(listing for listing in listings if listing is not None)
+    places = (("by hand", labelled("manual", label)), ("torch", labelled("torchref", label)))
+    code = tuple(_listing(side, at.file, at.first, at.text, at.line) for side, at in places if at is not None)
     return Story(statement, statement.prove(), code, _literal(label), _proofs(label))
 
 
@@ -79,33 +77,29 @@ def _lesson(label: str) -> Lesson | None:
 
 def as_table(statements: Sequence[Statement]) -> str:
     """One row per statement, with the evidence computed now."""
-    rows = [
-        (s.id, *(textwrap.fill(cell, WIDTH) for cell in (s.as_written, s.corrected)), s.verdict, _wrapped(s.prove()))
-        for s in statements
-    ]
-    return tabulate(rows, headers=HEADINGS, tablefmt="grid", disable_numparse=True) + "\n"
+    widths = [None, WIDTH, WIDTH, None, 2 * WIDTH]
+    return tabulate(_rows(statements), HEADINGS, "grid", maxcolwidths=widths, disable_numparse=True) + "\n"
 
 
 def as_markdown(statements: Sequence[Statement]) -> str:
     """The same table as Markdown."""
-    rows = [tuple(map(escaped, (s.id, s.as_written, s.corrected, s.verdict, s.prove().text))) for s in statements]
-    return tabulate(rows, headers=HEADINGS, tablefmt="github", disable_numparse=True) + "\n"
+    return grid(HEADINGS, _rows(statements)) + "\n"
+
+
+def _rows(statements: Sequence[Statement]) -> list[tuple[str, ...]]:
+    return [(s.id, s.as_written, s.corrected, s.verdict, s.prove().text) for s in statements]
 
 
 def as_json(statements: Sequence[Statement]) -> str:
     """The same facts with stable keys: id, as_written, corrected, verdict, evidence."""
-    return text([_fields(statement, statement.prove()) for statement in statements])
+    return text([_fields(statement) for statement in statements])
 
 
-def _fields(statement: Statement, evidence: Evidence) -> dict[str, object]:
-    figures = {figure.name: {"by_hand": figure.by_hand, "torch": figure.torch} for figure in evidence.figures}
-    return {
-        "id": statement.id,
-        "as_written": statement.as_written,
-        "corrected": statement.corrected,
-        "verdict": statement.verdict,
-        "evidence": {"text": evidence.text, "figures": figures},
-    }
+def _fields(statement: Statement) -> dict[str, object]:
+    fields = statement._asdict()
+    evidence = fields.pop("prove")()
+    figures = {name: {"by_hand": by_hand, "torch": torch} for name, by_hand, torch in evidence.figures}
+    return {**fields, "evidence": {"text": evidence.text, "figures": figures}}
 
 
 def as_page(statements: Sequence[Statement]) -> str:
@@ -148,33 +142,23 @@ def _listed(listing: Listing) -> str:
     return "\n".join((listing.file, *(f"  {line.text}".rstrip() for line in listing.lines)))
 
 
-def _code(package: str, side: str, label: str) -> Listing | None:
-    """The function that computes an equation on one side, or the line alone, without its docstring."""
-    place = labelled(package, label)
-    if place is None:
-        return None
-    lines = enumerate(place.text.splitlines(), start=place.first)
-    return Listing(side, place.file, _without_docstring(CodeLine(n, line, n == place.line) for n, line in lines))
-
-
 def _literal(label: str) -> Listing | None:
     """The formula as written, where code of it is kept."""
     if label not in AS_WRITTEN:
         return None
     lines, first = inspect.getsourcelines(AS_WRITTEN[label])
-    numbered = (CodeLine(n, line.rstrip(), False) for n, line in enumerate(lines, start=first))
-    return Listing("as written", "manual/as_written.py", _without_docstring(numbered))
+    return _listing("as written", "manual/as_written.py", first, "".join(lines))
 
 
-def _without_docstring(lines: Iterable[CodeLine]) -> tuple[CodeLine, ...]:
-    """The lines of a function without those from the first to the last triple quotes."""
-    kept, inside = [], False
-    for line in lines:
-        quotes = line.text.count('"""')
+def _listing(side: str, file: str, first: int, code: str, marked: int = 0) -> Listing:
+    """A function, or the line alone, without what stands between triple quotes: its docstring."""
+    lines, inside = [], False
+    for number, line in enumerate(code.splitlines(), start=first):
+        quotes = line.count('"""')
         if not (inside or quotes):
-            kept.append(line)
+            lines.append(CodeLine(number, line, number == marked))
         inside ^= quotes % 2 == 1
-    return tuple(kept)
+    return Listing(side, file, tuple(lines))
 
 
 def _proofs(label: str) -> tuple[str, ...]:
@@ -185,7 +169,3 @@ def _proofs(label: str) -> tuple[str, ...]:
         return ("not installed; run: pip install sympy",)
 
     return proofs().get(label, ())
-
-
-def _wrapped(evidence: Evidence) -> str:
-    return textwrap.fill(evidence.text, 2 * WIDTH) if evidence.text else ""
