@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from handgrad.compare.equations import EQUATIONS
 from handgrad.compare.errors import InputError
 from handgrad.compare.facts.fact import counted
 from handgrad.compare.report.graph import ARROWS, LEGEND, MARKS
 from handgrad.compare.report.page import page_of, state_of
 from handgrad.compare.report.summary import closing, deciding, differing, outcome, shared_environment, value
-from handgrad.compare.report.words import printable
+from handgrad.compare.report.words import location, printable
 from handgrad.compare.results import Results
 
 IN_FULL, LISTED = 12, 300  # so many reports in full, and so many in a line
@@ -94,8 +95,10 @@ def _environment() -> Any:
         undefined=StrictUndefined,
     )
     environment.globals |= {"arrows": Markup(ARROWS), "counted": counted, "legend": LEGEND, "marks": MARKS}
+    environment.globals["equations"] = EQUATIONS
     environment.filters |= {
         "equation": lambda text: Markup(equation(text)),
+        "location": location,
         "markup": Markup,
         "number": _number,
         "page": page_of,

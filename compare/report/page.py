@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from handgrad.compare.equations import EQUATIONS
 from handgrad.compare.report.graph import Graph, graph
 from handgrad.compare.report.summary import closing, deciding, setting, shown
-from handgrad.compare.report.words import Words, location, words
+from handgrad.compare.report.words import Words, words
 from handgrad.compare.results import Code, Curve, Excerpt, Finding, Plot, Results, Row, Suspects
 from handgrad.compare.source.listing import read_on
 from handgrad.compare.source.states import gravest, states
@@ -60,8 +59,6 @@ class Card:
     """A finding with all that helps to mend it; `hint` says where else its mistake may be."""
 
     finding: Finding
-    line: str
-    formula: str
     said: Words
     hint: str
     listings: tuple[Listing, ...]
@@ -73,36 +70,30 @@ class Tensor(NamedTuple):
 
     row: Row
     state: str
-    formula: str
     by_hand: tuple[str, ...]
     torch: tuple[str, ...]
 
 
-class Strip(NamedTuple):
-    """A tensor over the steps: its name and the state in each cell, with the steps that a cell stands for."""
-
-    name: str
-    cells: tuple[tuple[str, str], ...]
-
-
 @dataclass(frozen=True)
 class Page:
-    """A report as its page shows it, from top to bottom. `id` begins the names that its plots give to their parts."""
+    """A report as its page shows it, from top to bottom. `id` begins the names that its plots give to their parts.
+
+    `strips` hold the state of a tensor over the steps, cell by cell, with the steps that each cell stands for.
+    """
 
     id: str
+    results: Results
     state: str
     outcome: str
     look_at: str
     setting: tuple[str, ...]
     cards: tuple[Card, ...]
-    notes: tuple[str, ...]
     graph: Graph
     tensors: tuple[Tensor, ...]
-    strips: tuple[Strip, ...]
+    strips: Mapping[str, tuple[tuple[str, str], ...]]
     plots: tuple[Plot, ...]
     not_shown: str
     code: tuple[Listing, ...]
-    environment: Mapping[str, object]
 
 
 def page_of(results: Results, id: str = "p") -> Page:
@@ -111,19 +102,18 @@ def page_of(results: Results, id: str = "p") -> Page:
     outcome, not_shown = closing(results)
     return Page(
         id,
+        results,
         state_of(results),
         outcome,
         _look_at(results),
         tuple(setting(results)),
         _cards(results),
-        tuple(map(str, results.notes)),
         graph(results),
         tuple(_tensor(row, state, results) for row in shown(results.rows)),
         _strips(state),
         _plots(results),
         not_shown,
         _code(results),
-        results.environment,
     )
 
 
@@ -138,23 +128,17 @@ def state_of(results: Results) -> str:
 def _cards(results: Results) -> tuple[Card, ...]:
     """Every finding, the first first; code that the one before shows as well is not shown again."""
     excerpts = {excerpt.name: excerpt for excerpt in results.details.excerpts}
-    cards: list[Card] = []
-    listed: set[tuple[Listing, ...]] = set()
-    for finding in results.findings:
-        excerpt = excerpts.get(finding.where.name)
-        listings = _near(finding, results)
-        card = Card(
+    near = [_near(finding, results) for finding in results.findings]
+    return tuple(
+        Card(
             finding,
-            location(finding),
-            EQUATIONS.get(finding.equation, ""),
             words(finding, results),
             _hint(results.details.suspects.get(finding.where.name, Suspects())),
-            () if listings in listed else listings,
-            None if excerpt is None else _entries(finding, excerpt, results),
+            () if near[i] in near[:i] else near[i],
+            _entries(finding, excerpts.get(finding.where.name), results),
         )
-        cards.append(card)
-        listed.add(listings)
-    return tuple(cards)
+        for i, finding in enumerate(results.findings)
+    )
 
 
 def _hint(suspects: Suspects) -> str:
@@ -175,9 +159,8 @@ def _look_at(results: Results) -> str:
     if suspects is None:
         return ""
     lines: dict[str, list[int]] = {}
-    for i, code in enumerate(code for code in results.details.code if code.side == "by hand"):
-        if str(i) in suspects.lines:
-            lines.setdefault(code.file, []).extend(suspects.lines[str(i)])
+    for position, numbers in suspects.lines.items():
+        lines.setdefault(results.details.by_hand[position].file, []).extend(numbers)
     places = " and ".join(f"{file}, {_lines_in_words(numbers)}" for file, numbers in lines.items())
     return places if suspects.sure else f"{places}, or at what is computed before it and was not returned"
 
@@ -185,34 +168,33 @@ def _look_at(results: Results) -> str:
 def _lines_in_words(lines: Iterable[int]) -> str:
     """line 4, lines 4 and 7, lines 4 to 7."""
     numbers = sorted({*lines})
-    if len(numbers) == 1:
-        return f"line {numbers[0]}"
     if numbers[-1] - numbers[0] == len(numbers) - 1:
-        return f"lines {numbers[0]} to {numbers[-1]}"
+        return _in_words("line", numbers)
     return f"lines {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
+
+
+def _in_words(noun: str, numbers: Sequence[int]) -> str:
+    """step 3, steps 3 to 5."""
+    return f"{noun} {numbers[0]}" if len(numbers) == 1 else f"{noun}s {numbers[0]} to {numbers[-1]}"
 
 
 # --- code
 
 
-def _pieces(results: Results) -> list[tuple[str, Code]]:
-    """The code, the hand's first, each piece of it with its position as a text."""
-    by_hand = [code for code in results.details.code if code.side == "by hand"]
-    torch = [code for code in results.details.code if code.side != "by hand"]
-    return [*((str(i), code) for i, code in enumerate(by_hand)), *(("", code) for code in torch)]
+def _in_torch(results: Results) -> list[Code]:
+    return [code for code in results.details.code if code.side != "by hand"]
 
 
 def _near(finding: Finding, results: Results) -> tuple[Listing, ...]:
     """The code by hand around the lines to look at, and torch's around those that compute the tensor."""
-    suspects, name = results.details.suspects.get(finding.where.name, Suspects()), finding.where.name
-    listings = []
-    for position, code in _pieces(results):
-        if position in suspects.lines:
-            at = suspects.lines[position]
-            listings.append(_around(code, at, read_on(code, at).values(), sure=suspects.sure))
-        elif code.side != "by hand" and name in code.tensors:
-            listings.append(_around(code, code.tensors[name], (), sure=False))
-    return tuple(listings)
+    name, by_hand = finding.where.name, results.details.by_hand
+    suspects = results.details.suspects.get(name, Suspects())
+    listings = (
+        _around(by_hand[position], lines, read_on(by_hand[position], lines).values(), sure=suspects.sure)
+        for position, lines in suspects.lines.items()
+    )
+    torch = (_around(code, code.tensors[name], (), sure=False) for code in _in_torch(results) if name in code.tensors)
+    return (*listings, *torch)
 
 
 def _around(code: Code, at: Sequence[int], defining: Iterable[int], *, sure: bool) -> Listing:
@@ -226,50 +208,43 @@ def _around(code: Code, at: Sequence[int], defining: Iterable[int], *, sure: boo
 
 def _code(results: Results) -> tuple[Listing, ...]:
     """All the code of both sides, with the lines to look at marked."""
-    suspects = [*results.details.suspects.values()]
+    suspects = results.details.suspects.values()
     sure = all(one.sure for one in suspects)
+    pieces = [*results.details.by_hand.items(), *(("", code) for code in _in_torch(results))]
     return tuple(
         Listing(code.side, code.file, _numbered(code, [n for one in suspects for n in one.lines.get(i, ())]), sure)
-        for i, code in _pieces(results)
+        for i, code in pieces
     )
 
 
 def _numbered(code: Code, marked: Sequence[int]) -> tuple[CodeLine, ...]:
-    return tuple(
-        CodeLine(number, text.expandtabs(4), number in marked)
-        for number, text in enumerate(code.text.splitlines(), start=code.first)
-    )
+    return tuple(CodeLine(number, text.expandtabs(4), number in marked) for number, text in code.lines.items())
 
 
 # --- entries
 
 
-def _entries(finding: Finding, excerpt: Excerpt, results: Results) -> Entries:
+def _entries(finding: Finding, excerpt: Excerpt | None, results: Results) -> Entries | None:
     """The entries of a wrong tensor, shaded by their difference."""
-    apart = [
-        [_apart(a, b) for a, b in zip(*rows, strict=True)] for rows in zip(excerpt.by_hand, excerpt.torch, strict=True)
-    ]
-    largest = max((d for row in apart for d in row if math.isfinite(d)), default=0.0)
-    *front, first, left = (*(0,) * (2 - len(excerpt.start)), *excerpt.start)
-    worst = None if finding.worst is None else finding.worst.index
+    if excerpt is None:
+        return None
+    sides = [[*zip(*row, strict=True)] for row in zip(excerpt.by_hand, excerpt.torch, strict=True)]
+    entries = [[(a, b, 0.0 if a == b else abs(a - b)) for a, b in row] for row in sides]
+    largest = max((d for row in entries for _, _, d in row if math.isfinite(d)), default=0.0)
+    axes, worst = len(excerpt.start), finding.worst.index if finding.worst is not None and excerpt.start else None
+    *front, top, left = (*(0,) * (2 - axes), *excerpt.start)
     rows = []
-    for i, (ours, theirs, differences) in enumerate(zip(excerpt.by_hand, excerpt.torch, apart, strict=True)):
-        cells = []
-        for j, (a, b, d) in enumerate(zip(ours, theirs, differences, strict=True)):
-            index = (*front, first + i, left + j)[-len(excerpt.start) :] if excerpt.start else None
-            difference = f"{d:.1e}" if d else "0"
-            cells.append(Cell(f"{a:.5g}", f"{b:.5g}", difference, _shade(d, largest), index == worst is not None))
-        rows.append((str(first + i) if len(excerpt.start) > 1 else "", tuple(cells)))
+    for i, row in enumerate(entries, start=top):
+        cells = (
+            Cell(f"{a:.5g}", f"{b:.5g}", f"{d:.1e}" if d else "0", _shade(d, largest), (*front, i, j)[-axes:] == worst)
+            for j, (a, b, d) in enumerate(row, start=left)
+        )
+        rows.append((str(i) if axes > 1 else "", tuple(cells)))
     shape = next((row.shape for row in results.rows if row.name == excerpt.name and row.step == excerpt.step), ())
-    is_whole = math.prod(shape) == sum(map(len, excerpt.by_hand))
-    part = "all of it" if is_whole else f"a part of {'x'.join(map(str, shape))}"
+    part = "all of it" if math.prod(shape) == sum(map(len, entries)) else f"a part of {'x'.join(map(str, shape))}"
     still = f", at {', '.join(map(str, front))} of the axes before" if front else ""
-    columns = tuple(range(left, left + len(excerpt.by_hand[0])))
+    columns = tuple(range(left, left + len(entries[0])))
     return Entries(f"{excerpt.name} at step {excerpt.step}, {part}{still}", columns, tuple(rows))
-
-
-def _apart(a: float, b: float) -> float:
-    return 0.0 if a == b else abs(a - b)
 
 
 def _shade(difference: float, largest: float) -> int:
@@ -286,46 +261,41 @@ def _shade(difference: float, largest: float) -> int:
 
 def _tensor(row: Row, state: Mapping[tuple[int, str], str], results: Results) -> Tensor:
     by_hand, torch = (_lines(results.details.code, side, row.name) for side in ("by hand", "torch"))
-    return Tensor(row, state.get((row.step, row.name), "agrees"), EQUATIONS.get(row.equation, ""), by_hand, torch)
+    return Tensor(row, state.get((row.step, row.name), "agrees"), by_hand, torch)
 
 
 def _lines(codes: Iterable[Code], side: str, name: str) -> tuple[str, ...]:
     """The lines that compute a tensor on one side, without their comments."""
-    lines: dict[str, None] = {}
-    for code in codes:
-        text = code.text.splitlines()
-        if code.side == side:
-            lines |= dict.fromkeys(text[n - code.first].partition("  #")[0].strip() for n in code.tensors.get(name, ()))
-    return tuple(lines)[:3]
+    of_side = ((code.lines, code.tensors.get(name, ())) for code in codes if code.side == side)
+    texts = (lines[number].partition("  #")[0].strip() for lines, numbers in of_side for number in numbers)
+    return tuple(dict.fromkeys(texts))[:3]
 
 
-def _strips(state: Mapping[tuple[int, str], str]) -> tuple[Strip, ...]:
+def _strips(state: Mapping[tuple[int, str], str]) -> dict[str, tuple[tuple[str, str], ...]]:
     """The state of every tensor step by step; empty for a single step."""
     steps = sorted({step for step, _ in state})
     if len(steps) < 2:
-        return ()
+        return {}
     size = math.ceil(len(steps) / BINS)
     bins = [steps[i : i + size] for i in range(0, len(steps), size)]
-    strips = []
-    for name in dict.fromkeys(name for _, name in state):
-        cells = (gravest(state[step, name] for step in several if (step, name) in state) for several in bins)
-        strips.append(Strip(name, tuple(zip(cells, map(_steps_in_words, bins), strict=True))))
-    return tuple(strips)
-
-
-def _steps_in_words(steps: Sequence[int]) -> str:
-    return f"step {steps[0]}" if len(steps) == 1 else f"steps {steps[0]} to {steps[-1]}"
+    return {
+        name: tuple(
+            (gravest(state[step, name] for step in several if (step, name) in state), _in_words("step", several))
+            for several in bins
+        )
+        for name in dict.fromkeys(name for _, name in state)
+    }
 
 
 def _plots(results: Results) -> tuple[Plot, ...]:
     """J of both sides over the steps, as far as it was recorded, or the plots that the report brings."""
-    rows = [row for row in results.rows if row.name == "J" and row.by_hand is not None and row.torch is not None]
-    if len(rows) < 2 or results.details.plots:
+    drawn = [
+        (float(row.step), row.by_hand, row.torch)
+        for row in results.rows
+        if row.name == "J" and row.by_hand is not None and row.torch is not None
+    ]
+    if len(drawn) < 2 or results.details.plots:
         return results.details.plots
-    steps = tuple(float(row.step) for row in rows)
-    curves = (
-        Curve("by hand", steps, tuple(row.by_hand or 0.0 for row in rows)),
-        Curve("torch", steps, tuple(row.torch or 0.0 for row in rows)),
-    )
-    text = "Torch starts each step from the weights by hand."
-    return (Plot("Loss", "step", "J", curves, text=text if results.ok else ""),)
+    steps, by_hand, torch = zip(*drawn, strict=True)
+    text = "Torch starts each step from the weights by hand." if results.ok else ""
+    return (Plot("Loss", "step", "J", (Curve("by hand", steps, by_hand), Curve("torch", steps, torch)), text=text),)
