@@ -136,7 +136,8 @@ def _started(
     if twice and not ends:  # what such an update does says nothing
         training = replace(training, runs={dtype: replace(run, steps=()) for dtype, run in training.runs.items()})
     outcome = judged_training(training, "return the new ones, or change them in place")
-    return _Started(outcome, (*(ends or twice), *outcome.findings), alone)
+    findings = sorted((*(ends or twice), *outcome.findings), key=lambda finding: finding.where.step)
+    return _Started(outcome, tuple(findings), alone)
 
 
 def _report(

@@ -82,6 +82,13 @@ WRONG = {
         Unknown,
     ),
     "dampening left out": (momentum(heavy_ball), sgd(momentum=0.9, dampening=0.1), 2, "vW1", OtherMomentum),
+    "a factor at the first step alone": (
+        momentum(heavy_ball, mu=0.8),
+        sgd(momentum=0.9, nesterov=True),
+        1,
+        "W1_next",
+        Unknown,
+    ),
     "a millionth off": (momentum(heavy_ball, mu=0.9 * (1 + 1e-6)), sgd(momentum=0.9), 2, "vW1", Unknown),
 }
 
@@ -225,6 +232,17 @@ def test_a_gradient_that_is_changed_beside_a_lost_velocity_is_a_finding_of_its_o
     changed = [finding for finding in report.findings if isinstance(finding.cause, Mutates)]
     assert [(f.where.step, f.where.name, f.cause.name) for f in changed] == [(3, "W1_next", "dW1")], str(report)
     assert OptimizerReset() in {finding.cause for finding in report.findings}
+
+
+def test_what_ends_a_run_comes_after_what_was_wrong_before():
+    def update(params, grads, state):
+        if state == 2:
+            raise RuntimeError("no more")
+        return {n: w - 0.3 * grads[f"d{n}"] for n, w in params.items()}, (state or 0) + 1
+
+    findings = check_updates(update, sgd(), PARAMS).findings
+    assert [f.where.step for f in findings] == [1, 1, 1, 3]
+    assert isinstance(findings[-1].cause, Raised)
 
 
 class Late(torch.optim.SGD):
