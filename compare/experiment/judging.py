@@ -115,7 +115,7 @@ class NetworkJudge:
     def _evidence(self, side: Taken, convention: OfTheNotes) -> Evidence:
         """What one side recorded in a step, beside the reference on the batch that it recorded."""
         values = real(convention.read(side.records))
-        batch = {name: values[name] for name in ("X", "Y") if name in values}
+        batch = {name: array for name, array in values.items() if name in ("X", "Y")}
         return Evidence(self.reference, side.before, batch, values, reads=self.reads)
 
     def _at_once(self, steps: Sequence[NetworkStep], convention: OfTheNotes) -> list[list[Judgement] | None]:
