@@ -20,7 +20,6 @@ TOKENS = re.compile(
     |(?P<operator><=|>=|->|\|\||\+=|-=|\.\.\.|.)""",
     re.VERBOSE,
 )
-GRADIENT = re.compile(r"d(?:[A-Z]|[a-z])(?:\d+)?")
 GREEK = {"eps": "epsilon"} | {name: name for name in ("alpha", "beta", "gamma", "epsilon", "sigma", "lambda", "mu")}
 FUNCTIONS = {"exp", "max", "min", "tanh", "sigmoid", "relu", "ReLU", "Var", "log", "log2", "randn", "loss", "penalty"}
 OPERATORS = {"<=": "&le;", ">=": "&ge;", "->": "&rarr;", "-": "&minus;", "*": "&lowast;", "...": "&hellip;"}
@@ -38,28 +37,22 @@ class _Node:
     inner: str = ""  # of a group, without its parentheses
     text: str = ""
 
+    @property
+    def is_prose(self) -> bool:
+        return self.kind in ("word", "space")
+
 
 def equation(text: str) -> str:
     """HTML of a text with equations: its formulas as MathML that may wrap between terms, its words as they are."""
-    nodes = _prose(_joined(_nodes(TOKENS.finditer(text), "")))
-    parts: list[str] = []
-    run: list[str] = []
-
-    def close() -> None:
-        if run:
-            parts.append(f"<math><mrow>{''.join(run)}</mrow></math>")
-            run.clear()
-
-    for node in nodes:
-        if node.kind in ("word", "space"):
-            close()
-            parts.append(node.html)
+    runs: list[list[_Node]] = []  # a word or a space alone, a formula up to where it may wrap
+    for node in _prose(_joined(_nodes(TOKENS.finditer(text), ""))):
+        if runs and not (runs[-1][0].is_prose or node.is_prose or node.text in BREAKS):
+            runs[-1].append(node)
         else:
-            if node.text in BREAKS and run:
-                close()
-            run.append(node.html)
-    close()
-    return f'<span class="equation" title="{escape(text)}">{"".join(parts).strip()}</span>'
+            runs.append([node])
+    joined = [("".join(node.html for node in run), run[0].is_prose) for run in runs]
+    html = "".join(part if is_prose else f"<math><mrow>{part}</mrow></math>" for part, is_prose in joined)
+    return f'<span class="equation" title="{escape(text)}">{html.strip()}</span>'
 
 
 def _nodes(tokens: Iterator[re.Match[str]], until: str) -> list[_Node]:
@@ -96,7 +89,7 @@ def _leaf(kind: str, text: str) -> _Node:
 
 
 def _is_symbol(name: str) -> bool:
-    return bool(re.fullmatch(r"[A-Za-z]\d*", name) or GRADIENT.fullmatch(name) or name in GREEK or name in FUNCTIONS)
+    return name in GREEK or name in FUNCTIONS or re.fullmatch(r"d?[A-Za-z]\d*", name) is not None
 
 
 def _symbol(name: str) -> str:
@@ -118,7 +111,7 @@ def _group(opening: str, nodes: list[_Node]) -> _Node:
     """What stands in parentheses; without an end it is left open."""
     closed = bool(nodes) and nodes[-1].kind == "end"
     nodes = _prose(_joined(nodes[:-1] if closed else nodes))
-    if nodes and all(node.kind in ("word", "space") for node in nodes):
+    if nodes and all(node.is_prose for node in nodes):
         return _Node(f"{opening}{''.join(node.html for node in nodes)}{CLOSING[opening] if closed else ''}", "word")
     inner = "".join(map(_in_math, nodes))
     closing = f"<mo stretchy='false'>{CLOSING[opening]}</mo>" if closed else ""
@@ -137,32 +130,34 @@ def _joined(nodes: list[_Node]) -> list[_Node]:
     joined: list[_Node] = []
     waiting = list(nodes)
     while waiting:
-        node = waiting.pop(0)
-        before = joined[-1] if joined else None
-        if node.kind == "group" and node.text == "[" and before is not None and before.kind == "atom":
-            above = node.html
-            if [after.text for after in waiting[:2]] == ["^", "T"]:
-                above = f"<mrow>{above}<mi>T</mi></mrow>"
-                del waiting[:2]
-            joined[-1] = _Node(f"<msup>{before.html}{above}</msup>", "atom", text=before.text)
-        elif node.text == "^" and before is not None and waiting and before.kind in ("atom", "group", "operator"):
+        node = _operand(waiting)
+        before = joined[-1] if joined and waiting else _Node("", "end")
+        if node.text == "^" and before.kind in ("atom", "group", "operator"):
             power = waiting.pop(0)
             html = power.inner if power.kind == "group" and power.text == "(" else power.html
             if power.text == "-" and waiting:
                 html += waiting.pop(0).html
-            joined[-1] = _Node(f"<msup>{before.html}<mrow>{html}</mrow></msup>", "atom")
-        elif node.text == "/" and before is not None and waiting and _is_operand(before) and _is_operand(waiting[0]):
-            below = waiting.pop(0)
-            while waiting and waiting[0].kind == "group" and waiting[0].text == "[" and below.kind == "atom":
-                below = _Node(f"<msup>{below.html}{waiting.pop(0).html}</msup>", "atom")
-            if below.text == "sqrt" and waiting and waiting[0].kind == "group":
-                below = _Node(f"<msqrt><mrow>{waiting.pop(0).inner}</mrow></msqrt>", "atom")
-            joined[-1] = _Node(f"<mfrac>{_bare(before)}{_bare(below)}</mfrac>", "atom")
-        elif node.kind == "word" and node.text == "sqrt" and waiting and waiting[0].kind == "group":
-            joined.append(_Node(f"<msqrt><mrow>{waiting.pop(0).inner}</mrow></msqrt>", "atom"))
+            waiting.insert(0, _Node(f"<msup>{joined.pop().html}<mrow>{html}</mrow></msup>", "atom"))
+        elif node.text == "/" and _is_operand(before) and _is_operand(waiting[0]):
+            below = _operand(waiting)
+            waiting.insert(0, _Node(f"<mfrac>{_bare(joined.pop())}{_bare(below)}</mfrac>", "atom"))
         else:
             joined.append(node)
     return joined
+
+
+def _operand(waiting: list[_Node]) -> _Node:
+    """The next node, with the root that it is, or with what stands in brackets above it."""
+    node = waiting.pop(0)
+    if node.text == "sqrt" and waiting and waiting[0].kind == "group":
+        node = _Node(f"<msqrt><mrow>{waiting.pop(0).inner}</mrow></msqrt>", "atom")
+    while node.kind == "atom" and waiting and waiting[0].kind == "group" and waiting[0].text == "[":
+        above = waiting.pop(0).html
+        if [after.text for after in waiting[:2]] == ["^", "T"]:
+            above = f"<mrow>{above}<mi>T</mi></mrow>"
+            del waiting[:2]
+        node = _Node(f"<msup>{node.html}{above}</msup>", "atom", text=node.text)
+    return node
 
 
 def _is_operand(node: _Node) -> bool:
@@ -177,13 +172,13 @@ def _bare(node: _Node) -> str:
 def _prose(nodes: list[_Node]) -> list[_Node]:
     """The same with single letters, numbers and punctuation between words taken for prose."""
     solid = [i for i, node in enumerate(nodes) if node.kind != "space"]
+    ends = _Node("", "word")
     prose = list(nodes)
     for place, i in enumerate(solid):
         node = nodes[i]
-        before = nodes[solid[place - 1]].kind if place else "word"
-        if place and node.text == "a" and nodes[solid[place - 1]].text in {*",;:"}:
-            before = "word"
-        after = nodes[solid[place + 1]].kind if place + 1 < len(solid) else "word"
-        if before == after == "word" and node.text in {"a", "I", *",;:.'-"} and len(solid) > 1:
+        before = nodes[solid[place - 1]] if place else ends
+        after = nodes[solid[place + 1]] if place + 1 < len(solid) else ends
+        follows_word = before.kind == "word" or (node.text == "a" and before.text in {*",;:"})
+        if follows_word and after.kind == "word" and node.text in {"a", "I", *",;:.'-"} and len(solid) > 1:
             prose[i] = _Node(escape(node.text), "word", text=node.text)
     return prose
