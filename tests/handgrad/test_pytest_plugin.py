@@ -34,7 +34,7 @@ def test_every_check_fails_with_the_report_as_message_and_without_frames_of_ours
     assert places == ["test_it.py"] * 4
     lines = summary(result)
     assert lines[0].startswith("4 of 4 checks differ; the closest to being flagged is")
-    assert "FAULT test_it.py::test_gradients: dw at step 1, cause sign" in lines
+    assert "FAULT test_it.py::test_gradients: dw at step 1 (mine.py:14), cause sign" in lines
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_weak_fails_where_it_is_asked_for(project, marker, configured, passes):
     result = project.runpytest()
     result.assert_outcomes(passed=passes, failed=not passes)
     assert summary(result)[0].startswith("1 check agrees" if passes else "1 of 1 check differs")
-    assert "WEAK test_it.py::test_weak: dw at step 1, cause precision-loss" in summary(result)
+    assert "WEAK test_it.py::test_weak: dw at step 1 (mine.py:19), cause precision-loss" in summary(result)
     assert ("WEAK fails because of strict" in result.stdout.str()) == (not passes)
 
 

@@ -54,7 +54,7 @@ def test_the_report_file_has_every_check_by_test_id(project, workers):
     assert len(reports[IDS[0]].rows) == 2
     assert f"written to {file}" in summary(result)
     assert summary(result)[0].startswith("1 of 6 checks differs; ")
-    assert f"FAULT {IDS[1]}: dw at step 1, cause scale" in summary(result)
+    assert f"FAULT {IDS[1]}: dw at step 1 (test_it.py:10), cause scale" in summary(result)
 
 
 def test_two_workers_write_the_same_bytes_as_one_process(project):
