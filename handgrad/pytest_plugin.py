@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from importlib import import_module
 from itertools import count
 from pathlib import Path
@@ -13,7 +13,6 @@ import pytest
 
 if TYPE_CHECKING:
     from handgrad.compare.report.report import Report
-    from handgrad.compare.results import Finding
 
 
 __tracebackhide__ = True  # pytest shows no frame of this file: the user's line is the one to look at
@@ -59,16 +58,7 @@ def parity(request: pytest.FixtureRequest) -> Parity:
         if marker.args or not set(marker.kwargs) <= {"strict"} or not isinstance(strict, bool):
             pytest.fail("@pytest.mark.parity takes strict=True or strict=False and nothing else", pytrace=False)
     checked = request.node.stash.setdefault(CHECKED, {"reports": [], "not_run": []})
-    file = _report_file(request.config)
-
-    def keep(outcome: Report | str) -> None:
-        if isinstance(outcome, str):
-            checked["not_run"].append(outcome)
-        else:
-            outcome = _as_judged(outcome, strict)
-            checked["reports"].append((outcome if file is not None else _without_details(outcome)).to_json())
-
-    return Parity(strict, keep, plots=file is not None and file.suffix.lower() == ".html")
+    return Parity(strict, checked, _report_file(request.config))
 
 
 class Parity:
@@ -78,12 +68,9 @@ class Parity:
     arguments that cannot be used.
     """
 
-    def __init__(self, strict: bool, keep: Callable[[Report | str], None], *, plots: bool) -> None:
-        """`keep` is called with the report of every check, or with the reason why it could not run.
-
-        `plots` adds curves to the reports that have some.
-        """
-        self._strict, self._keep, self._plots = strict, keep, plots
+    def __init__(self, strict: bool, checked: dict[str, list[str]], file: Path | None) -> None:
+        """`checked` collects every check's report as JSON, or why it could not run; `file` is where they go."""
+        self._strict, self._checked, self._file = strict, checked, file
 
     def __repr__(self) -> str:
         """As pytest shows it above a failing test."""
@@ -91,26 +78,26 @@ class Parity:
 
     def check_gradients(self, *arguments: Any, **settings: Any) -> Report:
         """handgrad.check_gradients(derivation, reference, params, batch, *, precisions)."""
-        return self._checked("check_gradients", arguments, settings)
+        return self._run("check_gradients", arguments, settings)
 
     def check_updates(self, *arguments: Any, **settings: Any) -> Report:
         """handgrad.check_updates(update, optimizer, params, *, steps, gradients, precisions)."""
-        return self._checked("check_updates", arguments, settings)
+        return self._run("check_updates", arguments, settings)
 
     def check_training(self, *arguments: Any, **settings: Any) -> Report:
         """handgrad.check_training(trainer, reference, optimizer, params, batches, *, precisions)."""
-        return self._checked("check_training", arguments, settings)
+        return self._run("check_training", arguments, settings)
 
     def check_initializer(self, *arguments: Any, **settings: Any) -> Report:
         """handgrad.check_initializer(initializer, torch_initializer, shape, *, seed)."""
-        return self._checked("check_initializer", arguments, settings)
+        return self._run("check_initializer", arguments, settings)
 
     def check_experiment(self, experiment: Any, data: Any) -> Report:
         """handgrad.Experiment.run: the notes' network on data."""
-        settings = {"plots": self._plots}
-        return self._checked("run", (experiment, data), settings, module="handgrad.compare.experiment.run")
+        settings = {"plots": self._file is not None and self._file.suffix.lower() == ".html"}
+        return self._run("run", (experiment, data), settings, module="handgrad.compare.experiment.run")
 
-    def _checked(
+    def _run(
         self, check: str, arguments: tuple[Any, ...], settings: Mapping[str, Any], module: str = "handgrad"
     ) -> Report:
         from handgrad.compare.errors import InputError
@@ -118,9 +105,9 @@ class Parity:
         try:
             report: Report = getattr(import_module(module), check)(*arguments, **settings)
         except InputError as error:
-            self._keep(str(error))
+            self._checked["not_run"].append(str(error))
             raise error.with_traceback(None) from None
-        self._keep(report)
+        self._checked["reports"].append(_kept(report, strict=self._strict, whole=self._file is not None))
         report.raise_if_failed(strict=self._strict)
         return report
 
@@ -137,22 +124,23 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return outcome
 
 
-def _as_judged(report: Report, strict: bool) -> Report:
-    """The report, which tells in its environment where it was judged strictly."""
-    from dataclasses import replace
+def _kept(report: Report, *, strict: bool, whole: bool) -> str:
+    """A report as JSON, which tells in its environment where it was judged strictly.
 
-    return replace(report, environment={**report.environment, "strict": True}) if strict else report
-
-
-def _without_details(report: Report) -> Report:
-    """What the summary needs of a report: of its rows only the one that came closest to being flagged."""
+    Where it is not kept `whole`, it has what the summary needs: of its rows only the one that came closest to being
+    flagged.
+    """
     from dataclasses import replace
 
     from handgrad.compare.report.summary import closest
     from handgrad.compare.results import Details
 
-    row = closest(report)
-    return replace(report, rows=() if row is None else (row,), details=Details())
+    if strict:
+        report = replace(report, environment={**report.environment, "strict": True})
+    if not whole:
+        row = closest(report)
+        report = replace(report, rows=() if row is None else (row,), details=Details())
+    return report.to_json()
 
 
 def _report_file(config: pytest.Config) -> Path | None:
@@ -242,20 +230,17 @@ def _summary(reports: Mapping[str, Report], not_run: Mapping[str, str]) -> list[
     from handgrad.compare.report.summary import closeness, closest, deciding, outcome
     from handgrad.compare.report.words import location, place
 
-    def where(culprit: Finding) -> str:
-        line = location(culprit)
-        return f"{place(culprit)} ({line})" if line else place(culprit)
-
     head = outcome(reports, not_run)
-    near = [(row.rho or 0.0, row, name) for name, report in reports.items() if (row := closest(report)) is not None]
+    near = [(row, name) for name, report in reports.items() if (row := closest(report)) is not None]
     if near:
-        _, row, name = max(near, key=lambda item: item[0])
+        row, name = max(near, key=lambda item: item[0].rho or 0.0)
         head = f"{head}; the closest to being flagged is {closeness(row)}: {row.name}, {name}"
-    culprits = [(name, culprit) for name, report in reports.items() if (culprit := deciding(report)) is not None]
+    culprits = {name: culprit for name, report in reports.items() if (culprit := deciding(report)) is not None}
+    where = {n: f"{place(c)} ({location(c)})" if location(c) else place(c) for n, c in culprits.items()}
     unseen = Counter(str(spot) for report in reports.values() for spot in report.blind_spots)
     return [
         head,
-        *_cut(f"{culprit.verdict} {name}: {where(culprit)}, cause {culprit.cause.code}" for name, culprit in culprits),
+        *_cut(f"{c.verdict} {name}: {where[name]}, cause {c.cause.code}" for name, c in culprits.items()),
         *_cut(f"could not run {name}: {why}" for name, why in not_run.items()),
         *_cut(f"not shown by {counted(n, 'check')}: {spot}" for spot, n in unseen.most_common()),
     ]
