@@ -40,7 +40,8 @@ def render_all(reports: Mapping[str, Results], not_run: Mapping[str, str] = {}) 
         "several.html",
         title=title,
         not_run=not_run,
-        lines=[_line(name, reports[name], name in wrong) for name in ordered[:LISTED]],
+        lines=[(name, *_line(reports[name])) for name in ordered[:LISTED]],
+        wrong=wrong,
         more=len(ordered) - LISTED,
         pages=[(name, page_of(reports[name], f"p{i}")) for i, name in enumerate(ordered[:IN_FULL])],
         shared=shared_environment(reports.values()) if reports else {},
@@ -48,21 +49,10 @@ def render_all(reports: Mapping[str, Results], not_run: Mapping[str, str] = {}) 
     return page(f"handgrad: {title}", content)
 
 
-def _line(name: str, results: Results, is_wrong: bool) -> dict[str, Any]:
-    """A report as one row of the table of several."""
+def _line(results: Results) -> tuple[str, str, str]:
+    """A report as one row of the table of several: its state, the verdict and the outcome."""
     first = deciding(results)
-    return {
-        "name": name,
-        "is_wrong": is_wrong,
-        "state": state_of(results),
-        "verdict": "OK" if first is None else first.verdict,
-        "outcome": closing(results)[0],
-    }
-
-
-def ready() -> None:
-    """Raise InputError, with the remedy, where the extra `report` is not installed."""
-    _environment()
+    return state_of(results), "OK" if first is None else first.verdict, closing(results)[0]
 
 
 def page(title: str, content: str) -> str:
@@ -72,12 +62,13 @@ def page(title: str, content: str) -> str:
 
 def rendered(template: str, **values: Any) -> str:
     """A template filled in, without control characters; InputError, with the remedy, where the extra is missing."""
-    text = str(_environment().get_template(template).render(**values))
+    text = str(ready().get_template(template).render(**values))
     return "\n".join(line if line.isprintable() else printable(line) for line in text.split("\n"))
 
 
 @cache
-def _environment() -> Any:
+def ready() -> Any:
+    """The environment of the templates; InputError, with the remedy, where the extra `report` is not installed."""
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
         from markupsafe import Markup
@@ -94,8 +85,8 @@ def _environment() -> Any:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.globals |= {"arrows": Markup(ARROWS), "counted": counted, "legend": LEGEND, "marks": MARKS}
-    environment.globals["equations"] = EQUATIONS
+    environment.globals |= {"arrows": Markup(ARROWS), "counted": counted, "equations": EQUATIONS}
+    environment.globals |= {"legend": LEGEND, "marks": MARKS}
     environment.filters |= {
         "equation": lambda text: Markup(equation(text)),
         "location": location,

@@ -170,7 +170,7 @@ def rules(text):
 
 def test_without_the_extra_the_remedy_is_named(monkeypatch, capsys, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "handgrad.compare.report.curves", None)
-    html._environment.cache_clear()
+    html.ready.cache_clear()
     try:
         with pytest.raises(InputError, match=r"pip install 'handgrad\[report\]'"):
             html.render(FAILING)
@@ -180,7 +180,7 @@ def test_without_the_extra_the_remedy_is_named(monkeypatch, capsys, tmp_path):
             assert "pip install" in capsys.readouterr().err
         assert not (tmp_path / "it.html").exists()
     finally:
-        html._environment.cache_clear()
+        html.ready.cache_clear()
 
 
 def test_the_default_run_stays_small(tmp_path, capsys):
