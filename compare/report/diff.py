@@ -11,6 +11,9 @@ from handgrad.compare.report.words import place, printable
 from handgrad.compare.results import ALONE, Finding, Results, Row
 
 SCHEMA = "handgrad.diff/1"
+Judged = tuple[str | None, float | None]  # verdict and rho of a tensor in a run
+Step = tuple[int, Judged, Judged]  # its number, and a tensor before and after
+ABSENT: Judged = (None, None)
 
 
 @dataclass(frozen=True)
@@ -53,20 +56,13 @@ def difference(
 ) -> Difference:
     """Compare two runs, each a mapping from the names of checks to their reports, and what the runs are called."""
     shared = [name for name in first if name in second]
-    changes, environment, compared = list[Change](), dict[str, tuple[Any, Any]](), 0
-    outcomes = [
-        _outcome(check, first[check], second[check])
-        for check in shared
-        if _facts(first[check]) != _facts(second[check])
-    ]
+    changes, outcomes, environment, compared = list[Change](), list[str](), dict[str, tuple[Any, Any]](), 0
     for check in shared:
-        before, after = ({(row.step, row.phase, row.name): row for row in run[check].rows} for run in (first, second))
-        keys = dict.fromkeys([*before, *after])
-        compared += len(keys)
-        by_name: dict[str, list[tuple[Row | None, Row | None]]] = {}
-        for key in keys:
-            by_name.setdefault(key[2], []).append((before.get(key), after.get(key)))
-        changes += [change for name, pairs in by_name.items() if (change := _change(check, name, pairs)) is not None]
+        if _facts(first[check]) != _facts(second[check]):
+            outcomes.append(_outcome(check, first[check], second[check]))
+        steps = _steps(first[check].rows, second[check].rows)
+        compared += sum(map(len, steps.values()))
+        changes += [change for name in steps if (change := _change(check, name, steps[name])) is not None]
         a, b = (dict(_flat(run[check].environment)) for run in (first, second))
         for field in dict.fromkeys([*a, *b]):
             if a.get(field) != b.get(field):
@@ -105,27 +101,29 @@ def _flat(environment: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
             yield f"{prefix}{name}", value
 
 
-def _change(check: str, name: str, pairs: list[tuple[Row | None, Row | None]]) -> Change | None:
+def _steps(first: Iterable[Row], second: Iterable[Row]) -> dict[str, list[Step]]:
+    """Every tensor's steps, with its verdict and rho there in both runs."""
+    before, after = (
+        {(row.name, row.step, row.phase): (row.verdict, row.rho) for row in rows} for rows in (first, second)
+    )
+    steps: dict[str, list[Step]] = {}
+    for key in dict.fromkeys([*before, *after]):
+        steps.setdefault(key[0], []).append((key[1], before.get(key, ABSENT), after.get(key, ABSENT)))
+    return steps
+
+
+def _change(check: str, name: str, steps: list[Step]) -> Change | None:
     """How a tensor changed over its steps: shown where its verdict first did, or else where rho did most."""
-    changed = [pair for pair in pairs if _judged(pair[0]) != _judged(pair[1])]
+    changed = [(step, before, after) for step, before, after in steps if repr(before) != repr(after)]  # nan is nan
     if not changed:
         return None
-    before, after = max(changed, key=_weight)
-    some = before or after
-    assert some is not None
-    verdict, rho = zip(*((row.verdict, row.rho) if row else (None, None) for row in (before, after)), strict=True)
-    return Change(check, name, some.step, verdict, rho, len(changed), len(pairs))
+    step, before, after = max(changed, key=_weight)
+    return Change(check, name, step, (before[0], after[0]), (before[1], after[1]), len(changed), len(steps))
 
 
-def _judged(row: Row | None) -> tuple[str, str] | None:
-    return None if row is None else (row.verdict, repr(row.rho))
-
-
-def _weight(pair: tuple[Row | None, Row | None]) -> tuple[bool, float]:
-    before, after = pair
-    if before is None or after is None or before.verdict != after.verdict:
-        return True, 0.0
-    return False, abs((before.rho or 0.0) - (after.rho or 0.0))
+def _weight(step: Step) -> tuple[bool, float]:
+    _, before, after = step
+    return (True, 0.0) if before[0] != after[0] else (False, abs((before[1] or 0.0) - (after[1] or 0.0)))
 
 
 def render(runs: Difference, form: str) -> str:
