@@ -132,19 +132,21 @@ def _as_one(findings: tuple[Finding, ...], judged: Judged) -> tuple[Finding, ...
     first = next((f for f in findings if f.where.phase == "backward" and f.cause.code in codes), None)
     if first is None or first.factor is None or judged.suspects[first.where.name][0].has_every_gradient:
         return findings
-    factors = {
-        j.row.name: factor_of(explained(j.local.recorded, j.local.reference))
-        for j in judged.judgements
-        if j.local is not None and j.finding is not None and j.finding.where[:2] == first.where[:2]
-    }
     alike = [
-        f for f in findings if f is first or abs((factors.get(f.where.name) or 0.0) / first.factor - 1) <= SAME_FACTOR
+        f for f in findings if f is first or (f.where[:2] == first.where[:2] and _is_off_by(first.factor, f, judged))
     ]
     lead, *others = alike
     if not others:
         return findings
     one = replace(lead, cause=first.cause, together=tuple(f.where.name for f in others))
     return tuple(one if finding is lead else finding for finding in findings if finding not in others)
+
+
+def _is_off_by(factor: float, finding: Finding, judged: Judged) -> bool:
+    """Whether a tensor is off by a factor, be it too small to name a cause."""
+    scene = next(_scenes(judged, finding.where.name), None)
+    own = None if scene is None else factor_of(explained(scene.recorded, scene.reference, scene.dtype))
+    return abs((own or 0.0) / factor - 1) <= SAME_FACTOR
 
 
 def _equation(judged: Judged, name: str) -> str:

@@ -212,7 +212,7 @@ def rule_instead(findings: tuple[Finding, ...], trainings: Sequence[JudgedTraini
     """
     factors: dict[str, set[float]] = {}
     for judgement in (judgement for each in trainings for judgement in each.judged.judgements):
-        if judgement.finding is not None and judgement.finding.where.phase == "update":
+        if judgement.row.phase == "update" and judgement.row.verdict == "FAULT":
             factor = factor_of(explained_update(judgement))
             known = np.nan if factor is None or not np.isfinite(factor) else round(factor, 9)
             factors.setdefault(judgement.row.name, set()).add(known)

@@ -130,8 +130,10 @@ def test_inference_mode_around_a_check_does_not_blind_it():
 # --- one finding for what has one factor where nothing else was returned
 
 
-def test_gradients_off_by_one_factor_are_one_finding_that_lists_them():
-    report = check_gradients(*LINEAR.without("Z", "dZ").scaled("dW", 6.0).scaled("db", 6.0).scaled("dX", 6.0))
+@pytest.mark.parametrize("precisions", PRECISIONS, ids=" ".join)
+def test_gradients_off_by_one_factor_are_one_finding_that_lists_them(precisions):
+    layer = LINEAR.without("Z", "dZ").scaled("dW", 6.0).scaled("db", 6.0).scaled("dX", 6.0)
+    report = check_gradients(*layer, precisions=precisions)
     (finding,) = report.findings
     assert (finding.where.name, finding.factor) == ("db", 6.0)
     assert finding.together == ("dX", "dW")

@@ -195,6 +195,17 @@ def test_one_that_has_too_few_entries_may_share_the_factor():
     assert (finding.where.name, finding.cause, finding.together) == ("db", Scaled(2.0), ("dW",))
 
 
+def test_a_factor_in_float32_is_one_to_within_its_roundings():
+    sides = {name: ((2 * DUE).astype("f4"), DUE + 1e-9) for name in ("dW", "db")}
+
+    def scene(name):
+        return Scene(name, sides[name][0].astype(float), sides[name][1], dtype="float32")
+
+    judgements = [judged(name, "FAULT", sides=both) for name, both in sides.items()]
+    (finding,) = findings_of(collected([step(*judgements, scene=scene, has_every_gradient=False)]))
+    assert (finding.cause, finding.together) == (Scaled(2.0), ("db",))
+
+
 def test_a_sign_and_a_short_batch_are_factors_too():
     assert of_factors({"dW": -1.0, "db": -1.0}) == [("dW", -1.0, ("db",))]
     partial = PartialBatch(0.5, "n/(batch size)")
