@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from handgrad.compare.errors import InputError
-from handgrad.compare.names import gradient, is_updated, layered, of_velocity, updated, velocity
+from handgrad.compare.names import gradient, is_updated, layered, updated, velocity
 
 Modules = Mapping[str, ModuleType]
 """Modules of the hand-written side by short name, such as "losses": what runs in place of the installed ones."""
@@ -60,60 +60,37 @@ def _imported(module: str) -> ModuleType:
     return import_module(module)
 
 
-def _activation(name: str, value_units: float = 0.0, derivative_units: float = 0.0) -> Operation:
-    pair = (f"activations:{name}", f"activations:{name}_derivative")
-    twin = f"handgrad.torchref.activations:{name}"
-    return Operation("activation", name, pair, twin, ("F2", "B5"), "", value_units, derivative_units)
+def _row(kind: str, name: str, *equations: str, start: str = "", **more: Any) -> Operation:
+    """A row whose functions have its name, in one file of each side; `start` makes an optimiser's first state."""
+    own = f"{'losses' if kind == 'loss' else f'{kind}s'}:{name.replace('-', '_')}"
+    pairs = {
+        "activation": (own, f"{own}_derivative"),
+        "loss": (own, "losses:output_gradient"),
+        "optimizer": (f"optimizers:{start}", own),
+    }
+    return Operation(kind, name, pairs.get(kind, (own,)), f"handgrad.torchref.{own}", equations, **more)
 
 
-def _loss(name: str, label: str, reads: str) -> Operation:
-    attribute = name.replace("-", "_")
-    pair = (f"losses:{attribute}", "losses:output_gradient")
-    return Operation("loss", name, pair, f"handgrad.torchref.losses:{attribute}", (label, "B1"), reads)
-
-
-def _optimizer(name: str, start: str, equations: tuple[str, ...]) -> Operation:
-    attribute = name.replace("-", "_")
-    pair = (f"optimizers:{start}", f"optimizers:{attribute}")
-    return Operation("optimizer", name, pair, f"handgrad.torchref.optimizers:{attribute}", equations)
-
-
-def _initializer(name: str, *equations: str) -> Operation:
-    half = f"initializers:{name.replace('-', '_')}"
-    return Operation("initializer", name, (half,), f"handgrad.torchref.{half}", equations)
-
-
+LINEAR = ("network:linear", "network:linear_backward")
 OPERATIONS = (
-    Operation(
-        "layer",
-        "linear",
-        ("network:linear", "network:linear_backward"),
-        "torch.nn:Linear",
-        ("F1", "B2", "B3", "B4"),
-    ),
-    _activation("sigmoid", value_units=8.0, derivative_units=10.0),
-    _activation("relu"),
-    _activation("tanh", value_units=8.0, derivative_units=18.0),
-    _activation("identity"),
-    _loss("binary-cross-entropy", "L2", "Z"),
-    _loss("squared-error", "L3", "A"),
+    Operation("layer", "linear", LINEAR, "torch.nn:Linear", ("F1", "B2", "B3", "B4")),
+    _row("activation", "sigmoid", "F2", "B5", value_units=8.0, derivative_units=10.0),
+    _row("activation", "relu", "F2", "B5"),
+    _row("activation", "tanh", "F2", "B5", value_units=8.0, derivative_units=18.0),
+    _row("activation", "identity", "F2", "B5"),
+    _row("loss", "binary-cross-entropy", "L2", "B1", reads="Z"),
+    _row("loss", "squared-error", "L3", "B1", reads="A"),
     Operation("cost", "mean", ("losses:mean_loss",), "handgrad.torchref.losses:mean_loss", ("L1",)),
-    Operation(
-        "cost",
-        "weight-decay",
-        ("losses:weight_decay",),
-        "handgrad.torchref.losses:weight_decay",
-        ("L4",),
-    ),
-    _optimizer("gradient-descent", "no_velocities", ("U1",)),
-    _optimizer("momentum", "zero_velocities", ("O3", "O4")),
-    _initializer("lecun", "I1", "I2"),
-    _initializer("glorot", "I5"),
-    _initializer("he", "I3"),
-    _initializer("small", "I6"),
-    _initializer("zeros"),
-    _initializer("notes-xavier", "I4"),
-    _initializer("notes-he", "I5"),
+    Operation("cost", "weight-decay", ("losses:weight_decay",), "handgrad.torchref.losses:weight_decay", ("L4",)),
+    _row("optimizer", "gradient-descent", "U1", start="no_velocities"),
+    _row("optimizer", "momentum", "O3", "O4", start="zero_velocities"),
+    _row("initializer", "lecun", "I1", "I2"),
+    _row("initializer", "glorot", "I5"),
+    _row("initializer", "he", "I3"),
+    _row("initializer", "small", "I6"),
+    _row("initializer", "zeros"),
+    _row("initializer", "notes-xavier", "I4"),
+    _row("initializer", "notes-he", "I5"),
 )
 
 
@@ -122,13 +99,9 @@ def names(kind: str) -> tuple[str, ...]:
     return tuple(row.name for row in OPERATIONS if row.kind == kind)
 
 
-@cache
 def operation(kind: str, name: str) -> Operation:
     """The registry row of that kind and name; KeyError if there is none."""
-    for row in OPERATIONS:
-        if (row.kind, row.name) == (kind, name):
-            return row
-    raise KeyError(f"no {kind} {name!r} in the registry")
+    return {(row.kind, row.name): row for row in OPERATIONS}[kind, name]
 
 
 def network_reads(depth: int, *, loss_reads: str, l2: bool) -> dict[str, tuple[str, ...]]:
@@ -151,22 +124,19 @@ def network_records(
 
     `layers` holds the widths, n is the number of examples; `loss_reads` is "Z" or "A".
     """
-    L, K = len(layers) - 1, layers[-1]
-    records: dict[str, tuple[str, Shape]] = {"X": ("forward", (layers[0], n)), "Y": ("forward", (K, n))}
-    for l in range(1, L + 1):
-        records |= {f"Z{l}": ("forward", (layers[l], n)), f"A{l}": ("forward", (layers[l], n))}
-    records |= {"losses": ("loss", (K, n)), **({"penalty": ("loss", ())} if l2 else {}), "J": ("loss", ())}
-    of_parameters: dict[str, Shape] = {}
-    for l in range(1, L + 1):
-        of_parameters |= {f"W{l}": (layers[l], layers[l - 1]), f"b{l}": (layers[l], 1)}
-    for l in range(L, 0, -1):
-        if l < L or loss_reads == "A":
-            records[gradient(f"A{l}")] = ("backward", (layers[l], n))
-        records[gradient(f"Z{l}")] = ("backward", (layers[l], n))
-        records |= {gradient(name): ("backward", of_parameters[name]) for name in (f"W{l}", f"b{l}")}
-    if velocities:
-        records |= {velocity(name): ("update", shape) for name, shape in of_parameters.items()}
-    return records | {updated(name): ("update", shape) for name, shape in of_parameters.items()}
+    L, of_losses = len(layers) - 1, (layers[-1], n)
+    values = {f"{stem}{l}": (layers[l], n) for l in range(1, L + 1) for stem in "ZA"}
+    of_layer = ({f"W{l}": (layers[l], layers[l - 1]), f"b{l}": (layers[l], 1)} for l in range(1, L + 1))
+    parameters = {name: shape for of_one in of_layer for name, shape in of_one.items()}
+    backward = [f"{stem}{l}" for l in range(L, 0, -1) for stem in "AZWb" if (stem, l, loss_reads) != ("A", L, "Z")]
+    moving: dict[str, Shape] = {velocity(name): shape for name, shape in parameters.items() if velocities}
+    phases: dict[str, dict[str, Shape]] = {
+        "forward": {"X": (layers[0], n), "Y": of_losses, **values},
+        "loss": {"losses": of_losses, **({"penalty": ()} if l2 else {}), "J": ()},
+        "backward": {gradient(name): (values | parameters)[name] for name in backward},
+        "update": moving | {updated(name): shape for name, shape in parameters.items()},
+    }
+    return {name: (phase, shape) for phase, shapes in phases.items() for name, shape in shapes.items()}
 
 
 _LABELS = {"Z": "F1", "A": "F2", "dW": "B2", "db": "B3", "dA": "B4", "dZ": "B5"}
@@ -179,17 +149,11 @@ def equation_of(name: str, *, depth: int, loss: str, optimizer: str) -> str:
 
     `depth` is L; `loss` and `optimizer` are registry names. Unknown names give an empty label.
     """
-    if name in _FIXED:
-        return _FIXED[name]
-    if name == "losses":
-        return operation("loss", loss).equations[0]
-    if is_updated(name):
-        return operation("optimizer", optimizer).equations[-1]
+    of_loss, of_update = operation("loss", loss), operation("optimizer", optimizer).equations
+    output_gradient = gradient(f"{of_loss.reads}{depth}")
+    fixed = {**_FIXED, **dict(zip(("losses", output_gradient), of_loss.equations, strict=True))}
+    if name in fixed or is_updated(name):
+        return fixed.get(name, of_update[-1])
     stem, layer = layered(name)
-    if layer is None:
-        return ""
-    if of_velocity(stem) in ("W", "b"):
-        return operation("optimizer", optimizer).equations[0]
-    if name == gradient(f"{operation('loss', loss).reads}{depth}"):
-        return operation("loss", loss).equations[1]
-    return _LABELS.get(stem, "")
+    by_stem = {**_LABELS, velocity("W"): of_update[0], velocity("b"): of_update[0]}
+    return "" if layer is None else by_stem.get(stem, "")
