@@ -13,7 +13,6 @@ from handgrad.compare.source.pieces import Piece, Span, span, statements_of
 
 CALLS = 4  # deep: how far a result is followed through functions
 Spans = set[Span]
-Keyed = tuple[dict[object, list[ast.expr]], list[tuple[ast.AST, ast.expr]]]
 Target = tuple[str, str]  # "name" or "attribute", and what it is called
 
 
@@ -62,11 +61,13 @@ def _callee(call: ast.Call) -> str:
 
 def computing(name: str, pieces: list[Piece]) -> Spans:
     """The lines that compute a tensor which is returned under a name, or else under names that a variable holds."""
-    for values_in in (functools.partial(_under, name), _under_variables):
-        lines = [_lines(_Value(value), piece, pieces) for piece in pieces for value in values_in(piece.tree)]
+    items = [(key, _Value(value), piece) for piece in pieces for key, value in _dicts(piece.tree)]
+    under_name = [item for item in items if _may_be(item[0], name)]
+    under_variables = [item for item in items if isinstance(item[0], ast.Name)]
+    for returned in (under_name, under_variables):
+        lines = [_lines(value, piece, pieces) for _, value, piece in returned]
         if not lines:
-            targets = [("name", name), ("attribute", name)]
-            lines = [_assigning(target, piece, pieces, CALLS) for piece in pieces for target in targets]
+            lines = [_assigning((kind, name), p, pieces, CALLS) for p in pieces for kind in ("name", "attribute")]
         if any(lines):
             return set().union(*lines)
     return set()
@@ -75,29 +76,10 @@ def computing(name: str, pieces: list[Piece]) -> Spans:
 # --- dicts
 
 
-def _under(name: str, tree: ast.AST) -> list[ast.expr]:
-    """The values that stand under a name, written out or as an f-string, in a dict."""
-    by_constant, others = _dicts(tree)
-    return [*by_constant.get(name, ()), *(value for key, value in others if _may_be(key, name))]
-
-
-def _under_variables(tree: ast.AST) -> list[ast.expr]:
-    """The values that stand under names which a variable holds."""
-    return [value for key, value in _dicts(tree)[1] if isinstance(key, ast.Name)]
-
-
 @functools.lru_cache(maxsize=64)
-def _dicts(tree: ast.AST) -> Keyed:
-    """What stands in dicts under constants, by constant, and under other keys."""
-    by_constant: dict[object, list[ast.expr]] = {}
-    others: list[tuple[ast.AST, ast.expr]] = []
-    for node in statements_of(tree):
-        for key, value in _items(node):
-            if isinstance(key, ast.Constant):
-                by_constant.setdefault(key.value, []).append(value)
-            elif key is not None:
-                others.append((key, value))
-    return by_constant, others
+def _dicts(tree: ast.AST) -> list[tuple[ast.AST | None, ast.expr]]:
+    """What stands in dicts, each with its key."""
+    return [item for node in statements_of(tree) for item in _items(node)]
 
 
 def _items(node: ast.AST) -> Iterator[tuple[ast.AST | None, ast.expr]]:
@@ -115,17 +97,13 @@ def _items(node: ast.AST) -> Iterator[tuple[ast.AST | None, ast.expr]]:
         yield from ((target.slice, value) for target, value, _ in pairs if isinstance(target, ast.Subscript))
 
 
-def _unpacked(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.expr, ast.expr, int | None]]:
+def _unpacked(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr, int | None]]:
     """The targets of an assignment, each with its value, or with the whole of an unpacking and its place in that."""
     if not isinstance(target, ast.Tuple):
-        yield target, value, None
-        return
-    values = value.elts if isinstance(value, ast.Tuple) else []
-    for place, element in enumerate(target.elts):
-        if len(values) == len(target.elts):
-            yield element, values[place], None
-        else:
-            yield element, value, place
+        return [(target, value, None)]
+    if isinstance(value, ast.Tuple) and len(value.elts) == len(target.elts):
+        return [(*pair, None) for pair in zip(target.elts, value.elts, strict=True)]
+    return [(element, value, place) for place, element in enumerate(target.elts)]
 
 
 # --- values
@@ -133,22 +111,19 @@ def _unpacked(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.expr, ast
 
 def _lines(value: _Value, piece: Piece, pieces: list[Piece], depth: int = CALLS) -> Spans:
     """The lines that compute a value: of a name its assignments, of a call to a function of theirs its result."""
-    expression = value.expression
-    own = {span(piece, node) for node in [value.statement or expression] if node is not None}
-    if depth == 0:
-        return own
-    if isinstance(expression, ast.Name):
-        return _assigning(("name", expression.id), piece, pieces, depth) or own
-    if isinstance(expression, ast.Attribute):
-        target = ("attribute", expression.attr)
-        return set().union(*(_assigning(target, other, pieces, depth) for other in pieces)) or own
-    if isinstance(expression, ast.Call):
-        functions = (other for other in pieces if isinstance(other.tree, ast.FunctionDef))
-        callee = next((other for other in functions if other.name == _callee(expression)), None)
-        if callee is not None and callee is not piece:
-            results = (_Value(result) for result in _results(callee.tree, value.place))
-            return set().union(*(_lines(result, callee, pieces, depth - 1) for result in results)) or own
-    return own
+    own = {span(piece, node) for node in [value.statement or value.expression] if node is not None}
+    lines: list[Spans] = []
+    match value.expression if depth else None:
+        case ast.Name(id=name):
+            lines = [_assigning(("name", name), piece, pieces, depth)]
+        case ast.Attribute(attr=name):
+            lines = [_assigning(("attribute", name), other, pieces, depth) for other in pieces]
+        case ast.Call() as call:
+            functions = (other for other in pieces if isinstance(other.tree, ast.FunctionDef))
+            callee = next((other for other in functions if other.name == _callee(call)), piece)
+            results = _results(callee.tree, value.place) if callee is not piece else ()
+            lines = [_lines(_Value(result), callee, pieces, depth - 1) for result in results]
+    return set().union(*lines) or own
 
 
 def _results(function: ast.AST, place: int | None) -> Iterator[ast.expr]:
@@ -173,26 +148,28 @@ def _assignments(tree: ast.AST) -> dict[Target, list[_Value]]:
     """
     values: dict[Target, list[_Value]] = {}
     for node in statements_of(tree):
-        if isinstance(node, ast.AugAssign):
-            _add(values, node.target, _Value(None, None, node))
-        elif isinstance(node, ast.AnnAssign) and node.value is not None:
-            _add(values, node.target, _Value(node.value, None, node))
-        elif isinstance(node, ast.Assign):
-            for target, value, place in (pair for whole in node.targets for pair in _unpacked(whole, node.value)):
-                if not (isinstance(value, ast.Subscript) and _is_key(value.slice)):
-                    _add(values, target, _Value(value, place, node))
+        for target, value in _assigned(node):
+            if isinstance(target, ast.Subscript) and not _is_key(target.slice):  # a part of it, as in dW[:] = ...
+                target = target.value
+            match target:
+                case ast.Name(id=name):
+                    values.setdefault(("name", name), []).append(value)
+                case ast.Attribute(attr=name):
+                    values.setdefault(("attribute", name), []).append(value)
     return values
+
+
+def _assigned(node: ast.AST) -> Iterator[tuple[ast.expr, _Value]]:
+    """The targets of a statement with what it assigns to each."""
+    if isinstance(node, ast.AugAssign):
+        yield node.target, _Value(None, None, node)
+    elif isinstance(node, ast.AnnAssign) and node.value is not None:
+        yield node.target, _Value(node.value, None, node)
+    elif isinstance(node, ast.Assign):
+        for target, value, place in (item for whole in node.targets for item in _unpacked(whole, node.value)):
+            if not (isinstance(value, ast.Subscript) and _is_key(value.slice)):
+                yield target, _Value(value, place, node)
 
 
 def _is_key(node: ast.expr) -> bool:
     return isinstance(node, (ast.Constant, ast.JoinedStr))
-
-
-def _add(values: dict[Target, list[_Value]], target: ast.expr, value: _Value) -> None:
-    """Add what is assigned to a name or an attribute, also into all or a part of it, as in dW[:] = ..."""
-    if isinstance(target, ast.Subscript) and not _is_key(target.slice):
-        target = target.value
-    if isinstance(target, ast.Name):
-        values.setdefault(("name", target.id), []).append(value)
-    elif isinstance(target, ast.Attribute):
-        values.setdefault(("attribute", target.attr), []).append(value)
