@@ -85,10 +85,8 @@ def in_torch(function: Any, names: Iterable[str], reads: Mapping[str, Iterable[s
 def building(function: Any, names: Iterable[str]) -> tuple[Code, ...]:
     """The functions of the user's that build torch's optimiser, whose result computes the updated tensors named."""
     pieces = [*pieces_of(function)]
-    spans: Spans = set()
-    for piece in pieces[:1]:
-        results = {span(piece, node) for node in statements_of(piece.tree) if isinstance(node, ast.Return)}
-        spans = results or {(piece.file, piece.first, piece.first)}
+    returned = {span(p, node) for p in pieces[:1] for node in statements_of(p.tree) if isinstance(node, ast.Return)}
+    spans = returned or {(piece.file, piece.first, piece.first) for piece in pieces[:1]}
     return _code("torch", pieces, dict.fromkeys(names, spans))
 
 

@@ -6,6 +6,7 @@ import ast
 import functools
 import linecache
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
@@ -77,9 +78,7 @@ def _piece(thing: FunctionType | type) -> Piece | None:
     linecache.checkcache(file)
     lines = linecache.getlines(file)
     node = next((n for n in definitions("".join(lines)) if _is_of(n, thing, line)), None)
-    if node is None:
-        return None
-    return _cut_out(node, thing.__name__, file, lines)
+    return None if node is None else _cut_out(node, thing.__name__, file, lines)
 
 
 def _cut_out(node: Definition, name: str, file: str, lines: list[str]) -> Piece:
@@ -108,13 +107,10 @@ def definitions(text: str) -> list[Definition]:
 
 def _is_of(node: Definition, thing: FunctionType | type, line: int) -> bool:
     """Whether a definition is of a function that starts on a line, or of a class that holds it."""
-    if isinstance(thing, type):
-        return (
-            isinstance(node, ast.ClassDef)
-            and node.name == thing.__name__
-            and node.lineno <= line <= (node.end_lineno or line)
-        )
-    return not isinstance(node, ast.ClassDef) and first_line(node) == line
+    if isinstance(node, ast.ClassDef):
+        holds_line = node.lineno <= line <= (node.end_lineno or line)
+        return isinstance(thing, type) and node.name == thing.__name__ and holds_line
+    return not isinstance(thing, type) and first_line(node) == line
 
 
 def first_line(node: Definition) -> int:
@@ -150,15 +146,11 @@ def _names_in(tree: ast.AST) -> dict[tuple[str, str], None]:
 
 def _closure(function: FunctionType) -> dict[str, Any]:
     """What a function's closure holds, by name."""
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=False)
-    return {name: cell.cell_contents for name, cell in cells if _is_filled(cell)}
-
-
-def _is_filled(cell: Any) -> bool:
-    try:
-        return cell.cell_contents is not None
-    except ValueError:  # assigned later
-        return False
+    held: dict[str, Any] = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        with suppress(ValueError):  # it is assigned later
+            held[name] = cell.cell_contents
+    return held
 
 
 def _members(thing: Any) -> Iterator[Any]:

@@ -57,13 +57,11 @@ class _Watch:
             key = id(array)
             total = zlib.crc32(array.tobytes()) if array.size <= NUMBERS else 0
             self.events += array.nbytes >> 16  # reading 64 KiB takes about as long as a line
-            if self.sums.get(key) == total:
-                continue
+            if self.sums.get(key) != total and at is not None:
+                self.made[key] = at
             if key not in self.sums:
                 self.kept.append(array)
             self.sums[key] = total
-            if at is not None:
-                self.made[key] = at
 
 
 def _arrays(values: Iterable[Any], depth: int = 2) -> Iterator[np.ndarray]:
@@ -97,12 +95,10 @@ def _without_leftovers() -> Iterator[None]:
     """
     functions = {name: getattr(np, name) for name in ("empty", "empty_like")}
     try:
-        for name, function in functions.items():
-            setattr(np, name, _filling_with_nan(function))
+        vars(np).update({name: _filling_with_nan(function) for name, function in functions.items()})
         yield
     finally:
-        for name, function in functions.items():
-            setattr(np, name, function)
+        vars(np).update(functions)
 
 
 def _filling_with_nan(function: Callable[..., Any]) -> Callable[..., Any]:
