@@ -12,26 +12,18 @@ Reads = Mapping[str, tuple[str, ...]]
 
 
 class Unrecorded(Fact, code="unrecorded"):
-    """Names that the reference taps, between two tensors, and that the derivation did not return."""
+    """What the derivation did not return, between two tensors: the names that the reference taps there, if any."""
 
     start: tuple[str, ...]
     end: str
-    names: tuple[str, ...]
+    names: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Between J and db1 nothing was recorded: return dZ1, dA1."""
-        return f"between {listed(self.start, 3)} and {self.end} nothing was recorded: return {listed(self.names, 6)}"
-
-
-class NothingBetween(Fact, code="nothing-between"):
-    """All that the reference taps was returned."""
-
-    start: tuple[str, ...]
-    end: str
-
-    def __str__(self) -> str:
-        """Between dA1 and dZ1 nothing is tapped."""
-        return f"between {listed(self.start, 3)} and {self.end} nothing is tapped: tap a value there and return it"
+        between = f"between {listed(self.start, 3)} and {self.end} nothing"
+        if self.names:
+            return f"{between} was recorded: return {listed(self.names, 6)}"
+        return f"{between} is tapped: tap a value there and return it"
 
 
 class NothingTapped(
@@ -65,8 +57,7 @@ def to_record(results: Results, name: str) -> Fact | None:
     if is_untapped(results):
         return NothingTapped()
     start, names = _before(name, computed_from, recorded)
-    names = ("J", *names) if "J" in start and "J" not in recorded else names
-    return Unrecorded(start, name, names) if names else NothingBetween(start, name)
+    return Unrecorded(start, name, ("J", *names) if "J" in start and "J" not in recorded else names)
 
 
 def _of_gradients(reads: Reads) -> dict[str, tuple[str, ...]]:

@@ -2,7 +2,7 @@ import pytest
 
 from handgrad.compare.names import phase_of
 from handgrad.compare.results import Details, Results, Row
-from handgrad.compare.source.unrecorded import NothingBetween, NothingTapped, Unrecorded, is_untapped, to_record
+from handgrad.compare.source.unrecorded import NothingTapped, Unrecorded, is_untapped, to_record
 
 READS = {"Z1": ("W1", "X", "b1"), "A1": ("Z1",), "Z2": ("W2", "A1"), "J": ("Z2", "Y")}
 
@@ -18,12 +18,12 @@ def results(*names, reads=READS):
         (("J", "db1"), "db1", Unrecorded(("J",), "db1", ("dZ1", "dA1", "dZ2"))),
         (("db1",), "db1", Unrecorded(("J",), "db1", ("J", "dZ1", "dA1", "dZ2"))),
         (("J", "dZ2", "dW1"), "dW1", Unrecorded(("dZ2",), "dW1", ("dZ1", "dA1"))),
-        (("J", "dZ2", "dA1", "dZ1"), "dZ1", NothingBetween(("dA1",), "dZ1")),
-        (("J", "dZ2"), "dZ2", NothingBetween(("J",), "dZ2")),
+        (("J", "dZ2", "dA1", "dZ1"), "dZ1", Unrecorded(("dA1",), "dZ1")),
+        (("J", "dZ2"), "dZ2", Unrecorded(("J",), "dZ2")),
         (("dZ2",), "dZ2", Unrecorded(("J",), "dZ2", ("J",))),
         (("J",), "J", Unrecorded(("Y", "W2", "W1", "X", "b1"), "J", ("Z2", "A1", "Z1"))),
         (("J", "A1"), "J", Unrecorded(("Y", "W2", "A1"), "J", ("Z2",))),
-        (("Z1",), "Z1", NothingBetween(("W1", "X", "b1"), "Z1")),
+        (("Z1",), "Z1", Unrecorded(("W1", "X", "b1"), "Z1")),
         (("J", "W1_next"), "W1_next", Unrecorded(("J",), "W1_next", ("dW1",))),
         (("J", "vW1"), "vW1", Unrecorded(("J",), "vW1", ("dW1",))),
         (("J", "dW1", "W1_next"), "W1_next", None),
@@ -51,7 +51,7 @@ def test_where_nothing_is_tapped_that_is_said():
 
 def test_each_says_what_to_do():
     assert str(Unrecorded(("J",), "db1", ("dZ1", "dA1"))) == ("between J and db1 nothing was recorded: return dZ1, dA1")
-    assert str(NothingBetween(("dA1",), "dZ1")) == (
+    assert str(Unrecorded(("dA1",), "dZ1")) == (
         "between dA1 and dZ1 nothing is tapped: tap a value there and return it"
     )
     assert "tap(" in str(NothingTapped())
