@@ -3,8 +3,9 @@
 A sentence is made from a fact once, at the end, by str(); nothing ever reads a sentence to learn something.
 """
 
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar, dataclass_transform
 
 
@@ -41,20 +42,21 @@ def _said(value: Any) -> Any:
 
 def content_of(fact: Fact) -> dict[str, Any]:
     """A fact for JSON: its code, its type and fields, and its sentence."""
-    own = {item.name: _plain(getattr(fact, item.name)) for item in fields(fact) if item.name != "code"}  # type: ignore[arg-type]  # every fact is a dataclass
+    own = {name: plain(value) for name, value in vars(fact).items() if name != "code"}
     return {"code": fact.code, "type": type(fact).__name__, **own, "text": str(fact)}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value for JSON: facts and records as objects, and as texts the numbers that JSON does not have."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     if isinstance(value, Fact):
         return content_of(value)
-    if is_dataclass(value) and not isinstance(value, type):
-        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        value = value._asdict()
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def counted(count: int, noun: str, nouns: str = "") -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from handgrad.compare.facts.fact import Fact, content_of
+from handgrad.compare.facts.fact import plain
 from handgrad.compare.report.summary import differing
 from handgrad.compare.report.words import words
 from handgrad.compare.results import Details, Results
@@ -29,7 +28,7 @@ def render_all(reports: Mapping[str, Results], not_run: Mapping[str, str] = {}) 
 
 
 def content(results: Results) -> dict[str, Any]:
-    """The report as values that `text` makes plain."""
+    """The report as values that `text` can write."""
     return {
         "schema": SCHEMA,
         "ok": results.ok,
@@ -44,17 +43,4 @@ def content(results: Results) -> dict[str, Any]:
 
 def text(content: Any) -> str:
     """A JSON text of values; nan and infinities are the strings "nan", "inf" and "-inf", records objects."""
-    return json.dumps(_plain(content), indent=1, allow_nan=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    """The same value with every non-finite float as a string and every record and fact as an object."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, Fact):
-        value = content_of(value)
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        value = value._asdict()
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+    return json.dumps(plain(content), indent=1, allow_nan=False) + "\n"
