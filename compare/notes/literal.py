@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from types import MappingProxyType
 
 import numpy as np
-from torch.nn.init import kaiming_normal_
 
 from handgrad.compare.checks.initializer import check_initializer
 from handgrad.compare.experiment.run import Experiment, run
 from handgrad.compare.faults.planting import planted
 from handgrad.compare.report.report import Report
 from handgrad.manual import as_written
+from handgrad.manual.initializers import draw
+from handgrad.torchref import initializers as in_torch
 
 SHAPE = (64, 256)
 TANH = "return (np.exp(Z) - np.exp(-Z)) / (np.exp(Z) + np.exp(-Z))"
@@ -27,20 +27,9 @@ def _tanh() -> Report:
     return run(experiment, (X, y), hand=hand)
 
 
-def _initializer(deviation: Callable[[int, int], float], torch_initializer: Callable[..., object]) -> Report:
-    """I1, I5: draws with the standard deviation as written, against what the formula is to be."""
-
-    def drawn(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-        return rng.standard_normal(shape) * deviation(*shape)
-
-    return check_initializer(drawn, torch_initializer, SHAPE)
-
-
-LITERAL: Mapping[str, Callable[[], Report]] = MappingProxyType(
-    {
-        "A3": _tanh,
-        "I1": partial(_initializer, as_written.standard_deviation, partial(kaiming_normal_, nonlinearity="linear")),
-        "I5": partial(_initializer, as_written.he, partial(kaiming_normal_, nonlinearity="relu")),
-    }
-)
+LITERAL: dict[str, Callable[[], Report]] = {
+    "A3": _tanh,
+    "I1": partial(check_initializer, partial(draw, as_written.standard_deviation), in_torch.lecun, SHAPE),
+    "I5": partial(check_initializer, partial(draw, as_written.he), in_torch.he, SHAPE),
+}
 """The check of a formula as written by statement, run when called."""
