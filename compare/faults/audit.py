@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import inspect
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from types import FrameType
@@ -20,6 +20,7 @@ from handgrad.compare.faults.catalogue import NETWORK, Fault, catalogue
 from handgrad.compare.faults.planting import edited, planted
 
 Setup = tuple[Experiment, Data]
+Progress = Callable[[tuple[Fault, ...]], Iterable[Fault]]
 
 
 class Hidden(NamedTuple):
@@ -43,109 +44,82 @@ class Audit:
     lost: tuple[Fault, ...] = ()
 
 
-def audit(
-    experiment: Experiment, source: Any, progress: Callable[[tuple[Fault, ...]], Iterable[Fault]] = iter
-) -> Audit:
+def audit(experiment: Experiment, source: Any, progress: Progress = iter) -> Audit:
     """Plant every mistake of the notes' network in a run; `progress` may wrap the entries on their way."""
     setup = experiment, load(source)
     called = _called(*setup)
-    tried, lost = list[Fault](), list[Fault]()
-    idle: dict[str, tuple[Fault, ...]] = {}
-    for fault in catalogue().values():
-        if not fault.is_of_network:
-            continue
-        if not _can_be_planted(fault, experiment):
-            lost.append(fault)
-        elif (function := _function(fault)) in called:
-            tried.append(fault)
-        else:
-            idle[function] = (*idle.get(function, ()), fault)
+    functions = {fault: _function(fault) for fault in catalogue().values() if fault.is_of_network}
+    tried = tuple(fault for fault, function in functions.items() if function in called)
     shown, hidden = list[Fault](), list[Hidden]()
-    for fault in progress(tuple(tried)):
+    for fault in progress(tried):
         if _shows(setup, fault):
             shown.append(fault)
         else:
             hidden.append(Hidden(fault, _remedy(setup, fault)))
-    return Audit(tuple(shown), tuple(hidden), idle, tuple(lost))
-
-
-def _can_be_planted(fault: Fault, experiment: Experiment) -> bool:
-    """Whether the code that a mistake changes is still there."""
-    try:
-        edited(importlib.import_module(fault.module), fault.edits_for(experiment.batch_size))
-    except InputError:
-        return False
-    return True
+    idle = {function: tuple(f for f in functions if functions[f] == function) for function in functions.values()}
+    lost = idle.pop("", ())
+    return Audit(tuple(shown), tuple(hidden), {name: idle[name] for name in idle if name not in called}, lost)
 
 
 def _shows(setup: Setup, fault: Fault) -> bool:
     """Whether the check of this run fails once the mistake is planted."""
     experiment, data = setup
     hand = planted(fault.module, fault.edits_for(experiment.batch_size))
-    return differs(experiment, (data.X.T, data.Y.T), strict=fault.cause == "precision-loss", hand=hand)
+    return differs(experiment, data, strict=fault.cause == "precision-loss", hand=hand)
 
 
 def _remedy(setup: Setup, fault: Fault) -> str:
     """The first change, from small to large, with which the mistake shows."""
     experiment, data = setup
-    for change in _changes(experiment, data):
-        if change.data is data and all(getattr(experiment, name) == value for name, value in change.settings.items()):
+    for words, settings, changed in _changes(experiment, data):
+        if changed is data and settings.items() <= vars(experiment).items():
             continue
         try:
-            if _shows((replace(experiment, **change.settings), change.data), fault):
-                return change.words
+            if _shows((replace(experiment, **settings), changed), fault):
+                return words
         except InputError:  # that change does not suit this data
             continue
     return ""
 
 
-class _Change(NamedTuple):
-    """A change of a run in one thing: the words for it, the new settings, and the data."""
-
-    words: str
-    settings: dict[str, Any]
-    data: Data
+Change = tuple[str, dict[str, Any], Data]
+"""A change of a run in one thing: the words for it, the new settings, and the data."""
 
 
-def _changes(experiment: Experiment, data: Data) -> Iterator[_Change]:
+def _changes(experiment: Experiment, data: Data) -> Iterator[Change]:
     """Every change that may show a mistake, from small to large."""
     N = data.X.shape[1]
     size = next((b for b in range(max(4, N // 12), N) if N % b), max(2, N // 2))
-    yield _Change("--steps 2", {"steps": 2}, data)
-    yield _Change("--batch-size 2", {"batch_size": min(2, N)}, data)
-    yield _Change(f"--batch-size {size}", {"batch_size": size}, data)
-    yield _Change("--l2 0.1", {"l2": 0.1}, data)
-    yield _Change("--optimizer momentum", {"optimizer": "momentum"}, data)
-    yield _Change("--beta 0.9", {"beta": 0.9}, data)
-    yield _Change("--learning-rate 0.1", {"learning_rate": 0.1}, data)
-    yield _Change("--bias-scale 0.1", {"bias_scale": 0.1}, data)
-    epochs = {"batch_size": size, "steps": None, "epochs": 2}
-    yield _Change(f"--batch-size {size} over two whole epochs", epochs, data)
+    settings = [("steps", 2), ("batch_size", min(2, N)), ("batch_size", size), ("l2", 0.1), ("optimizer", "momentum")]
+    settings += [("beta", 0.9), ("learning_rate", 0.1), ("bias_scale", 0.1)]
+    for name, value in settings:
+        yield f"--{name.replace('_', '-')} {value}", {name: value}, data
+    yield f"--batch-size {size} over two whole epochs", {"batch_size": size, "steps": None, "epochs": 2}, data
     yield from _changes_of_layers(experiment, data)
     relu = (*("relu",) * (experiment.depth - 1), experiment.activations[-1])
     zeros = data.X.copy()
     zeros[:, ::2] = 0.0
     words = "ReLU and examples whose z is exactly 0 (biases and inputs of 0)"
-    yield _Change(words, {"bias_scale": 0.0, "activations": relu}, replace(data, X=zeros))
-    yield _Change("saturated units (ReLU, inputs times 1000)", {"activations": relu}, replace(data, X=1000 * data.X))
+    yield words, {"bias_scale": 0.0, "activations": relu}, replace(data, X=zeros)
+    yield "saturated units (ReLU, inputs times 1000)", {"activations": relu}, replace(data, X=1000 * data.X)
 
 
-def _changes_of_layers(experiment: Experiment, data: Data) -> Iterator[_Change]:
+def _changes_of_layers(experiment: Experiment, data: Data) -> Iterator[Change]:
     """Other activations, and other widths with labels to suit them."""
     (n_x, N), outputs = data.X.shape, data.Y.shape[0]
     depth, last = experiment.depth, experiment.activations[-1]
     for name in ("tanh", "relu", "sigmoid"):
         layers = experiment.layers if depth > 1 else (n_x, 7, outputs)
         activations = (*(name,) * max(depth - 1, 1), last)
-        yield _Change(f"{name} in a hidden layer", {"layers": layers, "activations": activations}, data)
+        yield f"{name} in a hidden layer", {"layers": layers, "activations": activations}, data
     for pair in (("tanh", "relu"), ("sigmoid", "tanh")):
         two = {"layers": (n_x, 7, 5, outputs), "activations": (*pair, last)}
-        yield _Change(f"two hidden layers, {' and '.join(pair)}", two, data)
+        yield f"two hidden layers, {' and '.join(pair)}", two, data
     rng = np.random.default_rng(0)
     wide, square = ((rng.random((n, N)) < 0.5).astype(float) for n in (3, n_x))
-    yield _Change("several outputs", {"layers": (*experiment.layers[:-1], 3)}, replace(data, Y=wide))
-    yield _Change("equal widths", {"layers": (n_x,) * len(experiment.layers)}, replace(data, Y=square))
-    yield _Change("widths that all differ", {"layers": (n_x, *range(n_x + 1, n_x + depth), outputs)}, data)
+    yield "several outputs", {"layers": (*experiment.layers[:-1], 3)}, replace(data, Y=wide)
+    yield "equal widths", {"layers": (n_x,) * len(experiment.layers)}, replace(data, Y=square)
+    yield "widths that all differ", {"layers": (n_x, *range(n_x + 1, n_x + depth), outputs)}, data
 
 
 def _called(experiment: Experiment, data: Data) -> set[str]:
@@ -159,30 +133,31 @@ def _called(experiment: Experiment, data: Data) -> set[str]:
     before = sys.getprofile()
     sys.setprofile(note)
     try:
-        run(replace(experiment, steps=1), (data.X.T, data.Y.T))
+        run(replace(experiment, steps=1), data)
     finally:
         sys.setprofile(before if callable(before) else None)  # C profilers are no functions
     return {name for name in names if name.startswith(NETWORK)}
 
 
 def _function(fault: Fault) -> str:
-    """The function of manual/ that a mistake is in, with its module."""
-    source = inspect.getsource(importlib.import_module(fault.module))
-    line = source[: source.index(fault.edits[0][0])].count("\n") + 1
-    functions = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef))
-    (name,) = (f.name for f in functions if f.lineno <= line <= (f.end_lineno or f.lineno))
-    return f"{fault.module}.{name}"
+    """The function of manual/ that a mistake is in, with its module; "" where the code that it changes was edited."""
+    module = importlib.import_module(fault.module)
+    try:
+        edited(module, fault.edits)
+    except InputError:
+        return ""
+    own = (f for _, f in inspect.getmembers(module, inspect.isfunction) if f.__module__ == fault.module)
+    return next(f"{fault.module}.{f.__name__}" for f in own if fault.edits[0][0] in inspect.getsource(f))
 
 
 def render(result: Audit) -> str:
     """The audit as text: what is hidden under the change that would show it, then the code that was not called."""
     parts = []
-    by_remedy: dict[str, list[Fault]] = {}
-    for fault, remedy in result.hidden:
-        by_remedy.setdefault(remedy, []).append(fault)
-    for remedy, faults in sorted(by_remedy.items(), key=lambda item: (not item[0], -len(item[1]))):
+    counts = Counter(remedy for _, remedy in result.hidden)
+    for remedy in sorted(counts, key=lambda remedy: (not remedy, -counts[remedy])):
         head = f"With {remedy} it would show:" if remedy else "No single change shows:"
-        parts.append("\n".join([head, *(f"  {fault.name:<42} {fault.formula}" for fault in faults)]))
+        lines = (f"  {fault.name:<42} {fault.formula}" for fault, own in result.hidden if own == remedy)
+        parts.append("\n".join((head, *lines)))
     if result.idle:
         functions = ", ".join(f"{name.rpartition('.')[2]} ({len(faults)})" for name, faults in result.idle.items())
         parts.append(f"This run does not call (with the number of known mistakes in each): {functions}.")
