@@ -6,16 +6,18 @@ import importlib
 import inspect
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher, unified_diff
+from typing import Any
 
 import numpy as np
 from tabulate import tabulate
 
 from handgrad.compare.equations import EQUATIONS
 from handgrad.compare.faults.catalogue import Fault, catalogue
-from handgrad.compare.faults.planting import edited
+from handgrad.compare.faults.planting import edited, file_of
 from handgrad.compare.faults.trial import trial
+from handgrad.compare.report import html
 from handgrad.compare.report.json import content, text
-from handgrad.compare.report.markdown import escaped
+from handgrad.compare.report.markdown import escaped, grid
 from handgrad.compare.report.markdown import render as as_report
 from handgrad.compare.report.page import CodeLine, Listing
 from handgrad.compare.report.report import Report
@@ -27,13 +29,13 @@ AROUND = 2  # lines of code around a change
 
 @dataclass(frozen=True)
 class Lesson:
-    """A mistake, its right equation, what a check says of it, and its code, right and wrong."""
+    """A mistake, what a check says of it, its code, right and wrong, and its right equation with the notes' label."""
 
     fault: Fault
-    label: str
-    right: str
     report: Report
     sides: tuple[Listing, Listing]
+    right: str
+    label: str
 
 
 def prepared(fault: Fault, seed: int) -> Lesson:
@@ -42,30 +44,21 @@ def prepared(fault: Fault, seed: int) -> Lesson:
     if fault.is_of_network:
         report = _as_run(report, fault)
     label = fault.equation if fault.equation in EQUATIONS else ""
-    return Lesson(fault, label, EQUATIONS.get(fault.equation, fault.equation), report, _sides(fault))
+    return Lesson(fault, report, _sides(fault), _right(fault), label)
 
 
 def _as_run(report: Report, fault: Fault) -> Report:
     """A report whose code by hand has the mistake in it, as it ran; the file has it right."""
 
-    def with_mistake(file: str, text: str) -> str:
-        for right, wrong in fault.edits if file == _path(fault) else ():
+    def with_mistake(piece: Any) -> Any:
+        text = piece.text
+        for right, wrong in fault.edits if piece.file == file_of(fault.module) else ():
             text = text.replace(right, wrong)
-        return text
+        return piece._replace(text=text)
 
-    code = tuple(code._replace(text=with_mistake(code.file, code.text)) for code in report.details.code)
-    findings = tuple(
-        replace(
-            finding,
-            line=finding.line and finding.line._replace(text=with_mistake(finding.line.file, finding.line.text)),
-        )
-        for finding in report.findings
-    )
+    code = tuple(map(with_mistake, report.details.code))
+    findings = tuple(replace(finding, line=finding.line and with_mistake(finding.line)) for finding in report.findings)
     return replace(report, details=report.details._replace(code=code), findings=findings)
-
-
-def _path(fault: Fault) -> str:
-    return fault.module.removeprefix("handgrad.").replace(".", "/") + ".py"
 
 
 def _texts(fault: Fault) -> tuple[list[str], list[str]]:
@@ -82,12 +75,13 @@ def _sides(fault: Fault) -> tuple[Listing, Listing]:
         for kind, a, b, c, d in group:
             for side, lines, first, last in ((0, right, a, b), (1, wrong, c, d)):
                 shown[side].extend(CodeLine(n + 1, lines[n], kind != "equal") for n in range(first, last))
-    return Listing("right", _path(fault), tuple(shown[0])), Listing("wrong", _path(fault), tuple(shown[1]))
+    file = file_of(fault.module)
+    return Listing("right", file, tuple(shown[0])), Listing("wrong", file, tuple(shown[1]))
 
 
 def _difference(fault: Fault) -> str:
     """The wrong code against the right one, as a unified diff."""
-    path = _path(fault)
+    path = file_of(fault.module)
     return "\n".join(unified_diff(*_texts(fault), f"{path} (right)", f"{path} (wrong)", lineterm="", n=AROUND))
 
 
@@ -128,8 +122,6 @@ def as_markdown(lesson: Lesson) -> str:
 
 def as_page(lesson: Lesson) -> str:
     """A lesson as a page."""
-    from handgrad.compare.report import html
-
     return html.page(f"handgrad: {lesson.fault.name}", html.rendered("fault.html", lesson=lesson))
 
 
@@ -142,7 +134,7 @@ def _rows() -> list[tuple[str, ...]]:
 
 def listed() -> str:
     """All entries in a table: name, cause, the tensor that is wrong first, and the wrong equation."""
-    table = tabulate(_rows(), headers=HEADINGS, disable_numparse=True)
+    table = tabulate(_rows(), HEADINGS, disable_numparse=True)
     return f"{table}\n\n{len(catalogue())} mistakes; handgrad faults NAME shows one.\n"
 
 
@@ -153,21 +145,23 @@ def listed_as_json() -> str:
 
 def listed_as_markdown() -> str:
     """The table of all entries as Markdown."""
-    cells = [tuple(map(escaped, row)) for row in _rows()]
-    return tabulate(cells, headers=HEADINGS, tablefmt="github", disable_numparse=True) + "\n"
+    return grid(HEADINGS, _rows()) + "\n"
 
 
 def listed_as_page() -> str:
     """The table of all entries as a page."""
-    from handgrad.compare.report import html
-
-    faults = [(fault, _first(fault), EQUATIONS.get(fault.equation, fault.equation)) for fault in catalogue().values()]
+    faults = [(fault, _first(fault), _right(fault)) for fault in catalogue().values()]
     return html.page("handgrad: known mistakes", html.rendered("faults.html", faults=faults))
 
 
 def _fields(fault: Fault) -> dict[str, str]:
-    named = {"name": fault.name, "cause": fault.cause, "first": _first(fault)}
-    return {**named, "equation": fault.equation, "formula": fault.formula, "why": fault.why, "lesson": fault.lesson}
+    names = ("name", "cause", "first", "equation", "formula", "why", "lesson")
+    return {name: getattr(fault, name) for name in names} | {"first": _first(fault)}
+
+
+def _right(fault: Fault) -> str:
+    """The equation that is right, written out."""
+    return EQUATIONS.get(fault.equation, fault.equation)
 
 
 def _first(fault: Fault) -> str:

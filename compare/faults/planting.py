@@ -17,15 +17,19 @@ from handgrad.compare.operations import Modules
 PACKAGE = "handgrad.manual"
 
 
+def file_of(module: str) -> str:
+    """The file of a module of ours, such as manual/losses.py."""
+    return f"{module.removeprefix('handgrad.').replace('.', '/')}.py"
+
+
 def edited(module: ModuleType, edits: Sequence[tuple[str, str]]) -> str:
     """The source of a module with pieces of it replaced; InputError unless each piece stands there exactly once."""
     source = inspect.getsource(module)
     for right, wrong in edits:
         if source.count(right) != 1:
-            file = f"{module.__name__.removeprefix('handgrad.').replace('.', '/')}.py"
             raise InputError(
-                f"{right!r} stands {source.count(right)} times in {file}, where a known mistake changes it; "
-                "it must stand there once, so put back what was edited"
+                f"{right!r} stands {source.count(right)} times in {file_of(module.__name__)}, where a known mistake "
+                "changes it; it must stand there once, so put back what was edited"
             )
         source = source.replace(right, wrong)
     return source
