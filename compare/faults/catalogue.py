@@ -25,8 +25,8 @@ class Needs:
     """What a run must have for a mistake to show; None is drawn at random.
 
     `hidden` are the activations that hidden layers may have, `activations` two that they must have in turn. `even`
-    leaves no short batch, `square` makes all widths equal, `exact_zeros` makes half of the examples 0, `saturated`
-    multiplies inputs by 1000.
+    leaves no short batch, `square` makes all widths equal, `exact_zeros` makes half of the examples and all biases 0,
+    `saturated` multiplies inputs by 1000.
     """
 
     loss: str = "binary-cross-entropy"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,29 +60,23 @@ def fixture(needs: Needs, rng: np.random.Generator) -> Fixture:
     drawn = int(rng.integers(4, 8))
     batch_size = needs.batch_size or drawn
     N = 3 * batch_size + (0 if needs.even else int(rng.integers(2, batch_size)))
-    learning_rate, beta = float(rng.uniform(0.01, 0.3)), float(rng.uniform(0.6, 0.95))
-    decays = bool(rng.random() < 0.5)
-    if needs.l2 is not None:
-        decays = needs.l2
+    learning_rate, beta, draw = rng.uniform(0.01, 0.3), rng.uniform(0.6, 0.95), rng.random()
+    decays = draw < 0.5 if needs.l2 is None else needs.l2
     experiment = Experiment(
-        layers=layers,
-        activations=activations,
-        loss=needs.loss,
-        bias_scale=0.5,
+        layers,
+        activations,
+        needs.loss,
+        bias_scale=0.0 if needs.exact_zeros else 0.5,
         learning_rate=learning_rate,
         beta=beta,
-        l2=float(rng.uniform(0.01, 0.2)) if decays else 0.0,
+        l2=rng.uniform(0.01, 0.2) if decays else 0.0,
         batch_size=batch_size,
         steps=needs.steps,
-        optimizer="momentum",
         seed=int(rng.integers(2**31)),
     )
-    X = rng.standard_normal((N, layers[0]))
+    X = rng.standard_normal((N, layers[0])) * (1000.0 if needs.saturated else 1.0)
     if needs.exact_zeros:
         X[::2] = 0.0
-        experiment = replace(experiment, bias_scale=0.0, steps=1)
-    if needs.saturated:
-        X *= 1000.0
     y = (rng.standard_normal((N, layers[-1])) > 0).astype(float)
     y[0], y[1] = 0.0, 1.0
     return Fixture(experiment, (X, y))
