@@ -23,12 +23,9 @@ def derivatives(scene: Scene) -> Iterator[Cause]:
         factors = _factors(scene.of, value, output, scene.tensors[output])
         cotangent = scene.tensors.get(gradient(output)) if output in scene.readers else None
         if cotangent is not None and output != scene.of:
-            for formula, factor in factors.items():
-                if scene.explained_by(cotangent * factor):
-                    yield WrongDerivative(gradient(output), formula)
-        for formula, factor in factors.items():
-            if scene.explained_by(scene.reference * factor):
-                yield DerivativeTooMuch(formula)
+            wrong = ((WrongDerivative(gradient(output), times), cotangent * f) for times, f in factors.items())
+            yield from scene.explaining(wrong)
+        yield from scene.explaining((DerivativeTooMuch(times), scene.reference * f) for times, f in factors.items())
 
 
 def _factors(of: str, Z: Array, output: str, A: Array) -> Mapping[str, Array]:

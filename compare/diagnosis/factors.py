@@ -13,7 +13,7 @@ from handgrad.compare.facts.causes import Cause, PartialBatch, Scaled, WrongSign
 from handgrad.compare.names import gradient
 from handgrad.compare.thresholds import EQUAL, FITTED
 
-PAIRS = (("n", "batch size"), ("n", "n_x"), ("n", "N"))  # which size may stand where which belongs
+PAIRS = (("n", "n-1"), ("n", "batch size"), ("n", "n_x"), ("n", "N"))  # which size may stand where which belongs
 SHORT_BATCH = ("n/(batch size)", "(batch size)/n")
 
 
@@ -86,14 +86,12 @@ def _values(numbers: Mapping[str, float]) -> dict[str, float]:
     positive = {name: float(value) for name, value in numbers.items() if value > 0 and value != 1}
     sizes = {name: value for name, value in positive.items() if value == int(value)}
     values = positive | {f"1/{_bracketed(name)}": 1 / value for name, value in positive.items()}
-    n = sizes.get("n")
-    if n is not None:
-        values |= {"n/(n-1)": n / (n - 1), "(n-1)/n": (n - 1) / n}
+    paired = {**sizes, "n-1": sizes.get("n", 0.0) - 1}
     for a, b in PAIRS:
-        if a in sizes and b in sizes:
-            values |= {f"{a}/{_bracketed(b)}": sizes[a] / sizes[b], f"{_bracketed(b)}/{a}": sizes[b] / sizes[a]}
-    if n is not None and "K" in sizes:
-        values |= {"n K": n * sizes["K"], "1/(n K)": 1 / (n * sizes["K"])}
+        if a in sizes and b in paired:
+            values |= {f"{a}/{_bracketed(b)}": sizes[a] / paired[b], f"{_bracketed(b)}/{a}": paired[b] / sizes[a]}
+    if {"n", "K"} <= sizes.keys():
+        values |= {"n K": sizes["n"] * sizes["K"], "1/(n K)": 1 / (sizes["n"] * sizes["K"])}
     for name, value in sizes.items():
         if not isclose(value**0.5, round(value**0.5)):
             values |= {f"sqrt({name})": value**0.5, f"1/sqrt({name})": value**-0.5}
@@ -101,4 +99,4 @@ def _values(numbers: Mapping[str, float]) -> dict[str, float]:
 
 
 def _bracketed(name: str) -> str:
-    return f"({name})" if " " in name else name
+    return f"({name})" if {*" -"} & {*name} else name

@@ -33,9 +33,8 @@ def loss_forms(scene: Scene) -> Iterator[Cause]:
         loss, swapped = (to_array(row.twin()(read, to_tensor(labels))) for labels in (Y, 1 - Y))
         formulas |= {f"the {name} loss": loss, f"the {name} loss with 1 - Y for Y": swapped}
         formulas |= {f"the {name} loss by the logarithm to base {b}": loss / np.log(b) for b in (2, 10)}
-    for formula, predicted in {**formulas, **_cross_entropies(Z, A, Y)}.items():
-        if np.isfinite(predicted).all() and scene.explained_by(predicted):
-            yield LossFormula(formula)
+    formulas |= _cross_entropies(Z, A, Y)
+    yield from scene.explaining((LossFormula(formula), predicted) for formula, predicted in formulas.items())
 
 
 def cost_forms(scene: Scene) -> Iterator[Cause]:
@@ -53,9 +52,9 @@ def cost_forms(scene: Scene) -> Iterator[Cause]:
     if penalty and factor > 0 and names:
         is_short = any("batch size" in name for name in names)
         yield (PartialMeanOfLosses if is_short else MeanOfLosses)(factor, names)
-    for times in (0.0, -1.0, 2.0, 0.5):
-        if penalty and scene.explained_by(np.asarray(mean + times * penalty)):
-            yield PenaltyTimes(times)
+    if penalty:
+        predictions = ((PenaltyTimes(times), np.asarray(mean + times * penalty)) for times in (0.0, -1.0, 2.0, 0.5))
+        yield from scene.explaining(predictions)
 
 
 def _cross_entropies(Z: Array, A: Array, Y: Array) -> Mapping[str, Array]:

@@ -6,20 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from handgrad.compare.diagnosis.scene import Array, Scene, multiple
+from handgrad.compare.diagnosis.scene import Array, Scene
+from handgrad.compare.facts import operands as mistakes
 from handgrad.compare.facts.causes import Cause, DerivativeAt, DerivativeMissing, DerivativeTwice, LabelsSwapped
-from handgrad.compare.facts.operands import (
-    Copied,
-    OperandSign,
-    OperandTransposed,
-    Overwritten,
-    PathMissing,
-    Stale,
-    Unused,
-    UpdatedAtRate,
-    UpdatedOperand,
-    WrongOperand,
-)
 from handgrad.compare.names import gradient, is_gradient, of_gradient, updated, velocity
 from handgrad.compare.thresholds import MOST_REPLAYS
 
@@ -33,7 +22,7 @@ def overwritten(scene: Scene) -> Iterator[Cause]:
     for name in later:
         due = scene.replayed({scene.name: scene.reference}, name)
         if due is not None and not scene.explained_by(scene.reference) and scene.explained_by(due):
-            yield Overwritten(name)
+            yield mistakes.Overwritten(name)
             return
 
 
@@ -44,11 +33,11 @@ def copied(scene: Scene) -> Iterator[Cause]:
     if name is None:
         return
     if not is_gradient(name, scene.readers):
-        yield Copied(name)
+        yield mistakes.Copied(name)
         return
     rest = scene.replayed({name: np.zeros_like(scene.tensors[name])})
     if len(scene.readers) > 1 and rest is not None and scene.explained_by(scene.reference - rest):
-        yield PathMissing(name, tuple(reader for reader in scene.readers if gradient(reader) != name))
+        yield mistakes.PathMissing(name, tuple(reader for reader in scene.readers if gradient(reader) != name))
     else:
         yield DerivativeMissing(of_gradient(name), scene.of)
 
@@ -76,12 +65,10 @@ def _updated(scene: Scene, operand: str) -> Iterator[Cause]:
         if change.size == 1:  # at some rate it would be anything
             continue
         after = scene.replayed({operand: scene.tensors[operand] + change})
-        if after is None or after.shape != scene.recorded.shape or not (after != scene.reference).any():
-            continue
-        effect = after - scene.reference
-        c = multiple(scene.difference, effect)
-        if c < 0 and scene.explained_by(scene.reference + c * effect):
-            yield UpdatedAtRate(operand, direction, -c)
+        is_alike = after is not None and after.shape == scene.recorded.shape
+        c = scene.multiple_of(after - scene.reference) if after is not None and is_alike else None
+        if c is not None and c < 0:
+            yield mistakes.UpdatedAtRate(operand, direction, -c)
             return
 
 
@@ -99,22 +86,22 @@ def _instead(scene: Scene, operand: str, right: Array) -> Iterator[tuple[Cause, 
     """Each tensor that may stand in an operand's place, with the cause that it means."""
     for_gradient = is_gradient(operand, scene.reads)
     if not for_gradient and operand in scene.parameters and operand != scene.of:
-        yield Unused(operand), np.zeros_like(right)
+        yield mistakes.Unused(operand), np.zeros_like(right)
     if operand in scene.updated:
-        yield UpdatedOperand(operand), scene.updated[operand]
+        yield mistakes.UpdatedOperand(operand), scene.updated[operand]
     if operand in scene.previous:
-        yield Stale(operand), scene.previous[operand]
+        yield mistakes.Stale(operand), scene.previous[operand]
     if operand in scene.inputs and right.dtype.kind == "f" and np.all((right >= 0) & (right <= 1)):
         yield LabelsSwapped(operand), 1 - right
     if for_gradient and right.shape == scene.reference.shape:
         yield DerivativeTwice(of_gradient(operand), scene.of), scene.reference
     if right.ndim == 2 and right.shape[0] == right.shape[1] > 1:
-        yield OperandTransposed(operand), right.T
+        yield mistakes.OperandTransposed(operand), right.T
     for name in _candidates(scene, operand, right):
         at_output = scene.of == operand and name in scene.readers
-        yield (DerivativeAt if at_output else WrongOperand)(name, operand), scene.tensors[name]
+        yield (DerivativeAt if at_output else mistakes.WrongOperand)(name, operand), scene.tensors[name]
     if right.dtype.kind == "f" and not scene.of:
-        yield OperandSign(operand), -right
+        yield mistakes.OperandSign(operand), -right
 
 
 def _candidates(scene: Scene, operand: str, right: Array) -> list[str]:

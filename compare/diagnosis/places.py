@@ -8,19 +8,8 @@ from itertools import permutations
 import numpy as np
 
 from handgrad.compare.diagnosis.scene import Scene
+from handgrad.compare.facts import updates as mistakes
 from handgrad.compare.facts.causes import Cause
-from handgrad.compare.facts.updates import (
-    AtKink,
-    AxesPermuted,
-    FilledByColumns,
-    Isolated,
-    Masked,
-    Reordered,
-    Reversed,
-    SlicesDiffer,
-    SlicesZero,
-    Transposed,
-)
 from handgrad.compare.thresholds import INFORMATIVE, MOST_PLACES, SINGLE_ENTRIES
 
 
@@ -31,23 +20,23 @@ def moved(scene: Scene) -> Iterator[Cause]:
     for axes in permutations(in_order):
         turned = reference.transpose(axes)
         if axes != in_order and turned.shape == recorded.shape and scene.explained_by(turned):
-            yield Transposed() if len(in_order) == 2 else AxesPermuted(axes)
+            yield mistakes.Transposed() if len(in_order) == 2 else mistakes.AxesPermuted(axes)
             return
     decay = scene.settings.get("l2", 0.0) * scene.tensors.get(scene.of, np.zeros(()))
     is_square = decay.any() and decay.shape == recorded.shape == reference.T.shape
     if is_square and scene.explained_by((reference - decay).T + decay):
-        yield Transposed(decay=True)
+        yield mistakes.Transposed(decay=True)
         return
     for axis in in_order:
         if reference.shape[axis] > 1 and scene.explained_by(np.flip(reference, axis)):
-            yield Reversed(axis)
+            yield mistakes.Reversed(axis)
             return
         order = _reordered(scene, axis)
         if order is not None:
-            yield Reordered(axis, order)
+            yield mistakes.Reordered(axis, order)
             return
     if reference.ndim == 2 and scene.explained_by(reference.T.reshape(reference.shape)):
-        yield FilledByColumns()
+        yield mistakes.FilledByColumns()
 
 
 def _reordered(scene: Scene, axis: int) -> tuple[int, ...] | None:
@@ -71,9 +60,9 @@ def masks(scene: Scene) -> Iterator[Cause]:
         return
     entries = int(np.count_nonzero(wrong))
     if not wrong[value != 0].any():
-        yield AtKink(scene.of, entries)
+        yield mistakes.AtKink(scene.of, entries)
     elif not wrong[value > 0].any() and scene.reference[value > 0].any():
-        yield Masked(scene.of, entries)
+        yield mistakes.Masked(scene.of, entries)
 
 
 def parts(scene: Scene) -> Iterator[Cause]:
@@ -88,7 +77,8 @@ def parts(scene: Scene) -> Iterator[Cause]:
         if is_whole and len(slices) <= wrong.shape[axis] // 2 and wrong.shape[axis] > 2:
             indices, is_zero = tuple(slices.tolist()), not scene.recorded.take(slices, axis).any()
             is_of_examples = is_zero and axis == wrong.ndim - 1
-            yield SlicesZero(axis, indices) if is_of_examples else SlicesDiffer(axis, indices, is_zero)
+            differing = mistakes.SlicesZero if is_of_examples else mistakes.SlicesDiffer
+            yield differing(axis, indices, is_zero)
             return
     if np.count_nonzero(wrong) <= max(SINGLE_ENTRIES, wrong.size // 20):
-        yield Isolated(tuple(tuple(map(int, index)) for index in np.argwhere(wrong)))
+        yield mistakes.Isolated(tuple(tuple(map(int, index)) for index in np.argwhere(wrong)))

@@ -53,21 +53,16 @@ def diagnose(scene: Scene, more: Iterable[Scene] = ()) -> tuple[Cause, ...]:
 
 
 @np.errstate(all="ignore")
-def first_cause(scene: Scene, more: Iterable[Scene] = ()) -> Cause:
+def first_cause(scene: Scene, more: Iterable[Scene] = (), families: tuple[Family, ...] = FAMILIES) -> Cause:
     """The first cause that explains a wrong tensor, as `diagnose` asks for them, which costs less than all of them."""
-    return _first_of(scene, FAMILIES, more)
-
-
-@np.errstate(all="ignore")
-def explained(recorded: np.ndarray, reference: np.ndarray, dtype: str = "float64") -> Cause:
-    """The cause that the two tensors alone show: zero, a wrong sign, a factor, another arrangement."""
-    return _first_of(Scene("", recorded.astype(np.float64), reference.astype(np.float64), dtype), BY_THEMSELVES)
-
-
-def _first_of(scene: Scene, families: tuple[Family, ...], more: Iterable[Scene] = ()) -> Cause:
     if not _is_finite(scene):
         return Unknown()
     return _shared(scene, families, more)[0] if _is_small(scene) else _first(scene, (*families, *GENERAL))
+
+
+def explained(recorded: np.ndarray, reference: np.ndarray) -> Cause:
+    """The cause that the two tensors alone show: zero, a wrong sign, a factor, another arrangement."""
+    return first_cause(Scene("", recorded.astype(np.float64), reference.astype(np.float64)), families=BY_THEMSELVES)
 
 
 def _shared(scene: Scene, families: tuple[Family, ...], more: Iterable[Scene]) -> tuple[Cause, ...]:

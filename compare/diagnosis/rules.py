@@ -68,9 +68,8 @@ def _changes(kind: type, settings: Mapping[str, Any], *, new_memory: bool) -> It
             yield OtherMomentum, {"betas": betas}
     if decay:
         yield from ((OtherDecay, {"weight_decay": value}) for value in (0.0, 2 * decay, decay / 2))
-    for eps in (1e-5, 1e-6, 1e-7, 1e-8, 1e-10, 1e-12) if "eps" in settings else ():
-        if eps != settings["eps"]:
-            yield OtherUpdate, {"eps": eps}
+    others = (1e-5, 1e-6, 1e-7, 1e-8, 1e-10, 1e-12) if "eps" in settings else ()
+    yield from ((OtherUpdate, {"eps": eps}) for eps in others if eps != settings["eps"])
     if "amsgrad" in settings:
         yield OtherUpdate, {"amsgrad": not settings["amsgrad"]}
     yield from ((OtherUpdate, {"lr": value}) for value in (lr * lr, 1.0, 2 * lr, lr / 2) if value != lr)
@@ -98,9 +97,7 @@ class _Adam(torch.optim.Optimizer):
         """One step."""
         (group,) = self.param_groups
         lr, (beta1, beta2), eps, decay = (group[name] for name in ("lr", "betas", "eps", "weight_decay"))
-        for w in group["params"]:
-            if w.grad is None:
-                continue
+        for w in (w for w in group["params"] if w.grad is not None):
             state = self.state[w]
             state["t"] = t = state.get("t", 0) + 1
             g = w.grad if group["decoupled"] else w.grad + decay * w

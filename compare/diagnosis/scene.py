@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -71,6 +71,17 @@ class Scene:
         with np.errstate(all="ignore"):
             left = np.max(np.abs(self.recorded - predicted), initial=0.0)
         return bool(left <= min(self.allowed, UNEXPLAINED_SHARE * self.worst))
+
+    def explaining(self, predictions: Iterable[tuple[Cause, Array | None]]) -> Iterator[Cause]:
+        """The causes that predict the recorded tensor."""
+        return (cause for cause, predicted in predictions if self.explained_by(predicted))
+
+    def multiple_of(self, other: Array | None) -> float | None:
+        """c where the difference is c times another tensor, to within rounding."""
+        if other is None or other.shape != self.recorded.shape or not other.any():
+            return None
+        c = multiple(self.difference, other)
+        return c if c and self.explained_by(self.reference + c * other) else None
 
     def replayed(self, replacements: Arrays, of: str = "") -> Array | None:
         """The reference of this tensor, or of another, with some of its inputs replaced; None where there is none."""

@@ -7,19 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from handgrad.compare.diagnosis.scene import Array, Scene
+from handgrad.compare.facts import updates as mistakes
 from handgrad.compare.facts.causes import Cause
-from handgrad.compare.facts.updates import (
-    DecayInUpdate,
-    DecayInVelocity,
-    LeftOut,
-    MomentumFormula,
-    OtherExamples,
-    OtherOrder,
-    StartsFrom,
-    UpdateFormula,
-    VelocityForm,
-    VelocityReset,
-)
 from handgrad.compare.names import gradient, is_updated, of_updated, of_velocity, velocity
 from handgrad.compare.thresholds import CANCELLED, EQUAL, INFORMATIVE
 
@@ -35,9 +24,9 @@ def orders(scene: Scene) -> Iterator[Cause]:
     data = scene.tensors.get(f"all of {scene.name}")
     ours, theirs = _examples(scene.recorded), _examples(scene.reference)
     if sorted(ours) == sorted(theirs):
-        yield OtherOrder(scene.name)
+        yield mistakes.OtherOrder(scene.name)
     elif data is not None and {*ours} <= {*_examples(data)}:
-        yield OtherExamples(scene.name)
+        yield mistakes.OtherExamples(scene.name)
 
 
 def _examples(batch: Array) -> list[tuple[float, ...]]:
@@ -60,11 +49,11 @@ def velocities(scene: Scene) -> Iterator[Cause]:
         return
     p, q, r = fitted.get("before"), fitted.get("gradient", 0.0), fitted.get("weights", 0.0)
     if p is not None and _near(p, 0.0) and _near(q, 1 - beta):
-        yield VelocityReset()
+        yield mistakes.VelocityReset()
     if not r:
         yield from _velocity_forms(p, q, beta)
     elif (p is None or _near(p, beta)) and _near(q, 1 - beta):
-        yield DecayInVelocity(r, name)
+        yield mistakes.DecayInVelocity(r, name)
 
 
 def _velocity_forms(p: float | None, q: float, beta: float) -> Iterator[Cause]:
@@ -82,9 +71,9 @@ def _velocity_forms(p: float | None, q: float, beta: float) -> Iterator[Cause]:
     )
     for due_p, due_q, formula, meaning, twin in forms:
         if p is None and _near(q, due_q) and not _near(due_q, 1 - beta):  # 1 - beta is right
-            yield VelocityForm(formula, meaning, twin, from_zero=True)
+            yield mistakes.VelocityForm(formula, meaning, twin, from_zero=True)
         elif p is not None and _near(q, due_q) and _near(p, due_p):
-            yield VelocityForm(formula, meaning, twin)
+            yield mistakes.VelocityForm(formula, meaning, twin)
             return
 
 
@@ -93,11 +82,8 @@ def _started_elsewhere(scene: Scene, name: str, due: Array, beta: float) -> Iter
     if due.shape != scene.recorded.shape or not scene.wrong.any():
         return
     start = float(np.median(scene.recorded - due)) / beta
-    weights = scene.tensors.get(name)
-    if weights is not None and scene.explained_by(due + beta * weights):
-        yield StartsFrom(name)
-    elif scene.explained_by(due + beta * start):
-        yield StartsFrom(fitted=start)
+    starts = {mistakes.StartsFrom(name): scene.tensors.get(name), mistakes.StartsFrom(fitted=start): start}
+    yield from scene.explaining((cause, due + beta * v) for cause, v in starts.items() if v is not None)
 
 
 def updates(scene: Scene) -> Iterator[Cause]:
@@ -107,38 +93,39 @@ def updates(scene: Scene) -> Iterator[Cause]:
         return
     w = scene.tensors[name]
     if not (scene.recorded - w).any():
-        yield LeftOut()
+        yield mistakes.LeftOut()
         return
     by = velocity(name) if velocity(name) in scene.tensors else gradient(name)
     step = scene.tensors.get(by)
     if step is None or step.shape != w.shape:
         return
     forms = [
-        (UpdateFormula(f"{name} + rate {by}", "it goes up the gradient"), w + rate * step),
-        (UpdateFormula(f"{name} - rate^2 {by}", "the rate is applied twice"), w - rate**2 * step),
-        (UpdateFormula(f"{name} - {by}", "the rate is not applied"), w - step),
-        (UpdateFormula(f"-rate {by}", "the weights are replaced, not changed"), -rate * step),
+        (mistakes.UpdateFormula(f"{name} + rate {by}", "it goes up the gradient"), w + rate * step),
+        (mistakes.UpdateFormula(f"{name} - rate^2 {by}", "the rate is applied twice"), w - rate**2 * step),
+        (mistakes.UpdateFormula(f"{name} - {by}", "the rate is not applied"), w - step),
+        (mistakes.UpdateFormula(f"-rate {by}", "the weights are replaced, not changed"), -rate * step),
         *(_momentum_forms(scene, name, rate) if by == velocity(name) else ()),
     ]
-    yield from (cause for cause, predicted in forms if scene.explained_by(predicted))
+    yield from scene.explaining(forms)
     c = _fitted(scene.recorded - scene.reference, {"weights": w})
     if c is not None and scene.explained_by(scene.reference + c["weights"] * w):
-        yield DecayInUpdate(c["weights"], name)
+        yield mistakes.DecayInUpdate(c["weights"], name)
 
 
-def _momentum_forms(scene: Scene, name: str, rate: float) -> Iterator[tuple[UpdateFormula, Array]]:
+def _momentum_forms(scene: Scene, name: str, rate: float) -> Iterator[tuple[mistakes.UpdateFormula, Array]]:
     """Other formulas of the weights updated by a velocity, with what they predict."""
     v, dw = velocity(name), gradient(name)
     w, step, g = (scene.tensors[of] for of in (name, v, dw))
     before = scene.tensors.get(f"{v} before", np.zeros_like(w))
     beta, t = scene.settings.get("beta", 0.0), int(scene.settings.get("step", 1))
-    yield MomentumFormula(f"{name} - rate {dw}", "the velocity is not used"), w - rate * g
-    corrected = MomentumFormula(f"{name} - rate {v}/(1 - beta^t)", "a bias correction that the notes do not have")
+    formula = mistakes.MomentumFormula
+    yield formula(f"{name} - rate {dw}", "the velocity is not used"), w - rate * g
+    corrected = formula(f"{name} - rate {v}/(1 - beta^t)", "a bias correction that the notes do not have")
     yield corrected, w - rate * step / (1 - beta**t)
-    nesterov = MomentumFormula(f"{name} - rate (beta {v} + (1 - beta) {dw})", "Nesterov's step", NESTEROV)
+    nesterov = formula(f"{name} - rate (beta {v} + (1 - beta) {dw})", "Nesterov's step", NESTEROV)
     yield nesterov, w - rate * (beta * step + (1 - beta) * g)
-    yield MomentumFormula(f"{name} - rate (beta {v} + {dw})"), w - rate * (beta * step + g)
-    late = MomentumFormula(f"{name} - rate {v} of the step before", "it is updated before the velocity")
+    yield formula(f"{name} - rate (beta {v} + {dw})"), w - rate * (beta * step + g)
+    late = formula(f"{name} - rate {v} of the step before", "it is updated before the velocity")
     yield late, w - rate * before
 
 

@@ -29,9 +29,9 @@ def bias_sums(scene: Scene) -> Iterator[Cause]:
         if len(axes) == 1:
             kept = {"first-alone": [0], "last-alone": [-1], "without-first": range(1, n), "without-last": range(n - 1)}
             sums |= {how: terms.take(at, axes[0]).sum(axis=axes, keepdims=True) for how, at in kept.items()}
-        for how, predicted in sums.items():
-            if n > 1 and scene.explained_by(predicted.reshape(scene.recorded.shape)):
-                yield BiasSum(name, how, 1 / n if how == "mean" else None)
+        factors = {"mean": 1 / n}
+        predictions = ((BiasSum(name, how, factors.get(how)), total) for how, total in sums.items())
+        yield from scene.explaining((cause, total.reshape(scene.recorded.shape)) for cause, total in predictions)
 
 
 def _sums(scene: Scene) -> Iterator[tuple[str, Array, tuple[int, ...]]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from math import isclose
 
 from handgrad.compare.diagnosis.factors import named_factors
-from handgrad.compare.diagnosis.scene import Array, Scene, multiple
+from handgrad.compare.diagnosis.scene import Scene
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.operands import Accumulated, DecayAdded, TermAdded, TermMissing
 from handgrad.compare.thresholds import EQUAL, TIMES
@@ -14,23 +14,15 @@ from handgrad.compare.thresholds import EQUAL, TIMES
 
 def added(scene: Scene) -> Iterator[Cause]:
     """Regularisation, gradients accumulated over steps, and terms missing or too many."""
-    c = _multiple(scene, scene.tensors.get(scene.of)) if scene.of in scene.parameters else None
+    c = scene.multiple_of(scene.tensors.get(scene.of)) if scene.of in scene.parameters else None
     if c is not None:
         l2 = scene.settings.get("l2", 0.0)
         plain = bool(l2) and any(isclose(c / l2, times, rel_tol=EQUAL) for times in TIMES)
         yield DecayAdded(c, scene.of, l2, () if l2 else named_factors(c, scene.numbers), plain)
-    c = _multiple(scene, scene.previous.get(scene.name))
+    c = scene.multiple_of(scene.previous.get(scene.name))
     if c is not None and abs(c - 1) <= EQUAL:
         yield Accumulated(scene.name)
     for name, other in scene.alike():
-        c = None if name in (scene.name, scene.of) else _multiple(scene, other)
+        c = None if name in (scene.name, scene.of) else scene.multiple_of(other)
         if c is not None and any(abs(c - times) <= EQUAL for times in TIMES):
             yield TermMissing(-c, name) if c < 0 else TermAdded(c, name)
-
-
-def _multiple(scene: Scene, other: Array | None) -> float | None:
-    """c where the difference is c times another tensor, to within rounding."""
-    if other is None or other.shape != scene.recorded.shape or not other.any():
-        return None
-    c = multiple(scene.difference, other)
-    return c if c and scene.explained_by(scene.reference + c * other) else None
