@@ -74,13 +74,6 @@ def graph(results: Results) -> Graph:
     return Graph(svg, tuple(state for state in LEGEND if state in {node.state for node in nodes.values()}))
 
 
-ARROWS = "".join(
-    f'<marker id="arrow-{kind}" class="{kind}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="6" markerHeight="6" '
-    'orient="auto"><path d="M0 0 L8 4 L0 8 z"/></marker>'
-    for kind in ("plain", "wrong")
-)
-
-
 def _nodes(results: Results) -> Iterator[_Node]:
     """Every box: a value and its gradient on one line, what it reads beside it, with the gradients of that."""
     known: dict[str, str] = {}

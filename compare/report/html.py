@@ -9,7 +9,7 @@ from typing import Any
 from handgrad.compare.equations import EQUATIONS
 from handgrad.compare.errors import InputError
 from handgrad.compare.facts.fact import counted
-from handgrad.compare.report.graph import ARROWS, LEGEND, MARKS
+from handgrad.compare.report.graph import LEGEND, MARKS
 from handgrad.compare.report.page import page_of, state_of
 from handgrad.compare.report.summary import closing, deciding, differing, outcome, shared_environment, value
 from handgrad.compare.report.words import location, printable
@@ -85,8 +85,7 @@ def ready() -> Any:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.globals |= {"arrows": Markup(ARROWS), "counted": counted, "equations": EQUATIONS}
-    environment.globals |= {"legend": LEGEND, "marks": MARKS}
+    environment.globals |= {"counted": counted, "equations": EQUATIONS, "legend": LEGEND, "marks": MARKS}
     environment.filters |= {
         "equation": lambda text: Markup(equation(text)),
         "location": location,
