@@ -61,9 +61,7 @@ def svg(plot: Plot, unique: str) -> str:
         axes.set_xlabel(plot.x, color=INK)
         axes.set_ylabel(plot.y, color=INK)
         axes.tick_params(which="both", colors=INK)
-        for spine in axes.spines.values():
-            spine.set_color(INK)
-            spine.set_linewidth(0.6)
+        axes.spines[:].set(color=INK, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(visible=True, color=INK, alpha=0.12, linewidth=0.6)
         if len(plot.lines) > 1:
@@ -76,12 +74,9 @@ def svg(plot: Plot, unique: str) -> str:
 def _points(line: Curve, *, log: bool) -> tuple[list[float], list[float]]:
     """The points that can be drawn, thinned out; on a logarithmic axis that leaves zeros out."""
     stride = max(1, math.ceil(len(line.x) / POINTS))
-    drawn = [
-        (x if abs(x) < LARGEST else math.nan, y if abs(y) < LARGEST and (y > 0 or not log) else math.nan)
-        for x, y in zip(line.x, line.y, strict=True)
-    ]
-    kept = drawn[::stride]
-    return [x for x, _ in kept], [y for _, y in kept]
+    x = [value if abs(value) < LARGEST else math.nan for value in line.x[::stride]]
+    y = [value if abs(value) < LARGEST and (value > 0 or not log) else math.nan for value in line.y[::stride]]
+    return x, y
 
 
 def _for_the_page(text: str, plot: Plot, unique: str) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from handgrad.compare.errors import InputError, ParityError, did_you_mean
+from handgrad.compare.report import json, text
+from handgrad.compare.report.summary import fails
 from handgrad.compare.results import Results
 
 if TYPE_CHECKING:
@@ -41,22 +43,16 @@ class Report(Results):
         Its message is the report.
         """
         __tracebackhide__ = True
-        from handgrad.compare.report.summary import fails
-
         if fails(self, strict):
             raise ParityError(f"{self}\nWEAK fails because of strict.\n" if self.ok else str(self))
 
     def __str__(self) -> str:
         """The report as a person reads it on a terminal."""
-        from handgrad.compare.report.text import render
-
-        return render(self)
+        return text.render(self)
 
     def to_json(self) -> str:
         """The report as JSON, schema handgrad.report/2; the same run gives the same bytes."""
-        from handgrad.compare.report.json import render
-
-        return render(self)
+        return json.render(self)
 
     def to_markdown(self) -> str:
         """The report as Markdown, for a pull request or a job summary."""

@@ -74,7 +74,7 @@ def _steps(results: Results) -> str:
 def _by_themselves(findings: Sequence[Finding]) -> str:
     number = sum(finding.verdict in FAILING for finding in findings)
     weak = f" and {len(findings) - number} WEAK" if number < len(findings) else ""
-    return f"{'1 tensor wrong by itself' if number == 1 else f'{number} tensors wrong by themselves'}{weak}"
+    return counted(number, "tensor wrong by itself", "tensors wrong by themselves") + weak
 
 
 def deciding(results: Results) -> Finding | None:
@@ -162,14 +162,14 @@ def shared_environment(reports: Iterable[Results]) -> dict[str, object]:
 
 def outcome(reports: Mapping[str, Results], not_run: Mapping[str, str]) -> str:
     """How many of several checks differ, and how many could not run."""
-    wrong, checks = len(differing(reports)), counted(len(reports), "check")
-    stopped = f"{counted(len(not_run), 'check')} could not run" if not_run else ""
-    if not reports:
-        return stopped or "no check ran"
-    summary = f"{checks} {'agrees' if len(reports) == 1 else 'agree'}"
+    wrong, parts = len(differing(reports)), []
     if wrong:
-        summary = f"{wrong} of {checks} {'differs' if wrong == 1 else 'differ'}"
-    return f"{summary}, {stopped}" if stopped else summary
+        parts.append(f"{wrong} of {counted(len(reports), 'check')} {'differs' if wrong == 1 else 'differ'}")
+    elif reports:
+        parts.append(counted(len(reports), "check agrees", "checks agree"))
+    if not_run:
+        parts.append(f"{counted(len(not_run), 'check')} could not run")
+    return ", ".join(parts) or "no check ran"
 
 
 def value(item: object) -> str:

@@ -63,8 +63,8 @@ def _findings(results: Results, colour: bool) -> tuple[list[str], list[str]]:
     if first is None:
         return [], []
     block, left_out = _block(first, results)
-    others = [finding for finding in results.findings if finding is not first]
-    lines = [_coloured(_line(finding, results), finding.verdict, colour) for finding in others]
+    others = [(f, f"{f.cause.code}: {words(f, results).cause}") for f in results.findings if f is not first]
+    lines = [_coloured(_headed(finding, text), finding.verdict, colour) for finding, text in others]
     return [_coloured(block, first.verdict, colour), "\n".join(lines)], left_out
 
 
@@ -77,18 +77,13 @@ def _block(finding: Finding, results: Results) -> tuple[str, list[str]]:
     body = [*_limited(cause, most), *worst]
     more, rest = _that_fit(said, LINES - 1 - len(body))
     text = printable(finding.line.text) if finding.line is not None else equation(finding)
-    head = _cut(_spaced(f"{finding.verdict}  {place(finding)}", location(finding), text), WIDTH)
-    return "\n  ".join((head, *body, *more)), left_out + rest
+    return "\n  ".join((_headed(finding, text), *body, *more)), left_out + rest
 
 
-def _line(finding: Finding, results: Results) -> str:
-    """A finding in one line."""
-    cause = f"{finding.cause.code}: {words(finding, results).cause}"
-    return _cut(_spaced(f"{finding.verdict}  {place(finding)}", location(finding), cause), WIDTH)
-
-
-def _spaced(*parts: str) -> str:
-    return "   ".join(part for part in parts if part)
+def _headed(finding: Finding, text: str) -> str:
+    """A line that says where a finding stands, and a text on it."""
+    parts = (f"{finding.verdict}  {place(finding)}", location(finding), text)
+    return _cut("   ".join(part for part in parts if part), WIDTH)
 
 
 def _limited(lines: list[str], most: int) -> list[str]:
@@ -127,10 +122,9 @@ def _table(results: Results, colour: bool) -> str:
         return ""
     columns, rows = table(results)
     head, rule, *lines = aligned(columns, rows, _ALIGNED[-len(columns) :])
-    coloured = (
-        f"{line[: len(line) - len(row[-1])]}{_coloured(row[-1], row[-1], colour)}"
-        for line, row in zip(lines, rows, strict=True)
-    )
+    verdicts = [row[-1] for row in rows]
+    pairs = zip(lines, verdicts, strict=True)
+    coloured = (line.removesuffix(verdict) + _coloured(verdict, verdict, colour) for line, verdict in pairs)
     return "\n".join((head, rule, *coloured))
 
 

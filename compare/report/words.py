@@ -82,14 +82,10 @@ def _told_apart(first: float, second: float, *others: float) -> tuple[str, ...]:
 
 
 def _consequences(finding: Finding) -> list[str]:
-    consequences = []
-    if finding.together:
-        shared = "mistake" if finding.factor is None else "factor"
-        consequences.append(f"the same {shared} is in: {listed(finding.together)}")
-    if finding.affects:
-        differ = "differs" if finding.affects == 1 else "differ"
-        consequences.append(f"{counted(finding.affects, 'later tensor')} {differ} only because of it")
-    return consequences
+    shared = "mistake" if finding.factor is None else "factor"
+    later = counted(finding.affects, "later tensor differs", "later tensors differ")
+    together = [f"the same {shared} is in: {listed(finding.together)}"] if finding.together else []
+    return [*together, f"{later} only because of it"] if finding.affects else together
 
 
 def _evidence(finding: Finding) -> str:

@@ -20,10 +20,9 @@ Lines = Mapping[str, tuple[int, ...]]  # by the position of their piece among th
 
 def located(results: R) -> R:
     """The same results with the lines to look at: details.suspects, and the first of them as every finding's line."""
-    suspects = suspects_of(results)
-    lines = [_first_line(finding, suspects, results.details.by_hand) for finding in results.findings]
-    findings = (replace(f, line=line or f.line) for f, line in zip(results.findings, lines, strict=True))
-    return replace(results, findings=tuple(findings), details=results.details._replace(suspects=suspects))
+    suspects, pieces = suspects_of(results), results.details.by_hand
+    findings = tuple(replace(f, line=_first_line(f, suspects, pieces) or f.line) for f in results.findings)
+    return replace(results, findings=findings, details=results.details._replace(suspects=suspects))
 
 
 def suspects_of(results: Results) -> dict[str, Suspects]:
@@ -36,11 +35,9 @@ def suspects_of(results: Results) -> dict[str, Suspects]:
     return all_suspects
 
 
-def _first_line(
-    finding: Finding, all_suspects: Mapping[str, Suspects], pieces: Mapping[str, Code]
-) -> SourceLine | None:
+def _first_line(finding: Finding, known: Mapping[str, Suspects], pieces: Mapping[str, Code]) -> SourceLine | None:
     """The first suspected line of the first piece that has one; or the line that raised, in a file without a piece."""
-    suspects = all_suspects.get(finding.where.name)
+    suspects = known.get(finding.where.name)
     if suspects is not None:
         position = min(suspects.lines, key=int)
         piece, number = pieces[position], suspects.lines[position][0]
