@@ -31,14 +31,8 @@ FACTS: dict[str, type[Fact]] = {
     for name, kind in vars(module).items()
     if isinstance(kind, type) and issubclass(kind, Fact) and (hasattr(kind, "code") or kind is BlindSpot)
 }
-PLAIN: dict[Any, str] = {
-    int: "a whole number",
-    str: "a text",
-    float: "a number",
-    bool: "true or false",
-    dict: "an object",
-    list: "an array",
-}
+PLAIN: dict[Any, str] = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+PLAIN |= {dict: "an object", list: "an array"}
 NOT_FINITE = ("nan", "inf", "-inf")  # numbers that JSON does not have
 MOST_ENTRIES, MOST_LINES = 64, 5000  # of an excerpt along an axis, of a piece of code
 
@@ -244,12 +238,11 @@ def _record(of: Any, content: dict[str, Any], where: str) -> Any:
 
     Further fields are left.
     """
-    values = {}
-    for name, (kind, is_due) in _fields(of).items():
-        if name in content:
-            values[name] = _as(kind, content[name], f"{where}.{name}")
-        elif is_due:
-            raise _damaged(f"{where} has no {name}")
+    kinds = _fields(of)
+    lacking = [name for name, (_, is_due) in kinds.items() if is_due and name not in content]
+    if lacking:
+        raise _damaged(f"{where} has no {lacking[0]}")
+    values = {name: _as(kind, content[name], f"{where}.{name}") for name, (kind, _) in kinds.items() if name in content}
     if of in (Row, Finding) and values.get("verdict") not in VERDICTS:
         raise _other_than(f"one of {', '.join(VERDICTS)}", values.get("verdict"), f"{where}.verdict")
     return of(**values)
