@@ -1,7 +1,5 @@
 """Which known mistakes a run would not show, found by planting each in it, and the smallest change that would."""
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import sys

@@ -3,8 +3,6 @@
 network.toml holds those of the notes' network, which edit manual/, elsewhere.toml those of the problems beside it.
 """
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field

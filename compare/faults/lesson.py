@@ -1,7 +1,5 @@
 """An entry of the catalogue as a lesson: the equation, the code wrong and right, the numbers, and what to learn."""
 
-from __future__ import annotations
-
 import importlib
 import inspect
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Planting a mistake: in a private copy of the hand-written package, so that what is installed stays as it is."""
 
-from __future__ import annotations
-
 import builtins
 import importlib
 import inspect

@@ -1,7 +1,5 @@
 """A mistake of the catalogue on trial: planted in a run that shows it, drawn at random, and checked."""
 
-from __future__ import annotations
-
 import importlib
 from typing import Any, NamedTuple
 

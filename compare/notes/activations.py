@@ -1,7 +1,5 @@
 """Saturation, the kink of ReLU, and tanh written out."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

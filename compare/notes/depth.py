@@ -1,7 +1,5 @@
 """Deep linear networks: they collapse into one map, and explode or vanish with depth."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from math import inf
 

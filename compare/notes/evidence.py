@@ -1,7 +1,5 @@
 """What the statements of the lecture notes are made of: the statement, its evidence, and the figures in that."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, SupportsFloat
 

@@ -1,7 +1,5 @@
 """A third witness for the elementwise derivatives: sympy differentiates, and proves the notes' formula equal."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import sympy

@@ -1,7 +1,5 @@
 """What a check says of the notes' formulas exactly as written, where that can be run."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

@@ -1,7 +1,5 @@
 """The cross-entropy as the notes write it, and what it does to training."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

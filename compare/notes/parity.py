@@ -1,7 +1,5 @@
 """Statements that are equations of the network: both sides compared in two runs; gradients by differences of J too."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial

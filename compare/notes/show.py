@@ -1,7 +1,5 @@
 """The statements as a table, one of them as its whole story, as JSON, or as a page."""
 
-from __future__ import annotations
-
 import inspect
 import textwrap
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Every statement of the notes, in their order."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from handgrad.compare.notes import activations, depth, losses, steps, weights

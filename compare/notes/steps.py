@@ -1,7 +1,5 @@
 """Batches, the order of updates, and momentum."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

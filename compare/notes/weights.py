@@ -1,7 +1,5 @@
 """Initial weights: what their spread does, and what the formulas are called."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from math import isclose, sqrt
