@@ -60,9 +60,10 @@ def first_cause(scene: Scene, more: Iterable[Scene] = (), families: tuple[Family
     return _shared(scene, families, more)[0] if _is_small(scene) else _first(scene, (*families, *GENERAL))
 
 
-def explained(recorded: np.ndarray, reference: np.ndarray) -> Cause:
+def explained(recorded: np.ndarray, reference: np.ndarray, dtype: str = "float64") -> Cause:
     """The cause that the two tensors alone show: zero, a wrong sign, a factor, another arrangement."""
-    return first_cause(Scene("", recorded.astype(np.float64), reference.astype(np.float64)), families=BY_THEMSELVES)
+    scene = Scene("", recorded.astype(np.float64), reference.astype(np.float64), dtype)
+    return first_cause(scene, families=BY_THEMSELVES)
 
 
 def _shared(scene: Scene, families: tuple[Family, ...], more: Iterable[Scene]) -> tuple[Cause, ...]:

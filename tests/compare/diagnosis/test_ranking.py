@@ -87,7 +87,7 @@ def test_the_first_cause_is_the_first_of_all_where_none_is_fitted():
 
 
 def test_the_two_tensors_alone_show_a_factor_and_an_arrangement():
-    assert explained(R.T, R) == Transposed()
+    assert explained(R.T.astype(np.float32), R, "float32") == Transposed()
     assert factor_of(explained(1.7 * R, R)) == pytest.approx(1.7)
 
 
