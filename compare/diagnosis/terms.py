@@ -8,7 +8,7 @@ from math import isclose
 from handgrad.compare.diagnosis.factors import named_factors
 from handgrad.compare.diagnosis.scene import Scene
 from handgrad.compare.facts.causes import Cause
-from handgrad.compare.facts.operands import Accumulated, DecayAdded, TermAdded, TermMissing
+from handgrad.compare.facts.operands import Accumulated, DecayAdded, WrongTerm
 from handgrad.compare.thresholds import EQUAL, TIMES
 
 
@@ -25,4 +25,4 @@ def added(scene: Scene) -> Iterator[Cause]:
     for name, other in scene.alike():
         c = None if name in (scene.name, scene.of) else scene.multiple_of(other)
         if c is not None and any(abs(c - times) <= EQUAL for times in TIMES):
-            yield TermMissing(-c, name) if c < 0 else TermAdded(c, name)
+            yield WrongTerm(c, name)

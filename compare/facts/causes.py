@@ -33,6 +33,13 @@ class Unknown(Cause, code="unknown"):
         return "too few entries differ to name a cause" if self.too_few else ""
 
 
+class OfNumbers(Cause):
+    """A number that both sides have, and in which they differ."""
+
+    by_hand: float
+    torch: float
+
+
 # --- factors
 
 

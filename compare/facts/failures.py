@@ -1,6 +1,6 @@
 """What keeps a tensor from being compared, or its numbers from telling anything: causes, as in causes.py."""
 
-from handgrad.compare.facts.causes import Cause
+from handgrad.compare.facts.causes import Cause, OfNumbers
 from handgrad.compare.facts.fact import counted
 
 Shape = tuple[int, ...]
@@ -164,15 +164,11 @@ class NoBatch(Cause, code="unknown"):
 # --- numbers that tell nothing
 
 
-class NotFinite(Cause, code="not-finite"):
+class NotFinite(OfNumbers, code="not-finite"):
     """One side is nan or infinite where the other is finite; both values."""
 
-    by_hand: float
-    torch: float
-
     def __str__(self) -> str:
-        finite = {True: "finite", False: "{}"}
-        ours, theirs = (finite[abs(v) < float("inf")].format(v) for v in (self.by_hand, self.torch))
+        ours, theirs = ("finite" if abs(v) < float("inf") else v for v in (self.by_hand, self.torch))
         return f"by hand it is {ours}, in torch it is {theirs}"
 
 
@@ -264,11 +260,8 @@ class WeightsDiffer(Cause, code="unknown", sentence="the weights, the same at ev
     """Weights that are the same at every call differ from torch's."""
 
 
-class ZeroSpread(Cause):
-    """A standard deviation of 0 on one side; formulas that give the other."""
-
-    by_hand: float
-    torch: float
+class ZeroSpread(OfNumbers):
+    """A standard deviation of 0 on one side."""
 
     @property
     def code(self) -> str:  # type: ignore[override]  # which side is zero decides

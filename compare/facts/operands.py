@@ -14,23 +14,24 @@ class WrongOperand(Cause, code="wrong-operand", sentence="{used} is used where {
     belongs: str
 
 
-class OperandTransposed(Cause, code="wrong-operand"):
+class OfOperand(Cause):
+    """A mistake in one operand."""
+
+    operand: str
+
+
+class OperandTransposed(OfOperand, code="wrong-operand"):
     """A square operand stands where its transpose belongs, or the other way round."""
 
     sentence = "{operand} is used where its transpose belongs, or the other way round"
-    operand: str
 
 
-class Unused(Cause, code="wrong-operand", sentence="{operand} is not used"):
+class Unused(OfOperand, code="wrong-operand", sentence="{operand} is not used"):
     """An operand does not enter."""
 
-    operand: str
 
-
-class OperandSign(Cause, code="sign", sentence="{operand} enters with the wrong sign"):
+class OperandSign(OfOperand, code="sign", sentence="{operand} enters with the wrong sign"):
     """An operand enters with the wrong sign."""
-
-    operand: str
 
 
 class Copied(Cause, code="wrong-operand", sentence="it is {tensor} itself"):
@@ -47,36 +48,24 @@ class PathMissing(Cause, code="wrong-operand"):
     missing: tuple[str, ...]
 
 
-class TermMissing(Cause, code="wrong-operand"):
-    """A term is missing or has the wrong sign."""
+class WrongTerm(Cause, code="wrong-operand"):
+    """A term is added that does not belong there; below 0 times it is missing or has the wrong sign."""
 
     times: float
     term: str
 
     def __str__(self) -> str:
-        return f"{_times(self.times)}{self.term} is missing from it, or has the wrong sign"
-
-
-class TermAdded(Cause, code="wrong-operand"):
-    """A term is added that does not belong there."""
-
-    times: float
-    term: str
-
-    def __str__(self) -> str:
+        times = "" if abs(abs(self.times) - 1) <= 1e-9 else f"{abs(self.times):g} times "
+        if self.times < 0:
+            return f"{times}{self.term} is missing from it, or has the wrong sign"
         why = "it does not belong there, must be subtracted, or is there already"
-        return f"{_times(self.times)}{self.term} is added to it: {why}"
+        return f"{times}{self.term} is added to it: {why}"
 
 
-def _times(times: float) -> str:
-    return "" if abs(times - 1) <= 1e-9 else f"{times:g} times "
-
-
-class UpdatedAtRate(Cause, code="updated-weights"):
+class UpdatedAtRate(OfOperand, code="updated-weights"):
     """It reads a parameter after an update at some rate."""
 
     sentence = "it reads {operand} - {rate} {direction}, the updated {operand}: compute all gradients before any update"
-    operand: str
     direction: str
     rate: float
 
@@ -86,17 +75,14 @@ class UpdatedAtRate(Cause, code="updated-weights"):
         return -self.rate
 
 
-class UpdatedOperand(Cause, code="updated-weights"):
+class UpdatedOperand(OfOperand, code="updated-weights"):
     """It reads a parameter after this step's update."""
 
     sentence = "it reads the updated {operand}: compute all gradients before any update"
-    operand: str
 
 
-class Stale(Cause, code="stale", sentence="it reads {operand} of the step before"):
+class Stale(OfOperand, code="stale", sentence="it reads {operand} of the step before"):
     """It reads a tensor of the step before."""
-
-    operand: str
 
 
 class Accumulated(Cause, code="accumulated"):

@@ -1,6 +1,6 @@
 """Mistakes in optimisers, initialisers and the order of examples, and in where entries stand: as in causes.py."""
 
-from handgrad.compare.facts.causes import Cause
+from handgrad.compare.facts.causes import Cause, OfNumbers
 from handgrad.compare.facts.fact import counted, listed
 
 # --- velocities and updates
@@ -124,11 +124,8 @@ class InitializerFamily(Cause, code="initializer-family"):
         return f"by hand the weights are {self.by_hand}, in torch {self.torch}{by_samples}"
 
 
-class InitializerMean(Cause, code="initializer-family"):
+class InitializerMean(OfNumbers, code="initializer-family"):
     """The weights have another mean."""
-
-    by_hand: float
-    torch: float
 
     def __str__(self) -> str:
         return f"by hand the mean is {self.by_hand:.7g}, in torch {self.torch:.7g}"

@@ -6,7 +6,7 @@ import pytest
 from handgrad.compare.diagnosis.ranking import diagnose
 from handgrad.compare.diagnosis.scene import Scene
 from handgrad.compare.facts.causes import DerivativeMissing, DerivativeTooMuch, WrongDerivative
-from handgrad.compare.facts.operands import TermAdded, TermMissing
+from handgrad.compare.facts.operands import WrongTerm
 from handgrad.compare.facts.updates import Masked
 
 RNG = np.random.default_rng(11)
@@ -22,9 +22,9 @@ DERIVATIVES = {
     "without its square": (dA * (1 - A), WrongDerivative("dA", "(1 - A)")),
     "of tanh at A": (dA * (1 - np.tanh(A) ** 2), WrongDerivative("dA", "tanh'(A)")),
     "where Z <= 0 only": (np.where(Z > 0, RIGHT, 3 * RIGHT + 0.1), Masked("Z", int(np.sum(Z <= 0)))),
-    "another term added": (RIGHT + A, TermAdded(pytest.approx(1.0), "A")),
-    "twice another term": (RIGHT + 2 * A, TermAdded(pytest.approx(2.0), "A")),
-    "twice another term missing": (RIGHT - 2 * A, TermMissing(pytest.approx(2.0), "A")),
+    "another term added": (RIGHT + A, WrongTerm(pytest.approx(1.0), "A")),
+    "twice another term": (RIGHT + 2 * A, WrongTerm(pytest.approx(2.0), "A")),
+    "twice another term missing": (RIGHT - 2 * A, WrongTerm(pytest.approx(-2.0), "A")),
 }
 
 

@@ -6,7 +6,7 @@ import pytest
 from handgrad.compare.diagnosis.scene import Scene
 from handgrad.compare.facts.causes import PartialBatch, Scaled, Unknown, WrongSign, Zero
 from handgrad.compare.facts.failures import LosesDigits, Raised
-from handgrad.compare.facts.operands import SharesMemory, TermAdded
+from handgrad.compare.facts.operands import SharesMemory, WrongTerm
 from handgrad.compare.facts.remarks import BlindSpot, Float32Only, FromZero, OutOfRange, ThenRaised
 from handgrad.compare.facts.updates import Ascends, LeftOut, Reversed
 from handgrad.compare.names import Key
@@ -121,7 +121,7 @@ def test_the_first_finding_has_all_causes_and_the_others_one():
         return Scene(name, 2 * DUE, DUE, tensors={"C": DUE})
 
     first, second = findings_of(collected([step(*judgements, scene=scene)]))
-    assert (first.cause, first.others) == (Scaled(2.0), (TermAdded(1.0, "C"),))
+    assert (first.cause, first.others) == (Scaled(2.0), (WrongTerm(1.0, "C"),))
     assert (second.cause, second.others) == (Scaled(2.0), ())
 
 
