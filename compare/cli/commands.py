@@ -299,12 +299,5 @@ def _faults(arguments: argparse.Namespace) -> int:
     return EQUAL
 
 
-FUNCTIONS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "check": _check,
-    "init": _init,
-    "show": _show,
-    "notes": _notes,
-    "faults": _faults,
-    "diff": _diff,
-    "audit": _audit,
-}
+_COMMANDS = (_check, _init, _show, _notes, _faults, _diff, _audit)
+FUNCTIONS: dict[str, Callable[[argparse.Namespace], int]] = {f.__name__.removeprefix("_"): f for f in _COMMANDS}

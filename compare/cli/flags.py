@@ -6,7 +6,7 @@ import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from handgrad import __version__
 
@@ -26,14 +26,6 @@ class Flag:
     def __init__(self, *names: str, **options: Any) -> None:
         """As ArgumentParser.add_argument takes them."""
         self.names, self.options = names, options
-
-
-class Command(NamedTuple):
-    """A command: a line of help, its flags, and whether it takes an experiment's too."""
-
-    help: str
-    flags: tuple[Flag, ...]
-    takes_settings: bool = False
 
 
 def _natural(text: str) -> int:
@@ -64,49 +56,35 @@ REPORT = (
 )
 
 COMMANDS = {
-    "check": Command(
-        "check a file of yours, or the notes' network by hand and in torch.nn, side by side",
-        (*SUBJECT, *REPORT),
-        takes_settings=True,
+    "check": "check a file of yours, or the notes' network by hand and in torch.nn, side by side",
+    "init": "write a short runnable file to start from",
+    "show": "show a report that was stored as JSON, in any format",
+    "notes": "show the lecture notes statement by statement: as written, corrected, proved in numbers",
+    "faults": "list known mistakes, or show one: its equation, its code, its numbers and what to learn from it",
+    "diff": "compare two reports that were stored as JSON",
+    "audit": "say which known mistakes a fixture could not reveal",
+}
+FLAGS: dict[str, tuple[Flag, ...]] = {
+    "check": (*SUBJECT, *REPORT),
+    "init": (
+        Flag("file", metavar="FILE.py", help="the new file"),
+        Flag("--broken", action="store_true", help="with one mistake, to see what a check says"),
     ),
-    "init": Command(
-        "write a short runnable file to start from",
-        (
-            Flag("file", metavar="FILE.py", help="the new file"),
-            Flag("--broken", action="store_true", help="with one mistake, to see what a check says"),
-        ),
+    "show": (Flag("file", metavar="FILE.json", help="a stored report"), *REPORT),
+    "notes": (Flag("--id", metavar="ID", help="one statement, such as L2"), FORMAT, OUTPUT),
+    "faults": (
+        Flag("name", nargs="?", metavar="NAME", help="an entry of the catalogue"),
+        Flag("--seed", type=_natural, default=0, metavar="N", help="draws the sizes and data (default 0)"),
+        FORMAT,
+        OUTPUT,
     ),
-    "show": Command(
-        "show a report that was stored as JSON, in any format",
-        (Flag("file", metavar="FILE.json", help="a stored report"), *REPORT),
+    "diff": (
+        Flag("first", metavar="A.json", help="a stored report"),
+        Flag("second", metavar="B.json", help="another of the same check"),
+        Flag(*FORMAT.names, **{**FORMAT.options, "choices": FORMATS[:3]}),
+        OUTPUT,
     ),
-    "notes": Command(
-        "show the lecture notes statement by statement: as written, corrected, proved in numbers",
-        (Flag("--id", metavar="ID", help="one statement, such as L2"), FORMAT, OUTPUT),
-    ),
-    "faults": Command(
-        "list known mistakes, or show one: its equation, its code, its numbers and what to learn from it",
-        (
-            Flag("name", nargs="?", metavar="NAME", help="an entry of the catalogue"),
-            Flag("--seed", type=_natural, default=0, metavar="N", help="draws the sizes and data (default 0)"),
-            FORMAT,
-            OUTPUT,
-        ),
-    ),
-    "diff": Command(
-        "compare two reports that were stored as JSON",
-        (
-            Flag("first", metavar="A.json", help="a stored report"),
-            Flag("second", metavar="B.json", help="another of the same check"),
-            Flag(*FORMAT.names, **{**FORMAT.options, "choices": FORMATS[:3]}),
-            OUTPUT,
-        ),
-    ),
-    "audit": Command(
-        "say which known mistakes a fixture could not reveal",
-        (*SUBJECT, OUTPUT),
-        takes_settings=True,
-    ),
+    "audit": (*SUBJECT, OUTPUT),
 }
 
 
@@ -115,17 +93,17 @@ def parser(
 ) -> argparse.ArgumentParser:
     """The parser of the words given; `functions` run the commands, and their docstrings describe them.
 
-    The flags of an experiment are added only where a command takes them: looking them up delays every other one.
+    A command on a subject takes an experiment's flags too, which are added there alone: to look them up takes time.
     """
     whole = _Parser(prog="handgrad", description=DESCRIPTION, epilog=EXAMPLES)
     version = f"handgrad {__version__}"
     whole.add_argument("--version", action="version", version=version, help="show the version and exit")
     commands = whole.add_subparsers(title="commands", required=True, metavar="COMMAND", prog=whole.prog)
-    for name, command in COMMANDS.items():
-        subparser = commands.add_parser(name, help=command.help, description=functions[name].__doc__)
-        for flag in command.flags:
+    for name, line in COMMANDS.items():
+        subparser = commands.add_parser(name, help=line, description=functions[name].__doc__)
+        for flag in FLAGS[name]:
             subparser.add_argument(*flag.names, **flag.options)
-        if command.takes_settings and name in words:
+        if name in words and SUBJECT[0] in FLAGS[name]:
             _add_settings(subparser)
     return whole
 
