@@ -10,7 +10,7 @@ from handgrad.compare.equations import EQUATIONS
 from handgrad.compare.errors import InputError
 from handgrad.compare.facts.fact import counted
 from handgrad.compare.report.graph import LEGEND, MARKS
-from handgrad.compare.report.page import page_of, state_of
+from handgrad.compare.report.page import Page, state_of
 from handgrad.compare.report.summary import closing, deciding, differing, outcome, shared_environment, value
 from handgrad.compare.report.words import location, printable
 from handgrad.compare.results import Results
@@ -28,7 +28,7 @@ def render(results: Results) -> str:
 
 def fragment(results: Results) -> str:
     """One report as a piece of a page, with its own style, as notebooks show it."""
-    return rendered("report.html", page=page_of(results))
+    return rendered("report.html", page=Page(results))
 
 
 def render_all(reports: Mapping[str, Results], not_run: Mapping[str, str] = {}) -> str:
@@ -43,7 +43,7 @@ def render_all(reports: Mapping[str, Results], not_run: Mapping[str, str] = {}) 
         lines=[(name, *_line(reports[name])) for name in ordered[:LISTED]],
         wrong=wrong,
         more=len(ordered) - LISTED,
-        pages=[(name, page_of(reports[name], f"p{i}")) for i, name in enumerate(ordered[:IN_FULL])],
+        pages=[(name, Page(reports[name], f"p{i}")) for i, name in enumerate(ordered[:IN_FULL])],
         shared=shared_environment(reports.values()) if reports else {},
     )
     return page(f"handgrad: {title}", content)
@@ -91,7 +91,7 @@ def ready() -> Any:
         "location": location,
         "markup": Markup,
         "number": _number,
-        "page": page_of,
+        "page": Page,
         "svg": lambda plot, id: Markup(svg(plot, id)),
         "value": value,
     }

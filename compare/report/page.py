@@ -1,4 +1,4 @@
-"""What a page shows of a report, as one frozen value that the templates read."""
+"""What a page shows of a report, as one value that the templates read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from handgrad.compare.report.graph import Graph, graph
+from handgrad.compare.report.graph import graph
 from handgrad.compare.report.summary import closing, deciding, setting, shown
 from handgrad.compare.report.words import Words, words
 from handgrad.compare.results import Code, Curve, Excerpt, Finding, Plot, Results, Row, Suspects
@@ -74,47 +74,27 @@ class Tensor(NamedTuple):
     torch: tuple[str, ...]
 
 
-@dataclass(frozen=True)
 class Page:
-    """A report as its page shows it, from top to bottom. `id` begins the names that its plots give to their parts.
+    """A report as its page shows it, from top to bottom.
 
+    `id` begins the names that its plots give to their parts; it must differ from those of other reports on the page.
     `strips` hold the state of a tensor over the steps, cell by cell, with the steps that each cell stands for.
     """
 
-    id: str
-    results: Results
-    state: str
-    outcome: str
-    look_at: str
-    setting: tuple[str, ...]
-    cards: tuple[Card, ...]
-    graph: Graph
-    tensors: tuple[Tensor, ...]
-    strips: Mapping[str, tuple[tuple[str, str], ...]]
-    plots: tuple[Plot, ...]
-    not_shown: str
-    code: tuple[Listing, ...]
-
-
-def page_of(results: Results, id: str = "p") -> Page:
-    """The page of a report; `id` must differ from those of other reports on it."""
-    state = states(results)
-    outcome, not_shown = closing(results)
-    return Page(
-        id,
-        results,
-        state_of(results),
-        outcome,
-        _look_at(results),
-        tuple(setting(results)),
-        _cards(results),
-        graph(results),
-        tuple(_tensor(row, state, results) for row in shown(results.rows)),
-        _strips(state),
-        _plots(results),
-        not_shown,
-        _code(results),
-    )
+    def __init__(self, results: Results, id: str = "p") -> None:
+        """All that the templates read and that the results do not hold."""
+        state = states(results)
+        self.id, self.results = id, results
+        self.state = state_of(results)
+        self.outcome, self.not_shown = closing(results)
+        self.look_at = _look_at(results)
+        self.setting = setting(results)
+        self.cards = _cards(results)
+        self.graph = graph(results)
+        self.tensors = [_tensor(row, state, results) for row in shown(results.rows)]
+        self.strips = _strips(state)
+        self.plots = _plots(results)
+        self.code = _code(results)
 
 
 def state_of(results: Results) -> str:

@@ -6,7 +6,7 @@ import pytest
 from handgrad import Finding, Report, Row
 from handgrad.compare.facts.causes import Scaled
 from handgrad.compare.names import Key
-from handgrad.compare.report.page import page_of, state_of
+from handgrad.compare.report.page import Page, state_of
 from handgrad.compare.results import Code, Curve, Details, Excerpt, Plot, Results, Suspects
 from tests.compare.report.samples import FAILING, PASSING
 
@@ -20,11 +20,11 @@ def hand(text, first=7, file="mine.py"):
 def shown(code, suspects, **details):
     """The page of a wrong dW."""
     finding = Finding(Key(1, "backward", "dW"), "FAULT", Scaled(0.5))
-    return page_of(Results((), (finding,), details=Details(code=code, suspects={"dW": suspects}, **details)))
+    return Page(Results((), (finding,), details=Details(code=code, suspects={"dW": suspects}, **details)))
 
 
 def test_a_page_is_made_of_plain_values_in_the_order_of_the_report():
-    page = page_of(FAILING, "x")
+    page = Page(FAILING, "x")
     assert (page.id, page.state) == ("x", "culprit")
     assert [card.finding.where.name for card in page.cards] == ["dZ1", "dW2"]
     assert page.results is FAILING
@@ -33,12 +33,12 @@ def test_a_page_is_made_of_plain_values_in_the_order_of_the_report():
     (z1,) = [tensor for tensor in page.tensors if tensor.row.name == "Z1"]
     assert z1.by_hand == ('Z1 = p["W1"] @ X + p["b1"]',)
     assert z1.torch == ('Z1 = tap("Z1", p["W1"] @ X + p["b1"])',)
-    assert page_of(PASSING).state == "agrees"
+    assert Page(PASSING).state == "agrees"
     assert state_of(replace(FAILING, findings=(replace(FAILING.findings[0], verdict="WEAK"),))) == "weak"
 
 
 def test_the_code_around_the_line_is_shown_with_gaps_and_once():
-    first, second = page_of(FAILING).cards
+    first, second = Page(FAILING).cards
     by_hand, torch = first.listings
     assert [line.number for line in by_hand.lines if line.marked] == [38]
     assert by_hand.wrong
@@ -46,7 +46,7 @@ def test_the_code_around_the_line_is_shown_with_gaps_and_once():
     assert [line.number for line in torch.lines if line.marked] == [62]
     assert second.listings
     twice = replace(FAILING, findings=(FAILING.findings[0], FAILING.findings[0]))
-    assert page_of(twice).cards[1].listings == ()
+    assert Page(twice).cards[1].listings == ()
     long = hand("\n".join(["def f(e):", "    dW = e", *["    pass"] * 20, "    return {'dW': dW, 'db': e}"]))
     long = long._replace(tensors={"dW": (29,)})
     (listing,) = shown((long,), Suspects({"0": (29,)})).cards[0].listings
@@ -54,10 +54,10 @@ def test_the_code_around_the_line_is_shown_with_gaps_and_once():
 
 
 def test_all_the_code_is_listed_with_the_lines_of_every_finding():
-    by_hand, torch = page_of(FAILING).code
+    by_hand, torch = Page(FAILING).code
     assert [line.number for line in by_hand.lines if line.marked] == [38, 40]
     assert not [line for line in torch.lines if line.marked]
-    assert all(not line.marked for listing in page_of(PASSING).code for line in listing.lines)
+    assert all(not line.marked for listing in Page(PASSING).code for line in listing.lines)
 
 
 @pytest.mark.parametrize(
@@ -85,14 +85,14 @@ def test_where_to_look_is_said_of_the_suspects(suspects, look_at, hint):
 
 
 def test_nothing_is_said_where_no_line_is_known():
-    page = page_of(replace(FAILING, details=Details()))
+    page = Page(replace(FAILING, details=Details()))
     assert page.look_at == ""
     assert page.cards[0].listings == ()
-    assert page_of(PASSING).look_at == ""
+    assert Page(PASSING).look_at == ""
 
 
 def test_entries_are_shaded_by_their_difference():
-    entries = page_of(FAILING).cards[0].entries
+    entries = Page(FAILING).cards[0].entries
     cells = [cell for _, row in entries.rows for cell in row]
     assert max(cell.shade for cell in cells) == 100
     assert [cell.worst for cell in cells].count(True) == 1
@@ -100,7 +100,7 @@ def test_entries_are_shaded_by_their_difference():
     assert entries.caption == "dZ1 at step 1, all of it"
     same = Excerpt(1, "dZ1", (0, 0), ((1.0, np.nan, np.inf),), ((1.0, 2.0, np.inf),))
     report = replace(FAILING, details=FAILING.details._replace(excerpts=(same,)))
-    ((_, row),) = page_of(report).cards[0].entries.rows
+    ((_, row),) = Page(report).cards[0].entries.rows
     assert [cell.shade for cell in row] == [0, 100, 0]
 
 
@@ -116,17 +116,17 @@ def test_entries_of_a_vector_and_of_more_axes():
 
 def test_steps_are_binned_where_there_are_many():
     rows = tuple(Row(step, "loss", "J", "L1", (), 0.0) for step in range(1, 1001))
-    cells = page_of(Report(rows)).strips["J"]
+    cells = Page(Report(rows)).strips["J"]
     assert len(cells) <= 60
     assert cells[-1][1].endswith("to 1000")
-    assert page_of(Report(rows[:1])).strips == {}
-    assert page_of(Report(rows[:4])).strips["J"] == tuple(("agrees", f"step {step}") for step in (1, 2, 3, 4))
+    assert Page(Report(rows[:1])).strips == {}
+    assert Page(Report(rows[:4])).strips["J"] == tuple(("agrees", f"step {step}") for step in (1, 2, 3, 4))
 
 
 def test_the_loss_is_drawn_where_it_was_recorded_at_several_steps():
     rows = tuple(Row(step, "loss", "J", "L1", (), 0.0, (), 1.0 / step, 1.1 / step) for step in (1, 2))
-    (plot,) = page_of(Report(rows)).plots
+    (plot,) = Page(Report(rows)).plots
     assert [(curve.name, curve.y) for curve in plot.lines] == [("by hand", (1.0, 0.5)), ("torch", (1.1, 0.55))]
-    assert page_of(Report(rows[:1])).plots == ()
+    assert Page(Report(rows[:1])).plots == ()
     brought = Plot("t", "x", "y", (Curve("a", (1.0,), (2.0,)),))
-    assert page_of(Report(rows, details=Details(plots=(brought,)))).plots == (brought,)
+    assert Page(Report(rows, details=Details(plots=(brought,)))).plots == (brought,)
