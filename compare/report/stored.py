@@ -37,16 +37,12 @@ NOT_FINITE = ("nan", "inf", "-inf")  # numbers that JSON does not have
 MOST_ENTRIES, MOST_LINES = 64, 5000  # of an excerpt along an axis, of a piece of code
 
 
-class Stored(Cause, Note):
+class Stored(Cause, Note, sentence="{text}"):
     """A cause or a note of another version of handgrad, whose facts are not known: its code and its sentence."""
 
     code: str  # type: ignore[misc]  # here it is a field
     text: str
     factor: float | None = None
-
-    def __str__(self) -> str:
-        """The sentence as it was written."""
-        return self.text
 
 
 class _Unreadable(Exception):

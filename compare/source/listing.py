@@ -36,14 +36,11 @@ def by_hand(
     for name, returned in names.items():
         if returned in made:
             spans[name] = _narrowed(_statement(*made[returned]), spans[name])
-    elsewhere = {at[:2] for lines in spans.values() for at in lines if not any(_holds(p, *at[:2]) for p in pieces)}
-    more = (piece_around(*at) for at in sorted(elsewhere))
+    places = {(file, line, line) for lines in spans.values() for file, line, _ in lines}
+    elsewhere = sorted(place[:2] for place in places if not any(_within(piece, {place}) for piece in pieces))
+    more = (piece_around(*at) for at in elsewhere)
     pieces += {(piece.file, piece.first): piece for piece in more if piece is not None}.values()
     return _code("by hand", pieces, spans)
-
-
-def _holds(piece: Piece, file: str, line: int) -> bool:
-    return piece.file == file and piece.first <= line < piece.first + len(piece.lines)
 
 
 def _statement(file: str, line: int) -> Span:
