@@ -172,12 +172,9 @@ def _bare(node: _Node) -> str:
 def _prose(nodes: list[_Node]) -> list[_Node]:
     """The same with single letters, numbers and punctuation between words taken for prose."""
     solid = [i for i, node in enumerate(nodes) if node.kind != "space"]
-    ends = _Node("", "word")
-    prose = list(nodes)
-    for place, i in enumerate(solid):
-        node = nodes[i]
-        before = nodes[solid[place - 1]] if place else ends
-        after = nodes[solid[place + 1]] if place + 1 < len(solid) else ends
+    end, prose = _Node("", "word"), list(nodes)
+    between = [end, *(nodes[i] for i in solid), end]
+    for i, before, node, after in zip(solid, between, between[1:], between[2:], strict=False):
         follows_word = before.kind == "word" or (node.text == "a" and before.text in {*",;:"})
         if follows_word and after.kind == "word" and node.text in {"a", "I", *",;:.'-"} and len(solid) > 1:
             prose[i] = _Node(escape(node.text), "word", text=node.text)

@@ -31,12 +31,11 @@ class Words(NamedTuple):
     @property
     def remarks(self) -> tuple[str, ...]:
         """What is said between the cause and the evidence."""
-        parts = (self.worst, *self.others, *self.circumstances, *self.consequences)
-        return tuple(part for part in parts if part)
+        return tuple(filter(None, (self.worst, *self.others, *self.circumstances, *self.consequences)))
 
     def __str__(self) -> str:
         """All of it in one line."""
-        return "; ".join(part for part in (self.cause, *self.remarks, self.evidence) if part)
+        return "; ".join(filter(None, (self.cause, *self.remarks, self.evidence)))
 
 
 def words(finding: Finding, results: Results) -> Words:

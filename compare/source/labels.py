@@ -67,9 +67,8 @@ def _used_at(label: str, loss: str) -> str:
 def _of_activation(activations: tuple[str, ...], loss: str, name: str) -> Labelled | None:
     """The value of an activation for A[l], its derivative for dZ[l] of a hidden layer."""
     stem, layer = layered(name)
-    if layer is None or not 1 <= layer <= len(activations) or stem not in ("A", gradient("Z")):
-        return None
-    if name == gradient(f"{operation('loss', loss).reads}{len(activations)}"):
+    is_of_loss = name == gradient(f"{operation('loss', loss).reads}{len(activations)}")
+    if is_of_loss or layer is None or not 1 <= layer <= len(activations) or stem not in ("A", gradient("Z")):
         return None
     row = operation("activation", activations[layer - 1])
     module, _, function = row.by_hand[0 if stem == "A" else 1].partition(":")

@@ -6,6 +6,7 @@ import ast
 import functools
 import linecache
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from textwrap import dedent
 from types import MappingProxyType
@@ -96,16 +97,14 @@ def _remembered(
     side: str, function: Any, question: object, read: Callable[[list[Piece]], Mapping[str, Spans]]
 ) -> tuple[Code, ...]:
     """What was read of a function before, if the same is asked again and none of its files has changed."""
-    try:
-        known = _READ.get(function)
-    except TypeError:  # what cannot be a key is read every time
-        pieces = [*pieces_of(function)]
-        return _code(side, pieces, read(pieces))
-    if known is not None and known[0] == (side, question) and all(_entry(f) is entry for f, entry in known[1].items()):
-        return known[2]
+    with suppress(KeyError, TypeError):  # what cannot be a key is read every time
+        asked, entries, code = _READ[function]
+        if asked == (side, question) and all(_entry(file) is entry for file, entry in entries.items()):
+            return code
     pieces = [*pieces_of(function)]
     code = _code(side, pieces, read(pieces))
-    _READ[function] = ((side, question), {piece.file: _entry(piece.file) for piece in pieces}, code)
+    with suppress(TypeError):
+        _READ[function] = ((side, question), {piece.file: _entry(piece.file) for piece in pieces}, code)
     return code
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from handgrad.compare.results import Finding, Results, Row
+from handgrad.compare.results import Details, Finding, Results, Row
 
 ORDER = ("agrees", "absent", "follows", "weak", "culprit")
 
@@ -12,18 +12,15 @@ ORDER = ("agrees", "absent", "follows", "weak", "culprit")
 def states(results: Results) -> dict[tuple[int, str], str]:
     """The state of every tensor at every step that was compared, by step and name."""
     findings = {finding.where.name: finding for finding in results.findings}
-    downstream = results.details.downstream
-    state = {
-        (row.step, row.name): _state(row, findings.get(row.name), downstream.get(row.name, ())) for row in results.rows
-    }
+    state = {(row.step, row.name): _state(row, findings.get(row.name), results.details) for row in results.rows}
     for finding in results.findings:
         state.setdefault((finding.where.step, finding.where.name), "weak" if finding.verdict == "WEAK" else "culprit")
     return state
 
 
-def _state(row: Row, finding: Finding | None, downstream: Iterable[int]) -> str:
+def _state(row: Row, finding: Finding | None, details: Details) -> str:
     if row.verdict == "OK":
-        return "follows" if row.step in downstream else "agrees"
+        return "follows" if row.step in details.downstream.get(row.name, ()) else "agrees"
     if finding is None or row.step < finding.where.step:
         return "follows"
     return "weak" if row.verdict == "WEAK" else "culprit"

@@ -15,7 +15,6 @@ from handgrad.compare.source.states import states
 ALLOCATION = re.compile(r"\s*\w+\s*=\s*(?:np|numpy)\.(?:empty|zeros)(?:_like)?\(.*\)\s*(?:#.*)?$")
 DEFINITION = re.compile(r"(?:\s*@.*\n)*\s*(?:async )?def ")
 R = TypeVar("R", bound=Results)
-Lines = Mapping[str, tuple[int, ...]]  # by the position of their piece among the code by hand
 
 
 def located(results: R) -> R:
@@ -75,7 +74,7 @@ def _read_by_all(code: Code, names: Iterable[str]) -> tuple[int, ...]:
     return tuple(sorted(n for n in assigned if not code.lines[n].strip().startswith(("def ", "async def "))))
 
 
-def _unjudged(results: Results, own: Lines) -> dict[str, int]:
+def _unjudged(results: Results, own: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
     """The names, each with a line, that the lines of a wrong tensor read and that nothing which agrees vouches for.
 
     A tensor that agrees vouches for itself and for what its lines read; what the derivation is handed is right.
