@@ -16,29 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from handgrad.compare.checks import distributions
 from handgrad.compare.checks.blind_spots import of_initializer
-from handgrad.compare.checks.distributions import (
-    Apart,
-    Distribution,
-    formulas,
-    linear_in,
-    near,
-    of_samples,
-)
+from handgrad.compare.checks.distributions import Apart, Distribution
 from handgrad.compare.environment import environment
 from handgrad.compare.errors import InputError
+from handgrad.compare.facts import failures
 from handgrad.compare.facts.causes import Cause
-from handgrad.compare.facts.failures import (
-    DrawsNotFinite,
-    FewDistinct,
-    NotReal,
-    SameWeights,
-    TwoAnswers,
-    WeightsDiffer,
-    WeightsNotFinite,
-    WrongShape,
-    ZeroSpread,
-)
 from handgrad.compare.facts.updates import InitializerFamily, InitializerMean, InitializerScale
 from handgrad.compare.names import Key
 from handgrad.compare.report.report import Report
@@ -169,15 +153,15 @@ def _unusable(by_hand: _Side, shape: tuple[int, ...], seed: int) -> Outcome | No
     first, again = by_hand.weights(seed), by_hand.weights(seed)
     for weights in (first, by_hand.weights(seed + 1)):
         if not is_real(weights):
-            return _only(NotReal(described(weights)), "MISSING")
+            return _only(failures.NotReal(described(weights)), "MISSING")
         if weights.shape != shape:
-            return _only(WrongShape(weights.shape, shape))
+            return _only(failures.WrongShape(weights.shape, shape))
     if not np.isfinite(first).all():
-        return _only(WeightsNotFinite(), "NONFINITE")
+        return _only(failures.WeightsNotFinite(), "NONFINITE")
     if np.abs(first.astype(np.float64)).max() > HUGE:
-        return _only(WeightsNotFinite(too_large=True), "NONFINITE")
+        return _only(failures.WeightsNotFinite(too_large=True), "NONFINITE")
     if not np.array_equal(first, again):
-        return _only(TwoAnswers("initializer", ("values",), "draw everything with rng"))
+        return _only(failures.TwoAnswers("initializer", ("values",), "draw everything with rng"))
     return None
 
 
@@ -198,10 +182,10 @@ def _compared(by_hand: _Side, in_torch: _Side, shape: tuple[int, ...], seed: int
         if np.array_equal(theirs, in_torch.weights(seed + 2)):
             return _values(own, theirs)
         if np.ptp(own) > 0:
-            return _only(SameWeights())
+            return _only(failures.SameWeights())
     distinct, due = len(np.unique(own)), len(np.unique(theirs))
     if prod(shape) >= FEW_WEIGHTS and 1 < distinct < DISTINCT_WEIGHTS * due:
-        return _only(FewDistinct(distinct, own.size, due))
+        return _only(failures.FewDistinct(distinct, own.size, due))
     ours, torchs = (_linear_throughout(side, shape, seed) for side in (by_hand, in_torch))
     if ours is not None and torchs is not None:
         rounding = EXACT_WEIGHTS if ours.exact and torchs.exact else FLOAT32_WEIGHTS
@@ -210,10 +194,10 @@ def _compared(by_hand: _Side, in_torch: _Side, shape: tuple[int, ...], seed: int
     calls = min(CALLS, ceil(SAMPLES / prod(shape)))
     draws = [by_hand.weights(seed + k) for k in range(1, 1 + calls)]
     if any(not is_real(draw) or draw.shape != shape or not np.isfinite(draw).all() for draw in draws):
-        return _only(DrawsNotFinite(calls, shape))
+        return _only(failures.DrawsNotFinite(calls, shape))
     a = np.concatenate([draw.ravel() for draw in draws]).astype(float)
     b = np.concatenate([in_torch.weights(seed + k).ravel() for k in range(1, 1 + calls)])
-    first, second, apart = of_samples(a, b)
+    first, second, apart = distributions.of_samples(a, b)
     return _rows(ours or first, torchs or second, apart, shape)
 
 
@@ -225,7 +209,7 @@ def _values(own: np.ndarray, theirs: np.ndarray) -> Outcome:
     worst = Worst(at, float(own[at]), float(theirs[at]))
     rho, verdict = _times(largest, allowed)
     row = Row(1, "forward", "values", "", own.shape, largest, at, worst.by_hand, worst.torch, rho, "bound", verdict)
-    return [row], () if verdict == "OK" else _only(WeightsDiffer(), worst=worst)[1]
+    return [row], () if verdict == "OK" else _only(failures.WeightsDiffer(), worst=worst)[1]
 
 
 def _times(difference: float, allowed: float) -> tuple[float, str]:
@@ -243,8 +227,8 @@ def _linear_throughout(side: _Side, shape: tuple[int, ...], seed: int) -> Distri
         except _Failed:  # for some draws only
             return None
         is_usable = is_real(weights) and weights.shape == shape
-        linear = linear_in(weights, side.draws(seed + k)) if is_usable else None
-        if linear is None or not near(first or linear, linear):
+        linear = distributions.linear_in(weights, side.draws(seed + k)) if is_usable else None
+        if linear is None or not distributions.near(first or linear, linear):
             return None
         first = first or linear
     return first
@@ -271,5 +255,6 @@ def _rows(ours: Distribution, torchs: Distribution, apart: Apart, shape: tuple[i
 
 def _cause_of_spread(own: float, other: float, shape: tuple[int, ...]) -> Cause:
     if not own or not other:
-        return ZeroSpread(own, other)
-    return InitializerScale(own / other, own, other, formulas(own, shape), formulas(other, shape))
+        return failures.ZeroSpread(own, other)
+    usual = (distributions.formulas(spread, shape) for spread in (own, other))
+    return InitializerScale(own / other, own, other, *usual)

@@ -10,20 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from handgrad.compare import thresholds
 from handgrad.compare.errors import InputError
 from handgrad.compare.names import gradient, of_gradient
 from handgrad.compare.oracle.reference import Reference, moved, run_on_records
-from handgrad.compare.thresholds import (
-    FEW_ROUNDINGS,
-    JITTER_STEP,
-    LEFT_OF_SUMS,
-    MOVED_RUNS,
-    NOTHING,
-    SPECIAL_POINT,
-    STILL,
-    TREMOR_STEP,
-    UNIT_ROUNDOFF,
-)
 from handgrad.compare.trace import Arrays, is_real
 from handgrad.compare.verdict.closeness import Local
 from handgrad.compare.verdict.rule import Ladder
@@ -102,9 +92,9 @@ class Evidence:
         from; that it is a rounding of nothing shows where torch computes it in float32 itself.
         """
         rng = np.random.default_rng(0)
-        nudged = partial(moved, rng=rng, by=UNIT_ROUNDOFF["float32"])
+        nudged = partial(moved, rng=rng, by=thresholds.UNIT_ROUNDOFF["float32"])
         runs = []
-        for _ in range(MOVED_RUNS):
+        for _ in range(thresholds.MOVED_RUNS):
             params, batch, records = (
                 {n: nudged(a) for n, a in of.items()} for of in (self.params, self.batch, self.records)
             )
@@ -123,11 +113,11 @@ class Evidence:
 
     @cached_property
     def _jitters(self) -> dict[str, tuple[float, float]]:
-        return self._changes(JITTER_STEP)
+        return self._changes(thresholds.JITTER_STEP)
 
     @cached_property
     def _tremors(self) -> dict[str, tuple[float, float]]:
-        return self._changes(TREMOR_STEP, below_float32=True)
+        return self._changes(thresholds.TREMOR_STEP, below_float32=True)
 
     def _changes(self, by: float, *, below_float32: bool = False) -> dict[str, tuple[float, float]]:
         """How much of each local difference, and of each reference, changes from one place near by to another.
@@ -140,7 +130,7 @@ class Evidence:
         rng = np.random.default_rng(1)
         here = _beside(self.records, self.local)
         found: dict[str, list[tuple[float, float]]] = {}
-        for _ in range(MOVED_RUNS):
+        for _ in range(thresholds.MOVED_RUNS):
             towards = {name: _direction(array, rng) for name, array in self.params.items()}
             try:
                 near, further = (self._run_at(self.derive, towards, times * by) for times in (1, 2))
@@ -149,7 +139,7 @@ class Evidence:
             for name in here.keys() & near.keys() & further.keys():
                 change = self._change(name, here[name], near[name], further[name])
                 by_hand, swing = map(_moved, near[name], further[name])
-                if below_float32 and near[name].recorded.any() and STILL * by_hand < swing:
+                if below_float32 and near[name].recorded.any() and thresholds.STILL * by_hand < swing:
                     change = np.inf  # the reference moves, and a derivation that is cast to float32 does not
                 found.setdefault(name, []).append((change, swing))
         medians = {name: np.median(changes, axis=0) for name, changes in found.items()}
@@ -170,12 +160,12 @@ class Evidence:
         moves; where the difference is below one rounding of what it is computed from, that counts as change. Where
         neither side moves, nothing is known.
         """
-        if max(map(_share, (near, further))) <= SPECIAL_POINT * _share(here):
+        if max(map(_share, (near, further))) <= thresholds.SPECIAL_POINT * _share(here):
             return 0.0  # gone as soon as anything moves: it is a special point, like z = 0, not rounding
         one, other = (place.recorded - place.reference for place in (near, further))
         still = [not np.any(after != before, where=one != 0) for before, after in zip(near, further, strict=True)]
         reach = max(self._largest_read(name), self._cotangent(name))
-        small = _largest(one) <= FEW_ROUNDINGS * UNIT_ROUNDOFF["float64"] * reach
+        small = _largest(one) <= thresholds.FEW_ROUNDINGS * thresholds.UNIT_ROUNDOFF["float64"] * reach
         if any(still) and small:
             return np.inf
         largest = max(_largest(one), _largest(other), np.finfo(float).tiny)
@@ -186,7 +176,7 @@ class Evidence:
         largest = max(_largest(self.local[name]), self._largest_of(name))
         others = max(self._largest_of(each) for each in ("J", *map(gradient, self.params)))
         given = max((_largest(a) for a in (*self.params.values(), *self.batch.values()) if is_real(a)), default=0.0)
-        return largest <= max(NOTHING * others, LEFT_OF_SUMS * given)
+        return largest <= max(thresholds.NOTHING * others, thresholds.LEFT_OF_SUMS * given)
 
     def _largest_read(self, name: str) -> float:
         """The largest value that a tapped value is computed from."""
