@@ -41,8 +41,7 @@ def _factors(of: str, Z: Array, output: str, A: Array) -> Mapping[str, Array]:
         f"{of} (1 - {of})": Z * (1 - Z),
     }
     for name in names("activation"):
-        factors[f"{name}'({of})"] = _derivative(name, Z)
-        factors[f"{name}'({output})"] = _derivative(name, A)
+        factors |= {f"{name}'({of})": _derivative(name, Z), f"{name}'({output})": _derivative(name, A)}
     return {formula: factor for formula, factor in factors.items() if np.isfinite(factor).all() and np.ptp(factor) > 0}
 
 

@@ -17,10 +17,8 @@ from handgrad.torchref.exchange import to_array, to_tensor
 
 def loss_forms(scene: Scene) -> Iterator[Cause]:
     """Losses, one per output and example, against other formulas of the predictions and labels."""
-    if scene.name != "losses" or "Y" not in scene.tensors:
-        return
     layers = [layer for stem, layer in map(layered, scene.tensors) if stem == "A" and layer is not None]
-    if not layers:
+    if scene.name != "losses" or "Y" not in scene.tensors or not layers:
         return
     A, Y = scene.tensors[f"A{max(layers)}"], scene.tensors["Y"]
     if A.shape != Y.shape != ():
@@ -39,22 +37,19 @@ def loss_forms(scene: Scene) -> Iterator[Cause]:
 
 def cost_forms(scene: Scene) -> Iterator[Cause]:
     """J against other multiples of the sum of the losses, and other multiples of the penalty."""
-    losses = scene.tensors.get("losses")
-    if scene.name != "J" or losses is None or scene.recorded.size != 1:
-        return
-    of_weights = scene.tensors.get("penalty", np.zeros(()))
-    if of_weights.size != 1:  # a user's tensor of that name
+    of_weights = scene.tensors.get("penalty", np.zeros(()))  # of another size where it is a user's
+    is_cost = scene.name == "J" and "losses" in scene.tensors and scene.recorded.size == of_weights.size == 1
+    if not is_cost or not of_weights.any():
         return
     penalty = float(of_weights.item())
     mean = float(scene.reference.item()) - penalty
     factor = (float(scene.recorded.item()) - penalty) / mean if mean else 0.0
     names = named_factors(factor, scene.numbers)
-    if penalty and factor > 0 and names:
+    if factor > 0 and names:
         is_short = any("batch size" in name for name in names)
         yield (PartialMeanOfLosses if is_short else MeanOfLosses)(factor, names)
-    if penalty:
-        predictions = ((PenaltyTimes(times), np.asarray(mean + times * penalty)) for times in (0.0, -1.0, 2.0, 0.5))
-        yield from scene.explaining(predictions)
+    predictions = ((PenaltyTimes(times), np.asarray(mean + times * penalty)) for times in (0.0, -1.0, 2.0, 0.5))
+    yield from scene.explaining(predictions)
 
 
 def _cross_entropies(Z: Array, A: Array, Y: Array) -> Mapping[str, Array]:

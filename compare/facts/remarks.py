@@ -81,10 +81,8 @@ class VelocityTimes(Note, code="velocity-times"):
     name: str = ""
 
     def __str__(self) -> str:
-        times = f"{self.name or format(self.factor, '.6g')} times {'the notes' if self.name else 'torch'}"
-        return (
-            f"Convention: the velocity is {times}{chr(39)}{'' if self.name else 's'}, and the update makes up for it."
-        )
+        times = f"{self.name} times the notes'" if self.name else f"{self.factor:.6g} times torch's"
+        return f"Convention: the velocity is {times}, and the update makes up for it."
 
 
 # --- what is not compared
@@ -131,10 +129,8 @@ class OwnLossKinks(Note, code="own-loss-kinks"):
     indices: tuple[tuple[int, ...], ...]
 
     def __str__(self) -> str:
-        where = ", ".join(map(str, self.indices))
-        return (
-            f"Own loss: J has a kink in {self.parameter} at {where}; no derivative exists there and none is compared."
-        )
+        kink = f"{self.parameter} at {', '.join(map(str, self.indices))}"
+        return f"Own loss: J has a kink in {kink}; no derivative exists there and none is compared."
 
 
 class OwnLossDiffers(Note, code="own-loss-differs"):
