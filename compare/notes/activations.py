@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 import handgrad.manual.activations as by_hand
-from handgrad.compare.notes.evidence import Evidence, Figure, figure
+from handgrad.compare.notes.evidence import Evidence, Figure, evidence, figure
 from handgrad.compare.operations import operation
 from handgrad.compare.results import Curve, Plot
 from handgrad.manual import as_written
@@ -23,11 +23,12 @@ def saturation() -> Evidence:
     z = np.linspace(-12, 12, 97)
     curves = (Curve(text, tuple(z.tolist()), tuple(_derivative(name, z).tolist())) for name, text in SLOPES.items())
     text = "What a layer leaves of a gradient; ReLU' is 0 on the left, which this axis cannot show."
-    return Evidence(
+    return evidence(
         f"sigmoid'(10) = {sigmoid.by_hand:.2g}, tanh'(10) = {tanh.by_hand:.2g}, ReLU'(10) = 1; the largest sigmoid' is "
         f"{largest:g}, and {largest:g}^10 = {largest**10:.2g}: ten layers leave a millionth",
-        (*figures, _figure("largest sigmoid'", "sigmoid", 0.0)),
-        (Plot("Saturation", "z", "derivative", tuple(curves), log=True, text=text),),
+        *figures,
+        _figure("largest sigmoid'", "sigmoid", 0.0),
+        plots=(Plot("Saturation", "z", "derivative", tuple(curves), log=True, text=text),),
     )
 
 
@@ -37,34 +38,29 @@ def kink() -> Evidence:
     clamp = _slope(lambda z: z.clamp(min=0), 0.0)
     maximum = _slope(lambda z: torch.maximum(z, torch.zeros_like(z)), 0.0)
     differences = np.diff(by_hand.relu(np.array([-1e-6, 1e-6]))).item() / 2e-6
-    return Evidence(
+    return evidence(
         f"at exactly 0 torch.relu gives {at_0.torch:g}, clamp(min=0) {clamp:g}, maximum(x, 0) "
         f"{maximum:g}, central differences {differences:g}; by hand it is {at_0.by_hand:g}",
-        (
-            at_0,
-            figure("clamp'(0)", None, clamp),
-            figure("maximum'(0)", None, maximum),
-            figure("central differences at 0", differences),
-        ),
+        at_0,
+        figure("clamp'(0)", None, clamp),
+        figure("maximum'(0)", None, maximum),
+        figure("central differences at 0", differences),
     )
 
 
 def written_out() -> Evidence:
     """A3: the quotient of exponentials overflows, and loses digits near 0."""
     with np.errstate(all="ignore"):
-        first = {
-            dtype: next(z for z in range(1, 1000) if np.isnan(as_written.tanh(np.array([z], dtype=dtype))[0]))
-            for dtype in ("float32", "float64")
-        }
-        near = np.array([1e-5])
-        off = float(abs(as_written.tanh(near) - np.tanh(near))[0] / np.spacing(np.tanh(near))[0])
-    return Evidence(
-        f"as code it is nan from z = {first['float32']} in float32 and {first['float64']} in float64, and "
-        f"{off:.0e} ulp off at 1e-5; np.tanh is neither",
-        (
-            figure("tanh(710)", by_hand.tanh(np.array(710.0)), torch.tanh(torch.tensor(710.0))),
-            *(figure(f"first z that gives nan as written, {dtype}", z) for dtype, z in first.items()),
-        ),
+        nan = (np.isnan(as_written.tanh(np.arange(1000, dtype=dtype))) for dtype in (np.float32, np.float64))
+        single, double = (int(is_nan.argmax()) for is_nan in nan)
+    near = np.array(1e-5)
+    off = abs(as_written.tanh(near) - np.tanh(near)) / np.spacing(np.tanh(near))
+    return evidence(
+        f"as code it is nan from z = {single} in float32 and {double} in float64, and {off:.0e} ulp off at 1e-5; "
+        "np.tanh is neither",
+        figure("tanh(710)", by_hand.tanh(np.array(710.0)), torch.tanh(torch.tensor(710.0))),
+        figure("first z that gives nan as written, float32", single),
+        figure("first z that gives nan as written, float64", double),
     )
 
 

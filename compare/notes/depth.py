@@ -6,7 +6,7 @@ from math import inf
 import numpy as np
 import torch
 
-from handgrad.compare.notes.evidence import Evidence, curves, figure
+from handgrad.compare.notes.evidence import Evidence, curves, evidence, figure
 from handgrad.compare.results import Plot
 from handgrad.manual import activations, as_written
 from handgrad.manual.network import Activation, linear
@@ -22,10 +22,11 @@ def collapse() -> Evidence:
     B = _through(layers, np.zeros((SIZES[0], 1)))
     W = _through(layers, np.eye(SIZES[0])) - B
     apart = np.max(np.abs(_through(layers, X) - linear(W, X, B)))
-    return Evidence(
+    return evidence(
         f"layers {'-'.join(map(str, SIZES))} and the one map W x + B are {apart:.0e} apart; W has rank "
         f"{np.linalg.matrix_rank(W)}, at most the narrowest layer, {min(SIZES)}",
-        (figure("W[0, 0]", W[0, 0], _product(layers)), figure("largest deviation", apart)),
+        figure("W[0, 0]", W[0, 0], _product(layers)),
+        figure("largest deviation", apart),
     )
 
 
@@ -40,17 +41,18 @@ def collapsed_bias() -> Evidence:
         outcome = "as written it is another number"
     except ValueError:
         outcome = f"as written NumPy raises ValueError for {'-'.join(map(str, SIZES))}: the products do not fit"
-    return Evidence(f"{outcome}; correct B = {B:.6g}", (figure("B", B, theirs),))
+    return evidence(f"{outcome}; correct B = {B:.6g}", figure("B", B, theirs))
 
 
 def not_linear() -> Evidence:
     """C3: what an activation is for."""
     bent = Activation(activations.tanh, activations.tanh_derivative)
     straight, curved = map(_additivity, (LINEAR, bent))
-    return Evidence(
+    return evidence(
         f"f(x + y) - f(x) - f(y) + f(0) is {straight:.0e} for identity and {curved:.2g} for tanh: an activation is "
         "there to escape linearity",
-        (figure("identity", straight), figure("tanh", curved)),
+        figure("identity", straight),
+        figure("tanh", curved),
     )
 
 
@@ -58,7 +60,7 @@ def without_bias() -> Evidence:
     """G1: without biases a deep linear network is the product of its weights."""
     layers, x = [(W, 0 * b) for W, b in _layers()], _inputs()[:, :1]
     y = _through(layers, x).item()
-    return Evidence(f"y = {y:.6g} on both sides", (figure("y", y, _product(layers, x)),))
+    return evidence(f"y = {y:.6g} on both sides", figure("y", y, _product(layers, x)))
 
 
 def exploding() -> Evidence:
@@ -83,13 +85,11 @@ def _powers(factor: float, word: str) -> Evidence:
     depth = len(ours) - 1
     sides = curves({"by hand": ours[:-1], "torch": theirs[:-1]})
     text = f"In float32, up to the last layer before it is {word}."
-    return Evidence(
+    return evidence(
         f"after {DEPTH} layers (1, 1) has become {ours[DEPTH]:.2g} times itself; float32 is {word} for L > {depth - 1}",
-        (
-            figure(f"{factor}^{DEPTH}, float32", ours[DEPTH], theirs[DEPTH]),
-            figure(f"depth at which float32 is {word}", depth, depth if theirs[-1] in ENDS else None),
-        ),
-        (Plot(f"{factor}^L against depth", "layers", "what is left of (1, 1)", sides, log=True, text=text),),
+        figure(f"{factor}^{DEPTH}, float32", ours[DEPTH], theirs[DEPTH]),
+        figure(f"depth at which float32 is {word}", depth, depth if theirs[-1] in ENDS else None),
+        plots=(Plot(f"{factor}^L against depth", "layers", "what is left of (1, 1)", sides, log=True, text=text),),
     )
 
 

@@ -37,6 +37,11 @@ def figure(name: str, by_hand: SupportsFloat | None, torch: SupportsFloat | None
     return Figure(name, *(None if side is None else float(side) for side in (by_hand, torch)))
 
 
+def evidence(text: str, *figures: Figure, plots: tuple[Plot, ...] = ()) -> Evidence:
+    """What a text, figures and plots show together."""
+    return Evidence(text, figures, plots)
+
+
 def curves(values: Mapping[str, Sequence[float]], first: int = 0) -> tuple[Curve, ...]:
     """What was computed step by step, by the name of its curve; the steps count from `first`."""
     return tuple(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from handgrad.compare.notes.evidence import Evidence, curves, figure
+from handgrad.compare.notes.evidence import Evidence, curves, evidence, figure
 from handgrad.compare.results import Plot
 from handgrad.manual import as_written, losses
 from handgrad.manual.activations import sigmoid
@@ -26,19 +26,17 @@ def literal_loss() -> Evidence:
     (slope,), (wrong,) = torch.autograd.grad(by_torch, logit), torch.autograd.grad(literal, logit)
     along_written = _descend(_as_written)
     p_end, J_end = (values[-1] for values in along_written)
-    return Evidence(
+    return evidence(
         f"y = 0, p = 0.9: as written {written:.4g}, correct {right:.4g}; dJ/dz as written {float(wrong):.2g}, correct "
         f"{float(slope):.2g}: the sign is wrong where y = 0; {STEPS} steps of descent drive p(y = 0) to {p_end:.3g} "
         f"and J to {J_end}",
-        (
-            figure("loss as written", written, literal.detach()),
-            figure("loss", right, by_torch.detach()),
-            figure("dJ/dz", p - y, slope),
-            figure("dJ/dz as written", -p, wrong),
-            figure(f"p(y = 0) after {STEPS} steps as written", p_end),
-            figure(f"J after {STEPS} steps as written", J_end),
-        ),
-        _plots(along_written, _descend(_right)),
+        figure("loss as written", written, literal.detach()),
+        figure("loss", right, by_torch.detach()),
+        figure("dJ/dz", p - y, slope),
+        figure("dJ/dz as written", -p, wrong),
+        figure(f"p(y = 0) after {STEPS} steps as written", p_end),
+        figure(f"J after {STEPS} steps as written", J_end),
+        plots=_plots(along_written, _descend(_right)),
     )
 
 

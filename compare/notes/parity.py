@@ -9,7 +9,7 @@ import numpy as np
 from handgrad.compare.experiment.run import Experiment, run
 from handgrad.compare.experiment.sides import hand_network, initial_parameters
 from handgrad.compare.names import gradient
-from handgrad.compare.notes.evidence import Evidence, figure
+from handgrad.compare.notes.evidence import Evidence, evidence, figure
 from handgrad.compare.report.report import Report
 from handgrad.manual.network import backward, cost, forward
 
@@ -32,7 +32,7 @@ def _agreement(label: str) -> Evidence:
         name, by_hand, numeric = _by_differences(label)
         text += f"; central differences of J give {name} to {abs(by_hand / numeric - 1):.0e}"
         figures.append(figure(f"{name}, central differences in the torch column", by_hand, numeric))
-    return Evidence(text, tuple(figures))
+    return evidence(text, *figures)
 
 
 @cache

@@ -3,13 +3,13 @@
 from functools import partial
 
 from handgrad.compare.notes import activations, depth, losses, steps, weights
-from handgrad.compare.notes.evidence import Evidence, Statement
+from handgrad.compare.notes.evidence import Statement, evidence
 from handgrad.compare.notes.parity import parity
 
 S = Statement
 STATEMENTS = (
     S("F0", '"cross-entropy is a single-neuron network"', "logistic regression is a single-neuron network; "
-      "cross-entropy is its loss", "corrected", partial(Evidence, "a name, nothing to compute")),
+      "cross-entropy is its loss", "corrected", partial(evidence, "a name, nothing to compute")),
     S("F1", "forward propagation (a heading)", "Z[l] = W[l] A[l-1] + b[l], A[0] = X", "holds", parity("F1")),
     S("F2", "a = b(z)", "A[l] = g(Z[l])", "corrected", parity("F2")),
     S("L1", "J = (1/n) sum of the losses", "the same", "holds", parity("L1")),

@@ -8,7 +8,7 @@ from handgrad.compare.experiment.sides import hand_network, initial_parameters
 from handgrad.compare.facts.fact import listed
 from handgrad.compare.faults.catalogue import catalogue
 from handgrad.compare.faults.planting import planted
-from handgrad.compare.notes.evidence import Evidence, curves, figure
+from handgrad.compare.notes.evidence import Evidence, curves, evidence, figure
 from handgrad.compare.operations import operation
 from handgrad.compare.results import Plot, Row
 from handgrad.manual.batches import split
@@ -27,11 +27,11 @@ def batches() -> Evidence:
     whole = _gradient(X, Y)
     cut = {size: [*split(rng.permutation(N), size)] for size in sizes}
     apart = {size: np.mean([np.linalg.norm(_gradient(X[:, i], Y[:, i]) - whole) for i in cut[size]]) for size in sizes}
-    return Evidence(
+    return evidence(
         f"{N} examples in batches of {listed(sizes)}: {listed(map(len, cut.values()))} updates an epoch, mean relative "
         f"error of the gradient {listed(f'{e / np.linalg.norm(whole):.2f}' for e in apart.values())}; the last batch "
         f"of {sizes[-1]} has {N % sizes[-1]}",
-        tuple(
+        *(
             figure(f"updates an epoch, batches of {size}", len(cut[size]), len(torch.split(torch.arange(N), size)))
             for size in sizes
         ),
@@ -48,11 +48,11 @@ def updated_too_early() -> Evidence:
     """U1: weights updated before they are used in backpropagation, at two rates."""
     wrong = {rate: _first_wrong(rate) for rate in ("0.1", "0.001")}
     fast, slow = (row.max_abs_diff / abs(row.torch or 1.0) for row in wrong.values())
-    return Evidence(
+    return evidence(
         f"updating W before it is used in backpropagation is the most reported bug of its kind: {wrong['0.1'].name} is "
         f"then {fast:.0e} off at a rate of 0.1 and {slow:.0e} at 0.001, {wrong['0.001'].rho:.0e} times what rounding "
         "explains",
-        tuple(
+        *(
             figure(f"{row.name}{list(row.index or ())} at a rate of {rate}", row.by_hand, row.torch)
             for rate, row in wrong.items()
         ),
@@ -73,14 +73,15 @@ def oscillation() -> Evidence:
     """O4: sign changes along the steep direction of a quadratic with condition number 50."""
     names = ("gradient descent", "momentum")
     by_hand, in_torch = ([path(name.replace(" ", "-")) for name in names] for path in (_path, _path_in_torch))
-    figures = tuple(map(figure, names, map(_sign_changes, by_hand), map(_sign_changes, in_torch)))
+    descent, momentum = map(figure, names, map(_sign_changes, by_hand), map(_sign_changes, in_torch))
     begun = curves({name: path[:61] for name, path in zip(names, by_hand, strict=True)})
     text = "Gradient descent jumps from side to side at every step, momentum swings a few times."
-    return Evidence(
-        f"condition number 50, {STEPS} steps: gradient descent changes sign {figures[0].by_hand:.0f} times "
-        f"along the steep direction, momentum {figures[1].by_hand:.0f}",
-        figures,
-        (Plot("Along the steep direction", "step", "w", begun, text=text),),
+    return evidence(
+        f"condition number 50, {STEPS} steps: gradient descent changes sign {descent.by_hand:.0f} times "
+        f"along the steep direction, momentum {momentum.by_hand:.0f}",
+        descent,
+        momentum,
+        plots=(Plot("Along the steep direction", "step", "w", begun, text=text),),
     )
 
 

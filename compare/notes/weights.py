@@ -12,7 +12,7 @@ from torch.nn.init import kaiming_normal_, normal_, xavier_normal_
 import handgrad.manual.initializers as by_hand
 from handgrad.compare.experiment.run import Experiment
 from handgrad.compare.experiment.sides import hand_network
-from handgrad.compare.notes.evidence import Evidence, curves, figure
+from handgrad.compare.notes.evidence import Evidence, curves, evidence, figure
 from handgrad.compare.operations import operation
 from handgrad.compare.results import Plot
 from handgrad.manual import as_written
@@ -36,9 +36,10 @@ def variance() -> Evidence:
     torch.manual_seed(12)
     weight = normal_(torch.empty(40, n, dtype=torch.float64), std=sqrt(1 / n))
     theirs = torch.nn.functional.linear(torch.tensor(x.T), weight).var()
-    return Evidence(
+    return evidence(
         f"n = {n}, inputs of variance 1: Var z is {right:.4g} with deviation 1/sqrt(n), {written:.2g} with 1/n",
-        (figure("Var z, 1/sqrt(n)", right, theirs), figure("Var z, 1/n as written", written)),
+        figure("Var z, 1/sqrt(n)", right, theirs),
+        figure("Var z, 1/n as written", written),
     )
 
 
@@ -47,9 +48,9 @@ def draw() -> Evidence:
     deviation = by_hand.draw(by_hand.lecun, (200_000, 2), np.random.default_rng(13)).std()
     torch.manual_seed(13)
     theirs = normal_(torch.empty(200_000, 2), std=sqrt(1 / 2)).std()
-    return Evidence(
+    return evidence(
         f"for n = 2 the weights have standard deviation {deviation:.3f}, 1/sqrt(2) = {sqrt(0.5):.3f}",
-        (figure("standard deviation, n = 2", deviation, theirs),),
+        figure("standard deviation, n = 2", deviation, theirs),
     )
 
 
@@ -63,7 +64,7 @@ def lecun_called_xavier() -> Evidence:
     words = "sqrt(1/n_in) is LeCun's, kaiming_normal_ with nonlinearity linear: {} for a layer 256-64"
     lecun = _named(words, "notes-xavier")
     glorot = _named("torch's xavier_normal_ is Glorot's, {} for the same layer", "glorot", "Glorot")
-    return Evidence(f"{lecun.text}; {glorot.text}", lecun.figures + glorot.figures)
+    return evidence(f"{lecun.text}; {glorot.text}", *lecun.figures, *glorot.figures)
 
 
 def glorot_called_he() -> Evidence:
@@ -72,14 +73,12 @@ def glorot_called_he() -> Evidence:
     squares = {name: _mean_squares(formula, x) for name, formula in _NAMED.items()}
     written, right = (squares[name][-1] for name in ("Glorot, called He in the notes", "He"))
     title, text = "Mean square through 30 layers with ReLU", "Only He's deviation keeps the signal."
-    return Evidence(
+    return evidence(
         f"after 30 layers of 256 units with ReLU the mean square is {written:.1e} as written, {right:.2g} with He's",
-        (
-            figure("standard deviation as written", as_written.he(64, 256), _deviation(xavier_normal_)),
-            figure("mean square as written", written, _mean_square_in_torch(xavier_normal_, x)),
-            figure("mean square with He's", right, _mean_square_in_torch(kaiming_normal_, x)),
-        ),
-        (Plot(title, "layer", "mean square of A", curves(squares), log=True, text=text),),
+        figure("standard deviation as written", as_written.he(64, 256), _deviation(xavier_normal_)),
+        figure("mean square as written", written, _mean_square_in_torch(xavier_normal_, x)),
+        figure("mean square with He's", right, _mean_square_in_torch(kaiming_normal_, x)),
+        plots=(Plot(title, "layer", "mean square of A", curves(squares), log=True, text=text),),
     )
 
 
@@ -97,11 +96,12 @@ def symmetry() -> Evidence:
     spreads = {"begun equal": _spreads(0.0), "begun drawn": _spreads(0.01)}
     equal, drawn = (values[-1] for values in spreads.values())
     text = "Equal weights never separate."
-    return Evidence(
+    return evidence(
         f"after 200 steps the rows of W1 are {equal:.1g} apart where they began equal, {drawn:.2g} where they were "
         "drawn",
-        (figure("spread, begun equal", equal), figure("spread, drawn", drawn)),
-        (Plot("How far the rows of W1 are apart", "step", "spread", curves(spreads, first=1), text=text),),
+        figure("spread, begun equal", equal),
+        figure("spread, drawn", drawn),
+        plots=(Plot("How far the rows of W1 are apart", "step", "spread", curves(spreads, first=1), text=text),),
     )
 
 
@@ -122,7 +122,7 @@ def _named(words: str, initializer: str, name: str = "standard deviation") -> Ev
     row = operation("initializer", initializer)
     ours, theirs = row.hands()[0](64, 256), _deviation(row.twin())
     unless_equal = "" if isclose(ours, theirs, rel_tol=1e-9) else f", and by hand {ours:.4g}"
-    return Evidence(words.format(f"{theirs:.4g}") + unless_equal, (figure(name, ours, theirs),))
+    return evidence(words.format(f"{theirs:.4g}") + unless_equal, figure(name, ours, theirs))
 
 
 def _deviation(initializer: Initializer) -> float:
