@@ -11,8 +11,8 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any
 
-NETWORK, PROBLEMS = "handgrad.manual.", "handgrad.compare.faults.problems."
-FILES = {"network.toml": ("manual.", NETWORK), "elsewhere.toml": ("problems.", PROBLEMS)}
+FILES = ("network.toml", "elsewhere.toml")
+NETWORK = "handgrad.manual."
 NOMINAL = "NOMINAL_BATCH_SIZE"
 
 Edits = tuple[tuple[str, str], ...]
@@ -74,18 +74,13 @@ class Fault:
 @cache
 def catalogue() -> Mapping[str, Fault]:
     """Every entry by name, those of the notes' network first."""
-    faults: dict[str, Fault] = {}
-    for file, (short, long) in FILES.items():
-        text = resources.files(__package__).joinpath(file).read_text(encoding="utf-8")
-        for name, entry in tomllib.loads(text).items():
-            faults[name] = _fault(name, {**entry, "module": entry["module"].replace(short, long, 1)})
-    return MappingProxyType(faults)
+    texts = (resources.files(__package__).joinpath(file).read_text(encoding="utf-8") for file in FILES)
+    entries = (entry for text in texts for entry in tomllib.loads(text).items())
+    return MappingProxyType({name: _fault(name, **entry) for name, entry in entries})
 
 
-def _fault(name: str, entry: Mapping[str, Any]) -> Fault:
+def _fault(name: str, module: str, right: Any, wrong: Any, needs: Any = MappingProxyType({}), **texts: str) -> Fault:
     """An entry as the file has it: one edit, or a list of them."""
-    right, wrong = entry["right"], entry["wrong"]
     edits = tuple(zip(right, wrong, strict=True)) if isinstance(right, list) else ((right, wrong),)
-    needs: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in entry.get("needs", {}).items()}
-    texts = {key: text for key, text in entry.items() if key not in ("right", "wrong", "needs")}
-    return Fault(name, edits=edits, needs=Needs(**needs), **texts)
+    kept: dict[str, Any] = {key: tuple(need) if isinstance(need, list) else need for key, need in needs.items()}
+    return Fault(name, f"handgrad.{module}", edits, needs=Needs(**kept), **texts)

@@ -9,11 +9,12 @@ import pytest
 
 from handgrad.compare.equations import EQUATIONS
 from handgrad.compare.facts import causes, failures, operands, updates
-from handgrad.compare.faults.catalogue import NETWORK, PROBLEMS, Fault, Needs, catalogue
+from handgrad.compare.faults.catalogue import NETWORK, Fault, Needs, catalogue
 from handgrad.compare.faults.planting import edited
 from handgrad.compare.operations import names
 
 ENTRIES = catalogue()
+PROBLEMS = "handgrad.compare.faults.problems."
 MODULES = (causes, operands, updates, failures)
 CODES = {getattr(value, "code", "") for module in MODULES for value in vars(module).values()}
 TEXTS = ("equation", "formula", "cause", "first", "why", "lesson")
