@@ -5,7 +5,7 @@ import importlib
 import inspect
 from collections.abc import Sequence
 from functools import lru_cache
-from types import CodeType, MappingProxyType, ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import handgrad.manual
@@ -13,6 +13,8 @@ from handgrad.compare.errors import InputError
 from handgrad.compare.operations import Modules
 
 PACKAGE = "handgrad.manual"
+
+_compiled = lru_cache(maxsize=64)(compile)  # most modules stay the same from one mistake to the next
 
 
 def file_of(module: str) -> str:
@@ -57,7 +59,7 @@ class _Copies:
             copy = self.made[name] = ModuleType(name)
             vars(copy).update(__builtins__=self.builtins, __file__=installed.__file__, __package__=PACKAGE)
             source = self.sources.get(name) or inspect.getsource(installed)
-            exec(_compiled(source, inspect.getsourcefile(installed) or name), vars(copy))
+            exec(_compiled(source, inspect.getsourcefile(installed) or name, "exec"), vars(copy))
             if name != PACKAGE:
                 setattr(self.made_of(PACKAGE), name.removeprefix(f"{PACKAGE}."), copy)
         return self.made[name]
@@ -75,9 +77,3 @@ class _Copies:
         top = ModuleType("handgrad")
         vars(top)["manual"] = self.made_of(PACKAGE)
         return top
-
-
-@lru_cache(maxsize=64)
-def _compiled(source: str, file: str) -> CodeType:
-    """The code of a module; most modules stay the same from one mistake to the next."""
-    return compile(source, file, "exec")
