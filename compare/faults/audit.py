@@ -17,7 +17,6 @@ from handgrad.compare.experiment.run import Experiment, differs, run
 from handgrad.compare.faults.catalogue import NETWORK, Fault, catalogue
 from handgrad.compare.faults.planting import edited, planted
 
-Setup = tuple[Experiment, Data]
 Progress = Callable[[tuple[Fault, ...]], Iterable[Fault]]
 
 
@@ -44,36 +43,34 @@ class Audit:
 
 def audit(experiment: Experiment, source: Any, progress: Progress = iter) -> Audit:
     """Plant every mistake of the notes' network in a run; `progress` may wrap the entries on their way."""
-    setup = experiment, load(source)
-    called = _called(*setup)
+    data = load(source)
+    called = _called(experiment, data)
     functions = {fault: _function(fault) for fault in catalogue().values() if fault.is_of_network}
     tried = tuple(fault for fault, function in functions.items() if function in called)
     shown, hidden = list[Fault](), list[Hidden]()
     for fault in progress(tried):
-        if _shows(setup, fault):
+        if _shows(fault, experiment, data):
             shown.append(fault)
         else:
-            hidden.append(Hidden(fault, _remedy(setup, fault)))
+            hidden.append(Hidden(fault, _remedy(fault, experiment, data)))
     idle = {function: tuple(f for f in functions if functions[f] == function) for function in functions.values()}
     lost = idle.pop("", ())
     return Audit(tuple(shown), tuple(hidden), {name: idle[name] for name in idle if name not in called}, lost)
 
 
-def _shows(setup: Setup, fault: Fault) -> bool:
+def _shows(fault: Fault, experiment: Experiment, data: Data) -> bool:
     """Whether the check of this run fails once the mistake is planted."""
-    experiment, data = setup
     hand = planted(fault.module, fault.edits_for(experiment.batch_size))
     return differs(experiment, data, strict=fault.cause == "precision-loss", hand=hand)
 
 
-def _remedy(setup: Setup, fault: Fault) -> str:
+def _remedy(fault: Fault, experiment: Experiment, data: Data) -> str:
     """The first change, from small to large, with which the mistake shows."""
-    experiment, data = setup
     for words, settings, changed in _changes(experiment, data):
         if changed is data and settings.items() <= vars(experiment).items():
             continue
         try:
-            if _shows((replace(experiment, **settings), changed), fault):
+            if _shows(fault, replace(experiment, **settings), changed):
                 return words
         except InputError:  # that change does not suit this data
             continue
@@ -95,8 +92,7 @@ def _changes(experiment: Experiment, data: Data) -> Iterator[Change]:
     yield f"--batch-size {size} over two whole epochs", {"batch_size": size, "steps": None, "epochs": 2}, data
     yield from _changes_of_layers(experiment, data)
     relu = (*("relu",) * (experiment.depth - 1), experiment.activations[-1])
-    zeros = data.X.copy()
-    zeros[:, ::2] = 0.0
+    zeros = np.where(np.arange(N) % 2, data.X, 0.0)
     words = "ReLU and examples whose z is exactly 0 (biases and inputs of 0)"
     yield words, {"bias_scale": 0.0, "activations": relu}, replace(data, X=zeros)
     yield "saturated units (ReLU, inputs times 1000)", {"activations": relu}, replace(data, X=1000 * data.X)
