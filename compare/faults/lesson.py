@@ -27,22 +27,17 @@ AROUND = 2  # lines of code around a change
 
 @dataclass(frozen=True)
 class Lesson:
-    """A mistake, what a check says of it, its code, right and wrong, and its right equation with the notes' label."""
+    """A mistake, what a check says of it, and its code, right and wrong."""
 
     fault: Fault
     report: Report
     sides: tuple[Listing, Listing]
-    right: str
-    label: str
 
 
 def prepared(fault: Fault, seed: int) -> Lesson:
     """What a class should see of one mistake, in a run that the seed draws."""
     report = trial(fault, np.random.default_rng(seed)).report
-    if fault.is_of_network:
-        report = _as_run(report, fault)
-    label = fault.equation if fault.equation in EQUATIONS else ""
-    return Lesson(fault, report, _sides(fault), _right(fault), label)
+    return Lesson(fault, _as_run(report, fault) if fault.is_of_network else report, _sides(fault))
 
 
 def _as_run(report: Report, fault: Fault) -> Report:
@@ -86,10 +81,10 @@ def _difference(fault: Fault) -> str:
 def as_text(lesson: Lesson) -> str:
     """A lesson as a person reads it on a terminal."""
     fault = lesson.fault
-    right = f"({lesson.label}) {lesson.right}" if lesson.label else lesson.right
+    label = f"({fault.equation}) " if fault.equation in EQUATIONS else ""
     parts = [
         fault.name,
-        f"right   {right}\nwrong   {fault.formula}",
+        f"right   {label}{_right(fault)}\nwrong   {fault.formula}",
         f"Why it happens: {fault.why}",
         _difference(fault),
         "\n".join(setting(lesson.report)),
@@ -109,7 +104,7 @@ def as_markdown(lesson: Lesson) -> str:
     fault = lesson.fault
     parts = [
         f"## {escaped(fault.name)}",
-        f"Right: {escaped(lesson.right)}\n\nWrong: {escaped(fault.formula)}",
+        f"Right: {escaped(_right(fault))}\n\nWrong: {escaped(fault.formula)}",
         f"Why it happens: {escaped(fault.why)}",
         f"```diff\n{_difference(fault)}\n```",
         as_report(lesson.report).rstrip(),
@@ -148,7 +143,7 @@ def listed_as_markdown() -> str:
 
 def listed_as_page() -> str:
     """The table of all entries as a page."""
-    faults = [(fault, _first(fault), _right(fault)) for fault in catalogue().values()]
+    faults = [(fault, _first(fault)) for fault in catalogue().values()]
     return html.page("handgrad: known mistakes", html.rendered("faults.html", faults=faults))
 
 
