@@ -74,35 +74,22 @@ def judge_records(problem: Problem, returned: Returned) -> tuple[JudgedStep, Rep
     notes += [NotJudged(n) for n in independent if gradient(n) in everything.keys() - end_to_end.gradients.keys()]
     read = {dtype: read_in(convention, each) for dtype, each in evidence.items()}
     taps, reads = gradients_of_taps(end_to_end), end_to_end.reads
-    step = JudgedStep(
-        number,
-        judged,
-        notes,
-        reads,
-        partial(scene_of_records, evidence=read, reads=reads, previous=returned.previous, usual=problem.usual),
-        partial(_with_alias, call=calls[printed], end_to_end=end_to_end),
-        ended,
-        has_every_gradient=bool(taps) and taps <= everything.keys(),
-    )
-    return step, end_to_end
+    scene = partial(scene_of_records, evidence=read, reads=reads, previous=returned.previous, usual=problem.usual)
+    aliased = partial(_with_alias, call=calls[printed], end_to_end=end_to_end)
+    step = JudgedStep(number, judged, notes, reads, scene, aliased, ended)
+    return step._replace(has_every_gradient=bool(taps) and taps <= everything.keys()), end_to_end
 
 
 def _evidence(
     problem: Problem, returned: Returned, dtype: str, records: dict[str, np.ndarray], end_to_end: Replay
 ) -> Evidence:
     """What was returned in one precision, beside the reference."""
-    derive = returned.derive
-    return Evidence(
-        problem.reference,
-        in_precision(returned.params[dtype], dtype),
-        in_precision(problem.batch, dtype),
-        records,
-        derive=None
-        if derive is None or dtype != "float64"
-        else lambda moved: derive(moved).read_for(end_to_end.values).records,
-        reads=end_to_end.reads if dtype == "float64" else {},
-        differentiated=end_to_end.differentiated,
-    )
+    is_finest = dtype == "float64"
+    derive = returned.derive if is_finest else None
+    again = None if derive is None else lambda moved: derive(moved).read_for(end_to_end.values).records
+    params, batch = in_precision(returned.params[dtype], dtype), in_precision(problem.batch, dtype)
+    reads = end_to_end.reads if is_finest else {}
+    return Evidence(problem.reference, params, batch, records, again, reads, end_to_end.differentiated)
 
 
 def read_in(convention: Convention, evidence: Evidence) -> Evidence:
@@ -166,7 +153,8 @@ def _judged(
         if all(judgement.row.verdict == "OK" for judgement in judged):
             return judged, []
     judged = judge(evidence, finest or printed)
-    if finest is not None and len(evidence) > 1 and any(j.finding for j in judged) and _in_float32(finest):
+    is_found = len(evidence) > 1 and any(judgement.finding for judgement in judged)
+    if finest is not None and is_found and rounds_to_float32(finest.records.values()):
         return judge(["float32"], finest), [Float32Only()]
     return judged, []
 
@@ -212,10 +200,6 @@ def _alike(evidence: Mapping[str, Evidence]) -> bool:
     return finite and all(other == first for other in others)
 
 
-def _in_float32(run: Evidence) -> bool:
-    return rounds_to_float32(run.records.values())
-
-
 def _notes(judged: Sequence[Judgement], evidence: Mapping[str, Evidence], more: Sequence[Note]) -> list[Note]:
     """Which precision either side computes in, where it is another than it was handed, and what the verdicts say."""
     coarse, fine = evidence.get("float32"), evidence.get("float64")
@@ -224,7 +208,7 @@ def _notes(judged: Sequence[Judgement], evidence: Mapping[str, Evidence], more: 
     notes += more
     if fine is not None and any(judgement.row.verdict == "WEAK" for judgement in judged):
         in_torch = rounds_to_float32(fine.local[name] for name in fine.records if name in fine.local)
-        notes += [TorchInFloat32()] if in_torch and not _in_float32(fine) else []
+        notes += [TorchInFloat32()] if in_torch and not rounds_to_float32(fine.records.values()) else []
     return notes
 
 

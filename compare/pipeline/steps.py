@@ -71,7 +71,8 @@ def judged_steps(training: Training) -> Iterator[JudgedStep]:
         taken = dict(zip(training.runs, sides, strict=True))
         recorded = _records(training, index, taken, previous)
         judged, notes = _updates(training, index, taken, followers, factors)
-        strange = {j.row.name: j.finding.cause for j in recorded.judgements if j.finding and _is_strange(j.finding)}
+        causes = {j.row.name: j.finding.cause for j in recorded.judgements if j.finding}
+        strange = {name: cause for name, cause in causes.items() if isinstance(cause, UnknownName)}
         yield recorded._replace(
             number=index + 1,
             judgements=[*(j for j in recorded.judgements if j.row.name not in strange), *judged],
@@ -80,10 +81,6 @@ def judged_steps(training: Training) -> Iterator[JudgedStep]:
         )
         finest = taken.get("float64", next(iter(taken.values())))
         previous = {**finest.before, **{n: a for n, a in finest.records.items() if not is_updated(n)}}
-
-
-def _is_strange(finding: Finding) -> bool:
-    return isinstance(finding.cause, UnknownName)
 
 
 def _records(training: Training, index: int, taken: Mapping[str, Taken], previous: Arrays) -> JudgedStep:
@@ -98,11 +95,7 @@ def _records(training: Training, index: int, taken: Mapping[str, Taken], previou
 
 
 def _updates(
-    training: Training,
-    index: int,
-    taken: Mapping[str, Taken],
-    followers: Mapping[str, Followers],
-    factors: list[float],
+    training: Training, index: int, taken: Mapping[str, Taken], followers: Mapping[str, Followers], factors: list[float]
 ) -> tuple[list[Judgement], list[Note]]:
     """The verdicts on the velocities and updated parameters of a step; torch goes on with recorded velocities."""
     results = {dtype: _followed(training, index, dtype, side, followers[dtype]) for dtype, side in taken.items()}
