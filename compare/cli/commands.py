@@ -72,10 +72,8 @@ def _check(arguments: argparse.Namespace) -> int:
     lecture notes' network by hand and in torch.nn on the same weights and batches, and compare every intermediate,
     gradient, velocity and updated weight. Exit 0: all equal, 1: a difference, 2: unusable input.
     """
-    return _check_network(arguments) if arguments.file is None else _check_file(arguments)
-
-
-def _check_network(arguments: argparse.Namespace) -> int:
+    if arguments.file is not None:
+        return _check_file(arguments)
     experiment, data = _fixture(arguments)
     from handgrad.compare.experiment.run import run
     from handgrad.compare.results import ALONE
@@ -283,9 +281,8 @@ def _faults(arguments: argparse.Namespace) -> int:
 
     entries = catalogue()
     if arguments.name is not None and arguments.name not in entries:
-        raise InputError(
-            f"{arguments.name!r} is not in the catalogue; {nearest(arguments.name, entries)}handgrad faults lists all"
-        )
+        remedy = f"{nearest(arguments.name, entries)}handgrad faults lists all"
+        raise InputError(f"{arguments.name!r} is not in the catalogue; {remedy}")
     check_output(arguments.output, "", arguments.format)
     from handgrad.compare.faults import lesson
 

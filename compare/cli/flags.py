@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, NoReturn
 
 from handgrad import __version__
@@ -95,7 +93,7 @@ def parser(
 
     A command on a subject takes an experiment's flags too, which are added there alone: to look them up takes time.
     """
-    whole = _Parser(prog="handgrad", description=DESCRIPTION, epilog=EXAMPLES)
+    whole = _Parser(prog="handgrad", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=_Formatter)
     version = f"handgrad {__version__}"
     whole.add_argument("--version", action="version", version=version, help="show the version and exit")
     commands = whole.add_subparsers(title="commands", required=True, metavar="COMMAND", prog=whole.prog)
@@ -116,20 +114,10 @@ class _Formatter(argparse.HelpFormatter):
 
 
 class _Parser(argparse.ArgumentParser):
-    """Argument errors in one line; and the terminal's width without shutil, whose import delays every command."""
-
-    def _get_formatter(self) -> argparse.HelpFormatter:
-        return _Formatter(self.prog, width=_columns() - 2)
+    """Argument errors in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(UNUSABLE, f"{self.prog}: {' '.join(message.split())}; see {self.prog} --help\n")
-
-
-def _columns() -> int:
-    given = os.environ.get("COLUMNS", "")
-    with suppress(OSError):  # no terminal
-        return (int(given) if given.isdecimal() else os.get_terminal_size().columns) or 80
-    return 80
 
 
 # --- the flags of an experiment
@@ -148,15 +136,10 @@ def _add_settings(subparser: argparse.ArgumentParser) -> None:
             group.add_argument(name, action="store_true", default=argparse.SUPPRESS, help=text)
             continue
         read, metavar = _TYPES[str(item.type)]
-        default = "fitted to the data" if item.name == "layers" else _shown(item.default)
+        default = _DEFAULTS.get(item.name, item.default)
+        default = ",".join(map(str, default)) if isinstance(default, tuple) else default
         help = f"{text} (default {default})".replace("%", "%%")
         group.add_argument(name, type=read, metavar=metavar, default=argparse.SUPPRESS, help=help)
-
-
-def _shown(default: Any) -> str:
-    if default is None:
-        return "as many as the epochs have"
-    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
 def _reader(convert: Callable[[str], Any], wrong: str) -> Callable[[str], Any]:
@@ -175,6 +158,7 @@ _integer = _reader(int, "not a whole number; write for example 4")
 _integers = _reader(
     lambda text: tuple(map(int, text.split(","))), "no list of whole numbers; write for example 30,16,1"
 )
+_DEFAULTS = {"layers": "fitted to the data", "steps": "as many as the epochs have"}
 _TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
     "int": (_integer, "N"),
     "int | None": (lambda text: None if text == "full" else _integer(text), "N"),

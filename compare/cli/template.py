@@ -34,7 +34,7 @@ def derivation(params, X, Y):
     dW2 = dZ2 @ A1.T
     db2 = dZ2.sum(axis=1, keepdims=True)
     dA1 = params["W2"].T @ dZ2
-    dZ1 = {dZ1}
+    dZ1 = dA1 * (1 - {at}**2)
     dW1 = dZ1 @ X.T
     db1 = dZ1.sum(axis=1, keepdims=True)
     return {{
@@ -57,8 +57,7 @@ def write_template(path: str, *, broken: bool = False) -> None:
     file = Path(path)
     if file.suffix != ".py":
         raise InputError(f"{path!r} is no name for a Python file; end it in .py")
-    right, wrong = "dA1 * (1 - A1**2)", "dA1 * (1 - Z1**2)"
-    content = TEMPLATE.format(name=file.name, dZ1=wrong if broken else right)
+    content = TEMPLATE.format(name=file.name, at="Z1" if broken else "A1")
     try:
         with file.open("x", encoding="utf-8") as opened:
             opened.write(content)
