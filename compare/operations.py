@@ -6,6 +6,7 @@ Adding an operation takes the functions in `manual`, the twin in `torchref` and 
 
 from collections.abc import Mapping
 from functools import cache
+from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -35,29 +36,21 @@ class Operation(NamedTuple):
 
     def hands(self, modules: Modules | None = None) -> tuple[Any, ...]:
         """The functions by hand: those of `modules`, or of the installed package."""
-        halves = (path.split(":") for path in self.by_hand)
-        return tuple(
-            _attribute(_imported(f"handgrad.manual.{name}") if modules is None else modules[name], attribute)
-            for name, attribute in halves
-        )
+        return tuple(_resolved(f"handgrad.manual.{half}", modules) for half in self.by_hand)
 
     def twin(self) -> Any:
         """The torch twin, imported."""
-        module, attribute = self.torch.split(":")
-        return _attribute(_imported(module), attribute)
+        return _resolved(self.torch)
 
 
-def _attribute(module: ModuleType, name: str) -> Any:
+def _resolved(path: str, modules: Modules | None = None) -> Any:
+    """What a path names, of a module that is imported or that stands in for it."""
+    full, name = path.split(":")
+    module = import_module(full) if modules is None else modules[full.rpartition(".")[2]]
     try:
         return getattr(module, name)
     except AttributeError:
         raise InputError(f"{module.__name__} has no {name}, which the registry names; define it there again") from None
-
-
-def _imported(module: str) -> ModuleType:
-    from importlib import import_module  # the command line needs names alone
-
-    return import_module(module)
 
 
 def _row(kind: str, name: str, *equations: str, start: str = "", **more: Any) -> Operation:
