@@ -25,16 +25,13 @@ def zero(scene: Scene) -> Iterator[Cause]:
 
 def scaled(scene: Scene) -> Iterator[WrongSign | PartialBatch | Scaled]:
     """A wrong sign, or a factor that is a whole number, one over it, or has a name."""
-    for factor in _candidates(scene):
-        if not scene.explained_by(factor * scene.reference):
-            continue
-        if factor == -1.0:
-            yield WrongSign()
-            return
+    factor = next((f for f in _candidates(scene) if scene.explained_by(f * scene.reference)), None)
+    if factor == -1.0:
+        yield WrongSign()
+    elif factor is not None:
         names = named_factors(factor, scene.numbers)
         yield from (PartialBatch(factor, name) for name in names if name in SHORT_BATCH)
         yield Scaled(factor, names)
-        return
 
 
 def data_part(scene: Scene) -> Iterator[Cause]:

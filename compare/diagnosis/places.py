@@ -46,8 +46,7 @@ def _reordered(scene: Scene, axis: int) -> tuple[int, ...] | None:
         return None
     sides = (np.moveaxis(a, axis, 0).reshape(size, -1) for a in (scene.recorded, scene.reference))
     by_ours, by_theirs = (np.lexsort(side.T[::-1]) for side in sides)
-    order = np.empty(size, dtype=int)
-    order[by_ours] = by_theirs
+    order = by_theirs[np.argsort(by_ours)]
     is_new = (order != np.arange(size)).any()
     return tuple(order.tolist()) if is_new and scene.explained_by(np.take(scene.reference, order, axis)) else None
 

@@ -97,17 +97,15 @@ def _several_examples(scene: Scene, shares: Array) -> Array | None:
 
 def _shares(scene: Scene, name: str, terms: Array, axis: int) -> Array | None:
     """What each example contributes to the gradient, a row each; None if they do not add up to it."""
-    replays = []
     of_example = np.arange(terms.shape[axis]).reshape([-1 if a == axis else 1 for a in range(terms.ndim)])
-    for example in range(-1, terms.shape[axis]):  # -1 is none of them
-        replay = scene.replayed({name: np.where(of_example == example, terms, 0)})
-        if replay is None or replay.shape != scene.recorded.shape:
-            return None
-        replays.append(replay.ravel())
-    shares = np.array(replays[1:]) - replays[0]
+    replays = [scene.replayed({name: np.where(of_example == i, terms, 0)}) for i in range(-1, terms.shape[axis])]
+    known = [replay.ravel() for replay in replays if replay is not None and replay.shape == scene.recorded.shape]
+    if len(known) < len(replays):
+        return None
+    without, shares = known[0], np.array(known[1:]) - known[0]  # none of the examples, which is number -1
     if not np.isfinite(shares).all():
         return None
-    own = scene.reference.ravel() - replays[0]
+    own = scene.reference.ravel() - without
     apart = np.max(np.abs(shares.sum(axis=0) - own), initial=0.0)
     return shares if apart <= EQUAL * max(np.max(np.abs(own)), np.max(np.abs(shares))) else None
 

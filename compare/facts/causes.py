@@ -172,11 +172,10 @@ class WrongDerivative(Cause, code="activation-derivative"):
     times: str
 
 
-class DerivativeTooMuch(
-    Cause, code="activation-derivative", sentence="it is torch's times {times}: one factor too many"
-):
+class DerivativeTooMuch(Cause, code="activation-derivative"):
     """It is torch's gradient times one more derivative."""
 
+    sentence = "it is torch's times {times}: one factor too many"
     times: str
 
 
