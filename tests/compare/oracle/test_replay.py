@@ -229,6 +229,13 @@ def test_a_reference_must_return_a_scalar(returned):
         run(lambda p: returned, {"W": leaf(W)}, {})
 
 
+def test_a_complex_J_is_told_from_a_matrix():
+    with pytest.raises(InputError, match="returns a complex number"):
+        inspected(lambda p: p["W"].sum() * 1j)
+    with pytest.raises(InputError, match=r"returns a tensor of shape \(4, 3\)"):
+        inspected(lambda p: p["W"] * 2)
+
+
 def test_records_and_results_share_no_memory_with_the_graph():
     records = {"Z": RNG.standard_normal((4, 5))}
     before = records["Z"].copy()
@@ -330,3 +337,13 @@ def test_an_error_of_the_reference_is_not_swallowed():
 
     with pytest.raises(RuntimeError, match="of its own"):
         run(reference, {"W": leaf(W)}, {"dZ": C})
+
+
+def test_a_wanted_tap_where_no_gradients_are_kept_has_none():
+    def reference(p):
+        with torch.no_grad():
+            tap("A0", torch.tensor(X))
+        return p["W"].sum()
+
+    leaves = {"W": leaf(W)}
+    assert inspect_reference(lambda: reference(leaves), leaves, {"A0"}).side_outputs == {"A0"}
