@@ -1,6 +1,6 @@
 """The two ways in which a check ends without a pass: unusable input, and a difference."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 
 class InputError(ValueError):
@@ -22,16 +22,15 @@ def kind_of(value: object) -> str:
     return "None" if value is None else f"{'an' if has_vowel else 'a'} {name}"
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Collection[str]) -> str:
     """A remedy for an unknown name: the closest known one if any is close, and the whole list."""
-    names = list(known)
-    return f"{nearest(name, names)}known are {', '.join(names)}"
+    return f"{nearest(name, known)}known are {', '.join(known)}"
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Collection[str]) -> str:
     """The question whether the closest known name was meant, with a space behind it; nothing where none is close."""
     from difflib import get_close_matches  # only where something is unknown: it delays every command
 
-    names = list(known)
-    close = [each for each in names if each.lower() == str(name).lower()] or get_close_matches(str(name), names, n=1)
+    close = [other for other in known if other.lower() == str(name).lower()]
+    close = close or get_close_matches(str(name), known, n=1)
     return f"did you mean {close[0]!r}? " if close else ""
