@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator, Iterable, Mapping
 from importlib import import_module
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -185,10 +185,8 @@ class _Session:
         for text in checked.get("reports", ()):
             from handgrad.compare.report.stored import read
 
-            name = report.nodeid
-            numbers = count(2)
-            while name in self.reports:  # a test's second check, or its second run
-                name = f"{report.nodeid} ({next(numbers)})"
+            again = (f"{report.nodeid} ({number})" for number in count(2))  # a test's second check, or its second run
+            name = next(name for name in chain([report.nodeid], again) if name not in self.reports)
             (self.reports[name],) = read(text, name).values()
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:

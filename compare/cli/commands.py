@@ -108,10 +108,8 @@ def _settings_of_file(arguments: argparse.Namespace) -> dict[str, Any]:
     given = _given(arguments)
     foreign = [name for name in (*given, "data") if hasattr(arguments, name) and name not in FOR_FILES]
     if foreign:
-        raise InputError(
-            f"--{foreign[0].replace('_', '-')} sets up the notes' network and says nothing about {arguments.file}; "
-            "leave it out, or leave the file out"
-        )
+        flag = f"--{foreign[0].replace('_', '-')} sets up the notes' network"
+        raise InputError(f"{flag} and says nothing about {arguments.file}; leave it out, or leave the file out")
     if "dtype" in given:
         Settings(dtype=given["dtype"])  # raises for an unknown one
         given["precisions"] = printed_first(given.pop("dtype"))
@@ -131,9 +129,8 @@ def _given(arguments: argparse.Namespace) -> dict[str, Any]:
 def _fixture(arguments: argparse.Namespace) -> tuple[Experiment, Data]:
     """The notes' network and its data as the flags describe them, the layers fitted to the data unless given."""
     if arguments.only is not None:
-        raise InputError(
-            f"--only {arguments.only} picks a check of a file; name the file, as in handgrad check FILE.py"
-        )
+        flag = f"--only {arguments.only} picks a check of a file"
+        raise InputError(f"{flag}; name the file, as in handgrad check FILE.py")
     from handgrad.compare.experiment.settings import Settings
 
     source, given = getattr(arguments, "data", "breast-cancer"), _given(arguments)

@@ -58,15 +58,13 @@ def operands(scene: Scene) -> Iterator[Cause]:
 
 def _updated(scene: Scene, operand: str) -> Iterator[Cause]:
     """A parameter read after an update at whatever rate, where the tensor is linear in it."""
-    for direction in (gradient(operand), velocity(operand)):
+    right = scene.tensors[operand]
+    for direction in (gradient(operand), velocity(operand)) if operand in scene.parameters else ():
         change = scene.tensors.get(direction)
-        if operand not in scene.parameters or change is None or change.shape != scene.tensors[operand].shape:
+        if change is None or change.shape != right.shape or change.size == 1:  # at some rate one would be anything
             continue
-        if change.size == 1:  # at some rate it would be anything
-            continue
-        after = scene.replayed({operand: scene.tensors[operand] + change})
-        is_alike = after is not None and after.shape == scene.recorded.shape
-        c = scene.multiple_of(after - scene.reference) if after is not None and is_alike else None
+        after = scene.replayed({operand: right + change})
+        c = None if after is None else scene.multiple_of(after - scene.reference)
         if c is not None and c < 0:
             yield mistakes.UpdatedAtRate(operand, direction, -c)
             return

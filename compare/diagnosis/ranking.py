@@ -86,9 +86,7 @@ def _shared(scene: Scene, families: tuple[Family, ...], more: Iterable[Scene]) -
 def _alike(one: Cause, other: Cause) -> bool:
     """Whether two causes of one code have fitted the same number, if they have fitted any."""
     ours, theirs = fitted_of(one), fitted_of(other)
-    if ours is None or theirs is None:
-        return ours is theirs
-    return isclose(ours, theirs, rel_tol=FITTED)
+    return ours is theirs if ours is None or theirs is None else isclose(ours, theirs, rel_tol=FITTED)
 
 
 def _causes(scene: Scene, families: tuple[Family, ...]) -> Iterator[Cause]:

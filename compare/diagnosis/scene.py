@@ -126,9 +126,8 @@ class Scene:
 
     def alike(self) -> Iterator[tuple[str, Array]]:
         """The earlier tensors that have this one's shape, gradients first."""
-        for name in sorted(self.earlier, key=lambda name: (not of_gradient(name), [*self.tensors].index(name))):
-            if self.tensors[name].shape == self.recorded.shape:
-                yield name, self.tensors[name]
+        names = sorted(self.earlier, key=lambda name: (not of_gradient(name), [*self.tensors].index(name)))
+        return ((name, self.tensors[name]) for name in names if self.tensors[name].shape == self.recorded.shape)
 
 
 Family = Callable[[Scene], Iterator[Cause]]

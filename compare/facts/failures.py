@@ -212,11 +212,10 @@ class NeverMoves(Cause, code="zero", sentence="no step changes any parameter; {r
     remedy: str
 
 
-class NothingMoves(Cause, code="zero"):
+class NothingMoves(NeverMoves):
     """No step changes any parameter on either side."""
 
     sentence = "no step changes any parameter on either side, so nothing is compared; {remedy}"
-    remedy: str
 
 
 # --- initial weights
