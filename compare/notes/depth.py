@@ -63,26 +63,16 @@ def without_bias() -> Evidence:
     return evidence(f"y = {y:.6g} on both sides", figure("y", y, _product(layers, x)))
 
 
-def exploding() -> Evidence:
-    """G2: W = 1.5 I in every layer."""
-    return _powers(1.5, "infinite")
-
-
-def vanishing() -> Evidence:
-    """G3: W = 0.5 I in every layer."""
-    return _powers(0.5, "zero")
-
-
 DEPTH = 50
 """The depth that the notes ask about."""
 ENDS = (0.0, inf)
 """Where a signal stays for ever."""
 
 
-def _powers(factor: float, word: str) -> Evidence:
-    """What W = factor I makes of (1, 1), layer by layer, until nothing is left to see."""
+def powers(factor: float) -> Evidence:
+    """G2 and G3: what W = factor I makes of (1, 1), layer by layer, until nothing is left to see."""
     ours, theirs = _signals(factor)
-    depth = len(ours) - 1
+    depth, word = len(ours) - 1, "infinite" if ours[-1] else "zero"
     sides = curves({"by hand": ours[:-1], "torch": theirs[:-1]})
     text = f"In float32, up to the last layer before it is {word}."
     return evidence(
