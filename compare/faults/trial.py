@@ -12,12 +12,8 @@ from handgrad.compare.faults.planting import edited, planted
 from handgrad.compare.operations import operation
 from handgrad.compare.report.report import Report
 
-
-class Fixture(NamedTuple):
-    """A run of the notes' network: its settings, and its data X (N, n_x) and y (N, K)."""
-
-    experiment: Experiment
-    data: tuple[np.ndarray, np.ndarray]
+Fixture = tuple[Experiment, tuple[np.ndarray, np.ndarray]]
+"""A run of the notes' network: its settings, and its data X (N, n_x) and y (N, K)."""
 
 
 class Trial(NamedTuple):
@@ -42,8 +38,7 @@ def _check_of_problem(fault: Fault, rng: np.random.Generator) -> Report:
     exec(compile(edited(importlib.import_module(fault.module), fault.edits), f"{fault.name}.py", "exec"), names)
     names |= names["draw"](rng)
     (check,) = (check for check in CHECKS.values() if all(need in names for need in check.needs))
-    report: Report = check.function(*(names[need] for need in check.needs))
-    return report
+    return check.function(*(names[need] for need in check.needs))
 
 
 def expected_first(fault: Fault, experiment: Experiment) -> str:
@@ -77,7 +72,7 @@ def fixture(needs: Needs, rng: np.random.Generator) -> Fixture:
         X[::2] = 0.0
     y = (rng.standard_normal((N, layers[-1])) > 0).astype(float)
     y[0], y[1] = 0.0, 1.0
-    return Fixture(experiment, (X, y))
+    return experiment, (X, y)
 
 
 def _network(needs: Needs, rng: np.random.Generator) -> tuple[tuple[int, ...], tuple[str, ...]]:

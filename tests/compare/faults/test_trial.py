@@ -49,10 +49,11 @@ def test_a_run_has_what_a_mistake_needs():
 
 
 def test_the_same_seed_draws_the_same_run():
-    first, second = (fixture(Needs(), np.random.default_rng(3)) for _ in range(2))
-    assert first.experiment == second.experiment
-    assert all(np.array_equal(a, b) for a, b in zip(first.data, second.data, strict=True))
-    assert fixture(Needs(), np.random.default_rng(4)).experiment != first.experiment
+    (experiment, data), (same_experiment, same_data) = (fixture(Needs(), np.random.default_rng(3)) for _ in range(2))
+    assert experiment == same_experiment
+    assert all(np.array_equal(a, b) for a, b in zip(data, same_data, strict=True))
+    other, _ = fixture(Needs(), np.random.default_rng(4))
+    assert other != experiment
 
 
 @pytest.mark.parametrize(
