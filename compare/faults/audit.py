@@ -46,16 +46,13 @@ def audit(experiment: Experiment, source: Any, progress: Progress = iter) -> Aud
     data = load(source)
     called = _called(experiment, data)
     functions = {fault: _function(fault) for fault in catalogue().values() if fault.is_of_network}
-    tried = tuple(fault for fault, function in functions.items() if function in called)
-    shown, hidden = list[Fault](), list[Hidden]()
-    for fault in progress(tried):
-        if _shows(fault, experiment, data):
-            shown.append(fault)
-        else:
-            hidden.append(Hidden(fault, _remedy(fault, experiment, data)))
+    tried = progress(tuple(fault for fault, function in functions.items() if function in called))
+    remedies = {fault: _remedy(fault, experiment, data) for fault in tried}
+    shown = tuple(fault for fault, remedy in remedies.items() if remedy is None)
+    hidden = tuple(Hidden(fault, remedy) for fault, remedy in remedies.items() if remedy is not None)
     idle = {function: tuple(f for f in functions if functions[f] == function) for function in functions.values()}
     lost = idle.pop("", ())
-    return Audit(tuple(shown), tuple(hidden), {name: idle[name] for name in idle if name not in called}, lost)
+    return Audit(shown, hidden, {name: idle[name] for name in idle if name not in called}, lost)
 
 
 def _shows(fault: Fault, experiment: Experiment, data: Data) -> bool:
@@ -64,8 +61,10 @@ def _shows(fault: Fault, experiment: Experiment, data: Data) -> bool:
     return differs(experiment, data, strict=fault.cause == "precision-loss", hand=hand)
 
 
-def _remedy(fault: Fault, experiment: Experiment, data: Data) -> str:
-    """The first change, from small to large, with which the mistake shows."""
+def _remedy(fault: Fault, experiment: Experiment, data: Data) -> str | None:
+    """The first change, from small to large, with which the mistake shows; None where it shows as it is."""
+    if _shows(fault, experiment, data):
+        return None
     for words, settings, changed in _changes(experiment, data):
         if changed is data and settings.items() <= vars(experiment).items():
             continue
@@ -102,10 +101,10 @@ def _changes_of_layers(experiment: Experiment, data: Data) -> Iterator[Change]:
     """Other activations, and other widths with labels to suit them."""
     (n_x, N), outputs = data.X.shape, data.Y.shape[0]
     depth, last = experiment.depth, experiment.activations[-1]
+    layers = experiment.layers if depth > 1 else (n_x, 7, outputs)
     for name in ("tanh", "relu", "sigmoid"):
-        layers = experiment.layers if depth > 1 else (n_x, 7, outputs)
-        activations = (*(name,) * max(depth - 1, 1), last)
-        yield f"{name} in a hidden layer", {"layers": layers, "activations": activations}, data
+        hidden = (name,) * (len(layers) - 2)
+        yield f"{name} in a hidden layer", {"layers": layers, "activations": (*hidden, last)}, data
     for pair in (("tanh", "relu"), ("sigmoid", "tanh")):
         two = {"layers": (n_x, 7, 5, outputs), "activations": (*pair, last)}
         yield f"two hidden layers, {' and '.join(pair)}", two, data
