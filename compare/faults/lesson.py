@@ -13,10 +13,7 @@ from handgrad.compare.equations import EQUATIONS
 from handgrad.compare.faults.catalogue import Fault, catalogue
 from handgrad.compare.faults.planting import edited, file_of
 from handgrad.compare.faults.trial import trial
-from handgrad.compare.report import html
-from handgrad.compare.report.json import content, text
-from handgrad.compare.report.markdown import escaped, grid
-from handgrad.compare.report.markdown import render as as_report
+from handgrad.compare.report import html, json, markdown
 from handgrad.compare.report.page import CodeLine, Listing
 from handgrad.compare.report.report import Report
 from handgrad.compare.report.summary import setting
@@ -96,18 +93,18 @@ def as_text(lesson: Lesson) -> str:
 
 def as_json(lesson: Lesson) -> str:
     """A lesson's facts and its report."""
-    return text({**_fields(lesson.fault), "report": content(lesson.report)})
+    return json.text({**_fields(lesson.fault), "report": json.content(lesson.report)})
 
 
 def as_markdown(lesson: Lesson) -> str:
     """A lesson as Markdown: the equations, the difference in code, and the report."""
-    fault = lesson.fault
+    fault, escaped = lesson.fault, markdown.escaped
     parts = [
         f"## {escaped(fault.name)}",
         f"Right: {escaped(_right(fault))}\n\nWrong: {escaped(fault.formula)}",
         f"Why it happens: {escaped(fault.why)}",
         f"```diff\n{_difference(fault)}\n```",
-        as_report(lesson.report).rstrip(),
+        markdown.render(lesson.report).rstrip(),
         f"Lesson: {escaped(fault.lesson)}",
     ]
     return "\n\n".join(parts) + "\n"
@@ -133,12 +130,12 @@ def listed() -> str:
 
 def listed_as_json() -> str:
     """All entries with stable keys: name, cause, first, equation, formula, why, lesson."""
-    return text([_fields(fault) for fault in catalogue().values()])
+    return json.text([_fields(fault) for fault in catalogue().values()])
 
 
 def listed_as_markdown() -> str:
     """The table of all entries as Markdown."""
-    return grid(HEADINGS, _rows()) + "\n"
+    return markdown.grid(HEADINGS, _rows()) + "\n"
 
 
 def listed_as_page() -> str:

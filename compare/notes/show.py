@@ -12,8 +12,7 @@ from handgrad.compare.faults.catalogue import catalogue
 from handgrad.compare.faults.lesson import Lesson, as_text, prepared
 from handgrad.compare.notes.evidence import Evidence, Statement
 from handgrad.compare.notes.literal import LITERAL
-from handgrad.compare.report.json import text
-from handgrad.compare.report.markdown import grid
+from handgrad.compare.report import html, json, markdown
 from handgrad.compare.report.page import CodeLine, Listing
 from handgrad.compare.report.report import Report
 from handgrad.compare.report.text import brief
@@ -81,7 +80,7 @@ def as_table(statements: Sequence[Statement]) -> str:
 
 def as_markdown(statements: Sequence[Statement]) -> str:
     """The same table as Markdown."""
-    return grid(HEADINGS, _rows(statements)) + "\n"
+    return markdown.grid(HEADINGS, _rows(statements)) + "\n"
 
 
 def _rows(statements: Sequence[Statement]) -> list[tuple[str, ...]]:
@@ -90,7 +89,7 @@ def _rows(statements: Sequence[Statement]) -> list[tuple[str, ...]]:
 
 def as_json(statements: Sequence[Statement]) -> str:
     """The same facts with stable keys: id, as_written, corrected, verdict, evidence."""
-    return text([_fields(statement) for statement in statements])
+    return json.text([_fields(statement) for statement in statements])
 
 
 def _fields(statement: Statement) -> dict[str, object]:
@@ -102,8 +101,6 @@ def _fields(statement: Statement) -> dict[str, object]:
 
 def as_page(statements: Sequence[Statement]) -> str:
     """A page: a table of the statements and the story of each; of one alone its whole story."""
-    from handgrad.compare.report import html
-
     tell = short_story if len(statements) > 1 else whole_story
     stories = [tell(statement) for statement in statements]
     title = "The lecture notes, proved" if len(stories) > 1 else f"{stories[0].statement.id} of the lecture notes"
@@ -112,22 +109,20 @@ def as_page(statements: Sequence[Statement]) -> str:
 
 def story(statement: Statement) -> str:
     """One statement as text: as written and corrected, the evidence, the code of both sides, and what goes wrong."""
-    whole = whole_story(statement)
-    rows = [
-        (figure.name, *("" if side is None else f"{side:.9g}" for side in (figure.by_hand, figure.torch)))
-        for figure in whole.evidence.figures
-    ]
+    told = whole_story(statement)
+    figures = told.evidence.figures
+    rows = [(name, *("" if side is None else f"{side:.9g}" for side in sides)) for name, *sides in figures]
     parts = [
         f"{statement.id}  {statement.verdict}\n"
         f"  as written  {statement.as_written}\n"
         f"  corrected   {statement.corrected}",
-        whole.evidence.text,
-        tabulate(rows, headers=("", "by hand", "torch"), disable_numparse=True) if rows else "",
-        *map(_listed, whole.code),
-        "" if whole.literal is None else f"as written, {_listed(whole.literal)}",
-        "\n".join(("Exactly, by sympy:", *(f"  {line}" for line in whole.proofs))) if whole.proofs else "",
-        "" if whole.check is None else _indented("A check of it as written", brief(whole.check)),
-        "" if whole.mistake is None else _indented("A known mistake in it", as_text(whole.mistake)),
+        told.evidence.text,
+        tabulate(rows, ("", "by hand", "torch"), disable_numparse=True) if rows else "",
+        *map(_listed, told.code),
+        "" if told.literal is None else f"as written, {_listed(told.literal)}",
+        "\n".join(("Exactly, by sympy:", *(f"  {line}" for line in told.proofs))) if told.proofs else "",
+        "" if told.check is None else _indented("A check of it as written", brief(told.check)),
+        "" if told.mistake is None else _indented("A known mistake in it", as_text(told.mistake)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
