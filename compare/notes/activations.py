@@ -5,11 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-import handgrad.manual.activations as by_hand
 from handgrad.compare.notes.evidence import Evidence, Figure, evidence, figure
 from handgrad.compare.operations import operation
 from handgrad.compare.results import Curve, Plot
-from handgrad.manual import as_written
+from handgrad.manual import activations, as_written
 
 SLOPES = {"sigmoid": "sigmoid'", "tanh": "tanh'", "relu": "ReLU'"}
 """What the derivative of an activation is called."""
@@ -37,7 +36,7 @@ def kink() -> Evidence:
     at_0 = _figure("ReLU'(0)", "relu", 0.0)
     clamp = _slope(lambda z: z.clamp(min=0), 0.0)
     maximum = _slope(lambda z: torch.maximum(z, torch.zeros_like(z)), 0.0)
-    differences = np.diff(by_hand.relu(np.array([-1e-6, 1e-6]))).item() / 2e-6
+    differences = np.diff(activations.relu(np.array([-1e-6, 1e-6]))).item() / 2e-6
     return evidence(
         f"at exactly 0 torch.relu gives {at_0.torch:g}, clamp(min=0) {clamp:g}, maximum(x, 0) "
         f"{maximum:g}, central differences {differences:g}; by hand it is {at_0.by_hand:g}",
@@ -58,7 +57,7 @@ def written_out() -> Evidence:
     return evidence(
         f"as code it is nan from z = {single} in float32 and {double} in float64, and {off:.0e} ulp off at 1e-5; "
         "np.tanh is neither",
-        figure("tanh(710)", by_hand.tanh(np.array(710.0)), torch.tanh(torch.tensor(710.0))),
+        figure("tanh(710)", activations.tanh(np.array(710.0)), torch.tanh(torch.tensor(710.0))),
         figure("first z that gives nan as written, float32", single),
         figure("first z that gives nan as written, float64", double),
     )

@@ -44,6 +44,4 @@ def evidence(text: str, *figures: Figure, plots: tuple[Plot, ...] = ()) -> Evide
 
 def curves(values: Mapping[str, Sequence[float]], first: int = 0) -> tuple[Curve, ...]:
     """What was computed step by step, by the name of its curve; the steps count from `first`."""
-    return tuple(
-        Curve(name, tuple(map(float, range(first, first + len(line)))), tuple(line)) for name, line in values.items()
-    )
+    return tuple(Curve(name, tuple(map(float, range(first, first + len(y)))), tuple(y)) for name, y in values.items())

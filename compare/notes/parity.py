@@ -56,9 +56,10 @@ def _by_differences(label: str) -> tuple[str, float, float]:
     params = initial_parameters(experiment)
     name, at = {"B1": ("b2", (1, 0)), "B2": ("W1", (2, 3)), "B3": ("b1", (1, 0))}.get(label, ("W1", (0, 1)))
     returned = backward(network, params, forward(network, params, X), X, Y)[gradient(name)][at]
-    sides = []
-    for step in (1e-6, -1e-6):
-        moved = {n: w.copy() for n, w in params.items()}
+
+    def J(step: float) -> float:
+        moved = {**params, name: params[name].copy()}
         moved[name][at] += step
-        sides.append(float(cost(network, moved, forward(network, moved, X), Y)["J"]))
-    return f"{gradient(name)}{list(at)}", float(returned), (sides[0] - sides[1]) / 2e-6
+        return float(cost(network, moved, forward(network, moved, X), Y)["J"])
+
+    return f"{gradient(name)}{list(at)}", float(returned), (J(1e-6) - J(-1e-6)) / 2e-6

@@ -21,8 +21,6 @@ from handgrad.manual.network import linear
 from handgrad.manual.optimizers import gradient_descent
 from handgrad.manual.training import train
 
-Initializer = Callable[[torch.Tensor], Any]
-
 
 def variance() -> Evidence:
     """I1: the variance of z for n = 2500 inputs of variance 1."""
@@ -125,7 +123,7 @@ def _named(words: str, initializer: str, name: str = "standard deviation") -> Ev
     return evidence(words.format(f"{theirs:.4g}") + unless_equal, figure(name, ours, theirs))
 
 
-def _deviation(initializer: Initializer) -> float:
+def _deviation(initializer: Callable[[torch.Tensor], Any]) -> float:
     """The standard deviation that a torch initialiser gives a layer 256-64, from its scale on the same draw."""
     weight, unit = (torch.empty(64, 256, dtype=torch.float64) for _ in range(2))
     torch.manual_seed(0)
@@ -143,7 +141,7 @@ def _mean_squares(formula: Callable[[int, int], float], x: np.ndarray) -> list[f
     return [float((A * A).mean()) for A in layers]
 
 
-def _mean_square_in_torch(initializer: Initializer, x: np.ndarray) -> torch.Tensor:
+def _mean_square_in_torch(initializer: Callable[[torch.Tensor], torch.Tensor], x: np.ndarray) -> torch.Tensor:
     torch.manual_seed(16)
     rows = torch.tensor(x.T)
     for _ in range(30):
