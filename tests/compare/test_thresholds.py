@@ -35,7 +35,9 @@ def imported(source):
         if isinstance(node, ast.ImportFrom) and node.module == "handgrad.compare.thresholds"
         for alias in node.names
     }
-    return names & {node.id for node in ast.walk(source.tree) if isinstance(node, ast.Name)}
+    of_module = {ast.unparse(node) for node in ast.walk(source.tree) if isinstance(node, ast.Attribute)}
+    read = {name.removeprefix("thresholds.") for name in of_module if name.startswith("thresholds.")}
+    return read | (names & {node.id for node in ast.walk(source.tree) if isinstance(node, ast.Name)})
 
 
 def test_every_threshold_is_used():
