@@ -19,6 +19,8 @@ R = TypeVar("R", bound=Results)
 
 def located(results: R) -> R:
     """The same results with the lines to look at: details.suspects, and the first of them as every finding's line."""
+    if not results.findings:
+        return results
     suspects, pieces = suspects_of(results), results.details.by_hand
     findings = tuple(replace(f, line=_first_line(f, suspects, pieces) or f.line) for f in results.findings)
     return replace(results, findings=findings, details=results.details._replace(suspects=suspects))

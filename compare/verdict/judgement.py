@@ -56,18 +56,9 @@ def row_of(
     """
     by_hand, torch = (side.get(key.name) for side in end_to_end)
     assert by_hand is not None
-    row = Row(
-        *(*key, equation, by_hand.shape, float("nan")),
-        rho=outcome.rho,
-        rho_basis=outcome.basis,
-        verdict=outcome.verdict,
-    )
+    judged = (outcome.rho, outcome.basis, outcome.verdict)
     if measured is None or measured.position is None or torch is None:
-        return row, True
-    row = row._replace(
-        max_abs_diff=measured.max_abs_diff,
-        index=index_of(measured.position, by_hand.shape),
-        by_hand=measured.by_hand,
-        torch=measured.torch,
-    )
-    return row, not measured.max_abs_diff <= AFFECTED.get(torch.dtype, 0.0) * measured.scale
+        return Row(*key, equation, by_hand.shape, float("nan"), None, None, None, *judged), True
+    apart, index = measured.max_abs_diff, index_of(measured.position, by_hand.shape)
+    row = Row(*key, equation, by_hand.shape, apart, index, measured.by_hand, measured.torch, *judged)
+    return row, not apart <= AFFECTED.get(torch.dtype, 0.0) * measured.scale

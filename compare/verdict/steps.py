@@ -83,7 +83,7 @@ class _Step:
             local,
             allowances if len(allowances) == len(local) else None,
             self.ladders.get(name),
-            beside_float32=not self._cast.isdisjoint(_inputs_of(name, self.reads)),
+            beside_float32=bool(self._cast) and not self._cast.isdisjoint(_inputs_of(name, self.reads)),
         )
         return Suspect(key, outcome, local, allowances)
 
