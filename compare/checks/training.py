@@ -13,7 +13,7 @@ from handgrad.compare.environment import environment
 from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.facts.remarks import Float32Only, Note
 from handgrad.compare.names import is_updated, of_updated
-from handgrad.compare.oracle.optimizer import Followers, Optimizer
+from handgrad.compare.oracle.optimizer import Follower, Optimizer
 from handgrad.compare.oracle.reference import Reference
 from handgrad.compare.pipeline.judged import Judged, reported
 from handgrad.compare.pipeline.problem import Problem, checked_precisions, problem_of
@@ -84,7 +84,7 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: S
         findings = (nothing_moved(still[0], "choose params, batches and a rate with which something moves"),)
     again = recorded("float64" if alone else problem.printed)
     twice = not_repeatable(run, again, "trainer", "keep no state outside the trainer")
-    kind = Followers(optimizer, problem.params).kind
+    kind = Follower(optimizer, problem.params).kind
     yielded = {name for taken in run.steps for name in taken.records if not is_updated(name)}
     return reported(
         judged,

@@ -13,7 +13,7 @@ from handgrad.compare.environment import environment
 from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.facts.remarks import Float32Only, FromZero, Note
 from handgrad.compare.names import gradient, of_gradient, updated
-from handgrad.compare.oracle.optimizer import Followers, Optimizer
+from handgrad.compare.oracle.optimizer import Follower, Optimizer
 from handgrad.compare.pipeline.judged import reported
 from handgrad.compare.pipeline.problem import checked_arrays, checked_precisions
 from handgrad.compare.pipeline.recording import Run, record, trainer_of
@@ -166,7 +166,7 @@ def _report(
         shown,
         findings,
         environment(
-            f"check_updates: by hand (NumPy {np.__version__}) against torch.optim.{Followers(optimizer, start).kind}, "
+            f"check_updates: by hand (NumPy {np.__version__}) against torch.optim.{Follower(optimizer, start).kind}, "
             f"{len(gradients)} steps, {' and '.join(precisions)}",
             precisions,
             notes=notes,

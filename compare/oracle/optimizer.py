@@ -50,6 +50,11 @@ class Follower:
                 f"the optimizer does not hold {left[0]}; hand torch's optimiser all the tensors it is given"
             )
 
+    @property
+    def kind(self) -> str:
+        """The name of torch's optimiser."""
+        return type(self.optimizer).__name__
+
     def step(self, params: Arrays, gradients: Arrays) -> dict[str, np.ndarray]:
         """The parameters after one step from `params` along `gradients`, and, as v<name>, the momentum buffers."""
         with torch.no_grad():
@@ -62,7 +67,7 @@ class Follower:
                 self.optimizer.step()
         except CAUGHT as error:
             raise InputError(
-                f"{type(self.optimizer).__name__} raises {located(error)}; use an optimiser whose step() needs no "
+                f"{self.kind} raises {located(error)}; use an optimiser whose step() needs no "
                 "argument and takes dense gradients"
             ) from None
         buffers = {velocity(name): self._buffer(name) for name in self.leaves}
@@ -88,11 +93,6 @@ class Followers:
         """Build them; InputError as for one."""
         self.build, self.params = optimizer, params
         self.all = [Follower(optimizer, params) for _ in range(1 + MOVED_RUNS)]
-
-    @property
-    def kind(self) -> str:
-        """The name of torch's optimiser."""
-        return type(self.all[0].optimizer).__name__
 
     def anew(self) -> Followers:
         """The same before its first step."""

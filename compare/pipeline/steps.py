@@ -15,7 +15,7 @@ from handgrad.compare.facts.failures import NeverMoves, TooFewYields, TwoAnswers
 from handgrad.compare.facts.remarks import NoBuffer, NotCompared, Note, VelocityTimes
 from handgrad.compare.facts.updates import OptimizerReset
 from handgrad.compare.names import Key, is_updated, of_updated, of_velocity, updated, velocity
-from handgrad.compare.oracle.optimizer import Followers, Optimizer
+from handgrad.compare.oracle.optimizer import Follower, Followers, Optimizer
 from handgrad.compare.oracle.reference import run_on_records
 from handgrad.compare.pipeline.judged import Judged, JudgedStep, collected, explained_update, findings_of
 from handgrad.compare.pipeline.problem import Problem
@@ -108,7 +108,7 @@ def _updates(
     velocities = {p: compared(velocity(p)) for p in recorded if all(velocity(p) in own for own, *_ in results.values())}
     notes = list[Note]()
     if unkept := tuple(velocity(p) for p in recorded if p not in velocities):
-        notes.append(NoBuffer(unkept, next(iter(followers.values())).kind))
+        notes.append(NoBuffer(unkept, next(iter(followers.values())).all[0].kind))
     ratios = {p: factor_of(explained_update(v)) for p, v in velocities.items() if v.finding is not None}
     if not factors:
         factors += [ratio for p, ratio in ratios.items() if ratio is not None and updates[p].finding is None][:1]
@@ -211,7 +211,7 @@ def rule_instead(findings: tuple[Finding, ...], trainings: Sequence[JudgedTraini
             factors.setdefault(judgement.row.name, set()).add(known)
     is_steady = all(len(each) == 1 and not np.isnan([*each]).any() for each in factors.values())
     first = trainings[0].training
-    due = Followers(first.optimizer, first.params).all[0].optimizer
+    due = Follower(first.optimizer, first.params).optimizer
     others = relatives(due, new_memory=not is_steady or not factors)
     cause = next((cause for cause, factory in others if all(_agrees(t.training, factory) for t in trainings)), None)
     return tuple(_named(finding, cause, factors.get(finding.where.name, set())) for finding in findings)

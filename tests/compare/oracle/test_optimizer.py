@@ -119,4 +119,4 @@ def test_velocities_go_to_all_and_a_new_start_has_none():
         np.testing.assert_allclose(result["vb"], 1.9 * GRADIENTS["db"], rtol=1e-6)
     again, *_ = followers.anew().step(0, PARAMS, GRADIENTS, no_gradients)
     np.testing.assert_allclose(again["vb"], GRADIENTS["db"])
-    assert followers.kind == "SGD"
+    assert followers.all[0].kind == "SGD"
