@@ -29,8 +29,13 @@ def did_you_mean(name: str, known: Collection[str]) -> str:
 
 def nearest(name: str, known: Collection[str]) -> str:
     """The question whether the closest known name was meant, with a space behind it; nothing where none is close."""
+    close = closest(str(name), known)
+    return f"did you mean {close!r}? " if close else ""
+
+
+def closest(name: str, known: Collection[str]) -> str:
+    """The known name that is nearest to one, in whatever case it is written; nothing where none is close."""
     from difflib import get_close_matches  # only where something is unknown: it delays every command
 
-    close = [other for other in known if other.lower() == str(name).lower()]
-    close = close or get_close_matches(str(name), known, n=1)
-    return f"did you mean {close[0]!r}? " if close else ""
+    same = [other for other in known if other.lower() == name.lower()]
+    return (same or get_close_matches(name, known, n=1) or [""])[0]

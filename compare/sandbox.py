@@ -12,7 +12,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
-from traceback import extract_tb
+from traceback import FrameSummary, extract_tb
 from typing import Any
 
 import numpy as np
@@ -129,7 +129,7 @@ def located(error: BaseException) -> Raised:
     name = type(error).__name__
     if isinstance(error, SyntaxError) and error.filename:
         return Raised(name, _line(error.msg), Path(error.filename).name, error.lineno or 0)
-    frames = [entry for entry in extract_tb(error.__traceback__) if is_theirs(entry.filename)]
+    frames = _their_frames(error)
     if not frames:
         return Raised(name, _line(error))
     return Raised(name, _line(error), Path(frames[-1].filename).name, frames[-1].lineno or 0)
@@ -137,12 +137,17 @@ def located(error: BaseException) -> Raised:
 
 def assigned_at(error: BaseException) -> str:
     """The name that the user's line was about to assign when it raised, or nothing."""
-    frames = [entry for entry in extract_tb(error.__traceback__) if is_theirs(entry.filename)]
+    frames = _their_frames(error)
     if isinstance(error, SyntaxError) or not frames:
         return ""
     line = linecache.getline(frames[-1].filename, frames[-1].lineno or 0)
     match = re.match(r"""\s*(?:\w+\[["'](\w+)["']\]|(\w+))\s*[-+*/@]?=[^=]""", line)
     return (match[1] or match[2]) if match else ""
+
+
+def _their_frames(error: BaseException) -> list[FrameSummary]:
+    """The frames of an exception that are in code of the user's."""
+    return [frame for frame in extract_tb(error.__traceback__) if is_theirs(frame.filename)]
 
 
 def _line(anything: Any) -> str:

@@ -10,6 +10,9 @@ used.
 # Relative error of one rounding, by dtype: half the distance of 1 from the next number.
 UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24}
 
+# The largest number that may be handed over: float32 holds 3.4028e38, and the message names this one.
+FLOAT32_MAX = 3.4e38
+
 # Roundings: what an operation whose bound is not known in closed form may be off by. The libraries' worst case for tanh
 # and sigmoid, 4 units in the last place, is 8 u.
 FEW_ROUNDINGS = 8.0

@@ -132,11 +132,11 @@ def _kept(report: Report, *, strict: bool, whole: bool) -> str:
     """
     from dataclasses import replace
 
-    from handgrad.compare.report.summary import closest
+    from handgrad.compare.report.summary import closest, strictly
     from handgrad.compare.results import Details
 
     if strict:
-        report = replace(report, environment={**report.environment, "strict": True})
+        report = strictly(report)
     if not whole:
         row = closest(report)
         report = replace(report, rows=() if row is None else (row,), details=Details())

@@ -222,13 +222,10 @@ def _diff(arguments: argparse.Namespace) -> int:
 
 def _written(reports: Mapping[str, Report], arguments: argparse.Namespace) -> int:
     """Print the reports, or write them to --output and print the two closing lines of each; the exit status."""
-    from dataclasses import replace
-
-    from handgrad.compare.report.summary import closing, differing
+    from handgrad.compare.report.summary import closing, differing, strictly
 
     if arguments.strict:  # kept with a report, so that `show` exits as the check did
-        kept = {"strict": True}
-        reports = {n: replace(report, environment={**report.environment, **kept}) for n, report in reports.items()}
+        reports = {name: strictly(report) for name, report in reports.items()}
     colour = arguments.output is None and is_coloured()
     emit(rendered(reports, arguments.format, colour=colour, table=arguments.table), arguments.output)
     if arguments.output is not None:

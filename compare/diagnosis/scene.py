@@ -11,9 +11,9 @@ import numpy as np
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.names import gradient, is_gradient, of_gradient
 from handgrad.compare.thresholds import UNEXPLAINED, UNEXPLAINED_SHARE
+from handgrad.compare.trace import Arrays
 
 Array = np.ndarray
-Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)

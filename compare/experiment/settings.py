@@ -10,9 +10,9 @@ from typing import Any
 
 from handgrad.compare.errors import InputError, did_you_mean
 from handgrad.compare.operations import names
+from handgrad.compare.thresholds import FLOAT32_MAX
 
 DTYPES = ("float64", "float32")
-FLOAT32_MAX = 3.4e38
 LARGEST = 10**8  # parameters, or steps: what a machine can be expected to hold and a person to wait for
 DISTRIBUTIONS = ("normal", "uniform")
 

@@ -24,11 +24,12 @@ from handgrad.compare.equations import EQUATIONS
 from handgrad.compare.errors import InputError
 from handgrad.compare.experiment.data import Data
 from handgrad.compare.experiment.exceptions import located_by_hand, recorded_before
-from handgrad.compare.experiment.settings import FLOAT32_MAX, Settings
+from handgrad.compare.experiment.settings import Settings
 from handgrad.compare.names import PHASES, Key
 from handgrad.compare.operations import Modules, operation
 from handgrad.compare.pipeline.recording import Ended
 from handgrad.compare.sandbox import CAUGHT
+from handgrad.compare.thresholds import FLOAT32_MAX
 from handgrad.compare.trace import frozen
 from handgrad.manual.network import Activation, Network
 

@@ -112,7 +112,7 @@ def as_markdown(lesson: Lesson) -> str:
 
 def as_page(lesson: Lesson) -> str:
     """A lesson as a page."""
-    return html.page(f"handgrad: {lesson.fault.name}", html.rendered("fault.html", lesson=lesson))
+    return html.page(lesson.fault.name, html.rendered("fault.html", lesson=lesson))
 
 
 HEADINGS = ("name", "cause", "first", "wrong equation")
@@ -141,7 +141,7 @@ def listed_as_markdown() -> str:
 def listed_as_page() -> str:
     """The table of all entries as a page."""
     faults = [(fault, _first(fault)) for fault in catalogue().values()]
-    return html.page("handgrad: known mistakes", html.rendered("faults.html", faults=faults))
+    return html.page("known mistakes", html.rendered("faults.html", faults=faults))
 
 
 def _fields(fault: Fault) -> dict[str, str]:

@@ -104,7 +104,7 @@ def as_page(statements: Sequence[Statement]) -> str:
     tell = short_story if len(statements) > 1 else whole_story
     stories = [tell(statement) for statement in statements]
     title = "The lecture notes, proved" if len(stories) > 1 else f"{stories[0].statement.id} of the lecture notes"
-    return html.page(f"handgrad: {title}", html.rendered("notes.html", title=title, stories=stories))
+    return html.page(title, html.rendered("notes.html", title=title, stories=stories))
 
 
 def story(statement: Statement) -> str:

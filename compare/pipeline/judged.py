@@ -96,7 +96,7 @@ def collected(steps: Iterable[JudgedStep]) -> Judged:
 
 
 def findings_of(judged: Judged, *, together: bool = False) -> tuple[Finding, ...]:
-    """The culprits with their causes; an exception is one of its own only if no tensor before it explains it.
+    """The culprits with their causes.
 
     `together`: steps and tensors of the same equation may help to name a cause that one alone does not tell.
     """

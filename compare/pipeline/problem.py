@@ -11,10 +11,10 @@ import numpy as np
 from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.oracle.reference import Reference, input_names
 from handgrad.compare.sandbox import as_record
+from handgrad.compare.thresholds import FLOAT32_MAX
 from handgrad.compare.trace import is_real
 from handgrad.compare.verdict.bounds import PRECISIONS
 
-FLOAT32_MAX = 3.4e38
 Arrays = dict[str, np.ndarray]
 
 

@@ -72,15 +72,6 @@ class Taken:
 
 
 @dataclass(frozen=True)
-class Step:
-    """One step of all precisions, the printed one first, and the batch that it should see."""
-
-    number: int
-    sides: Mapping[str, Taken]
-    batch: Arrays
-
-
-@dataclass(frozen=True)
 class Run:
     """A whole run in one precision: its steps, and what ended it or was wrong about it."""
 

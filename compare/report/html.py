@@ -23,7 +23,7 @@ def render(results: Results) -> str:
     """One report as a whole page."""
     first = deciding(results)
     verdict = "OK" if first is None else f"{first.verdict} {first.where.name}"
-    return page(f"handgrad: {verdict}", fragment(results))
+    return page(verdict, fragment(results))
 
 
 def fragment(results: Results) -> str:
@@ -46,7 +46,7 @@ def render_all(reports: Mapping[str, Results], not_run: Mapping[str, str] = {}) 
         pages=[(name, Page(reports[name], f"p{i}")) for i, name in enumerate(ordered[:IN_FULL])],
         shared=shared_environment(reports.values()) if reports else {},
     )
-    return page(f"handgrad: {title}", content)
+    return page(title, content)
 
 
 def _line(results: Results) -> tuple[str, str, str]:
@@ -57,7 +57,7 @@ def _line(results: Results) -> tuple[str, str, str]:
 
 def page(title: str, content: str) -> str:
     """A whole document."""
-    return rendered("page.html", title=title, content=content)
+    return rendered("page.html", title=f"handgrad: {title}", content=content)
 
 
 def rendered(template: str, **values: Any) -> str:

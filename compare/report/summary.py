@@ -1,6 +1,8 @@
 """What every rendering of a report says: its two closing lines, and one row per tensor."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 from handgrad.compare.facts.fact import counted
 from handgrad.compare.facts.failures import Overflow, Unstable
@@ -8,6 +10,7 @@ from handgrad.compare.report.words import printable
 from handgrad.compare.results import FAILING, Finding, Results, Row
 from handgrad.compare.source.unrecorded import is_untapped
 
+R = TypeVar("R", bound=Results)
 COLUMNS = ("eq.", "tensor", "shape", "step", "x rounding", "max |diff|", "at", "by hand", "torch", "verdict")
 
 
@@ -147,6 +150,11 @@ def aligned(columns: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -
 def differing(reports: Mapping[str, Results]) -> list[str]:
     """The names of those reports that fail: not ok, or with any finding where the check was strict."""
     return [name for name, report in reports.items() if fails(report, bool(report.environment.get("strict")))]
+
+
+def strictly(results: R) -> R:
+    """A report that tells in its environment that it was judged strictly, which `differing` reads."""
+    return replace(results, environment={**results.environment, "strict": True})
 
 
 def fails(results: Results, strict: bool) -> bool:

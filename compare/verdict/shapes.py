@@ -8,6 +8,7 @@ from difflib import get_close_matches
 
 import numpy as np
 
+from handgrad.compare.errors import closest
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.failures import NotComputed, NotReal, UnknownName, WrongShape
 from handgrad.compare.facts.remarks import OtherShape
@@ -110,5 +111,4 @@ def _unknown_name(name: str, by_hand: Mapping[str, np.ndarray], runs: Mapping[st
     known = dict.fromkeys(name for run in runs.values() for name in run.local)
     missing = [other for other in known if other not in by_hand]
     names = missing if get_close_matches(name, missing) else [*known]
-    same = [other for other in names if other.lower() == name.lower()]
-    return UnknownName((same or get_close_matches(name, names, n=1) or [""])[0], tuple(names))
+    return UnknownName(closest(name, names), tuple(names))
