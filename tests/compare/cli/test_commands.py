@@ -14,18 +14,8 @@ import handgrad.manual.losses
 import handgrad.manual.network
 from handgrad.compare.cli.commands import FUNCTIONS, main
 from handgrad.compare.cli.flags import COMMANDS
+from tests.compare.cli.runs import LINEAR, run
 from tests.support import ROOT, edited, parsed, small_data
-
-LINEAR = """
-import numpy as np
-params, batch = {"w": np.ones(2)}, (np.array([1.0, 2.0]),)
-
-def derivation(p, X):
-    return {"J": (p["w"] * X).sum(), "dw": X}
-
-def reference(p, X):
-    return (p["w"] * X).sum()
-"""
 
 
 @pytest.fixture
@@ -34,22 +24,6 @@ def data_file(tmp_path):
     path = tmp_path / "data.npz"
     np.savez(path, X=X, y=y)
     return str(path)
-
-
-@pytest.fixture
-def in_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Path("mine.py").write_text(LINEAR)
-    return tmp_path
-
-
-def run(capsys, *words):
-    """The exit status, what was printed, and the errors."""
-    try:
-        code = main([*words])
-    except SystemExit as stop:  # argparse
-        code = stop.code
-    return code, *capsys.readouterr()
 
 
 # --- help

@@ -7,35 +7,8 @@ from pathlib import Path
 import pytest
 
 from handgrad.compare.cli.commands import main
+from tests.compare.cli.runs import LINEAR, run
 from tests.support import parsed
-
-LINEAR = """
-import numpy as np
-params, batch = {"w": np.ones(2)}, (np.array([1.0, 2.0]),)
-
-def derivation(p, X):
-    return {"J": (p["w"] * X).sum(), "dw": X}
-
-def reference(p, X):
-    return (p["w"] * X).sum()
-"""
-
-
-@pytest.fixture
-def in_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Path("mine.py").write_text(LINEAR)
-    return tmp_path
-
-
-def run(capsys, *words):
-    """The exit status, what was printed, and the errors."""
-    try:
-        code = main([*words])
-    except SystemExit as stop:  # argparse
-        code = stop.code
-    return code, *capsys.readouterr()
-
 
 REFUSED = {
     "nothing": (["nowhere.py"], "nowhere.py cannot be read (No such file or directory); name an existing file, or"),

@@ -9,6 +9,7 @@ import torch
 from handgrad import check_gradients, mlp, tap
 from handgrad.compare.facts.failures import LosesDigits, NotFinite
 from handgrad.compare.facts.remarks import Float32Only, Float64Inside, Operands, TorchInFloat32
+from tests.corpus.cancelling import listed, stationary_point
 from tests.corpus.layers import LINEAR, SQUARES, TANH, Layer
 
 
@@ -155,23 +156,11 @@ def test_the_gradient_of_a_saturated_unit_is_no_fault_where_two_libraries_round_
 # --- cancellation to nothing
 
 
-def listed(p, X, Y):
-    """A network of one layer with Python lists, which are float64 whatever they are made of."""
-    W, b, x, y = p["W1"].tolist(), p["b1"].tolist(), X.tolist(), Y.tolist()
-    n, K, n_x = len(x[0]), len(W), len(x)
-    Z = [[sum(W[k][i] * x[i][j] for i in range(n_x)) + b[k][0] for j in range(n)] for k in range(K)]
-    dZ = [[(Z[k][j] - y[k][j]) / n for j in range(n)] for k in range(K)]
-    dW = [[sum(dZ[k][j] * x[i][j] for j in range(n)) for i in range(n_x)] for k in range(K)]
-    return {"Z1": np.array(Z), "dZ1": np.array(dZ), "dW1": np.array(dW), "db1": np.array([[sum(row)] for row in dZ])}
-
-
 @pytest.mark.parametrize("seed", range(10))
 def test_python_lists_at_a_stationary_point_of_the_last_bias_are_left_in_peace(seed):
     """db is a pure cancellation there: the float32 run shows nothing of its rounding, only the spread does."""
-    rng = np.random.default_rng(seed)
-    W, X, Y = rng.standard_normal((2, 5)), rng.standard_normal((5, 40)), rng.standard_normal((2, 40))
-    params = {"W1": W, "b1": (Y - W @ X).mean(axis=1, keepdims=True)}
-    report = check_gradients(listed, mlp((5, 2), ("identity",), "squared-error"), params, (X, Y))
+    point = stationary_point(np.random.default_rng(seed))
+    report = check_gradients(listed, mlp((5, 2), ("identity",), "squared-error"), *point)
     assert report.findings == (), str(report)
 
 
