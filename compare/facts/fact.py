@@ -6,7 +6,7 @@ A sentence is made from a fact once, at the end, by str(); nothing ever reads a 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, dataclass_transform
+from typing import Any, ClassVar, Self, dataclass_transform
 
 
 @dataclass_transform(frozen_default=True)
@@ -14,19 +14,30 @@ class Fact:
     """Something that a check says. `code` is stable and part of the public API; str() is its one sentence.
 
     `sentence` is the template of that, filled in with the fields; a fact that needs more has a __str__ of its own.
-    Every subclass is a frozen dataclass.
+    Every subclass is a frozen dataclass, made so when it is first used: there are a hundred, and a report needs a few.
     """
 
     code: ClassVar[str]
     sentence: ClassVar[str]
 
     def __init_subclass__(cls, code: str = "", sentence: str = "") -> None:
-        """Make a dataclass of it, with the code and the template that stand behind its name."""
+        """Keep the code and the template that stand behind its name."""
         if code:
             cls.code = code
         if sentence:
             cls.sentence = sentence
-        dataclass(frozen=True)(cls)
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        """The value that __init__ fills in."""
+        cls.prepare()
+        return super().__new__(cls)
+
+    @classmethod
+    def prepare(cls) -> None:
+        """Make a dataclass of it, if it is none yet."""
+        for kind in reversed(cls.__mro__[: cls.__mro__.index(Fact)]):
+            if issubclass(kind, Fact) and "__dataclass_params__" not in vars(kind):
+                dataclass(frozen=True)(kind)
 
     def __str__(self) -> str:
         """The sentence; without a full stop where it may be part of a longer one."""

@@ -180,21 +180,27 @@ def _member(content: dict[str, Any], name: str, kind: Any, where: str) -> Any:
 
 def _as(kind: Any, value: Any, where: str) -> Any:
     """A value of the type that an annotation names."""
-    origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any:
         return value
+    if kind in PLAIN:
+        if not _is_of(kind, value):
+            raise _other_than(PLAIN[kind], value, where)
+        return float(value) if value in NOT_FINITE and kind is float else value
+    origin, arguments = _parts(kind)
     if origin in (UnionType, Union):  # of a type and None
         return None if value is None else _as(arguments[0], value, where)
     if origin is tuple:
         return _tuple(arguments, _as(list, value, where), where)
     if origin in (dict, Mapping):
         return {name: _as(arguments[1], item, f"{where}[{name!r}]") for name, item in _as(dict, value, where).items()}
-    if kind not in PLAIN:
-        content = _as(dict, value, where)
-        return _fact(kind, content, where) if issubclass(kind, Fact) else _record(kind, content, where)
-    if not _is_of(kind, value):
-        raise _other_than(PLAIN[kind], value, where)
-    return float(value) if value in NOT_FINITE and kind is float else value
+    content = _as(dict, value, where)
+    return _fact(kind, content, where) if issubclass(kind, Fact) else _record(kind, content, where)
+
+
+@cache
+def _parts(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+    """What an annotation is made of: tuple and (int, ...) of tuple[int, ...]."""
+    return get_origin(kind), get_args(kind)
 
 
 def _is_of(kind: type, value: Any) -> bool:
@@ -248,6 +254,8 @@ def _record(of: Any, content: dict[str, Any], where: str) -> Any:
 def _fields(of: Any) -> dict[str, tuple[Any, bool]]:
     """The fields of a class: the type of each, and whether it has no default."""
     kinds = get_type_hints(of)
+    if issubclass(of, Fact):
+        of.prepare()
     return {name: (kinds[name], item.default is item.empty) for name, item in signature(of).parameters.items()}
 
 
