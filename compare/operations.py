@@ -86,6 +86,8 @@ OPERATIONS = (
     _row("initializer", "notes-he", "I5"),
 )
 
+_BY_NAME = {(row.kind, row.name): row for row in OPERATIONS}
+
 
 def names(kind: str) -> tuple[str, ...]:
     """The names of all operations of a kind, in registry order."""
@@ -94,7 +96,7 @@ def names(kind: str) -> tuple[str, ...]:
 
 def operation(kind: str, name: str) -> Operation:
     """The registry row of that kind and name; KeyError if there is none."""
-    return {(row.kind, row.name): row for row in OPERATIONS}[kind, name]
+    return _BY_NAME[kind, name]
 
 
 def network_reads(depth: int, *, loss_reads: str, l2: bool) -> dict[str, tuple[str, ...]]:

@@ -39,23 +39,19 @@ def network_code(activations: tuple[str, ...], loss: str, optimizer: str, names:
     In torch a gradient is taken by autograd where its tensor is used: dW and db at F1, dZ at F2.
     """
     by_hand, in_torch = _labels("manual"), _labels("torchref")
-    computed: dict[tuple[str, Labelled], list[str]] = {}
+    functions = _functions(*_source("manual", "activations"))
+    lines: dict[tuple[str, str, int, str], dict[str, tuple[int, ...]]] = {}  # of tensors, by the piece they stand in
     for name in names:
         label = equation_of(name, depth=len(activations), loss=loss, optimizer=optimizer)
         places = (
             ("by hand", by_hand.get(label)),
-            ("by hand", _of_activation(activations, loss, name)),
+            ("by hand", functions.get(_of_activation(activations, loss, name))),
             ("torch", in_torch.get(_used_at(label, loss))),
         )
         for side, place in places:
             if place is not None:
-                computed.setdefault((side, place), []).append(name)
-    pieces: dict[tuple[str, str, int], Code] = {}
-    for (side, place), tensors in computed.items():
-        code = Code(side, place.file, place.first, place.text, dict.fromkeys(tensors, (place.line,)))
-        known = pieces.get(code[:3], code)
-        pieces[code[:3]] = code._replace(tensors={**known.tensors, **code.tensors})
-    return tuple(pieces.values())
+                lines.setdefault((side, place.file, place.first, place.text), {})[name] = (place.line,)
+    return tuple(Code(*piece, tensors) for piece, tensors in lines.items())
 
 
 def _used_at(label: str, loss: str) -> str:
@@ -64,15 +60,13 @@ def _used_at(label: str, loss: str) -> str:
     return at.get(label, label)
 
 
-def _of_activation(activations: tuple[str, ...], loss: str, name: str) -> Labelled | None:
-    """The value of an activation for A[l], its derivative for dZ[l] of a hidden layer."""
+def _of_activation(activations: tuple[str, ...], loss: str, name: str) -> str:
+    """The function that computes A[l], an activation, or dZ[l] of a hidden layer, its derivative; "" for others."""
     stem, layer = layered(name)
     is_of_loss = name == gradient(f"{operation('loss', loss).reads}{len(activations)}")
     if is_of_loss or layer is None or not 1 <= layer <= len(activations) or stem not in ("A", gradient("Z")):
-        return None
-    row = operation("activation", activations[layer - 1])
-    module, _, function = row.by_hand[0 if stem == "A" else 1].partition(":")
-    return _functions(*_source("manual", module)).get(function)
+        return ""
+    return operation("activation", activations[layer - 1]).by_hand[0 if stem == "A" else 1].partition(":")[2]
 
 
 def _source(package: str, module: str) -> tuple[str, str]:
