@@ -29,7 +29,8 @@ class Fact:
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
         """The value that __init__ fills in."""
-        cls.prepare()
+        if "__dataclass_params__" not in cls.__dict__:
+            cls.prepare()
         return super().__new__(cls)
 
     @classmethod

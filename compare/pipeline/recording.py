@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ class Taken:
     ended: Ended | None = None
     complete: frozenset[str] = frozenset(PHASES)
 
-    @property
+    @cached_property
     def after(self) -> Arrays:
         """The parameters after the step, as far as they are usable."""
         after = {name: self.records.get(updated(name)) for name in self.before}

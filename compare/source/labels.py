@@ -5,17 +5,19 @@ from __future__ import annotations
 import ast
 import importlib
 import linecache
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
-from handgrad.compare.names import gradient, layered
+from handgrad.compare.names import gradient
 from handgrad.compare.operations import equation_of, operation
 from handgrad.compare.results import Code
 from handgrad.compare.source.pieces import Definition, definitions, first_line
 
 MODULES = ("activations", "losses", "network", "initializers", "optimizers", "batches", "training")
+Stamp = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -39,14 +41,16 @@ def network_code(activations: tuple[str, ...], loss: str, optimizer: str, names:
     In torch a gradient is taken by autograd where its tensor is used: dW and db at F1, dZ at F2.
     """
     by_hand, in_torch = _labels("manual"), _labels("torchref")
-    functions = _functions(*_source("manual", "activations"))
+    functions = _activations(_stamp("manual", "activations"))
+    used_at = {"B1": operation("loss", loss).equations[0], "B2": "F1", "B3": "F1", "B4": "F1", "B5": "F2"}
+    by_activation = _by_activation(activations, loss)
     lines: dict[tuple[str, str, int, str], dict[str, tuple[int, ...]]] = {}  # of tensors, by the piece they stand in
     for name in names:
         label = equation_of(name, depth=len(activations), loss=loss, optimizer=optimizer)
         places = (
             ("by hand", by_hand.get(label)),
-            ("by hand", functions.get(_of_activation(activations, loss, name))),
-            ("torch", in_torch.get(_used_at(label, loss))),
+            ("by hand", functions.get(by_activation.get(name, ""))),
+            ("torch", in_torch.get(used_at.get(label, label))),
         )
         for side, place in places:
             if place is not None:
@@ -54,35 +58,52 @@ def network_code(activations: tuple[str, ...], loss: str, optimizer: str, names:
     return tuple(Code(*piece, tensors) for piece, tensors in lines.items())
 
 
-def _used_at(label: str, loss: str) -> str:
-    """The equation at which autograd takes the gradients of a label; a label of no gradient stands for itself."""
-    at = {"B1": operation("loss", loss).equations[0], "B2": "F1", "B3": "F1", "B4": "F1", "B5": "F2"}
-    return at.get(label, label)
+def _by_activation(activations: tuple[str, ...], loss: str) -> dict[str, str]:
+    """The functions that compute A[l], an activation, and dZ[l] of a hidden layer, its derivative."""
+    found = dict[str, str]()
+    for l, name in enumerate(activations, start=1):
+        value, derivative = (half.partition(":")[2] for half in operation("activation", name).by_hand)
+        found |= {f"A{l}": value, gradient(f"Z{l}"): derivative}
+    found.pop(gradient(f"{operation('loss', loss).reads}{len(activations)}"), None)  # which the loss has
+    return found
 
 
-def _of_activation(activations: tuple[str, ...], loss: str, name: str) -> str:
-    """The function that computes A[l], an activation, or dZ[l] of a hidden layer, its derivative; "" for others."""
-    stem, layer = layered(name)
-    is_of_loss = name == gradient(f"{operation('loss', loss).reads}{len(activations)}")
-    if is_of_loss or layer is None or not 1 <= layer <= len(activations) or stem not in ("A", gradient("Z")):
-        return ""
-    return operation("activation", activations[layer - 1]).by_hand[0 if stem == "A" else 1].partition(":")[2]
+@cache
+def _path(package: str, module: str) -> str:
+    """The file of a module of one side."""
+    return importlib.import_module(f"handgrad.{package}.{module}").__file__ or ""
+
+
+def _stamp(package: str, module: str) -> Stamp:
+    """What changes when a module's file is edited: when that was, and its size."""
+    now = os.stat(_path(package, module))  # noqa: PTH116  # fourteen times a report
+    return now.st_mtime_ns, now.st_size
 
 
 def _source(package: str, module: str) -> tuple[str, str]:
     """The text of a module of one side as it is now, and the name of its file."""
-    path = importlib.import_module(f"handgrad.{package}.{module}").__file__ or ""
+    path = _path(package, module)
     linecache.checkcache(path)
     return "".join(linecache.getlines(path)), f"{package}/{module}.py"
 
 
 def _labels(package: str) -> dict[str, Labelled]:
-    """Every label of a package that stands behind code."""
+    """Every label of a package that stands behind code, in its files as they are now."""
+    return _labels_at(package, tuple(_stamp(package, module) for module in MODULES))
+
+
+@lru_cache(maxsize=8)
+def _labels_at(package: str, _: tuple[Stamp, ...]) -> dict[str, Labelled]:
     labels = (_labels_in(*_source(package, module)) for module in MODULES)
     return {label: place for places in labels for label, place in places.items()}
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)
+def _activations(_: Stamp) -> dict[str, Labelled]:
+    """Every function of manual/activations.py by name."""
+    return _functions(*_source("manual", "activations"))
+
+
 def _labels_in(text: str, file: str) -> dict[str, Labelled]:
     """Every label of a module that stands behind code."""
     places: dict[str, Labelled] = {}
@@ -94,7 +115,6 @@ def _labels_in(text: str, file: str) -> dict[str, Labelled]:
     return places
 
 
-@lru_cache(maxsize=8)
 def _functions(text: str, file: str) -> dict[str, Labelled]:
     """Every function of a module by name, with its last line, which is what it returns."""
     named = ((node.name, node) for node in definitions(text) if not isinstance(node, ast.Lambda))
