@@ -86,6 +86,19 @@ def call(function: Callable[..., Any], params: Arrays, batch: Arrays) -> Call:
     return Call(records, mutated=mutated, aliased=_aliased(arrays), values_of=values_of)
 
 
+def overflows(function: Callable[..., Any], params: Arrays, batch: Arrays) -> bool:
+    """Whether a function overflows, or divides by 0, on its way, as NumPy tells."""
+    theirs = {name: array.copy() for name, array in params.items()}
+    try:
+        with quietly(), np.errstate(over="raise", divide="raise", invalid="raise"):
+            function(theirs, *(array.copy() for array in batch.values()))
+    except FloatingPointError:
+        return True
+    except CAUGHT:  # it was called before, and what it raised is told
+        return False
+    return False
+
+
 def _aliased(arrays: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Which arrays share memory, two by two."""
     kept = {name: value for name, value in arrays.items() if isinstance(value, np.ndarray) and value.size > 0}

@@ -17,9 +17,6 @@ FLOAT32_MAX = 3.4e38
 # and sigmoid, 4 units in the last place, is 8 u.
 FEW_ROUNDINGS = 8.0
 
-# Share of the largest number handed over: what float64 leaves of a sum that cancels, a few dozen roundings.
-LEFT_OF_SUMS = 2.0**-48
-
 # Roundings: what another order of summation may change between two calls; sums of up to some thousand numbers.
 SAME_SUM = 64.0
 
@@ -33,48 +30,95 @@ REFERENCE_IN_FLOAT32 = 4.0
 # whole numbers and simple fractions hardly any.
 LAST_BITS, LAST_BITS_USED = 0b11, 0.25
 
-# --- rounding or fault (verdict.rule, pipeline.evidence)
+# --- rounding or fault (verdict.rounding, verdict.opinions, pipeline.evidence)
 
-# Ratio: a difference that shrinks by more from float32 to float64 is rounding. Rounding shrinks to 2^-29, what a wrong
-# formula leaves to 1; this is the geometric midpoint.
-CUT = 2.0**-14.5
+# Smallest subnormal number, by dtype: what underflow leaves.
+SMALLEST = {"float64": 2.0**-1074, "float32": 2.0**-149}
 
-# Entries: so few may have one factor in common by chance.
-FEW_ENTRIES = 3
+# Roundings of the largest in its row and column: a difference that is smaller passes without a noise run. Twice as many
+# right tensors need none as with 8, which finds a little more of 1e-14.
+SCREEN = 32.0
 
-# Roundings of float32: what a value that was cast to float32 may be off by, and be WEAK.
-CAST = 64.0
+# Roundings of float32: a float32 record so close to the float64 one, which is OK, needs no replay.
+SCREEN_FLOAT32 = 64.0
+
+# Relative size of the drawn roundings: the middle between float64's own, 2^-17 of it, and where the mathematics is no
+# longer linear. Finer ones where that is so near, as under chaos.
+NOISE, FINER_NOISE = 2.0**-36, 2.0**-48
+
+# Runs with drawn roundings: too small a deviation by chance costs second opinions, no verdict.
+NOISE_RUNS = 4
+
+# Other places at which both sides run, and optimisers that get moved tensors: a median needs three.
+PLACES = MOVED_RUNS = 3
+
+# Standard deviations: what right code is off by at most, entry by entry and along the reference. Right code reaches a
+# half to the whole of the half of these, by rounded exponents, log-sum-exp of large numbers and tiny constants.
+ROUNDINGS, ALONG = 48.0, 32.0
+
+# Roundings of an entry that is not noise at all: a rounding of its own.
+NOISE_FREE = 0.3
+
+# Share of the reference that rounding moves where it tells nothing.
+BLIND = 0.1
+
+# Relative steps of parameters and batch: over the first roundings are drawn anew in float64 (2^33 of its own), over the
+# second in float32. The third is where the mathematics amplifies the first by more than AMPLIFIED.
+MOVE, MOVE_FLOAT32, MOVE_LESS, AMPLIFIED = 2.0**-20, 2.0**-10, 2.0**-32, 2.0**-5
+
+# Ratio: a difference that changes by less over every move is systematic. Faults change by 0.05 as a rule, rounding by
+# 0.3 to 1.8.
+SAME = 0.25
+
+# A difference of less than this share of what it is computed from may be digits that a larger move draws anew: a share
+# by which it changes there, and the move.
+TINY, MOVE_FAR, SAME_FAR = 2.0**-26, 2.0**-7, 0.75
+
+# Share of the difference that is left where everything moves, of a difference that only a special point has.
+SPECIAL_POINT = 2.0**-20
+
+# One factor: the reference must move by the first share, the factor be larger than that and constant to the second.
+MOVES, CONSTANT = 2.0**-10, 2.0**-20
+
+# Fewer digits inside: the unit roundoffs of the formats that people compute in.
+FORMATS = {"float32": 2.0**-24, "float16 or TF32": 2.0**-11, "bfloat16": 2.0**-8}
+
+# Standard deviations of such a format, and the share of it over which a good part of the entries still stand.
+OF_FORMAT, STANDS_OVER, STANDS = 8.0, 2.0**-6, 0.1
 
 # Share: a difference that is larger is not one of the last digits. Half of what 8 bits hold.
 LARGE = 2.0**-7
 
-# Share: a larger difference in float64 is looked at again although float32 is off by enough to allow for it; 2^33
-# roundings of float64.
-SUSPICIOUS = 2.0**-20
+# Entries: so few may have one factor in common by chance.
+FEW_ENTRIES = 3
 
-# Relative steps of the parameters. Float32 can still follow the first (16 roundings) and not the second (2^-21 of one),
-# which is 2^8 roundings of float64: mathematics is smooth over it.
-JITTER_STEP, TREMOR_STEP = 2.0**-20, 2.0**-45
+# Ratio: what stays of a difference over a move of 16 roundings of the format, where the format does not explain it.
+STEADY = 0.35
 
-# Ratio: a difference that changes by less from one place to the next is no noise, which changes by about 1.
-JITTER_CUT = 2.0**-5
+# Roundings of the largest number that a tensor is computed from: an addition to that leaves no more digits.
+SWALLOWED = 4.0
 
-# Ratio of how much a difference changes and how much its tensor changes. What a wrong formula leaves changes about as
-# much as its tensor; what a cast to float32 leaves stays, and so changes by more.
-SMOOTH = 2.0**6
+# Share of the deviation and the size in float32: a smaller difference is arithmetic of another order. The geometric
+# midpoint of what rounding shrinks by from float32 to float64, 2^-29, and 1.
+CUT = 2.0**-14.5
 
-# Ratio of how much the reference and the record change: one that changes so many times less was cast to float32.
-STILL = 2.0**6
+# The same where float32 is all there is: share of the largest entry.
+CUT_FLOAT32 = 2.0**-12
 
-# Runs whose operands are moved at random: replays, reruns of a derivation, optimisers. A median needs three.
-MOVED_RUNS = 3
+# Ratio of how far float32 and float64 are from what rounding explains: rounding alike.
+ALIKE = 2.0**6
 
-# Share of the difference: what is left where everything moves by JITTER_STEP of a difference that only a special point
-# has, as z = 0 has at a ReLU.
-SPECIAL_POINT = 2.0**-20
+# Share of the largest entry: a difference that cannot be moved is a FAULT beyond it.
+UNMOVED = 2.0**-20
 
 # Share of J and its gradients: a tensor below may be pure rounding, half of the digits of float64 being gone.
 NOTHING = 2.0**-30
+
+# Share of the largest number handed over: what float64 leaves of a sum that cancels, a few dozen roundings.
+LEFT_OF_SUMS = 2.0**-48
+
+# Units of what rounding explains: so far what is nothing but rounding may be off.
+NOTHING_FAR = 64.0
 
 # --- what follows from another tensor (verdict.attribution)
 
@@ -112,7 +156,7 @@ FEW_WEIGHTS = 32  # weights: of fewer, some may be equal by chance
 DISTINCT_WEIGHTS = 0.9  # of the distinct numbers in torch: fewer are not by chance
 SAME_FORMULA = 1e-6  # of a standard deviation: how far a formula for it may be off
 
-# --- slopes by differences (checks.finite_differences, checks.own_loss)
+# --- slopes by differences (pipeline.finite_differences, checks.own_loss)
 
 # Steps h of numbers up to 1, and the shares of larger ones: that of the slope; four roundings, over which nothing but
 # rounding changes J; that over which a J that looks constant is asked whether it is.
@@ -123,6 +167,8 @@ KINK = 64  # times the noise: a smaller bend may be rounding
 SAME_BEND = (0.75, 1.33)  # ratio of the bend over half the distance and the bend: 0.5 where J is smooth, 1 at a kink
 OWN_LOSS_ERRORS = 10  # times the error of a slope: how far it may be off
 OWN_LOSS_SHARE = 1e-7  # share of the gradient: how far a right entry may be off besides
+OWN_LOSS_TENSORS = 2  # tensors whose slope is taken to tell a mistake from rounding: some ten runs each
+OWN_LOSS_GAP = 0.05  # share of the gap between two slopes that their error may be
 OWN_LOSS_SURE = 0.1  # share of a slope that it may be off and still tell anything
 
 # --- what a run cannot show (checks.blind_spots)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,9 @@ from handgrad.compare.pipeline.problem import Problem, checked_precisions, probl
 from handgrad.compare.pipeline.records import Returned, judge_records
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import Code, Finding
-from handgrad.compare.sandbox import Call, call, undisturbed
+from handgrad.compare.sandbox import Call, call, overflows, undisturbed
 from handgrad.compare.source import listing, tracing
-from handgrad.compare.trace import Arrays, in_precision, is_real
+from handgrad.compare.trace import in_precision, is_real
 from handgrad.compare.verdict.differences import differing
 
 Derivation = Callable[..., Mapping[str, Any]]
@@ -54,12 +55,15 @@ def check_gradients(
 def _report(derivation: Derivation, problem: Problem) -> Report:
     """Call the derivation in each precision and judge what it returned; ask it again where that may tell something."""
 
-    def called(dtype: str, params: Arrays = problem.params) -> Call:
-        return call(derivation, in_precision(params, dtype), in_precision(problem.batch, dtype))
+    def called(dtype: str) -> Call:
+        return again(in_precision(problem.params, dtype), in_precision(problem.batch, dtype))
 
+    again = partial(call, derivation)
     calls = {dtype: called(dtype) for dtype in problem.precisions}
     everywhere = dict.fromkeys(problem.precisions, problem.params)
-    returned = Returned(1, calls, everywhere, frozenset(problem.params), derive=lambda moved: called("float64", moved))
+    returned = Returned(
+        1, calls, everywhere, frozenset(problem.params), derive=again, overflows=partial(overflows, derivation)
+    )
     step, end_to_end = judge_records(problem, returned)
     judged = collected([step])
     findings = (*findings_of(judged), *step.ended)
@@ -67,8 +71,8 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
     if any(finding.cause.code != "missing" for finding in findings):
         records = calls["float64"].records if "float64" in calls else {}
         notes = own_loss_notes(derivation, in_precision(problem.params, "float64"), problem.batch, records)
-    again = called(problem.printed) if findings or not _one_answer([*calls.values()]) else calls[problem.printed]
-    misbehaviour = _misbehaviour(calls, again, end_to_end, problem)
+    second = called(problem.printed) if findings or not _one_answer([*calls.values()]) else calls[problem.printed]
+    misbehaviour = _misbehaviour(calls, second, end_to_end, problem)
     if any(finding.cause.code == "not-repeatable" for finding in misbehaviour):
         findings = ()
     made = calls[problem.printed].records

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.compare.checks.finite_differences import Slope, slope
 from handgrad.compare.facts.remarks import Note, OwnLossAgrees, OwnLossDiffers, OwnLossKinks
 from handgrad.compare.names import gradient
+from handgrad.compare.pipeline.finite_differences import Slope, slope
 from handgrad.compare.sandbox import call
 from handgrad.compare.thresholds import OWN_LOSS_ERRORS, OWN_LOSS_SHARE, OWN_LOSS_SURE
 from handgrad.compare.trace import Arrays, in_precision

@@ -33,7 +33,7 @@ from handgrad.compare.verdict.bounds import PRECISIONS
 from handgrad.compare.verdict.closeness import Local, index_of
 from handgrad.compare.verdict.differences import measured_by_name
 from handgrad.compare.verdict.judgement import Judgement, row_of
-from handgrad.compare.verdict.rule import Outcome
+from handgrad.compare.verdict.rounding import Outcome
 from handgrad.compare.verdict.shapes import misfit
 from handgrad.compare.verdict.steps import with_finding
 

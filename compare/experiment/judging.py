@@ -23,6 +23,7 @@ from handgrad.compare.pipeline.evidence import Evidence
 from handgrad.compare.pipeline.judged import JudgedStep
 from handgrad.compare.pipeline.recording import Taken
 from handgrad.compare.sandbox import quietly
+from handgrad.compare.thresholds import UNIT_ROUNDOFF
 from handgrad.compare.trace import Arrays, real, rounds_to_float32
 from handgrad.compare.verdict.batched import judge_stack
 from handgrad.compare.verdict.bounds import Allowance
@@ -109,14 +110,15 @@ class NetworkJudge:
         if before is not None and dtype in before.sides:
             previous = {**before.sides[dtype].before, **convention.read(before.sides[dtype].records)}
         started = replace(step, velocities={dtype: convention.read(step.velocities[dtype])})
-        here = self._evidence(step.sides[dtype], convention)
+        here = self._evidence(step.sides[dtype], dtype, convention)
         return scene_of_network(name, self.settings, self.data, started, here, local, previous)
 
-    def _evidence(self, side: Taken, convention: OfTheNotes) -> Evidence:
+    def _evidence(self, side: Taken, dtype: str, convention: OfTheNotes) -> Evidence:
         """What one side recorded in a step, beside the reference on the batch that it recorded."""
         values = real(convention.read(side.records))
         batch = {name: array for name, array in values.items() if name in ("X", "Y")}
-        return Evidence(self.reference, side.before, batch, values, reads=self.reads)
+        unit = UNIT_ROUNDOFF[dtype]
+        return Evidence(self.reference, side.before, batch, values, dtype, unit, reads=self.reads)
 
     def _at_once(self, steps: Sequence[NetworkStep], convention: OfTheNotes) -> list[list[Judgement] | None]:
         """The verdicts on steps of equal shapes in both precisions, evaluated together; None where one needs a look."""
@@ -164,12 +166,12 @@ class NetworkJudge:
                 or key.name not in step.due
                 or all(key.name in run.local for run in runs.values())
             ]
-            return judge_step(labelled, runs, (runs[sides[0]].records, by_torch), self.reads, {})
+            return judge_step(labelled, runs, (runs[sides[0]].records, by_torch), self.reads)
 
     def evaluated(self, step: NetworkStep, dtype: str, convention: OfTheNotes) -> StepRun:
         """Torch on what one side recorded, and what rounding can explain there."""
         side, velocities = step.sides[dtype], convention.read(step.velocities[dtype])
-        evidence, records = self._evidence(side, convention), convention.read(side.records)
+        evidence, records = self._evidence(side, dtype, convention), convention.read(side.records)
         values, local = evidence.records, step.batch_in(dtype)
         if {"X", "Y"} <= evidence.batch.keys():
             local = {**local, **evidence.local}
@@ -181,7 +183,7 @@ class NetworkJudge:
         if movable:
             before = {velocity(name): velocities[velocity(name)] for name in movable if velocities}
             local = {**local, **self.twin.update(movable, before, usable)}
-        return StepRun(records, local, allowances(self.settings, side.before, velocities, usable))
+        return StepRun(records, local, allowances(self.settings, side.before, velocities, usable), evidence)
 
 
 def _expected(step: NetworkStep, dtypes: Sequence[str]) -> list[Key]:

@@ -178,16 +178,31 @@ class Overflow(Cause, code="not-finite"):
     sentence = "both sides overflow, so nothing can be compared; lower the learning rate or rescale the data"
 
 
-class LosesDigits(Cause, code="precision-loss", sentence="the formula is right, its arithmetic loses digits"):
-    """The formula is right, its arithmetic loses digits."""
+class LosesDigits(Cause, code="precision-loss"):
+    """More than rounding explains, and drawn anew with every move."""
+
+    sentence = "not shown wrong: the difference is drawn anew with every move"
 
 
-class Unstable(Cause, code="precision-loss"):
-    """Rounding changes the reference itself."""
+class FewerDigits(Cause, code="precision-loss"):
+    """Computed in fewer digits than it was handed, whose rounding explains the difference."""
+
+    sentence = "not shown wrong: it is computed in {format} inside, whose rounding explains the difference"
+    format: str
+
+
+class OverflowsInside(Cause, code="precision-loss"):
+    """float32 overflows on the way to a finite number."""
+
+    sentence = "not shown wrong: float32 overflows, or divides 0 by 0, on the way to it; subtract the largest number before exp"
+
+
+class Unstable(Cause, code="untold"):
+    """Rounding moves the reference itself by as much."""
 
     sentence = (
-        "rounding changes torch's own result by 1 % or more here, so this tensor cannot be judged; "
-        "choose parameters and a batch where it is less sensitive"
+        "rounding moves torch's own result by as much as the difference, so nothing is told; choose parameters and a "
+        "batch where it is less sensitive, such as smaller weights, fewer steps, or data whose sums do not cancel"
     )
 
 

@@ -52,6 +52,26 @@ class OutOfRange(Note, code="out-of-range"):
     sentence = "Some values exceed what float32 can hold; those tensors are judged in float64 alone."
 
 
+class TorchInexact(Note, code="torch-inexact"):
+    """A tensor agrees with the mathematics and not with torch; `kernels` says where torch is inexact."""
+
+    tensor: str
+    kernels: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.tensor} is right and torch is inexact: {'; '.join(self.kernels)}."
+
+
+class NothingButRounding(Note, code="nothing-but-rounding"):
+    """A tensor that is what rounding leaves of a sum that cancels."""
+
+    sentence = (
+        "{tensor} is nothing but what rounding leaves of numbers that cancel, so neither its digits nor its sign are "
+        "judged."
+    )
+    tensor: str
+
+
 def judged_alone(notes: tuple[Note, ...]) -> str:
     """The one precision that a run was judged in as its notes say, or nothing."""
     alone: tuple[tuple[type[Note], str], ...] = ((Float64Only, "float64"), (Float32Only, "float32"))
@@ -185,14 +205,27 @@ class BlindSpot(Fact):
 
 
 class Persists(Fact, code="persists"):
-    """How a difference that float32's rounding could hide was told from rounding: by digits, or by moving params."""
+    """How a difference was told from rounding, by a word of PERSISTS."""
 
     by: str
 
     def __str__(self) -> str:
-        if self.by == "moves":
-            return "it moves with the parameters as a formula does"
-        return "9 more digits do not shrink it"
+        return PERSISTS[self.by]
+
+
+PERSISTS = {
+    "moves": "it stays where parameters and data move, and roundings do not",
+    "ratio": "it is the same share of the tensor wherever parameters and data move",
+    "stands": "it stands still where torch's value moves",
+    "unmoved": "it is too large for rounding",
+    "own-loss": "the slope of the derivation's own J contradicts it",
+}
+
+
+class SpecialPoint(Fact, code="special-point"):
+    """A difference that only a special point has."""
+
+    sentence = "it is gone wherever parameters and data move: a kink or a tie, where the derivative is a convention"
 
 
 class AsFloat32(Fact, code="as-float32"):

@@ -1,39 +1,70 @@
-"""What a derivation returned in one precision beside the reference, and what the verdict asks for where it must."""
+"""One precision of a derivation's run beside the reference, and the further runs that a verdict may ask for.
+
+Each further run serves all tensors, and is made when it is first asked for: replays with drawn roundings, one with
+torch's inexact kernels put right, runs of both sides at moved parameters, and the slope of the derivation's own J.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property, partial
-from typing import Any
+from functools import cache, cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from handgrad.compare import thresholds
 from handgrad.compare.errors import InputError
 from handgrad.compare.names import gradient, of_gradient
-from handgrad.compare.oracle.reference import Reference, moved, run_on_records
-from handgrad.compare.trace import Arrays, is_real
+from handgrad.compare.oracle.inexact import PutRight
+from handgrad.compare.oracle.noise import Noise
+from handgrad.compare.oracle.reference import Reference, run_on_records
+from handgrad.compare.pipeline.finite_differences import slope
+from handgrad.compare.thresholds import (
+    BLIND,
+    FINER_NOISE,
+    LEFT_OF_SUMS,
+    NOISE,
+    NOISE_RUNS,
+    NOTHING,
+    OWN_LOSS_ERRORS,
+    OWN_LOSS_GAP,
+    OWN_LOSS_TENSORS,
+    PLACES,
+    REFERENCE_IN_FLOAT32,
+    UNIT_ROUNDOFF,
+)
+from handgrad.compare.trace import Arrays, in_precision, is_real
 from handgrad.compare.verdict.closeness import Local
-from handgrad.compare.verdict.rule import Ladder
+from handgrad.compare.verdict.rounding import largest, moderated, size
 
-UNKNOWN = (np.nan, np.nan)
+Derive = Callable[[Arrays, Arrays], Arrays]
+
+
+class Place(NamedTuple):
+    """Both sides at moved parameters: what the derivation returned, and the reference on that."""
+
+    records: Arrays
+    local: Arrays
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A derivation's records in one precision beside the reference, and what the ladder asks for where it must.
+    """A derivation's records in one precision beside the reference, and what a verdict may ask besides.
 
-    `derive` runs the derivation again on other parameters, or is None where it cannot be run again. Taps that the
-    reference itself differentiates through are not replaced by records: `differentiated`.
+    `derive` runs the derivation again on other parameters and another batch, `raises_overflow` says whether it
+    overflows; None where it cannot be run again. Taps that the reference itself differentiates through are not replaced
+    by records: `differentiated`. `unit` is the unit roundoff that the records are judged by.
     """
 
     reference: Reference
     params: Arrays
     batch: Arrays
     records: Arrays
-    derive: Callable[[Arrays], Arrays] | None = None
+    dtype: str = "float64"
+    unit: float = UNIT_ROUNDOFF["float64"]
+    derive: Derive | None = None
+    raises_overflow: Callable[[], bool] | None = None
     reads: Mapping[str, frozenset[str]] = field(default_factory=dict)
     differentiated: frozenset[str] = frozenset()
 
@@ -42,173 +73,222 @@ class Evidence:
         """The reference in float64, evaluated on the records."""
         return self._replayed(self.params, self.batch, self.records)
 
-    def ladder(self, name: str) -> Ladder:
-        """Further evidence on one record."""
-        return Ladder(
-            spread=lambda: self._spreads.get(name, 0.0),
-            cotangent=partial(self._cotangent, name),
-            jitter=lambda: self._jitters.get(name, UNKNOWN)[0],
-            tremor=lambda: self._tremors.get(name, UNKNOWN)[0],
-            swing=lambda: self._tremors.get(name, UNKNOWN)[1],
-            is_nothing=partial(self._is_nothing, name),
-        )
+    def record(self, name: str) -> np.ndarray:
+        """The record, as it was returned."""
+        return self.records[name]
 
-    def _replayed(
-        self, params: Arrays, batch: Arrays, records: Arrays, dtype: str = "float64"
-    ) -> dict[str, np.ndarray]:
+    def beside(self, name: str) -> Local | None:
+        """A record and the reference on the records, where both have real numbers in the same shape.
+
+        Infinities on both sides, as in masked scores, count as 0 where J is finite. A value that the reference itself
+        computes in float32, as in (Z > 0).float().mean(), is compared to within a rounding of that.
+        """
+        local = _beside(name, self.records, self.local)
+        if local is None:
+            return None
+        if local.reference.dtype == np.float32 and _is_rounded(local):
+            return Local(local.recorded, local.recorded.astype(np.float64))
+        both = np.isinf(local.recorded) & (local.recorded == local.reference)
+        if both.any() and np.isfinite(self.local["J"]).all():
+            return Local(*(np.where(both, 0.0, side) for side in local))
+        return local
+
+    def _replayed(self, params: Arrays, batch: Arrays, records: Arrays, mode: Any = None) -> dict[str, np.ndarray]:
         kept = {*self.differentiated, *map(gradient, self.differentiated)}
         used = {name: array for name, array in records.items() if is_real(array) and name not in kept}
-        run = run_on_records(self.reference, params, batch, used, dtype)
+        with nullcontext() if mode is None else mode:
+            run = run_on_records(self.reference, params, batch, used)
         both = {**run.values, **run.gradients}
         return {
             name: array if array.dtype.kind == "f" else array.real.astype(np.float64) for name, array in both.items()
         }
 
-    def _cotangent(self, name: str) -> float:
-        """The largest gradient of the taps that are computed from the tap that `name` is the gradient of.
+    # --- the reference with other roundings
 
-        For a parameter it is that of the taps which read it, where theirs is not returned, in proportion.
-        """
+    def variance(self, name: str) -> np.ndarray | None:
+        """That of the reference by rounding, entry by entry, in squared unit roundoffs; None where it failed."""
+        return self._variances(name)
+
+    @cached_property
+    def _variances(self) -> Callable[[str], np.ndarray | None]:
+        return cache(self._variance)
+
+    def _variance(self, name: str) -> np.ndarray | None:
+        by = NOISE if self.dtype == "float64" else self.unit
+        variance = self._of_runs(name, by)
+        if variance is None or self.dtype != "float64":
+            return variance
+        if by * size(np.sqrt(variance)) <= BLIND * size(self.local[name]):
+            return variance
+        finer = self._of_runs(name, FINER_NOISE)  # so much noise may not be linear any more
+        return variance if finer is None else np.maximum(variance, finer)
+
+    def _of_runs(self, name: str, by: float) -> np.ndarray | None:
+        """The mean squared change over the runs in which a tensor is finite."""
+        reference = self.local[name].astype(np.float64, copy=False)
+        finite = np.isfinite(reference)
+        runs = [run[name] for run in self._noisy(by) if name in run and run[name].shape == reference.shape]
+        apart = [np.where(finite, run - reference, 0.0) for run in runs]
+        changes = [np.square(change / by) for change in apart if np.isfinite(change).all()]
+        return moderated(np.asarray(np.mean(changes, axis=0))) if changes else None
+
+    @cached_property
+    def _noisy(self) -> Callable[[float], tuple[dict[str, np.ndarray], ...]]:
+        return cache(self._runs_with_noise)
+
+    def _runs_with_noise(self, by: float) -> tuple[dict[str, np.ndarray], ...]:
+        """Replays with drawn roundings of a size; none where an operation takes no noise."""
+        runs = []
+        for seed in range(NOISE_RUNS):
+            try:
+                runs.append(self._replayed(self.params, self.batch, self.records, Noise(by, seed)))
+            except InputError:
+                break
+        return tuple(runs)
+
+    @cached_property
+    def _once_more(self) -> dict[str, np.ndarray]:
+        return self._replayed(self.params, self.batch, self.records)
+
+    def again(self, name: str) -> np.ndarray | None:
+        """The reference once more, on the same."""
+        return self._once_more.get(name)
+
+    @cached_property
+    def _exact(self) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+        mode = PutRight()
+        try:
+            run = self._replayed(self.params, self.batch, self.records, mode)
+        except InputError:
+            return {}, ()
+        return run, tuple(mode.met)
+
+    def put_right(self, name: str) -> tuple[np.ndarray | None, tuple[str, ...]]:
+        """The reference where torch's inexact kernels and constants are exact, and which those are."""
+        run, met = self._exact
+        return (np.atleast_1d(run[name]) if name in run else None), met
+
+    def torch_is_finite(self) -> bool:
+        """Whether torch's own run in this precision is finite everywhere."""
+        return self._torch_is_finite
+
+    @cached_property
+    def _torch_is_finite(self) -> bool:
+        try:
+            run = run_on_records(self.reference, self.params, self.batch, {}, self.dtype)
+        except InputError:
+            return False
+        return all(np.isfinite(array).all() for array in (*run.values.values(), *run.gradients.values()))
+
+    # --- other places
+
+    def places(self, name: str, by: float) -> Sequence[Local]:
+        """Record and reference where the parameters and the batch have moved by a share, in three directions."""
+        both = (_beside(name, place.records, place.local) for place in self._places(by))
+        return [Local(*map(np.atleast_1d, local)) for local in both if local is not None]
+
+    @cached_property
+    def _places(self) -> Callable[[float], tuple[Place, ...]]:
+        return cache(self._run_at_places)
+
+    def _run_at_places(self, by: float) -> tuple[Place, ...]:
+        if self.derive is None:
+            return ()
+        rng, places = np.random.default_rng(3), []
+        for _ in range(PLACES):
+            params, batch = (
+                in_precision({n: moved(a, rng, by) for n, a in of.items()}, self.dtype)
+                for of in (self.params, self.batch)
+            )
+            records = self.derive(params, batch)
+            try:
+                places.append(Place(records, self._replayed(params, batch, records)))
+            except InputError:  # there the reference does not run
+                continue
+        return tuple(places)
+
+    def overflows(self) -> bool:
+        """Whether the derivation overflows, or divides 0 by 0, on its way."""
+        return self._overflows
+
+    @cached_property
+    def _overflows(self) -> bool:
+        return self.raises_overflow is not None and self.raises_overflow()
+
+    # --- what it is beside the others
+
+    def reach(self, name: str) -> float:
+        """The largest entry of the reference, or of the gradients that it is computed from."""
         of = of_gradient(name)
-        if not of:
-            return 0.0
-        readers = [tap for tap, read in self.reads.items() if tap != "J" and of in read]
-        if of in self.reads:
-            return max((self._largest_of(gradient(tap)) for tap in readers), default=0.0)
-        sizes = {tap: self._largest_of(gradient(tap)) for tap in readers if gradient(tap) not in self.records}
-        shares = (self._cotangent(gradient(tap)) / size for tap, size in sizes.items() if size)
-        return max(shares, default=0.0) * self._largest_of(name)
+        readers = [tap for tap, read in self.reads.items() if tap != "J" and of and of in read]
+        return max(largest(self.local[name]), *(self._largest_of(gradient(tap)) for tap in readers), 0.0)
 
     def _largest_of(self, name: str) -> float:
         """The largest entry of a tensor, as it was returned or else in torch."""
         array = self.records.get(name, self.local.get(name))
-        return _largest(array) if array is not None and is_real(array) else 0.0
+        return largest(array) if array is not None and is_real(array) else 0.0
 
-    @cached_property
-    def _spreads(self) -> dict[str, float]:
-        """The largest change of each local reference by one rounding of float32 in all it is computed from, or in it.
-
-        What cancels exactly, as the gradient of a bias before batch normalisation, does so whatever it is computed
-        from; that it is a rounding of nothing shows where torch computes it in float32 itself.
-        """
-        rng = np.random.default_rng(0)
-        nudged = partial(moved, rng=rng, by=thresholds.UNIT_ROUNDOFF["float32"])
-        runs = []
-        for _ in range(thresholds.MOVED_RUNS):
-            params, batch, records = (
-                {n: nudged(a) for n, a in of.items()} for of in (self.params, self.batch, self.records)
-            )
-            for others in (batch, self.batch):  # a label of 1 may be as large as it can be
-                with suppress(InputError):
-                    runs.append(self._replayed(params, others, records))
-                    break
-        with suppress(InputError):  # a reference that runs in float64 alone
-            coarse = self._replayed(self.params, self.batch, self.records, "float32")
-            runs.append({name: array for name, array in coarse.items() if np.isfinite(array).all()})
-        found: dict[str, float] = {}
-        for again in runs:
-            for name, reference in again.items():
-                found[name] = max(found.get(name, 0.0), _largest(reference - self.local[name]))
-        return found
-
-    @cached_property
-    def _jitters(self) -> dict[str, tuple[float, float]]:
-        return self._changes(thresholds.JITTER_STEP)
-
-    @cached_property
-    def _tremors(self) -> dict[str, tuple[float, float]]:
-        return self._changes(thresholds.TREMOR_STEP, below_float32=True)
-
-    def _changes(self, by: float, *, below_float32: bool = False) -> dict[str, tuple[float, float]]:
-        """How much of each local difference, and of each reference, changes from one place near by to another.
-
-        Both lie in the same direction from where the derivation was run, so that no kink is between them even where one
-        is there. Medians over a few directions; nothing where the derivation cannot be run again.
-        """
-        if self.derive is None:
-            return {}
-        rng = np.random.default_rng(1)
-        here = _beside(self.records, self.local)
-        found: dict[str, list[tuple[float, float]]] = {}
-        for _ in range(thresholds.MOVED_RUNS):
-            towards = {name: _direction(array, rng) for name, array in self.params.items()}
-            try:
-                near, further = (self._run_at(self.derive, towards, times * by) for times in (1, 2))
-            except InputError:  # there the reference does not run
-                continue
-            for name in here.keys() & near.keys() & further.keys():
-                change = self._change(name, here[name], near[name], further[name])
-                by_hand, swing = map(_moved, near[name], further[name])
-                if below_float32 and near[name].recorded.any() and thresholds.STILL * by_hand < swing:
-                    change = np.inf  # the reference moves, and a derivation that is cast to float32 does not
-                found.setdefault(name, []).append((change, swing))
-        medians = {name: np.median(changes, axis=0) for name, changes in found.items()}
-        return {name: (float(change), float(swing)) for name, (change, swing) in medians.items()}
-
-    def _run_at(self, derive: Callable[[Arrays], Arrays], towards: Arrays, by: float) -> dict[str, Local]:
-        """The derivation and the reference on its records, where all parameters have moved by a relative amount."""
-        params = {
-            name: np.asarray(array * (1 + by * towards[name]), dtype=np.float64) for name, array in self.params.items()
-        }
-        records = derive(params)
-        return _beside(records, self._replayed(params, self.batch, records))
-
-    def _change(self, name: str, here: Local, near: Local, further: Local) -> float:
-        """How much of a local difference changes between two places, relative to it.
-
-        A value that swallowed its digits (1 + tanh z where z is -40), on either side, stays as it is although the other
-        moves; where the difference is below one rounding of what it is computed from, that counts as change. Where
-        neither side moves, nothing is known.
-        """
-        if max(map(_share, (near, further))) <= thresholds.SPECIAL_POINT * _share(here):
-            return 0.0  # gone as soon as anything moves: it is a special point, like z = 0, not rounding
-        one, other = (place.recorded - place.reference for place in (near, further))
-        still = [not np.any(after != before, where=one != 0) for before, after in zip(near, further, strict=True)]
-        reach = max(self._largest_read(name), self._cotangent(name))
-        small = _largest(one) <= thresholds.FEW_ROUNDINGS * thresholds.UNIT_ROUNDOFF["float64"] * reach
-        if any(still) and small:
-            return np.inf
-        largest = max(_largest(one), _largest(other), np.finfo(float).tiny)
-        return np.nan if all(still) else _largest(other - one) / largest
-
-    def _is_nothing(self, name: str) -> bool:
+    def is_nothing(self, name: str) -> bool:
         """Whether a tensor is nothing beside J and its gradients, or beside what all is computed from."""
-        largest = max(_largest(self.local[name]), self._largest_of(name))
-        others = max(self._largest_of(each) for each in ("J", *map(gradient, self.params)))
-        given = max((_largest(a) for a in (*self.params.values(), *self.batch.values()) if is_real(a)), default=0.0)
-        return largest <= max(thresholds.NOTHING * others, thresholds.LEFT_OF_SUMS * given)
+        most = max(largest(self.local[name]), self._largest_of(name))
+        others = max(largest(self.local.get(each, np.zeros(1))) for each in ("J", *map(gradient, self.params)))
+        given = max(largest(a) for a in (*self.params.values(), *self.batch.values()) if a.dtype.kind == "f")
+        return most <= max(NOTHING * others, LEFT_OF_SUMS * given)
 
-    def _largest_read(self, name: str) -> float:
-        """The largest value that a tapped value is computed from."""
-        everything = {**self.params, **self.batch, **self.local, **self.records}
-        read = (everything[name] for name in self.reads.get(name, ()) if name in everything)
-        return max((_largest(array) for array in read if is_real(array)), default=0.0)
+    def contradicts(self, name: str, difference: np.ndarray) -> bool:
+        """Whether the derivation's own J has another slope along a difference than its gradient says.
+
+        Asked of a few tensors only: it takes some ten runs of the derivation for each.
+        """
+        of = of_gradient(name)
+        is_large = largest(difference) > NOTHING * largest(self.local[name])
+        if self.derive is None or of not in self.params or "J" not in self.records or not is_large:
+            return False
+        if len(self._asked) >= OWN_LOSS_TENSORS:
+            return False
+        self._asked.append(name)
+        at = self.params[of].astype(np.float64)
+        along = np.where(np.abs(difference) > largest(difference) / 4, np.sign(difference), 0.0).reshape(at.shape)
+        along *= max(largest(at), 1e-3)
+        returned = float(np.sum(self.records[name] * along))
+        estimate = slope(lambda t: self._own_loss({**self.params, of: at + t * along}), 0.0)
+        gap, bar = abs(estimate.value - returned), OWN_LOSS_ERRORS * estimate.error
+        off = abs(float(np.sum(difference.reshape(at.shape) * along)))
+        return not estimate.kink and gap > bar + off / 4 and bar < OWN_LOSS_GAP * off
+
+    @cached_property
+    def _asked(self) -> list[str]:
+        """The tensors whose slope was taken."""
+        return []
+
+    def _own_loss(self, params: Arrays) -> float:
+        """J as the derivation computes it elsewhere; nan where it does not."""
+        assert self.derive is not None
+        J = self.derive(params, self.batch).get("J")
+        return float(J.reshape(())) if J is not None and J.size == 1 and J.dtype.kind == "f" else np.nan
 
 
-def _beside(records: Arrays, local: Arrays) -> dict[str, Local]:
-    """Records beside the reference on them, where both have real numbers in the same shape."""
-    both = {name: Local(records[name], reference) for name, reference in local.items() if name in records}
-    return {name: one for name, one in both.items() if is_real(one.recorded) and one.recorded.shape == one[1].shape}
+def _beside(name: str, records: Arrays, local: Arrays) -> Local | None:
+    record, reference = records.get(name), local.get(name)
+    if record is None or reference is None or not is_real(record) or record.shape != reference.shape:
+        return None
+    return Local(record, reference)
 
 
-def _direction(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Up or down for every entry, at random; what is symmetric stays so."""
-    signs = rng.choice([-1.0, 1.0], array.shape)
-    is_symmetric = array.ndim == 2 and array.shape[0] == array.shape[1] and np.array_equal(array, array.T)
-    return np.asarray(np.triu(signs) + np.triu(signs, 1).T if is_symmetric else signs)
+def _is_rounded(local: Local) -> bool:
+    """Whether a float32 value of the reference is a record, to within a few of its roundings."""
+    apart = largest(local.recorded.astype(np.float64) - local.reference)
+    return apart <= REFERENCE_IN_FLOAT32 * UNIT_ROUNDOFF["float32"] * largest(local.reference)
 
 
-def _moved(near: np.ndarray, further: np.ndarray) -> float:
-    """How much of an array changes between two places, relative to its largest entry."""
-    largest = max(_largest(near), _largest(further), np.finfo(float).tiny)
-    return _largest(np.subtract(further, near, dtype=np.float64)) / largest
+def moved(array: np.ndarray, rng: np.random.Generator, by: float) -> np.ndarray:
+    """Every entry up or down at random by up to a share; labels, masks and counts, which are whole numbers, stay.
 
-
-def _share(local: Local) -> float:
-    """The largest difference relative to the largest value."""
-    largest = max(*map(_largest, local), np.finfo(float).tiny)
-    return _largest(local.recorded - local.reference) / largest
-
-
-def _largest(difference: Any) -> float:
-    return float(np.max(np.abs(np.nan_to_num(difference)), initial=0.0))
+    What is symmetric stays so.
+    """
+    if array.dtype.kind != "f" or bool((array == np.round(array)).all()):
+        return array
+    steps = rng.choice([-1.0, 1.0], array.shape) * rng.uniform(0.5, 1.0, array.shape)
+    if array.ndim == 2 and array.shape[0] == array.shape[1] and np.array_equal(array, array.T):
+        steps = np.triu(steps) + np.triu(steps, 1).T
+    return np.asarray(array.astype(np.float64) * (1 + by * steps))

@@ -21,15 +21,15 @@ from handgrad.compare.pipeline.problem import Problem
 from handgrad.compare.pipeline.scene import scene_of_records
 from handgrad.compare.results import Finding
 from handgrad.compare.sandbox import Call, quietly
-from handgrad.compare.thresholds import REFERENCE_IN_FLOAT32, UNIT_ROUNDOFF
-from handgrad.compare.trace import Arrays, in_precision, is_real, rounds_to_float32, same
+from handgrad.compare.thresholds import UNIT_ROUNDOFF
+from handgrad.compare.trace import Arrays, in_precision, rounds_to_float32, same
 from handgrad.compare.verdict.conventions import AS_RECORDED, Convention
 from handgrad.compare.verdict.judgement import Judgement, StepRun
 from handgrad.compare.verdict.means import gradients_of_taps, is_better, is_mean, mean_left_out
 from handgrad.compare.verdict.shapes import fitted
 from handgrad.compare.verdict.steps import judge_step
 
-Derive = Callable[[Arrays], Call]
+Derive = Callable[[Arrays, Arrays], Call]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class Returned:
     """What a derivation returned at a step, by precision, the printed one first, for params, also by precision.
 
     `due` are the parameters whose gradient it owes; `previous` is what the step before returned, with its parameters.
-    `derive` calls it again on other parameters, where it can be.
+    `derive` calls it again on other parameters and another batch, `overflows` says whether it overflows there, where it
+    can be called again.
     """
 
     number: int
@@ -46,6 +47,7 @@ class Returned:
     due: frozenset[str] = frozenset()
     previous: Arrays = field(default_factory=dict)
     derive: Derive | None = None
+    overflows: Callable[[Arrays, Arrays], bool] | None = None
 
 
 def judge_records(problem: Problem, returned: Returned) -> tuple[JudgedStep, Replay]:
@@ -56,7 +58,7 @@ def judge_records(problem: Problem, returned: Returned) -> tuple[JudgedStep, Rep
     end_to_end = own_run(problem.reference, params, problem.batch, everything, printed)
     calls = {dtype: call.read_for(end_to_end.values) for dtype, call in returned.calls.items()}
     keys = _keys(number, end_to_end, calls[printed].records, returned.due, {**params, **problem.batch})
-    notes = _float64_only(calls)
+    notes = _in_one_precision(calls)
     if notes:
         calls = {"float64": calls["float64"]}
     ended = _ended(number, keys, calls, end_to_end)
@@ -65,12 +67,13 @@ def judge_records(problem: Problem, returned: Returned) -> tuple[JudgedStep, Rep
         return JudgedStep(number, [], ended=ended, stop=True), end_to_end
     shapes = {gradient(name): array.shape for name, array in params.items()} | {"J": ()}
     fits = {dtype: fitted(call.records, shapes) for dtype, call in calls.items()}
-    evidence = {dtype: _evidence(problem, returned, dtype, fit.records, end_to_end) for dtype, fit in fits.items()}
-    judged, more, convention = _verdicts(keys, evidence, end_to_end)
+    unit = UNIT_ROUNDOFF["float32"] if any(isinstance(note, Float32Only) for note in notes) else 0.0
+    evidence = {dtype: _evidence(problem, returned, dtype, shapes, end_to_end, unit) for dtype in calls}
+    judged, convention = _verdicts(keys, evidence, end_to_end)
     misshapen = _misshapen({dtype: fit.misshapen for dtype, fit in fits.items()})
     judged = [_with_shape(judgement, misshapen) for judgement in judged]
     independent = sorted({*end_to_end.side_outputs, *params, *problem.batch})
-    notes += [*_notes(judged, evidence, more), *fits[printed].notes]
+    notes += [*_notes(judged, evidence), *convention.notes, *fits[printed].notes]
     notes += [NotJudged(n) for n in independent if gradient(n) in everything.keys() - end_to_end.gradients.keys()]
     read = {dtype: read_in(convention, each) for dtype, each in evidence.items()}
     taps, reads = gradients_of_taps(end_to_end), end_to_end.reads
@@ -81,15 +84,34 @@ def judge_records(problem: Problem, returned: Returned) -> tuple[JudgedStep, Rep
 
 
 def _evidence(
-    problem: Problem, returned: Returned, dtype: str, records: dict[str, np.ndarray], end_to_end: Replay
+    problem: Problem,
+    returned: Returned,
+    dtype: str,
+    shapes: Mapping[str, tuple[int, ...]],
+    end_to_end: Replay,
+    unit: float,
 ) -> Evidence:
-    """What was returned in one precision, beside the reference."""
-    is_finest = dtype == "float64"
-    derive = returned.derive if is_finest else None
-    again = None if derive is None else lambda moved: derive(moved).read_for(end_to_end.values).records
+    """What was returned in one precision, beside the reference; `unit` is another unit roundoff to judge it by, or 0."""
+    derive = returned.derive
+    records = fitted(returned.calls[dtype].read_for(end_to_end.values).records, shapes).records
     params, batch = in_precision(returned.params[dtype], dtype), in_precision(problem.batch, dtype)
-    reads = end_to_end.reads if is_finest else {}
-    return Evidence(problem.reference, params, batch, records, again, reads, end_to_end.differentiated)
+
+    def again(params: Arrays, batch: Arrays) -> dict[str, np.ndarray]:
+        assert derive is not None
+        return fitted(derive(params, batch).read_for(end_to_end.values).records, shapes).records
+
+    return Evidence(
+        problem.reference,
+        params,
+        batch,
+        records,
+        dtype,
+        unit or UNIT_ROUNDOFF[dtype],
+        None if derive is None else again,
+        None if returned.overflows is None else partial(returned.overflows, params, batch),
+        end_to_end.reads,
+        end_to_end.differentiated,
+    )
 
 
 def read_in(convention: Convention, evidence: Evidence) -> Evidence:
@@ -97,7 +119,7 @@ def read_in(convention: Convention, evidence: Evidence) -> Evidence:
     if convention is AS_RECORDED:
         return evidence
     derive = evidence.derive
-    again = None if derive is None else lambda moved: convention.read(derive(moved))
+    again = None if derive is None else lambda params, batch: convention.read(derive(params, batch))
     return replace(evidence, records=convention.read(evidence.records), derive=again)
 
 
@@ -116,9 +138,9 @@ def _keys(number: int, end_to_end: Replay, records: Arrays, due: Iterable[str], 
 
 def _verdicts(
     keys: Sequence[Key], evidence: Mapping[str, Evidence], end_to_end: Replay
-) -> tuple[list[Judgement], list[Note], Convention]:
-    """The verdicts and notes in the convention in which nothing is left to find, or less; and which that is."""
-    judged, notes = _judged(keys, evidence, end_to_end)
+) -> tuple[list[Judgement], Convention]:
+    """The verdicts in the convention in which nothing is left to find, or less; and which that is."""
+    judged = _judged(keys, evidence, end_to_end)
     printed, run = next(iter(evidence.items()))
     if any(judgement.finding or judgement.differs for judgement in judged):  # a reference that draws cannot agree
         check_repeatable(run.reference, run.params, run.batch, printed, end_to_end)
@@ -126,99 +148,41 @@ def _verdicts(
     if convention is not None and is_mean(
         run.reference, run.params, run.batch, end_to_end.values["J"], convention.size
     ):
-        read, more = _judged(keys, {dtype: read_in(convention, e) for dtype, e in evidence.items()}, end_to_end)
+        read = _judged(keys, {dtype: read_in(convention, e) for dtype, e in evidence.items()}, end_to_end)
         if is_better(read, judged, run.records, end_to_end, run.params):
-            return read, [*more, *convention.notes], convention
-    return judged, notes, AS_RECORDED
+            return read, convention
+    return judged, AS_RECORDED
 
 
-def _judged(
-    keys: Sequence[Key], evidence: Mapping[str, Evidence], end_to_end: Replay
-) -> tuple[list[Judgement], list[Note]]:
-    """The verdicts, in stages: float64 alone where that shows rounding only, then both precisions with the ladder."""
-    printed = next(iter(evidence.values()))
-    both = (printed.records, {**end_to_end.values, **end_to_end.gradients})
-    all_finite = _alike(evidence)
-    run = _run if all_finite or not np.isfinite(end_to_end.values["J"]).all() else _run_without_infinities
-
-    def judge(dtypes: Iterable[str], source: Evidence | None) -> list[Judgement]:
-        ladders = {} if source is None else {k.name: source.ladder(k.name) for k in keys if k.name in source.records}
-        with quietly():
-            runs = {dtype: run(evidence[dtype]) for dtype in dtypes}
-            return judge_step([(key, "") for key in keys], runs, both, end_to_end.reads, ladders)
-
-    finest = evidence.get("float64")
-    if finest is not None and all_finite:
-        judged = judge(["float64"], None)
-        if all(judgement.row.verdict == "OK" for judgement in judged):
-            return judged, []
-    judged = judge(evidence, finest or printed)
-    is_found = len(evidence) > 1 and any(judgement.finding for judgement in judged)
-    if finest is not None and is_found and rounds_to_float32(finest.records.values()):
-        return judge(["float32"], finest), [Float32Only()]
-    return judged, []
+def _judged(keys: Sequence[Key], evidence: Mapping[str, Evidence], end_to_end: Replay) -> list[Judgement]:
+    """The verdicts on the tensors due; the reference is replayed on the finest records, on others where that is asked."""
+    finest = evidence.get("float64", next(iter(evidence.values())))
+    both = (next(iter(evidence.values())).records, {**end_to_end.values, **end_to_end.gradients})
+    with quietly():
+        runs = {dtype: StepRun(each.records, finest.local, witness=each) for dtype, each in evidence.items()}
+        return judge_step([(key, "") for key in keys], runs, both, end_to_end.reads)
 
 
-def _run(evidence: Evidence) -> StepRun:
-    """Records beside the reference.
-
-    A value that the reference itself computes in float32, as in (Z > 0).float().mean(), is compared to within a
-    rounding of that.
-    """
-    local = dict(evidence.local)
-    for name, reference in evidence.local.items():
-        record = evidence.records.get(name)
-        if record is not None and reference.dtype == np.float32 and _is_rounded(record, reference):
-            local[name] = record.astype(np.float64)
-    return StepRun(evidence.records, local)
-
-
-def _run_without_infinities(evidence: Evidence) -> StepRun:
-    """The same where J is finite in spite of infinities that stand in both, as in masked scores: they count as 0."""
-    run = _run(evidence)
-    records, local = dict(run.records), dict(run.local)
-    for name, reference in evidence.local.items():
-        record = records.get(name)
-        if record is not None and is_real(record) and record.shape == reference.shape and np.isinf(record).any():
-            both = np.isinf(record) & (record == reference)
-            records[name], local[name] = np.where(both, 0, record), np.where(both, 0, reference)
-    return StepRun(records, local)
-
-
-def _is_rounded(record: np.ndarray, reference: np.ndarray) -> bool:
-    """Whether a float32 value of the reference is a record, to within a few of its roundings."""
-    if not is_real(record) or record.shape != reference.shape:
-        return False
-    apart = np.max(np.abs(record.astype(np.float64) - reference), initial=0.0)
-    return bool(apart <= REFERENCE_IN_FLOAT32 * UNIT_ROUNDOFF["float32"] * np.max(np.abs(reference), initial=0.0))
-
-
-def _alike(evidence: Mapping[str, Evidence]) -> bool:
-    """Whether every precision returned the same names and shapes, all real and finite."""
-    first, *others = ({name: array.shape for name, array in each.records.items()} for each in evidence.values())
-    finite = all(is_real(array) and np.isfinite(array).all() for e in evidence.values() for array in e.records.values())
-    return finite and all(other == first for other in others)
-
-
-def _notes(judged: Sequence[Judgement], evidence: Mapping[str, Evidence], more: Sequence[Note]) -> list[Note]:
+def _notes(judged: Sequence[Judgement], evidence: Mapping[str, Evidence]) -> list[Note]:
     """Which precision either side computes in, where it is another than it was handed, and what the verdicts say."""
     coarse, fine = evidence.get("float32"), evidence.get("float64")
     inside = coarse is not None and any(a.dtype == np.float64 and a.ndim for a in coarse.records.values())
-    notes: list[Note] = [Float64Inside()] if inside and Float32Only() not in more else []
-    notes += more
+    notes: list[Note] = [Float64Inside()] if inside else []
     if fine is not None and any(judgement.row.verdict == "WEAK" for judgement in judged):
         in_torch = rounds_to_float32(fine.local[name] for name in fine.records if name in fine.local)
         notes += [TorchInFloat32()] if in_torch and not rounds_to_float32(fine.records.values()) else []
     return notes
 
 
-def _float64_only(calls: Mapping[str, Call]) -> list[Note]:
-    """A note on a derivation that runs in float64, the precision printed, and raises in float32."""
+def _in_one_precision(calls: Mapping[str, Call]) -> list[Note]:
+    """A note on a derivation that raises in float32, or computes in it whatever it is handed, and runs in float64."""
     first, *others = calls.items()
-    raised = calls["float32"].raised if "float32" in calls else None
-    if raised is None or not others or first[0] != "float64" or first[1].raised is not None:
+    if first[0] != "float64" or not first[1].is_usable:
         return []
-    return [Float64Only(raised)]
+    if rounds_to_float32(first[1].records.values()):
+        return [Float32Only()]
+    raised = calls["float32"].raised if others else None
+    return [] if raised is None else [Float64Only(raised)]
 
 
 def _ended(number: int, keys: Sequence[Key], calls: Mapping[str, Call], end_to_end: Replay) -> tuple[Finding, ...]:

@@ -10,13 +10,14 @@ import numpy as np
 
 from handgrad.compare.facts.causes import Cause, Unknown
 from handgrad.compare.facts.failures import Overflow
+from handgrad.compare.facts.remarks import Note
 from handgrad.compare.names import Key, gradient
 from handgrad.compare.results import Details, Excerpt, Finding, Row
 from handgrad.compare.thresholds import CAST_DERIVATIVE, CAST_GRADIENT, RIGHT_AFTER_ALL
-from handgrad.compare.verdict.bounds import PRECISIONS, Allowance
+from handgrad.compare.verdict.bounds import Allowance
 from handgrad.compare.verdict.closeness import Local
 from handgrad.compare.verdict.judgement import Judgement, ReadBy, StepRun
-from handgrad.compare.verdict.rule import Outcome
+from handgrad.compare.verdict.rounding import Outcome
 
 Diagnosis = Callable[[Finding], Sequence[Cause]]  # the causes that explain a finding, the first one best
 
@@ -30,19 +31,12 @@ class Suspect(NamedTuple):
     outcome: Outcome
     local: Mapping[str, Local]
     allowances: Mapping[str, Allowance]
+    note: Note | None = None
 
     @property
     def shown(self) -> str:
-        """The dtype that shows the verdict best: where a side is not finite, or where most digits are lost."""
-        for dtype, (recorded, reference) in self.local.items():
-            if not np.isfinite(recorded).all() or not np.isfinite(reference).all():
-                return dtype
-        return max(self.local, key=self._roundings) if self.outcome.verdict == "WEAK" else next(iter(self.local))
-
-    def _roundings(self, dtype: str) -> float:
-        """The worst entry's difference in units of u."""
-        recorded, reference = (float(side[self.outcome.index]) for side in self.local[dtype])
-        return float(abs(recorded - reference) / PRECISIONS[dtype].u)
+        """The dtype that shows the verdict."""
+        return self.outcome.dtype if self.outcome.dtype in self.local else next(iter(self.local))
 
 
 @dataclass

@@ -13,7 +13,7 @@ from handgrad.compare.trace import Arrays
 from handgrad.compare.verdict.bounds import Allowance
 from handgrad.compare.verdict.closeness import Local, index_of
 from handgrad.compare.verdict.differences import AFFECTED, Measured
-from handgrad.compare.verdict.rule import Outcome
+from handgrad.compare.verdict.rounding import Outcome, Witness
 
 ReadBy = Mapping[str, frozenset[str]]  # the names of the tensors that each value is computed from
 EndToEnd = tuple[Arrays, Arrays]  # by hand and in torch, each side going on with its own tensors
@@ -24,12 +24,14 @@ class StepRun:
     """One step of the derivation in one precision.
 
     `records` is what it computed, `local` the reference evaluated on those records in float64, `allowances` what
-    rounding can explain where the operation is known. Each is by record name.
+    rounding can explain where the operation is known. Each is by record name. Where it is not known, a `witness` judges,
+    and of a run in float32 `local` may be that of float64: nothing but its shapes is looked at.
     """
 
     records: Arrays
     local: Arrays
     allowances: Mapping[str, Allowance] = field(default_factory=dict)
+    witness: Witness | None = None
 
 
 class Judgement(NamedTuple):

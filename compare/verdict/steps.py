@@ -11,7 +11,7 @@ import numpy as np
 from handgrad.compare.facts.causes import Cause, Unknown
 from handgrad.compare.facts.fact import Fact
 from handgrad.compare.facts.failures import LosesDigits, NotFinite, Overflow, Unstable
-from handgrad.compare.facts.remarks import AsFloat32, Operands, OutOfRange, Persists, Reads
+from handgrad.compare.facts.remarks import AsFloat32, Note, Operands, OutOfRange, Reads
 from handgrad.compare.names import Key, gradient, of_gradient, of_updated, of_velocity, velocity
 from handgrad.compare.results import Finding, Worst
 from handgrad.compare.trace import Arrays, is_real
@@ -21,7 +21,7 @@ from handgrad.compare.verdict.closeness import Local
 from handgrad.compare.verdict.differences import measured_by_name
 from handgrad.compare.verdict.excerpts import excerpt
 from handgrad.compare.verdict.judgement import EndToEnd, Judgement, ReadBy, StepRun, row_of
-from handgrad.compare.verdict.rule import Ladder, judge
+from handgrad.compare.verdict.rule import judge, judge_by_bound
 from handgrad.compare.verdict.shapes import misfit_of_step
 
 
@@ -30,28 +30,27 @@ def judge_step(
     runs: Mapping[str, StepRun],
     end_to_end: EndToEnd,
     reads: ReadBy,
-    ladders: Mapping[str, Ladder],
 ) -> list[Judgement]:
     """Judge the records of one step, given in dataflow order with their equation labels.
 
     `runs` are the same step by dtype, `end_to_end` the two sides that are printed. Names come first, then shapes, then
-    finiteness and value. `ladders` holds further evidence by name, on tensors whose operation has no allowance.
+    finiteness and value.
     """
     keys = [*keys]
     measured = measured_by_name([key.name for key, _ in keys], *end_to_end)
-    step, excuses = _Step(runs, reads, ladders), Excuses(reads, runs)
+    step, excuses = _Step(runs, reads), Excuses(reads, runs)
     judgements = list[Judgement]()
     for key, equation in keys:
         judgement = misfit_of_step(key, equation, runs, end_to_end)
         if judgement is None:
             suspect = step.judge(key)
             row, differs = row_of(key, equation, suspect.outcome, end_to_end, measured.get(key.name))
-            judgement = Judgement(row, None, differs, OutOfRange() if len(suspect.local) < len(runs) else None)
+            judgement = Judgement(row, None, differs, suspect.note)
             if row.verdict != "OK":
                 is_culprit = not excuses.cover(suspect, row)
                 excuses.note(key.name, row.verdict)
                 if is_culprit:
-                    judgement = with_finding(judgement, suspect, reads, end_to_end[0])
+                    judgement = with_finding(judgement, suspect, reads, end_to_end[0], is_one_of_two=len(runs) > 1)
         excuses.has_finding |= judgement.finding is not None
         judgements.append(judgement)
     return judgements
@@ -66,26 +65,28 @@ class _Step:
 
     runs: Mapping[str, StepRun]
     reads: ReadBy
-    ladders: Mapping[str, Ladder]
     overflown: bool = False
 
     def judge(self, key: Key) -> Suspect:
         """The verdict on the next tensor, which both sides have in the same shape, and what it was judged by."""
         name = key.name
+        witnesses = {dtype: run.witness for dtype, run in self.runs.items() if run.witness is not None}
+        if len(witnesses) == len(self.runs) and not all(name in run.allowances for run in self.runs.values()):
+            outcome = judge(name, witnesses)
+            shown = witnesses[outcome.dtype].beside(name)
+            assert shown is not None
+            note = outcome.why if isinstance(outcome.why, Note) else None
+            return Suspect(key, outcome, {outcome.dtype: shown}, {}, note)
         local = {dtype: Local(run.records[name], run.local[name]) for dtype, run in self.runs.items()}
         if len(local) == 2:
             coarse = self.runs["float32"].allowances.get(name)
             self.overflown = self.overflown or _is_out_of_range(local["float32"], coarse)
             if self.overflown:
                 del local["float32"]
-        allowances = {d: self.runs[d].allowances[name] for d in local if name in self.runs[d].allowances}
-        outcome = judge(
-            local,
-            allowances if len(allowances) == len(local) else None,
-            self.ladders.get(name),
-            beside_float32=bool(self._cast) and not self._cast.isdisjoint(_inputs_of(name, self.reads)),
-        )
-        return Suspect(key, outcome, local, allowances)
+        allowances = {dtype: self.runs[dtype].allowances[name] for dtype in local}
+        beside_float32 = bool(self._cast) and not self._cast.isdisjoint(_inputs_of(name, self.reads))
+        outcome = judge_by_bound(local, allowances, beside_float32=beside_float32)
+        return Suspect(key, outcome, local, allowances, OutOfRange() if self.overflown else None)
 
     @cached_property
     def _cast(self) -> frozenset[str]:
@@ -109,12 +110,14 @@ def _is_out_of_range(local: Local, allowance: Allowance | None) -> bool:
     return not (reach <= np.finfo(np.float32).max / 8)[wrong].any()
 
 
-def with_finding(judgement: Judgement, suspect: Suspect, reads: ReadBy, records: Arrays) -> Judgement:
+def with_finding(
+    judgement: Judgement, suspect: Suspect, reads: ReadBy, records: Arrays, *, is_one_of_two: bool = False
+) -> Judgement:
     """A judgement with its finding, whose cause is still unknown if it is a FAULT, and entries of both sides."""
     outcome, local = suspect.outcome, suspect.local
     ours, theirs = (float(side[outcome.index]) for side in local[suspect.shown])
     is_fault = outcome.verdict == "FAULT"
-    shown_in = suspect.shown if not is_fault and len(local) > 1 else ""
+    shown_in = suspect.shown if outcome.dtype == "float32" and is_one_of_two else ""
     leaves = frozenset[str]().union(*reads.values()) - reads.keys()
     inputs = tuple(name for name in _inputs_of(suspect.key.name, reads) if name in records or name in leaves)
     finding = Finding(
@@ -137,15 +140,18 @@ def _cause(suspect: Suspect, by_hand: float, torch: float) -> Cause:
     """What the verdict alone says of the cause."""
     if suspect.outcome.verdict == "NONFINITE":
         return NotFinite(by_hand, torch) if np.isfinite(by_hand) or np.isfinite(torch) else Overflow()
+    if suspect.outcome.verdict == "UNTOLD":
+        return Unstable()
+    why = suspect.outcome.why
     if suspect.outcome.verdict == "WEAK":
-        return Unstable() if suspect.outcome.is_unstable else LosesDigits()
+        return why if isinstance(why, Cause) else LosesDigits()
     return Unknown()
 
 
 def _of_fault(suspect: Suspect) -> tuple[Fact, ...]:
     """How a FAULT was told from rounding, and whether it is no more than what float32 may be off by."""
-    persists = ["moves"] if suspect.outcome.is_told_by_moves else ["digits"] if len(suspect.local) > 1 else []
-    return (*map(Persists, persists), *([AsFloat32()] if _is_as_float32(suspect) else []))
+    why = suspect.outcome.why
+    return (*([] if why is None else [why]), *([AsFloat32()] if _is_as_float32(suspect) else []))
 
 
 def _is_as_float32(suspect: Suspect) -> bool:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from handgrad.compare.checks.finite_differences import slope
+from handgrad.compare.pipeline.finite_differences import slope
 
 SMOOTH = {
     "a line": (lambda w: 3 * w + 1, 0.5, 3.0),

@@ -1,0 +1,121 @@
+"""A reference evaluated with roundings of its own: each operation is off by about one rounding of a chosen size.
+
+What comes out differs from the plain run as rounding makes it differ, conditioning and cancellation included. Noise of
+2^-36 stands for float64's own rounding, which is 2^-17 of it, and for that of any other precision, in proportion.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from handgrad.compare.oracle.kernels import contracted, decomposition, kind_of, name_of
+
+FEW, SEVERAL, TWO = 1.0, 4.0, 2.0  # roundings of an operation's result, by how it is evaluated
+ROUNDED = (torch.float64, torch.float32, torch.complex128, torch.complex64)
+
+
+class Noise(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch annotates neither this nor __init__
+    """While entered, everything that torch computes is off by roundings of a size, drawn from a seed.
+
+    `opaque` names the operations that it does not know.
+    """
+
+    def __init__(self, size: float, seed: int) -> None:
+        """Nothing is drawn from torch's own generator, so that a reference which draws gets the same numbers."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.size, self.opaque = size, set[str]()
+        self._drawn = torch.Generator().manual_seed(seed)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Do an operation and round what it gives."""
+        kwargs = kwargs or {}
+        kind = kind_of(func)
+        if kind == "exact":
+            return func(*args, **kwargs)
+        if kind == "decomposed":
+            known = decomposition(func)
+            assert known is not None
+            with self:
+                return known(*args, **kwargs)
+        in_place = name_of(func).endswith("_")
+        before = [a.clone() if in_place and isinstance(a, Tensor) else a for a in args]
+        result = func(*args, **kwargs)
+        if not [*floating(result)]:
+            return result
+        noisy = self._noisy(kind, func, before, kwargs, result, in_place=in_place)
+        return result.copy_(noisy) if in_place else noisy
+
+    def _noisy(self, kind: str, func: Any, args: Any, kwargs: Any, result: Any, *, in_place: bool) -> Any:
+        if kind == "once":
+            return mapped(result, lambda t: self._off(t, FEW))
+        if kind == "several":
+            return mapped(result, lambda t: self._off(t, SEVERAL))
+        if kind == "power":
+            return mapped(result, self._off_by_its_exponent)
+        if kind == "transform":
+            return mapped(result, lambda t: self._off(t, TWO) + TWO * self.size * _size(t) * self._normal(t))
+        if kind == "sum":
+            return self._summed(func, args, kwargs, result)
+        self.opaque.add(name_of(func))
+        if in_place:
+            return mapped(result, lambda t: self._off(t, TWO))
+        return mapped(func(*mapped(args, lambda t: self._off(t, FEW)), **kwargs), lambda t: self._off(t, TWO))
+
+    def _summed(self, func: Any, args: Any, kwargs: Any, result: Any) -> Any:
+        """Off by half a rounding of the sum of the absolute terms for every root of their number."""
+        absolute = func(*mapped(args, lambda t: t.abs().clone()), **kwargs)
+        terms = floating(absolute)
+        name = name_of(func)
+
+        def off(t: Tensor) -> Tensor:
+            half = 0.5 * self.size * math.sqrt(contracted(name, args, t))
+            return self._off(t, FEW) + half * next(terms).abs().reshape(t.shape) * self._normal(t)
+
+        return mapped(result, off)
+
+    def _off(self, t: Tensor, roundings: float) -> Tensor:
+        return t * (1 + roundings * self.size * self._uniform(t)) if t.dtype in ROUNDED else t
+
+    def _off_by_its_exponent(self, t: Tensor) -> Tensor:
+        if t.dtype not in ROUNDED:
+            return t
+        roundings = TWO + torch.nan_to_num(t.abs().log(), 0.0, 0.0, 0.0).abs()
+        return t * (1 + roundings * self.size * self._uniform(t))
+
+    def _uniform(self, t: Tensor) -> Tensor:
+        """Between -1 and 1."""
+        real = torch.float32 if t.dtype in (torch.float32, torch.complex64) else torch.float64
+        return torch.rand(t.shape, generator=self._drawn, dtype=real) * 2 - 1
+
+    def _normal(self, t: Tensor) -> Tensor:
+        return torch.randn(t.shape, generator=self._drawn, dtype=t.dtype)
+
+
+def floating(value: Any) -> Iterator[Tensor]:
+    """The real and complex tensors in what an operation takes or gives."""
+    if isinstance(value, Tensor):
+        yield from [value] if value.is_floating_point() or value.is_complex() else []
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from floating(each)
+
+
+def mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The same with every real or complex tensor that has an entry changed."""
+    if isinstance(value, Tensor):
+        is_number = value.is_floating_point() or value.is_complex()
+        return change(value) if is_number and value.numel() else value
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return type(value)(mapped(each, change) for each in value)
+    return value
+
+
+def _size(t: Tensor) -> Tensor:
+    """The root mean square of a tensor."""
+    return t.abs().square().mean().sqrt()

@@ -1,0 +1,491 @@
+"""The second opinions on a tensor that rounding does not explain: an ordered table of questions.
+
+The first that answers decides; where none does, the difference is drawn anew with every move, and the tensor is WEAK.
+Each row says when it answers, why that is so, and what figure it rests on; none is asked of a tensor that the screen or
+its rounding clears.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from handgrad.compare.errors import InputError
+from handgrad.compare.facts.failures import FewerDigits, OverflowsInside
+from handgrad.compare.facts.remarks import NothingButRounding, Persists, SpecialPoint, TorchInexact
+from handgrad.compare.thresholds import (
+    ALIKE,
+    ALONG,
+    AMPLIFIED,
+    BLIND,
+    CONSTANT,
+    CUT,
+    CUT_FLOAT32,
+    FORMATS,
+    LARGE,
+    MOVE,
+    MOVE_FAR,
+    MOVE_FLOAT32,
+    MOVE_LESS,
+    MOVES,
+    NOTHING_FAR,
+    OF_FORMAT,
+    ROUNDINGS,
+    SAME,
+    SAME_FAR,
+    SAME_SUM,
+    SPECIAL_POINT,
+    STANDS,
+    STANDS_OVER,
+    STEADY,
+    SWALLOWED,
+    TINY,
+    UNIT_ROUNDOFF,
+    UNMOVED,
+)
+from handgrad.compare.verdict.closeness import Local
+from handgrad.compare.verdict.rounding import Flagged, Outcome, largest, size
+
+Array = np.ndarray
+FINE, COARSE = UNIT_ROUNDOFF["float64"], UNIT_ROUNDOFF["float32"]
+
+
+class Beside(NamedTuple):
+    """What float64 says of the same tensor: how far it is from what rounding explains, 0.0 by the screen; g."""
+
+    rho: float
+    reference: Array
+
+
+class Opinion(NamedTuple):
+    """A question to a flagged tensor: when it answers, why, the figure behind it, and the test that fails without it.
+
+    `precisions` are those in which it is asked; where a derivation computes in float32 in a run in float64, all are.
+    """
+
+    ask: Callable[[Flagged, Beside | None], Outcome | None]
+    symptom: str
+    reason: str
+    figure: str
+    test: str
+    precisions: tuple[str, ...] = ("float64", "float32")
+
+
+# --- how a difference behaves where everything moves
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A flagged tensor at another place: where the parameters and the batch have moved by a share."""
+
+    flagged: Flagged
+    local: Local
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether both sides are finite there, in the same shape."""
+        same = self.local.recorded.shape == self.flagged.difference.shape
+        return same and bool(np.isfinite(self.local.recorded).all() and np.isfinite(self.local.reference).all())
+
+    @property
+    def difference(self) -> Array:
+        """Signed."""
+        return np.asarray(self.local.recorded - self.local.reference)
+
+    @property
+    def change(self) -> float:
+        """The share of the difference that changes, where it sticks out, each entry in its own deviation."""
+        flagged, here, there = self.flagged, self.flagged.difference, self.difference
+        if flagged.largest > ROUNDINGS:
+            before, after, apart = (size(each * flagged.weight) for each in (here, there, there - here))
+        else:  # it sticks out along the reference alone
+            unit = flagged.local.reference * flagged.weight
+            before, after = (float(np.sum(each * flagged.weight * unit)) / size(unit) for each in (here, there))
+            apart, before, after = abs(after - before), abs(before), abs(after)
+        return apart / max(before, after, np.finfo(float).tiny)
+
+    @property
+    def swing(self) -> float:
+        """The share of the reference that changes, where the difference sticks out."""
+        weight, before = self.flagged.weight, self.flagged.local.reference
+        return size((self.local.reference - before) * weight) / max(size(before * weight), np.finfo(float).tiny)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing is left of the difference, relative to the reference."""
+        left = _share_of(self.difference, self.local.reference, self.flagged.stands_out)
+        return left <= SPECIAL_POINT * _share_of(
+            self.flagged.difference, self.flagged.local.reference, self.flagged.stands_out
+        )
+
+    @property
+    def stands(self) -> bool:
+        """Whether the derivation gives the same number at half of the entries or more, although the reference moves."""
+        before, at = self.flagged.local, self.flagged.stands_out
+        moves = np.abs(self.local.reference - before.reference) > 2 * FINE * np.abs(before.reference)
+        stands = (self.local.recorded == before.recorded) & moves & at
+        return bool(2 * np.count_nonzero(stands) > np.count_nonzero(at))
+
+
+def _share_of(difference: Array, reference: Array, at: Array) -> float:
+    return largest(difference[at]) / max(largest(reference[at]), np.finfo(float).tiny)
+
+
+def moved(flagged: Flagged, by: float) -> list[Moved]:
+    """The tensor at the places where it can be judged."""
+    places = (Moved(flagged, local) for local in flagged.witness.places(flagged.name, by))
+    return [place for place in places if place.is_usable]
+
+
+def behaviour(flagged: Flagged, by: float) -> str:
+    """What a difference does over moves of the parameters and the batch by a share.
+
+    "gone"         it was at a special point: nothing of it is left where anything moves
+    "ratio"        it is one share of the reference, which itself moves
+    "stands"       the derivation stands still where the reference moves
+    "systematic"   it stays
+    "noise"        it is drawn anew
+    "unknown"      the derivation, or the reference, cannot be moved
+    """
+    if by not in flagged.behaviours:
+        flagged.behaviours[by] = _behaviour(flagged, by)
+    return flagged.behaviours[by]
+
+
+def _behaviour(flagged: Flagged, by: float) -> str:
+    places = moved(flagged, by)
+    if not places:
+        return "unknown"
+    if all(place.is_gone for place in places):
+        return "gone"
+    swing = float(np.median([place.swing for place in places]))
+    if swing > MOVES and _is_one_share(flagged, places):
+        return "ratio"
+    if 2 * sum(place.stands for place in places) > len(places):
+        return "stands"
+    if max(place.change for place in places) <= SAME:
+        return "systematic"
+    amplifies = by == MOVE and swing > AMPLIFIED
+    return "systematic" if amplifies and behaviour(flagged, MOVE_LESS) in ("systematic", "ratio") else "noise"
+
+
+def _is_one_share(flagged: Flagged, places: Sequence[Moved]) -> bool:
+    """Whether the difference is the same share of the reference wherever it moves, exactly or to within rounding."""
+    share, _ = _fitted(flagged, flagged.difference, flagged.local.reference)
+    if not abs(share) > MOVES:
+        return False
+    fits = [_fitted(flagged, place.difference, place.local.reference) for place in places]
+    if all(abs(other - share) <= CONSTANT * abs(share) and rest < MOVES for other, rest in fits):
+        return True
+    at, unit = flagged.stands_out, flagged.deviation
+    left = [largest(((place.difference - share * place.local.reference) / unit)[at]) for place in places]
+    there = [largest((place.difference / unit)[at]) for place in places]
+    return len(left) > 2 and max(left) <= ROUNDINGS and min(there) > max(ROUNDINGS, 8 * max(left))
+
+
+def _fitted(flagged: Flagged, difference: Array, reference: Array) -> tuple[float, float]:
+    """The share of the reference that a difference is, by least squares, and the share of it that this leaves."""
+    d, g = difference * flagged.weight, reference * flagged.weight
+    square = float(np.sum(g * g))
+    share = float(np.sum(d * g)) / square if square > 0 else 0.0
+    return share, size(d - share * g) / max(size(d), np.finfo(float).tiny)
+
+
+def _behaves(flagged: Flagged) -> str:
+    """The behaviour over the move that draws this precision's roundings anew."""
+    return behaviour(flagged, MOVE if flagged.witness.unit == FINE else MOVE_FLOAT32)
+
+
+# --- the questions
+
+
+def _answers_twice(flagged: Flagged, _: Beside | None) -> Outcome | None:
+    again = flagged.witness.again(flagged.name)
+    if again is None or again.shape != flagged.local.reference.shape:
+        return None
+    apart = largest(again - flagged.local.reference)
+    if apart <= max(largest(flagged.difference) / 10, SAME_SUM * FINE * largest(flagged.local.reference)):
+        return None
+    raise InputError(
+        f"the reference, called twice, gives two answers for {flagged.name}; "
+        "it must be repeatable, so put a module in eval() or pass dropout masks in the batch"
+    )
+
+
+def _torch_is_inexact(flagged: Flagged, _: Beside | None) -> Outcome | None:
+    exact, met = flagged.witness.put_right(flagged.name)
+    if not met or exact is None or exact.shape != flagged.local.reference.shape:
+        return None
+    again = replace(flagged, local=Local(flagged.local.recorded, exact))
+    return again.outcome("OK", TorchInexact(flagged.name, met)) if again.rho <= 1 else None
+
+
+def _is_swallowed(flagged: Flagged, _: Beside | None) -> Outcome | None:
+    at = np.abs(flagged.roundings) > ROUNDINGS
+    allowed = SWALLOWED * flagged.witness.unit * flagged.witness.reach(flagged.name)
+    swallowed = at.any() and (np.abs(flagged.difference[at]) <= allowed).all()
+    return flagged.outcome("OK") if swallowed else None
+
+
+def _is_at_a_kink(flagged: Flagged, beside: Beside | None) -> Outcome | None:
+    if _behaves(flagged) != "gone":
+        return None
+    is_special_in_float32 = flagged.witness.dtype == "float32" and beside is not None
+    return flagged.outcome("OK") if is_special_in_float32 else flagged.outcome("FAULT", SpecialPoint())
+
+
+def _is_a_constant_ratio(flagged: Flagged, _: Beside | None) -> Outcome | None:
+    return flagged.outcome("FAULT", Persists("ratio")) if _behaves(flagged) == "ratio" else None
+
+
+def _stands_still(flagged: Flagged, _: Beside | None) -> Outcome | None:
+    if _behaves(flagged) != "stands":
+        return None
+    if flagged.witness.unit == COARSE:
+        name, unit = "bfloat16", FORMATS["bfloat16"]
+        explained = flagged.at(unit).largest <= OF_FORMAT
+        return flagged.outcome(*("WEAK", FewerDigits(name)) if explained else ("FAULT", Persists("stands")))
+    for name, unit in FORMATS.items():
+        if unit > COARSE and not _stands_over(flagged, unit * STANDS_OVER):
+            break
+        coarse = flagged.at(unit)
+        if max(coarse.largest, coarse.along * ALONG) <= OF_FORMAT:
+            is_wrong = unit > COARSE and _is_steady(flagged, unit)
+            return (
+                flagged.outcome("FAULT", Persists("moves")) if is_wrong else flagged.outcome("WEAK", FewerDigits(name))
+            )
+    return flagged.outcome("FAULT", Persists("stands"))
+
+
+def _stands_over(flagged: Flagged, by: float) -> bool:
+    """Whether a good part of the entries are the same where everything has moved by a share."""
+    same = [float(np.mean(place.local.recorded == flagged.local.recorded)) for place in moved(flagged, by)]
+    return bool(same) and float(np.median(same)) > STANDS
+
+
+def _is_steady(flagged: Flagged, unit: float) -> bool:
+    """Whether part of a difference stays over a move that draws the roundings of a format anew."""
+    many = np.abs(flagged.at(unit).roundings)
+    at = many > many.max() / 4
+    changes = []
+    for place in moved(flagged, min(16 * unit, 2.0**-4)):
+        here, there = flagged.difference[at], place.difference[at]
+        changes.append(size(there - here) / max(size(here), size(there), np.finfo(float).tiny))
+    return bool(changes) and float(np.median(changes)) <= STEADY
+
+
+def _stays(flagged: Flagged, _: Beside | None) -> Outcome | None:
+    if _behaves(flagged) != "systematic":
+        return None
+    witness, is_fine = flagged.witness, flagged.witness.unit == FINE
+    if is_fine and witness.is_nothing(flagged.name) and flagged.rho < NOTHING_FAR:
+        return flagged.outcome("OK", NothingButRounding(flagged.name))
+    if is_fine and _is_tiny(flagged) and _changes_far(flagged) > SAME_FAR:
+        return None
+    half = flagged.at(FORMATS["float16 or TF32"])
+    if is_fine and STANDS < half.largest <= OF_FORMAT and not _is_steady(flagged, FORMATS["float16 or TF32"]):
+        return flagged.outcome("WEAK", FewerDigits("float16 or TF32"))
+    return flagged.outcome("FAULT", Persists("moves"))
+
+
+def _is_tiny(flagged: Flagged) -> bool:
+    """Whether a difference is among the last digits of what the tensor is computed from."""
+    return largest(flagged.difference[flagged.stands_out]) <= TINY * flagged.witness.reach(flagged.name)
+
+
+def _changes_far(flagged: Flagged) -> float:
+    """The share of the difference that changes over a large move."""
+    changes = [place.change for place in moved(flagged, MOVE_FAR)]
+    return float(np.median(changes)) if changes else 0.0
+
+
+def _cannot_be_moved(flagged: Flagged, _: Beside | None) -> Outcome | None:
+    if _behaves(flagged) != "unknown":
+        return None
+    bar = UNMOVED if flagged.witness.unit == FINE else CUT_FLOAT32
+    is_large = largest(flagged.difference) > bar * largest(flagged.local.reference)
+    return flagged.outcome("FAULT", Persists("unmoved")) if is_large else flagged.outcome("WEAK")
+
+
+def _rounding_moves_as_much(flagged: Flagged, _: Beside | None) -> Outcome | None:
+    if not flagged.is_blind or flagged.witness.is_nothing(flagged.name):
+        return None
+    is_large = size(flagged.difference) > BLIND * size(flagged.local.reference)
+    return flagged.outcome("UNTOLD") if is_large else None
+
+
+def _own_loss_contradicts(flagged: Flagged, _: Beside | None) -> Outcome | None:
+    if not flagged.witness.contradicts(flagged.name, flagged.difference):
+        return None
+    return flagged.outcome("FAULT", Persists("own-loss"))
+
+
+def _is_another_order(flagged: Flagged, _: Beside | None) -> Outcome | None:
+    """Arithmetic of another order: no more than float32's rounding shrunk as rounding shrinks."""
+    reference, difference = largest(flagged.local.reference), largest(flagged.difference)
+    coarse = flagged.at(COARSE).deviation
+    if flagged.witness.unit == COARSE:
+        allowed = CUT_FLOAT32 * reference + ROUNDINGS * largest(coarse)
+    else:
+        allowed = CUT * (COARSE * reference + 4 * largest(coarse))
+    if difference > allowed:
+        return None
+    is_whole = difference > LARGE * reference and not flagged.witness.is_nothing(flagged.name)
+    return flagged.outcome("UNTOLD" if is_whole and flagged.witness.unit == FINE else "OK")
+
+
+def _is_nothing(flagged: Flagged, _: Beside | None) -> Outcome | None:
+    if not flagged.witness.is_nothing(flagged.name):
+        return None
+    return flagged.outcome("OK", NothingButRounding(flagged.name))
+
+
+def _rounds_alike(flagged: Flagged, beside: Beside | None) -> Outcome | None:
+    is_alike = beside is not None and flagged.rho <= ALIKE * max(1.0, beside.rho)
+    return flagged.outcome("OK") if is_alike and beside is not None and beside.rho > 0 else None
+
+
+def _float32_says_nothing(flagged: Flagged, beside: Beside | None) -> Outcome | None:
+    if beside is None or ROUNDINGS * largest(flagged.deviation) <= BLIND * largest(beside.reference):
+        return None
+    return flagged.outcome("OK")
+
+
+def _overflows_inside(flagged: Flagged, _: Beside | None) -> Outcome | None:
+    return flagged.outcome("WEAK", OverflowsInside()) if flagged.witness.overflows() else None
+
+
+OPINIONS = (
+    Opinion(
+        _answers_twice,
+        "the reference, run once more on the same, differs by a tenth of the difference",
+        "the reference is not repeatable: an error of the input",
+        "64 roundings, what another order of summation leaves",
+        "test_a_reference_that_answers_twice_is_an_error_of_the_input",
+        ("float64",),
+    ),
+    Opinion(
+        _rounds_alike,
+        "in units of rounding, float32 is no further off than float64, 2^6 times at most",
+        "the arithmetic is of another order, and rounds alike in both precisions",
+        "right code of another order: up to 2^5",
+        "test_float32_that_rounds_as_float64_does_is_ok",
+        ("float32",),
+    ),
+    Opinion(
+        _float32_says_nothing,
+        "one rounding of float32 moves the reference by a tenth",
+        "float32 holds no digit of it",
+        "48 deviations",
+        "test_float32_that_holds_no_digit_is_ok",
+        ("float32",),
+    ),
+    Opinion(
+        _torch_is_inexact,
+        "a replay with torch's inexact kernels and constants put right agrees",
+        "torch is a witness, not the truth",
+        "softplus beyond 20, hardsigmoid, hardswish, digamma, constants in float32",
+        "test_torch_is_named_where_it_is_inexact",
+        ("float64",),
+    ),
+    Opinion(
+        _is_swallowed,
+        "no entry is off by more than 4 roundings of the gradients that it is computed from",
+        "an addition to the largest number leaves no more digits: (1 + tanh z)/2",
+        "weights x30: 10 FAULT of 1,302 right checks without it, 0 of 3,158 with it",
+        "test_digits_that_an_addition_swallowed_are_ok",
+    ),
+    Opinion(
+        _overflows_inside,
+        "the run in float32 overflows or divides 0 by 0 on its way to a finite number",
+        "exp of large numbers, which float32 does not hold",
+        "softmax without its maximum, weights x30",
+        "test_what_overflows_on_the_way_is_weak",
+        ("float32",),
+    ),
+    Opinion(
+        _is_at_a_kink,
+        "nothing of the difference is left where anything moves",
+        "a kink or a tie, where the derivative is a convention",
+        "2^-20 of it",
+        "test_a_difference_at_a_kink_alone_is_a_fault",
+    ),
+    Opinion(
+        _is_a_constant_ratio,
+        "the reference moves, and the difference is the same share of it everywhere",
+        "noise has no constant ratio: it shows a factor under chaos and cancellation too",
+        "constant to 2^-20, or to within rounding at all places",
+        "test_a_constant_ratio_is_a_fault_under_chaos",
+    ),
+    Opinion(
+        _stands_still,
+        "the reference moves, and half of the entries or more are the same to the bit",
+        "fewer digits inside: a format whose rounding explains the difference, or else a mistake",
+        "right code in 16 bits reaches 0.2 to 4.9 deviations of its format, wrong code 83",
+        "test_fewer_digits_inside_are_weak_and_named",
+    ),
+    Opinion(
+        _stays,
+        "the difference changes by less than a quarter over every move",
+        "a mistake stays where roundings are drawn anew",
+        "mistakes change by 0.05 as a rule, rounding by 0.3 to 1.8",
+        "test_what_stays_where_everything_moves_is_a_fault",
+    ),
+    Opinion(
+        _cannot_be_moved,
+        "the derivation or the reference does not run at moved parameters",
+        "only the size is left to judge by",
+        "2^-20 of the largest entry, 2^-12 in float32",
+        "test_what_cannot_be_moved_is_judged_by_its_size",
+    ),
+    Opinion(
+        _rounding_moves_as_much,
+        "rounding moves the reference by a tenth, and the difference is a tenth",
+        "neither side knows the number",
+        "48 deviations",
+        "test_what_rounding_moves_as_much_is_untold",
+        ("float64",),
+    ),
+    Opinion(
+        _own_loss_contradicts,
+        "the slope of the derivation's own J along the difference is another than its gradient says",
+        "a second kind of evidence, which can only accuse: its error must be below 5 % of the gap",
+        "without a third, tiny step 20 false FAULT under chaos",
+        "test_the_own_loss_accuses",
+        ("float64",),
+    ),
+    Opinion(
+        _is_another_order,
+        "the difference is what float32's rounding of the reference shrinks to in float64",
+        "arithmetic of another order, in more steps than the reference's",
+        "2^-14.5, the geometric midpoint of 1 and 2^-29",
+        "test_arithmetic_of_another_order_is_ok",
+    ),
+    Opinion(
+        _is_nothing,
+        "the tensor is 2^-30 of J and the gradients, or 2^-48 of the numbers handed over",
+        "it is what rounding leaves of a sum that cancels",
+        "half of the digits of float64",
+        "test_what_is_nothing_but_rounding_is_ok",
+        ("float64",),
+    ),
+)
+
+
+def second_opinion(flagged: Flagged, beside: Beside | None = None) -> Outcome:
+    """The answer of the first row that has one; without one, WEAK."""
+    is_float32_alone = flagged.witness.dtype == "float64" and flagged.witness.unit == COARSE
+    asked = (row for row in OPINIONS if flagged.witness.dtype in row.precisions or is_float32_alone)
+    answers = (row.ask(flagged, beside) for row in asked)
+    return next((answer for answer in answers if answer is not None), flagged.outcome("WEAK"))
+
+
+def where_blind(flagged: Flagged) -> Outcome:
+    """Of a tensor that rounding explains only because it moves the reference as much: a factor shows all the same."""
+    outcome = None
+    if size(flagged.difference) > LARGE * size(flagged.local.reference):
+        outcome = _is_a_constant_ratio(flagged, None)
+    return outcome or _rounding_moves_as_much(flagged, None) or flagged.outcome("OK")

@@ -1,0 +1,249 @@
+"""What rounding may do to a tensor, and how far a record is from that: the screen, the deviation, and the suspect.
+
+s, the standard deviation of the reference where each of its operations is off by one rounding, is measured by runs with
+drawn roundings (oracle.noise), entry by entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from handgrad.compare.facts.fact import Fact
+from handgrad.compare.thresholds import (
+    ALONG,
+    BLIND,
+    NOISE_FREE,
+    ROUNDINGS,
+    SCREEN_FLOAT32,
+    SMALLEST,
+    UNIT_ROUNDOFF,
+)
+from handgrad.compare.verdict.closeness import Local, index_of
+
+Array = np.ndarray
+
+
+class Witness(Protocol):
+    """One precision of a run, and what can still be asked about its tensors.
+
+    Every answer is computed for all tensors at once, when it is first asked for. The unit roundoff is float32's as well
+    where a derivation computes in float32 whatever it is handed.
+    """
+
+    @property
+    def dtype(self) -> str:
+        """The precision of the run: "float64" or "float32"."""
+
+    @property
+    def unit(self) -> float:
+        """The unit roundoff that the records are judged by."""
+
+    def record(self, name: str) -> Array:
+        """The record, as it was returned."""
+
+    def beside(self, name: str) -> Local | None:
+        """The record and the reference on the records; None where they cannot be subtracted."""
+
+    def variance(self, name: str) -> Array | None:
+        """That of the reference by rounding, entry by entry, in squared unit roundoffs; None where it failed."""
+
+    def again(self, name: str) -> Array | None:
+        """The reference once more, on the same."""
+
+    def put_right(self, name: str) -> tuple[Array | None, tuple[str, ...]]:
+        """The reference where torch's inexact kernels and constants are exact, and which those are."""
+
+    def reach(self, name: str) -> float:
+        """The largest entry of the reference, or of the gradients that it is computed from."""
+
+    def places(self, name: str, by: float) -> Sequence[Local]:
+        """Record and reference where the parameters and the batch have moved by a share, in three directions."""
+
+    def is_nothing(self, name: str) -> bool:
+        """Whether a tensor is next to nothing beside J and its gradients, or beside the numbers handed over."""
+
+    def contradicts(self, name: str, along: Array) -> bool:
+        """Whether the derivation's own J has another slope in this direction than its gradient says."""
+
+    def overflows(self) -> bool:
+        """Whether the derivation overflows, or divides 0 by 0, on its way."""
+
+    def torch_is_finite(self) -> bool:
+        """Whether torch's own run in this precision is finite everywhere."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The verdict on one tensor: the difference in units of what rounding explains, what that is, and the worst entry.
+
+    `dtype` is the precision that shows it, `why` what was found out besides.
+    """
+
+    verdict: str
+    rho: float
+    basis: str
+    index: tuple[int, ...]
+    dtype: str = "float64"
+    why: Fact | None = None
+
+
+RANK = ("OK", "WEAK", "UNTOLD", "NONFINITE", "FAULT")
+
+
+def worse(one: Outcome, other: Outcome) -> Outcome:
+    """The outcome that says more: the worse verdict, or of two OK the one that came closer."""
+    return max(one, other, key=lambda outcome: (RANK.index(outcome.verdict), outcome.rho))
+
+
+def screened(local: Local, unit: float, dtype: str, roundings: float) -> Outcome | None:
+    """OK if no entry is off by more than so many roundings of the largest in its row, its column, and so on."""
+    difference = np.abs(np.subtract(local.recorded, local.reference, dtype=np.float64))
+    allowed = roundings * unit * _largest_around(local.reference) + 8 * SMALLEST[dtype]
+    ratio = np.atleast_1d(difference / allowed)
+    worst = int(ratio.argmax())
+    if not ratio.item(worst) <= 1:
+        return None
+    return Outcome("OK", ratio.item(worst), "screen", index_of(worst, local.recorded.shape), dtype)
+
+
+def _largest_around(reference: Array) -> Array:
+    """Entry by entry the smallest of the largest numbers along each axis: of a matrix those of its row and column."""
+    size = np.abs(reference.astype(np.float64, copy=False))
+    if size.ndim < 2:
+        return np.asarray(size.max(initial=0.0))
+    axes = range(size.ndim)
+    largest = [size.max(axis=tuple(other for other in axes if other != axis), keepdims=True) for axis in axes]
+    smallest = largest[0]
+    for other in largest[1:]:
+        smallest = np.minimum(smallest, other)
+    return np.asarray(smallest)
+
+
+def screened_in_float32(both: Local) -> Outcome | None:
+    """OK for a float32 record that is the float64 one, which is OK, to within its roundings: no replay is needed."""
+    if not np.isfinite(both.reference).all():
+        return None
+    return screened(both, UNIT_ROUNDOFF["float32"], "float32", SCREEN_FLOAT32)
+
+
+@dataclass(frozen=True)
+class Flagged:
+    """A tensor that the screen did not pass, beside the standard deviation of its rounding.
+
+    `behaviours` keeps what the difference does over moves by a share.
+    """
+
+    name: str
+    witness: Witness
+    local: Local
+    deviation: Array
+    behaviours: dict[float, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, name: str, witness: Witness, local: Local) -> Flagged:
+        """With the deviation at the witness's own unit roundoff."""
+        local = Local(*(np.atleast_1d(side).astype(np.float64, copy=False) for side in local))
+        variance = witness.variance(name)
+        return cls(name, witness, local, deviation(local.reference, variance, witness.unit, witness.dtype))
+
+    @cached_property
+    def difference(self) -> Array:
+        """Signed."""
+        return np.asarray(self.local.recorded - self.local.reference)
+
+    @cached_property
+    def roundings(self) -> Array:
+        """The difference in standard deviations, entry by entry."""
+        return np.where(self.difference == 0, 0.0, self.difference / self.deviation)
+
+    @property
+    def largest(self) -> float:
+        """The most standard deviations that an entry is off by."""
+        return largest(self.roundings)
+
+    @cached_property
+    def along(self) -> float:
+        """The difference along the reference itself, in standard deviations; one constant may be rounded."""
+        unit = self.local.reference / self.deviation
+        length = float(np.sqrt(np.sum(unit * unit)))
+        if not 0 < length < np.inf:
+            return 0.0
+        return max(0.0, abs(float(np.sum(self.roundings * unit))) / length - 4 * self.witness.unit * length)
+
+    @property
+    def rho(self) -> float:
+        """The difference in units of what rounding explains."""
+        return max(self.largest / ROUNDINGS, self.along / ALONG)
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether rounding moves the reference itself by as much as a tenth of it."""
+        return bool(ROUNDINGS * size(self.deviation) > BLIND * size(self.local.reference))
+
+    @cached_property
+    def stands_out(self) -> Array:
+        """Where the difference sticks out; everywhere where it does so only along the reference."""
+        many = np.abs(self.roundings)
+        at = many > max(ROUNDINGS, many.max() / 4)
+        return at if at.any() else np.ones(at.shape, dtype=bool)
+
+    @cached_property
+    def weight(self) -> Array:
+        """1/s where it stands out, relative to the largest of them, and 0 elsewhere."""
+        return np.where(self.stands_out, np.min(self.deviation[self.stands_out]) / self.deviation, 0.0)
+
+    def at(self, unit: float) -> Flagged:
+        """The same beside the rounding of another precision."""
+        variance = self.witness.variance(self.name)
+        return replace(self, deviation=deviation(self.local.reference, variance, unit, self.witness.dtype))
+
+    def outcome(self, verdict: str, why: Fact | None = None) -> Outcome:
+        """A verdict on it."""
+        many = np.abs(self.roundings)
+        worst = int(np.argmax(many if self.largest > ROUNDINGS else np.abs(self.difference)))
+        shape = self.witness_shape
+        return Outcome(verdict, self.rho, "noise", index_of(worst, shape), self.witness.dtype, why)
+
+    @property
+    def witness_shape(self) -> tuple[int, ...]:
+        """The tensor's own shape: here a scalar has one axis."""
+        local = self.witness.beside(self.name)
+        return self.local.recorded.shape if local is None else local.recorded.shape
+
+
+def deviation(reference: Array, variance: Array | None, unit: float, dtype: str) -> Array:
+    """The standard deviation of rounding at a unit roundoff, entry by entry.
+
+    s^2 = v u^2 + (0.3 u g)^2 + (4 eta)^2; where noise runs failed, four roundings of the largest entry.
+    """
+    eta = SMALLEST["float64" if unit == UNIT_ROUNDOFF["float64"] else dtype]
+    if variance is None:
+        return np.full(reference.shape, 4 * unit * largest(reference)) + eta
+    own = NOISE_FREE * unit * reference
+    return np.asarray(np.sqrt(np.atleast_1d(variance) * unit * unit + own * own) + 4 * eta)
+
+
+def moderated(variance: Array) -> Array:
+    """A variance estimated from few runs, half by its own, half by those of its row and its column."""
+    if variance.ndim < 2:
+        return variance
+    flat = variance.reshape(variance.shape[0], -1)
+    mean = float(flat.mean())
+    prior = flat.mean(1, keepdims=True) * flat.mean(0, keepdims=True) / mean if mean > 0 else np.zeros_like(flat)
+    return np.asarray((flat + prior) / 2).reshape(variance.shape)
+
+
+def largest(array: Array) -> float:
+    """The largest absolute entry that is a number, 0.0 of nothing."""
+    return float(np.max(np.abs(np.nan_to_num(array)), initial=0.0))
+
+
+def size(array: Array) -> float:
+    """The root of the sum of squares, safe from overflow and underflow."""
+    most = largest(array)
+    return most * float(np.sqrt(np.sum(np.square(array / most)))) if 0 < most < np.inf else most
