@@ -70,6 +70,10 @@ MOVE, MOVE_FLOAT32, MOVE_LESS, AMPLIFIED = 2.0**-20, 2.0**-10, 2.0**-32, 2.0**-5
 # 0.3 to 1.8.
 SAME = 0.25
 
+# Share of a record's change that is not along the reference's, and how many times as much it may be: one that is beyond
+# does not follow it.
+FOLLOWS, AS_MUCH = 0.5, 8.0
+
 # A difference of less than this share of what it is computed from may be digits that a larger move draws anew: a share
 # by which it changes there, and the move.
 TINY, MOVE_FAR, SAME_FAR = 2.0**-26, 2.0**-7, 0.75
@@ -116,6 +120,9 @@ NOTHING = 2.0**-30
 
 # Share of the largest number handed over: what float64 leaves of a sum that cancels, a few dozen roundings.
 LEFT_OF_SUMS = 2.0**-48
+
+# The same of float32, whose digits end before half of them do: 2^5 roundings.
+LEFT_OF_FLOAT32 = 2.0**-19
 
 # Units of what rounding explains: so far what is nothing but rounding may be off.
 NOTHING_FAR = 64.0

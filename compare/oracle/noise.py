@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from handgrad.compare.oracle.kernels import contracted, decomposition, kind_of, name_of
 
 FEW, SEVERAL, TWO = 1.0, 4.0, 2.0  # roundings of an operation's result, by how it is evaluated
+WHOLE = {"add", "sub", "mul", "rsub", "mm", "bmm", "mv", "dot", "sum", "cumsum"}  # exact where all numbers are whole
 ROUNDED = (torch.float64, torch.float32, torch.complex128, torch.complex64)
 
 
@@ -46,7 +47,7 @@ class Noise(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch annota
         in_place = name_of(func).endswith("_")
         before = [a.clone() if in_place and isinstance(a, Tensor) else a for a in args]
         result = func(*args, **kwargs)
-        if not [*floating(result)]:
+        if not [*floating(result)] or (name_of(func).rstrip("_") in WHOLE and _is_whole((before, kwargs, result))):
             return result
         noisy = self._noisy(kind, func, before, kwargs, result, in_place=in_place)
         return result.copy_(noisy) if in_place else noisy
@@ -114,6 +115,19 @@ def mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
         return type(value)(mapped(each, change) for each in value)
     return value
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether all numbers in it are whole ones that float64 holds."""
+    if isinstance(value, Tensor):
+        if not value.is_floating_point():
+            return not value.is_complex()
+        return bool(((value == value.round()) & (value.abs() < 2**53)).all())
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    if isinstance(value, (list, tuple)):
+        return all(_is_whole(each) for each in value)
+    return not isinstance(value, float) or value.is_integer()
 
 
 def _size(t: Tensor) -> Tensor:

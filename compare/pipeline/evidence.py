@@ -23,6 +23,7 @@ from handgrad.compare.pipeline.finite_differences import slope
 from handgrad.compare.thresholds import (
     BLIND,
     FINER_NOISE,
+    LEFT_OF_FLOAT32,
     LEFT_OF_SUMS,
     NOISE,
     NOISE_RUNS,
@@ -196,10 +197,9 @@ class Evidence:
             return ()
         rng, places = np.random.default_rng(3), []
         for _ in range(PLACES):
-            params, batch = (
-                in_precision({n: moved(a, rng, by) for n, a in of.items()}, self.dtype)
-                for of in (self.params, self.batch)
-            )
+            params = {name: moved(array, rng, by) for name, array in self.params.items()}
+            batch = {n: a if is_whole(a) else moved(a, rng, by) for n, a in self.batch.items()}
+            params, batch = (in_precision(of, self.dtype) for of in (params, batch))
             records = self.derive(params, batch)
             try:
                 places.append(Place(records, self._replayed(params, batch, records)))
@@ -218,14 +218,15 @@ class Evidence:
     # --- what it is beside the others
 
     def reach(self, name: str) -> float:
-        """The largest entry of the reference, or of the gradients that it is computed from."""
+        """The largest entry of the reference, of the values that it is computed from, or of the gradients."""
         of = of_gradient(name)
         readers = [tap for tap, read in self.reads.items() if tap != "J" and of and of in read]
-        return max(largest(self.local[name]), *(self._largest_of(gradient(tap)) for tap in readers), 0.0)
+        read_by_it = [*map(gradient, readers), *self.reads.get(name, ())]
+        return max(largest(self.local[name]), *map(self._largest_of, read_by_it), 0.0)
 
     def _largest_of(self, name: str) -> float:
-        """The largest entry of a tensor, as it was returned or else in torch."""
-        array = self.records.get(name, self.local.get(name))
+        """The largest entry of a tensor, as it was returned or else in torch or handed over."""
+        array = {**self.params, **self.batch, **self.local, **self.records}.get(name)
         return largest(array) if array is not None and is_real(array) else 0.0
 
     def is_nothing(self, name: str) -> bool:
@@ -233,6 +234,8 @@ class Evidence:
         most = max(largest(self.local[name]), self._largest_of(name))
         others = max(largest(self.local.get(each, np.zeros(1))) for each in ("J", *map(gradient, self.params)))
         given = max(largest(a) for a in (*self.params.values(), *self.batch.values()) if a.dtype.kind == "f")
+        if self.unit == UNIT_ROUNDOFF["float32"]:
+            return most <= LEFT_OF_FLOAT32 * max(others, given)
         return most <= max(NOTHING * others, LEFT_OF_SUMS * given)
 
     def contradicts(self, name: str, difference: np.ndarray) -> bool:
@@ -281,13 +284,13 @@ def _is_rounded(local: Local) -> bool:
     return apart <= REFERENCE_IN_FLOAT32 * UNIT_ROUNDOFF["float32"] * largest(local.reference)
 
 
-def moved(array: np.ndarray, rng: np.random.Generator, by: float) -> np.ndarray:
-    """Every entry up or down at random by up to a share; labels, masks and counts, which are whole numbers, stay.
+def is_whole(array: np.ndarray) -> bool:
+    """Whether an array holds labels, a mask or counts: whole numbers, which have no neighbours."""
+    return array.dtype.kind != "f" or bool((array == np.round(array)).all())
 
-    What is symmetric stays so.
-    """
-    if array.dtype.kind != "f" or bool((array == np.round(array)).all()):
-        return array
+
+def moved(array: np.ndarray, rng: np.random.Generator, by: float) -> np.ndarray:
+    """Every entry up or down at random by up to a share; what is symmetric stays so."""
     steps = rng.choice([-1.0, 1.0], array.shape) * rng.uniform(0.5, 1.0, array.shape)
     if array.ndim == 2 and array.shape[0] == array.shape[1] and np.array_equal(array, array.T):
         steps = np.triu(steps) + np.triu(steps, 1).T

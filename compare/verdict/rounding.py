@@ -59,7 +59,7 @@ class Witness(Protocol):
         """The reference where torch's inexact kernels and constants are exact, and which those are."""
 
     def reach(self, name: str) -> float:
-        """The largest entry of the reference, or of the gradients that it is computed from."""
+        """The largest entry of the reference, of the values that it is computed from, or of the gradients."""
 
     def places(self, name: str, by: float) -> Sequence[Local]:
         """Record and reference where the parameters and the batch have moved by a share, in three directions."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from handgrad import check_gradients, mlp, tap
-from handgrad.compare.facts.failures import LosesDigits, NotFinite
+from handgrad.compare.facts.failures import NotFinite
 from handgrad.compare.facts.remarks import Float32Only, Float64Inside, Operands, TorchInFloat32
 from tests.corpus.cancelling import listed, stationary_point
 from tests.corpus.layers import LINEAR, SQUARES, TANH, Layer
@@ -54,7 +54,7 @@ def test_what_overflows_is_told_with_what_it_was_handed():
     assert abs(value) > 300
 
 
-def test_a_value_that_swallowed_its_digits_is_weak_not_fault():
+def test_a_value_that_swallowed_its_digits_is_no_finding():
     """(1 + tanh(z/2))/2 is sigmoid; where z is -60 it is exactly 0 and the truth 1e-26: its 1 swallowed the rest."""
 
     def by_tanh(p, x):
@@ -65,9 +65,7 @@ def test_a_value_that_swallowed_its_digits_is_weak_not_fault():
         return tap("A", torch.sigmoid(tap("Z", p["w"] * x))).sum()
 
     report = check_gradients(by_tanh, in_torch, {"w": np.array([-60.0, -61.0])}, (np.ones(2),))
-    (finding,) = report.findings
-    assert (finding.where.name, finding.verdict, finding.cause) == ("A", "WEAK", LosesDigits())
-    assert report.ok
+    assert report.findings == (), str(report)
 
 
 def cast(array):
