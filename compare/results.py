@@ -12,7 +12,8 @@ from handgrad.compare.facts.remarks import BlindSpot, Note
 from handgrad.compare.names import Key
 
 FAILING = ("FAULT", "NONFINITE", "MISSING")
-VERDICTS = ("OK", "WEAK", *FAILING)
+UNSURE = ("WEAK", "UNTOLD")  # neither shown right nor wrong
+VERDICTS = ("OK", *UNSURE, *FAILING)
 ALONE = "report"  # the name of a single report where reports have names
 
 

@@ -50,7 +50,7 @@ REPORT = (
     FORMAT,
     Flag("--output", metavar="FILE", help="write it to FILE, replacing that, and print the outcome only"),
     Flag("--table", action="store_true", help="as text: a row per tensor also where one differs"),
-    Flag("--strict", action="store_true", help="exit 1 also where a right formula loses digits"),
+    Flag("--strict", action="store_true", help="exit 1 also for what is neither shown right nor wrong (WEAK, UNTOLD)"),
 )
 
 COMMANDS = {

@@ -20,7 +20,7 @@ from handgrad.compare.facts.remarks import Note
 from handgrad.compare.operations import Modules, network_reads, operation
 from handgrad.compare.pipeline.judged import collected, findings_of, reported, with_ended
 from handgrad.compare.report.report import Report
-from handgrad.compare.results import FAILING, Finding
+from handgrad.compare.results import FAILING, UNSURE, Finding
 from handgrad.compare.sandbox import undisturbed
 from handgrad.compare.source.labels import network_code
 
@@ -75,10 +75,10 @@ def _steps(settings: Settings, data: Data, hand: Modules | None) -> Iterable[Any
 
 
 def differs(settings: Settings, source: Any, *, strict: bool = False, hand: Modules | None = None) -> bool:
-    """Whether the re-synchronised run fails, with `strict` also by WEAK: it stops there and names no cause."""
+    """Whether the re-synchronised run fails, with `strict` also by WEAK and UNTOLD: it stops there and names no cause."""
     data = load(source)
     check_fit(settings, data)
-    verdicts = (*FAILING, "WEAK") if strict else FAILING
+    verdicts = (*FAILING, *UNSURE) if strict else FAILING
 
     def fails(finding: Finding | None) -> bool:
         return finding is not None and finding.verdict in verdicts

@@ -86,7 +86,7 @@ def collected(steps: Iterable[JudgedStep]) -> Judged:
             name = finding.where.name
             if outranks(finding.verdict, verdicts.get(name)):
                 verdicts[name] = finding.verdict
-                judged.suspects[name] = []  # where it was WEAK before tells nothing of what is wrong
+                judged.suspects[name] = []  # where it was WEAK or UNTOLD before tells nothing of what is wrong
             if len(judged.suspects[name]) < INFORMATIVE:
                 judged.suspects[name].append(step)
         judged.ended = step.ended

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from handgrad.compare.errors import InputError, ParityError, did_you_mean
 from handgrad.compare.report import json, text
-from handgrad.compare.report.summary import fails
+from handgrad.compare.report.summary import deciding, fails
 from handgrad.compare.results import Results
 
 if TYPE_CHECKING:
@@ -44,7 +44,9 @@ class Report(Results):
         """
         __tracebackhide__ = True
         if fails(self, strict):
-            raise ParityError(f"{self}\nWEAK fails because of strict.\n" if self.ok else str(self))
+            culprit = deciding(self)
+            because = f"\n{culprit.verdict} fails because of strict.\n" if self.ok and culprit is not None else ""
+            raise ParityError(f"{self}{because}")
 
     def __str__(self) -> str:
         """The report as a person reads it on a terminal."""

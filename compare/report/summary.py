@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import TypeVar
 
 from handgrad.compare.facts.fact import counted
-from handgrad.compare.facts.failures import Overflow, Unstable
+from handgrad.compare.facts.failures import Overflow
 from handgrad.compare.report.words import printable
-from handgrad.compare.results import FAILING, Finding, Results, Row
+from handgrad.compare.results import FAILING, UNSURE, Finding, Results, Row
 from handgrad.compare.source.unrecorded import is_untapped
 
 R = TypeVar("R", bound=Results)
@@ -26,7 +26,7 @@ def headline(results: Results) -> tuple[str, str]:
     if culprit is None:
         return "OK", printable(_agreement(results))
     if results.ok:
-        return "OK, but WEAK", printable(_weakness(results, culprit))
+        return f"OK, but {culprit.verdict}", printable(_unsure(results, culprit))
     return culprit.verdict, printable(_failure(results, culprit))
 
 
@@ -42,18 +42,12 @@ def _agreement(results: Results) -> str:
     )
 
 
-def _weakness(results: Results, culprit: Finding) -> str:
-    compared, steps = len(results.rows), _steps(results)
-    unstable = [finding for finding in results.findings if isinstance(finding.cause, Unstable)]
-    if unstable:
-        return (
-            f"{counted(len(unstable), 'tensor')} among {compared} of {steps} cannot be judged, first "
-            f"{unstable[0].where}: rounding changes it by 1 % or more in torch as well."
-        )
-    return (
-        f"the formulas are right on all {compared} tensors of {steps}, and the "
-        f"arithmetic of {len(results.findings)} loses digits, first {culprit.where}."
-    )
+def _unsure(results: Results, culprit: Finding) -> str:
+    alike = sum(finding.verdict == culprit.verdict for finding in results.findings)
+    among = f"{counted(alike, 'tensor')} among {len(results.rows)} of {_steps(results)}, first {culprit.where}"
+    if culprit.verdict == "UNTOLD":
+        return f"nothing is told of {among}: rounding moves torch's own result by as much as the difference."
+    return f"{among}, {'is' if alike == 1 else 'are'} off by more than rounding explains; nothing is shown wrong."
 
 
 def _failure(results: Results, culprit: Finding) -> str:
@@ -76,13 +70,15 @@ def _steps(results: Results) -> str:
 
 def _by_themselves(findings: Sequence[Finding]) -> str:
     number = sum(finding.verdict in FAILING for finding in findings)
-    weak = f" and {len(findings) - number} WEAK" if number < len(findings) else ""
-    return counted(number, "tensor wrong by itself", "tensors wrong by themselves") + weak
+    unsure = (f" and {n} {verdict}" for verdict in UNSURE if (n := sum(f.verdict == verdict for f in findings)))
+    return counted(number, "tensor wrong by itself", "tensors wrong by themselves") + "".join(unsure)
 
 
 def deciding(results: Results) -> Finding | None:
-    """The finding that decides the verdict on a report: the first that fails, or else the first that is WEAK."""
-    return next((finding for finding in results.findings if finding.verdict in FAILING), results.first)
+    """The finding that decides the verdict on a report: the first that fails, or else is UNTOLD, or else WEAK."""
+    ranks = ((*FAILING,), ("UNTOLD",), ("WEAK",))
+    found = (next((f for f in results.findings if f.verdict in verdicts), None) for verdicts in ranks)
+    return next((finding for finding in found if finding is not None), None)
 
 
 def closest(results: Results) -> Row | None:

@@ -1,10 +1,10 @@
-"""What the verdicts say of a tensor: it agrees, is a culprit, only follows from one, loses digits, or is absent."""
+"""What the verdicts say of a tensor: it agrees, is a culprit, only follows from one, is not told, or is absent."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from handgrad.compare.results import Details, Finding, Results, Row
+from handgrad.compare.results import UNSURE, Details, Finding, Results, Row
 
 ORDER = ("agrees", "absent", "follows", "weak", "culprit")
 
@@ -14,7 +14,7 @@ def states(results: Results) -> dict[tuple[int, str], str]:
     findings = {finding.where.name: finding for finding in results.findings}
     state = {(row.step, row.name): _state(row, findings.get(row.name), results.details) for row in results.rows}
     for finding in results.findings:
-        state.setdefault((finding.where.step, finding.where.name), "weak" if finding.verdict == "WEAK" else "culprit")
+        state.setdefault((finding.where.step, finding.where.name), "weak" if finding.verdict in UNSURE else "culprit")
     return state
 
 
@@ -23,7 +23,7 @@ def _state(row: Row, finding: Finding | None, details: Details) -> str:
         return "follows" if row.step in details.downstream.get(row.name, ()) else "agrees"
     if finding is None or row.step < finding.where.step:
         return "follows"
-    return "weak" if row.verdict == "WEAK" else "culprit"
+    return "weak" if row.verdict in UNSURE else "culprit"
 
 
 def gravest(states: Iterable[str]) -> str:

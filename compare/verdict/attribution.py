@@ -12,7 +12,7 @@ from handgrad.compare.facts.causes import Cause, Unknown
 from handgrad.compare.facts.failures import Overflow
 from handgrad.compare.facts.remarks import Note
 from handgrad.compare.names import Key, gradient
-from handgrad.compare.results import Details, Excerpt, Finding, Row
+from handgrad.compare.results import FAILING, UNSURE, Details, Excerpt, Finding, Row
 from handgrad.compare.thresholds import CAST_DERIVATIVE, CAST_GRADIENT, RIGHT_AFTER_ALL
 from handgrad.compare.verdict.bounds import Allowance
 from handgrad.compare.verdict.closeness import Local
@@ -108,8 +108,8 @@ def _is_right_end_to_end(suspect: Suspect, row: Row) -> bool:
 
 
 def outranks(verdict: str, before: str | None) -> bool:
-    """Whether a finding on a tensor counts for more than the one before: the first does, and a failure after WEAK."""
-    return before is None or before == "WEAK" != verdict
+    """Whether a finding on a tensor counts for more than the one before: the first does, and a failure after what is unsure."""
+    return before is None or (before in UNSURE and verdict in FAILING)
 
 
 def culprits(judgements: Iterable[Judgement]) -> tuple[Finding, ...]:

@@ -18,7 +18,6 @@ from handgrad.compare.facts.failures import FewerDigits, OverflowsInside
 from handgrad.compare.facts.remarks import NothingButRounding, Persists, SpecialPoint, TorchInexact
 from handgrad.compare.thresholds import (
     ALIKE,
-    ALONG,
     AMPLIFIED,
     AS_MUCH,
     BLIND,
@@ -291,7 +290,7 @@ def _stands_still(flagged: Flagged, _: Beside | None) -> Outcome | None:
         if unit > COARSE and not _stands_over(flagged, unit * STANDS_OVER):
             break
         coarse = flagged.at(unit)
-        if max(coarse.largest, coarse.along * ALONG) <= OF_FORMAT:
+        if max(coarse.largest, coarse.along) <= OF_FORMAT:
             is_wrong = unit > COARSE and _is_steady(flagged, unit)
             return (
                 flagged.outcome("FAULT", Persists("moves")) if is_wrong else flagged.outcome("WEAK", FewerDigits(name))

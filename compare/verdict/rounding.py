@@ -96,8 +96,8 @@ RANK = ("OK", "WEAK", "UNTOLD", "NONFINITE", "FAULT")
 
 
 def worse(one: Outcome, other: Outcome) -> Outcome:
-    """The outcome that says more: the worse verdict, or of two OK the one that came closer."""
-    return max(one, other, key=lambda outcome: (RANK.index(outcome.verdict), outcome.rho))
+    """The outcome that says more: the worse verdict, or of two OK the one with a reason, or that came closer."""
+    return max(one, other, key=lambda outcome: (RANK.index(outcome.verdict), outcome.why is not None, outcome.rho))
 
 
 def screened(local: Local, unit: float, dtype: str, roundings: float) -> Outcome | None:
@@ -204,8 +204,7 @@ class Flagged:
 
     def outcome(self, verdict: str, why: Fact | None = None) -> Outcome:
         """A verdict on it."""
-        many = np.abs(self.roundings)
-        worst = int(np.argmax(many if self.largest > ROUNDINGS else np.abs(self.difference)))
+        worst = int(np.argmax(np.where(self.stands_out, np.abs(self.difference), -1.0)))
         shape = self.witness_shape
         return Outcome(verdict, self.rho, "noise", index_of(worst, shape), self.witness.dtype, why)
 

@@ -17,7 +17,7 @@ from handgrad.compare.verdict.attribution import (
 )
 from handgrad.compare.verdict.closeness import Local
 from handgrad.compare.verdict.judgement import Judgement, StepRun
-from handgrad.compare.verdict.rule import Outcome
+from handgrad.compare.verdict.rounding import Outcome
 
 READS = {"A": frozenset({"Z"}), "J": frozenset({"A"})}
 CAUSES = {"FAULT": Unknown(), "WEAK": LosesDigits(), "NONFINITE": Overflow()}
@@ -97,18 +97,13 @@ def test_without_the_gradient_of_the_cast_value_only_its_own_size_counts():
         assert not kept.cover(*suspect("dZ", "FAULT", [10 + 11e-6], [10.0]))
 
 
-def test_the_dtype_shown_is_where_a_side_is_not_finite_or_most_digits_are_lost():
-    exact, off = Local(np.ones(1), np.ones(1)), Local(np.ones(1) * 1.001, np.ones(1))
-    nan = Local(np.array([np.nan]), np.ones(1))
-
-    def shown(verdict, **local):
-        return Suspect(Key(1, "forward", "A"), Outcome(verdict, 2.0, "bound", (0,)), local, {}).shown
-
-    assert shown("FAULT", float64=exact, float32=off) == "float64"
-    assert shown("WEAK", float64=exact, float32=off) == "float32"
-    assert shown("WEAK", float64=off, float32=off) == "float64"
-    assert shown("NONFINITE", float64=exact, float32=nan) == "float32"
-    assert shown("NONFINITE", float64=exact, float32=Local(np.ones(1), nan.recorded)) == "float32"
+def test_the_dtype_shown_is_that_of_the_verdict():
+    both = {"float64": Local(np.ones(1), np.ones(1)), "float32": Local(np.ones(1) * 1.001, np.ones(1))}
+    for dtype in both:
+        outcome = Outcome("FAULT", 2.0, "bound", (0,), dtype)
+        assert Suspect(Key(1, "forward", "A"), outcome, both, {}).shown == dtype
+    free = {"free": both["float64"]}
+    assert Suspect(Key(1, "forward", "A"), Outcome("FAULT", 2.0, "twins", (0,)), free, {}).shown == "free"
 
 
 # --- over all steps

@@ -13,7 +13,7 @@ from handgrad.compare.verdict.batched import judge_stack
 from handgrad.compare.verdict.bounds import Allowance
 from handgrad.compare.verdict.closeness import Local
 from handgrad.compare.verdict.judgement import StepRun
-from handgrad.compare.verdict.rule import judge
+from handgrad.compare.verdict.rule import judge_by_bound
 from tests.compare.experiment.networks import DATA, experiment
 
 DTYPES = ("float64", "float32")
@@ -77,7 +77,7 @@ def test_at_once_a_tensor_comes_as_close_as_by_itself(optimizer, block):
             for d, dtype in enumerate(DTYPES):
                 at = d * len(stack.steps) + k
                 local = Local(stack.records[name][at], stack.local[name][at])
-                by_itself.append(judge({dtype: local}, {dtype: of_dtype[dtype][name]}).rho)
+                by_itself.append(judge_by_bound({dtype: local}, {dtype: of_dtype[dtype][name]}).rho)
             assert found == pytest.approx(max(by_itself), rel=1e-9), name
     assert sum(each > 0.01 for each in rho.values()) > len(rho) / 2, "most are told apart from nothing"
 

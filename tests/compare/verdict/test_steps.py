@@ -1,5 +1,7 @@
 """The verdicts on one step, by records made by hand: what is a culprit, with which facts, and what only follows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,8 +11,8 @@ from handgrad.compare.facts.remarks import AsFloat32, Operands, OutOfRange, Pers
 from handgrad.compare.names import Key, phase_of
 from handgrad.compare.verdict import bounds
 from handgrad.compare.verdict.judgement import StepRun
-from handgrad.compare.verdict.rule import Ladder
 from handgrad.compare.verdict.steps import judge_step
+from tests.compare.verdict.witnesses import Told
 
 RNG = np.random.default_rng(2)
 NAMES = ("Z", "A", "J", "dA", "dZ", "dW")
@@ -23,19 +25,24 @@ RIGHT = {
     "dZ": RNG.standard_normal((2, 3)),
     "dW": RNG.standard_normal((2, 4)),
 }
-ONCE_MORE = Ladder(lambda: 0.0, lambda: 0.0, lambda: 0.0, lambda: np.nan, lambda: np.nan, lambda: False)
 
 
-def judged(records, local=RIGHT, torch=RIGHT, dtypes=("float64",), reads=READS, ladders=True, **allowances):
+def judged(records, local=RIGHT, torch=RIGHT, dtypes=("float64",), reads=READS, told=None, **allowances):
     """The judgements on NAMES by name, where torch makes `local` of the records and `torch` on its own."""
     keys = [(Key(1, phase_of(name), name), name.lower()) for name in NAMES]
     runs = {}
     for dtype in dtypes:
         with np.errstate(over="ignore"):
             cast = {n: a.astype(dtype) if a.dtype == np.float64 else a for n, a in records.items()}
-        runs[dtype] = StepRun(cast, local, allowances)
-    evidence = dict.fromkeys(NAMES, ONCE_MORE) if ladders else {}
-    return dict(zip(NAMES, judge_step(keys, runs, (runs[dtypes[0]].records, torch), reads, evidence), strict=True))
+        runs[dtype] = StepRun(cast, local, allowances, Told(cast, local, dtype, **(told or {})))
+    return dict(zip(NAMES, judge_step(keys, runs, (runs[dtypes[0]].records, torch), reads), strict=True))
+
+
+NOWHERE_ELSE = {"elsewhere": {}}  # the derivation cannot be run again
+
+
+def told_run(records, local, dtype="float64", **told):
+    return StepRun(records, local, witness=Told(records, local, dtype, **told))
 
 
 def culprits(judgements):
@@ -62,7 +69,7 @@ def test_a_wrong_tensor_has_a_finding_of_unknown_cause_with_what_it_was_computed
     assert (finding.worst.by_hand, finding.worst.torch) == (2 * RIGHT["dZ"][worst], RIGHT["dZ"][worst])
     assert finding.worst.dtype == ""
     assert finding.worst.inputs == ("dA", "Z")
-    assert finding.circumstances == (Persists("digits"),)
+    assert finding.circumstances == (Persists("moves"),)
     assert finding.rho == judgements["dZ"].row.rho > 1
     np.testing.assert_array_equal(judgements["dZ"].local.recorded, wrong["dZ"])
     np.testing.assert_array_equal(judgements["dZ"].local.reference, RIGHT["dZ"])
@@ -75,23 +82,21 @@ def test_a_wrong_tensor_has_a_finding_of_unknown_cause_with_what_it_was_computed
 def test_inputs_are_told_by_the_equation_or_by_what_reads_it_where_they_were_recorded(name, inputs):
     keys = [(Key(1, phase_of(name), name), "")]
     records, reference = {name: np.ones(2), **dict.fromkeys(inputs, np.ones(2))}, {name: np.zeros(2)}
-    (judgement,) = judge_step(keys, {"float64": StepRun(records, reference)}, (records, reference), READS, {})
+    (judgement,) = judge_step(keys, {"float64": told_run(records, reference)}, (records, reference), READS)
     assert judgement.finding.worst.inputs == inputs
     alone = {name: np.ones(2)}
-    (judgement,) = judge_step(keys, {"float64": StepRun(alone, reference)}, (alone, reference), READS, {})
+    (judgement,) = judge_step(keys, {"float64": told_run(alone, reference)}, (alone, reference), READS)
     assert judgement.finding.worst.inputs == (("W",) if name == "dW" else ())  # a parameter is always there
 
 
-def test_in_one_precision_no_digits_were_added():
-    assert judged(RIGHT | {"dZ": RIGHT["dZ"] * 2})["dZ"].finding.circumstances == ()
-
-
-def test_what_moves_as_mathematics_does_says_so():
-    moving = Ladder(lambda: 1e20, lambda: 0.0, *[lambda: 1e-6] * 3, lambda: False)
-    keys = [(Key(1, "backward", "dZ"), "")]
-    records, right = {"dZ": RIGHT["dZ"] / 2}, {"dZ": RIGHT["dZ"]}
-    (judgement,) = judge_step(keys, {"float64": StepRun(records, right)}, (records, right), READS, {"dZ": moving})
-    assert judgement.finding.circumstances == (Persists("moves"),)
+def test_a_fault_of_float32_alone_says_so_and_shows_that_side():
+    right = {d: {n: a.astype(d) for n, a in RIGHT.items()} for d in ("float64", "float32")}
+    right["float32"]["dZ"] = (RIGHT["dZ"] * 2).astype("f4")
+    runs = {d: told_run(records, RIGHT, d) for d, records in right.items()}
+    (judgement,) = judge_step([(Key(1, "backward", "dZ"), "")], runs, (right["float64"], RIGHT), READS)
+    worst = judgement.finding.worst
+    assert (judgement.finding.verdict, worst.dtype) == ("FAULT", "float32")
+    assert worst.by_hand == pytest.approx(2 * worst.torch, rel=1e-6)
 
 
 def test_a_fault_that_float32s_rounding_would_explain_says_so():
@@ -133,10 +138,10 @@ def test_what_a_cast_value_makes_of_its_derivative_is_no_culprit():
     dA = np.ones((2, 2))
     records = RIGHT | {"A": cast, "dA": dA, "dZ": dA * (1 - cast**2)}
     local = RIGHT | {"A": A, "dA": dA, "dZ": dA * (1 - A**2)}
-    judgements = judged(records, local, local)
+    judgements = judged(records, local, local, told=NOWHERE_ELSE)
     assert culprits(judgements) == ["A"]
     assert (judgements["A"].row.verdict, judgements["dZ"].row.verdict) == ("WEAK", "FAULT")
-    further = judged(records | {"dZ": records["dZ"] + 1e-4}, local, local)
+    further = judged(records | {"dZ": records["dZ"] + 1e-4}, local, local, told=NOWHERE_ELSE)
     assert culprits(further) == ["A", "dZ"]
 
 
@@ -177,19 +182,21 @@ def test_operands_that_are_no_numbers_are_told_by_name():
     assert judged(RIGHT | {"A": nan}, RIGHT | {"A": nan}, reads={})["A"].finding.circumstances == ()
 
 
-def test_what_float32_cannot_hold_and_all_after_it_is_judged_in_float64_alone():
+def test_what_float32_cannot_hold_in_torch_either_is_judged_in_float64_alone():
     large = RIGHT | {"A": RIGHT["A"] * 1e40}
-    judgements = judged(large, large, large, dtypes=("float64", "float32"))
+    judgements = judged(large, large, large, dtypes=("float64", "float32"), told={"finite": False})
     assert not culprits(judgements)
-    assert [judgements[name].note for name in NAMES] == [None, *[OutOfRange()] * 5]
+    assert [name for name in NAMES if judgements[name].note == OutOfRange()] == ["A"]
+    assert culprits(judged(large, large, large, dtypes=("float64", "float32"))) == ["A"]  # torch holds it
 
 
 def test_a_float32_that_is_not_finite_where_it_could_hold_the_value_is_a_finding():
     for allowance in ({}, {"A": bounds.activation(8.0)}):
         runs = {d: StepRun({"A": RIGHT["A"].astype(d)}, RIGHT, allowance) for d in ("float64", "float32")}
         runs["float32"].records["A"][0, 1] = np.nan
+        runs = {d: replace(run, witness=Told(run.records, RIGHT, d)) for d, run in runs.items()}
         keys = [(Key(1, "forward", "A"), "")]
-        (judgement,) = judge_step(keys, runs, (runs["float64"].records, RIGHT), READS, {"A": ONCE_MORE})
+        (judgement,) = judge_step(keys, runs, (runs["float64"].records, RIGHT), READS)
         assert (judgement.row.verdict, judgement.finding.worst.dtype, judgement.note) == ("NONFINITE", "float32", None)
 
 
@@ -206,10 +213,10 @@ def test_a_sum_whose_terms_float32_cannot_hold_together_is_out_of_range():
         "float64": StepRun({"Z": local["Z"]}, local, {"Z": bounds.linear(W, A, b)}),
         "float32": StepRun({"Z": np.full((2, 3), np.nan, "f4")}, local, {"Z": bounds.linear(W, A, b)}),
     }
-    (judgement,) = judge_step([(Key(1, "forward", "Z"), "")], runs, (local, local), READS, {})
+    (judgement,) = judge_step([(Key(1, "forward", "Z"), "")], runs, (local, local), READS)
     assert (judgement.row.verdict, judgement.note) == ("OK", OutOfRange())
     small = {d: StepRun(run.records, run.local, {"Z": bounds.linear(W / 1e9, A, b)}) for d, run in runs.items()}
-    (judgement,) = judge_step([(Key(1, "forward", "Z"), "")], small, (local, local), READS, {})
+    (judgement,) = judge_step([(Key(1, "forward", "Z"), "")], small, (local, local), READS)
     assert judgement.row.verdict == "NONFINITE"
 
 
@@ -218,10 +225,10 @@ def test_a_sum_whose_terms_float32_cannot_hold_together_is_out_of_range():
 
 def test_a_weak_tensor_is_shown_where_it_loses_most_digits():
     signs = np.array([[1, -1, 1], [-1, -1, 1]])
-    lossy = {"float64": RIGHT["A"] + 1e-9 * signs, "float32": (RIGHT["A"] + 1e-3 * signs).astype("f4")}
+    lossy = {"float64": RIGHT["A"] + 1e-12 * signs, "float32": (RIGHT["A"] + 1e-6 * signs).astype("f4")}
     runs = {d: StepRun(RIGHT | {"A": lossy[d]}, RIGHT, {"A": bounds.activation(8.0)}) for d in lossy}
     keys = [(Key(1, "forward", "A"), "")]
-    (judgement,) = judge_step(keys, runs, (runs["float64"].records, RIGHT), READS, {})
+    (judgement,) = judge_step(keys, runs, (runs["float64"].records, RIGHT), READS)
     finding = judgement.finding
     assert (finding.verdict, finding.cause, judgement.local) == ("WEAK", LosesDigits(), None)
     assert finding.worst.dtype == "float64"
@@ -229,15 +236,15 @@ def test_a_weak_tensor_is_shown_where_it_loses_most_digits():
 
 
 def test_where_rounding_changes_the_reference_as_much_nothing_is_told():
-    unstable = Ladder(lambda: 1e20, lambda: 0.0, *[lambda: 0.9] * 3, lambda: False)
+    elsewhere = {0: [({"dZ": RNG.standard_normal((2, 3))}, {"dZ": RNG.standard_normal((2, 3))}) for _ in range(3)]}
     keys, records = [(Key(1, "backward", "dZ"), "")], {"dZ": RIGHT["dZ"] / 2}
-    runs = {"float64": StepRun(records, RIGHT)}
-    (judgement,) = judge_step(keys, runs, (records, RIGHT), READS, {"dZ": unstable})
-    assert (judgement.row.verdict, judgement.finding.cause) == ("WEAK", Unstable())
+    runs = {"float64": told_run(records, RIGHT, elsewhere=elsewhere, roundings=2.0**100)}
+    (judgement,) = judge_step(keys, runs, (records, RIGHT), READS)
+    assert (judgement.row.verdict, judgement.finding.cause) == ("UNTOLD", Unstable())
 
 
 def test_in_one_precision_it_goes_without_saying_which():
-    finding = judged(RIGHT | {"A": RIGHT["A"].astype("f4").astype(float)})["A"].finding
+    finding = judged(RIGHT | {"A": RIGHT["A"].astype("f4").astype(float)}, told=NOWHERE_ELSE)["A"].finding
     assert (finding.verdict, finding.worst.dtype) == ("WEAK", "")
 
 

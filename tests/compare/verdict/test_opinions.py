@@ -1,0 +1,209 @@
+"""The second opinions: each is needed by the test that its row names, and none is asked where rounding explains."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from handgrad.compare.errors import InputError
+from handgrad.compare.facts.failures import FewerDigits, OverflowsInside
+from handgrad.compare.facts.remarks import NothingButRounding, Persists, SpecialPoint, TorchInexact
+from handgrad.compare.thresholds import MOVE, MOVE_FAR, MOVE_LESS
+from handgrad.compare.verdict.closeness import Local
+from handgrad.compare.verdict.opinions import OPINIONS, Beside, behaviour, second_opinion, where_blind
+from handgrad.compare.verdict.rounding import Flagged
+from tests.compare.verdict.witnesses import Told
+
+RNG = np.random.default_rng(11)
+G = RNG.standard_normal((4, 5))
+SIGNS = RNG.choice([-1.0, 1.0], (4, 5))
+
+
+def witness(off, **more):
+    """dW is off by so much."""
+    return Told({"dW": G + off}, {"dW": G}, **more)
+
+
+def flagged(told):
+    return Flagged.of("dW", told, told.beside("dW"))
+
+
+def at_places(off, spread=1e-6, places=3):
+    """Both sides where everything has moved: the reference by a share, the difference given by off(place)."""
+    moved = [G * (1 + spread * RNG.uniform(-1, 1, G.shape)) for _ in range(places)]
+    return {0: [({"dW": g + off(i, g)}, {"dW": g}) for i, g in enumerate(moved)]}
+
+
+def noise(size):
+    return at_places(lambda i, g: size * RNG.standard_normal(g.shape))
+
+
+def verdict_of(told, beside=None):
+    outcome = second_opinion(flagged(told), beside)
+    return outcome.verdict, outcome.why
+
+
+def test_every_row_says_why_and_which_test_needs_it():
+    for row in OPINIONS:
+        assert all((row.symptom, row.reason, row.figure))
+        assert hasattr(sys.modules[__name__], row.test), row.test
+        assert {*row.precisions} <= {"float64", "float32"}
+    assert len({row.ask for row in OPINIONS}) == len(OPINIONS)
+
+
+def test_a_reference_that_answers_twice_is_an_error_of_the_input():
+    told = witness(1e-6 * SIGNS, once_more={"dW": G + 3e-7})
+    with pytest.raises(InputError, match="dW"):
+        verdict_of(told)
+    assert verdict_of(witness(1e-6 * SIGNS, once_more={"dW": G + 3e-8}))[0] == "FAULT"
+    assert verdict_of(witness(1e-14 * SIGNS, once_more={"dW": G + 5e-15}))[0] == "FAULT"  # another order of summation
+
+
+def test_torch_is_named_where_it_is_inexact():
+    off = 1e-9 * SIGNS
+    assert verdict_of(witness(off, exact=({"dW": G + off}, ("softplus",)))) == ("OK", TorchInexact("dW", ("softplus",)))
+    assert verdict_of(witness(off, exact=({"dW": G + off}, ())))[0] == "FAULT"  # nothing was put right
+    assert verdict_of(witness(2 * off, exact=({"dW": G + off}, ("softplus",))))[0] == "FAULT"  # it is wrong besides
+
+
+def test_digits_that_an_addition_swallowed_are_ok():
+    tiny = 1e-13
+    record = {"dW": np.zeros(3)}
+
+    def swallowed(records):
+        places = [(records, {"dW": np.full(3, tiny * (1 + 1e-6 * i))}) for i in range(3)]
+        return Told(records, {"dW": np.full(3, tiny)}, reaches=1e3, elsewhere={0: places})
+
+    assert verdict_of(swallowed(record))[0] == "OK"
+    assert verdict_of(swallowed({"dW": np.full(3, 1e-3)}))[0] == "FAULT"  # more than 4 roundings of what it is of
+    moving = Told({"dW": np.full(3, 2 * tiny)}, {"dW": np.full(3, tiny)}, reaches=1e3)
+    assert verdict_of(moving)[0] == "FAULT"  # neither side stands still
+
+
+def test_what_overflows_on_the_way_is_weak():
+    told = witness(1e-3 * SIGNS, dtype="float32", overflowing=True)
+    assert verdict_of(told) == ("WEAK", OverflowsInside())
+    assert verdict_of(witness(1e-3 * SIGNS, dtype="float32"))[0] == "FAULT"
+    assert verdict_of(witness(1e-3 * SIGNS, overflowing=True))[0] == "FAULT"  # asked in float32 alone
+
+
+def test_a_difference_at_a_kink_alone_is_a_fault():
+    special = witness(0.5 * (np.arange(5) == 2), elsewhere=at_places(lambda i, g: 0 * g))
+    assert verdict_of(special) == ("FAULT", SpecialPoint())
+    coarse = witness(0.5 * (np.arange(5) == 2), dtype="float32", elsewhere=at_places(lambda i, g: 0 * g))
+    assert verdict_of(coarse)[0] == "FAULT"
+    assert verdict_of(coarse, Beside(0.0, G))[0] == "OK"  # float64 does not have it
+
+
+def test_a_constant_ratio_is_a_fault_under_chaos():
+    told = witness(0.25 * G, elsewhere=at_places(lambda i, g: 0.25 * g, spread=0.9))
+    assert verdict_of(told) == ("FAULT", Persists("ratio"))
+    other = witness(0.25 * G, elsewhere=at_places(lambda i, g: (0.25 + 0.1 * i) * g, spread=0.9))
+    assert verdict_of(other)[1] != Persists("ratio")
+
+
+def test_fewer_digits_inside_are_weak_and_named():
+    cast = G.astype(np.float32).astype(float)
+    standing = at_places(lambda i, g: cast - g)
+    assert verdict_of(witness(cast - G, elsewhere=standing, roundings=1.0)) == ("WEAK", FewerDigits("float32"))
+    wrong = cast + 1e-3
+    assert verdict_of(witness(wrong - G, elsewhere=at_places(lambda i, g: wrong - g), roundings=1.0))[0] == "FAULT"
+
+
+def test_what_stays_where_everything_moves_is_a_fault():
+    off = 1e-6 * SIGNS
+    assert verdict_of(witness(off, elsewhere=at_places(lambda i, g: off))) == ("FAULT", Persists("moves"))
+    assert verdict_of(witness(off, elsewhere=noise(1e-6))) == ("WEAK", None)
+    quarter = at_places(lambda i, g: off * (1 + 0.2 * SIGNS))
+    assert verdict_of(witness(off, elsewhere=quarter))[0] == "FAULT"
+
+
+def test_the_last_digits_of_large_operands_are_asked_once_more_further_away():
+    off = 1e-12 * SIGNS
+    near = at_places(lambda i, g: off)[0]
+    far = noise(1e-12)[0]
+    told = witness(off, reaches=1e3, elsewhere={MOVE: near, MOVE_FAR: far})
+    assert verdict_of(told)[0] == "OK"
+    assert verdict_of(witness(off, reaches=1e3, elsewhere={MOVE: near, MOVE_FAR: near}))[0] == "FAULT"
+
+
+def test_what_cannot_be_moved_is_judged_by_its_size():
+    assert verdict_of(witness(1e-4 * SIGNS, elsewhere={})) == ("FAULT", Persists("unmoved"))
+    assert verdict_of(witness(1e-9 * SIGNS, elsewhere={})) == ("WEAK", None)
+    assert verdict_of(witness(1e-4 * SIGNS, dtype="float32", elsewhere={})) == ("WEAK", None)
+
+
+def test_what_rounding_moves_as_much_is_untold():
+    told = witness(0.5 * SIGNS, roundings=2.0**100, elsewhere=noise(0.5))
+    assert flagged(told).is_blind
+    assert where_blind(flagged(told)).verdict == "UNTOLD"
+    assert where_blind(flagged(witness(1e-3 * SIGNS, roundings=2.0**100, elsewhere=noise(1e-3)))).verdict == "OK"
+    ratio = witness(0.5 * G, roundings=2.0**100, elsewhere=at_places(lambda i, g: 0.5 * g, spread=0.9))
+    assert where_blind(flagged(ratio)).verdict == "FAULT"
+    large = witness(10 * SIGNS, roundings=2.0**95, elsewhere=noise(10))
+    assert verdict_of(large)[0] == "UNTOLD"
+    assert verdict_of(witness(10 * SIGNS, roundings=2.0**95, elsewhere=noise(10), nothing=("dW",)))[0] == "OK"
+
+
+def test_the_own_loss_accuses():
+    told = witness(1e-3 * SIGNS, elsewhere=noise(1e-3), own_loss=True)
+    assert verdict_of(told) == ("FAULT", Persists("own-loss"))
+    assert verdict_of(witness(1e-3 * SIGNS, elsewhere=noise(1e-3)))[0] == "WEAK"
+
+
+def test_arithmetic_of_another_order_is_ok():
+    assert verdict_of(witness(1e-13 * SIGNS, elsewhere=noise(1e-13)))[0] == "OK"
+    assert verdict_of(witness(1e-9 * SIGNS, elsewhere=noise(1e-9)))[0] == "WEAK"
+    coarse = {"dtype": "float32", "elsewhere": noise(1e-4)}
+    assert verdict_of(witness(1e-4 * SIGNS, **coarse))[0] == "OK"
+    assert verdict_of(witness(1e-2 * SIGNS, dtype="float32", elsewhere=noise(1e-2)))[0] == "WEAK"
+
+
+def test_what_is_nothing_but_rounding_is_ok():
+    told = witness(1e-3 * SIGNS, elsewhere=noise(1e-3), nothing=("dW",))
+    assert verdict_of(told) == ("OK", NothingButRounding("dW"))
+    assert "own loss" not in told.asked
+    off = 1000 * 2.0**-53 * abs(G) * SIGNS
+    near = witness(off, elsewhere=at_places(lambda i, g: off), nothing=("dW",), roundings=100.0)
+    assert verdict_of(near) == ("OK", NothingButRounding("dW"))  # it stays, and is next to nothing
+    far = witness(1e-3 * SIGNS, elsewhere=at_places(lambda i, g: 1e-3 * SIGNS), nothing=("dW",))
+    assert verdict_of(far)[0] == "FAULT"
+
+
+def test_float32_that_rounds_as_float64_does_is_ok():
+    told = witness(3e-3 * SIGNS, dtype="float32", elsewhere=noise(3e-3))
+    rho = flagged(told).rho
+    assert verdict_of(told, Beside(rho, G))[0] == "OK"
+    assert verdict_of(told, Beside(rho / 100, G))[0] == "WEAK"
+    assert verdict_of(told, Beside(0.0, G))[0] == "WEAK"
+
+
+def test_float32_that_holds_no_digit_is_ok():
+    told = witness(0.5 * SIGNS, dtype="float32", roundings=2.0**36, elsewhere=noise(0.5))
+    assert verdict_of(told, Beside(0.0, G))[0] == "OK"
+
+
+def test_a_wrong_formula_shows_where_the_mathematics_amplifies():
+    """Over the usual move the reference swings, over a smaller one the difference stays and the record follows."""
+    off = 0.3 * np.ones(G.shape)
+    wild = [({"dW": g + 0.3 * RNG.standard_normal(G.shape)}, {"dW": g}) for g in (RNG.standard_normal(G.shape),) * 3]
+
+    def near(follow):
+        steps = [1e-6 * RNG.standard_normal(G.shape) for _ in range(3)]
+        return [({"dW": G + follow * step + off}, {"dW": G + step}) for step in steps]
+
+    assert verdict_of(witness(off, elsewhere={MOVE: wild, MOVE_LESS: near(1.0)}))[0] == "FAULT"
+    assert verdict_of(witness(off, elsewhere={MOVE: wild, MOVE_LESS: near(100.0)}))[0] == "WEAK"
+    nothing = witness(off, elsewhere={MOVE: wild, MOVE_LESS: near(1.0)}, nothing=("dW",))
+    assert behaviour(flagged(nothing), MOVE) == "noise"
+
+
+def test_a_place_that_is_not_finite_or_of_another_shape_is_no_place():
+    bad = [({"dW": G * np.nan}, {"dW": G}), ({"dW": G[:2]}, {"dW": G[:2]})]
+    assert behaviour(flagged(witness(1e-3 * SIGNS, elsewhere={0: bad})), MOVE) == "unknown"
+
+
+def test_a_derivation_in_float32_is_asked_the_questions_of_both():
+    alone = Told({"dW": G + 1e-4 * SIGNS}, {"dW": G}, unit=2.0**-24, elsewhere=noise(1e-4))
+    assert verdict_of(alone)[0] == "OK"
+    assert second_opinion(Flagged.of("dW", alone, Local(G + 0.1 * SIGNS, G))).verdict == "WEAK"

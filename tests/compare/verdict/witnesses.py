@@ -1,0 +1,77 @@
+"""A witness whose answers are given: records and references by name, and how both look at other places."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from handgrad.compare.verdict.closeness import Local
+
+
+class NotAskedError(AssertionError):
+    """A question that nothing needs was asked."""
+
+
+@dataclass
+class Told:
+    """`elsewhere` holds (records, references) at moved places, by the share that they are moved by or for all of them.
+
+    Without it everything is where it was, so that a difference stays. `roundings` is the variance of every entry.
+    """
+
+    records: Mapping[str, np.ndarray]
+    local: Mapping[str, np.ndarray]
+    dtype: str = "float64"
+    unit: float = 0.0
+    roundings: float = 0.0
+    elsewhere: Mapping[float, Sequence[tuple[Mapping, Mapping]]] | None = None
+    once_more: Mapping[str, np.ndarray] | None = None
+    exact: tuple[Mapping[str, np.ndarray], tuple[str, ...]] = ({}, ())
+    reaches: float = 0.0
+    nothing: tuple[str, ...] = ()
+    own_loss: bool = False
+    overflowing: bool = False
+    finite: bool = True
+    asked: list[str] = field(default_factory=list)
+
+    def __post_init__(self):
+        self.unit = self.unit or {"float64": 2.0**-53, "float32": 2.0**-24}[self.dtype]
+
+    def record(self, name):
+        return self.records[name]
+
+    def beside(self, name):
+        return Local(self.records[name], self.local[name])
+
+    def variance(self, name):
+        self.asked.append("variance")
+        return np.full(np.shape(self.local[name]), self.roundings) * np.square(self.local[name])
+
+    def again(self, name):
+        return np.atleast_1d((self.once_more or self.local)[name])
+
+    def put_right(self, name):
+        values, met = self.exact
+        return (np.atleast_1d(values[name]) if name in values else None), met
+
+    def reach(self, name):
+        return max(self.reaches, float(np.max(np.abs(self.local[name]))))
+
+    def places(self, name, by):
+        self.asked.append(f"places {by:g}")
+        here = [(self.records, self.local)] * 3
+        found = here if self.elsewhere is None else self.elsewhere.get(by, self.elsewhere.get(0, []))
+        return [Local(np.atleast_1d(records[name]), np.atleast_1d(local[name])) for records, local in found]
+
+    def is_nothing(self, name):
+        return name in self.nothing
+
+    def contradicts(self, name, difference):
+        self.asked.append("own loss")
+        return self.own_loss
+
+    def overflows(self):
+        return self.overflowing
+
+    def torch_is_finite(self):
+        return self.finite
