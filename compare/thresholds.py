@@ -49,8 +49,8 @@ NOISE, FINER_NOISE = 2.0**-36, 2.0**-48
 # Runs with drawn roundings: too small a deviation by chance costs second opinions, no verdict.
 NOISE_RUNS = 4
 
-# Other places at which both sides run, and optimisers that get moved tensors: a median needs three.
-PLACES = MOVED_RUNS = 3
+# Other places at which both sides run: a median needs three.
+PLACES = 3
 
 # Standard deviations: what right code is off by at most, entry by entry and along the reference. Right code reaches a
 # half to the whole of the half of these, by rounded exponents, log-sum-exp of large numbers and tiny constants.

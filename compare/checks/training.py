@@ -17,13 +17,14 @@ from handgrad.compare.oracle.optimizer import Follower, Optimizer
 from handgrad.compare.oracle.reference import Reference
 from handgrad.compare.pipeline.judged import Judged, reported
 from handgrad.compare.pipeline.problem import Problem, checked_precisions, problem_of
-from handgrad.compare.pipeline.recording import Trainer, record
+from handgrad.compare.pipeline.recording import Run, Trainer, record
 from handgrad.compare.pipeline.steps import (
     FORMS,
     Training,
     ended,
     in_float32,
     judged_training,
+    nearby,
     not_repeatable,
     rule_instead,
 )
@@ -69,11 +70,12 @@ def check_training(
 def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: Sequence[Arrays]) -> Report:
     """Record the trainer in each precision, judge its steps, and say what the run could not show."""
 
-    def recorded(dtype: str) -> Any:
-        return record(trainer, in_precision(problem.params, dtype), [in_precision(b, dtype) for b in batches])
+    def recorded(dtype: str, params: Arrays = problem.params, handed: Sequence[Arrays] = batches) -> Run:
+        return record(trainer, in_precision(params, dtype), [in_precision(batch, dtype) for batch in handed])
 
     runs = {dtype: recorded(dtype) for dtype in problem.precisions}
-    outcome, alone = judged_training(Training(runs, problem.params, optimizer, batches, problem), REMEDY), list[Note]()
+    made = nearby(Training(runs, problem.params, optimizer, batches, problem), recorded)
+    outcome, alone = judged_training(made, REMEDY), list[Note]()
     if len(runs) > 1 and outcome.judged.has_finding and in_float32(runs["float64"]):
         outcome, alone = judged_training(outcome.training.in_float32(), REMEDY), [Float32Only()]
     training, judged, findings, still = outcome

@@ -24,6 +24,7 @@ from handgrad.compare.pipeline.steps import (
     ended,
     in_float32,
     judged_training,
+    nearby,
     not_repeatable,
     rule_instead,
 )
@@ -124,11 +125,12 @@ def _started(
 ) -> _Started:
     """Take the steps from one start in each precision, and judge them."""
 
-    def recorded(dtype: str) -> Run:
-        trainer = trainer_of(update, [in_precision(given, dtype) for given in gradients])
-        return record(trainer, in_precision(start, dtype), [{}] * len(gradients))
+    def recorded(dtype: str, params: Arrays = start, along: Sequence[Arrays] = gradients) -> Run:
+        trainer = trainer_of(update, [in_precision(given, dtype) for given in along])
+        return record(trainer, in_precision(params, dtype), [{}] * len(along))
 
-    training = Training({dtype: recorded(dtype) for dtype in precisions}, start, optimizer, [], gradients=gradients)
+    runs = {dtype: recorded(dtype) for dtype in precisions}
+    training = nearby(Training(runs, start, optimizer, [], gradients=gradients), recorded)
     twice = not_repeatable(training.runs[precisions[0]], recorded(precisions[0]), "update", STATE)
     ends, alone = ended(training), list[Note]()
     if "float64" in training.runs and in_float32(training.runs["float64"]):

@@ -82,6 +82,13 @@ def kind_of(operation: Any) -> str:
 
 
 @cache
+def out_of_place(operation: Any) -> Any:
+    """The operation that makes a new tensor instead of changing its first one; None where torch has none."""
+    packet = getattr(torch.ops.aten, name_of(operation).removesuffix("_"), None)
+    return getattr(packet, operation._overloadname, None)
+
+
+@cache
 def decomposition(operation: Any) -> Callable[..., Any] | None:
     """What torch does instead of an operation in simpler ones, where the table says that this is looked at."""
     return _decompositions().get(operation)

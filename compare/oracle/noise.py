@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from handgrad.compare.oracle.kernels import contracted, decomposition, kind_of, name_of
+from handgrad.compare.oracle.kernels import contracted, decomposition, kind_of, name_of, out_of_place
 
 FEW, SEVERAL, TWO = 1.0, 4.0, 2.0  # roundings of an operation's result, by how it is evaluated
 WHOLE = {"add", "sub", "mul", "rsub", "mm", "bmm", "mv", "dot", "sum", "cumsum"}  # exact where all numbers are whole
@@ -34,25 +34,28 @@ class Noise(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch annota
         self._drawn = torch.Generator().manual_seed(seed)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Do an operation and round what it gives."""
+        """Do an operation and round what it gives; one in place writes what the one that makes a new tensor gives."""
         kwargs = kwargs or {}
         kind = kind_of(func)
         if kind == "exact":
             return func(*args, **kwargs)
-        if kind == "decomposed":
-            known = decomposition(func)
-            assert known is not None
-            with self:
+        if name_of(func).endswith("_"):
+            anew = out_of_place(func)
+            if anew is None:
+                return func(*args, **kwargs)
+            return args[0].copy_(self.__torch_dispatch__(anew, types, args, kwargs))
+        known = decomposition(func)
+        with self:
+            if known is not None:
                 return known(*args, **kwargs)
-        in_place = name_of(func).endswith("_")
-        before = [a.clone() if in_place and isinstance(a, Tensor) else a for a in args]
+            if name_of(func) in ("add", "sub") and kwargs.get("alpha", 1) != 1:  # which rounds the product as well
+                return func(args[0], args[1] * kwargs["alpha"])
         result = func(*args, **kwargs)
-        if not [*floating(result)] or (name_of(func).rstrip("_") in WHOLE and _is_whole((before, kwargs, result))):
+        if not [*floating(result)] or (name_of(func) in WHOLE and _is_whole((args, kwargs, result))):
             return result
-        noisy = self._noisy(kind, func, before, kwargs, result, in_place=in_place)
-        return result.copy_(noisy) if in_place else noisy
+        return self._noisy(kind, func, args, kwargs, result)
 
-    def _noisy(self, kind: str, func: Any, args: Any, kwargs: Any, result: Any, *, in_place: bool) -> Any:
+    def _noisy(self, kind: str, func: Any, args: Any, kwargs: Any, result: Any) -> Any:
         if kind == "once":
             return mapped(result, lambda t: self._off(t, FEW))
         if kind == "several":
@@ -64,13 +67,11 @@ class Noise(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch annota
         if kind == "sum":
             return self._summed(func, args, kwargs, result)
         self.opaque.add(name_of(func))
-        if in_place:
-            return mapped(result, lambda t: self._off(t, TWO))
         return mapped(func(*mapped(args, lambda t: self._off(t, FEW)), **kwargs), lambda t: self._off(t, TWO))
 
     def _summed(self, func: Any, args: Any, kwargs: Any, result: Any) -> Any:
         """Off by half a rounding of the sum of the absolute terms for every root of their number."""
-        absolute = func(*mapped(args, lambda t: t.abs().clone()), **kwargs)
+        absolute = func(*mapped(args, lambda t: t.abs()), **kwargs)
         terms = floating(absolute)
         name = name_of(func)
 

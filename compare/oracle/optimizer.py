@@ -1,12 +1,13 @@
 """torch's optimiser following a derivation: it starts each step from the derivation's parameters, its state is its own.
 
 Updates are judged entry by entry in float64 on W_next, with the same gradients on both sides, so no state needs a name.
-What rounding explains is measured: more optimisers get the parameters and gradients moved by one float32 rounding.
+What rounding explains is measured: the same steps are taken again with drawn roundings in each operation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -14,14 +15,14 @@ from torch import Tensor
 
 from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.names import gradient, velocity
-from handgrad.compare.oracle.reference import moved
+from handgrad.compare.oracle.noise import Noise
 from handgrad.compare.sandbox import CAUGHT, defaulting_to, located
-from handgrad.compare.thresholds import MOVED_RUNS, UNIT_ROUNDOFF
+from handgrad.compare.thresholds import NOISE_RUNS
 from handgrad.compare.trace import Arrays, in_precision, is_real
 from handgrad.torchref.exchange import to_array, to_tensor
 
 Optimizer = Callable[[list[Tensor]], torch.optim.Optimizer]
-OwnGradients = Callable[[Arrays, Callable[[Arrays], Arrays]], Arrays]
+OwnGradients = Callable[[Arrays], Arrays]  # torch's own, at parameters
 
 
 class Follower:
@@ -86,46 +87,77 @@ class Follower:
             buffer.copy_(to_tensor(array))
 
 
+@dataclass
+class _Step:
+    """What an optimiser was handed at a step, and the velocities that it went on with."""
+
+    before: Arrays
+    gradients: Callable[[], Arrays]
+    velocities: dict[str, np.ndarray] = field(default_factory=dict)
+
+
 class Followers:
-    """A torch optimiser that follows one run, and more that get everything moved by one float32 rounding."""
+    """A torch optimiser that follows one run, and, where that is asked, the same with roundings of its own."""
 
     def __init__(self, optimizer: Optimizer, params: Arrays) -> None:
-        """Build them; InputError as for one."""
+        """Build it; InputError as for one."""
         self.build, self.params = optimizer, params
-        self.all = [Follower(optimizer, params) for _ in range(1 + MOVED_RUNS)]
+        self.follower = Follower(optimizer, params)
+        self.steps: list[_Step] = []
+        self._noisy: dict[float, list[_Noisy]] = {}
 
     def anew(self) -> Followers:
         """The same before its first step."""
         return Followers(self.build, self.params)
 
-    def step(self, number: int, before: Arrays, records: Arrays, own: OwnGradients) -> list[dict[str, np.ndarray]]:
-        """What each makes of a step: the parameters and, as v<name>, the velocities; the one that counts first.
+    def step(self, before: Arrays, records: Arrays, own: OwnGradients) -> dict[str, np.ndarray]:
+        """What it makes of a step: the parameters and, as v<name>, the velocities.
 
-        The gradients are those recorded. Where one is not usable, own(params, move) gives torch's own, `move` being
-        what moves the arrays of the batch.
+        The gradients are those recorded. Where one is not usable, own(params) gives torch's own.
         """
         due = {gradient(name): array.shape for name, array in before.items()}
         usable = {n: records[n] for n, shape in due.items() if n in records and _fits(records[n], shape)}
-        rng = np.random.default_rng([number, 0])
-        results = []
-        for position, follower in enumerate(self.all):
-            by = UNIT_ROUNDOFF["float32"] if position else 0.0
+        start = in_precision(before, "float64")
 
-            def move(arrays: Arrays, by: float = by) -> Arrays:
-                return {name: moved(array, rng=rng, by=by) for name, array in arrays.items()}
+        def gradients() -> Arrays:
+            return in_precision(usable if len(usable) == len(due) else {**own(start), **usable}, "float64")
 
-            params = move(in_precision(before, "float64"))
-            gradients = move(usable)
-            if len(gradients) < len(due):
-                gradients = {**own(params, move), **gradients}
-            results.append(follower.step(params, gradients))
-        return results
+        self.steps.append(_Step(start, gradients))
+        return self.follower.step(start, gradients())
 
     def set_velocity(self, name: str, array: np.ndarray) -> None:
         """Let torch go on with the recorded velocity of a parameter, where that is usable."""
         if is_real(array):
-            for follower in self.all:
-                follower.set_velocity(name, array.astype(np.float64))
+            self.steps[-1].velocities[name] = array.astype(np.float64)
+            self.follower.set_velocity(name, array.astype(np.float64))
+
+    def noisy(self, by: float) -> list[dict[str, np.ndarray]]:
+        """What the last step comes to where each operation is off by one rounding of a size, from the first step on."""
+        if by not in self._noisy:
+            self._noisy[by] = [_Noisy(Follower(self.build, self.params), Noise(by, k)) for k in range(NOISE_RUNS)]
+        return [one.after(self.steps) for one in self._noisy[by]]
+
+
+@dataclass
+class _Noisy:
+    """An optimiser whose operations round as they like, and how far it has come."""
+
+    follower: Follower
+    noise: Noise
+    done: int = 0
+    result: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def after(self, steps: list[_Step]) -> dict[str, np.ndarray]:
+        """What it makes of the last of some steps, each of which starts where the run by hand did."""
+        while self.done < len(steps):
+            if self.done:
+                for name, array in steps[self.done - 1].velocities.items():
+                    self.follower.set_velocity(name, array)
+            step = steps[self.done]
+            with self.noise:
+                self.result = self.follower.step(step.before, step.gradients())
+            self.done += 1
+        return self.result
 
 
 def _fits(record: np.ndarray, shape: tuple[int, ...]) -> bool:

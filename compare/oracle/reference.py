@@ -148,10 +148,3 @@ def _is_same_answer(first: np.ndarray, second: np.ndarray) -> bool:
         difference, scale = np.abs(first - second), np.abs(first)
         is_equal = np.array_equal(first, second, equal_nan=True)
         return bool(is_equal or np.max(difference, initial=0.0) <= SAME_ANSWER * np.max(scale, initial=0.0))
-
-
-def moved(array: np.ndarray, *, rng: np.random.Generator, by: float) -> np.ndarray:
-    """Every entry of a floating array moved by a relative amount, up or down at random, in float64."""
-    if array.dtype.kind != "f":
-        return array
-    return np.asarray(array.astype(np.float64) * (1 + by * rng.choice([-1.0, 1.0], array.shape)))

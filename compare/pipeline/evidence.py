@@ -6,8 +6,8 @@ torch's inexact kernels put right, runs of both sides at moved parameters, and t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any, NamedTuple
@@ -37,13 +37,24 @@ from handgrad.compare.thresholds import (
 )
 from handgrad.compare.trace import Arrays, in_precision, is_real
 from handgrad.compare.verdict.closeness import Local
-from handgrad.compare.verdict.rounding import largest, moderated, size
+from handgrad.compare.verdict.rounding import largest, largest_around, moderated, size
 
 Derive = Callable[[Arrays, Arrays], Arrays]
 
 
+class Situation(NamedTuple):
+    """What the derivation was handed, in float64 or float32, and what it returned."""
+
+    params: Arrays
+    batch: Arrays
+    records: Arrays
+
+
+Elsewhere = Callable[[float], Iterable[Situation]]  # the derivation where everything has moved by a share
+
+
 class Place(NamedTuple):
-    """Both sides at moved parameters: what the derivation returned, and the reference on that."""
+    """Both sides at a situation: what the derivation returned, and the reference on that."""
 
     records: Arrays
     local: Arrays
@@ -53,8 +64,8 @@ class Place(NamedTuple):
 class Evidence:
     """A derivation's records in one precision beside the reference, and what a verdict may ask besides.
 
-    `derive` runs the derivation again on other parameters and another batch, `raises_overflow` says whether it
-    overflows; None where it cannot be run again. Taps that the reference itself differentiates through are not replaced
+    `elsewhere` runs the derivation where its parameters and its batch have moved, `derive` on parameters of choice, and
+    `raises_overflow` says whether it overflows; None where it cannot be run again. Taps that the reference itself differentiates through are not replaced
     by records: `differentiated`. `unit` is the unit roundoff that the records are judged by.
     """
 
@@ -64,6 +75,7 @@ class Evidence:
     records: Arrays
     dtype: str = "float64"
     unit: float = UNIT_ROUNDOFF["float64"]
+    elsewhere: Elsewhere | None = None
     derive: Derive | None = None
     raises_overflow: Callable[[], bool] | None = None
     reads: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -103,6 +115,10 @@ class Evidence:
         return {
             name: array if array.dtype.kind == "f" else array.real.astype(np.float64) for name, array in both.items()
         }
+
+    def scale(self, name: str) -> np.ndarray:
+        """Entry by entry the smaller of the largest in its row and in its column: a sum has roundings of its terms."""
+        return largest_around(self.local[name])
 
     # --- the reference with other roundings
 
@@ -193,18 +209,10 @@ class Evidence:
         return cache(self._run_at_places)
 
     def _run_at_places(self, by: float) -> tuple[Place, ...]:
-        if self.derive is None:
-            return ()
-        rng, places = np.random.default_rng(3), []
-        for _ in range(PLACES):
-            params = {name: moved(array, rng, by) for name, array in self.params.items()}
-            batch = {n: a if is_whole(a) else moved(a, rng, by) for n, a in self.batch.items()}
-            params, batch = (in_precision(of, self.dtype) for of in (params, batch))
-            records = self.derive(params, batch)
-            try:
+        places = []
+        for params, batch, records in self.elsewhere(by) if self.elsewhere is not None else ():
+            with suppress(InputError):  # there the reference does not run
                 places.append(Place(records, self._replayed(params, batch, records)))
-            except InputError:  # there the reference does not run
-                continue
         return tuple(places)
 
     def overflows(self) -> bool:
@@ -282,6 +290,23 @@ def _is_rounded(local: Local) -> bool:
     """Whether a float32 value of the reference is a record, to within a few of its roundings."""
     apart = largest(local.recorded.astype(np.float64) - local.reference)
     return apart <= REFERENCE_IN_FLOAT32 * UNIT_ROUNDOFF["float32"] * largest(local.reference)
+
+
+def situations(derive: Derive, params: Arrays, batch: Arrays, dtype: str, by: float) -> Iterator[Situation]:
+    """The derivation in a few directions where the parameters and the batch have moved by a share."""
+    for theirs, inputs in directions(params, batch, by):
+        theirs, inputs = in_precision(theirs, dtype), in_precision(inputs, dtype)
+        yield Situation(theirs, inputs, derive(theirs, inputs))
+
+
+def directions(params: Arrays, batch: Arrays, by: float) -> Iterator[tuple[Arrays, Arrays]]:
+    """Parameters and a batch moved by a share, in a few directions, in float64; what is whole in the batch stays."""
+    rng = np.random.default_rng(3)
+    for _ in range(PLACES):
+        yield (
+            {name: moved(array, rng, by) for name, array in params.items()},
+            {name: array if is_whole(array) else moved(array, rng, by) for name, array in batch.items()},
+        )
 
 
 def is_whole(array: np.ndarray) -> bool:

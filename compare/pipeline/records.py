@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -15,7 +15,7 @@ from handgrad.compare.facts.remarks import Float32Only, Float64Inside, Float64On
 from handgrad.compare.names import Key, gradient, is_gradient, of_gradient, phase_of
 from handgrad.compare.oracle.reference import check_repeatable, own_run
 from handgrad.compare.oracle.replay import Replay
-from handgrad.compare.pipeline.evidence import Evidence
+from handgrad.compare.pipeline.evidence import Elsewhere, Evidence, Situation, situations
 from handgrad.compare.pipeline.judged import JudgedStep
 from handgrad.compare.pipeline.problem import Problem
 from handgrad.compare.pipeline.scene import scene_of_records
@@ -38,7 +38,7 @@ class Returned:
 
     `due` are the parameters whose gradient it owes; `previous` is what the step before returned, with its parameters.
     `derive` calls it again on other parameters and another batch, `overflows` says whether it overflows there, where it
-    can be called again.
+    can be called again; what it returns where all has moved is else in `elsewhere`, by precision.
     """
 
     number: int
@@ -47,6 +47,7 @@ class Returned:
     due: frozenset[str] = frozenset()
     previous: Arrays = field(default_factory=dict)
     derive: Derive | None = None
+    elsewhere: Mapping[str, Elsewhere] = field(default_factory=dict)
     overflows: Callable[[Arrays, Arrays], bool] | None = None
 
 
@@ -100,6 +101,9 @@ def _evidence(
         assert derive is not None
         return fitted(derive(params, batch).read_for(end_to_end.values).records, shapes).records
 
+    elsewhere = returned.elsewhere
+    if derive is not None:
+        elsewhere = {dtype: partial(situations, again, params, batch, dtype)}
     return Evidence(
         problem.reference,
         params,
@@ -107,6 +111,7 @@ def _evidence(
         records,
         dtype,
         unit or UNIT_ROUNDOFF[dtype],
+        elsewhere.get(dtype),
         None if derive is None else again,
         None if returned.overflows is None else partial(returned.overflows, params, batch),
         end_to_end.reads,
@@ -118,9 +123,22 @@ def read_in(convention: Convention, evidence: Evidence) -> Evidence:
     """Evidence whose records, also of further runs, are read in a convention."""
     if convention is AS_RECORDED:
         return evidence
-    derive = evidence.derive
-    again = None if derive is None else lambda params, batch: convention.read(derive(params, batch))
-    return replace(evidence, records=convention.read(evidence.records), derive=again)
+    derive, elsewhere = evidence.derive, evidence.elsewhere
+
+    def read(params: Arrays, batch: Arrays) -> Arrays:
+        assert derive is not None
+        return convention.read(derive(params, batch))
+
+    def moved(by: float) -> Iterator[Situation]:
+        assert elsewhere is not None
+        return (each._replace(records=convention.read(each.records)) for each in elsewhere(by))
+
+    return replace(
+        evidence,
+        records=convention.read(evidence.records),
+        derive=None if derive is None else read,
+        elsewhere=None if elsewhere is None else moved,
+    )
 
 
 def _keys(number: int, end_to_end: Replay, records: Arrays, due: Iterable[str], handed: Iterable[str]) -> list[Key]:

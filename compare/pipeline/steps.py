@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -17,28 +18,37 @@ from handgrad.compare.facts.updates import OptimizerReset
 from handgrad.compare.names import Key, is_updated, of_updated, of_velocity, updated, velocity
 from handgrad.compare.oracle.optimizer import Follower, Followers, Optimizer
 from handgrad.compare.oracle.reference import run_on_records
+from handgrad.compare.pipeline.evidence import Situation, directions
+from handgrad.compare.pipeline.following import Following, Results
 from handgrad.compare.pipeline.judged import Judged, JudgedStep, collected, explained_update, findings_of
 from handgrad.compare.pipeline.problem import Problem
 from handgrad.compare.pipeline.recording import Run, Taken
 from handgrad.compare.pipeline.records import Returned, judge_records
 from handgrad.compare.results import Finding
-from handgrad.compare.sandbox import Call
-from handgrad.compare.thresholds import SAME_FACTOR
+from handgrad.compare.sandbox import Call, quietly
+from handgrad.compare.thresholds import SAME_FACTOR, UNIT_ROUNDOFF
 from handgrad.compare.trace import Arrays, in_precision, rounds_to_float32
 from handgrad.compare.verdict.differences import differing
 from handgrad.compare.verdict.judgement import Judgement
+from handgrad.compare.verdict.rule import judge
 from handgrad.compare.verdict.shapes import misfit
-from handgrad.compare.verdict.updates import UpdateRun, judge_update, unmoved
+from handgrad.compare.verdict.updates import UpdateRun, unmoved, update_judgement
+
+Record = Callable[[str, Arrays, Sequence[Arrays]], Run]  # a run in a precision, from a start, of batches or gradients
 
 FORMS = ("unknown", "scale", "update-form", "reset")  # what an update that is another rule looks like at first
-Results = Mapping[str, list[dict[str, np.ndarray]]]  # of torch's optimisers, by precision
+
+
+def _nowhere(_: str, __: float) -> tuple[()]:
+    return ()
 
 
 @dataclass(frozen=True)
 class Training:
     """Runs of a trainer by precision, the printed one first, and what torch follows them with.
 
-    `problem` has the reference and the params; for an optimiser alone, whose gradients are given, it is None.
+    `problem` has the reference and the params; for an optimiser alone, whose gradients are given, it is None. `moved`
+    gives the same in one precision where start, gradients and batches have moved by a share, in a few directions.
     """
 
     runs: Mapping[str, Run]
@@ -47,6 +57,7 @@ class Training:
     batches: Sequence[Arrays]
     problem: Problem | None = None
     gradients: Sequence[Arrays] = ()
+    moved: Callable[[str, float], Sequence[Training]] = _nowhere
 
     @property
     def printed(self) -> str:
@@ -55,22 +66,75 @@ class Training:
 
     def in_float32(self) -> Training:
         """The same of a derivation that computes in float32 where it is handed float64."""
-        return replace(self, runs={"float32": self.runs["float64"]})
+
+        def moved(_: str, by: float) -> list[Training]:
+            return [each.in_float32() for each in self.moved("float64", by)]
+
+        return replace(self, runs={"float32": self.runs["float64"]}, moved=moved)
 
     def given(self, index: int, dtype: str) -> Arrays:
         """The gradients of a step that both sides are handed."""
         return in_precision(self.gradients[index], dtype) if self.gradients else {}
 
 
+def nearby(training: Training, record: Record) -> Training:
+    """The same with what it is where start, gradients and batches have moved; `record` runs the derivation there."""
+
+    def moved(dtype: str, by: float) -> tuple[Training, ...]:
+        given, inputs = _flat(training.gradients), _flat(training.batches)
+        found = []
+        for arrays, batches in directions({**training.params, **given}, inputs, by):
+            start = {name: arrays[name] for name in training.params}
+            along, handed = _as_they_were(training.gradients, arrays), _as_they_were(training.batches, batches)
+            run = record(dtype, start, along or handed)
+            found.append(replace(training, runs={dtype: run}, params=start, batches=handed, gradients=along))
+        return tuple(found)
+
+    return replace(training, moved=cache(moved))
+
+
+def _flat(steps: Sequence[Arrays]) -> dict[str, np.ndarray]:
+    """The arrays of all steps, by names that no parameter has."""
+    return {f"step {i}: {name}": array for i, arrays in enumerate(steps) for name, array in arrays.items()}
+
+
+def _as_they_were(steps: Sequence[Arrays], flat: Arrays) -> list[dict[str, np.ndarray]]:
+    return [{name: flat[f"step {i}: {name}"] for name in arrays} for i, arrays in enumerate(steps)]
+
+
+class _Elsewhere:
+    """A training where everything has moved, followed as far as that is asked for."""
+
+    def __init__(self, training: Training, dtype: str, there: Followers) -> None:
+        """Nothing is followed yet; `there` follows the training where nothing has moved."""
+        self.training, self.dtype, self.there = training, dtype, there
+        self.steps = training.runs[dtype].steps
+        self.followers = Followers(training.optimizer, training.params)
+        self.results: list[Results] = []
+
+    def result(self, index: int) -> Results:
+        """What torch makes of a step; it goes on with the recorded velocities that it goes on with there."""
+        while (done := len(self.results)) <= index:
+            for parameter in self.there.steps[done - 1].velocities if done else ():
+                self.followers.set_velocity(parameter, self.steps[done - 1].records[velocity(parameter)])
+            self.results.append(_followed(self.training, done, self.dtype, self.steps[done], self.followers))
+        return self.results[index]
+
+
 def judged_steps(training: Training) -> Iterator[JudgedStep]:
     """The verdicts on every step that all runs have."""
+
+    @cache
+    def elsewhere(dtype: str, by: float) -> list[_Elsewhere]:
+        return [_Elsewhere(each, dtype, followers[dtype]) for each in training.moved(dtype, by)]
+
     followers = {dtype: Followers(training.optimizer, training.params) for dtype in training.runs}
     factors: list[float] = []  # what velocities are of torch's where an update agreed: the convention, if it stays
     previous: Arrays = {}
     for index, sides in enumerate(zip(*(run.steps for run in training.runs.values()), strict=False)):
         taken = dict(zip(training.runs, sides, strict=True))
         recorded = _records(training, index, taken, previous)
-        judged, notes = _updates(training, index, taken, followers, factors)
+        judged, notes = _updates(_Judge(training, index, taken, elsewhere), followers, factors)
         causes = {j.row.name: j.finding.cause for j in recorded.judgements if j.finding}
         strange = {name: cause for name, cause in causes.items() if isinstance(cause, UnknownName)}
         yield recorded._replace(
@@ -85,30 +149,81 @@ def judged_steps(training: Training) -> Iterator[JudgedStep]:
 
 def _records(training: Training, index: int, taken: Mapping[str, Taken], previous: Arrays) -> JudgedStep:
     """The verdicts on what a trainer yields beside parameters and velocities."""
-    if training.problem is None:
+    problem = training.problem
+    if problem is None:
         return JudgedStep(index + 1, [])
     own = {*training.params, *map(velocity, training.params), *map(updated, training.params)}
-    calls = {d: Call({n: a for n, a in side.records.items() if n not in own}) for d, side in taken.items()}
-    returned = Returned(index + 1, calls, {dtype: side.before for dtype, side in taken.items()}, previous=previous)
-    step, _ = judge_records(training.problem.on(training.batches[index]), returned)
+
+    def yielded(side: Taken) -> dict[str, np.ndarray]:
+        return {name: array for name, array in side.records.items() if name not in own}
+
+    def situations(dtype: str, by: float) -> Iterator[Situation]:
+        for moved in training.moved(dtype, by):
+            steps = moved.runs[dtype].steps
+            if len(steps) > index:
+                batch = in_precision(moved.batches[index], dtype)
+                yield Situation(steps[index].before, batch, yielded(steps[index]))
+
+    calls = {dtype: Call(yielded(side)) for dtype, side in taken.items()}
+    before = {dtype: side.before for dtype, side in taken.items()}
+    elsewhere = {dtype: partial(situations, dtype) for dtype in taken}
+    returned = Returned(index + 1, calls, before, previous=previous, elsewhere=elsewhere)
+    step, _ = judge_records(problem.on(training.batches[index]), returned)
     return step
 
 
+@dataclass(frozen=True)
+class _Judge:
+    """The verdicts on the velocities and updated parameters of one step, beside followers that have taken it."""
+
+    training: Training
+    index: int
+    taken: Mapping[str, Taken]
+    elsewhere: Callable[[str, float], list[_Elsewhere]]
+
+    def followed(self, followers: Mapping[str, Followers]) -> dict[str, Following]:
+        """Let torch's optimisers take the step in each precision."""
+        found = {}
+        for dtype, side in self.taken.items():
+            result = _followed(self.training, self.index, dtype, side, followers[dtype])
+            places, unit = partial(self._places, dtype), UNIT_ROUNDOFF[dtype]
+            found[dtype] = Following(dtype, unit, side.before, side.records, result, followers[dtype], places)
+        return found
+
+    def _places(self, dtype: str, by: float) -> list[tuple[Arrays, Results]]:
+        there = [each for each in self.elsewhere(dtype, by) if len(each.steps) > self.index]
+        return [(each.steps[self.index].records, each.result(self.index)) for each in there]
+
+    def compared(self, name: str, beside: Mapping[str, Following]) -> Judgement:
+        """The verdict on one updated parameter or velocity."""
+        key = Key(self.index + 1, "update", name)
+        parameter = of_updated(name) if is_updated(name) else of_velocity(name)
+        like = self.training.params[parameter]
+        records = {dtype: side.records.get(name) for dtype, side in self.taken.items()}
+        judgement = misfit(key, records, dict.fromkeys(records, like.shape))
+        if judgement is not None:
+            return judgement
+        with quietly():
+            outcome = judge(name, beside)
+        runs = {}
+        for dtype, side in self.taken.items():
+            before = side.before[parameter] if is_updated(name) else np.zeros_like(side.records[name])
+            runs[dtype] = UpdateRun(before, side.records[name], beside[dtype].result[of_updated(name)])
+        return update_judgement(key, outcome, runs, self.training.printed)
+
+
 def _updates(
-    training: Training, index: int, taken: Mapping[str, Taken], followers: Mapping[str, Followers], factors: list[float]
+    step: _Judge, followers: Mapping[str, Followers], factors: list[float]
 ) -> tuple[list[Judgement], list[Note]]:
     """The verdicts on the velocities and updated parameters of a step; torch goes on with recorded velocities."""
-    results = {dtype: _followed(training, index, dtype, side, followers[dtype]) for dtype, side in taken.items()}
-
-    def compared(name: str) -> Judgement:
-        return _compared(training, Key(index + 1, "update", name), taken, results)
-
-    updates = {p: compared(updated(p)) for p in training.params}
+    beside, params, taken = step.followed(followers), step.training.params, step.taken
+    updates = {p: step.compared(updated(p), beside) for p in params}
     recorded = [p for p in updates if all(velocity(p) in side.records for side in taken.values())]
-    velocities = {p: compared(velocity(p)) for p in recorded if all(velocity(p) in own for own, *_ in results.values())}
+    kept = [p for p in recorded if all(velocity(p) in each.result for each in beside.values())]
+    velocities = {p: step.compared(velocity(p), beside) for p in kept}
     notes = list[Note]()
     if unkept := tuple(velocity(p) for p in recorded if p not in velocities):
-        notes.append(NoBuffer(unkept, next(iter(followers.values())).all[0].kind))
+        notes.append(NoBuffer(unkept, next(iter(followers.values())).follower.kind))
     ratios = {p: factor_of(explained_update(v)) for p, v in velocities.items() if v.finding is not None}
     if not factors:
         factors += [ratio for p, ratio in ratios.items() if ratio is not None and updates[p].finding is None][:1]
@@ -122,51 +237,29 @@ def _updates(
         for dtype, side in taken.items():
             followers[dtype].set_velocity(p, side.records[velocity(p)])
     both = [*velocities.values(), *updates.values()]
-    if index and any(judgement.finding is not None for judgement in both):
-        scratch = {d: _followed(training, index, d, side, followers[d].anew()) for d, side in taken.items()}
-        both = [_or_reset(judgement, training, taken, scratch) for judgement in both]
+    if step.index and any(judgement.finding is not None for judgement in both):
+        scratch = step.followed({dtype: each.anew() for dtype, each in followers.items()})
+        both = [_or_reset(judgement, step, scratch) for judgement in both]
     return both, notes
 
 
-def _followed(
-    training: Training, index: int, dtype: str, taken: Taken, followers: Followers
-) -> list[dict[str, np.ndarray]]:
-    """What torch's optimisers make of a step, along the recorded gradients, those given, or torch's own."""
+def _followed(training: Training, index: int, dtype: str, taken: Taken, followers: Followers) -> Results:
+    """What torch's optimiser makes of a step, along the recorded gradients, those given, or torch's own."""
 
-    def own(params: Arrays, move: Callable[[Arrays], Arrays]) -> Arrays:
+    def own(params: Arrays) -> Arrays:
         assert training.problem is not None
-        reference, batch = training.problem.reference, training.batches[index]
-        try:
-            return run_on_records(reference, params, move(batch), {}).gradients
-        except InputError:  # a label of 1 may be as large as it can be
-            return run_on_records(reference, params, batch, {}).gradients
+        batch = training.batches[index]
+        return run_on_records(training.problem.reference, params, batch, {}).gradients
 
-    return followers.step(index, taken.before, {**taken.records, **training.given(index, dtype)}, own)
+    return followers.step(taken.before, {**taken.records, **training.given(index, dtype)}, own)
 
 
-def _compared(training: Training, key: Key, taken: Mapping[str, Taken], results: Results) -> Judgement:
-    """The verdict on one updated parameter or velocity."""
-    parameter = of_updated(key.name) if is_updated(key.name) else of_velocity(key.name)
-    like = training.params[parameter]
-    records = {dtype: side.records.get(key.name) for dtype, side in taken.items()}
-    judgement = misfit(key, records, dict.fromkeys(records, like.shape))
-    if judgement is not None:
-        return judgement
-    runs = {}
-    for dtype, side in taken.items():
-        name = of_updated(key.name)  # torch's results have the parameter's name
-        own, *others = results[dtype]
-        before = side.before[parameter] if name == parameter else np.zeros_like(side.records[key.name])
-        runs[dtype] = UpdateRun(before, side.records[key.name], own[name], [other[name] for other in others])
-    return judge_update(key, runs, training.printed)
-
-
-def _or_reset(judged: Judgement, training: Training, taken: Mapping[str, Taken], scratch: Results) -> Judgement:
+def _or_reset(judged: Judgement, step: _Judge, scratch: Mapping[str, Following]) -> Judgement:
     """A finding on what an optimiser made, called `reset` if torch agrees that had no step before."""
-    name = of_updated(judged.row.name)
-    if judged.finding is None or any(name not in own for own, *_ in scratch.values()):
+    name = judged.row.name
+    if judged.finding is None or any(of_updated(name) not in each.result for each in scratch.values()):
         return judged
-    again = _compared(training, judged.finding.where, taken, scratch)
+    again = step.compared(name, scratch)
     cause = explained_update(judged) if judged.finding.cause == Unknown() else judged.finding.cause
     if again.finding is not None or cause.code not in FORMS:
         return judged

@@ -49,6 +49,9 @@ class Witness(Protocol):
     def beside(self, name: str) -> Local | None:
         """The record and the reference on the records; None where they cannot be subtracted."""
 
+    def scale(self, name: str) -> Array:
+        """Entry by entry the number that a rounding of it is relative to at most."""
+
     def variance(self, name: str) -> Array | None:
         """That of the reference by rounding, entry by entry, in squared unit roundoffs; None where it failed."""
 
@@ -100,10 +103,10 @@ def worse(one: Outcome, other: Outcome) -> Outcome:
     return max(one, other, key=lambda outcome: (RANK.index(outcome.verdict), outcome.why is not None, outcome.rho))
 
 
-def screened(local: Local, unit: float, dtype: str, roundings: float) -> Outcome | None:
-    """OK if no entry is off by more than so many roundings of the largest in its row, its column, and so on."""
+def screened(local: Local, scale: Array, unit: float, dtype: str, roundings: float) -> Outcome | None:
+    """OK if no entry is off by more than so many roundings of its scale."""
     difference = np.abs(np.subtract(local.recorded, local.reference, dtype=np.float64))
-    allowed = roundings * unit * _largest_around(local.reference) + 8 * SMALLEST[dtype]
+    allowed = roundings * unit * scale + 8 * SMALLEST[dtype]
     ratio = np.atleast_1d(difference / allowed)
     worst = int(ratio.argmax())
     if not ratio.item(worst) <= 1:
@@ -111,7 +114,7 @@ def screened(local: Local, unit: float, dtype: str, roundings: float) -> Outcome
     return Outcome("OK", ratio.item(worst), "screen", index_of(worst, local.recorded.shape), dtype)
 
 
-def _largest_around(reference: Array) -> Array:
+def largest_around(reference: Array) -> Array:
     """Entry by entry the smallest of the largest numbers along each axis: of a matrix those of its row and column."""
     size = np.abs(reference.astype(np.float64, copy=False))
     if size.ndim < 2:
@@ -124,11 +127,11 @@ def _largest_around(reference: Array) -> Array:
     return np.asarray(smallest)
 
 
-def screened_in_float32(both: Local) -> Outcome | None:
+def screened_in_float32(both: Local, scale: Array) -> Outcome | None:
     """OK for a float32 record that is the float64 one, which is OK, to within its roundings: no replay is needed."""
     if not np.isfinite(both.reference).all():
         return None
-    return screened(both, UNIT_ROUNDOFF["float32"], "float32", SCREEN_FLOAT32)
+    return screened(both, scale, UNIT_ROUNDOFF["float32"], "float32", SCREEN_FLOAT32)
 
 
 @dataclass(frozen=True)

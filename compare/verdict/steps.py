@@ -21,6 +21,7 @@ from handgrad.compare.verdict.closeness import Local
 from handgrad.compare.verdict.differences import measured_by_name
 from handgrad.compare.verdict.excerpts import excerpt
 from handgrad.compare.verdict.judgement import EndToEnd, Judgement, ReadBy, StepRun, row_of
+from handgrad.compare.verdict.rounding import Outcome
 from handgrad.compare.verdict.rule import judge, judge_by_bound
 from handgrad.compare.verdict.shapes import misfit_of_step
 
@@ -123,7 +124,7 @@ def with_finding(
     finding = Finding(
         suspect.key,
         outcome.verdict,
-        _cause(suspect, ours, theirs),
+        cause_of(outcome, ours, theirs),
         worst=Worst(outcome.index, ours, theirs, shown_in, inputs),
         equation=judgement.row.equation,
         rho=outcome.rho,
@@ -136,15 +137,14 @@ def with_finding(
     )
 
 
-def _cause(suspect: Suspect, by_hand: float, torch: float) -> Cause:
+def cause_of(outcome: Outcome, by_hand: float, torch: float) -> Cause:
     """What the verdict alone says of the cause."""
-    if suspect.outcome.verdict == "NONFINITE":
+    if outcome.verdict == "NONFINITE":
         return NotFinite(by_hand, torch) if np.isfinite(by_hand) or np.isfinite(torch) else Overflow()
-    if suspect.outcome.verdict == "UNTOLD":
+    if outcome.verdict == "UNTOLD":
         return Unstable()
-    why = suspect.outcome.why
-    if suspect.outcome.verdict == "WEAK":
-        return why if isinstance(why, Cause) else LosesDigits()
+    if outcome.verdict == "WEAK":
+        return outcome.why if isinstance(outcome.why, Cause) else LosesDigits()
     return Unknown()
 
 

@@ -67,7 +67,7 @@ def test_a_finding_says_where_it_stands_what_it_is_and_how_far_it_is_off():
     (finding,) = report.findings
     assert finding.where == Key(1, "backward", "dW")
     assert (finding.verdict, finding.cause, finding.factor) == ("FAULT", Scaled(2.0), 2.0)
-    assert finding.circumstances == (Persists("digits"),)
+    assert finding.circumstances == (Persists("moves"),)
     assert finding.worst.by_hand == pytest.approx(2 * finding.worst.torch)
     assert {"X", "dZ"} <= {*finding.worst.inputs}
     assert finding.rho > 1

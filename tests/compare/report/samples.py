@@ -86,7 +86,7 @@ DZ1 = Finding(
     rho=2.3e4,
     others=(WrongDerivative("dA1", "(1 - Z1^2)"),),
     affects=2,
-    circumstances=(Persists("digits"),),
+    circumstances=(Persists("moves"),),
 )
 DW2 = Finding(
     Key(1, "backward", "dW2"), "FAULT", Scaled(2.0), worst=Worst((0, 1), 1.0, 0.5, inputs=("dZ2", "A1")), rho=7.5e13

@@ -9,6 +9,7 @@ from handgrad.compare.verdict.rounding import (
     Outcome,
     deviation,
     largest,
+    largest_around,
     moderated,
     screened,
     screened_in_float32,
@@ -24,7 +25,7 @@ RNG = np.random.default_rng(5)
 @pytest.mark.parametrize(("off", "is_ok"), [(31.0, True), (33.0, False)])
 def test_the_screen_passes_so_many_roundings_of_the_largest(off, is_ok):
     reference = np.array([1.0, 0.5, 0.25])
-    outcome = screened(Local(reference + [0, off * U, 0], reference), U, "float64", 32.0)
+    outcome = screened(Local(reference + [0, off * U, 0], reference), largest_around(reference), U, "float64", 32.0)
     assert (outcome is not None) == is_ok
     if outcome is not None:
         assert (outcome.verdict, outcome.basis, outcome.index) == ("OK", "screen", (1,))
@@ -35,24 +36,24 @@ def test_the_screen_goes_by_row_and_column():
     """A row of small numbers beside large ones is no place for the roundings of these."""
     reference = np.array([[1.0, 1.0], [1e-9, 1e-9]])
     off = np.array([[0.0, 0.0], [0.0, 16 * U]])
-    assert screened(Local(reference + off, reference), U, "float64", 32.0) is None
-    assert screened(Local(reference + off[::-1], reference), U, "float64", 32.0) is not None
+    assert screened(Local(reference + off, reference), largest_around(reference), U, "float64", 32.0) is None
+    assert screened(Local(reference + off[::-1], reference), largest_around(reference), U, "float64", 32.0) is not None
     vector = reference.ravel()
-    assert screened(Local(vector + off.ravel(), vector), U, "float64", 32.0) is not None
+    assert screened(Local(vector + off.ravel(), vector), largest_around(vector), U, "float64", 32.0) is not None
     cube = np.stack([reference, reference])
-    assert screened(Local(cube + off, cube), U, "float64", 32.0) is None
+    assert screened(Local(cube + off, cube), largest_around(cube), U, "float64", 32.0) is None
 
 
 def test_nothing_but_subnormal_numbers_passes_the_screen():
-    assert screened(Local(np.full(3, 5e-324), np.zeros(3)), U, "float64", 32.0) is not None
-    assert screened(Local(np.array(1.0), np.array(1.0)), U, "float64", 32.0).index == ()
+    assert screened(Local(np.full(3, 5e-324), np.zeros(3)), np.zeros(3), U, "float64", 32.0) is not None
+    assert screened(Local(np.array(1.0), np.array(1.0)), np.ones(()), U, "float64", 32.0).index == ()
 
 
 def test_a_float32_record_is_screened_against_the_float64_one():
     fine = RNG.standard_normal((3, 4))
-    assert screened_in_float32(Local(fine.astype("f4"), fine)).verdict == "OK"
-    assert screened_in_float32(Local((fine * (1 + 1e-4)).astype("f4"), fine)) is None
-    assert screened_in_float32(Local(fine.astype("f4"), fine * np.inf)) is None
+    assert screened_in_float32(Local(fine.astype("f4"), fine), abs(fine)).verdict == "OK"
+    assert screened_in_float32(Local((fine * (1 + 1e-4)).astype("f4"), fine), abs(fine)) is None
+    assert screened_in_float32(Local(fine.astype("f4"), fine * np.inf), abs(fine)) is None
 
 
 def test_the_deviation_is_that_of_the_runs_and_a_rounding_of_its_own():

@@ -140,7 +140,7 @@ def test_what_a_cast_value_makes_of_its_derivative_is_no_culprit():
     local = RIGHT | {"A": A, "dA": dA, "dZ": dA * (1 - A**2)}
     judgements = judged(records, local, local, told=NOWHERE_ELSE)
     assert culprits(judgements) == ["A"]
-    assert (judgements["A"].row.verdict, judgements["dZ"].row.verdict) == ("WEAK", "FAULT")
+    assert (judgements["A"].row.verdict, judgements["dZ"].row.verdict) == ("WEAK", "WEAK")
     further = judged(records | {"dZ": records["dZ"] + 1e-4}, local, local, told=NOWHERE_ELSE)
     assert culprits(further) == ["A", "dZ"]
 
@@ -231,7 +231,7 @@ def test_a_weak_tensor_is_shown_where_it_loses_most_digits():
     (judgement,) = judge_step(keys, runs, (runs["float64"].records, RIGHT), READS)
     finding = judgement.finding
     assert (finding.verdict, finding.cause, judgement.local) == ("WEAK", LosesDigits(), None)
-    assert finding.worst.dtype == "float64"
+    assert finding.worst.dtype == ""
     assert finding.circumstances == (Operands((("Z", float(RIGHT["Z"][finding.worst.index])),)),)
 
 

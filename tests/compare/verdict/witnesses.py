@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from handgrad.compare.verdict.closeness import Local
+from handgrad.compare.verdict.rounding import largest_around
 
 
 class NotAskedError(AssertionError):
@@ -42,6 +43,9 @@ class Told:
 
     def beside(self, name):
         return Local(self.records[name], self.local[name])
+
+    def scale(self, name):
+        return largest_around(np.asarray(self.local[name]))
 
     def variance(self, name):
         self.asked.append("variance")
