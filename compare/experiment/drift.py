@@ -117,7 +117,7 @@ class _Drift:
         row, differs = row_of(key, equation, outcome, ends, measured_by_name([key.name], *ends).get(key.name))
         if verdict == "OK":
             return Judgement(row, None, differs)
-        suspect = Suspect(key, outcome, {"free": Local(record, torch)}, {})
+        suspect = Suspect(key, outcome, {"free": Local(record, torch)})
         return with_finding(Judgement(row, None, differs), suspect, {}, {})._replace(local=None)
 
 

@@ -15,11 +15,13 @@ from handgrad.compare.experiment.data import Data
 from handgrad.compare.experiment.recording import NetworkStep, Recording
 from handgrad.compare.experiment.scene import scene_of_network
 from handgrad.compare.experiment.settings import Settings
+from handgrad.compare.experiment.sides import initial_parameters
 from handgrad.compare.experiment.stacked import StackedTwin, stacked
+from handgrad.compare.experiment.witness import StepWitness
 from handgrad.compare.facts.remarks import Float32Only, Float64Inside, Note
 from handgrad.compare.names import Key, gradient, is_updated, updated, velocity
 from handgrad.compare.operations import Modules, network_reads, operation
-from handgrad.compare.pipeline.evidence import Evidence
+from handgrad.compare.pipeline.evidence import Evidence, directions
 from handgrad.compare.pipeline.judged import JudgedStep
 from handgrad.compare.pipeline.recording import Taken
 from handgrad.compare.sandbox import quietly
@@ -40,14 +42,15 @@ NUMBERS = 2**20
 class NetworkJudge:
     """Torch evaluated on what the steps recorded, and what rounding can explain there."""
 
-    def __init__(self, settings: Settings, data: Data) -> None:
+    def __init__(self, settings: Settings, data: Data, hand: Modules | None = None) -> None:
         """Build the torch twins: on one step, and on many at once."""
-        self.settings, self.data = settings, data
+        self.settings, self.data, self.hand = settings, data, hand
         self.reference = mlp(settings.layers, settings.activations, settings.loss, l2=settings.l2)
         self.twin = StackedTwin(settings)
         reads = network_reads(settings.depth, l2=settings.l2 > 0, loss_reads=operation("loss", settings.loss).reads)
         self.reads = {name: frozenset(read) - {"X", "Y"} for name, read in reads.items()}
         self.before: NetworkStep | None = None
+        self.moved: dict[float, list[Recording]] = {}  # the derivation where start and data have moved by a share
 
     def judge(self, steps: Sequence[NetworkStep], convention: OfTheNotes) -> list[JudgedStep]:
         """The verdicts on a window of steps: at once for steps of equal shapes, singly where one needs a look."""
@@ -183,7 +186,22 @@ class NetworkJudge:
         if movable:
             before = {velocity(name): velocities[velocity(name)] for name in movable if velocities}
             local = {**local, **self.twin.update(movable, before, usable)}
-        return StepRun(records, local, allowances(self.settings, side.before, velocities, usable), evidence)
+        allowed = allowances(self.settings, side.before, velocities, usable)
+        elsewhere = partial(self._elsewhere, step.number, dtype, convention)
+        return StepRun(records, local, StepWitness(evidence, records, local, allowed, elsewhere))
+
+    def _elsewhere(self, number: int, dtype: str, convention: OfTheNotes, by: float) -> list[tuple[Arrays, Arrays]]:
+        """What a step recorded, and torch on that, where start and data have moved by a share."""
+        if by not in self.moved:
+            start = initial_parameters(replace(self.settings, dtype="float64"), self.hand)
+            places = directions(start, {"X": self.data.X, "Y": self.data.Y}, by)
+            self.moved[by] = [
+                Recording(self.settings, replace(self.data, X=to["X"], Y=to["Y"]), self.hand, {**params})
+                for params, to in places
+            ]
+        steps = (recording.step(number) for recording in self.moved[by])
+        runs = (self.evaluated(step, dtype, convention) for step in steps if step is not None and dtype in step.sides)
+        return [(run.records, run.local) for run in runs]
 
 
 def _expected(step: NetworkStep, dtypes: Sequence[str]) -> list[Key]:
@@ -200,7 +218,7 @@ def judged_steps(
     settings: Settings, data: Data, hand: Modules | None = None, *, window: int = WINDOW
 ) -> Iterator[JudgedStep]:
     """Every step with its verdicts, by windows; the first step decides on the convention."""
-    recording, judge = Recording(settings, data, hand), NetworkJudge(settings, data)
+    recording, judge = Recording(settings, data, hand), NetworkJudge(settings, data, hand)
     convention, length = AS_IN_THE_NOTES, min(window, _length(settings, data))
     while steps := recording.window(length):
         judged = judge.judge(steps, convention)

@@ -80,12 +80,14 @@ def records_due(settings: Settings, n: int, hand: Modules | None = None) -> Due:
 class Recording:
     """The hand-written side in both precisions, step by step as it is asked for."""
 
-    def __init__(self, settings: Settings, data: Data, hand: Modules | None = None) -> None:
-        """Nothing is computed yet."""
+    def __init__(
+        self, settings: Settings, data: Data, hand: Modules | None = None, start: Arrays | None = None
+    ) -> None:
+        """Nothing is computed yet; `start` stands in for the initial parameters by hand."""
         self.number, self.due = 0, cache(partial(records_due, settings, hand=hand))
         self.notes: tuple[Note, ...] = ()
         precisions = {dtype: replace(settings, dtype=dtype) for dtype in printed_first(settings.dtype)}
-        start, N = initial_parameters(precisions["float64"], hand), data.X.shape[1]
+        start, N = start or initial_parameters(replace(settings, dtype="float64"), hand), data.X.shape[1]
         of_torch, *orders = tee(epoch_orders(settings, N), 1 + len(precisions))
         names = self.due(1)
         self.sides: dict[str, Iterator[Taken]] = {}
@@ -103,6 +105,7 @@ class Recording:
             self.velocities[dtype] = {name: array for name, array in zeros.items() if name in names}
         self.X, self.Y = (to_tensor(array) for array in (data.X, data.Y))
         self.batches = torch_batches(settings, N, of_torch)
+        self.taken: list[NetworkStep] = []  # by step()
         self.ahead: deque[Arrays] = deque()  # batches selected before their step: one by one, they would take longer
 
     def window(self, count: int) -> list[NetworkStep]:
@@ -123,6 +126,15 @@ class Recording:
                 if not step.is_whole:
                     break
         return steps
+
+    def step(self, number: int) -> NetworkStep | None:
+        """The step of a number, with those before it if they have not been taken; None where there is none."""
+        while self.number < number:
+            taken = self.window(number - self.number)
+            self.taken += taken
+            if not taken or not taken[-1].is_whole:
+                break
+        return next((step for step in self.taken if step.number == number), None)
 
     def _selected(self) -> Iterator[Arrays]:
         """The next batches as torch selects them."""

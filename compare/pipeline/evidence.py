@@ -122,6 +122,9 @@ class Evidence:
 
     # --- the reference with other roundings
 
+    def allowance(self, name: str) -> None:
+        """No operation of it is known."""
+
     def variance(self, name: str) -> np.ndarray | None:
         """That of the reference by rounding, entry by entry, in squared unit roundoffs; None where it failed."""
         return self._variances(name)

@@ -47,6 +47,9 @@ class Following:
         result = np.abs(self.result[of_updated(name)])
         return result + np.abs(self.before[of_updated(name)]) if is_updated(name) else result
 
+    def allowance(self, name: str) -> None:
+        """No operation of it is known."""
+
     def variance(self, name: str) -> np.ndarray | None:
         """That of torch's result by rounding, entry by entry, in squared unit roundoffs; None where it failed."""
         by = NOISE if self.dtype == "float64" else self.unit

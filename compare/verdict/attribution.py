@@ -25,12 +25,12 @@ Diagnosis = Callable[[Finding], Sequence[Cause]]  # the causes that explain a fi
 
 
 class Suspect(NamedTuple):
-    """A judged tensor of a step: its verdict, both sides by dtype, and what rounding explains where that is known."""
+    """A judged tensor of a step: its verdict, both sides by dtype, what rounding explains if that is known, a note."""
 
     key: Key
     outcome: Outcome
     local: Mapping[str, Local]
-    allowances: Mapping[str, Allowance]
+    allowance: Allowance | None = None
     note: Note | None = None
 
     @property

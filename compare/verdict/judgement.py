@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from handgrad.compare.facts.remarks import Note
 from handgrad.compare.names import Key
 from handgrad.compare.results import Excerpt, Finding, Row
 from handgrad.compare.trace import Arrays
-from handgrad.compare.verdict.bounds import Allowance
 from handgrad.compare.verdict.closeness import Local, index_of
 from handgrad.compare.verdict.differences import AFFECTED, Measured
 from handgrad.compare.verdict.rounding import Outcome, Witness
@@ -23,14 +22,13 @@ EndToEnd = tuple[Arrays, Arrays]  # by hand and in torch, each side going on wit
 class StepRun:
     """One step of the derivation in one precision.
 
-    `records` is what it computed, `local` the reference evaluated on those records in float64, `allowances` what
-    rounding can explain where the operation is known. Each is by record name. Where it is not known, a `witness` judges,
-    and of a run in float32 `local` may be that of float64: nothing but its shapes is looked at.
+    `records` is what it computed, `local` the reference evaluated on those records in float64, each by name; beside a
+    run in float64 that of float32 may have its `local`, of which nothing but shapes is looked at. The `witness` is asked
+    for the verdicts; stacked runs have none.
     """
 
     records: Arrays
     local: Arrays
-    allowances: Mapping[str, Allowance] = field(default_factory=dict)
     witness: Witness | None = None
 
 

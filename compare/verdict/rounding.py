@@ -23,6 +23,7 @@ from handgrad.compare.thresholds import (
     SMALLEST,
     UNIT_ROUNDOFF,
 )
+from handgrad.compare.verdict.bounds import Allowance
 from handgrad.compare.verdict.closeness import Local, index_of
 
 Array = np.ndarray
@@ -51,6 +52,9 @@ class Witness(Protocol):
 
     def scale(self, name: str) -> Array:
         """Entry by entry the number that a rounding of it is relative to at most."""
+
+    def allowance(self, name: str) -> Allowance | None:
+        """What rounding can explain, where a closed form of the operation is known."""
 
     def variance(self, name: str) -> Array | None:
         """That of the reference by rounding, entry by entry, in squared unit roundoffs; None where it failed."""

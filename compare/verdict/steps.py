@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from handgrad.compare.facts.causes import Cause, Unknown
 from handgrad.compare.facts.fact import Fact
 from handgrad.compare.facts.failures import LosesDigits, NotFinite, Overflow, Unstable
-from handgrad.compare.facts.remarks import AsFloat32, Note, Operands, OutOfRange, Reads
+from handgrad.compare.facts.remarks import AsFloat32, Note, Operands, Reads
 from handgrad.compare.names import Key, gradient, of_gradient, of_updated, of_velocity, velocity
 from handgrad.compare.results import Finding, Worst
 from handgrad.compare.trace import Arrays, is_real
 from handgrad.compare.verdict.attribution import Excuses, Suspect
-from handgrad.compare.verdict.bounds import PRECISIONS, Allowance
-from handgrad.compare.verdict.closeness import Local
+from handgrad.compare.verdict.bounds import PRECISIONS
 from handgrad.compare.verdict.differences import measured_by_name
 from handgrad.compare.verdict.excerpts import excerpt
 from handgrad.compare.verdict.judgement import EndToEnd, Judgement, ReadBy, StepRun, row_of
 from handgrad.compare.verdict.rounding import Outcome
-from handgrad.compare.verdict.rule import judge, judge_by_bound
+from handgrad.compare.verdict.rule import judge
 from handgrad.compare.verdict.shapes import misfit_of_step
 
 
@@ -39,12 +36,12 @@ def judge_step(
     """
     keys = [*keys]
     measured = measured_by_name([key.name for key, _ in keys], *end_to_end)
-    step, excuses = _Step(runs, reads), Excuses(reads, runs)
+    excuses = Excuses(reads, runs)
     judgements = list[Judgement]()
     for key, equation in keys:
         judgement = misfit_of_step(key, equation, runs, end_to_end)
         if judgement is None:
-            suspect = step.judge(key)
+            suspect = _suspect(key, runs)
             row, differs = row_of(key, equation, suspect.outcome, end_to_end, measured.get(key.name))
             judgement = Judgement(row, None, differs, suspect.note)
             if row.verdict != "OK":
@@ -57,58 +54,14 @@ def judge_step(
     return judgements
 
 
-@dataclass
-class _Step:
-    """One step, judged tensor by tensor in dataflow order.
-
-    `overflown`: float32 could not hold a tensor, so that its run says nothing of what is computed from there on.
-    """
-
-    runs: Mapping[str, StepRun]
-    reads: ReadBy
-    overflown: bool = False
-
-    def judge(self, key: Key) -> Suspect:
-        """The verdict on the next tensor, which both sides have in the same shape, and what it was judged by."""
-        name = key.name
-        witnesses = {dtype: run.witness for dtype, run in self.runs.items() if run.witness is not None}
-        if len(witnesses) == len(self.runs) and not all(name in run.allowances for run in self.runs.values()):
-            outcome = judge(name, witnesses)
-            shown = witnesses[outcome.dtype].beside(name)
-            assert shown is not None
-            note = outcome.why if isinstance(outcome.why, Note) else None
-            return Suspect(key, outcome, {outcome.dtype: shown}, {}, note)
-        local = {dtype: Local(run.records[name], run.local[name]) for dtype, run in self.runs.items()}
-        if len(local) == 2:
-            coarse = self.runs["float32"].allowances.get(name)
-            self.overflown = self.overflown or _is_out_of_range(local["float32"], coarse)
-            if self.overflown:
-                del local["float32"]
-        allowances = {dtype: self.runs[dtype].allowances[name] for dtype in local}
-        beside_float32 = bool(self._cast) and not self._cast.isdisjoint(_inputs_of(name, self.reads))
-        outcome = judge_by_bound(local, allowances, beside_float32=beside_float32)
-        return Suspect(key, outcome, local, allowances, OutOfRange() if self.overflown else None)
-
-    @cached_property
-    def _cast(self) -> frozenset[str]:
-        """The records of the run in float64 that are float32."""
-        finest = self.runs["float64"].records if "float64" in self.runs else {}
-        return frozenset(name for name, record in finest.items() if record.dtype.char == "f")
-
-
-def _is_out_of_range(local: Local, allowance: Allowance | None) -> bool:
-    """Whether a float32 record is not finite only where float32 cannot hold its reference, or what it is computed by.
-
-    Overflow says nothing about the formula, nor does what follows from it. A sum overflows if its terms are too large
-    together, whatever they come to; (a - y)^2 does before it is halved.
-    """
-    wrong = ~np.isfinite(local.recorded)
-    if not wrong.any():
-        return False
-    reach = np.abs(local.reference)
-    if allowance is not None and allowance.magnitude is not None:
-        reach = np.maximum(reach, allowance.magnitude(None))
-    return not (reach <= np.finfo(np.float32).max / 8)[wrong].any()
+def _suspect(key: Key, runs: Mapping[str, StepRun]) -> Suspect:
+    """The verdict on a tensor, which both sides have in the same shape, and what it was judged by."""
+    witnesses = {dtype: run.witness for dtype, run in runs.items() if run.witness is not None}
+    outcome = judge(key.name, witnesses)
+    shown = witnesses[outcome.dtype].beside(key.name)
+    assert shown is not None
+    note = outcome.why if isinstance(outcome.why, Note) else None
+    return Suspect(key, outcome, {outcome.dtype: shown}, witnesses[outcome.dtype].allowance(key.name), note)
 
 
 def with_finding(
@@ -156,10 +109,10 @@ def _of_fault(suspect: Suspect) -> tuple[Fact, ...]:
 
 def _is_as_float32(suspect: Suspect) -> bool:
     """Whether a difference in float64 is everywhere within what rounding explains in float32."""
-    if "float64" not in suspect.allowances:
+    if suspect.allowance is None or "float64" not in suspect.local:
         return False
     recorded, reference = suspect.local["float64"]
-    allowed = suspect.allowances["float64"].everywhere(PRECISIONS["float32"])
+    allowed = suspect.allowance.everywhere(PRECISIONS["float32"])
     return bool((np.abs(recorded - reference) <= allowed).all())
 
 

@@ -238,28 +238,28 @@ def test_a_hand_written_side_that_goes_on_after_the_last_batch_is_one_finding(fr
 def test_what_is_computed_in_float32_is_shown_in_float64():
     """J summed in float32 is right in float32; the digits are missing in float64."""
     first = run_with(LOSSES, ("losses.sum() / n", "losses.sum(dtype='float32') / n"), l2=0.0).first
-    assert (first.where.name, first.verdict, first.worst.dtype) == ("J", "WEAK", "float64")
+    assert (first.where.name, first.verdict, first.worst.dtype) == ("J", "WEAK", "")
 
 
-def test_lost_digits_are_shown_in_the_precision_that_loses_them():
+def test_a_mistake_of_float32_alone_is_a_fault_and_shown_there():
     """In float64 both sides print the same."""
     lossy = "dW = dZ @ A_prev.T * (1 + (dZ.dtype == 'float32') / 100)"
     first = run_with(NETWORK, ("dW = dZ @ A_prev.T", lossy), l2=0.0).first
-    assert (first.verdict, first.worst.dtype) == ("WEAK", "float32")
+    assert (first.verdict, first.worst.dtype) == ("FAULT", "float32")
     assert first.worst.by_hand == pytest.approx(1.01 * first.worst.torch, rel=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "is_told"),
+    ("wrong", "verdict", "is_told"),
     [
-        ("dW = (dZ @ A_prev.T).astype('float32') + 0.3 * W", True),
-        ("dW = dZ @ A_prev.T * (1 + 1e-3) + 0.3 * W", False),
+        ("dW = (dZ @ A_prev.T).astype('float32') + 0.3 * W", "WEAK", False),  # drawn anew with every move
+        ("dW = dZ @ A_prev.T * (1 + 1e-9) + 0.3 * W", "FAULT", True),
+        ("dW = dZ @ A_prev.T * (1 + 1e-3) + 0.3 * W", "FAULT", False),
     ],
 )
-def test_a_difference_of_float32_s_size_says_so(wrong, is_told):
-    """What is added after the cast hides that its values are float32's; it is a FAULT that comes with a hint."""
+def test_a_difference_of_float32_s_size_says_so(wrong, verdict, is_told):
     first = run_with(NETWORK, ("dW = dW + l2 * W", wrong), l2=0.3).first
-    assert (first.verdict, first.equation) == ("FAULT", "B2")
+    assert (first.verdict, first.equation) == (verdict, "B2")
     assert (AsFloat32() in first.circumstances) == is_told
 
 
@@ -271,34 +271,6 @@ def test_a_gradient_off_by_a_hundred_thousand_millionth_is_a_fault_that_says_by_
         assert l2 or first.factor == pytest.approx(1 + off, abs=off / 10)
     decay = ("dW = dW + l2 * W", "dW = dW + (1 + 1e-11) * l2 * W")
     assert run_with(NETWORK, decay, depth=4).first.verdict == "FAULT"
-
-
-def test_a_tensor_that_is_weak_before_it_is_wrong_is_wrong():
-    """In step 1 dZ underflows in float32, so that nothing but lost digits can be told; in step 4 signs are plain."""
-    rng = np.random.default_rng(10)
-    data = 1e3 * rng.standard_normal((2, 2)), rng.standard_normal((2, 7))
-    settings = Experiment(
-        layers=(2, 7),
-        activations=("sigmoid",),
-        loss="squared-error",
-        initializer="glorot",
-        distribution="uniform",
-        optimizer="gradient-descent",
-        learning_rate=1,
-        l2=0.1,
-        batch_size=1,
-        steps=8,
-        seed=10,
-    )
-    signs = "np.array([[-1], [-1], [1], [-1], [-1], [1], [-1]])"
-    report = run(settings, data, hand=planted(NETWORK, [(f"db = {DB}", f"db = {signs} * {DB}")]))
-    verdicts = {row.step: row.verdict for row in report.rows if row.name == "db1"}
-    assert verdicts[1] == "WEAK"
-    first = report.first
-    assert (first.where.name, first.verdict, verdicts[first.where.step]) == ("db1", "FAULT", "FAULT"), str(report)
-    assert report.details.excerpts[0].step == first.where.step > 1
-    wrong = next(row for row in report.rows if (row.name, row.step) == ("db1", first.where.step))
-    assert (first.worst.index, first.worst.by_hand) == (wrong.index, wrong.by_hand)
 
 
 # --- on its own, and as a caller's
