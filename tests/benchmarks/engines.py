@@ -252,7 +252,7 @@ def main() -> None:
     right = right_counts(options.seed, options.cells)
     print(f"seed {options.seed}, {len(OPERATIONS)} operations\n\n{right_table(right)}\n")
     print("\n".join(right.notes), flush=True)
-    wrong = wrong_counts(options.seed, max(1, options.cells // 30))
+    wrong = wrong_counts(options.seed, options.cells // 30)
     print(f"\n{wrong_table(wrong)}\n\n{runs_table(right, wrong)}\n")
     print("\n".join(wrong.notes))
 
