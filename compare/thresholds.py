@@ -171,9 +171,11 @@ OWN_LOSS_TENSORS = 2  # tensors whose slope is taken to tell a mistake from roun
 OWN_LOSS_GAP = 0.05  # share of the gap between two slopes that their error may be
 OWN_LOSS_SURE = 0.1  # share of a slope that it may be off and still tell anything
 
-# --- what a run cannot show (checks.blind_spots)
+# --- what a run cannot show (pipeline.blind_spots)
 
 SMALL_PARAMETERS = 0.05  # below, an activation is used where its derivative is nearly what it is at 0
+SMALL_STEP = 100 * ROUNDINGS  # roundings of a parameter: what rounding may move is 1 % of such a step of it
+DECAYED = 0.1  # share of itself that a moment must have lost for a mistake in how it is kept to show
 
 # --- which mistake it is (diagnosis, pipeline)
 
