@@ -174,7 +174,14 @@ OWN_LOSS_SURE = 0.1  # share of a slope that it may be off and still tell anythi
 # --- what a run cannot show (pipeline.blind_spots)
 
 SMALL_PARAMETERS = 0.05  # below, an activation is used where its derivative is nearly what it is at 0
-SMALL_STEP = 100 * ROUNDINGS  # roundings of a parameter: what rounding may move is 1 % of such a step of it
+
+# Share of a parameter: of a step that is as small, a mistake of 1 % is what rounding may move. Measured: 1 % shows in
+# float64 from 7e-10 on, all of the step from 7e-12 on.
+SMALL_STEP = {
+    "float64": 400 * CUT * UNIT_ROUNDOFF["float32"],
+    "float32": 300 * FEW_ROUNDINGS * UNIT_ROUNDOFF["float32"],
+}
+
 DECAYED = 0.1  # share of itself that a moment must have lost for a mistake in how it is kept to show
 
 # --- which mistake it is (diagnosis, pipeline)

@@ -106,7 +106,7 @@ _OF_STEPS = (
         "use a larger rate",
     ),
     Condition("one-step", "state carried from step to step", "one step", "use three or more", ("steps", 5)),
-    Condition("no-short-batch", "a short last batch", "all have one size", "shorten the last"),
+    Condition("no-short-batch", "a short last batch", "no step has one", "shorten the last"),
     Condition(
         "parameters-alone",
         "where in a step a mistake enters",

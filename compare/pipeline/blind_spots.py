@@ -18,7 +18,6 @@ from handgrad.compare.thresholds import (
     LEFT_OF_SUMS,
     SMALL_PARAMETERS,
     SMALL_STEP,
-    UNIT_ROUNDOFF,
 )
 from handgrad.compare.trace import Arrays, is_real
 
@@ -161,8 +160,7 @@ def hardly_moved(steps: Iterable[tuple[Arrays, Arrays]], dtype: str) -> list[str
 
 def _is_small_step(before: np.ndarray, after: np.ndarray, dtype: str) -> bool:
     change = np.asarray(after, np.float64) - before
-    limit = SMALL_STEP * UNIT_ROUNDOFF[dtype]
-    return bool(np.vdot(change, change) <= limit**2 * np.vdot(after, after))
+    return bool(np.vdot(change, change) <= SMALL_STEP[dtype] ** 2 * np.vdot(after, after))
 
 
 def of_initializer(shape: tuple[int, ...], *, by_samples: bool) -> tuple[BlindSpot, ...]:
