@@ -14,7 +14,7 @@ from handgrad.compare.facts.remarks import Float32Only, Note
 from handgrad.compare.names import is_updated, of_updated
 from handgrad.compare.oracle.optimizer import Follower, Optimizer
 from handgrad.compare.oracle.reference import Reference
-from handgrad.compare.pipeline.blind_spots import hardly_moved, of_arrays, of_precisions, of_training
+from handgrad.compare.pipeline.blind_spots import hardly_moved, of_arrays, of_graph, of_precisions, of_training
 from handgrad.compare.pipeline.judged import Judged, reported
 from handgrad.compare.pipeline.problem import Problem, checked_precisions, problem_of
 from handgrad.compare.pipeline.recording import Trainer, record
@@ -98,6 +98,7 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: S
         notes=alone,
         blind_spots=(
             *of_training(batches, yielded, still, follower.memory, small),
+            *of_graph(judged.absent_signs),
             *of_arrays(run.steps[-1].before if run.steps else problem.params, batches[0]),
             *of_precisions(problem.precisions),
         ),

@@ -40,18 +40,26 @@ def of_gradients(
     both = {name: (due, records[name]) for name, due in gradients.items() if name in records}
     still = [name for name, sides in both.items() if not any(side.any() for side in sides)]
     moving = {name: sides for name, sides in both.items() if name not in still}
-    plain = upstream or ("sum" if reference.is_plain_sum else "")
     return (
         *_of_names(
             ("not-returned", absent),
             ("rounding-alone", _rounding_alone(moving, (*params.values(), *batch.values()))),
             ("exactly-zero", still),
             ("frozen", [name for name in params if gradient(name) not in gradients]),
-            *_of_signs(reference.absent_signs),
         ),
         *_applying(("nothing-between", reference.reads["J"] <= {*params, *batch})),
-        *([blind_spot("unit-upstream", where=UPSTREAMS[plain])] if plain else ()),
+        *of_graph(reference.absent_signs, upstream or ("sum" if reference.is_plain_sum else "")),
     )
+
+
+def of_graph(absent_signs: Collection[tuple[str, str]], upstream: str = "") -> tuple[BlindSpot, ...]:
+    """What the graph of the reference could not show.
+
+    `absent_signs` are those that the inputs of ReLUs on the way to a tensor never have, `upstream` says how it comes
+    that the upstream gradient is 1.
+    """
+    one = (blind_spot("unit-upstream", where=UPSTREAMS[upstream]),) if upstream else ()
+    return (*_of_names(*_of_signs(absent_signs)), *one)
 
 
 def _of_names(*rows: tuple[str, Sequence[str]]) -> tuple[BlindSpot, ...]:
@@ -171,7 +179,7 @@ def of_initializer(shape: tuple[int, ...], *, by_samples: bool) -> tuple[BlindSp
 
 def of_arrays(params: Arrays, batch: Arrays) -> tuple[BlindSpot, ...]:
     """What the values and sizes of parameters and batch hide, whatever the derivation is."""
-    n = _examples([*batch.values()])
+    n = _examples([*batch.values()], params.values())
     others = [
         f"{name}'s axis {axis}" for name, a in params.items() for axis, size in enumerate(a.shape) if size == n > 1
     ]
@@ -198,12 +206,12 @@ def of_arrays(params: Arrays, batch: Arrays) -> tuple[BlindSpot, ...]:
     )
 
 
-def _examples(inputs: Sequence[np.ndarray]) -> int:
-    """The number of examples: the one size that all inputs share, or that of a lone vector; 0 where not known."""
+def _examples(inputs: Sequence[np.ndarray], params: Iterable[np.ndarray]) -> int:
+    """The number of examples: the one size that all inputs share, or that no parameter has; 0 where it is not known."""
     shapes = [array.shape for array in inputs if array.ndim]
-    if len(shapes) == 1 == len(shapes[0]):
-        return int(shapes[0][0])
-    shared: set[int] = {*shapes[0]}.intersection(*shapes[1:]) if len(shapes) > 1 else set()
+    shared: set[int] = {*shapes[0]}.intersection(*shapes[1:]) if shapes else set()
+    if len(shapes) == 1 or len(shared) > 1:
+        shared = shared.difference(*(array.shape for array in params))
     return shared.pop() if len(shared) == 1 else 0
 
 

@@ -282,3 +282,20 @@ def test_steps_as_small_as_rounding_hide_a_wrong_rate(rate, hidden, off):
     assert passes(report) == hidden
     assert spots_of(report).get("small-steps") == (("W",) if hidden else None)
     assert passes(checked(sgd(rate)))
+
+
+@pytest.mark.parametrize(("sign", "hidden"), [(1.0, True), (-1.0, False)])
+def test_a_trainer_that_sees_no_negative_input_at_any_step_hides_that_the_mask_is_forgotten(sign, hidden):
+    def trainer(params, batches):
+        W = params["W"]
+        for (X,) in batches:
+            W = W - 1e-3 * np.ones_like(W @ X) @ X.T  # without the mask
+            yield {"W": W}
+
+    def reference(p, X):
+        return tap("A", torch.relu(p["W"] @ X)).sum()
+
+    batches = [(np.abs(X),), (sign * np.abs(X[:, :2]),)]
+    report = check_training(trainer, reference, lambda t: torch.optim.SGD(t, lr=1e-3), {"W": np.abs(W)}, batches)
+    assert passes(report) == hidden
+    assert spots_of(report).get("no-negative-input") == (("A",) if hidden else None)
