@@ -42,7 +42,10 @@ def _signs_where_clamped(node: Any) -> Tensor | None:
 
 
 def _signs_of_maximum(node: Any) -> Tensor | None:
-    return None if bool(node._saved_other.any()) else _signs_of_self(node)
+    for ours, other in ((node._saved_self, node._saved_other), (node._saved_other, node._saved_self)):
+        if not bool(other.any()):
+            return ours > 0  # type: ignore[no-any-return]  # as above
+    return None
 
 
 SIGNS: dict[str, Callable[[Any], Tensor | None]] = {

@@ -72,6 +72,7 @@ KINKS = {
     "clamp": lambda z: z.clamp(min=0),
     "clamp_min": lambda z: torch.clamp_min(z, 0),
     "maximum": lambda z: torch.maximum(z, torch.zeros_like(z)),
+    "maximum, 0 first": lambda z: torch.maximum(torch.zeros_like(z), z),
 }
 
 
