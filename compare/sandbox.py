@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from handgrad.compare.autograd import unit_upstream
 from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.facts.failures import Raised
 from handgrad.compare.ownership import is_theirs
@@ -41,7 +42,8 @@ class Call:
 
     `raised` is the exception that ended it, `assigned` the name that its line was about to assign. `instead` says what
     came back where a mapping was due, `mutated` which of the arrays handed over were changed, `aliased` which returned
-    arrays share memory, `values_of` what a name stands for if it is no gradient.
+    arrays share memory, `values_of` what a name stands for if it is no gradient, `upstream` how it comes that the
+    upstream gradient of an autograd.Function is 1.
     """
 
     records: dict[str, np.ndarray] = field(default_factory=dict)
@@ -51,6 +53,7 @@ class Call:
     mutated: tuple[str, ...] = ()
     aliased: tuple[tuple[str, str], ...] = ()
     values_of: dict[str, np.ndarray] = field(default_factory=dict)
+    upstream: str = ""
 
     @property
     def is_usable(self) -> bool:
@@ -83,7 +86,9 @@ def call(function: Callable[..., Any], params: Arrays, batch: Arrays) -> Call:
     arrays = {_text(name): value for name, value in items}
     values_of = returned.values_of if isinstance(returned, OfExamples) else {}
     records, values_of = ({name: as_record(value) for name, value in of.items()} for of in (arrays, values_of))
-    return Call(records, mutated=mutated, aliased=_aliased(arrays), values_of=values_of)
+    J = arrays.get("J")
+    upstream = unit_upstream(J) if isinstance(J, torch.Tensor) else ""
+    return Call(records, mutated=mutated, aliased=_aliased(arrays), values_of=values_of, upstream=upstream)
 
 
 def overflows(function: Callable[..., Any], params: Arrays, batch: Arrays) -> bool:

@@ -178,9 +178,18 @@ OWN_LOSS_TENSORS = 2  # tensors whose slope is taken to tell a mistake from roun
 OWN_LOSS_GAP = 0.05  # share of the gap between two slopes that their error may be
 OWN_LOSS_SURE = 0.1  # share of a slope that it may be off and still tell anything
 
-# --- what a run cannot show (checks.blind_spots)
+# --- what a run cannot show (pipeline.blind_spots)
 
 SMALL_PARAMETERS = 0.05  # below, an activation is used where its derivative is nearly what it is at 0
+
+# Share of a parameter: of a step that is as small, a mistake of 1 % is what rounding may move. Measured: 1 % shows in
+# float64 from 7e-10 on, all of the step from 7e-12 on.
+SMALL_STEP = {
+    "float64": 400 * CUT * UNIT_ROUNDOFF["float32"],
+    "float32": 300 * FEW_ROUNDINGS * UNIT_ROUNDOFF["float32"],
+}
+
+DECAYED = 0.1  # share of itself that a moment must have lost for a mistake in how it is kept to show
 
 # --- which mistake it is (diagnosis, pipeline)
 

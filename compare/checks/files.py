@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from handgrad.compare.checks.blind_spots import of_arrays
 from handgrad.compare.checks.gradients import check_gradients
 from handgrad.compare.checks.initializer import check_initializer
 from handgrad.compare.checks.training import check_training
@@ -48,7 +47,7 @@ def check_file(path: str, only: str | None = None, settings: Mapping[str, Any] |
 
     Raises InputError if the file cannot be read, run or used, with its own file and line.
     """
-    return _checked(path, only, settings or {})[0]
+    return _checked(path, only, settings or {})
 
 
 def audit_file(
@@ -58,17 +57,11 @@ def audit_file(
 
     Raises InputError as check_file does.
     """
-    reports, defined = _checked(path, only, settings or {})
-    spots = {name: report.blind_spots for name, report in reports.items()}
-    for name in ("gradients", "training"):
-        if name in spots:
-            batch = defined["batch"] if name == "gradients" else next(iter(defined["batches"]))
-            spots[name] = (*spots[name], *of_arrays(defined["params"], batch))
-    return spots
+    return {name: report.blind_spots for name, report in _checked(path, only, settings or {}).items()}
 
 
-def _checked(path: str, only: str | None, settings: Mapping[str, Any]) -> tuple[dict[str, Report], Mapping[str, Any]]:
-    """The report of each complete check of a file, by name, and what the file defines."""
+def _checked(path: str, only: str | None, settings: Mapping[str, Any]) -> dict[str, Report]:
+    """The report of each complete check of a file, by name."""
     if only is not None and only not in CHECKS:
         raise InputError(f"--only {only} is not known; {did_you_mean(only, CHECKS)}")
     wanted = CHECKS if only is None else {only: CHECKS[only]}
@@ -83,7 +76,7 @@ def _checked(path: str, only: str | None, settings: Mapping[str, Any]) -> tuple[
         begun = {name: check for name, check in wanted.items() if name not in complete and check.needs[0] in defined}
         if begun:
             sys.stderr.write(f"handgrad: not checked: {_lacking(begun, defined)}\n")
-    return reports, defined
+    return reports
 
 
 def _check_settings(settings: Mapping[str, Any], checks: Mapping[str, FileCheck]) -> None:

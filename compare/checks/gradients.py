@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.compare.checks.blind_spots import of_gradients, of_precisions
 from handgrad.compare.checks.own_loss import own_loss_notes
 from handgrad.compare.environment import environment
 from handgrad.compare.errors import InputError, kind_of
@@ -16,6 +15,7 @@ from handgrad.compare.facts.failures import Mutates, RaisesAgain, TwoAnswers, Ze
 from handgrad.compare.names import Key, gradient, phase_of
 from handgrad.compare.oracle.reference import Reference
 from handgrad.compare.oracle.replay import Replay
+from handgrad.compare.pipeline.blind_spots import of_arrays, of_gradients, of_precisions
 from handgrad.compare.pipeline.judged import collected, findings_of, reported
 from handgrad.compare.pipeline.problem import Problem, checked_precisions, problem_of
 from handgrad.compare.pipeline.records import Returned, judge_records
@@ -87,7 +87,8 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
         ),
         notes=notes,
         blind_spots=(
-            *of_gradients(made, end_to_end.values, end_to_end.gradients, problem.params, problem.batch),
+            *of_gradients(made, end_to_end, problem.params, problem.batch, calls[problem.printed].upstream),
+            *of_arrays(problem.params, problem.batch),
             *of_precisions(problem.precisions),
         ),
         code=_code(derivation, problem, [*torch, *made], judged.reads, traced=bool(findings)),

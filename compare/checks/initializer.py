@@ -17,7 +17,6 @@ import numpy as np
 import torch
 
 from handgrad.compare.checks import distributions
-from handgrad.compare.checks.blind_spots import of_initializer
 from handgrad.compare.checks.distributions import Apart, Distribution
 from handgrad.compare.environment import environment
 from handgrad.compare.errors import InputError
@@ -25,6 +24,7 @@ from handgrad.compare.facts import failures
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.updates import InitializerFamily, InitializerMean, InitializerScale
 from handgrad.compare.names import Key
+from handgrad.compare.pipeline.blind_spots import of_initializer
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import Finding, Row, Worst
 from handgrad.compare.sandbox import CAUGHT, as_record, located, quietly, undisturbed

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from handgrad.compare.checks.blind_spots import of_precisions, of_training
 from handgrad.compare.environment import environment
 from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.facts.remarks import Float32Only, Note
 from handgrad.compare.names import is_updated, of_updated
 from handgrad.compare.oracle.optimizer import Follower, Optimizer
 from handgrad.compare.oracle.reference import Reference
+from handgrad.compare.pipeline.blind_spots import hardly_moved, of_arrays, of_graph, of_precisions, of_training
 from handgrad.compare.pipeline.judged import Judged, reported
 from handgrad.compare.pipeline.problem import Problem, checked_precisions, problem_of
 from handgrad.compare.pipeline.recording import Run, Trainer, record
@@ -86,19 +86,24 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: S
         findings = (nothing_moved(still[0], "choose params, batches and a rate with which something moves"),)
     again = recorded("float64" if alone else problem.printed)
     twice = not_repeatable(run, again, "trainer", "keep no state outside the trainer")
-    kind = Follower(optimizer, problem.params).kind
+    follower, small = Follower(optimizer, problem.params), hardly_moved(run.changes, training.printed)
     yielded = {name for taken in run.steps for name in taken.records if not is_updated(name)}
     return reported(
         judged,
         (*twice, *findings, *ends),
         environment(
-            f"check_training: by hand (NumPy {np.__version__}) against torch, torch.optim.{kind}, "
+            f"check_training: by hand (NumPy {np.__version__}) against torch, torch.optim.{follower.kind}, "
             f"{len(batches)} steps, {' and '.join(problem.precisions)}",
             problem.precisions,
             notes=[*alone, *judged.notes],
         ),
         notes=alone,
-        blind_spots=(*of_training(batches, yielded, still), *of_precisions(problem.precisions)),
+        blind_spots=(
+            *of_training(batches, yielded, still, follower.memory, small),
+            *of_graph(judged.absent_signs),
+            *of_arrays(run.steps[-1].before if run.steps else problem.params, batches[0]),
+            *of_precisions(problem.precisions),
+        ),
         code=_code(trainer, problem, optimizer, judged, batches, findings),
     )
 

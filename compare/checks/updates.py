@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from handgrad.compare.checks.blind_spots import of_precisions, of_updates
 from handgrad.compare.environment import environment
 from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.facts.remarks import Float32Only, FromZero, Note
 from handgrad.compare.names import gradient, of_gradient, updated
 from handgrad.compare.oracle.optimizer import Follower, Optimizer
+from handgrad.compare.pipeline.blind_spots import of_precisions, of_updates
 from handgrad.compare.pipeline.judged import reported
 from handgrad.compare.pipeline.problem import checked_arrays, checked_precisions
 from handgrad.compare.pipeline.recording import Run, record, trainer_of
@@ -164,16 +164,20 @@ def _report(
         findings = (nothing_moved(still[0], "give gradients, and a rate, that move them"),)
     notes = dict.fromkeys(note for each in starts for note in (*each.notes, *each.outcome.judged.notes))
     shown = replace(first.judged if first.judged.has_finding else second.judged, notes=notes)
+    follower = Follower(optimizer, start)
     report = reported(
         shown,
         findings,
         environment(
-            f"check_updates: by hand (NumPy {np.__version__}) against torch.optim.{Follower(optimizer, start).kind}, "
+            f"check_updates: by hand (NumPy {np.__version__}) against torch.optim.{follower.kind}, "
             f"{len(gradients)} steps, {' and '.join(precisions)}",
             precisions,
             notes=notes,
         ),
-        blind_spots=(*of_updates(len(gradients), len(start), still, drawn=drawn), *of_precisions(precisions)),
+        blind_spots=(
+            *of_updates(len(gradients), len(start), still, follower.memory, drawn=drawn),
+            *of_precisions(precisions),
+        ),
         code=_code(update, optimizer, start, gradients[0], precisions[0], traced=bool(findings)),
     )
     return replace(report, rows=_closest([*first.judged.judgements, *second.judged.judgements]))

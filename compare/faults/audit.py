@@ -14,10 +14,15 @@ import numpy as np
 from handgrad.compare.errors import InputError
 from handgrad.compare.experiment.data import Data, load
 from handgrad.compare.experiment.run import Experiment, differs, run
+from handgrad.compare.facts.blind_spots import CONDITIONS
 from handgrad.compare.faults.catalogue import NETWORK, Fault, catalogue
 from handgrad.compare.faults.planting import edited, planted
 
 Progress = Callable[[tuple[Fault, ...]], Iterable[Fault]]
+
+
+HIDING = ("no-weight-decay", "no-momentum", "no-memory", "rate-one", "zero-biases")
+"""Conditions whose change of a setting is tried, from small to large."""
 
 
 class Hidden(NamedTuple):
@@ -84,9 +89,11 @@ def _changes(experiment: Experiment, data: Data) -> Iterator[Change]:
     """Every change that may show a mistake, from small to large."""
     N = data.X.shape[1]
     size = next((b for b in range(max(4, N // 12), N) if N % b), max(2, N // 2))
-    settings = [("steps", 2), ("batch_size", min(2, N)), ("batch_size", size), ("l2", 0.1), ("optimizer", "momentum")]
-    settings += [("beta", 0.9), ("learning_rate", 0.1), ("bias_scale", 0.1)]
-    for name, value in settings:
+    known = [
+        CONDITIONS[code].change for code in ("no-weight-decay", "no-momentum", "no-memory", "rate-one", "zero-biases")
+    ]
+    steps = [("steps", 2), ("batch_size", min(2, N)), ("batch_size", size)]
+    for name, value in (*steps, *(change for change in known if change)):
         yield f"--{name.replace('_', '-')} {value}", {name: value}, data
     yield f"--batch-size {size} over two whole epochs", {"batch_size": size, "steps": None, "epochs": 2}, data
     yield from _changes_of_layers(experiment, data)

@@ -25,6 +25,10 @@ Optimizer = Callable[[list[Tensor]], torch.optim.Optimizer]
 OwnGradients = Callable[[Arrays], Arrays]  # torch's own, at parameters
 
 
+MOMENTS = ("momentum", "betas", "alpha", "rho")
+"""Settings of torch's optimisers that are shares of a moment which it keeps from step to step."""
+
+
 class Follower:
     """One torch optimiser on tensors of its own, in float64."""
 
@@ -55,6 +59,13 @@ class Follower:
     def kind(self) -> str:
         """The name of torch's optimiser."""
         return type(self.optimizer).__name__
+
+    @property
+    def memory(self) -> float:
+        """The share of itself that the slowest moment keeps from step to step; 0 where torch keeps none that fades."""
+        settings = [value for group in self.optimizer.param_groups for name in MOMENTS for value in [group.get(name)]]
+        shares = [share for value in settings for share in (value if isinstance(value, tuple) else (value,))]
+        return max((float(share) for share in shares if isinstance(share, (int, float, Tensor))), default=0.0)
 
     def step(self, params: Arrays, gradients: Arrays) -> dict[str, np.ndarray]:
         """The parameters after one step from `params` along `gradients`, and, as v<name>, the momentum buffers."""

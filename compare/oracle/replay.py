@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from handgrad.compare.autograd import absent_sign, is_plain_sum
 from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.names import gradient, is_gradient, of_gradient
 from handgrad.compare.trace import Arrays, same
@@ -33,7 +34,8 @@ class Replay:
     `values` holds tapped tensors and J, `gradients` d<name> of taps and leaves that J depends on; J has shape (), and
     (K,) of K stacked runs. Both are in dataflow order, leaves last unless taps were inspected. `side_outputs` are taps
     that J does not depend on. Only where taps were inspected, `reads` names the taps and leaves that each tap and J is
-    computed from, and `differentiated` the taps that the reference itself differentiates through.
+    computed from, `differentiated` the taps that the reference itself differentiates through, `absent_signs` those that
+    the inputs of ReLUs on the way to a tap or J never have, and `is_plain_sum` says whether J is one.
     """
 
     values: dict[str, np.ndarray]
@@ -41,6 +43,8 @@ class Replay:
     reads: dict[str, frozenset[str]]
     side_outputs: frozenset[str]
     differentiated: frozenset[str] = frozenset()
+    absent_signs: frozenset[tuple[str, str]] = frozenset()
+    is_plain_sum: bool = False
 
 
 def inspect_reference(
@@ -108,8 +112,9 @@ def _replayed(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], sit
     differentiated = frozenset(sites.order)  # by the reference itself
     reads = {}
     if sites.inspect:
-        reads = {name: sites.reads(site.came_in, leaves) for name, site in sites.all.items()}
-        reads["J"] = sites.reads(J, leaves)
+        reads = {name: sites.reads(name, site.came_in, leaves) for name, site in sites.all.items()}
+        reads["J"] = sites.reads("J", J, leaves)
+    plain = sites.inspect and is_plain_sum(J)
     if J.requires_grad:
         _backward(J, leaves, sites)
     if sites.inspect:
@@ -122,6 +127,8 @@ def _replayed(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], sit
         reads=reads,
         side_outputs=frozenset(sites.all.keys() - gradients.keys()),
         differentiated=differentiated,
+        absent_signs=frozenset(sites.absent_signs),
+        is_plain_sum=plain,
     )
 
 
@@ -236,6 +243,7 @@ class _Sites:
         self.records, self.inspect, self.stacked = setting.records, setting.inspect, setting.stacked
         self.all: dict[str, _Site] = {}
         self.order: list[str] = []
+        self.absent_signs: set[tuple[str, str]] = set()
 
     def tap(self, name: str, tensor: Tensor) -> Tensor:
         """The handler of handgrad.torchref.tap: a new tensor in place of the one that came in, which is kept."""
@@ -312,8 +320,11 @@ class _Sites:
                 site.hook.remove()
             del site.came_in, site.record, site.retained, site.node, site.hook
 
-    def reads(self, tensor: Tensor, leaves: Mapping[str, Tensor]) -> frozenset[str]:
-        """The taps and leaves that a tensor was computed from, walking back through autograd's graph to the nearest."""
+    def reads(self, name: str, tensor: Tensor, leaves: Mapping[str, Tensor]) -> frozenset[str]:
+        """The taps and leaves that a tensor was computed from, walking back through autograd's graph to the nearest.
+
+        The signs that the inputs of ReLUs on the way do not have are kept under its name.
+        """
         taps = {id(site.node): name for name, site in self.all.items() if site.node is not None}
         names = {id(leaf): name for name, leaf in leaves.items()}
         read = {names[id(tensor)]} if id(tensor) in names else set()
@@ -331,6 +342,8 @@ class _Sites:
                 read.add(names[id(variable)])
             else:
                 pending += [parent for parent, _ in node.next_functions]
+                if sign := absent_sign(node):
+                    self.absent_signs.add((name, sign))
         return frozenset(read)
 
 

@@ -43,7 +43,7 @@ class JudgedStep(NamedTuple):
 
     `scene(name)` gives the material that the cause of a wrong tensor is sought in, `adapt(name, causes)` what else is
     known of it. `ended` holds what ended the run here. `stop`: nothing can be judged after it. `has_every_gradient`:
-    that of every tap was recorded.
+    that of every tap was recorded. `absent_signs` are those that the inputs of ReLUs on the way to a tensor never have.
     """
 
     number: int
@@ -55,6 +55,7 @@ class JudgedStep(NamedTuple):
     ended: tuple[Finding, ...] = ()
     stop: bool = False
     has_every_gradient: bool = True
+    absent_signs: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass
@@ -67,6 +68,7 @@ class Judged:
     steps: int = 0
     reads: Mapping[str, frozenset[str]] = field(default_factory=dict)
     suspects: dict[str, list[JudgedStep]] = field(default_factory=dict)
+    absent_signs: frozenset[tuple[str, str]] = frozenset()  # at every step
 
     @property
     def has_finding(self) -> bool:
@@ -81,6 +83,7 @@ def collected(steps: Iterable[JudgedStep]) -> Judged:
         judged.judgements += step.judgements
         judged.notes |= dict.fromkeys([*step.notes, *(j.note for j in step.judgements if j.note is not None)])
         judged.reads = judged.reads or step.reads
+        judged.absent_signs = judged.absent_signs & step.absent_signs if judged.steps else step.absent_signs
         judged.steps = step.number
         for finding in (judgement.finding for judgement in step.judgements if judgement.finding is not None):
             name = finding.where.name

@@ -81,7 +81,8 @@ def judge_records(problem: Problem, returned: Returned) -> tuple[JudgedStep, Rep
     scene = partial(scene_of_records, evidence=read, reads=reads, previous=returned.previous, usual=problem.usual)
     aliased = partial(_with_alias, call=calls[printed], end_to_end=end_to_end)
     step = JudgedStep(number, judged, notes, reads, scene, aliased, ended)
-    return step._replace(has_every_gradient=bool(taps) and taps <= everything.keys()), end_to_end
+    has_every = bool(taps) and taps <= everything.keys()
+    return step._replace(has_every_gradient=has_every, absent_signs=end_to_end.absent_signs), end_to_end
 
 
 def _evidence(

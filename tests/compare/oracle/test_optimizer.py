@@ -128,3 +128,18 @@ def test_velocities_are_gone_on_with_and_a_new_start_has_none():
     again = followers.anew().step(PARAMS, GRADIENTS, no_gradients)
     np.testing.assert_allclose(again["vb"], GRADIENTS["db"])
     assert followers.follower.kind == "SGD"
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "memory"),
+    [
+        (lambda tensors: torch.optim.SGD(tensors, lr=0.1), 0.0),
+        (lambda tensors: torch.optim.SGD(tensors, lr=0.1, momentum=0.9), 0.9),
+        (lambda tensors: torch.optim.Adam(tensors, betas=(0.5, 0.75)), 0.75),
+        (lambda tensors: torch.optim.RMSprop(tensors, alpha=0.95), 0.95),
+        (lambda tensors: torch.optim.Adadelta(tensors, rho=0.8), 0.8),
+        (torch.optim.Adagrad, 0.0),
+    ],
+)
+def test_how_long_an_optimizer_remembers_is_read_from_it(optimizer, memory):
+    assert Follower(optimizer, PARAMS).memory == memory

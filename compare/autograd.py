@@ -1,0 +1,114 @@
+"""What autograd's graph tells of the code that made it: plain sums, and ReLUs whose inputs have one sign."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+from torch.autograd.function import BackwardCFunction
+
+PASSING = {
+    "View",
+    "Reshape",
+    "UnsafeView",
+    "Clone",
+    "Alias",
+    "Squeeze",
+    "Unsqueeze",
+    "T",
+    "Transpose",
+    "Permute",
+    "_Tap",
+}
+"""Operations that hand on the numbers they get, by the names of their nodes."""
+
+WEIGHING = {"Pow", "Div", "Abs", "KlDiv", "LinalgVectorNorm"}
+LOSSES = ("Loss", "CrossEntropy")  # parts of names
+"""Operations whose sum is no plain one, beside a product with a constant and a square."""
+
+
+def _signs_of_result(node: Any) -> Tensor:
+    return node._saved_result > 0  # type: ignore[no-any-return]  # torch annotates no node
+
+
+def _signs_of_self(node: Any) -> Tensor:
+    return node._saved_self > 0  # type: ignore[no-any-return]  # as above
+
+
+def _signs_where_clamped(node: Any) -> Tensor | None:
+    is_relu = node._saved_min == 0 and getattr(node, "_saved_max", None) is None
+    return _signs_of_self(node) if is_relu else None
+
+
+def _signs_of_maximum(node: Any) -> Tensor | None:
+    for ours, other in ((node._saved_self, node._saved_other), (node._saved_other, node._saved_self)):
+        if not bool(other.any()):
+            return ours > 0  # type: ignore[no-any-return]  # as above
+    return None
+
+
+SIGNS: dict[str, Callable[[Any], Tensor | None]] = {
+    "ReluBackward0": _signs_of_result,
+    "LeakyReluBackward0": _signs_of_self,
+    "EluBackward0": _signs_of_self,
+    "AbsBackward0": _signs_of_self,
+    "ClampMinBackward0": _signs_where_clamped,
+    "ClampBackward1": _signs_where_clamped,
+    "MaximumBackward0": _signs_of_maximum,
+}
+"""Where the input of what has a kink at 0 is positive, by the name of its node; None if its kink is elsewhere."""
+
+
+def absent_sign(node: Any) -> str:
+    """The sign, "negative" or "positive", that no input of a ReLU has; "" where both occur or the node is none."""
+    signs = SIGNS.get(type(node).__name__)
+    if signs is None:
+        return ""
+    try:
+        positive = signs(node)
+    except (RuntimeError, AttributeError):  # changed in place since, or kept elsewhere: nothing is known of it
+        return ""
+    if positive is None or not positive.numel():
+        return ""
+    if bool(positive.all()):
+        return "negative"
+    return "" if bool(positive.any()) else "positive"
+
+
+def unit_upstream(J: Tensor) -> str:
+    """Why the upstream gradient of an autograd.Function that somebody wrote is 1: "loss", "sum"; "" where it is not."""
+    node = _behind(J.grad_fn)
+    if isinstance(node, BackwardCFunction):
+        return "loss"
+    return "sum" if is_plain_sum(J) else ""
+
+
+def is_plain_sum(J: Tensor) -> bool:
+    """Whether J is the sum of something that is no loss, and weighed with nothing: the upstream gradient of it is 1."""
+    node, summed = _behind(J.grad_fn), False
+    while node is not None and _kind(node) == "Sum":
+        node, summed = _behind(node.next_functions[0][0]), True
+    return summed and node is not None and not _weighs(node)
+
+
+def _weighs(node: Any) -> bool:
+    """Whether what a node makes is a loss or weighed, or a term of it is."""
+    kind, parents = _kind(node), [parent for parent, _ in node.next_functions]
+    if kind == "Mul":
+        return None in parents or parents[0] is parents[1]
+    if kind in ("Add", "Sub", "Neg"):
+        return any(_weighs(_behind(parent)) for parent in parents if parent is not None)
+    return kind in WEIGHING or any(part in kind for part in LOSSES)
+
+
+def _behind(node: Any) -> Any:
+    """The node behind those that hand on the numbers they get."""
+    while node is not None and _kind(node) in PASSING and node.next_functions:
+        node = node.next_functions[0][0]
+    return node
+
+
+def _kind(node: Any) -> str:
+    """The name of a node's operation."""
+    return type(node).__name__.partition("Backward")[0]

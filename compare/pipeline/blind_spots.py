@@ -1,0 +1,247 @@
+"""Which conditions of the table hold for a check of the user's code, from what was handed over and returned."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+
+from handgrad.compare.facts.blind_spots import blind_spot
+from handgrad.compare.facts.fact import counted
+from handgrad.compare.facts.remarks import BlindSpot
+from handgrad.compare.names import gradient
+from handgrad.compare.oracle.replay import Replay
+from handgrad.compare.thresholds import (
+    DECAYED,
+    LEFT_OF_SUMS,
+    SMALL_PARAMETERS,
+    SMALL_STEP,
+)
+from handgrad.compare.trace import Arrays, is_real
+
+FEW = 16  # entries that are looked at before all are
+NAMED = 3  # sizes that are named
+UPSTREAMS = {"loss": "J is the loss itself", "sum": "J is a plain sum"}
+
+
+def of_gradients(
+    records: Arrays, reference: Replay, params: Arrays, batch: Arrays, upstream: str = ""
+) -> tuple[BlindSpot, ...]:
+    """What a comparison of gradients could not show.
+
+    `records` is what the derivation returned, `reference` the torch side's own run; `upstream` says how it comes that
+    the upstream gradient of an autograd.Function in the derivation is 1.
+    """
+    values, gradients = reference.values, reference.gradients
+    of_params = {gradient(name) for name in params}
+    absent = [name for name in (*values, *gradients) if name not in records and name not in of_params]
+    both = {name: (due, records[name]) for name, due in gradients.items() if name in records}
+    still = [name for name, sides in both.items() if not any(side.any() for side in sides)]
+    moving = {name: sides for name, sides in both.items() if name not in still}
+    return (
+        *_of_names(
+            ("not-returned", absent),
+            ("rounding-alone", _rounding_alone(moving, (*params.values(), *batch.values()))),
+            ("exactly-zero", still),
+            ("frozen", [name for name in params if gradient(name) not in gradients]),
+        ),
+        *_applying(("nothing-between", reference.reads["J"] <= {*params, *batch})),
+        *of_graph(reference.absent_signs, upstream or ("sum" if reference.is_plain_sum else "")),
+    )
+
+
+def of_graph(absent_signs: Collection[tuple[str, str]], upstream: str = "") -> tuple[BlindSpot, ...]:
+    """What the graph of the reference could not show.
+
+    `absent_signs` are those that the inputs of ReLUs on the way to a tensor never have, `upstream` says how it comes
+    that the upstream gradient is 1.
+    """
+    one = (blind_spot("unit-upstream", where=UPSTREAMS[upstream]),) if upstream else ()
+    return (*_of_names(*_of_signs(absent_signs)), *one)
+
+
+def _of_names(*rows: tuple[str, Sequence[str]]) -> tuple[BlindSpot, ...]:
+    """The conditions, by code, that hold for any tensor, with the names of those."""
+    return tuple(blind_spot(code, names) for code, names in rows if names)
+
+
+def _applying(*rows: tuple[str, bool]) -> tuple[BlindSpot, ...]:
+    """The conditions, by code, that hold."""
+    return tuple(blind_spot(code) for code, holds in rows if holds)
+
+
+def _of_signs(absent: Collection[tuple[str, str]]) -> Iterator[tuple[str, Sequence[str]]]:
+    """The tensors on the way to which a ReLU has inputs of one sign alone, by the condition that this is."""
+    for sign in ("negative", "positive"):
+        yield f"no-{sign}-input", sorted(name for name, missing in absent if missing == sign)
+
+
+def _rounding_alone(both: Mapping[str, tuple[np.ndarray, np.ndarray]], given: Sequence[np.ndarray]) -> list[str]:
+    """The gradients that are no larger on either side than the rounding of what was handed over.
+
+    As a rule none is, so their norm is looked at first, which copies nothing.
+    """
+    norm = max(float(np.vdot(a, a)) if a.dtype.kind == "f" else _largest(a) ** 2 for a in given)
+    small = {name: sides for name, sides in both.items() if np.vdot(sides[0], sides[0]) <= LEFT_OF_SUMS**2 * norm}
+    limit = LEFT_OF_SUMS * max(map(_largest, given)) if small else 0.0
+    return [n for n, (due, own) in small.items() if is_real(own) and max(_largest(due), _largest(own)) <= limit]
+
+
+def _largest(array: np.ndarray) -> float:
+    return float(np.abs(array).max(initial=0))
+
+
+def of_precisions(precisions: Sequence[str]) -> tuple[BlindSpot, ...]:
+    """What a single precision could not show."""
+    others = {
+        "float64": "arithmetic that loses digits, told from mistakes",
+        "float32": "mistakes below a relative size of 2e-4",
+    }
+    alone = precisions if len(precisions) == 1 else ()
+    return tuple(blind_spot("one-precision", what=others[dtype], dtype=dtype) for dtype in alone)
+
+
+def of_updates(
+    steps: int, params: int, still: Sequence[str], memory: float = 0.0, *, drawn: bool
+) -> tuple[BlindSpot, ...]:
+    """What an optimiser on so many parameters could not show in so many steps.
+
+    `still` names the parameters that no step changes, `memory` is the share of itself that the slowest moment keeps;
+    `drawn` says whether the gradients were drawn, not given.
+    """
+    few = blind_spot("few-steps", steps=counted(steps, "step"))
+    return (
+        *((few,) if steps < 5 else ()),
+        *_of_memory(steps, memory),
+        *_applying(("one-parameter", params == 1), ("given-gradients", not drawn)),
+        *_of_names(("unmoved", still)),
+    )
+
+
+def _of_memory(steps: int, memory: float) -> tuple[BlindSpot, ...]:
+    """What steps could not show that are few beside what a moment remembers."""
+    enough = math.ceil(round(DECAYED / (1 - memory), 6)) if memory < 1 else steps
+    if steps >= enough:
+        return ()
+    return (blind_spot("long-memory", steps=counted(steps, "step"), keeps=f"{memory:g}", enough=enough),)
+
+
+def of_training(
+    batches: Sequence[Arrays],
+    intermediates: Collection[str],
+    still: Sequence[str],
+    memory: float = 0.0,
+    small: Sequence[str] = (),
+) -> tuple[BlindSpot, ...]:
+    """What a trainer could not show on these batches.
+
+    `intermediates` names what it yields beside the parameters, `still` the parameters that no step changes, `small`
+    those that steps hardly change; `memory` is the share of itself that the optimiser's slowest moment keeps.
+    """
+    shapes = {tuple(array.shape for array in batch.values()) for batch in batches}
+    return (
+        *_applying(
+            ("one-step", len(batches) == 1),
+            ("no-short-batch", len(shapes) == 1),
+            ("parameters-alone", not intermediates),
+        ),
+        *_of_memory(len(batches), memory),
+        *_of_names(("unmoved", still), ("small-steps", [name for name in small if name not in still])),
+    )
+
+
+def hardly_moved(steps: Iterable[tuple[Arrays, Arrays]], dtype: str) -> list[str]:
+    """The parameters of which every step changes so little that rounding hides what is wrong with it.
+
+    Each step is given as what there was before and after it.
+    """
+    names: set[str] | None = None
+    for before, after in steps:
+        considered = after.keys() if names is None else names & after.keys()
+        names = {name for name in considered if _is_small_step(before[name], after[name], dtype)}
+        if not names:
+            break
+    return sorted(names or ())
+
+
+def _is_small_step(before: np.ndarray, after: np.ndarray, dtype: str) -> bool:
+    change = np.asarray(after, np.float64) - before
+    return bool(np.vdot(change, change) <= SMALL_STEP[dtype] ** 2 * np.vdot(after, after))
+
+
+def of_initializer(shape: tuple[int, ...], *, by_samples: bool) -> tuple[BlindSpot, ...]:
+    """What weights of a shape could not show, and what samples cannot where nothing is known exactly."""
+    is_square = len(shape) == 2 and shape[0] == shape[1]
+    return _applying(("square-shape", is_square), ("coarse-samples", by_samples), ("dependence", by_samples))
+
+
+def of_arrays(params: Arrays, batch: Arrays) -> tuple[BlindSpot, ...]:
+    """What the values and sizes of parameters and batch hide, whatever the derivation is."""
+    n = _examples([*batch.values()], params.values())
+    others = [
+        f"{name}'s axis {axis}" for name, a in params.items() for axis, size in enumerate(a.shape) if size == n > 1
+    ]
+    same_size = (blind_spot("examples-as-size", others[:NAMED], n=n),) if others else ()
+    square = [name for name, a in params.items() if _is_square(a)]
+    arrays = {**params, **batch}
+    equal = {name: a.flat[0] for name, a in arrays.items() if _is_equal_everywhere(a)}
+    zero, unit = ([n for n, value in equal.items() if value == v and n in params] for v in (0, 1))
+    entries = [n for n, value in equal.items() if value != 0 and n not in unit and arrays[n].size > 1]
+    limit = blind_spot("small-parameters", limit=SMALL_PARAMETERS)
+    return (
+        *_applying(("one-example", n == 1)),
+        *same_size,
+        *_of_names(
+            ("square-batch", [name for name, a in batch.items() if _is_square(a)]),
+            ("square-weights", square),
+            ("symmetric-weights", [name for name in square if _is_symmetric(params[name])]),
+            ("equal-entries", entries),
+            ("unit-parameters", unit),
+            ("zero-parameters", zero),
+            ("equal-parameters", _twins(params, equal)),
+        ),
+        *((limit,) if _are_small(params.values()) else ()),
+    )
+
+
+def _examples(inputs: Sequence[np.ndarray], params: Iterable[np.ndarray]) -> int:
+    """The number of examples: the one size that all inputs share, or that no parameter has; 0 where it is not known."""
+    shapes = [array.shape for array in inputs if array.ndim]
+    shared: set[int] = {*shapes[0]}.intersection(*shapes[1:]) if shapes else set()
+    if len(shapes) == 1 or len(shared) > 1:
+        shared = shared.difference(*(array.shape for array in params))
+    return shared.pop() if len(shared) == 1 else 0
+
+
+def _is_square(array: np.ndarray) -> bool:
+    return array.ndim == 2 and array.shape[0] == array.shape[1] > 1
+
+
+def _is_symmetric(array: np.ndarray) -> bool:
+    """Whether a square array is its transpose; all of it is looked at only where its first row is its first column."""
+    return bool((array[0] == array[:, 0]).all() and (array == array.T).all())
+
+
+def _is_equal_everywhere(array: np.ndarray) -> bool:
+    """Whether all entries are equal; all of them are looked at only where the first and the last are."""
+    return bool(array.size and array.flat[0] == array.flat[-1] and (array == array.flat[0]).all())
+
+
+def _are_small(params: Iterable[np.ndarray]) -> bool:
+    """Whether all parameters, zeros apart, are small; all entries are looked at only where the first are."""
+    floats = [array for array in params if array.dtype.kind == "f"]
+    if any(np.abs(array.flat[:FEW]).max(initial=0) >= SMALL_PARAMETERS for array in floats):
+        return False
+    return 0 < max(map(_largest, floats), default=0.0) < SMALL_PARAMETERS
+
+
+def _twins(params: Arrays, equal: Collection[str]) -> list[str]:
+    """The parameters that equal another one, entry by entry, and do not have one value everywhere."""
+    by_look: dict[tuple[object, ...], list[str]] = {}
+    for name, array in params.items():
+        if name not in equal:
+            by_look.setdefault((array.shape, array.flat[0], array.flat[-1]), []).append(name)
+    pairs = (pair for names in by_look.values() for pair in combinations(names, 2))
+    return [*dict.fromkeys(name for a, b in pairs if np.array_equal(params[a], params[b]) for name in (a, b))]
