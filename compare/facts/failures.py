@@ -20,10 +20,11 @@ class NotComputed(Cause, code="missing"):
         return f"the hand-written side did not compute it{f' in {self.dtype}' if self.dtype else ''}{similar}"
 
 
-class NotReal(Cause, code="missing", sentence="it is {kind}; return an array of real numbers"):
-    """It is no array of real numbers."""
+class NotReal(Cause, code="missing", sentence="it is {kind}; return {instead}"):
+    """It is no array of real numbers; `instead` is what to return."""
 
     kind: str
+    instead: str = "an array of real numbers"
 
 
 class UnknownName(Cause, code="unknown-name"):

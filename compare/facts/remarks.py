@@ -115,11 +115,31 @@ class NotJudged(Note, code="not-judged"):
     tensor: str
 
 
-class NotCompared(Note, code="not-compared", sentence="{tensor} is not compared: {cause}."):
-    """A name that torch does not have."""
+class NotTapped(Note, code="not-tapped"):
+    """Names that the reference has nothing of; `meant` is a tensor that it has and that one name may stand for.
 
-    tensor: str
-    cause: Cause
+    `by` is what the two have alike, a word of ALIKE_BY.
+    """
+
+    tensors: tuple[str, ...]
+    meant: str = ""
+    by: str = ""
+
+    def __str__(self) -> str:
+        are, name, it = ("is", "that name", "it") if len(self.tensors) == 1 else ("are", "these names", "them")
+        hint = f"{ALIKE_BY[self.by].format(self.meant)}; if it is another tensor, " if self.meant else ""
+        return (
+            f"{', '.join(self.tensors)} {are} not judged: the reference has nothing of {name}; {hint}name {it} there "
+            "with tap."
+        )
+
+
+ALIKE_BY = {
+    "values": "it has the values of {0}, so return it as {0}",
+    "handed": "it has the values of {0}, which both sides are handed",
+    "name": "if it is {0}, return it as {0}",
+    "shape": "it has the shape of {0}",
+}
 
 
 class NoBuffer(Note, code="no-buffer"):
