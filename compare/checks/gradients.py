@@ -12,7 +12,7 @@ from handgrad.compare.checks.blind_spots import of_gradients, of_precisions
 from handgrad.compare.checks.own_loss import own_loss_notes
 from handgrad.compare.environment import environment
 from handgrad.compare.errors import InputError, kind_of
-from handgrad.compare.facts.failures import Mutates, RaisesAgain, TwoAnswers, ZeroGradients
+from handgrad.compare.facts.failures import Mutates, RaisesAgain, TwoAnswers
 from handgrad.compare.names import Key, gradient, phase_of
 from handgrad.compare.oracle.reference import Reference
 from handgrad.compare.oracle.replay import Replay
@@ -43,7 +43,8 @@ def check_gradients(
     reference names by taps, J, and d<name> for parameters, intermediates and inputs. reference(params, *batch) is torch
     code that returns the scalar J. Floating arrays are cast to each of `precisions`, the others pass unchanged. Both
     sides get copies. Raises InputError, a ValueError, if the arguments cannot be used, the reference fails or misuses
-    taps, or there is nothing to compare; whatever the derivation does is a finding.
+    taps, or there is nothing to compare, as where every gradient is zero on both sides; whatever the derivation does is
+    a finding.
     """
     with undisturbed():
         problem = problem_of(reference, params, batch, checked_precisions(precisions))
@@ -75,6 +76,8 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
     misbehaviour = _misbehaviour(calls, second, end_to_end, problem)
     if any(finding.cause.code == "not-repeatable" for finding in misbehaviour):
         findings = ()
+    if not findings and not misbehaviour:
+        _check_gradients_are_something(calls[problem.printed], end_to_end, problem)
     made = calls[problem.printed].records
     torch = {**end_to_end.values, **end_to_end.gradients}
     return reported(
@@ -122,7 +125,7 @@ def _one_answer(calls: Sequence[Call]) -> bool:
 
 
 def _misbehaviour(calls: Mapping[str, Call], again: Call, end_to_end: Replay, problem: Problem) -> list[Finding]:
-    """What makes any comparison worthless: changed inputs, another answer when asked again, gradients all zero."""
+    """What makes any comparison worthless: changed inputs, another answer when asked again."""
     made = calls[problem.printed]
     findings = []
     for name in dict.fromkeys(name for each in calls.values() for name in each.mutated):
@@ -134,8 +137,15 @@ def _misbehaviour(calls: Mapping[str, Call], again: Call, end_to_end: Replay, pr
         remedy = "keep no state between calls, and pass dropout masks in the batch"
         key = Key(1, phase_of(unlike[0]), unlike[0])
         findings.append(Finding(key, "FAULT", TwoAnswers("derivation", unlike, remedy)))
-    due = {gradient(parameter) for parameter in problem.params} & made.records.keys() & end_to_end.gradients.keys()
-    known = [name for name in made.records if name in due and is_real(made.records[name])]
-    if known and not any(made.records[name].any() or end_to_end.gradients[name].any() for name in known):
-        findings.append(Finding(Key(1, "backward", known[0]), "FAULT", ZeroGradients()))
     return findings
+
+
+def _check_gradients_are_something(made: Call, end_to_end: Replay, problem: Problem) -> None:
+    """Raise InputError where every gradient of a parameter is exactly zero on both sides: any formula agrees there."""
+    due = [gradient(name) for name in problem.params if gradient(name) in made.records]
+    known = [name for name in due if name in end_to_end.gradients and is_real(made.records[name])]
+    if known and not any(side[name].any() for side in (made.records, end_to_end.gradients) for name in known):
+        raise InputError(
+            f"every gradient of a parameter ({', '.join(known)}) is exactly zero on both sides, where any formula "
+            "agrees; choose params and a batch whose gradients are not zero"
+        )

@@ -213,15 +213,6 @@ class RoundingGrows(Cause, code="precision-loss"):
     sentence = "every step by itself is right, so rounding grows from step to step here"
 
 
-class ZeroGradients(Cause, code="zero"):
-    """Both sides have gradients of zero alone."""
-
-    sentence = (
-        "every parameter gradient is exactly zero on both sides, so nothing is compared; choose params and a batch "
-        "whose gradients are not zero"
-    )
-
-
 class NeverMoves(Cause, code="zero", sentence="no step changes any parameter; {remedy}"):
     """No step by hand changes any parameter."""
 

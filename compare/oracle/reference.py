@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from handgrad.compare.errors import InputError
@@ -98,9 +99,12 @@ def _with_zeros(run: Replay, leaves: Tensors, records: Arrays, dtype: str) -> Re
 
 @contextmanager
 def _running(batch: Arrays, dtype: str) -> Iterator[None]:
-    """While entered, torch makes tensors of this dtype, and what the reference raises is an InputError."""
+    """While entered, torch makes tensors of this dtype, and what the reference raises is an InputError.
+
+    Gradients are recorded, also where the derivation has switched them off.
+    """
     try:
-        with defaulting_to(dtype):
+        with defaulting_to(dtype), torch.inference_mode(False), torch.enable_grad():
             yield
     except InputError:
         raise

@@ -126,7 +126,6 @@ EXAMPLES: tuple[Fact, ...] = (
     failures.LosesDigits(),
     failures.Unstable(),
     failures.RoundingGrows(),
-    failures.ZeroGradients(),
     failures.NeverMoves("hand back the updated ones"),
     failures.NothingMoves("take a rate that is not 0"),
     failures.WeightsNotFinite(),
