@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from handgrad import check_gradients, check_training, from_module, tap
@@ -144,6 +145,36 @@ def test_a_module_with_buffers_is_checked_and_left_as_it_was(training, own):
     assert torch.equal(module[0].weight.grad, torch.full_like(module[0].weight, 7.0))
     assert all(p.grad is None for n, p in module.named_parameters() if n != "0.weight")
     assert module.training is training
+
+
+def test_a_module_that_the_reference_itself_calls_is_left_as_it_was():
+    """Batch norm in training beside a layer that is no parameter of the check, one of its gradients there already."""
+    module, head = batch_norm(training=True).double(), nn.Linear(4, 4).double()
+    head.weight.grad = torch.full_like(head.weight, 7.0)
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    placed = {path: name for path, name in NAMES.items() if path != "1"}
+    params = {name: module.get_parameter(path).detach().numpy() for path, name in placed.items()}
+    V, v = head.weight.detach().numpy().copy(), head.bias.detach().numpy().copy()
+
+    def reference(p, X, Y):
+        A = functional_call(module, {path: p[name] for path, name in placed.items()}, (X,))
+        return F.mse_loss(head(tap("A", A)), Y)
+
+    def derivation(p, X, Y, factor=1.0):
+        A = by_hand(training=True, running=None)(p, X, 0)["A"]
+        dA = 2 * (A @ V.T + v - Y) / Y.size @ V * factor
+        records = by_hand(training=True, running=None)(p, X, A - dA * A.size / 2)
+        return {**records, "dA": dA}
+
+    rest = reference, params, (RNG.standard_normal((6, 3)), RNG.standard_normal((6, 4)))
+    assert check_gradients(derivation, *rest, precisions=("float64",)).findings == ()
+    wrong = check_gradients(lambda *given: derivation(*given, factor=2.0), *rest, precisions=("float64",))
+    assert names_of(wrong) == ["dA"]
+    for name, tensor in module.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    assert [p.grad is None for p in module.parameters()] == [True] * 4
+    assert torch.equal(head.weight.grad, torch.full_like(head.weight, 7.0))
+    assert head.bias.grad is None
 
 
 # --- dropout seeded inside the reference
