@@ -16,11 +16,11 @@ from handgrad.compare.facts.failures import Mutates, RaisesAgain, TwoAnswers
 from handgrad.compare.names import Key, gradient, phase_of
 from handgrad.compare.oracle.reference import Reference
 from handgrad.compare.oracle.replay import Replay
-from handgrad.compare.pipeline.judged import collected, findings_of, reported
+from handgrad.compare.pipeline.judged import Judged, collected, findings_of, reported
 from handgrad.compare.pipeline.problem import Problem, checked_precisions, problem_of
 from handgrad.compare.pipeline.records import Returned, judge_records
 from handgrad.compare.report.report import Report
-from handgrad.compare.results import Code, Finding
+from handgrad.compare.results import FAILING, Code, Finding
 from handgrad.compare.sandbox import Call, call, overflows, undisturbed
 from handgrad.compare.source import listing, tracing
 from handgrad.compare.trace import in_precision, is_real
@@ -68,10 +68,9 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
     step, end_to_end = judge_records(problem, returned)
     judged = collected([step])
     findings = (*findings_of(judged), *step.ended)
-    notes = []
-    if any(finding.cause.code != "missing" for finding in findings):
-        records = calls["float64"].records if "float64" in calls else {}
-        notes = own_loss_notes(derivation, in_precision(problem.params, "float64"), problem.batch, records)
+    records = calls["float64"].records if "float64" in calls else {}
+    doubted = _doubted(judged, findings, end_to_end, problem.params)
+    notes = own_loss_notes(derivation, in_precision(problem.params, "float64"), problem.batch, records, doubted)
     second = called(problem.printed) if findings or not _one_answer([*calls.values()]) else calls[problem.printed]
     misbehaviour = _misbehaviour(calls, second, end_to_end, problem)
     if any(finding.cause.code == "not-repeatable" for finding in misbehaviour):
@@ -96,6 +95,17 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
         code=_code(derivation, problem, [*torch, *made], judged.reads, traced=bool(findings)),
         arrays={name: (made[name], torch[name]) for name in made if name in torch},
     )
+
+
+def _doubted(
+    judged: Judged, findings: Sequence[Finding], end_to_end: Replay, params: Mapping[str, Any]
+) -> frozenset[str]:
+    """The parameters whose gradient differs; none where J, or what it is computed from, is wrong itself."""
+    wrong = {f.where.name for f in findings if f.verdict in FAILING and f.where.phase in ("forward", "loss")}
+    if not findings or wrong - end_to_end.side_outputs:
+        return frozenset()
+    apart = {j.row.name for j in judged.judgements if j.finding is not None or j.differs}
+    return frozenset(name for name in params if gradient(name) in apart)
 
 
 def _code(

@@ -174,31 +174,26 @@ class OwnLossKinks(Note, code="own-loss-kinks"):
 
 
 class OwnLossDiffers(Note, code="own-loss-differs"):
-    """A gradient is not that of the derivation's own J."""
+    """A gradient is not that of the derivation's own J: at an entry, and at how many of those asked of how many.
+
+    `error` is how far the difference quotient may be off.
+    """
 
     gradient: str
     index: tuple[int, ...]
     returned: float
     difference: float
+    error: float
+    wrong: int
+    asked: int
+    size: int
 
     def __str__(self) -> str:
         return (
             f"Own loss: {self.gradient} is not the gradient of the derivation's own J: at {self.index} it is "
-            f"{self.returned:.7g}, central differences of J give {self.difference:.7g}."
+            f"{self.returned:.7g}, central differences of J give {self.difference:.7g} +- {self.error:.1g} (wrong: "
+            f"{self.wrong} of {self.asked} asked, of {counted(self.size, 'entry', 'entries')})."
         )
-
-
-class OwnLossAgrees(Note, code="own-loss-agrees"):
-    """Gradients are those of the derivation's own J, at some entries."""
-
-    gradients: tuple[str, ...]
-    entries: int
-
-    def __str__(self) -> str:
-        are = "is" if len(self.gradients) == 1 else "are"
-        entries = counted(self.entries, "entry", "entries")
-        named = ", ".join(self.gradients)
-        return f"Own loss: {named} {are} the gradient of the derivation's own J (central differences, {entries})."
 
 
 # --- what a run could not show
