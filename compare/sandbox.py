@@ -20,6 +20,7 @@ import torch
 
 from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.facts.failures import NotReal, Raised
+from handgrad.compare.mapping import as_mapping
 from handgrad.compare.ownership import is_theirs
 from handgrad.compare.per_example import OfExamples
 from handgrad.compare.trace import Arrays, frozen, same
@@ -90,31 +91,6 @@ def call(function: Callable[..., Any], params: Arrays, batch: Arrays) -> Call:
     values_of = returned.values_of if isinstance(returned, OfExamples) else {}
     records, values_of = ({name: as_record(value) for name, value in of.items()} for of in (arrays, values_of))
     return Call(records, mutated=mutated, aliased=_aliased(arrays), values_of=values_of)
-
-
-def as_mapping(returned: Any) -> Any:
-    """What was returned as one mapping of names where a tuple has one plain reading, and else as it is.
-
-    The plain ones are mappings, as of gradients and a cache, and one number beside them, which is J; what two of them
-    hold under one name must be the same.
-    """
-    if not isinstance(returned, (tuple, list)) or not any(isinstance(part, Mapping) for part in returned):
-        return returned
-    whole: dict[Any, Any] = {}
-    for part in returned:
-        if part is None:
-            continue
-        named = part if isinstance(part, Mapping) else {"J": part}
-        if named is not part and not _is_number(as_record(part)):
-            return returned
-        if any(name in whole and not same(as_record(whole[name]), as_record(named[name])) for name in named):
-            return returned
-        whole |= named
-    return whole
-
-
-def _is_number(record: np.ndarray) -> bool:
-    return record.size == 1 and record.dtype.kind in "fiu"
 
 
 def overflows(function: Callable[..., Any], params: Arrays, batch: Arrays) -> bool:

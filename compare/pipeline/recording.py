@@ -12,9 +12,10 @@ import numpy as np
 from handgrad.compare.errors import kind_of
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.failures import Aliased, Mutates, ReturnedInstead, TooManyYields
+from handgrad.compare.mapping import as_mapping
 from handgrad.compare.names import PHASES, Key, of_velocity, updated
 from handgrad.compare.results import Finding
-from handgrad.compare.sandbox import CAUGHT, as_mapping, as_record, fresh, located, quietly
+from handgrad.compare.sandbox import CAUGHT, as_record, fresh, located, quietly
 from handgrad.compare.trace import is_real, same
 
 Arrays = dict[str, np.ndarray]
