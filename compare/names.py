@@ -6,6 +6,7 @@ T_next    the parameter T after the update
 Z1        layer 1 of Z
 """
 
+import re
 from collections.abc import Container
 from typing import NamedTuple
 
@@ -32,6 +33,13 @@ def gradient(name: str) -> str:
 def of_gradient(name: str) -> str:
     """What a name is the gradient of, if it is one; "" for a name that cannot be one."""
     return name[1:] if name[:1] == "d" else ""
+
+
+def spells_gradient(name: str, parameter: str) -> bool:
+    """Whether a name is another spelling of a parameter's gradient: grad_W, W_grad, gW, dL_dW, dw, or W itself."""
+    said, meant = (re.sub(r"[\W_]+", "", each).lower() for each in (name, parameter))
+    before, after = r"(d|g|(d[jlce]|dloss|dcost)d?|grad(ient)?(of)?|delta|nabla|)", r"(grad(ient)?|g|)"
+    return bool(meant) and re.fullmatch(f"{before}{re.escape(meant)}{after}", said) is not None
 
 
 def is_gradient(name: str, values: Container[str]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from handgrad.compare.errors import InputError, kind_of
+from handgrad.compare.mapping import as_mapping
 from handgrad.compare.names import gradient, of_gradient
 
 
@@ -41,7 +42,8 @@ def per_example(
 
     def batched(params: Mapping[str, np.ndarray], *batch: np.ndarray) -> Any:
         n = _examples(batch, axis)
-        each = [derivation(params, *(np.take(a, i, axis if a.ndim > 1 else 0) for a in batch)) for i in range(n)]
+        examples = ((np.take(a, i, axis if a.ndim > 1 else 0) for a in batch) for i in range(n))
+        each = [as_mapping(derivation(params, *example)) for example in examples]
         wrong = [one for one in each if not isinstance(one, Mapping)]
         if wrong:
             return wrong[0]  # what is no mapping is reported where every derivation's answer is
@@ -50,6 +52,8 @@ def per_example(
         found = OfExamples()
         found.values_of = {}
         for name in each[0]:
+            if all(one[name] is None for one in each):
+                continue  # as if it were not returned
             values = [np.asarray(one[name]) for one in each]
             if name in shared:
                 found[name] = np.sum(values, axis=0) / over

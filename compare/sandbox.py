@@ -6,7 +6,7 @@ import linecache
 import random
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,8 @@ import torch
 
 from handgrad.compare.autograd import unit_upstream
 from handgrad.compare.errors import InputError, kind_of
-from handgrad.compare.facts.failures import Raised
+from handgrad.compare.facts.failures import NotReal, Raised
+from handgrad.compare.mapping import as_mapping
 from handgrad.compare.ownership import is_theirs
 from handgrad.compare.per_example import OfExamples
 from handgrad.compare.trace import Arrays, frozen, same
@@ -60,6 +61,12 @@ class Call:
         """Whether it returned a mapping."""
         return self.raised is None and not self.instead
 
+    def without(self, names: Collection[str]) -> Call:
+        """The same as if these names had not been returned."""
+        kept = {name: record for name, record in self.records.items() if name not in names}
+        aliased = tuple(pair for pair in self.aliased if kept.keys() >= {*pair})
+        return replace(self, records=kept, aliased=aliased) if len(kept) < len(self.records) else self
+
     def read_for(self, values: Iterable[str]) -> Call:
         """The same for a reference that names these values, whatever letter they begin with."""
         named = {name: self.values_of[name] for name in values if name in self.values_of}
@@ -73,7 +80,7 @@ def call(function: Callable[..., Any], params: Arrays, batch: Arrays) -> Call:
     handed = dict(zip([*params, *batch], [*theirs.values(), *inputs], strict=True))
     try:
         with quietly():
-            returned = function(theirs, *inputs)
+            returned = as_mapping(function(theirs, *inputs))
             items = [*returned.items()] if isinstance(returned, Mapping) else []
     except InputError:  # of ours, as from per_example
         raise
@@ -126,20 +133,35 @@ def as_record(value: Any) -> np.ndarray:
     """A read-only copy of an array, a number or nested lists of numbers; anything else is recorded as what it is.
 
     Extended precision is rounded to float64, which is what it is compared with; numbers in another byte order are put
-    into the machine's.
+    into the machine's; floating formats that NumPy lacks, bfloat16 for example, go into float32, which holds them.
     """
     try:
         if isinstance(value, (list, tuple)):
             value = np.array(value)
         elif isinstance(value, torch.Tensor):
-            value = value.numpy(force=True)
-    except (ValueError, TypeError, RuntimeError):  # lists of different lengths or of tensors; bfloat16
-        return frozen(value)
+            value = _numpy(value)
+        elif isinstance(value, (np.matrix, np.memmap)):
+            value = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError):  # lists of different lengths or of tensors; a tensor without values
+        return frozen(_unreadable(value) if isinstance(value, torch.Tensor) else value)
     if isinstance(value, np.longdouble) or (type(value) is np.ndarray and value.dtype == np.longdouble):
         value = value.astype(np.float64)
     elif type(value) is np.ndarray and not value.dtype.isnative:
         value = value.astype(value.dtype.newbyteorder("="))
     return frozen(value)
+
+
+def _numpy(tensor: torch.Tensor) -> np.ndarray:
+    """The values of a tensor on any device, whether it requires grad or not."""
+    is_short = tensor.is_floating_point() and tensor.dtype not in (torch.float16, torch.float32, torch.float64)
+    return (tensor.float() if is_short else tensor).numpy(force=True)
+
+
+def _unreadable(tensor: torch.Tensor) -> NotReal:
+    """What is wrong about a tensor that NumPy cannot hold, and what to return instead."""
+    dense = tensor.layout is torch.strided
+    kind = f"a tensor on the device {tensor.device}" if dense else f"a tensor of layout {tensor.layout}"
+    return NotReal(kind, f"it as .detach(){'' if dense else '.to_dense()'}.cpu().numpy()")
 
 
 def located(error: BaseException) -> Raised:

@@ -203,6 +203,7 @@ UNEXPLAINED = {"float64": CUT * UNIT_ROUNDOFF["float32"], "float32": 64 * UNIT_R
 UNEXPLAINED_SHARE = 2.0**-5
 
 EQUAL = 1e-9  # relative: a factor, a coefficient, and the number that a hypothesis says
+SAME_TENSOR = 2.0**-16  # of the largest entry: how far a tensor may be off the one that its name is asked about
 FITTED = 1e-6  # relative: two numbers that were fitted to tensors, or such a number and the exact one near it
 WHOLE = 1e-6  # how often an example counts, as it was fitted, and a whole number
 CANCELLED = 1e-10  # share: a term that contributes less of a tensor has the coefficient 0

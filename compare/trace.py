@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from handgrad.compare.errors import kind_of
+from handgrad.compare.facts.failures import NotReal
 from handgrad.compare.thresholds import LAST_BITS, LAST_BITS_USED
 
 Arrays = Mapping[str, np.ndarray]
@@ -15,10 +16,13 @@ SMALL = 2**12  # numbers: up to so many are compared as bytes, which copies them
 def frozen(value: Any) -> np.ndarray:
     """A read-only copy: whatever its owner does later, the record stays what it was.
 
-    What is neither an array nor a number, a list for example, is recorded as what it is: a list.
+    What is neither an array nor a number, a list for example, is recorded as what is wrong about it.
     """
-    plain = type(value) is np.ndarray or isinstance(value, (np.generic, float, int))
-    array = np.array(value) if plain else np.array(kind_of(value), dtype=object)
+    if isinstance(value, NotReal):
+        array = np.array(value, dtype=object)
+    else:
+        plain = type(value) is np.ndarray or isinstance(value, (np.generic, float, int))
+        array = np.array(value) if plain else np.array(NotReal(kind_of(value)), dtype=object)
     array.setflags(write=False)
     return array
 
@@ -28,9 +32,15 @@ def is_real(record: np.ndarray) -> bool:
     return record.dtype.kind in "biuf" and record.dtype.itemsize <= 8
 
 
-def described(record: np.ndarray) -> str:
-    """What a record is that is no array of real numbers: a list, None, or an array of some dtype."""
-    return str(record.item()) if record.dtype == object and record.shape == () else f"an array of dtype {record.dtype}"
+def is_none(record: np.ndarray) -> bool:
+    """Whether a record is None: what the other side calls not computed."""
+    return record.dtype == object and record.shape == () and record.item() == NotReal("None")
+
+
+def not_real(record: np.ndarray) -> NotReal:
+    """What is wrong about a record that is no array of real numbers: a list, None, or an array of some dtype."""
+    known = record.item() if record.dtype == object and record.shape == () else None
+    return known if isinstance(known, NotReal) else NotReal(f"an array of dtype {record.dtype}")
 
 
 def real(arrays: Arrays) -> dict[str, np.ndarray]:

@@ -11,16 +11,16 @@ import numpy as np
 from handgrad.compare.checks.own_loss import own_loss_notes
 from handgrad.compare.environment import environment
 from handgrad.compare.errors import InputError, kind_of
-from handgrad.compare.facts.failures import Mutates, RaisesAgain, TwoAnswers, ZeroGradients
+from handgrad.compare.facts.failures import Mutates, RaisesAgain, TwoAnswers
 from handgrad.compare.names import Key, gradient, phase_of
 from handgrad.compare.oracle.reference import Reference
 from handgrad.compare.oracle.replay import Replay
 from handgrad.compare.pipeline.blind_spots import of_arrays, of_gradients, of_precisions
-from handgrad.compare.pipeline.judged import collected, findings_of, reported
+from handgrad.compare.pipeline.judged import Judged, collected, findings_of, reported
 from handgrad.compare.pipeline.problem import Problem, checked_precisions, problem_of
 from handgrad.compare.pipeline.records import Returned, judge_records
 from handgrad.compare.report.report import Report
-from handgrad.compare.results import Code, Finding
+from handgrad.compare.results import FAILING, Code, Finding
 from handgrad.compare.sandbox import Call, call, overflows, undisturbed
 from handgrad.compare.source import listing, tracing
 from handgrad.compare.trace import in_precision, is_real
@@ -43,7 +43,8 @@ def check_gradients(
     reference names by taps, J, and d<name> for parameters, intermediates and inputs. reference(params, *batch) is torch
     code that returns the scalar J. Floating arrays are cast to each of `precisions`, the others pass unchanged. Both
     sides get copies. Raises InputError, a ValueError, if the arguments cannot be used, the reference fails or misuses
-    taps, or there is nothing to compare; whatever the derivation does is a finding.
+    taps, or there is nothing to compare, as where every gradient is zero on both sides; whatever the derivation does is
+    a finding.
     """
     with undisturbed():
         problem = problem_of(reference, params, batch, checked_precisions(precisions))
@@ -67,14 +68,15 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
     step, end_to_end = judge_records(problem, returned)
     judged = collected([step])
     findings = (*findings_of(judged), *step.ended)
-    notes = []
-    if any(finding.cause.code != "missing" for finding in findings):
-        records = calls["float64"].records if "float64" in calls else {}
-        notes = own_loss_notes(derivation, in_precision(problem.params, "float64"), problem.batch, records)
+    records = calls["float64"].records if "float64" in calls else {}
+    doubted = _doubted(judged, findings, end_to_end, problem.params)
+    notes = own_loss_notes(derivation, in_precision(problem.params, "float64"), problem.batch, records, doubted)
     second = called(problem.printed) if findings or not _one_answer([*calls.values()]) else calls[problem.printed]
     misbehaviour = _misbehaviour(calls, second, end_to_end, problem)
     if any(finding.cause.code == "not-repeatable" for finding in misbehaviour):
         findings = ()
+    if not findings and not misbehaviour:
+        _check_gradients_are_something(calls[problem.printed], end_to_end, problem)
     made = calls[problem.printed].records
     torch = {**end_to_end.values, **end_to_end.gradients}
     return reported(
@@ -94,6 +96,17 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
         code=_code(derivation, problem, [*torch, *made], judged.reads, traced=bool(findings)),
         arrays={name: (made[name], torch[name]) for name in made if name in torch},
     )
+
+
+def _doubted(
+    judged: Judged, findings: Sequence[Finding], end_to_end: Replay, params: Mapping[str, Any]
+) -> frozenset[str]:
+    """The parameters whose gradient differs; none where J, or what it is computed from, is wrong itself."""
+    wrong = {f.where.name for f in findings if f.verdict in FAILING and f.where.phase in ("forward", "loss")}
+    if not findings or wrong - end_to_end.side_outputs:
+        return frozenset()
+    apart = {j.row.name for j in judged.judgements if j.finding is not None or j.differs}
+    return frozenset(name for name in params if gradient(name) in apart)
 
 
 def _code(
@@ -123,7 +136,7 @@ def _one_answer(calls: Sequence[Call]) -> bool:
 
 
 def _misbehaviour(calls: Mapping[str, Call], again: Call, end_to_end: Replay, problem: Problem) -> list[Finding]:
-    """What makes any comparison worthless: changed inputs, another answer when asked again, gradients all zero."""
+    """What makes any comparison worthless: changed inputs, another answer when asked again."""
     made = calls[problem.printed]
     findings = []
     for name in dict.fromkeys(name for each in calls.values() for name in each.mutated):
@@ -135,8 +148,15 @@ def _misbehaviour(calls: Mapping[str, Call], again: Call, end_to_end: Replay, pr
         remedy = "keep no state between calls, and pass dropout masks in the batch"
         key = Key(1, phase_of(unlike[0]), unlike[0])
         findings.append(Finding(key, "FAULT", TwoAnswers("derivation", unlike, remedy)))
-    due = {gradient(parameter) for parameter in problem.params} & made.records.keys() & end_to_end.gradients.keys()
-    known = [name for name in made.records if name in due and is_real(made.records[name])]
-    if known and not any(made.records[name].any() or end_to_end.gradients[name].any() for name in known):
-        findings.append(Finding(Key(1, "backward", known[0]), "FAULT", ZeroGradients()))
     return findings
+
+
+def _check_gradients_are_something(made: Call, end_to_end: Replay, problem: Problem) -> None:
+    """Raise InputError where every gradient of a parameter is exactly zero on both sides: any formula agrees there."""
+    due = [gradient(name) for name in problem.params if gradient(name) in made.records]
+    known = [name for name in due if name in end_to_end.gradients and is_real(made.records[name])]
+    if known and not any(side[name].any() for side in (made.records, end_to_end.gradients) for name in known):
+        raise InputError(
+            f"every gradient of a parameter ({', '.join(known)}) is exactly zero on both sides, where any formula "
+            "agrees; choose params and a batch whose gradients are not zero"
+        )

@@ -29,7 +29,7 @@ from handgrad.compare.report.report import Report
 from handgrad.compare.results import Finding, Row, Worst
 from handgrad.compare.sandbox import CAUGHT, as_record, located, quietly, undisturbed
 from handgrad.compare.thresholds import DISTINCT_WEIGHTS, EXACT_WEIGHTS, FEW_WEIGHTS, FLOAT32_WEIGHTS
-from handgrad.compare.trace import described, is_real
+from handgrad.compare.trace import is_real, not_real
 from handgrad.compare.verdict.closeness import index_of
 from handgrad.torchref.exchange import to_array
 
@@ -153,7 +153,7 @@ def _unusable(by_hand: _Side, shape: tuple[int, ...], seed: int) -> Outcome | No
     first, again = by_hand.weights(seed), by_hand.weights(seed)
     for weights in (first, by_hand.weights(seed + 1)):
         if not is_real(weights):
-            return _only(failures.NotReal(described(weights)), "MISSING")
+            return _only(not_real(weights), "MISSING")
         if weights.shape != shape:
             return _only(failures.WrongShape(weights.shape, shape))
     if not np.isfinite(first).all():

@@ -1,16 +1,17 @@
-"""A second opinion, where something was estimate: is a gradient that of the derivation's own J?
+"""A third witness, where something was found: the derivation's own J, which can accuse a gradient and acquit none.
 
-Central differences of J at a few entries of each parameter. Entries at a kink have no derivative and are left out.
+Central differences of J at a few entries of each parameter: where those agree, another entry may be wrong. Entries at a
+kink have no derivative and are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
 
-from handgrad.compare.facts.remarks import Note, OwnLossAgrees, OwnLossDiffers, OwnLossKinks
+from handgrad.compare.facts.remarks import Note, OwnLossDiffers, OwnLossKinks
 from handgrad.compare.names import gradient
 from handgrad.compare.pipeline.finite_differences import Slope, slope
 from handgrad.compare.sandbox import call
@@ -23,10 +24,13 @@ ENTRIES = 6  # of each parameter, chosen at random
 ALTOGETHER = 60  # entries of all parameters: each takes some ten calls of the derivation
 
 
-def own_loss_notes(derivation: Callable[..., Any], params: Arrays, batch: Arrays, records: Arrays) -> list[Note]:
-    """Notes on how the returned parameter gradients compare with central differences of the returned J, in float64.
+def own_loss_notes(
+    derivation: Callable[..., Any], params: Arrays, batch: Arrays, records: Arrays, asked: Collection[str]
+) -> list[Note]:
+    """Notes on parameter gradients that central differences of the returned J contradict, in float64, and on kinks.
 
-    `records` is what the derivation returned in float64; without a finite J among it nothing can be said.
+    `records` is what the derivation returned in float64; without a finite J among it nothing can be said. `asked` names
+    the parameters whose gradient is in doubt.
     """
     J = records.get("J")
     if J is None or J.size != 1 or J.dtype != np.float64 or not np.isfinite(J).all():
@@ -38,19 +42,17 @@ def own_loss_notes(derivation: Callable[..., Any], params: Arrays, batch: Arrays
         return float(J.reshape(())) if J is not None and J.size == 1 and J.dtype.kind == "f" else np.nan
 
     rng = np.random.default_rng(0)
-    most = max(1, min(ENTRIES, ALTOGETHER // len(params)))
+    most = max(1, min(ENTRIES, ALTOGETHER // max(1, len(asked))))
     notes: list[Note] = []
-    agreeing: dict[str, int] = {}
-    for name, w in params.items():
+    for name in (name for name in params if name in asked):
+        w = params[name]
         returned = records.get(gradient(name))
         if returned is None or returned.dtype.kind != "f" or returned.shape != w.shape:
             continue
         indices = [tuple(map(int, np.unravel_index(flat, w.shape))) for flat in rng.permutation(w.size)[:most]]
         slopes = {at: slope(_along(loss, float(J.reshape(())), params, name, at), float(w[at])) for at in indices}
-        remarks, right = _compared(name, returned, slopes)
-        notes += remarks
-        agreeing |= {gradient(name): right} if right else {}
-    return [*notes, *([OwnLossAgrees(tuple(agreeing), sum(agreeing.values()))] if agreeing else [])]
+        notes += _compared(name, returned, slopes)
+    return notes
 
 
 def _along(
@@ -68,8 +70,8 @@ def _along(
     return cost
 
 
-def _compared(name: str, returned: np.ndarray, slopes: Mapping[Index, Slope]) -> tuple[list[Note], int]:
-    """What a parameter's slopes say of its gradient, and how many entries agree where none differs."""
+def _compared(name: str, returned: np.ndarray, slopes: Mapping[Index, Slope]) -> list[Note]:
+    """What a parameter's slopes say against its gradient."""
     scale = float(np.max(np.abs(returned), initial=0.0, where=np.isfinite(returned)))
     finite = {
         at: estimate for at, estimate in slopes.items() if np.isfinite(estimate.value) and np.isfinite(returned[at])
@@ -85,5 +87,7 @@ def _compared(name: str, returned: np.ndarray, slopes: Mapping[Index, Slope]) ->
     notes: list[Note] = [OwnLossKinks(name, kinks)] if kinks else []
     if wrong:
         worst = max(wrong, key=apart.__getitem__)
-        notes.append(OwnLossDiffers(gradient(name), worst, float(returned[worst]), known[worst].value))
-    return notes, 0 if wrong else len(known)
+        own, error = known[worst].value, OWN_LOSS_ERRORS * known[worst].error
+        counts = len(wrong), len(known), returned.size
+        notes.append(OwnLossDiffers(gradient(name), worst, float(returned[worst]), own, error, *counts))
+    return notes

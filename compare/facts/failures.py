@@ -20,10 +20,11 @@ class NotComputed(Cause, code="missing"):
         return f"the hand-written side did not compute it{f' in {self.dtype}' if self.dtype else ''}{similar}"
 
 
-class NotReal(Cause, code="missing", sentence="it is {kind}; return an array of real numbers"):
-    """It is no array of real numbers."""
+class NotReal(Cause, code="missing", sentence="it is {kind}; return {instead}"):
+    """It is no array of real numbers; `instead` is what to return."""
 
     kind: str
+    instead: str = "an array of real numbers"
 
 
 class UnknownName(Cause, code="unknown-name"):
@@ -210,15 +211,6 @@ class RoundingGrows(Cause, code="precision-loss"):
     """Free-running, the two sides drift apart although each step is right."""
 
     sentence = "every step by itself is right, so rounding grows from step to step here"
-
-
-class ZeroGradients(Cause, code="zero"):
-    """Both sides have gradients of zero alone."""
-
-    sentence = (
-        "every parameter gradient is exactly zero on both sides, so nothing is compared; choose params and a batch "
-        "whose gradients are not zero"
-    )
 
 
 class NeverMoves(Cause, code="zero", sentence="no step changes any parameter; {remedy}"):

@@ -115,11 +115,31 @@ class NotJudged(Note, code="not-judged"):
     tensor: str
 
 
-class NotCompared(Note, code="not-compared", sentence="{tensor} is not compared: {cause}."):
-    """A name that torch does not have."""
+class NotTapped(Note, code="not-tapped"):
+    """Names that the reference has nothing of; `meant` is a tensor that it has and that one name may stand for.
 
-    tensor: str
-    cause: Cause
+    `by` is what the two have alike, a word of ALIKE_BY.
+    """
+
+    tensors: tuple[str, ...]
+    meant: str = ""
+    by: str = ""
+
+    def __str__(self) -> str:
+        are, name, it = ("is", "that name", "it") if len(self.tensors) == 1 else ("are", "these names", "them")
+        hint = f"{ALIKE_BY[self.by].format(self.meant)}; if it is another tensor, " if self.meant else ""
+        return (
+            f"{', '.join(self.tensors)} {are} not judged: the reference has nothing of {name}; {hint}name {it} there "
+            "with tap."
+        )
+
+
+ALIKE_BY = {
+    "values": "it has the values of {0}, so return it as {0}",
+    "handed": "it has the values of {0}, which both sides are handed",
+    "name": "if it is {0}, return it as {0}",
+    "shape": "it has the shape of {0}",
+}
 
 
 class NoBuffer(Note, code="no-buffer"):
@@ -154,31 +174,26 @@ class OwnLossKinks(Note, code="own-loss-kinks"):
 
 
 class OwnLossDiffers(Note, code="own-loss-differs"):
-    """A gradient is not that of the derivation's own J."""
+    """A gradient is not that of the derivation's own J: at an entry, and at how many of those asked of how many.
+
+    `error` is how far the difference quotient may be off.
+    """
 
     gradient: str
     index: tuple[int, ...]
     returned: float
     difference: float
+    error: float
+    wrong: int
+    asked: int
+    size: int
 
     def __str__(self) -> str:
         return (
             f"Own loss: {self.gradient} is not the gradient of the derivation's own J: at {self.index} it is "
-            f"{self.returned:.7g}, central differences of J give {self.difference:.7g}."
+            f"{self.returned:.7g}, central differences of J give {self.difference:.7g} +- {self.error:.1g} (wrong: "
+            f"{self.wrong} of {self.asked} asked, of {counted(self.size, 'entry', 'entries')})."
         )
-
-
-class OwnLossAgrees(Note, code="own-loss-agrees"):
-    """Gradients are those of the derivation's own J, at some entries."""
-
-    gradients: tuple[str, ...]
-    entries: int
-
-    def __str__(self) -> str:
-        are = "is" if len(self.gradients) == 1 else "are"
-        entries = counted(self.entries, "entry", "entries")
-        named = ", ".join(self.gradients)
-        return f"Own loss: {named} {are} the gradient of the derivation's own J (central differences, {entries})."
 
 
 # --- what a run could not show

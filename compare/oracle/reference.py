@@ -9,10 +9,12 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from handgrad.compare.errors import InputError
 from handgrad.compare.names import gradient, of_gradient
+from handgrad.compare.oracle.modules import untouched
 from handgrad.compare.oracle.replay import Replay, inspect_reference, replay
 from handgrad.compare.sandbox import CAUGHT, defaulting_to, located
 from handgrad.compare.thresholds import SAME_ANSWER
@@ -98,9 +100,13 @@ def _with_zeros(run: Replay, leaves: Tensors, records: Arrays, dtype: str) -> Re
 
 @contextmanager
 def _running(batch: Arrays, dtype: str) -> Iterator[None]:
-    """While entered, torch makes tensors of this dtype, and what the reference raises is an InputError."""
+    """While entered, torch makes tensors of this dtype, and what the reference raises is an InputError.
+
+    Gradients are recorded, also where the derivation has switched them off, and the modules that it calls keep what
+    they hold.
+    """
     try:
-        with defaulting_to(dtype):
+        with defaulting_to(dtype), torch.inference_mode(False), torch.enable_grad(), untouched():
             yield
     except InputError:
         raise

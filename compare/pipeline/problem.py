@@ -12,7 +12,7 @@ from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.oracle.reference import Reference, input_names
 from handgrad.compare.sandbox import as_record
 from handgrad.compare.thresholds import FLOAT32_MAX
-from handgrad.compare.trace import is_real
+from handgrad.compare.trace import frozen, is_real
 from handgrad.compare.verdict.bounds import PRECISIONS
 
 Arrays = dict[str, np.ndarray]
@@ -70,7 +70,8 @@ def checked_precisions(precisions: Sequence[str]) -> tuple[str, ...]:
 def checked_arrays(kind: str, values: Any, *, trained: bool) -> Arrays:
     """A mapping of names to arrays of real numbers; InputError, naming `kind`, for anything else.
 
-    Those that are `trained` must be floating, and there must be one.
+    Those that are `trained` must be floating, and there must be one. Numbers of 16 bits and fewer, which float32 holds
+    as they are, become float32.
     """
     if not isinstance(values, Mapping):
         raise InputError(f"{kind} is {kind_of(values)}; it must be a dict of names and arrays, like {{'W1': W1}}")
@@ -79,11 +80,18 @@ def checked_arrays(kind: str, values: Any, *, trained: bool) -> Arrays:
     arrays = {}
     for name, value in values.items():
         array = as_record(value)
+        if isinstance(value, np.matrix):
+            raise InputError(
+                f"{kind}[{name!r}] is a matrix, whose * is another than an array's; hand over an array, np.asarray of "
+                "it, and multiply by @"
+            )
         if not is_real(array):
             raise InputError(
                 f"{kind}[{name!r}] is {kind_of(value) if array.dtype.kind == 'O' else array.dtype}; "
-                "it must be an array of real numbers of at most 64 bits"
+                f"it must be an array of real numbers of at most 64 bits{_instead(array)}"
             )
+        if array.dtype.kind == "f" and array.dtype.itemsize < 4:
+            array = frozen(array.astype(np.float32))
         if trained and array.dtype.kind != "f":
             raise InputError(
                 f"{kind}[{name!r}] holds {array.dtype}; what is trained must be floating, so write 1.0 for 1, "
@@ -95,6 +103,15 @@ def checked_arrays(kind: str, values: Any, *, trained: bool) -> Arrays:
             raise InputError(f"{kind}[{name!r}] holds nan or infinity; start from finite numbers")
         arrays[str(name)] = array
     return arrays
+
+
+def _instead(array: np.ndarray) -> str:
+    """What to write where an array holds no real numbers that NumPy knows: bfloat16 is such a format."""
+    if array.dtype.kind == "c":
+        return ", so hand over its .real and .imag"
+    if array.dtype.kind == "V" and array.dtype.names is None:
+        return ", so write .astype(np.float32), which holds what shorter formats hold"
+    return ""
 
 
 def _check_range(kind: str, arrays: Arrays) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from handgrad.compare.errors import kind_of
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.failures import Aliased, Mutates, ReturnedInstead, TooManyYields
+from handgrad.compare.mapping import as_mapping
 from handgrad.compare.names import PHASES, Key, of_velocity, updated
 from handgrad.compare.results import Finding
 from handgrad.compare.sandbox import CAUGHT, as_record, fresh, located, quietly
@@ -141,7 +142,7 @@ def _started(trainer: Trainer, params: Arrays, batches: Sequence[tuple[np.ndarra
         raise Ended(ReturnedInstead("trainer", "returns", instead, "make it a generator: yield once per batch"))
     if isinstance(training, (list, tuple)) and _shared(training):
         raise Ended(Aliased())
-    for values in training:
+    for values in map(as_mapping, training):
         is_step = isinstance(values, Mapping)
         yield {updated(n) if n in due else n: value for n, value in values.items()} if is_step else values
 

@@ -19,10 +19,11 @@ from handgrad.compare.pipeline.evidence import Elsewhere, Evidence, Situation, s
 from handgrad.compare.pipeline.judged import JudgedStep
 from handgrad.compare.pipeline.problem import Problem
 from handgrad.compare.pipeline.scene import scene_of_records
+from handgrad.compare.pipeline.untapped import Names
 from handgrad.compare.results import Finding
 from handgrad.compare.sandbox import Call, quietly
 from handgrad.compare.thresholds import UNIT_ROUNDOFF
-from handgrad.compare.trace import Arrays, in_precision, rounds_to_float32, same
+from handgrad.compare.trace import Arrays, in_precision, is_none, rounds_to_float32, same
 from handgrad.compare.verdict.conventions import AS_RECORDED, Convention
 from handgrad.compare.verdict.judgement import Judgement, StepRun
 from handgrad.compare.verdict.means import gradients_of_taps, is_better, is_mean, mean_left_out
@@ -55,10 +56,12 @@ def judge_records(problem: Problem, returned: Returned) -> tuple[JudgedStep, Rep
     """The verdicts on what was returned, and the reference's own run beside it."""
     number, printed = returned.number, next(iter(returned.calls))
     params = returned.params[printed]
-    everything = {name: array for call in returned.calls.values() for name, array in call.records.items()}
+    everything = {n: a for call in returned.calls.values() for n, a in call.records.items() if not is_none(a)}
     end_to_end = own_run(problem.reference, params, problem.batch, everything, printed)
-    calls = {dtype: call.read_for(end_to_end.values) for dtype, call in returned.calls.items()}
-    keys = _keys(number, end_to_end, calls[printed].records, returned.due, {**params, **problem.batch})
+    names = Names(end_to_end, {**params, **problem.batch}, returned.due)
+    calls = {dtype: names.judged_of(call.read_for(end_to_end.values)) for dtype, call in returned.calls.items()}
+    returned = replace(returned, calls=calls)
+    keys = _keys(number, end_to_end, calls[printed].records, returned.due)
     notes = _in_one_precision(calls)
     if notes:
         calls = {"float64": calls["float64"]}
@@ -75,6 +78,7 @@ def judge_records(problem: Problem, returned: Returned) -> tuple[JudgedStep, Rep
     judged = [_with_shape(judgement, misshapen) for judgement in judged]
     independent = sorted({*end_to_end.side_outputs, *params, *problem.batch})
     notes += [*_notes(judged, evidence), *convention.notes, *fits[printed].notes]
+    notes += names.not_tapped(fits[printed].records, judged)
     notes += [NotJudged(n) for n in independent if gradient(n) in everything.keys() - end_to_end.gradients.keys()]
     read = {dtype: read_in(convention, each) for dtype, each in evidence.items()}
     taps, reads = gradients_of_taps(end_to_end), end_to_end.reads
@@ -95,7 +99,7 @@ def _evidence(
 ) -> Evidence:
     """What was returned in one precision, beside the reference; `unit` is another unit roundoff to judge it by, or 0."""
     derive = returned.derive
-    records = fitted(returned.calls[dtype].read_for(end_to_end.values).records, shapes).records
+    records = fitted(returned.calls[dtype].records, shapes).records
     params, batch = in_precision(returned.params[dtype], dtype), in_precision(problem.batch, dtype)
 
     def again(params: Arrays, batch: Arrays) -> dict[str, np.ndarray]:
@@ -142,17 +146,15 @@ def read_in(convention: Convention, evidence: Evidence) -> Evidence:
     )
 
 
-def _keys(number: int, end_to_end: Replay, records: Arrays, due: Iterable[str], handed: Iterable[str]) -> list[Key]:
-    """What was returned and what should have been, in dataflow order; then what the reference does not have."""
+def _keys(number: int, end_to_end: Replay, records: Arrays, due: Iterable[str]) -> list[Key]:
+    """What was returned and what should have been, in dataflow order."""
     values, gradients = end_to_end.values, end_to_end.gradients
     empty = {
         name for name, array in {**values, **gradients}.items() if not array.size and not records.get(name, array).size
     }
     keys = [Key(number, "loss" if name == "J" else "forward", name) for name in values if name in {*records} - empty]
     owed = {*map(gradient, due)}
-    keys += [Key(number, "backward", name) for name in gradients if name in ({*records} | owed) - empty]
-    known = {*values, *gradients, *map(gradient, (*end_to_end.side_outputs, *due, *handed))}
-    return keys + [Key(number, phase_of(name), name) for name in records if name not in known]
+    return keys + [Key(number, "backward", name) for name in gradients if name in ({*records} | owed) - empty]
 
 
 def _verdicts(

@@ -12,8 +12,8 @@ import numpy as np
 from handgrad.compare.diagnosis.rules import relatives
 from handgrad.compare.errors import InputError
 from handgrad.compare.facts.causes import Cause, Scaled, Unknown, factor_of
-from handgrad.compare.facts.failures import NeverMoves, TooFewYields, TwoAnswers, UnknownName
-from handgrad.compare.facts.remarks import NoBuffer, NotCompared, Note, VelocityTimes
+from handgrad.compare.facts.failures import NeverMoves, TooFewYields, TwoAnswers
+from handgrad.compare.facts.remarks import NoBuffer, Note, VelocityTimes
 from handgrad.compare.facts.updates import OptimizerReset
 from handgrad.compare.names import Key, is_updated, of_updated, of_velocity, updated, velocity
 from handgrad.compare.oracle.optimizer import Follower, Followers, Optimizer
@@ -135,12 +135,10 @@ def judged_steps(training: Training) -> Iterator[JudgedStep]:
         taken = dict(zip(training.runs, sides, strict=True))
         recorded = _records(training, index, taken, previous)
         judged, notes = _updates(_Judge(training, index, taken, elsewhere), followers, factors)
-        causes = {j.row.name: j.finding.cause for j in recorded.judgements if j.finding}
-        strange = {name: cause for name, cause in causes.items() if isinstance(cause, UnknownName)}
         yield recorded._replace(
             number=index + 1,
-            judgements=[*(j for j in recorded.judgements if j.row.name not in strange), *judged],
-            notes=[*recorded.notes, *(NotCompared(name, cause) for name, cause in strange.items()), *notes],
+            judgements=[*recorded.judgements, *judged],
+            notes=[*recorded.notes, *notes],
             stop=recorded.stop or any(j.finding and j.finding.cause.code in ("missing", "shape") for j in judged),
         )
         finest = taken.get("float64", next(iter(taken.values())))

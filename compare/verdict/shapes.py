@@ -10,11 +10,12 @@ import numpy as np
 
 from handgrad.compare.errors import closest
 from handgrad.compare.facts.causes import Cause
-from handgrad.compare.facts.failures import NotComputed, NotReal, UnknownName, WrongShape
+from handgrad.compare.facts.failures import NotComputed, UnknownName, WrongShape
 from handgrad.compare.facts.remarks import OtherShape
-from handgrad.compare.names import Key
+from handgrad.compare.names import Key, of_gradient, spells_gradient
 from handgrad.compare.results import Finding, Row
-from handgrad.compare.trace import described, is_real
+from handgrad.compare.thresholds import SAME_TENSOR
+from handgrad.compare.trace import is_real, not_real
 from handgrad.compare.verdict.judgement import EndToEnd, Judgement, StepRun
 
 Shape = tuple[int, ...]
@@ -67,10 +68,27 @@ def misfit_of_step(key: Key, equation: str, runs: Mapping[str, StepRun], end_to_
         if any(key.name not in run.local for run in runs.values()):
             return _judged(key, "FAULT", _unknown_name(key.name, by_hand, runs), by_hand[key.name].shape, equation)
         return misfit(key, records, {dtype: run.local[key.name].shape for dtype, run in runs.items()}, equation)
-    unknown = [name for name in by_hand if all(name not in run.local for run in runs.values())]
-    similar = get_close_matches(key.name, unknown, n=1)
     due = torch[key.name].shape if key.name in torch else ()
-    return misfit(key, records, dict.fromkeys(records, due), equation, similar[0] if similar else "")
+    unknown = {n: array for n, array in by_hand.items() if all(n not in run.local for run in runs.values())}
+    return misfit(key, records, dict.fromkeys(records, due), equation, _meant(key.name, unknown, torch))
+
+
+def _meant(name: str, unknown: Mapping[str, np.ndarray], torch: Mapping[str, np.ndarray]) -> str:
+    """What was most likely returned in a tensor's place under a name that torch lacks: by value, or else by name."""
+    candidates = (
+        *(other for other, array in unknown.items() if name in torch and alike(array, torch[name])),
+        *(other for other in unknown if spells_gradient(other, of_gradient(name))),
+        *get_close_matches(name, unknown, n=1),
+    )
+    return next(iter(candidates), "")
+
+
+def alike(record: np.ndarray, tensor: np.ndarray) -> bool:
+    """Whether a record may be taken for a tensor: in its shape, with nearly its values, which are not all zero."""
+    if not is_real(record) or record.shape != tensor.shape or not record.size:
+        return False
+    scale = float(np.max(np.abs(tensor)))
+    return bool(0 < scale < np.inf and np.all(np.abs(record - tensor) <= SAME_TENSOR * scale))
 
 
 def misfit(
@@ -92,7 +110,7 @@ def misfit(
     present = {dtype: record for dtype, record in records.items() if record is not None}
     for record in present.values():
         if not is_real(record):
-            return _judged(key, "MISSING", NotReal(described(record)), record.shape, equation)
+            return _judged(key, "MISSING", not_real(record), record.shape, equation)
     wrong = {dtype: record.shape for dtype, record in present.items() if record.shape != due[dtype]}
     if not wrong:
         return None

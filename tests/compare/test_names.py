@@ -26,6 +26,35 @@ def test_the_gradient_of_something_else_is_none(name):
     assert not names.is_gradient(name, set())
 
 
+SPELLINGS = (
+    "grad_W1",
+    "W1_grad",
+    "dw1",
+    "gW1",
+    "dL_dW1",
+    "dJ/dW1",
+    "dJdW1",
+    "W1.grad",
+    "gradW1",
+    "W1",
+    "d_W1",
+    "delta_W1",
+)
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_a_gradient_is_spelt_in_many_ways(name):
+    assert names.spells_gradient(name, "W1")
+    assert not names.spells_gradient(name, "W2")
+    assert not names.spells_gradient(name, "b1")
+    assert not names.spells_gradient(name, "")
+
+
+@pytest.mark.parametrize("name", ["W11", "vW1", "dA1", "W1_next", "mW1", "", "rate", "d", "dW1_sum"])
+def test_what_is_no_spelling_of_it(name):
+    assert not names.spells_gradient(name, "W1")
+
+
 def test_a_name_that_begins_with_d_is_a_gradient_only_of_what_is_there():
     assert not names.is_gradient("distance", {"W"})
     assert names.is_gradient("distance", {"istance"})

@@ -129,3 +129,23 @@ def test_an_example_that_returns_other_names_than_the_first_is_reported():
     cause = first_cause_of(forgetful)
     assert isinstance(cause, Raised)
     assert cause.exception == "KeyError"
+
+
+@pytest.mark.parametrize("left_out", ["e", "de", "dx"])
+def test_an_example_may_return_a_tuple_and_none(left_out):
+    def parted(p, x, y, factor=1.0):
+        records = one(p, x, y)
+        J, dw = records.pop("J"), factor * records.pop("dw")
+        return J, {"dw": dw}, {**records, left_out: None}
+
+    batch = RNG.standard_normal((5, 3)), RNG.standard_normal((5, 1))
+
+    def in_torch(p, X, Y):
+        return (tap("e", X @ p["w"] + p["c"] - Y[:, 0]) ** 2).mean() / 2
+
+    def flat(derivation):
+        return per_example(lambda p, x, y: derivation(p, x, y[0]), axis=0)
+
+    assert check_gradients(flat(parted), in_torch, PARAMS, batch).findings == ()
+    wrong = check_gradients(flat(lambda *given: parted(*given, factor=2.0)), in_torch, PARAMS, batch)
+    assert [finding.where.name for finding in wrong.findings] == ["dw"]

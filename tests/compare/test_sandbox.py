@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from handgrad.compare.errors import InputError
-from handgrad.compare.facts.failures import Raised
+from handgrad.compare.facts.failures import NotReal, Raised
 from handgrad.compare.per_example import per_example
 from handgrad.compare.sandbox import (
     Call,
@@ -152,10 +152,12 @@ RECORDS = {
     "extended precision": (np.ones(2, np.longdouble), np.ones(2)),
     "an extended number": (np.longdouble(1.5), np.array(1.5)),
     "another byte order": (np.ones(2, ">f4"), np.ones(2, "f4")),
-    "None": (None, np.array("None", object)),
-    "ragged": ([[1.0], [1.0, 2.0]], np.array("a list", object)),
-    "bfloat16": (torch.ones(2, dtype=torch.bfloat16), np.array("a Tensor", object)),
-    "a subclass": (np.ma.masked_all(2), np.array("a MaskedArray", object)),
+    "bfloat16": (torch.ones(2, dtype=torch.bfloat16), np.ones(2, "f4")),
+    "float8": (torch.ones(2).to(torch.float8_e4m3fn), np.ones(2, "f4")),
+    "a matrix": (np.array([[1.0, 2.0]]).view(np.matrix), np.array([[1.0, 2.0]])),
+    "None": (None, np.array(NotReal("None"), object)),
+    "ragged": ([[1.0], [1.0, 2.0]], np.array(NotReal("a list"), object)),
+    "a subclass": (np.ma.masked_all(2), np.array(NotReal("a MaskedArray"), object)),
 }
 
 

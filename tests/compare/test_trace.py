@@ -5,7 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handgrad.compare.trace import described, frozen, in_precision, is_float32, is_real, real, rounds_to_float32, same
+from handgrad.compare.facts.failures import NotReal
+from handgrad.compare.trace import (
+    frozen,
+    in_precision,
+    is_float32,
+    is_none,
+    is_real,
+    not_real,
+    real,
+    rounds_to_float32,
+    same,
+)
 
 RNG = np.random.default_rng(7)
 
@@ -46,7 +57,8 @@ OTHERS = {
 def test_what_holds_no_real_numbers_is_recorded_as_what_it_is(value, words):
     record = frozen(value)
     assert not is_real(record)
-    assert described(record) == words
+    assert not_real(record) == NotReal(words)
+    assert is_none(record) == (value is None)
     assert real({"W": record}) == {}
 
 

@@ -65,6 +65,20 @@ def test_a_marker_that_is_not_understood_says_so(project):
     result.stdout.fnmatch_lines(["@pytest.mark.parity takes strict=True or strict=False and nothing else"])
 
 
+def test_gradients_that_are_zero_on_both_sides_could_not_run(project):
+    project.makepyfile(
+        test_it="""
+        from mine import *
+
+        def test_it(parity):
+            parity.check_gradients(lambda p: {"dw": 2 * p["w"]}, lambda p: p["w"].square(), {"w": 0.0}, ())
+        """
+    )
+    result = project.runpytest()
+    result.assert_outcomes(failed=1)
+    assert summary(result)[0] == "1 check could not run"
+
+
 def test_unusable_arguments_point_at_the_users_line(project):
     project.makepyfile(
         test_it="""

@@ -11,10 +11,10 @@ import torch
 
 from handgrad import InputError, check_gradients
 from handgrad.compare.facts.causes import Scaled, Unknown, WrongSign, Zero
-from handgrad.compare.facts.failures import Mutates, NotComputed, Raised, RaisesAgain, TwoAnswers, ZeroGradients
+from handgrad.compare.facts.failures import Mutates, NotComputed, Raised, RaisesAgain, TwoAnswers
 from handgrad.compare.facts.remarks import Float64Only, Persists
 from handgrad.compare.names import Key
-from tests.corpus.layers import CLASSIC, LINEAR, TANH
+from tests.corpus.layers import CLASSIC, LINEAR, SQUARES, TANH
 from tests.corpus.operations import BUILDERS
 
 BOTH = (("float64", "float32"), ("float32", "float64"))
@@ -289,13 +289,33 @@ def test_gradients_that_are_zero_by_hand_are_a_fault():
     assert [(f.where.name, f.cause) for f in report.findings] == [("db", Zero()), ("dW", Zero())]
 
 
-def test_gradients_that_are_zero_on_both_sides_tell_nothing():
+@pytest.mark.parametrize("precisions", PRECISIONS, ids=" ".join)
+@pytest.mark.parametrize("layer", [TANH, SQUARES], ids=["tanh", "squares"])
+def test_gradients_that_are_zero_on_both_sides_are_unusable_input(layer, precisions):
+    """SQUARES stands at its optimum, and TANH has a cotangent of zero."""
+    still = {name: 0 * array for name, array in layer.params.items()}
+    batch = (layer.batch[0], 0 * layer.batch[1])
+    with pytest.raises(InputError, match=r"dW, db.*zero.*choose"):
+        check_gradients(*layer[:2], still, batch, precisions=precisions)
+
+
+def test_a_mistake_beside_gradients_of_zero_is_a_finding():
     X, C = TANH.batch
-    report = check_gradients(*TANH[:3], (X, 0 * C))
-    (finding,) = report.findings
-    assert (finding.where, finding.verdict) == (Key(1, "backward", "dW"), "FAULT")
-    assert finding.cause == ZeroGradients()
-    assert not report.ok
+    wrong = TANH.returning(Z=lambda records: records["Z"] + 1)
+    report = check_gradients(wrong.derivation, TANH.reference, TANH.params, (X, 0 * C))
+    assert (report.ok, report.first.where.name) == (False, "Z")
+
+
+def test_gradients_that_are_zero_in_torch_alone_are_a_fault():
+    X, C = TANH.batch
+    wrong = TANH.returning(dW=lambda records: records["dW"] + 1)
+    report = check_gradients(wrong.derivation, TANH.reference, TANH.params, (X, 0 * C))
+    assert names_of(report) == ["dW"]
+
+
+def test_one_gradient_that_is_not_zero_suffices():
+    layer = TANH._replace(params={**TANH.params, "Q": np.ones(2)}).returning(dQ=lambda _: np.zeros(2))
+    assert check_gradients(*layer).ok
 
 
 def test_the_gradient_of_what_J_does_not_depend_on_must_be_zero():

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from handgrad import check_gradients
+from handgrad import check_gradients, tap
 from handgrad.compare.facts.causes import Scaled
-from handgrad.compare.facts.remarks import OwnLossAgrees, OwnLossDiffers, OwnLossKinks
+from handgrad.compare.facts.remarks import OwnLossDiffers, OwnLossKinks
 from tests.corpus.layers import SQUARES, TANH, Layer
 
-OWN_LOSS = (OwnLossAgrees, OwnLossDiffers, OwnLossKinks)
+OWN_LOSS = (OwnLossDiffers, OwnLossKinks)
 
 
 def own_loss_of(report):
@@ -45,25 +45,75 @@ def test_the_gradient_of_the_sum_with_the_loss_of_the_mean_is_one_finding():
 def test_an_epsilon_in_the_loss_is_a_finding_on_J_alone():
     report = check_gradients(*SQUARES.returning(J=lambda records: records["J"] + 1e-6))
     assert [(f.where.name, f.verdict) for f in report.findings] == [("J", "FAULT")]
-    (note,) = own_loss_of(report)
-    assert (type(note), note.gradients) == (OwnLossAgrees, ("dW", "db"))
+    assert own_loss_of(report) == []
 
 
 def test_a_gradient_that_is_that_of_another_loss_is_its_own_losses():
     report = check_gradients(*SQUARES.scaled("J", 2).scaled("dW", 2).scaled("db", 2))
     assert [(f.where.name, f.together) for f in report.findings] == [("J", ()), ("db", ("dW",))]
-    (note,) = own_loss_of(report)
-    assert (type(note), note.gradients) == (OwnLossAgrees, ("dW", "db"))
+    assert own_loss_of(report) == []
+
+
+WRONG_LOSSES = {
+    "another factor": lambda records: 2 * records["J"],
+    "another sign": lambda records: -records["J"],
+    "something added": lambda records: records["J"] + records["dW"].sum(),
+}
+
+
+@pytest.mark.parametrize("J", WRONG_LOSSES.values(), ids=WRONG_LOSSES)
+def test_a_wrong_J_accuses_no_gradient(J):
+    for layer in (SQUARES.returning(J=J), SQUARES.scaled("dW", 3.0).returning(J=J)):
+        assert own_loss_of(check_gradients(*layer)) == []
+
+
+def test_what_J_is_computed_from_is_no_witness_either():
+    def in_torch(p, X, C):
+        return (C * tap("A", torch.tanh(tap("Z", p["W"] @ X + p["b"])))).sum()
+
+    def derivation(p, X, C):
+        Z = p["W"] @ X + p["b"]
+        A = np.tanh(1.5 * Z)
+        dZ = C * (1 - np.tanh(Z) ** 2)
+        return {"Z": Z, "A": A, "J": (C * A).sum(), "dW": dZ @ X.T, "db": dZ.sum(1, keepdims=True)}
+
+    report = check_gradients(derivation, in_torch, *TANH[2:])
+    assert names_of(report)[0] == "A"
+    assert own_loss_of(report) == []
+
+
+def test_a_right_gradient_beside_a_wrong_one_is_not_asked():
+    (note,) = own_loss_of(check_gradients(*SQUARES.scaled("dW", 3.0)))
+    assert (note.gradient, note.size) == ("dW", 12)
+
+
+def test_a_wrong_row_of_another_scale_is_not_acquitted():
+    rng = np.random.default_rng(0)
+    scale = np.array([3e4, 3e-5, 1.0])
+
+    def derivation(p, X, Y):
+        E = X @ p["W"] - Y
+        dW = X.T @ E / len(X)
+        dW[1] *= -1
+        return {"J": (E**2).sum() / (2 * len(X)), "dW": dW}
+
+    params = {"W": rng.standard_normal((3, 2)) / scale[:, None]}
+    batch = (rng.standard_normal((8, 3)) * scale, rng.standard_normal((8, 2)))
+    report = check_gradients(derivation, lambda p, X, Y: ((X @ p["W"] - Y) ** 2).sum() / (2 * len(X)), params, batch)
+    assert names_of(report) == ["dW"]
+    assert all(note.index[0] == 1 for note in own_loss_of(report))
 
 
 def test_an_entry_at_a_kink_is_left_out_and_named():
     def kinked(p, x):
-        return {"J": np.abs(p["w"] * x).sum() + 1.0, "dw": np.sign(p["w"]) * np.abs(x)}
+        return {"J": np.abs(p["w"] * x).sum(), "dw": 2.0 * np.sign(p["w"]) * np.abs(x)}
 
     params, batch = {"w": np.array([0.0, 1.0, -2.0])}, (np.ones(3),)
     report = check_gradients(kinked, lambda p, x: (p["w"] * x).abs().sum(), params, batch)
-    assert names_of(report) == ["J"]
-    assert own_loss_of(report) == [OwnLossKinks("w", ((0,),)), OwnLossAgrees(("dw",), 2)]
+    assert names_of(report) == ["dw"]
+    kinks, differs = own_loss_of(report)
+    assert kinks == OwnLossKinks("w", ((0,),))
+    assert (differs.wrong, differs.asked, differs.size) == (2, 2, 3)
 
 
 def test_cancellation_in_J_is_not_taken_for_a_kink():
@@ -127,7 +177,7 @@ def test_the_own_loss_says_nothing_where_J_goes_in_steps():
     layer = Layer(cross_entropy_on_probabilities, cross_entropy, {"w": np.array([1.0, 0.5])}, batch)
     report = check_gradients(*layer.without("dX"))
     assert names_of(report) == ["J"], str(report)
-    assert report.notes == (OwnLossAgrees(("dw",), 1),)
+    assert report.notes == ()
 
 
 def test_the_own_loss_says_nothing_where_J_turns_within_one_of_its_differences():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from handgrad.compare.checks.own_loss import ALTOGETHER, own_loss_notes
-from handgrad.compare.facts.remarks import OwnLossAgrees, OwnLossDiffers, OwnLossKinks
+from handgrad.compare.facts.remarks import OwnLossDiffers, OwnLossKinks
 
 rng = np.random.default_rng(0)
 PARAMS = {"W": rng.standard_normal((3, 4)), "b": rng.standard_normal((3, 1))}
@@ -17,24 +17,41 @@ def squares(p, X, C):
     return {"J": (D**2).sum() / (2 * n), "dW": D @ X.T / n, "db": D.sum(1, keepdims=True) / n}
 
 
-def notes_of(derivation, params=PARAMS, batch=BATCH):
+def notes_of(derivation, params=PARAMS, batch=BATCH, asked=None):
     records = derivation({name: array.copy() for name, array in params.items()}, *batch.values())
-    return own_loss_notes(derivation, params, batch, {name: np.asarray(value) for name, value in records.items()})
+    kept = {name: np.asarray(value) for name, value in records.items()}
+    return own_loss_notes(derivation, params, batch, kept, [*params] if asked is None else asked)
 
 
-def test_right_gradients_are_one_note():
-    assert notes_of(squares) == [OwnLossAgrees(("dW", "db"), 9)]
+def test_of_right_gradients_nothing_is_said():
+    assert notes_of(squares) == []
 
 
 def test_a_wrong_gradient_is_named_with_its_worst_entry():
     def summed(p, X, C):
         return {**squares(p, X, C), "dW": 6 * squares(p, X, C)["dW"]}
 
-    differs, agrees = notes_of(summed)
+    (differs,) = notes_of(summed)
     assert isinstance(differs, OwnLossDiffers)
     assert differs.gradient == "dW"
     assert differs.returned == pytest.approx(6 * differs.difference, rel=1e-6)
-    assert agrees == OwnLossAgrees(("db",), 3)
+    assert abs(differs.returned / 6 - differs.difference) <= differs.error < 1e-6 * abs(differs.difference)
+    assert (differs.wrong, differs.asked, differs.size) == (6, 6, 12)
+    assert notes_of(summed, asked=["b"]) == []
+    assert notes_of(summed, asked=[]) == []
+
+
+@pytest.mark.parametrize("row", range(3))
+def test_one_wrong_entry_is_told_as_one_or_not_at_all(row):
+    """Where it is not among the entries asked, nothing is said: that the others agree acquits nothing."""
+
+    def one_off(p, X, C):
+        records = squares(p, X, C)
+        records["dW"][row, 1] *= -1
+        return records
+
+    for note in notes_of(one_off):
+        assert (note.gradient, note.index, note.wrong, note.asked) == ("dW", (row, 1), 1, 6)
 
 
 @pytest.mark.parametrize("factor", [1.001, 2.0])
@@ -53,7 +70,7 @@ def test_an_entry_at_a_kink_is_left_out_and_named():
         return {"J": np.abs(p["w"] * x).sum() + 1.0, "dw": np.sign(p["w"]) * np.abs(x)}
 
     notes = notes_of(kinked, {"w": np.array([0.0, 1.0, -2.0])}, {"x": np.ones(3)})
-    assert notes == [OwnLossKinks("w", ((0,),)), OwnLossAgrees(("dw",), 2)]
+    assert notes == [OwnLossKinks("w", ((0,),))]
 
 
 def test_where_J_goes_in_steps_only_what_is_sure_is_counted():
@@ -61,10 +78,11 @@ def test_where_J_goes_in_steps_only_what_is_sure_is_counted():
 
     def steps(p, X, y):
         a = 1 / (1 + np.exp(-X @ p["w"]))
-        return {"J": -(y * np.log(a) + (1 - y) * np.log(1 - a)).sum(), "dw": X.T @ (a - y)}
+        return {"J": -(y * np.log(a) + (1 - y) * np.log(1 - a)).sum(), "dw": 2 * X.T @ (a - y)}
 
     batch = {"X": np.array([[33.0, 0.0], [0.0, 1.0]]), "y": np.array([0.0, 1.0])}
-    assert notes_of(steps, {"w": np.array([1.0, 0.5])}, batch) == [OwnLossAgrees(("dw",), 1)]
+    (note,) = notes_of(steps, {"w": np.array([1.0, 0.5])}, batch)
+    assert (note.wrong, note.asked, note.size) == (1, 1, 2)
 
 
 def inverse(p):
@@ -94,14 +112,13 @@ def test_where_nothing_is_sure_nothing_is_said(derivation, params):
 
 
 def test_without_records_nothing_is_said():
-    assert own_loss_notes(squares, PARAMS, BATCH, {}) == []
+    assert own_loss_notes(squares, PARAMS, BATCH, {}, [*PARAMS]) == []
 
 
 def test_many_parameters_share_the_entries():
     params = {f"w{i}": rng.standard_normal(8) for i in range(30)}
 
     def derive(p):
-        return {"J": sum((w**2).sum() for w in p.values()), **{f"d{name}": 2 * w for name, w in p.items()}}
+        return {"J": sum((w**2).sum() for w in p.values()), **{f"d{name}": 3 * w for name, w in p.items()}}
 
-    (note,) = notes_of(derive, params, {})
-    assert note.entries == ALTOGETHER
+    assert sum(note.asked for note in notes_of(derive, params, {})) == ALTOGETHER

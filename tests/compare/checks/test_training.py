@@ -17,10 +17,9 @@ from handgrad.compare.facts.failures import (
     TooFewYields,
     TooManyYields,
     TwoAnswers,
-    UnknownName,
     WrongShape,
 )
-from handgrad.compare.facts.remarks import Float32Only, NotCompared, VelocityTimes
+from handgrad.compare.facts.remarks import Float32Only, NotTapped, VelocityTimes
 from handgrad.compare.facts.updates import OptimizerReset, OtherMomentum
 from tests.compare.checks.trainers import (
     BATCHES,
@@ -343,10 +342,9 @@ def test_what_torch_has_nothing_of_is_a_note_and_no_finding():
 
     report = check_training(train, reference, sgd, PARAMS, BATCHES)
     assert report.findings == (), str(report)
-    assert {type(note) for note in report.notes} == {NotCompared}
-    similar = {note.tensor: note.cause.similar for note in report.notes if isinstance(note.cause, UnknownName)}
-    assert [*similar] == ["mW1", "rate", "dw2"]
-    assert similar["dw2"] == "dW2"
+    assert {type(note) for note in report.notes} == {NotTapped}
+    assert {name for note in report.notes for name in note.tensors} == {"mW1", "rate", "dw2"}
+    assert NotTapped(("dw2",), "dW2", "name") in report.notes
 
 
 def in_float32(wrong=1.0, yields=()):

@@ -36,6 +36,15 @@ def test_bad_usage_of_a_file_exits_2_with_one_sentence(words, message, in_folder
     assert Path("mine.py").read_text() == LINEAR
 
 
+def test_gradients_that_are_zero_on_both_sides_exit_2(in_folder, capsys):
+    Path("still.py").write_text(
+        "params, batch = {'w': 0.0}, ()\n\ndef derivation(p):\n    return {'dw': 2 * p['w']}\n\n"
+        "def reference(p):\n    return p['w'].square()\n"
+    )
+    code, out, err = run(capsys, "check", "still.py")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+
+
 def test_the_precision_of_a_file_is_that_of_the_flag(in_folder, capsys):
     code, out, _ = run(capsys, "check", "mine.py", "--dtype", "float32", "--format", "json")
     assert (code, parsed(out)["environment"]["dtype"]) == (0, "float32")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from handgrad import InputError, check_gradients
 from handgrad.compare.pipeline.problem import checked_arrays, checked_precisions, problem_of
@@ -37,6 +38,8 @@ FORMS = {
     "float32": (np.ones((4, 3), "f4"), "float32"),
     "lists": ([[1.0] * 3] * 4, "float64"),
     "a number": (1.5, "float64"),
+    "float16": (np.ones((4, 3), "f2"), "float32"),
+    "bfloat16": (torch.ones(4, 3, dtype=torch.bfloat16, requires_grad=True), "float32"),
     "extended": (np.ones((4, 3), np.longdouble), "float64"),
 }
 
@@ -93,7 +96,10 @@ REFUSED = {
     "infinity": ({"batch": (np.full((3, 6), np.inf), C)}, r"batch\['X'\] holds nan or infinity"),
     "empty": (of("b", []), "no entry"),
     "words": (of("b", "x"), "array of real numbers"),
-    "complex": (of("b", np.ones((4, 1), complex)), "complex128; it must be an array of real numbers"),
+    "complex": (of("b", np.ones((4, 1), complex)), r"complex128; it must be an array of real numbers.*\.real and"),
+    "a format that NumPy lacks": (of("b", np.zeros((4, 1), "V2")), r"V2; .* at most 64 bits, so write \.astype"),
+    "a matrix": (of("b", np.ones((4, 1)).view(np.matrix)), r"a matrix, whose \* .*np\.asarray"),
+    "a matrix in the batch": ({"batch": (X.view(np.matrix), C)}, r"batch\['X'\] is a matrix"),
     "objects": (of("b", np.full((4, 1), None)), "an ndarray; it must be an array of real numbers"),
     "an array for a batch": ({"batch": X}, "batch is an ndarray; it must be a tuple"),
     "a dict for a batch": ({"batch": {"X": X}}, "batch is a dict; it must be a tuple"),
@@ -112,6 +118,18 @@ def test_what_cannot_be_used_is_refused_in_one_line(changes, words):
 
 def test_what_float32_cannot_hold_is_taken_in_float64_alone():
     problem(**of("b", np.full((4, 1), 1e39)), precisions=("float64",))
+
+
+@pytest.mark.parametrize("short", [np.float16, np.dtype(">f2")], ids=str)
+def test_numbers_of_16_bits_keep_their_values_and_warn_of_nothing(short, recwarn):
+    params = {name: array.astype(short) for name, array in TANH.params.items()}
+    made = problem(params=params)
+    for name, array in params.items():
+        np.testing.assert_array_equal(made.params[name], array.astype(float))
+    assert check_gradients(*TANH[:2], params, TANH.batch).findings == ()
+    (finding,) = check_gradients(*TANH.scaled("dW", 2.0)[:2], params, TANH.batch).findings
+    assert finding.where.name == "dW"
+    assert not recwarn.list
 
 
 # --- as check_gradients hands them on
