@@ -28,12 +28,12 @@ from handgrad.compare.pipeline.steps import (
     not_repeatable,
     rule_instead,
 )
+from handgrad.compare.pipeline.updates import nothing_moved
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import Code, Finding
 from handgrad.compare.sandbox import fresh, undisturbed
 from handgrad.compare.source import listing, tracing
 from handgrad.compare.trace import Arrays, in_precision
-from handgrad.compare.verdict.updates import nothing_moved
 
 REMEDY = "update them before the yield"  # where no step changes anything
 

@@ -28,13 +28,13 @@ from handgrad.compare.pipeline.steps import (
     not_repeatable,
     rule_instead,
 )
+from handgrad.compare.pipeline.updates import nothing_moved
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import Code, Finding, Row
 from handgrad.compare.sandbox import fresh, undisturbed
 from handgrad.compare.source import listing, tracing
 from handgrad.compare.trace import Arrays, in_precision
 from handgrad.compare.verdict.judgement import Judgement
-from handgrad.compare.verdict.updates import nothing_moved
 
 Update = Callable[..., Any]
 QUIET = 2.0**-20  # times the others: gradients whose norm stays below a threshold for clipping

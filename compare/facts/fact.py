@@ -4,7 +4,7 @@ A sentence is made from a fact once, at the end, by str(); nothing ever reads a 
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, dataclass_transform
 
@@ -80,6 +80,11 @@ def listed(items: Iterable[object], most: int = 8) -> str:
     """1, 2, 3 ..., so many at most."""
     shown = [*map(str, items)]
     return ", ".join(shown[:most]) + (" ..." if len(shown) > most else "")
+
+
+def enumerated(names: Sequence[str]) -> str:
+    """dA, dW and db."""
+    return " and ".join([*filter(None, [", ".join(names[:-1])]), *names[-1:]])
 
 
 def number(value: float) -> str:

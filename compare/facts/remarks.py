@@ -1,7 +1,7 @@
 """What a report remarks beside its findings: notes, blind spots, and the circumstances of a finding."""
 
 from handgrad.compare.facts.causes import Cause
-from handgrad.compare.facts.fact import Fact, counted
+from handgrad.compare.facts.fact import Fact, counted, enumerated, number
 from handgrad.compare.facts.failures import Raised
 
 
@@ -92,6 +92,26 @@ class MeanLeftOut(Note, code="mean-left-out"):
             f"Convention: the gradients of intermediates lack the {mean} of the mean, which those of parameters have; "
             "they are shown divided by it."
         )
+
+
+class Undone(Note, code="undone"):
+    """Tensors are torch's times a factor, or in a form, a word of FORMS; what is computed from them undoes that."""
+
+    tensors: tuple[str, ...]
+    by: tuple[str, ...]
+    factor: float = 1.0
+    form: str = ""
+
+    def __str__(self) -> str:
+        times = "" if self.factor == 1.0 else TIMES.get(self.factor, f"{number(self.factor)} times ")
+        are, them = ("is", "it") if len(self.tensors) == 1 else ("are", "them")
+        make = "makes" if len(self.by) == 1 else "make"
+        form = f"{times}torch's{FORMS[self.form]}"
+        return f"Convention: {enumerated(self.tensors)} {are} {form}; {enumerated(self.by)} {make} up for {them}."
+
+
+TIMES = {0.5: "half of ", -1.0: "minus ", 2.0: "twice "}
+FORMS = {"": "", "transposed": " with its axes in another order", "packed": " in another shape"}
 
 
 class VelocityTimes(Note, code="velocity-times"):

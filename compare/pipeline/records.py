@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -15,7 +15,8 @@ from handgrad.compare.facts.remarks import Float32Only, Float64Inside, Float64On
 from handgrad.compare.names import Key, gradient, is_gradient, of_gradient, phase_of
 from handgrad.compare.oracle.reference import check_repeatable, own_run
 from handgrad.compare.oracle.replay import Replay
-from handgrad.compare.pipeline.evidence import Elsewhere, Evidence, Situation, situations
+from handgrad.compare.pipeline.conventions import Read, in_convention
+from handgrad.compare.pipeline.evidence import Elsewhere, Evidence, situations
 from handgrad.compare.pipeline.judged import JudgedStep
 from handgrad.compare.pipeline.problem import Problem
 from handgrad.compare.pipeline.scene import scene_of_records
@@ -24,9 +25,7 @@ from handgrad.compare.results import Finding
 from handgrad.compare.sandbox import Call, quietly
 from handgrad.compare.thresholds import UNIT_ROUNDOFF
 from handgrad.compare.trace import Arrays, in_precision, is_none, rounds_to_float32, same
-from handgrad.compare.verdict.conventions import AS_RECORDED, Convention
 from handgrad.compare.verdict.judgement import Judgement, StepRun
-from handgrad.compare.verdict.means import gradients_of_taps, is_better, is_mean, mean_left_out
 from handgrad.compare.verdict.shapes import fitted
 from handgrad.compare.verdict.steps import judge_step
 
@@ -73,16 +72,16 @@ def judge_records(problem: Problem, returned: Returned) -> tuple[JudgedStep, Rep
     fits = {dtype: fitted(call.records, shapes) for dtype, call in calls.items()}
     unit = UNIT_ROUNDOFF["float32"] if any(isinstance(note, Float32Only) for note in notes) else 0.0
     evidence = {dtype: _evidence(problem, returned, dtype, shapes, end_to_end, unit) for dtype in calls}
-    judged, convention = _verdicts(keys, evidence, end_to_end)
+    read = _verdicts(keys, evidence, end_to_end)
     misshapen = _misshapen({dtype: fit.misshapen for dtype, fit in fits.items()})
-    judged = [_with_shape(judgement, misshapen) for judgement in judged]
+    judged = [_with_shape(judgement, misshapen) for judgement in read.judged]
     independent = sorted({*end_to_end.side_outputs, *params, *problem.batch})
-    notes += [*_notes(judged, evidence), *convention.notes, *fits[printed].notes]
+    notes += [*_notes(judged, evidence), *read.notes, *fits[printed].notes]
     notes += names.not_tapped(fits[printed].records, judged)
     notes += [NotJudged(n) for n in independent if gradient(n) in everything.keys() - end_to_end.gradients.keys()]
-    read = {dtype: read_in(convention, each) for dtype, each in evidence.items()}
-    taps, reads = gradients_of_taps(end_to_end), end_to_end.reads
-    scene = partial(scene_of_records, evidence=read, reads=reads, previous=returned.previous, usual=problem.usual)
+    reads = end_to_end.reads
+    taps = {*map(gradient, end_to_end.values)} & end_to_end.gradients.keys()
+    scene = partial(scene_of_records, evidence=read.sides, reads=reads, previous=returned.previous, usual=problem.usual)
     aliased = partial(_with_alias, call=calls[printed], end_to_end=end_to_end)
     step = JudgedStep(number, judged, notes, reads, scene, aliased, ended)
     has_every = bool(taps) and taps <= everything.keys()
@@ -124,28 +123,6 @@ def _evidence(
     )
 
 
-def read_in(convention: Convention, evidence: Evidence) -> Evidence:
-    """Evidence whose records, also of further runs, are read in a convention."""
-    if convention is AS_RECORDED:
-        return evidence
-    derive, elsewhere = evidence.derive, evidence.elsewhere
-
-    def read(params: Arrays, batch: Arrays) -> Arrays:
-        assert derive is not None
-        return convention.read(derive(params, batch))
-
-    def moved(by: float) -> Iterator[Situation]:
-        assert elsewhere is not None
-        return (each._replace(records=convention.read(each.records)) for each in elsewhere(by))
-
-    return replace(
-        evidence,
-        records=convention.read(evidence.records),
-        derive=None if derive is None else read,
-        elsewhere=None if elsewhere is None else moved,
-    )
-
-
 def _keys(number: int, end_to_end: Replay, records: Arrays, due: Iterable[str]) -> list[Key]:
     """What was returned and what should have been, in dataflow order."""
     values, gradients = end_to_end.values, end_to_end.gradients
@@ -157,22 +134,13 @@ def _keys(number: int, end_to_end: Replay, records: Arrays, due: Iterable[str]) 
     return keys + [Key(number, "backward", name) for name in gradients if name in ({*records} | owed) - empty]
 
 
-def _verdicts(
-    keys: Sequence[Key], evidence: Mapping[str, Evidence], end_to_end: Replay
-) -> tuple[list[Judgement], Convention]:
-    """The verdicts in the convention in which nothing is left to find, or less; and which that is."""
+def _verdicts(keys: Sequence[Key], evidence: Mapping[str, Evidence], end_to_end: Replay) -> Read:
+    """The verdicts in the convention in which nothing is left to find, or less."""
     judged = _judged(keys, evidence, end_to_end)
     printed, run = next(iter(evidence.items()))
     if any(judgement.finding or judgement.differs for judgement in judged):  # a reference that draws cannot agree
         check_repeatable(run.reference, run.params, run.batch, printed, end_to_end)
-    convention = mean_left_out(judged, run.records, end_to_end, run.params, run.batch)
-    if convention is not None and is_mean(
-        run.reference, run.params, run.batch, end_to_end.values["J"], convention.size
-    ):
-        read = _judged(keys, {dtype: read_in(convention, e) for dtype, e in evidence.items()}, end_to_end)
-        if is_better(read, judged, run.records, end_to_end, run.params):
-            return read, convention
-    return judged, AS_RECORDED
+    return in_convention(lambda sides: _judged(keys, sides, end_to_end), judged, evidence, end_to_end)
 
 
 def _judged(keys: Sequence[Key], evidence: Mapping[str, Evidence], end_to_end: Replay) -> list[Judgement]:

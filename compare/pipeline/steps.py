@@ -24,6 +24,7 @@ from handgrad.compare.pipeline.judged import Judged, JudgedStep, collected, expl
 from handgrad.compare.pipeline.problem import Problem
 from handgrad.compare.pipeline.recording import Run, Taken
 from handgrad.compare.pipeline.records import Returned, judge_records
+from handgrad.compare.pipeline.updates import UpdateRun, unmoved, update_judgement
 from handgrad.compare.results import Finding
 from handgrad.compare.sandbox import Call, quietly
 from handgrad.compare.thresholds import SAME_FACTOR, UNIT_ROUNDOFF
@@ -32,7 +33,6 @@ from handgrad.compare.verdict.differences import differing
 from handgrad.compare.verdict.judgement import Judgement
 from handgrad.compare.verdict.rule import judge
 from handgrad.compare.verdict.shapes import misfit
-from handgrad.compare.verdict.updates import UpdateRun, unmoved, update_judgement
 
 Record = Callable[[str, Arrays, Sequence[Arrays]], Run]  # a run in a precision, from a start, of batches or gradients
 

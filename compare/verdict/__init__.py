@@ -11,6 +11,6 @@ updates       the verdict on an updated parameter, by optimisers that get moved 
 attribution   which tensors are wrong by themselves, and which only follow from others
 differences   how far two arrays are apart end to end, as a row of a report shows it
 excerpts      the entries around the worst one
-conventions   how else records may be read: gradients without the 1/n, velocities times a constant
-means         whether gradients lack the 1/n
+conventions   how else records may be read: times a constant, in another orientation or shape
+readings      in which of these fewer equations are wrong
 """

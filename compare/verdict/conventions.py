@@ -1,17 +1,18 @@
 """Conventions that differ from the reference's and are no mistakes: they are read, noted, and never a fault.
 
-    (a) gradients of intermediates lack the 1/n of the mean (or the 1/(n K)), which those of parameters have
-    (b) the velocity is 1/(1-beta) times the notes': V = B V + dw, w = w - a (1-B) V
+    any        an intermediate or its gradient is a constant times torch's, has the other sign, another orientation or
+               another shape, and everything that is computed from it undoes that
+    the notes  gradients of intermediates lack the 1/n of the mean (or the 1/(n K)), which those of parameters have;
+               the velocity is 1/(1-beta) times the notes': V = B V + dw, w = w - a (1-B) V
 
 A convention is accepted only where, read in it, less is left to find. One hidden dZ with an extra 1/n stays a fault.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Protocol
 
 import numpy as np
 
@@ -20,35 +21,47 @@ from handgrad.compare.names import gradient, layered, of_velocity
 from handgrad.compare.trace import Arrays, is_real
 
 
-class Convention(Protocol):
-    """How records are read before they are judged, and the notes that say so."""
+@dataclass(frozen=True)
+class As:
+    """How one record stands for a tensor of torch's: the tensor times a factor, with its axes in another order.
 
-    @property
-    def notes(self) -> tuple[Note, ...]:
-        """One for each convention that differs from the reference's."""
+    `axes` is the order in which torch's axes are found in the record, () for the same; `shape` is torch's where the
+    record has the same numbers in another shape.
+    """
 
-    def read(self, records: Arrays) -> dict[str, np.ndarray]:
-        """The records of one step as the reference would have them."""
+    factor: float = 1.0
+    axes: tuple[int, ...] = ()
+    shape: tuple[int, ...] | None = None
+
+    def read(self, record: np.ndarray) -> np.ndarray:
+        """The record as torch would have it."""
+        if not is_real(record):
+            return record
+        if self.axes and len(self.axes) == record.ndim:
+            record = record.transpose(self.axes)
+        if self.shape is not None and record.size == np.prod(self.shape, dtype=int):
+            record = record.reshape(self.shape)
+        return _divided(record, self.factor)
 
 
 @dataclass(frozen=True)
-class Divided:
-    """Some gradients lack the 1/size of the mean."""
+class Reading:
+    """How some records are read, by name; the others are read as they are."""
 
-    size: int = 1
-    larger: frozenset[str] = frozenset()
+    of: Mapping[str, As] = field(default_factory=dict)
 
-    @property
-    def notes(self) -> tuple[Note, ...]:
-        """What they lack."""
-        return (MeanLeftOut(str(self.size)),) if self.larger else ()
+    def then(self, other: Reading) -> Reading:
+        """The same, then the factors of another."""
+        first = self.of
+        both = {n: replace(first[n], factor=form.factor) if n in first else form for n, form in other.of.items()}
+        return Reading({**first, **both})
 
     def read(self, records: Arrays) -> dict[str, np.ndarray]:
-        """The larger gradients divided by the size."""
-        return {n: _divided(array, self.size if n in self.larger else 1.0) for n, array in records.items()}
+        """The records of one step as the reference would have them."""
+        return {name: self.of[name].read(array) if name in self.of else array for name, array in records.items()}
 
 
-AS_RECORDED = Divided()
+AS_RECORDED = Reading()
 
 
 @dataclass(frozen=True)

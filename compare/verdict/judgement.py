@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from handgrad.compare.facts.remarks import Note
 from handgrad.compare.names import Key
 from handgrad.compare.results import Excerpt, Finding, Row
@@ -16,6 +18,7 @@ from handgrad.compare.verdict.rounding import Outcome, Witness
 
 ReadBy = Mapping[str, frozenset[str]]  # the names of the tensors that each value is computed from
 EndToEnd = tuple[Arrays, Arrays]  # by hand and in torch, each side going on with its own tensors
+ROWS, COLUMNS = 8, 12  # of an excerpt, at most
 
 
 @dataclass(frozen=True)
@@ -62,3 +65,20 @@ def row_of(
     apart, index = measured.max_abs_diff, index_of(measured.position, by_hand.shape)
     row = Row(*key, equation, by_hand.shape, apart, index, measured.by_hand, measured.torch, *judged)
     return row, not apart <= AFFECTED.get(torch.dtype, 0.0) * measured.scale
+
+
+def excerpt(key: Key, by_hand: np.ndarray, torch: np.ndarray, index: tuple[int, ...]) -> Excerpt:
+    """The block of both sides around `index`: whole if small; of more than two axes the last two."""
+    *front, rows, columns = (*(0,) * (2 - len(index)), *index)
+    ours, theirs = (side.reshape((1,) * (2 - side.ndim) + side.shape)[tuple(front)] for side in (by_hand, torch))
+    most = (ROWS, COLUMNS)
+    first = tuple(map(_first, (rows, columns), ours.shape, most))
+    block = tuple(slice(start, start + shown) for start, shown in zip(first, most, strict=True))
+    shown = (tuple(tuple(map(float, row)) for row in side[block]) for side in (ours, theirs))
+    start = (*front, *first)[-len(index) :] if index else ()
+    return Excerpt(key.step, key.name, start, *shown)
+
+
+def _first(at: int, size: int, shown: int) -> int:
+    """Where a window of `shown` entries of `size` begins, so that it has `at` near its middle."""
+    return max(0, min(at - shown // 2, size - shown))

@@ -7,8 +7,8 @@ its rounding clears.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -18,27 +18,17 @@ from handgrad.compare.facts.failures import FewerDigits, OverflowsInside
 from handgrad.compare.facts.remarks import NothingButRounding, Persists, SpecialPoint, TorchInexact
 from handgrad.compare.thresholds import (
     ALIKE,
-    AMPLIFIED,
-    AS_MUCH,
     BLIND,
-    CONSTANT,
     CUT,
     CUT_FLOAT32,
-    FOLLOWS,
     FORMATS,
     LARGE,
-    MOVE,
     MOVE_FAR,
-    MOVE_FLOAT32,
-    MOVE_LESS,
-    MOVES,
     NOTHING_FAR,
     OF_FORMAT,
     ROUNDINGS,
-    SAME,
     SAME_FAR,
     SAME_SUM,
-    SPECIAL_POINT,
     STANDS,
     STANDS_OVER,
     STEADY,
@@ -48,6 +38,7 @@ from handgrad.compare.thresholds import (
     UNMOVED,
 )
 from handgrad.compare.verdict.closeness import Local
+from handgrad.compare.verdict.moves import behaves, moved, step_of
 from handgrad.compare.verdict.rounding import Flagged, Outcome, largest, size
 
 Array = np.ndarray
@@ -73,165 +64,6 @@ class Opinion(NamedTuple):
     figure: str
     test: str
     precisions: tuple[str, ...] = ("float64", "float32")
-
-
-# --- how a difference behaves where everything moves
-
-
-@dataclass(frozen=True)
-class Moved:
-    """A flagged tensor at another place: where the parameters and the batch have moved by a share."""
-
-    flagged: Flagged
-    local: Local
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether both sides are finite there, in the same shape."""
-        same = self.local.recorded.shape == self.flagged.difference.shape
-        return same and bool(np.isfinite(self.local.recorded).all() and np.isfinite(self.local.reference).all())
-
-    @property
-    def difference(self) -> Array:
-        """Signed."""
-        return np.asarray(self.local.recorded - self.local.reference)
-
-    @property
-    def change(self) -> float:
-        """The share of the difference that changes, where it sticks out, each entry in its own deviation."""
-        flagged, here, there = self.flagged, self.flagged.difference, self.difference
-        if flagged.largest > ROUNDINGS:
-            before, after, apart = (size(each * flagged.weight) for each in (here, there, there - here))
-        else:  # it sticks out along the reference alone
-            unit = flagged.local.reference * flagged.weight
-            before, after = (float(np.sum(each * flagged.weight * unit)) / size(unit) for each in (here, there))
-            apart, before, after = abs(after - before), abs(before), abs(after)
-        return apart / max(before, after, np.finfo(float).tiny)
-
-    @property
-    def swing(self) -> float:
-        """The share of the reference that changes, where the difference sticks out."""
-        weight, before = self.flagged.weight, self.flagged.local.reference
-        return size((self.local.reference - before) * weight) / max(size(before * weight), np.finfo(float).tiny)
-
-    @property
-    def follows(self) -> bool:
-        """Whether the record moves as the reference does: what is cast to float32 stands, or jumps elsewhere."""
-        weight, before = self.flagged.weight, self.flagged.local
-        ours, theirs = ((after - then) * weight for after, then in zip(self.local, before, strict=True))
-        square = float(np.sum(theirs * theirs))
-        share = float(np.sum(ours * theirs)) / square if square > 0 else 0.0
-        is_as_much = 1 / AS_MUCH <= abs(share) <= AS_MUCH
-        return is_as_much and size(ours - share * theirs) <= FOLLOWS * size(ours)
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether nothing is left of the difference, relative to the reference."""
-        left = _share_of(self.difference, self.local.reference, self.flagged.stands_out)
-        return left <= SPECIAL_POINT * _share_of(
-            self.flagged.difference, self.flagged.local.reference, self.flagged.stands_out
-        )
-
-    @property
-    def stands(self) -> bool:
-        """Whether the derivation gives the same number at half of the entries or more, although the reference moves."""
-        before = self.flagged.local
-        return self._most(self.local.recorded == before.recorded, self.local.reference, before.reference)
-
-    @property
-    def torch_stands(self) -> bool:
-        """Whether torch gives the same number at half of the entries or more, although the derivation moves."""
-        before = self.flagged.local
-        return self._most(self.local.reference == before.reference, self.local.recorded, before.recorded)
-
-    def _most(self, stands: Array, after: Array, before: Array) -> bool:
-        """Whether something holds at more than half of the entries that stick out, where another side moves."""
-        at = self.flagged.stands_out
-        holds = stands & (np.abs(after - before) > 2 * FINE * np.abs(before)) & at
-        return bool(2 * np.count_nonzero(holds) > np.count_nonzero(at))
-
-
-def _share_of(difference: Array, reference: Array, at: Array) -> float:
-    return largest(difference[at]) / max(largest(reference[at]), np.finfo(float).tiny)
-
-
-def moved(flagged: Flagged, by: float) -> list[Moved]:
-    """The tensor at the places where it can be judged."""
-    places = (Moved(flagged, local) for local in flagged.witness.places(flagged.name, by))
-    return [place for place in places if place.is_usable]
-
-
-def behaviour(flagged: Flagged, by: float) -> str:
-    """What a difference does over moves of the parameters and the batch by a share.
-
-    "gone"         it was at a special point: nothing of it is left where anything moves
-    "ratio"        it is one share of the reference, which itself moves
-    "stands"       the derivation stands still where the reference moves
-    "systematic"   it stays
-    "noise"        it is drawn anew
-    "unknown"      the derivation, or the reference, cannot be moved
-    """
-    if by not in flagged.behaviours:
-        flagged.behaviours[by] = _behaviour(flagged, by)
-    return flagged.behaviours[by]
-
-
-def _behaviour(flagged: Flagged, by: float) -> str:
-    places = moved(flagged, by)
-    if not places:
-        return "unknown"
-    if all(place.is_gone for place in places):
-        return "gone"
-    swing = float(np.median([place.swing for place in places]))
-    if swing > MOVES and _is_one_share(flagged, places):
-        return "ratio"
-    if 2 * sum(place.stands for place in places) > len(places):
-        return "stands"
-    if max(place.change for place in places) <= SAME:
-        return "systematic"
-    amplifies = by == MOVE and swing > AMPLIFIED and not flagged.witness.is_nothing(flagged.name)
-    stays = amplifies and behaviour(flagged, MOVE_LESS) in ("systematic", "ratio")
-    return "systematic" if stays and all(place.follows for place in moved(flagged, MOVE_LESS)) else "noise"
-
-
-def _is_one_share(flagged: Flagged, places: Sequence[Moved]) -> bool:
-    """Whether the difference is the same share of the reference wherever it moves, exactly or to within rounding.
-
-    Where it sticks out, or in the whole tensor: which entries stick out may change from place to place.
-    """
-    weights = (flagged.weight, np.ones(flagged.difference.shape))
-    return any(_has_one_share(flagged, places, weight) for weight in weights)
-
-
-def _has_one_share(flagged: Flagged, places: Sequence[Moved], weight: Array) -> bool:
-    share, _ = _fitted(flagged.difference, flagged.local.reference, weight)
-    if not abs(share) > MOVES:
-        return False
-    fits = [_fitted(place.difference, place.local.reference, weight) for place in places]
-    if all(abs(other - share) <= CONSTANT * abs(share) and rest < MOVES for other, rest in fits):
-        return True
-    at, unit = weight > 0, flagged.deviation
-    left = [largest(((place.difference - share * place.local.reference) / unit)[at]) for place in places]
-    there = [largest((place.difference / unit)[at]) for place in places]
-    return len(left) > 2 and max(left) <= ROUNDINGS and min(there) > max(ROUNDINGS, 8 * max(left))
-
-
-def _fitted(difference: Array, reference: Array, weight: Array) -> tuple[float, float]:
-    """The share of the reference that a difference is, by least squares, and the share of it that this leaves."""
-    d, g = difference * weight, reference * weight
-    square = float(np.sum(g * g))
-    share = float(np.sum(d * g)) / square if square > 0 else 0.0
-    return share, size(d - share * g) / max(size(d), np.finfo(float).tiny)
-
-
-def _step(flagged: Flagged) -> float:
-    """The move that draws this precision's roundings anew."""
-    return MOVE if flagged.witness.unit == FINE else MOVE_FLOAT32
-
-
-def _behaves(flagged: Flagged) -> str:
-    """The behaviour over that move."""
-    return behaviour(flagged, _step(flagged))
 
 
 # --- the questions
@@ -263,24 +95,24 @@ def _is_swallowed(flagged: Flagged, _: Beside | None) -> Outcome | None:
     allowed = SWALLOWED * flagged.witness.unit * flagged.witness.reach(flagged.name)
     if not at.any() or (np.abs(flagged.difference[at]) > allowed).any():
         return None
-    places = moved(flagged, _step(flagged))
+    places = moved(flagged, step_of(flagged))
     stand = sum(place.stands or place.torch_stands for place in places)
     return flagged.outcome("OK") if not places or 2 * stand > len(places) else None
 
 
 def _is_at_a_kink(flagged: Flagged, beside: Beside | None) -> Outcome | None:
-    if _behaves(flagged) != "gone":
+    if behaves(flagged) != "gone":
         return None
     is_special_in_float32 = flagged.witness.dtype == "float32" and beside is not None
     return flagged.outcome("OK") if is_special_in_float32 else flagged.outcome("FAULT", SpecialPoint())
 
 
 def _is_a_constant_ratio(flagged: Flagged, _: Beside | None) -> Outcome | None:
-    return flagged.outcome("FAULT", Persists("ratio")) if _behaves(flagged) == "ratio" else None
+    return flagged.outcome("FAULT", Persists("ratio")) if behaves(flagged) == "ratio" else None
 
 
 def _stands_still(flagged: Flagged, _: Beside | None) -> Outcome | None:
-    if _behaves(flagged) != "stands":
+    if behaves(flagged) != "stands":
         return None
     if flagged.witness.unit == COARSE:
         name, unit = "bfloat16", FORMATS["bfloat16"]
@@ -291,7 +123,7 @@ def _stands_still(flagged: Flagged, _: Beside | None) -> Outcome | None:
             break
         coarse = flagged.at(unit)
         if max(coarse.largest, coarse.along) <= OF_FORMAT:
-            is_wrong = unit > COARSE and _is_steady(flagged, unit)
+            is_wrong = unit > COARSE and _changes_over(flagged, unit) <= STEADY
             return (
                 flagged.outcome("FAULT", Persists("moves")) if is_wrong else flagged.outcome("WEAK", FewerDigits(name))
             )
@@ -304,19 +136,19 @@ def _stands_over(flagged: Flagged, by: float) -> bool:
     return bool(same) and float(np.median(same)) > STANDS
 
 
-def _is_steady(flagged: Flagged, unit: float) -> bool:
-    """Whether part of a difference stays over a move that draws the roundings of a format anew."""
+def _changes_over(flagged: Flagged, unit: float) -> float:
+    """The share of a difference that changes over a move that draws the roundings of a format anew; nan if unknown."""
     many = np.abs(flagged.at(unit).roundings)
     at = many > many.max() / 4
     changes = []
     for place in moved(flagged, min(16 * unit, 2.0**-4)):
         here, there = flagged.difference[at], place.difference[at]
         changes.append(size(there - here) / max(size(here), size(there), np.finfo(float).tiny))
-    return bool(changes) and float(np.median(changes)) <= STEADY
+    return float(np.median(changes)) if changes else np.nan
 
 
 def _stays(flagged: Flagged, _: Beside | None) -> Outcome | None:
-    if _behaves(flagged) != "systematic":
+    if behaves(flagged) != "systematic":
         return None
     witness, is_fine = flagged.witness, flagged.witness.unit == FINE
     if is_fine and witness.is_nothing(flagged.name) and flagged.rho < NOTHING_FAR:
@@ -324,7 +156,8 @@ def _stays(flagged: Flagged, _: Beside | None) -> Outcome | None:
     if is_fine and _is_tiny(flagged) and _changes_far(flagged) > SAME_FAR:
         return None
     half = flagged.at(FORMATS["float16 or TF32"])
-    if is_fine and STANDS < half.largest <= OF_FORMAT and not _is_steady(flagged, FORMATS["float16 or TF32"]):
+    is_of_format = is_fine and STANDS < half.largest <= OF_FORMAT
+    if is_of_format and _changes_over(flagged, FORMATS["float16 or TF32"]) > STEADY:
         return flagged.outcome("WEAK", FewerDigits("float16 or TF32"))
     return flagged.outcome("FAULT", Persists("moves"))
 
@@ -341,7 +174,7 @@ def _changes_far(flagged: Flagged) -> float:
 
 
 def _cannot_be_moved(flagged: Flagged, _: Beside | None) -> Outcome | None:
-    if _behaves(flagged) != "unknown":
+    if behaves(flagged) != "unknown":
         return None
     bar = UNMOVED if flagged.witness.unit == FINE else CUT_FLOAT32
     is_large = largest(flagged.difference) > bar * largest(flagged.local.reference)

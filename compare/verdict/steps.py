@@ -16,8 +16,7 @@ from handgrad.compare.trace import Arrays, is_real
 from handgrad.compare.verdict.attribution import Excuses, Suspect
 from handgrad.compare.verdict.bounds import PRECISIONS
 from handgrad.compare.verdict.differences import measured_by_name
-from handgrad.compare.verdict.excerpts import excerpt
-from handgrad.compare.verdict.judgement import EndToEnd, Judgement, ReadBy, StepRun, row_of
+from handgrad.compare.verdict.judgement import EndToEnd, Judgement, ReadBy, StepRun, excerpt, row_of
 from handgrad.compare.verdict.rounding import Outcome
 from handgrad.compare.verdict.rule import judge
 from handgrad.compare.verdict.shapes import misfit_of_step

@@ -1,4 +1,4 @@
-"""Two conventions are notes and no faults; half a convention is a fault."""
+"""How records are read; the two conventions of the notes are notes and no faults, half of one is a fault."""
 
 from contextlib import ExitStack
 
@@ -9,7 +9,7 @@ import handgrad.manual.losses
 import handgrad.manual.network
 import handgrad.manual.optimizers
 from handgrad.compare.facts.remarks import MeanLeftOut, VelocityTimes
-from handgrad.compare.verdict.conventions import AS_RECORDED, Divided, OfTheNotes, conventions_of_the_notes
+from handgrad.compare.verdict.conventions import AS_RECORDED, As, OfTheNotes, Reading, conventions_of_the_notes
 from tests.compare.experiment.networks import DATA, experiment
 from tests.support import edited
 
@@ -20,18 +20,33 @@ def test_as_recorded_nothing_is_changed():
     records = {"dZ": np.ones(2), "s": np.array("text")}
     assert AS_RECORDED.read(records) == records
     assert AS_RECORDED.read(records)["dZ"] is records["dZ"]
-    assert AS_RECORDED.notes == ()
 
 
-def test_what_lacks_the_mean_is_divided_by_it_in_float64():
-    convention = Divided(4, frozenset(("dZ", "s")))
+def test_what_is_a_factor_too_large_is_divided_by_it_in_float64():
+    reading = Reading({"dZ": As(4.0), "s": As(4.0)})
     records = {"dZ": np.full(2, 4.0, dtype="f4"), "dW": np.ones(2), "s": np.array("text")}
-    read = convention.read(records)
+    read = reading.read(records)
     assert (read["dZ"].tolist(), read["dZ"].dtype) == ([1.0, 1.0], np.float64)
     assert read["dW"] is records["dW"]
     assert read["s"] is records["s"], "what is no number stays what it is"
-    assert convention.notes == (MeanLeftOut("4"),)
-    assert Divided(4).notes == ()
+
+
+def test_a_record_is_turned_and_packed_as_torch_has_it():
+    A = np.arange(24.0).reshape(2, 3, 4)
+    assert np.array_equal(As(axes=(2, 0, 1)).read(A.transpose(1, 2, 0)), A)
+    assert np.array_equal(As(-1.0, shape=A.shape).read(-A.ravel()), A)
+
+
+def test_what_has_another_number_of_axes_or_numbers_elsewhere_stays_what_it_is():
+    """A further run may return something else."""
+    assert As(axes=(1, 0)).read(np.ones(3)).shape == (3,)
+    assert As(shape=(2, 2)).read(np.ones(3)).shape == (3,)
+
+
+def test_factors_are_found_after_the_form():
+    turned = Reading({"dZ": As(axes=(1, 0)), "A": As(2.0)})
+    assert turned.then(Reading({"dZ": As(6.0)})).of == {"dZ": As(6.0, (1, 0)), "A": As(2.0)}
+    assert AS_RECORDED.then(turned) == turned
 
 
 RECORDS = {

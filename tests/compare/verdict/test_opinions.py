@@ -10,7 +10,8 @@ from handgrad.compare.facts.failures import FewerDigits, OverflowsInside
 from handgrad.compare.facts.remarks import NothingButRounding, Persists, SpecialPoint, TorchInexact
 from handgrad.compare.thresholds import MOVE, MOVE_FAR, MOVE_LESS
 from handgrad.compare.verdict.closeness import Local
-from handgrad.compare.verdict.opinions import OPINIONS, Beside, behaviour, second_opinion, where_blind
+from handgrad.compare.verdict.moves import behaviour
+from handgrad.compare.verdict.opinions import OPINIONS, Beside, second_opinion, where_blind
 from handgrad.compare.verdict.rounding import Flagged
 from tests.compare.verdict.witnesses import Told
 

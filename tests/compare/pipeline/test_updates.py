@@ -7,8 +7,8 @@ from handgrad.compare.facts.causes import Unknown
 from handgrad.compare.facts.failures import FewerDigits, LosesDigits, NotFinite, NothingMoves, Unstable
 from handgrad.compare.facts.remarks import Persists
 from handgrad.compare.names import Key
+from handgrad.compare.pipeline.updates import UpdateRun, nothing_moved, unmoved, update_judgement
 from handgrad.compare.verdict.rounding import Outcome
-from handgrad.compare.verdict.updates import UpdateRun, nothing_moved, unmoved, update_judgement
 
 KEY = Key(2, "update", "W_next")
 BEFORE, TORCH = np.array([[1.0, -2.0], [0.5, 4.0]]), np.array([[0.9, -2.1], [0.6, 4.2]])

@@ -14,8 +14,7 @@ from handgrad.compare.names import Key, is_updated, updated
 from handgrad.compare.results import Finding, Row, Worst
 from handgrad.compare.trace import Arrays
 from handgrad.compare.verdict.closeness import Local, index_of
-from handgrad.compare.verdict.excerpts import excerpt
-from handgrad.compare.verdict.judgement import Judgement
+from handgrad.compare.verdict.judgement import Judgement, excerpt
 from handgrad.compare.verdict.rounding import Outcome
 from handgrad.compare.verdict.steps import cause_of
 

@@ -1,0 +1,184 @@
+"""How a difference behaves where everything moves: whether it stays, is drawn anew, or is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from handgrad.compare.thresholds import (
+    AMPLIFIED,
+    AS_MUCH,
+    CONSTANT,
+    FOLLOWS,
+    MOVE,
+    MOVE_FLOAT32,
+    MOVE_LESS,
+    MOVES,
+    ROUNDINGS,
+    SAME,
+    SPECIAL_POINT,
+    UNIT_ROUNDOFF,
+)
+from handgrad.compare.verdict.closeness import Local
+from handgrad.compare.verdict.rounding import Flagged, largest, size
+
+Array = np.ndarray
+FINE = UNIT_ROUNDOFF["float64"]
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A flagged tensor at another place: where the parameters and the batch have moved by a share."""
+
+    flagged: Flagged
+    local: Local
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether both sides are finite there, in the same shape."""
+        same = self.local.recorded.shape == self.flagged.difference.shape
+        return same and bool(np.isfinite(self.local.recorded).all() and np.isfinite(self.local.reference).all())
+
+    @property
+    def difference(self) -> Array:
+        """Signed."""
+        return np.asarray(self.local.recorded - self.local.reference)
+
+    @property
+    def change(self) -> float:
+        """The share of the difference that changes, where it sticks out, each entry in its own deviation."""
+        flagged, here, there = self.flagged, self.flagged.difference, self.difference
+        if flagged.largest > ROUNDINGS:
+            before, after, apart = (size(each * flagged.weight) for each in (here, there, there - here))
+        else:  # it sticks out along the reference alone
+            unit = flagged.local.reference * flagged.weight
+            before, after = (float(np.sum(each * flagged.weight * unit)) / size(unit) for each in (here, there))
+            apart, before, after = abs(after - before), abs(before), abs(after)
+        return apart / max(before, after, np.finfo(float).tiny)
+
+    @property
+    def swing(self) -> float:
+        """The share of the reference that changes, where the difference sticks out."""
+        weight, before = self.flagged.weight, self.flagged.local.reference
+        return size((self.local.reference - before) * weight) / max(size(before * weight), np.finfo(float).tiny)
+
+    @property
+    def follows(self) -> bool:
+        """Whether the record moves as the reference does: what is cast to float32 stands, or jumps elsewhere."""
+        weight, before = self.flagged.weight, self.flagged.local
+        ours, theirs = ((after - then) * weight for after, then in zip(self.local, before, strict=True))
+        square = float(np.sum(theirs * theirs))
+        share = float(np.sum(ours * theirs)) / square if square > 0 else 0.0
+        is_as_much = 1 / AS_MUCH <= abs(share) <= AS_MUCH
+        return is_as_much and size(ours - share * theirs) <= FOLLOWS * size(ours)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing is left of the difference, relative to the reference."""
+        left = _share_of(self.difference, self.local.reference, self.flagged.stands_out)
+        return left <= SPECIAL_POINT * _share_of(
+            self.flagged.difference, self.flagged.local.reference, self.flagged.stands_out
+        )
+
+    @property
+    def stands(self) -> bool:
+        """Whether the derivation gives the same number at half of the entries or more, although the reference moves."""
+        before = self.flagged.local
+        return self._most(self.local.recorded == before.recorded, self.local.reference, before.reference)
+
+    @property
+    def torch_stands(self) -> bool:
+        """Whether torch gives the same number at half of the entries or more, although the derivation moves."""
+        before = self.flagged.local
+        return self._most(self.local.reference == before.reference, self.local.recorded, before.recorded)
+
+    def _most(self, stands: Array, after: Array, before: Array) -> bool:
+        """Whether something holds at more than half of the entries that stick out, where another side moves."""
+        at = self.flagged.stands_out
+        holds = stands & (np.abs(after - before) > 2 * FINE * np.abs(before)) & at
+        return bool(2 * np.count_nonzero(holds) > np.count_nonzero(at))
+
+
+def _share_of(difference: Array, reference: Array, at: Array) -> float:
+    return largest(difference[at]) / max(largest(reference[at]), np.finfo(float).tiny)
+
+
+def moved(flagged: Flagged, by: float) -> list[Moved]:
+    """The tensor at the places where it can be judged."""
+    places = (Moved(flagged, local) for local in flagged.witness.places(flagged.name, by))
+    return [place for place in places if place.is_usable]
+
+
+def behaviour(flagged: Flagged, by: float) -> str:
+    """What a difference does over moves of the parameters and the batch by a share.
+
+    "gone"         it was at a special point: nothing of it is left where anything moves
+    "ratio"        it is one share of the reference, which itself moves
+    "stands"       the derivation stands still where the reference moves
+    "systematic"   it stays
+    "noise"        it is drawn anew
+    "unknown"      the derivation, or the reference, cannot be moved
+    """
+    if by not in flagged.behaviours:
+        flagged.behaviours[by] = _behaviour(flagged, by)
+    return flagged.behaviours[by]
+
+
+def _behaviour(flagged: Flagged, by: float) -> str:
+    places = moved(flagged, by)
+    if not places:
+        return "unknown"
+    if all(place.is_gone for place in places):
+        return "gone"
+    swing = float(np.median([place.swing for place in places]))
+    if swing > MOVES and _is_one_share(flagged, places):
+        return "ratio"
+    if 2 * sum(place.stands for place in places) > len(places):
+        return "stands"
+    if max(place.change for place in places) <= SAME:
+        return "systematic"
+    amplifies = by == MOVE and swing > AMPLIFIED and not flagged.witness.is_nothing(flagged.name)
+    stays = amplifies and behaviour(flagged, MOVE_LESS) in ("systematic", "ratio")
+    return "systematic" if stays and all(place.follows for place in moved(flagged, MOVE_LESS)) else "noise"
+
+
+def _is_one_share(flagged: Flagged, places: Sequence[Moved]) -> bool:
+    """Whether the difference is the same share of the reference wherever it moves, exactly or to within rounding.
+
+    Where it sticks out, or in the whole tensor: which entries stick out may change from place to place.
+    """
+    weights = (flagged.weight, np.ones(flagged.difference.shape))
+    return any(_has_one_share(flagged, places, weight) for weight in weights)
+
+
+def _has_one_share(flagged: Flagged, places: Sequence[Moved], weight: Array) -> bool:
+    share, _ = _fitted(flagged.difference, flagged.local.reference, weight)
+    if not abs(share) > MOVES:
+        return False
+    fits = [_fitted(place.difference, place.local.reference, weight) for place in places]
+    if all(abs(other - share) <= CONSTANT * abs(share) and rest < MOVES for other, rest in fits):
+        return True
+    at, unit = weight > 0, flagged.deviation
+    left = [largest(((place.difference - share * place.local.reference) / unit)[at]) for place in places]
+    there = [largest((place.difference / unit)[at]) for place in places]
+    return len(left) > 2 and max(left) <= ROUNDINGS and min(there) > max(ROUNDINGS, 8 * max(left))
+
+
+def _fitted(difference: Array, reference: Array, weight: Array) -> tuple[float, float]:
+    """The share of the reference that a difference is, by least squares, and the share of it that this leaves."""
+    d, g = difference * weight, reference * weight
+    square = float(np.sum(g * g))
+    share = float(np.sum(d * g)) / square if square > 0 else 0.0
+    return share, size(d - share * g) / max(size(d), np.finfo(float).tiny)
+
+
+def step_of(flagged: Flagged) -> float:
+    """The move that draws this precision's roundings anew."""
+    return MOVE if flagged.witness.unit == FINE else MOVE_FLOAT32
+
+
+def behaves(flagged: Flagged) -> str:
+    """The behaviour over that move."""
+    return behaviour(flagged, step_of(flagged))
