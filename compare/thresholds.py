@@ -96,7 +96,10 @@ LARGE = 2.0**-7
 # Entries: so few may have one factor in common by chance.
 FEW_ENTRIES = 3
 
-# Ratio: what stays of a difference over a move of 16 roundings of the format, where the format does not explain it.
+# A move that draws the roundings of a format anew, in such roundings, and at most as a share.
+MOVE_OF_FORMAT, MOST_MOVED = 16.0, 2.0**-4
+
+# Ratio: what stays of a difference over that move, where the format does not explain it.
 STEADY = 0.35
 
 # Roundings of the largest number that a tensor is computed from: an addition to that leaves no more digits.
@@ -183,11 +186,10 @@ OWN_LOSS_SURE = 0.1  # share of a slope that it may be off and still tell anythi
 
 SMALL_PARAMETERS = 0.05  # below, an activation is used where its derivative is nearly what it is at 0
 
-# Share of a parameter: of a step that is as small, a mistake of 1 % is what rounding may move. Measured: 1 % shows in
-# float64 from 7e-10 on, all of the step from 7e-12 on.
+# Share of a parameter: of a step that is as small, a mistake of 1 % passes the screen.
 SMALL_STEP = {
-    "float64": 400 * CUT * UNIT_ROUNDOFF["float32"],
-    "float32": 300 * FEW_ROUNDINGS * UNIT_ROUNDOFF["float32"],
+    "float64": 100 * SCREEN * UNIT_ROUNDOFF["float64"],
+    "float32": 100 * SCREEN / 4 * UNIT_ROUNDOFF["float32"],
 }
 
 DECAYED = 0.1  # share of itself that a moment must have lost for a mistake in how it is kept to show

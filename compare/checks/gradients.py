@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from handgrad.compare.checks.arguments import ignored_arguments
 from handgrad.compare.checks.own_loss import own_loss_notes
 from handgrad.compare.environment import environment
 from handgrad.compare.errors import InputError, kind_of
@@ -75,6 +76,8 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
     misbehaviour = _misbehaviour(calls, second, end_to_end, problem)
     if any(finding.cause.code == "not-repeatable" for finding in misbehaviour):
         findings = ()
+    if not findings and not misbehaviour:
+        misbehaviour = [*ignored_arguments(calls, again, problem, end_to_end)]
     if not findings and not misbehaviour:
         _check_gradients_are_something(calls[problem.printed], end_to_end, problem)
     made = calls[problem.printed].records

@@ -75,7 +75,7 @@ def _steps(settings: Settings, data: Data, hand: Modules | None) -> Iterable[Any
 
 
 def differs(settings: Settings, source: Any, *, strict: bool = False, hand: Modules | None = None) -> bool:
-    """Whether the re-synchronised run fails, with `strict` also by WEAK and UNTOLD: it stops there and names no cause."""
+    """Whether the re-synchronised run fails, with `strict` also by WEAK and UNTOLD: it stops there, unnamed."""
     data = load(source)
     check_fit(settings, data)
     verdicts = (*FAILING, *UNSURE) if strict else FAILING

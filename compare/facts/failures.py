@@ -124,6 +124,16 @@ class TwoAnswers(Cause, code="not-repeatable"):
     remedy: str
 
 
+class IgnoresArguments(Cause, code="ignored-arguments"):
+    """The same numbers for other params and another batch, where torch's are others."""
+
+    sentence = (
+        "the derivation returns the same {names}, to the bit, for other params and another batch; compute them from "
+        "the arguments, not from variables outside or from an earlier call"
+    )
+    names: tuple[str, ...]
+
+
 class RaisesAgain(Cause, code="not-repeatable"):
     """Asked again, the derivation raises."""
 
@@ -195,7 +205,10 @@ class FewerDigits(Cause, code="precision-loss"):
 class OverflowsInside(Cause, code="precision-loss"):
     """float32 overflows on the way to a finite number."""
 
-    sentence = "not shown wrong: float32 overflows, or divides 0 by 0, on the way to it; subtract the largest number before exp"
+    sentence = (
+        "not shown wrong: float32 overflows, or divides 0 by 0, on the way to it; subtract the largest number before "
+        "exp"
+    )
 
 
 class Unstable(Cause, code="untold"):

@@ -106,7 +106,7 @@ class Undone(Note, code="undone"):
         times = "" if self.factor == 1.0 else TIMES.get(self.factor, f"{number(self.factor)} times ")
         are, them = ("is", "it") if len(self.tensors) == 1 else ("are", "them")
         make = "makes" if len(self.by) == 1 else "make"
-        form = f"{times}torch's{FORMS[self.form]}"
+        form = f"{times}torch's{FORMS.get(self.form, self.form)}"
         return f"Convention: {enumerated(self.tensors)} {are} {form}; {enumerated(self.by)} {make} up for {them}."
 
 
@@ -147,7 +147,7 @@ class NotTapped(Note, code="not-tapped"):
 
     def __str__(self) -> str:
         are, name, it = ("is", "that name", "it") if len(self.tensors) == 1 else ("are", "these names", "them")
-        hint = f"{ALIKE_BY[self.by].format(self.meant)}; if it is another tensor, " if self.meant else ""
+        hint = f"{ALIKE_BY.get(self.by, self.by).format(self.meant)}; if it is another tensor, " if self.meant else ""
         return (
             f"{', '.join(self.tensors)} {are} not judged: the reference has nothing of {name}; {hint}name {it} there "
             "with tap."
@@ -245,7 +245,7 @@ class Persists(Fact, code="persists"):
     by: str
 
     def __str__(self) -> str:
-        return PERSISTS[self.by]
+        return PERSISTS.get(self.by, self.by)
 
 
 PERSISTS = {

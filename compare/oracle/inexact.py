@@ -66,10 +66,6 @@ def _hardsigmoid_backward(along: Tensor, x: Tensor) -> Tensor:
     return torch.where((x > -3) & (x < 3), along / 6, torch.zeros_like(along))
 
 
-def _hardswish_backward(along: Tensor, x: Tensor) -> Tensor:
-    return torch.where(x < -3, torch.zeros_like(along), torch.where(x <= 3, along * (x / 3 + 0.5), along))
-
-
 def _polygamma(n: int, x: Tensor) -> Tensor | None:
     """psi'(x) = zeta(2, x) for x > 0."""
     if n != 1 or not bool((x > 0).all()):
@@ -82,7 +78,6 @@ _EXACT: dict[str, tuple[str, Callable[..., Tensor | None]]] = {
     "softplus": ("softplus is the identity beyond its threshold of 20 in torch", _softplus),
     "softplus_backward": ("softplus is the identity beyond its threshold of 20 in torch", _softplus_backward),
     "hardsigmoid_backward": ("the derivative of hardsigmoid is float32's 1/6 in torch", _hardsigmoid_backward),
-    "hardswish_backward": ("the derivative of hardswish is computed in float32 in torch", _hardswish_backward),
     "polygamma": ("the derivative of digamma is off by some 4e-10 in torch", _polygamma),
 }
 """The kernels that torch computes with fewer digits than float64 has: what to say, and the exact result or None."""

@@ -23,8 +23,8 @@ import torch
 
 _KINDS = {
     "exact": """
-        _conj _has_same_storage_numel _local_scalar_dense _reshape_alias _to_copy _unsafe_view abs alias all amax amin any
-        arange argmax argmin argsort as_strided as_strided_scatter bernoulli bitwise_and bitwise_not bitwise_or
+        _conj _has_same_storage_numel _local_scalar_dense _reshape_alias _to_copy _unsafe_view abs alias all amax amin
+        any arange argmax argmin argsort as_strided as_strided_scatter bernoulli bitwise_and bitwise_not bitwise_or
         bitwise_xor broadcast_to bucketize cat ceil chunk clamp clamp_max clamp_min clone constant_pad_nd copy
         count_nonzero cummax cummin detach diag diag_embed diagonal diagonal_backward diagonal_copy diagonal_scatter
         embedding empty empty_like empty_permuted empty_strided eq equal expand expand_copy eye fill flip floor

@@ -43,7 +43,12 @@ class Noise(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch annota
             anew = out_of_place(func)
             if anew is None:
                 return func(*args, **kwargs)
-            return args[0].copy_(self.__torch_dispatch__(anew, types, args, kwargs))
+            changed = self.__torch_dispatch__(anew, types, args, kwargs)
+            if isinstance(args[0], Tensor):
+                return args[0].copy_(changed)
+            for tensor, to in zip(args[0], changed, strict=True):  # of a list, each
+                tensor.copy_(to)
+            return None
         known = decomposition(func)
         with self:
             if known is not None:

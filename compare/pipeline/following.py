@@ -8,12 +8,12 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from handgrad.compare.names import is_updated, of_updated, of_velocity
+from handgrad.compare.names import is_updated, of_updated
 from handgrad.compare.oracle.optimizer import Followers
 from handgrad.compare.thresholds import BLIND, FINER_NOISE, NOISE
 from handgrad.compare.trace import Arrays, is_real
 from handgrad.compare.verdict.closeness import Local
-from handgrad.compare.verdict.rounding import largest, moderated, size
+from handgrad.compare.verdict.rounding import size
 
 Results = dict[str, np.ndarray]  # of torch's optimiser: parameters and, as v<name>, velocities, by name
 Elsewhere = Callable[[float], Sequence[tuple[Arrays, Results]]]  # both sides where everything has moved by a share
@@ -65,7 +65,13 @@ class Following:
         own = self.result[of_updated(name)]
         changes = [np.square((run[of_updated(name)] - own) / by) for run in self._noisy(by)]
         finite = [change for change in changes if np.isfinite(change).all()]
-        return moderated(np.asarray(np.mean(finite, axis=0))) if finite else None
+        return self._moderated(name, np.asarray(np.mean(finite, axis=0))) if finite else None
+
+    def _moderated(self, name: str, variance: np.ndarray) -> np.ndarray:
+        """A variance from few runs, half by its own, half by that of all entries relative to their size."""
+        size = np.square(self.scale(name))
+        usual = np.mean(variance / np.where(size > 0, size, np.inf))
+        return np.asarray((variance + usual * size) / 2)
 
     @cached_property
     def _noisy(self) -> Callable[[float], Sequence[Results]]:
@@ -80,9 +86,8 @@ class Following:
         return None, ()
 
     def reach(self, name: str) -> float:
-        """The largest entry of the result and of what it started from."""
-        before = self.before.get(of_updated(name) if is_updated(name) else of_velocity(name))
-        return max(largest(self.result[of_updated(name)]), 0.0 if before is None else largest(before))
+        """Nothing: an update is made entry by entry, and no entry loses its digits to another."""
+        return 0.0
 
     def places(self, name: str, by: float) -> Sequence[Local]:
         """By hand and in torch where everything has moved by a share."""

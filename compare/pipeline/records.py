@@ -96,7 +96,7 @@ def _evidence(
     end_to_end: Replay,
     unit: float,
 ) -> Evidence:
-    """What was returned in one precision, beside the reference; `unit` is another unit roundoff to judge it by, or 0."""
+    """What was returned in one precision, beside the reference; `unit` is another roundoff to judge it by, or 0."""
     derive = returned.derive
     records = fitted(returned.calls[dtype].records, shapes).records
     params, batch = in_precision(returned.params[dtype], dtype), in_precision(problem.batch, dtype)
@@ -144,7 +144,7 @@ def _verdicts(keys: Sequence[Key], evidence: Mapping[str, Evidence], end_to_end:
 
 
 def _judged(keys: Sequence[Key], evidence: Mapping[str, Evidence], end_to_end: Replay) -> list[Judgement]:
-    """The verdicts on the tensors due; the reference is replayed on the finest records, on others where that is asked."""
+    """The verdicts on the tensors due; the reference is replayed on the finest records, on others where asked."""
     finest = evidence.get("float64", next(iter(evidence.values())))
     both = (next(iter(evidence.values())).records, {**end_to_end.values, **end_to_end.gradients})
     with quietly():

@@ -108,7 +108,7 @@ def _is_right_end_to_end(suspect: Suspect, row: Row) -> bool:
 
 
 def outranks(verdict: str, before: str | None) -> bool:
-    """Whether a finding on a tensor counts for more than the one before: the first does, and a failure after what is unsure."""
+    """Whether a finding counts for more than the one before: the first does, and a failure after what is unsure."""
     return before is None or (before in UNSURE and verdict in FAILING)
 
 

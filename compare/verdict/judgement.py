@@ -26,8 +26,8 @@ class StepRun:
     """One step of the derivation in one precision.
 
     `records` is what it computed, `local` the reference evaluated on those records in float64, each by name; beside a
-    run in float64 that of float32 may have its `local`, of which nothing but shapes is looked at. The `witness` is asked
-    for the verdicts; stacked runs have none.
+    run in float64 that of float32 may have its `local`, of which nothing but shapes is looked at. The `witness` is
+    asked for the verdicts; stacked runs have none.
     """
 
     records: Arrays

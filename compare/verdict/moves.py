@@ -54,7 +54,8 @@ class Moved:
             before, after, apart = (size(each * flagged.weight) for each in (here, there, there - here))
         else:  # it sticks out along the reference alone
             unit = flagged.local.reference * flagged.weight
-            before, after = (float(np.sum(each * flagged.weight * unit)) / size(unit) for each in (here, there))
+            length = max(size(unit), np.finfo(float).tiny)
+            before, after = (float(np.sum(each * flagged.weight * unit)) / length for each in (here, there))
             apart, before, after = abs(after - before), abs(before), abs(after)
         return apart / max(before, after, np.finfo(float).tiny)
 
@@ -67,8 +68,8 @@ class Moved:
     @property
     def follows(self) -> bool:
         """Whether the record moves as the reference does: what is cast to float32 stands, or jumps elsewhere."""
-        weight, before = self.flagged.weight, self.flagged.local
-        ours, theirs = ((after - then) * weight for after, then in zip(self.local, before, strict=True))
+        at, before = self.flagged.stands_out, self.flagged.local
+        ours, theirs = ((after - then)[at] for after, then in zip(self.local, before, strict=True))
         square = float(np.sum(theirs * theirs))
         share = float(np.sum(ours * theirs)) / square if square > 0 else 0.0
         is_as_much = 1 / AS_MUCH <= abs(share) <= AS_MUCH

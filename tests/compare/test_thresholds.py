@@ -84,9 +84,10 @@ def test_the_roundoff_is_that_of_the_dtypes():
 
 
 def test_the_steps_are_what_their_reasons_say():
-    """Float32 follows a jitter by 16 roundings and no tremor; a tremor is 256 roundings of float64."""
+    """A move is 2^33 roundings of its precision or 2^14, and noise is 2^17 of float64's."""
     float64, float32 = (thresholds.UNIT_ROUNDOFF[dtype] for dtype in ("float64", "float32"))
-    assert thresholds.JITTER_STEP == 16 * float32
-    assert thresholds.TREMOR_STEP == 256 * float64 == 2.0**-21 * float32
+    assert thresholds.MOVE == 2.0**33 * float64
+    assert thresholds.MOVE_FLOAT32 == 2.0**14 * float32
+    assert thresholds.NOISE == 2.0**17 * float64
+    assert thresholds.MOVE_LESS > thresholds.NOISE > thresholds.FINER_NOISE > float64
     assert thresholds.SLOPE_NEAR == 4 * float64
-    assert thresholds.SUSPICIOUS == 2.0**33 * float64

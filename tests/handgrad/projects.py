@@ -23,7 +23,7 @@ def wrong(p, x):
 
 def lossy(p, x):
     dw = 2 * p["w"] * x
-    return derivation(p, x) | {"dw": dw if dw.dtype == np.float32 else dw + 1e6 - 1e6}
+    return derivation(p, x) | {"dw": dw.astype(np.float32).astype(dw.dtype)}
 
 
 def reference(p, x):

@@ -271,7 +271,7 @@ def sgd(rate, factor=1.0):
     return trainer
 
 
-@pytest.mark.parametrize(("rate", "hidden"), [(1e-14, True), (1e-10, True), (1e-3, False)])
+@pytest.mark.parametrize(("rate", "hidden"), [(1e-16, True), (1e-14, True), (1e-3, False)])
 @pytest.mark.parametrize("off", [1.001, 0.998])
 def test_steps_as_small_as_rounding_hide_a_wrong_rate(rate, hidden, off):
     def checked(trainer):

@@ -116,6 +116,7 @@ EXAMPLES: tuple[Fact, ...] = (
     failures.ReturnedInstead("derivation", "returns", "a list", "return a dict"),
     failures.Mutates("derivation", "parameter", "W1"),
     failures.TwoAnswers("derivation", ("dW1", "db1"), "draw nothing at random in it"),
+    failures.IgnoresArguments(("dW", "J")),
     failures.RaisesAgain(RAISED),
     failures.Aliased(),
     failures.TooFewYields(1, 3),
@@ -179,7 +180,7 @@ CODES = {
     "wrong-operand", "updated-weights", "loss-formula", "dropped-example", "partial-batch", "stale", "accumulated",
     "reset", "momentum-form", "update-form", "regularisation", "initializer-scale", "initializer-family", "order",
     "isolated-elements", "precision-loss", "not-finite", "zero", "mutated-input", "not-repeatable", "aliased",
-    "missing", "unknown-name", "exception", "unknown",
+    "missing", "unknown-name", "exception", "unknown", "untold", "ignored-arguments",
 }  # fmt: skip
 """The codes of causes, part of the public API: a cause that has another breaks what users have written."""
 

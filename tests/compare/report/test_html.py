@@ -85,7 +85,7 @@ def test_a_failing_page_names_the_line_on_both_sides():
         "activation-derivative",
         "the derivative is taken at Z1 where A1 belongs",
         "by hand 1.0782, torch -0.010957 from the same dA1, A1",
-        "2.3e+04 times what rounding explains, and 9 more digits do not shrink it",
+        "2.3e+04 times what rounding explains, and it stays where parameters and data move, and roundings do not",
         "2 later tensors differ only because of it",
         "What is computed from what",
         "dZ1 at step 1, all of it: by hand, in torch",

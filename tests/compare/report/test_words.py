@@ -51,7 +51,11 @@ def test_what_else_is_wrong_by_it_is_said(facts, parts):
     ("rho", "circumstances", "evidence"),
     [
         (1.34e14, (), "1.3e+14 times what rounding explains"),
-        (7.53, (Persists("moves"),), "7.5 times what rounding explains, and 9 more digits do not shrink it"),
+        (
+            7.53,
+            (Persists("moves"),),
+            "7.5 times what rounding explains, and it stays where parameters and data move, and roundings do not",
+        ),
         (float("inf"), (), "this operation is exact, so rounding explains no difference"),
         (None, (), ""),
     ],

@@ -13,8 +13,9 @@ from handgrad.compare.verdict.batched import judge_stack
 from handgrad.compare.verdict.bounds import Allowance
 from handgrad.compare.verdict.closeness import Local
 from handgrad.compare.verdict.judgement import StepRun
-from handgrad.compare.verdict.rule import judge_by_bound
+from handgrad.compare.verdict.rule import judge
 from tests.compare.experiment.networks import DATA, experiment
+from tests.compare.verdict.witnesses import Told
 
 DTYPES = ("float64", "float32")
 BLOCKS = {"end to end": 2**16, "some alone": 64, "all alone": 8}
@@ -77,7 +78,8 @@ def test_at_once_a_tensor_comes_as_close_as_by_itself(optimizer, block):
             for d, dtype in enumerate(DTYPES):
                 at = d * len(stack.steps) + k
                 local = Local(stack.records[name][at], stack.local[name][at])
-                by_itself.append(judge_by_bound({dtype: local}, {dtype: of_dtype[dtype][name]}).rho)
+                told = Told({name: local.recorded}, {name: local.reference}, dtype, allowances=of_dtype[dtype])
+                by_itself.append(judge(name, {dtype: told}).rho)
             assert found == pytest.approx(max(by_itself), rel=1e-9), name
     assert sum(each > 0.01 for each in rho.values()) > len(rho) / 2, "most are told apart from nothing"
 

@@ -25,7 +25,8 @@ RNG = np.random.default_rng(5)
 @pytest.mark.parametrize(("off", "is_ok"), [(31.0, True), (33.0, False)])
 def test_the_screen_passes_so_many_roundings_of_the_largest(off, is_ok):
     reference = np.array([1.0, 0.5, 0.25])
-    outcome = screened(Local(reference + [0, off * U, 0], reference), largest_around(reference), U, "float64", 32.0)
+    recorded = reference + np.array([0, off * U, 0])
+    outcome = screened(Local(recorded, reference), largest_around(reference), U, "float64", 32.0)
     assert (outcome is not None) == is_ok
     if outcome is not None:
         assert (outcome.verdict, outcome.basis, outcome.index) == ("OK", "screen", (1,))

@@ -7,7 +7,7 @@ from handgrad.compare.facts.remarks import OutOfRange
 from handgrad.compare.verdict import bounds
 from handgrad.compare.verdict.bounds import Allowance
 from handgrad.compare.verdict.closeness import Local
-from handgrad.compare.verdict.rule import judge, judge_by_bound
+from handgrad.compare.verdict.rule import judge
 from tests.compare.verdict.witnesses import Told
 
 
@@ -19,14 +19,29 @@ def product(seed, shape=(6, 5, 7)):
     return [array.astype(np.float32).astype(np.float64) for array in arrays]
 
 
-def judged(wrong, seed=1, shape=(6, 5, 7), operands=None):
-    """The verdict on Z = W A + b computed by `wrong` in both precisions."""
+def judged(wrong, seed=1, shape=(6, 5, 7), operands=None, allowance=bounds.linear):
+    """The verdict on Z = W A + b computed by `wrong` in both precisions, and where its operands have moved."""
     W, A, b = operands or product(seed, shape)
-    allowance = bounds.linear(W, A, b)
-    runs = {}
+    rng = np.random.default_rng(seed)
+    steps = [[1 + 2.0**-20 * rng.uniform(-1, 1, each.shape) for each in (W, A, b)] for _ in range(3)]
+
+    def local(dtype, by):
+        W32, A32, b32 = ((each * step).astype(dtype) for each, step in zip((W, A, b), by, strict=True))
+        return Local(wrong(W32, A32, b32), W32.astype(float) @ A32.astype(float) + b32)
+
+    told = {}
     for dtype in ("float64", "float32"):
-        runs[dtype] = Local(wrong(*(array.astype(dtype) for array in (W, A, b))), W @ A + b)
-    return judge_by_bound(runs, dict.fromkeys(runs, allowance))
+        here, *there = (local(dtype, by) for by in ([1.0, 1.0, 1.0], *steps))
+        elsewhere = {0: [({"Z": each.recorded}, {"Z": each.reference}) for each in there]}
+        known = {"Z": allowance(W, A, b)}
+        told[dtype] = Told({"Z": here.recorded}, {"Z": here.reference}, dtype, allowances=known, elsewhere=elsewhere)
+    return judge("Z", told)
+
+
+def by_bound(local, allowance, dtype="float64", **more):
+    """The verdict on a tensor in one precision whose operation has an allowance."""
+    told = Told({"A": local.recorded}, {"A": local.reference}, dtype, allowances={"A": allowance}, **more)
+    return judge("A", {dtype: told})
 
 
 RIGHT = {
@@ -55,50 +70,32 @@ WRONG = {
 
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
-def test_what_rounding_cannot_explain_and_more_digits_do_not_shrink_is_a_fault(wrong):
+def test_what_rounding_cannot_explain_and_stays_is_a_fault(wrong):
     outcome = judged(wrong)
-    assert outcome.verdict == "FAULT"
+    assert (outcome.verdict, outcome.basis, outcome.dtype) == ("FAULT", "bound", "float64")
     assert outcome.rho > 1
-    assert outcome.basis == "bound"
 
 
-def test_a_part_in_a_million_million_is_still_found():
-    """As a FAULT where all entries share it; in single entries it may be lost digits."""
+def test_a_part_in_a_million_million_is_still_found_in_all_entries_or_one():
     assert judged(lambda W, A, b: (W @ A + b) * W.dtype.type(1 + 1e-12)).verdict == "FAULT"
     single = np.arange(7) == 3
-    assert judged(lambda W, A, b: (W @ A + b) * (1 + 1e-12 * single).astype(W.dtype)).verdict == "WEAK"
-
-
-def test_a_result_beside_a_float32_operand_is_weak_as_far_as_float32_rounds():
-    W, A, b = product(1)
-    allowances = {"float64": bounds.linear(W, A, b)}
-    for off, verdict in ((1e-7, "WEAK"), (1e-4, "FAULT")):
-        hand = (W @ A + b) * (1 + off * np.random.default_rng(0).choice([-1.0, 1.0], (6, 7)))
-        outcome = judge_by_bound({"float64": Local(hand, W @ A + b)}, allowances, beside_float32=True)
-        assert outcome.verdict == verdict
-        assert judge_by_bound({"float64": Local(hand, W @ A + b)}, allowances).verdict == "FAULT"
+    assert judged(lambda W, A, b: (W @ A + b) * (1 + 1e-12 * single).astype(W.dtype)).verdict == "FAULT"
 
 
 def test_the_worst_entry_of_a_fault_is_shown():
     assert judged(WRONG["one entry"]).index[1] == 3
 
 
-def test_an_arithmetic_that_loses_digits_is_weak_not_fault():
-    """(W A + 1000 b) - 999 b is the same formula, with a cancellation that rounding of the formula does not explain."""
-    outcome = judged(lambda W, A, b: (W @ A + 1000 * b) - 999 * b)
-    assert outcome.verdict == "WEAK"
+@pytest.mark.parametrize(("times", "verdict"), [(1e3, "OK"), (1e9, "WEAK")])
+def test_an_arithmetic_that_loses_digits_is_no_fault(times, verdict):
+    """(W A + t b) - (t - 1) b is the same formula, with a cancellation that its rounding does not explain."""
+    outcome = judged(lambda W, A, b: (W @ A + W.dtype.type(times) * b) - W.dtype.type(times - 1) * b)
+    assert outcome.verdict == verdict
     assert outcome.rho > 1
 
 
 def test_a_record_that_was_cast_to_float32_is_weak_not_fault():
     assert judged(lambda W, A, b: (W @ A + b).astype(np.float32).astype(W.dtype)).verdict == "WEAK"
-
-
-def test_a_copy_that_was_cast_to_float32_is_weak_not_fault():
-    Z = np.random.default_rng(3).standard_normal((4, 5))
-    runs = {"float64": Local(Z.astype(np.float32).astype(float), Z)}
-    runs["float32"] = Local(Z.astype(np.float32), Z.astype(np.float32).astype(float))
-    assert judge_by_bound(runs, dict.fromkeys(runs, bounds.activation(0.0))).verdict == "WEAK"
 
 
 def test_what_overflows_on_one_side_only_is_not_finite():
@@ -123,71 +120,29 @@ def test_subnormal_results_are_allowed_their_underflow():
 
 def test_an_exact_operation_allows_nothing_and_nothing_over_nothing_is_nothing():
     X = np.array([[1.0, 0.0]])
-    same = judge_by_bound({"float64": Local(X, X)}, {"float64": Allowance(0)})
+    same = by_bound(Local(X, X), Allowance(0))
     assert (same.verdict, same.rho) == ("OK", 0.0)
-    other = judge_by_bound({"float64": Local(np.nextafter(X, 2), X)}, {"float64": Allowance(0)})
-    assert other.verdict != "OK"
-
-
-@pytest.mark.parametrize(("relative", "verdict"), [(1e-6, "WEAK"), (1e-2, "FAULT")])
-def test_float32_alone_calls_no_fault_below_the_root_of_u(relative, verdict):
-    W, A, b = product(1)
-    hand = ((W @ A + b) * (1 + relative)).astype(np.float32)
-    outcome = judge_by_bound({"float32": Local(hand, W @ A + b)}, {"float32": bounds.linear(W, A, b)})
-    assert outcome.verdict == verdict
+    assert by_bound(Local(np.nextafter(X, 2), X), Allowance(0)).verdict == "FAULT"
 
 
 def test_a_difference_that_overflows_between_finite_sides_is_judged():
     huge = np.full((2, 2), 1.5e308)
-    runs = {"float64": Local(-huge, huge)}
-    outcome = judge_by_bound(runs, {"float64": bounds.activation(8.0)})
+    outcome = by_bound(Local(-huge, huge), bounds.activation(8.0))
     assert (outcome.verdict, outcome.basis) == ("FAULT", "bound")
 
 
 def test_what_overflows_on_both_sides_is_not_finite_at_that_entry():
     recorded = np.array([1.0, 2.0, np.inf])
-    outcome = judge_by_bound({"float64": Local(recorded, recorded)}, {"float64": bounds.activation(8.0)})
-    assert (outcome.verdict, outcome.index, outcome.basis) == ("NONFINITE", (2,), "bound")
+    outcome = by_bound(Local(recorded, recorded), bounds.activation(8.0))
+    assert (outcome.verdict, outcome.index) == ("NONFINITE", (2,))
 
 
-def test_beside_a_float32_operand_one_factor_is_no_fault_as_far_as_float32_rounds():
-    W, A, b = product(1)
-    runs = {"float64": Local((W @ A + b) * (1 + 1e-9), W @ A + b)}
-    allowances = {"float64": bounds.linear(W, A, b)}
-    assert judge_by_bound(runs, allowances, beside_float32=True).verdict == "WEAK"
-    assert judge_by_bound(runs, allowances).verdict == "FAULT"
-
-
-@pytest.mark.parametrize(("entries", "verdict"), [(3, "WEAK"), (4, "FAULT")])
-def test_one_factor_of_a_few_entries_is_chance(entries, verdict):
-    A = np.array([0.5, 0.25, 0.75, 0.3])[:entries]
-    runs = {d: Local((A * (1 + 1e-12)).astype(d), A) for d in ("float64", "float32")}
-    allowance = Allowance(1, terms=((4.0, A),))
-    assert judge_by_bound(runs, dict.fromkeys(runs, allowance)).verdict == verdict
-
-
-def test_a_share_of_the_penalty_alone_is_a_factor_too():
-    rng = np.random.default_rng(6)
-    dZ, A, W = rng.standard_normal((3, 5)), rng.standard_normal((4, 5)), rng.standard_normal((3, 4))
-    dW = dZ @ A.T + 0.3 * W
-    allowance = bounds.weight_gradient(dZ, A, W, 0.3)
-    coarse = Local(dW.astype("f4"), dW)
-    for off, verdict in (
-        (1e-12 * W, "FAULT"),
-        (1e-12 * dZ @ A.T, "FAULT"),
-        (1e-12 * rng.choice([-1, 1], W.shape), "WEAK"),
-    ):
-        runs = {"float64": Local(dW + off, dW), "float32": coarse}
-        assert judge_by_bound(runs, dict.fromkeys(runs, allowance)).verdict == verdict
-
-
-def test_a_fault_is_shown_where_it_is_largest_among_what_did_not_shrink():
+def test_a_fault_is_shown_where_it_is_largest_among_what_sticks_out():
     """Not where it is most times what rounding explains: there the entry is next to nothing."""
-    W, A, b = np.diag([1e6, 1.0]), np.eye(2), np.zeros((2, 1))
-    off = np.array([[1.0, 0.0], [0.0, 1e-3]])
-    outcome = judge_by_bound({"float64": Local(W @ A + off, W @ A)}, {"float64": bounds.linear(W, A, b)})
+    A = np.array([[1e6, 1.0], [1.0, 1.0]])
+    off = np.array([[1.0, 0.0], [0.0, 0.0]]) + 3e-6
+    outcome = by_bound(Local(A + off, A), Allowance(1, terms=((4.0, A),)))
     assert (outcome.verdict, outcome.index) == ("FAULT", (0, 0))
-    assert outcome.rho > 1e-3 / (3 * 2 * 2.0**-53 * 1.01)
 
 
 # --- where nothing is known of the operation: one precision after the other

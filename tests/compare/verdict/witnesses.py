@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from handgrad.compare.thresholds import ROUNDINGS
+from handgrad.compare.verdict.bounds import PRECISIONS, Allowance
 from handgrad.compare.verdict.closeness import Local
 from handgrad.compare.verdict.rounding import largest_around
 
@@ -17,7 +19,8 @@ class NotAskedError(AssertionError):
 class Told:
     """`elsewhere` holds (records, references) at moved places, by the share that they are moved by or for all of them.
 
-    Without it everything is where it was, so that a difference stays. `roundings` is the variance of every entry.
+    Without it everything is where it was, so that a difference stays. `roundings` is the variance of every entry, but
+    where the operation has an allowance.
     """
 
     records: Mapping[str, np.ndarray]
@@ -33,6 +36,7 @@ class Told:
     own_loss: bool = False
     overflowing: bool = False
     finite: bool = True
+    allowances: Mapping[str, Allowance] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
     def __post_init__(self):
@@ -47,8 +51,14 @@ class Told:
     def scale(self, name):
         return largest_around(np.asarray(self.local[name]))
 
+    def allowance(self, name):
+        return self.allowances.get(name)
+
     def variance(self, name):
         self.asked.append("variance")
+        if name in self.allowances:
+            allowed = self.allowances[name].everywhere(PRECISIONS["float64"]) / (ROUNDINGS * 2.0**-53)
+            return np.square(np.broadcast_to(allowed, np.atleast_1d(self.local[name]).shape))
         return np.full(np.shape(self.local[name]), self.roundings) * np.square(self.local[name])
 
     def again(self, name):

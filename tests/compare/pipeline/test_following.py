@@ -1,0 +1,69 @@
+"""One step of an optimiser by hand beside torch's: what can be asked of an update and of a velocity."""
+
+import numpy as np
+import torch
+
+from handgrad.compare.oracle.optimizer import Followers
+from handgrad.compare.pipeline.following import Following
+from handgrad.compare.verdict.rule import judge
+
+W = np.array([[1.0, -2.0], [1e-6, 3.0]])
+DW = np.array([[0.5, 1.0], [2e-6, -1.0]])
+
+
+def sgd(tensors):
+    return torch.optim.SGD(tensors, lr=0.1, momentum=0.9)
+
+
+def following(off=0.0, velocity=0.0, dtype="float64", elsewhere=lambda by: ()):
+    followers = Followers(sgd, {"W": W})
+    result = followers.step({"W": W}, {"dW": DW}, lambda params: {})
+    records = {"W_next": result["W"] + off, "vW": result["vW"] + velocity}
+    unit = {"float64": 2.0**-53, "float32": 2.0**-24}[dtype]
+    records = {name: array.astype(dtype) for name, array in records.items()}
+    return Following(dtype, unit, {"W": W}, records, result, followers, elsewhere)
+
+
+def stays(off):
+    """Both sides elsewhere, the difference being the same."""
+    return lambda by: [
+        ({"W_next": W * (1 + k * by) - 0.1 * DW + off, "vW": DW}, {"W": W * (1 + k * by) - 0.1 * DW, "vW": DW})
+        for k in (1, -1, 2)
+    ]
+
+
+def test_names_of_the_update_lead_to_torchs_own():
+    both = following().beside("W_next")
+    np.testing.assert_array_equal(both.recorded, both.reference)
+    np.testing.assert_array_equal(following().beside("vW").reference, DW)
+    assert following().beside("b_next") is None
+
+
+def test_what_agrees_passes_the_screen_and_the_roundings_of_float32_too():
+    assert judge("W_next", {"float64": following()}).basis == "screen"
+    assert judge("W_next", {"float64": following(), "float32": following(dtype="float32")}).verdict == "OK"
+
+
+def test_each_entry_is_judged_by_its_own_size():
+    """The roundings of a large weight do not hide what is wrong with a small one."""
+    off = np.array([[0, 0], [1e-15, 0]])
+    assert judge("W_next", {"float64": following(off, elsewhere=stays(off))}).verdict == "FAULT"
+    large = np.array([[0, 1e-15], [0, 0]])
+    assert judge("W_next", {"float64": following(large)}).verdict == "OK"
+    assert judge("vW", {"float64": following(velocity=off, elsewhere=stays(0))}).verdict != "OK"
+
+
+def test_its_variance_is_that_of_steps_with_roundings_of_their_own():
+    variance = following().variance("W_next")
+    size = np.abs(W) + 0.1 * np.abs(DW)
+    assert (variance > 0).all()
+    assert (np.sqrt(variance) < 3 * size).all()  # of the small weight as well
+
+
+def test_what_is_asked_of_gradients_alone_is_no():
+    step = following()
+    assert (step.again("W_next"), step.put_right("W_next"), step.allowance("W_next")) == (None, (None, ()), None)
+    assert (step.is_nothing("W_next"), step.contradicts("W_next", W), step.overflows()) == (False, False, False)
+    assert step.torch_is_finite()
+    assert step.reach("W_next") == 0.0
+    assert step.record("vW") is step.records["vW"]
