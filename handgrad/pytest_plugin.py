@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addini("parity_report", "as --parity-report, from the root directory", type="string", default="")
     parser.addini(
-        "parity_strict", "WEAK and UNTOLD fail too, as with @pytest.mark.parity(strict=True)", type="bool", default=False
+        "parity_strict", "WEAK and UNTOLD fail too, as by @pytest.mark.parity(strict=True)", type="bool", default=False
     )
 
 
@@ -66,8 +66,8 @@ def parity(request: pytest.FixtureRequest) -> Parity:
 class Parity:
     """The checks, each as in `handgrad` with the same arguments; they return the report if it is ok and raise if not.
 
-    Raises ParityError, an AssertionError, if something differs (with `strict` also if it is WEAK or UNTOLD), and InputError
-    for arguments that cannot be used.
+    Raises ParityError, an AssertionError, if something differs (with `strict` also if it is WEAK or UNTOLD), and
+    InputError for arguments that cannot be used.
     """
 
     def __init__(self, strict: bool, checked: dict[str, list[str]], file: Path | None) -> None:

@@ -66,8 +66,8 @@ class Evidence:
 
     `elsewhere` runs the derivation where its parameters and its batch have moved, `derive` on parameters of choice, and
     `raises_overflow` says whether it overflows; None where it cannot be run again. Taps that the reference itself
-    differentiates through are not replaced by records: `differentiated`. `unit` is the unit roundoff that the records are
-    judged by.
+    differentiates through are not replaced by records: `differentiated`. `unit` is the unit roundoff that the records
+    are judged by.
     """
 
     reference: Reference
