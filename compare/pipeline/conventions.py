@@ -73,21 +73,21 @@ def _step(now: Read, own: Replay) -> Step:
 
 def read_in(reading: Reading, evidence: Evidence) -> Evidence:
     """Evidence whose records, also of further runs, are read in a convention."""
-    derive, elsewhere = evidence.derive, evidence.elsewhere
+    derive, situations = evidence.derive, evidence.situations
 
     def again(params: Arrays, batch: Arrays) -> Arrays:
         assert derive is not None
         return reading.read(derive(params, batch))
 
     def moved(by: float) -> Iterator[Situation]:
-        assert elsewhere is not None
-        return (each._replace(records=reading.read(each.records)) for each in elsewhere(by))
+        assert situations is not None
+        return (each._replace(records=reading.read(each.records)) for each in situations(by))
 
     return replace(
         evidence,
         records=reading.read(evidence.records),
         derive=None if derive is None else again,
-        elsewhere=None if elsewhere is None else moved,
+        situations=None if situations is None else moved,
     )
 
 

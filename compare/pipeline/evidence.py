@@ -21,11 +21,8 @@ from handgrad.compare.oracle.noise import Noise
 from handgrad.compare.oracle.reference import Reference, run_on_records
 from handgrad.compare.pipeline.finite_differences import slope
 from handgrad.compare.thresholds import (
-    BLIND,
-    FINER_NOISE,
     LEFT_OF_FLOAT32,
     LEFT_OF_SUMS,
-    NOISE,
     NOISE_RUNS,
     NOTHING,
     OWN_LOSS_ERRORS,
@@ -37,7 +34,7 @@ from handgrad.compare.thresholds import (
 )
 from handgrad.compare.trace import Arrays, in_precision, is_real
 from handgrad.compare.verdict.closeness import Local
-from handgrad.compare.verdict.rounding import largest, largest_around, moderated, size
+from handgrad.compare.verdict.rounding import Witness, largest, moderated, variance_of
 
 Derive = Callable[[Arrays, Arrays], Arrays]
 
@@ -61,11 +58,11 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Evidence(Witness):
     """A derivation's records in one precision beside the reference, and what a verdict may ask besides.
 
-    `elsewhere` runs the derivation where its parameters and its batch have moved, `derive` on parameters of choice, and
-    `raises_overflow` says whether it overflows; None where it cannot be run again. Taps that the reference itself
+    `situations` runs the derivation where its parameters and its batch have moved, `derive` on parameters of choice,
+    and `raises_overflow` says whether it overflows; None where it cannot be run again. Taps that the reference itself
     differentiates through are not replaced by records: `differentiated`. `unit` is the unit roundoff that the records
     are judged by.
     """
@@ -76,7 +73,7 @@ class Evidence:
     records: Arrays
     dtype: str = "float64"
     unit: float = UNIT_ROUNDOFF["float64"]
-    elsewhere: Elsewhere | None = None
+    situations: Elsewhere | None = None
     derive: Derive | None = None
     raises_overflow: Callable[[], bool] | None = None
     reads: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -87,17 +84,13 @@ class Evidence:
         """The reference in float64, evaluated on the records."""
         return self._replayed(self.params, self.batch, self.records)
 
-    def record(self, name: str) -> np.ndarray:
-        """The record, as it was returned."""
-        return self.records[name]
-
     def beside(self, name: str) -> Local | None:
         """A record and the reference on the records, where both have real numbers in the same shape.
 
         Infinities on both sides, as in masked scores, count as 0 where J is finite. A value that the reference itself
         computes in float32, as in (Z > 0).float().mean(), is compared to within a rounding of that.
         """
-        local = _beside(name, self.records, self.local)
+        local = super().beside(name)
         if local is None:
             return None
         if local.reference.dtype == np.float32 and _is_rounded(local):
@@ -117,14 +110,7 @@ class Evidence:
             name: array if array.dtype.kind == "f" else array.real.astype(np.float64) for name, array in both.items()
         }
 
-    def scale(self, name: str) -> np.ndarray:
-        """Entry by entry the smaller of the largest in its row and in its column: a sum has roundings of its terms."""
-        return largest_around(self.local[name])
-
     # --- the reference with other roundings
-
-    def allowance(self, name: str) -> None:
-        """No operation of it is known."""
 
     def variance(self, name: str) -> np.ndarray | None:
         """That of the reference by rounding, entry by entry, in squared unit roundoffs; None where it failed."""
@@ -135,23 +121,11 @@ class Evidence:
         return cache(self._variance)
 
     def _variance(self, name: str) -> np.ndarray | None:
-        by = NOISE if self.dtype == "float64" else self.unit
-        variance = self._of_runs(name, by)
-        if variance is None or self.dtype != "float64":
-            return variance
-        if by * size(np.sqrt(variance)) <= BLIND * size(self.local[name]):
-            return variance
-        finer = self._of_runs(name, FINER_NOISE)  # so much noise may not be linear any more
-        return variance if finer is None else np.maximum(variance, finer)
+        def runs(by: float) -> list[np.ndarray]:
+            return [run[name] for run in self._noisy(by) if name in run]
 
-    def _of_runs(self, name: str, by: float) -> np.ndarray | None:
-        """The mean squared change over the runs in which a tensor is finite."""
-        reference = self.local[name].astype(np.float64, copy=False)
-        finite = np.isfinite(reference)
-        runs = [run[name] for run in self._noisy(by) if name in run and run[name].shape == reference.shape]
-        apart = [np.where(finite, run - reference, 0.0) for run in runs]
-        changes = [np.square(change / by) for change in apart if np.isfinite(change).all()]
-        return moderated(np.asarray(np.mean(changes, axis=0))) if changes else None
+        variance = variance_of(self.local[name].astype(np.float64, copy=False), runs, self.dtype, self.unit)
+        return None if variance is None else moderated(variance)
 
     @cached_property
     def _noisy(self) -> Callable[[float], tuple[dict[str, np.ndarray], ...]]:
@@ -203,10 +177,9 @@ class Evidence:
 
     # --- other places
 
-    def places(self, name: str, by: float) -> Sequence[Local]:
-        """Record and reference where the parameters and the batch have moved by a share, in three directions."""
-        both = (_beside(name, place.records, place.local) for place in self._places(by))
-        return [Local(*map(np.atleast_1d, local)) for local in both if local is not None]
+    def elsewhere(self, by: float) -> Sequence[Place]:
+        """What the derivation returned, and the reference on that, where everything has moved by a share."""
+        return self._places(by)
 
     @cached_property
     def _places(self) -> Callable[[float], tuple[Place, ...]]:
@@ -214,7 +187,7 @@ class Evidence:
 
     def _run_at_places(self, by: float) -> tuple[Place, ...]:
         places = []
-        for params, batch, records in self.elsewhere(by) if self.elsewhere is not None else ():
+        for params, batch, records in self.situations(by) if self.situations is not None else ():
             with suppress(InputError):  # there the reference does not run
                 places.append(Place(records, self._replayed(params, batch, records)))
         return tuple(places)
@@ -281,13 +254,6 @@ class Evidence:
         assert self.derive is not None
         J = self.derive(params, self.batch).get("J")
         return float(J.reshape(())) if J is not None and J.size == 1 and J.dtype.kind == "f" else np.nan
-
-
-def _beside(name: str, records: Arrays, local: Arrays) -> Local | None:
-    record, reference = records.get(name), local.get(name)
-    if record is None or reference is None or not is_real(record) or record.shape != reference.shape:
-        return None
-    return Local(record, reference)
 
 
 def _is_rounded(local: Local) -> bool:

@@ -6,10 +6,9 @@ drawn roundings (oracle.noise), entry by entry.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 
@@ -17,71 +16,121 @@ from handgrad.compare.facts.fact import Fact
 from handgrad.compare.thresholds import (
     ALONG,
     BLIND,
+    FINER_NOISE,
+    NOISE,
     NOISE_FREE,
     ROUNDINGS,
     SCREEN_FLOAT32,
     SMALLEST,
     UNIT_ROUNDOFF,
 )
+from handgrad.compare.trace import Arrays, is_real
 from handgrad.compare.verdict.bounds import Allowance
 from handgrad.compare.verdict.closeness import Local, index_of
 
 Array = np.ndarray
 
 
-class Witness(Protocol):
-    """One precision of a run, and what can still be asked about its tensors.
+class Witness:
+    """One precision of a run, and what can still be asked about its tensors; these answers are for what is not known.
 
-    Every answer is computed for all tensors at once, when it is first asked for. The unit roundoff is float32's as well
-    where a derivation computes in float32 whatever it is handed.
+    Every answer is computed for all tensors at once, when it is first asked for. `dtype` is the precision of the run,
+    and `unit` the unit roundoff that its records are judged by: float32's as well where a derivation computes in
+    float32 whatever it is handed. `records` are what the derivation returned, `local` the reference on them.
     """
 
-    @property
-    def dtype(self) -> str:
-        """The precision of the run: "float64" or "float32"."""
+    dtype: str
+    unit: float
+    records: Arrays
 
     @property
-    def unit(self) -> float:
-        """The unit roundoff that the records are judged by."""
-
-    def record(self, name: str) -> Array:
-        """The record, as it was returned."""
+    def local(self) -> Arrays:
+        """The reference in float64, evaluated on the records."""
+        raise NotImplementedError
 
     def beside(self, name: str) -> Local | None:
         """The record and the reference on the records; None where they cannot be subtracted."""
+        return beside(name, self.records, self.local)
 
     def scale(self, name: str) -> Array:
-        """Entry by entry the number that a rounding of it is relative to at most."""
+        """Entry by entry the number that a rounding of it is relative to at most: a sum has roundings of its terms."""
+        return largest_around(self.local[name])
 
     def allowance(self, name: str) -> Allowance | None:
         """What rounding can explain, where a closed form of the operation is known."""
+        return None
 
     def variance(self, name: str) -> Array | None:
         """That of the reference by rounding, entry by entry, in squared unit roundoffs; None where it failed."""
+        return None
 
     def again(self, name: str) -> Array | None:
-        """The reference once more, on the same."""
+        """The reference once more, on the same; None where it is known to be repeatable."""
+        return None
 
     def put_right(self, name: str) -> tuple[Array | None, tuple[str, ...]]:
         """The reference where torch's inexact kernels and constants are exact, and which those are."""
+        return None, ()
 
     def reach(self, name: str) -> float:
         """The largest entry of the reference, of the values that it is computed from, or of the gradients."""
+        return 0.0
+
+    def elsewhere(self, by: float) -> Sequence[tuple[Arrays, Arrays]]:
+        """Records and the reference on them where everything has moved by a share, in a few directions."""
+        return ()
 
     def places(self, name: str, by: float) -> Sequence[Local]:
-        """Record and reference where the parameters and the batch have moved by a share, in three directions."""
+        """Record and reference of one tensor where everything has moved by a share."""
+        both = (beside(name, records, local) for records, local in self.elsewhere(by))
+        return [Local(*map(np.atleast_1d, local)) for local in both if local is not None]
 
     def is_nothing(self, name: str) -> bool:
         """Whether a tensor is next to nothing beside J and its gradients, or beside the numbers handed over."""
+        return False
 
-    def contradicts(self, name: str, along: Array) -> bool:
-        """Whether the derivation's own J has another slope in this direction than its gradient says."""
+    def contradicts(self, name: str, difference: Array) -> bool:
+        """Whether the derivation's own J has another slope along a difference than its gradient says."""
+        return False
 
     def overflows(self) -> bool:
         """Whether the derivation overflows, or divides 0 by 0, on its way."""
+        return False
 
     def torch_is_finite(self) -> bool:
         """Whether torch's own run in this precision is finite everywhere."""
+        return True
+
+
+def beside(name: str, records: Arrays, local: Arrays) -> Local | None:
+    """A record and the reference on it, where both have real numbers in the same shape."""
+    record, reference = records.get(name), local.get(name)
+    if record is None or reference is None or not is_real(record) or record.shape != reference.shape:
+        return None
+    return Local(record, reference)
+
+
+Runs = Callable[[float], Sequence[Array]]  # a tensor in runs whose roundings have a size
+
+
+def variance_of(reference: Array, runs: Runs, dtype: str, unit: float) -> Array | None:
+    """The mean squared change over runs with drawn roundings, in squared unit roundoffs; None where none is finite.
+
+    Where so much noise moves the reference by a tenth it may not be linear any more: finer noise counts as well.
+    """
+    by = NOISE if dtype == "float64" else unit
+    variance = _of_runs(reference, runs(by), by)
+    if variance is None or dtype != "float64" or by * size(np.sqrt(variance)) <= BLIND * size(reference):
+        return variance
+    finer = _of_runs(reference, runs(FINER_NOISE), FINER_NOISE)
+    return variance if finer is None else np.maximum(variance, finer)
+
+
+def _of_runs(reference: Array, runs: Sequence[Array], by: float) -> Array | None:
+    finite = np.isfinite(reference)
+    apart = [np.where(finite, run - reference, 0.0) for run in runs if run.shape == reference.shape]
+    changes = [np.square(change / by) for change in apart if np.isfinite(change).all()]
+    return np.asarray(np.mean(changes, axis=0)) if changes else None
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def judge(name: str, witnesses: Mapping[str, Witness]) -> Outcome:
     outcome = _in_one(name, fine, local, None)
     if coarse is None or outcome.verdict not in ("OK", "WEAK"):
         return outcome
-    if screened_in_float32(Local(coarse.record(name), local.recorded), fine.scale(name)) is not None:
+    if screened_in_float32(Local(coarse.records[name], local.recorded), fine.scale(name)) is not None:
         return outcome
     beside = Beside(0.0 if outcome.basis == "screen" else outcome.rho, np.atleast_1d(local.reference))
     return worse(outcome, _in_one(name, coarse, _local(name, coarse), beside))

@@ -39,7 +39,7 @@ def test_elsewhere_the_whole_run_is_taken_again_and_torch_agrees_there(witness):
 
 def test_labels_stay_where_they_are(witness):
     for place in witness.places("Y", MOVE):
-        np.testing.assert_array_equal(place.recorded, witness.record("Y"))
+        np.testing.assert_array_equal(place.recorded, witness.records["Y"])
 
 
 def test_what_is_asked_of_users_references_alone_is_no(witness):

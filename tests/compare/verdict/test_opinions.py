@@ -1,5 +1,6 @@
 """The second opinions: each is needed by the test that its row names, and none is asked where rounding explains."""
 
+import re
 import sys
 
 import numpy as np
@@ -44,12 +45,13 @@ def verdict_of(told, beside=None):
     return outcome.verdict, outcome.why
 
 
-def test_every_row_says_why_and_which_test_needs_it():
-    for row in OPINIONS:
-        assert all((row.symptom, row.reason, row.figure))
-        assert hasattr(sys.modules[__name__], row.test), row.test
-        assert {*row.precisions} <= {"float64", "float32"}
-    assert len({row.ask for row in OPINIONS}) == len(OPINIONS)
+def test_every_question_says_when_it_answers_why_and_which_test_needs_it():
+    for ask, precisions in OPINIONS:
+        told = dict(re.findall(r"(Symptom|Reason|Figure|Test): (.+)", ask.__doc__))
+        assert {*told} == {"Symptom", "Reason", "Figure", "Test"}, ask
+        assert hasattr(sys.modules[__name__], told["Test"]), told["Test"]
+        assert {*precisions} <= {"float64", "float32"}
+    assert len({*OPINIONS}) == len(OPINIONS)
 
 
 def test_a_reference_that_answers_twice_is_an_error_of_the_input():

@@ -11,10 +11,6 @@ from handgrad.compare.verdict.closeness import Local
 from handgrad.compare.verdict.rounding import largest_around
 
 
-class NotAskedError(AssertionError):
-    """A question that nothing needs was asked."""
-
-
 @dataclass
 class Told:
     """`elsewhere` holds (records, references) at moved places, by the share that they are moved by or for all of them.
@@ -41,9 +37,6 @@ class Told:
 
     def __post_init__(self):
         self.unit = self.unit or {"float64": 2.0**-53, "float32": 2.0**-24}[self.dtype]
-
-    def record(self, name):
-        return self.records[name]
 
     def beside(self, name):
         return Local(self.records[name], self.local[name])
