@@ -48,13 +48,13 @@ class StepWitness(Witness):
         """What rounding can explain by the operation that computes it."""
         return self.allowances.get(name)
 
-    def variance(self, name: str) -> np.ndarray | None:
-        """That of rounding, entry by entry, in squared unit roundoffs, by the closed form."""
+    def spread(self, name: str) -> np.ndarray | None:
+        """How far rounding moves the reference, entry by entry, by the closed form."""
         allowance = self.allowances.get(name)
         if allowance is None:
-            return self.evidence.variance(name) if name in self.evidence.local else None
+            return self.evidence.spread(name) if name in self.evidence.local else None
         allowed = allowance.everywhere(PRECISIONS["float64"]) / (ROUNDINGS * UNIT_ROUNDOFF["float64"])
-        return np.asarray(np.square(np.broadcast_to(allowed, np.atleast_1d(self.local[name]).shape)))
+        return np.broadcast_to(allowed, np.atleast_1d(self.local[name]).shape)
 
     def reach(self, name: str) -> float:
         """The largest entry of the tensor, of the values that it is computed from, or of the gradients."""

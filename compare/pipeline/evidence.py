@@ -34,7 +34,7 @@ from handgrad.compare.thresholds import (
 )
 from handgrad.compare.trace import Arrays, in_precision, is_real
 from handgrad.compare.verdict.closeness import Local
-from handgrad.compare.verdict.rounding import Witness, largest, moderated, variance_of
+from handgrad.compare.verdict.rounding import Witness, largest, moderated, spread_of
 
 Derive = Callable[[Arrays, Arrays], Arrays]
 
@@ -112,20 +112,20 @@ class Evidence(Witness):
 
     # --- the reference with other roundings
 
-    def variance(self, name: str) -> np.ndarray | None:
-        """That of the reference by rounding, entry by entry, in squared unit roundoffs; None where it failed."""
-        return self._variances(name)
+    def spread(self, name: str) -> np.ndarray | None:
+        """How far rounding moves the reference, entry by entry, as replays with drawn roundings show it."""
+        return self._spreads(name)
 
     @cached_property
-    def _variances(self) -> Callable[[str], np.ndarray | None]:
-        return cache(self._variance)
+    def _spreads(self) -> Callable[[str], np.ndarray | None]:
+        return cache(self._spread)
 
-    def _variance(self, name: str) -> np.ndarray | None:
+    def _spread(self, name: str) -> np.ndarray | None:
         def runs(by: float) -> list[np.ndarray]:
             return [run[name] for run in self._noisy(by) if name in run]
 
-        variance = variance_of(self.local[name].astype(np.float64, copy=False), runs, self.dtype, self.unit)
-        return None if variance is None else moderated(variance)
+        spread = spread_of(self.local[name].astype(np.float64, copy=False), runs, self.dtype, self.unit)
+        return None if spread is None else moderated(spread)
 
     @cached_property
     def _noisy(self) -> Callable[[float], tuple[dict[str, np.ndarray], ...]]:

@@ -11,7 +11,7 @@ import numpy as np
 from handgrad.compare.names import is_updated, of_updated, updated
 from handgrad.compare.oracle.optimizer import Followers
 from handgrad.compare.trace import Arrays
-from handgrad.compare.verdict.rounding import Witness, variance_of
+from handgrad.compare.verdict.rounding import Witness, spread_of
 
 Results = dict[str, np.ndarray]  # of torch's optimiser: parameters and, as v<name>, velocities, by name
 Elsewhere = Callable[[float], Sequence[tuple[Arrays, Results]]]  # both sides where everything has moved by a share
@@ -42,20 +42,20 @@ class Following(Witness):
         result: np.ndarray = np.abs(self.local[name])
         return np.asarray(result + np.abs(self.before[of_updated(name)])) if is_updated(name) else result
 
-    def variance(self, name: str) -> np.ndarray | None:
-        """That of torch's result by rounding, entry by entry, in squared unit roundoffs; None where it failed.
+    def spread(self, name: str) -> np.ndarray | None:
+        """How far rounding moves torch's result, as steps with drawn roundings show it.
 
-        From few runs, it is half its own, and half that of all entries relative to their size.
+        Of its square half is its own, and half that of all entries relative to their size: the runs are few.
         """
 
         def runs(by: float) -> list[np.ndarray]:
             return [run[of_updated(name)] for run in self._noisy(by)]
 
-        variance, scale = variance_of(self.local[name], runs, self.dtype, self.unit), np.square(self.scale(name))
-        if variance is None:
+        spread, scale = spread_of(self.local[name], runs, self.dtype, self.unit), self.scale(name)
+        if spread is None:
             return None
-        usual = np.mean(variance / np.where(scale > 0, scale, np.inf))
-        return np.asarray((variance + usual * scale) / 2)
+        usual = np.sqrt(np.mean(np.square(spread / np.where(scale > 0, scale, np.inf))))
+        return np.asarray(np.hypot(spread, usual * scale) / np.sqrt(2.0))
 
     @cached_property
     def _noisy(self) -> Callable[[float], Sequence[Results]]:

@@ -31,6 +31,7 @@ from handgrad.compare.thresholds import (
     ROUNDINGS,
     SAME_FAR,
     SAME_SUM,
+    SCREEN_FLOAT32,
     STANDS,
     STANDS_OVER,
     STEADY,
@@ -240,7 +241,8 @@ def _own_loss_contradicts(flagged: Flagged, _: Beside | None) -> Outcome | None:
     Figure: without a third, tiny step 20 false FAULT under chaos.
     Test: test_the_own_loss_accuses
     """
-    if not flagged.witness.contradicts(flagged.name, flagged.difference):
+    cast = SCREEN_FLOAT32 * COARSE * largest(flagged.local.reference)  # which the own loss would see as well
+    if largest(flagged.difference) <= cast or not flagged.witness.contradicts(flagged.name, flagged.difference):
         return None
     return flagged.outcome("FAULT", Persists("own-loss"))
 
@@ -274,6 +276,18 @@ def _is_nothing(flagged: Flagged, _: Beside | None) -> Outcome | None:
     if not flagged.witness.is_nothing(flagged.name):
         return None
     return flagged.outcome("OK", NothingButRounding(flagged.name))
+
+
+def _is_of_float32(flagged: Flagged, _: Beside | None) -> Outcome | None:
+    """Symptom: it is drawn anew, and no more than a few roundings of float32.
+
+    Reason: something is computed in float32 inside.
+    Figure: 8 deviations; a gradient cast to float32 0.2 to 4.
+    Test: test_what_float32_explains_is_weak
+    """
+    if flagged.witness.unit == COARSE or flagged.at(COARSE).largest > OF_FORMAT:
+        return None
+    return flagged.outcome("WEAK", FewerDigits("float32"))
 
 
 def _rounds_alike(flagged: Flagged, beside: Beside | None) -> Outcome | None:
@@ -326,6 +340,7 @@ OPINIONS: tuple[tuple[Opinion, tuple[str, ...]], ...] = (
     (_is_nothing, FINE_ONLY),
     (_own_loss_contradicts, FINE_ONLY),
     (_is_another_order, BOTH),
+    (_is_of_float32, FINE_ONLY),
 )
 """The questions in their order, and the precisions in which each is asked; all of a derivation that computes in float32
 whatever it is handed."""

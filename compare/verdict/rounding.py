@@ -60,8 +60,8 @@ class Witness:
         """What rounding can explain, where a closed form of the operation is known."""
         return None
 
-    def variance(self, name: str) -> Array | None:
-        """That of the reference by rounding, entry by entry, in squared unit roundoffs; None where it failed."""
+    def spread(self, name: str) -> Array | None:
+        """How far rounding moves the reference, entry by entry: a root mean square in unit roundoffs; None if unknown."""
         return None
 
     def again(self, name: str) -> Array | None:
@@ -113,24 +113,27 @@ def beside(name: str, records: Arrays, local: Arrays) -> Local | None:
 Runs = Callable[[float], Sequence[Array]]  # a tensor in runs whose roundings have a size
 
 
-def variance_of(reference: Array, runs: Runs, dtype: str, unit: float) -> Array | None:
-    """The mean squared change over runs with drawn roundings, in squared unit roundoffs; None where none is finite.
+def spread_of(reference: Array, runs: Runs, dtype: str, unit: float) -> Array | None:
+    """The root mean square change over runs with drawn roundings, in unit roundoffs; None where none is finite.
 
     Where so much noise moves the reference by a tenth it may not be linear any more: finer noise counts as well.
     """
     by = NOISE if dtype == "float64" else unit
-    variance = _of_runs(reference, runs(by), by)
-    if variance is None or dtype != "float64" or by * size(np.sqrt(variance)) <= BLIND * size(reference):
-        return variance
+    spread = _of_runs(reference, runs(by), by)
+    if spread is None or dtype != "float64" or by * size(spread) <= BLIND * size(reference):
+        return spread
     finer = _of_runs(reference, runs(FINER_NOISE), FINER_NOISE)
-    return variance if finer is None else np.maximum(variance, finer)
+    return spread if finer is None else np.maximum(spread, finer)
 
 
 def _of_runs(reference: Array, runs: Sequence[Array], by: float) -> Array | None:
     finite = np.isfinite(reference)
     apart = [np.where(finite, run - reference, 0.0) for run in runs if run.shape == reference.shape]
-    changes = [np.square(change / by) for change in apart if np.isfinite(change).all()]
-    return np.asarray(np.mean(changes, axis=0)) if changes else None
+    changes = [change / by for change in apart if np.isfinite(change).all()]
+    if not changes:
+        return None
+    most = max(map(largest, changes)) or 1.0  # so that squares neither overflow nor underflow
+    return np.asarray(most * np.sqrt(np.mean(np.square(np.array(changes) / most), axis=0)))
 
 
 @dataclass(frozen=True)
@@ -204,8 +207,8 @@ class Flagged:
     def of(cls, name: str, witness: Witness, local: Local) -> Flagged:
         """With the deviation at the witness's own unit roundoff."""
         local = Local(*(np.atleast_1d(side).astype(np.float64, copy=False) for side in local))
-        variance = witness.variance(name)
-        return cls(name, witness, local, deviation(local.reference, variance, witness.unit, witness.dtype))
+        spread = witness.spread(name)
+        return cls(name, witness, local, deviation(local.reference, spread, witness.unit, witness.dtype))
 
     @cached_property
     def difference(self) -> Array:
@@ -255,8 +258,8 @@ class Flagged:
 
     def at(self, unit: float) -> Flagged:
         """The same beside the rounding of another precision."""
-        variance = self.witness.variance(self.name)
-        return replace(self, deviation=deviation(self.local.reference, variance, unit, self.witness.dtype))
+        spread = self.witness.spread(self.name)
+        return replace(self, deviation=deviation(self.local.reference, spread, unit, self.witness.dtype))
 
     def outcome(self, verdict: str, why: Fact | None = None) -> Outcome:
         """A verdict on it."""
@@ -271,26 +274,26 @@ class Flagged:
         return self.local.recorded.shape if local is None else local.recorded.shape
 
 
-def deviation(reference: Array, variance: Array | None, unit: float, dtype: str) -> Array:
+def deviation(reference: Array, spread: Array | None, unit: float, dtype: str) -> Array:
     """The standard deviation of rounding at a unit roundoff, entry by entry.
 
-    s^2 = v u^2 + (0.3 u g)^2 + (4 eta)^2; where noise runs failed, four roundings of the largest entry.
+    s = sqrt((v u)^2 + (0.3 u g)^2) + 4 eta, v being the spread; where that is unknown, four roundings of the largest.
     """
     eta = SMALLEST["float64" if unit == UNIT_ROUNDOFF["float64"] else dtype]
-    if variance is None:
+    if spread is None:
         return np.full(reference.shape, 4 * unit * largest(reference)) + eta
-    own = NOISE_FREE * unit * reference
-    return np.asarray(np.sqrt(np.atleast_1d(variance) * unit * unit + own * own) + 4 * eta)
+    return np.asarray(np.hypot(np.atleast_1d(spread) * unit, NOISE_FREE * unit * reference) + 4 * eta)
 
 
-def moderated(variance: Array) -> Array:
-    """A variance estimated from few runs, half by its own, half by those of its row and its column."""
-    if variance.ndim < 2:
-        return variance
-    flat = variance.reshape(variance.shape[0], -1)
+def moderated(spread: Array) -> Array:
+    """The spread of few runs: of its square half is its own, and half that of its row and its column."""
+    most = largest(spread)
+    if spread.ndim < 2 or most == 0:
+        return spread
+    flat = np.square(spread / most).reshape(spread.shape[0], -1)
     mean = float(flat.mean())
     prior = flat.mean(1, keepdims=True) * flat.mean(0, keepdims=True) / mean if mean > 0 else np.zeros_like(flat)
-    return np.asarray((flat + prior) / 2).reshape(variance.shape)
+    return np.asarray(most * np.sqrt((flat + prior) / 2)).reshape(spread.shape)
 
 
 def largest(array: Array) -> float:

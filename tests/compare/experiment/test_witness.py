@@ -19,10 +19,10 @@ def witness():
         return judge.evaluated(step, "float64", AS_IN_THE_NOTES).witness
 
 
-def test_its_variance_is_the_closed_form_of_the_operation(witness):
+def test_its_spread_is_the_closed_form_of_the_operation(witness):
     for name in ("Z1", "dW1", "J", "W1_next"):
         allowed = witness.allowance(name).everywhere(PRECISIONS["float64"])
-        deviation = np.sqrt(witness.variance(name)) * 2.0**-53
+        deviation = witness.spread(name) * 2.0**-53
         np.testing.assert_allclose(ROUNDINGS * deviation, np.broadcast_to(allowed, deviation.shape), rtol=1e-12)
     assert witness.allowance("X").is_exact
 

@@ -154,6 +154,14 @@ def test_the_own_loss_accuses():
     assert verdict_of(witness(1e-3 * SIGNS, elsewhere=noise(1e-3)))[0] == "WEAK"
 
 
+def test_what_float32_explains_is_weak():
+    """The own loss sees the roundings of a gradient that is cast to float32 as well as a mistake."""
+    told = witness(2.0**-25 * abs(G) * SIGNS, elsewhere=noise(2.0**-25), own_loss=True)
+    assert verdict_of(told) == ("WEAK", FewerDigits("float32"))
+    assert "own loss" not in told.asked
+    assert verdict_of(witness(2.0**-15 * SIGNS, elsewhere=noise(2.0**-15), own_loss=True))[0] == "FAULT"
+
+
 def test_arithmetic_of_another_order_is_ok():
     assert verdict_of(witness(1e-13 * SIGNS, elsewhere=noise(1e-13)))[0] == "OK"
     assert verdict_of(witness(1e-9 * SIGNS, elsewhere=noise(1e-9)))[0] == "WEAK"

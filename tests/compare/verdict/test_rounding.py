@@ -59,17 +59,19 @@ def test_a_float32_record_is_screened_against_the_float64_one():
 
 def test_the_deviation_is_that_of_the_runs_and_a_rounding_of_its_own():
     g = np.array([2.0, -4.0])
-    s = deviation(g, np.array([9.0, 0.0]), U, "float64")
+    s = deviation(g, np.array([3.0, 0.0]), U, "float64")
     np.testing.assert_allclose(s, [np.hypot(3, 0.6) * U, 1.2 * U], rtol=1e-12)
-    np.testing.assert_allclose(deviation(g, np.array([9.0, 0.0]), 2.0**-24, "float32") / 2.0**-24, s / U, rtol=1e-6)
+    np.testing.assert_allclose(deviation(g, np.array([3.0, 0.0]), 2.0**-24, "float32") / 2.0**-24, s / U, rtol=1e-6)
     np.testing.assert_allclose(deviation(g, None, U, "float64"), 16 * U)  # noise runs failed
     assert (deviation(np.zeros(2), np.zeros(2), U, "float64") > 0).all()
 
 
 def test_few_runs_are_moderated_by_row_and_column():
-    variance = np.array([[4.0, 0.0], [0.0, 0.0]])
-    np.testing.assert_allclose(moderated(variance), [[4.0, 0.0], [0.0, 0.0]])
-    np.testing.assert_allclose(moderated(np.array([[1.0, 3.0], [3.0, 1.0]])), [[1.5, 2.5], [2.5, 1.5]])
+    spread = np.array([[2.0, 0.0], [0.0, 0.0]])
+    np.testing.assert_allclose(moderated(spread), spread)
+    squares = np.array([[1.0, 3.0], [3.0, 1.0]])
+    np.testing.assert_allclose(np.square(moderated(np.sqrt(squares))), [[1.5, 2.5], [2.5, 1.5]])
+    np.testing.assert_allclose(moderated(1e200 * np.sqrt(squares)), 1e200 * moderated(np.sqrt(squares)))
     np.testing.assert_array_equal(moderated(np.zeros((2, 3))), 0)
     assert moderated(RNG.random((2, 3, 4))).shape == (2, 3, 4)
     np.testing.assert_array_equal(moderated(np.array([1.0, 3.0])), [1.0, 3.0])

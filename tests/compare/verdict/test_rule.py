@@ -172,7 +172,7 @@ def test_what_rounding_explains_asks_for_noise_alone():
     fine = told(1e-14 * SIGNS, roundings=1e4)
     outcome = judge("A", {"float64": fine})
     assert (outcome.verdict, outcome.basis) == ("OK", "noise")
-    assert fine.asked == ["variance"]
+    assert fine.asked == ["spread"]
 
 
 def test_what_stays_is_a_fault_in_whichever_precision():

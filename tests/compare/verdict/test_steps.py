@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from handgrad.compare.facts.causes import Unknown
-from handgrad.compare.facts.failures import LosesDigits, NotComputed, NotFinite, Overflow, Unstable
+from handgrad.compare.facts.failures import FewerDigits, NotComputed, NotFinite, Overflow, Unstable
 from handgrad.compare.facts.remarks import AsFloat32, Operands, OutOfRange, Persists, Reads
 from handgrad.compare.names import Key, phase_of
 from handgrad.compare.verdict import bounds
@@ -216,7 +216,7 @@ def test_a_weak_tensor_is_shown_where_it_loses_most_digits():
     keys = [(Key(1, "forward", "A"), "")]
     (judgement,) = judge_step(keys, runs, (runs["float64"].records, RIGHT), READS)
     finding = judgement.finding
-    assert (finding.verdict, finding.cause, judgement.local) == ("WEAK", LosesDigits(), None)
+    assert (finding.verdict, finding.cause, judgement.local) == ("WEAK", FewerDigits("float32"), None)
     assert finding.worst.dtype == ""
     assert finding.circumstances == (Operands((("Z", float(RIGHT["Z"][finding.worst.index])),)),)
 

@@ -47,12 +47,12 @@ class Told:
     def allowance(self, name):
         return self.allowances.get(name)
 
-    def variance(self, name):
-        self.asked.append("variance")
+    def spread(self, name):
+        self.asked.append("spread")
         if name in self.allowances:
             allowed = self.allowances[name].everywhere(PRECISIONS["float64"]) / (ROUNDINGS * 2.0**-53)
-            return np.square(np.broadcast_to(allowed, np.atleast_1d(self.local[name]).shape))
-        return np.full(np.shape(self.local[name]), self.roundings) * np.square(self.local[name])
+            return np.broadcast_to(allowed, np.atleast_1d(self.local[name]).shape)
+        return np.full(np.shape(self.local[name]), np.sqrt(self.roundings)) * np.abs(self.local[name])
 
     def again(self, name):
         return np.atleast_1d((self.once_more or self.local)[name])
