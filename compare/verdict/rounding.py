@@ -61,7 +61,7 @@ class Witness:
         return None
 
     def spread(self, name: str) -> Array | None:
-        """How far rounding moves the reference, entry by entry: a root mean square in unit roundoffs; None if unknown."""
+        """How far rounding moves the reference: entry by entry a root mean square in unit roundoffs, or None."""
         return None
 
     def again(self, name: str) -> Array | None:
