@@ -189,7 +189,7 @@ SMALL_PARAMETERS = 0.05  # below, an activation is used where its derivative is 
 # Share of a parameter: of a step that is as small, a mistake of 1 % passes the screen.
 SMALL_STEP = {
     "float64": 100 * SCREEN * UNIT_ROUNDOFF["float64"],
-    "float32": 100 * SCREEN / 4 * UNIT_ROUNDOFF["float32"],
+    "float32": 100 * SCREEN * UNIT_ROUNDOFF["float32"],
 }
 
 DECAYED = 0.1  # share of itself that a moment must have lost for a mistake in how it is kept to show

@@ -173,9 +173,9 @@ def screened(local: Local, scale: Array, unit: float, dtype: str, roundings: flo
 def largest_around(reference: Array) -> Array:
     """Entry by entry the smallest of the largest numbers along each axis: of a matrix those of its row and column."""
     size = np.abs(reference.astype(np.float64, copy=False))
-    if size.ndim < 2:
+    axes = [axis for axis, n in enumerate(size.shape) if n > 1]
+    if len(axes) < 2:  # a vector, be it a row or a column
         return np.asarray(size.max(initial=0.0))
-    axes = range(size.ndim)
     largest = [size.max(axis=tuple(other for other in axes if other != axis), keepdims=True) for axis in axes]
     smallest = largest[0]
     for other in largest[1:]:

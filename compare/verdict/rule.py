@@ -64,8 +64,7 @@ def _in_one(name: str, witness: Witness, local: Local, beside: Beside | None) ->
     allowance = witness.allowance(name)
     if allowance is not None:
         return _by_bound(name, witness, local, allowance, beside)
-    roundings = SCREEN if witness.dtype == "float64" else SCREEN / 4
-    outcome = screened(local, witness.scale(name), witness.unit, witness.dtype, roundings)
+    outcome = screened(local, witness.scale(name), witness.unit, witness.dtype, SCREEN)
     if outcome is not None:
         return outcome
     flagged = Flagged.of(name, witness, local)

@@ -39,6 +39,8 @@ def test_the_screen_goes_by_row_and_column():
     off = np.array([[0.0, 0.0], [0.0, 16 * U]])
     assert screened(Local(reference + off, reference), largest_around(reference), U, "float64", 32.0) is None
     assert screened(Local(reference + off[::-1], reference), largest_around(reference), U, "float64", 32.0) is not None
+    row = reference.ravel()[None]
+    assert screened(Local(row + off.ravel(), row), largest_around(row), U, "float64", 32.0) is not None
     vector = reference.ravel()
     assert screened(Local(vector + off.ravel(), vector), largest_around(vector), U, "float64", 32.0) is not None
     cube = np.stack([reference, reference])
