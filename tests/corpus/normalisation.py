@@ -59,22 +59,17 @@ def normalised(r: Records, how: How, Z: Array, axis: int) -> tuple[Array, Array,
 def normalised_backward(
     r: Records, how: How, dXhat: Array, Zc: Array, rstd: Array, Xhat: Array, axis: int, *, keep: bool
 ) -> Array:
-    """Either dZ = rstd (dXhat - mean dXhat - Xhat mean(dXhat Xhat)), or through var and mu; `keep` records those."""
+    """dZ = rstd (dXhat - mean dXhat - Xhat mean(dXhat Xhat)); with `keep` by way of dvar and dmu, which it records."""
     n = dXhat.shape[axis]
     mean = partial(how.mean, axis=axis, keepdims=True)
     total = partial(how.total, axis=axis, keepdims=True)
-    if how.other:
-        dvar = total(dXhat * Zc) * (-0.5 * rstd**3)
-        dZc = dXhat * rstd + how.over(2 * dvar * Zc, n)
-        dmu = -total(dZc)
-        dZ = dZc + how.over(dmu, n)
-    else:
-        dvar = -0.5 * rstd * rstd * total(dXhat * Xhat)
-        dmu = -rstd * total(dXhat)
-        dZ = rstd * (dXhat - mean(dXhat) - Xhat * mean(dXhat * Xhat))
+    dZ = rstd * (dXhat - mean(dXhat) - Xhat * mean(dXhat * Xhat))
     if keep:
-        r("dvar", dvar, {"mean for sum": lambda v: how.over(v, n)}, times(1e-8))
-        r("dmu", dmu, {"sign": lambda v: -v}, one_entry(1e-6))
+        dvar = total(dXhat * Zc) * (-0.5 * rstd**3) if how.other else -0.5 * rstd * rstd * total(dXhat * Xhat)
+        dvar = r("dvar", dvar, {"mean for sum": lambda v: how.over(v, n)}, times(1e-8))
+        dZc = dXhat * rstd + how.over(2 * dvar * Zc, n)
+        dmu = r("dmu", -total(dZc) if how.other else -rstd * total(dXhat), {"sign": lambda v: -v}, one_entry(1e-6))
+        dZ = dZc + how.over(dmu, n)
 
     def unbiased(A: Array) -> Array:
         return how.over(total(A), n - 1)

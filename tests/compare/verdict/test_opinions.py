@@ -130,6 +130,16 @@ def test_the_last_digits_of_large_operands_are_asked_once_more_further_away():
     assert verdict_of(witness(off, reaches=1e3, elsewhere={MOVE: near, MOVE_FAR: near}))[0] == "FAULT"
 
 
+def test_what_a_format_would_explain_is_a_fault_where_no_place_so_far_away_can_be_used():
+    """Close to the end of a domain, as of arccosh at 1, the larger move leads out of it."""
+    off = 1e-3 * abs(G) * SIGNS
+    near = at_places(lambda i, g: off)[0]
+    assert verdict_of(witness(off, elsewhere={MOVE: near}, roundings=1.0)) == ("FAULT", Persists("moves"))
+    far = noise(1e-3)[0]
+    sixteen_bits = witness(off, elsewhere={MOVE: near, 16 * 2.0**-11: far}, roundings=1.0)
+    assert verdict_of(sixteen_bits) == ("WEAK", FewerDigits("float16 or TF32"))
+
+
 def test_what_cannot_be_moved_is_judged_by_its_size():
     assert verdict_of(witness(1e-4 * SIGNS, elsewhere={})) == ("FAULT", Persists("unmoved"))
     assert verdict_of(witness(1e-9 * SIGNS, elsewhere={})) == ("WEAK", None)
