@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
-from handgrad.compare.cli.flags import DIFFERENT, EQUAL, UNUSABLE, parser
+from handgrad.compare.cli.flags import DIFFERENT, EQUAL, STOPPED, UNUSABLE, parser
 from handgrad.compare.cli.output import check_output, emit, is_coloured, rendered
 from handgrad.compare.errors import InputError, did_you_mean, nearest
 
@@ -36,8 +36,9 @@ def main(argv: list[str] | None = None) -> int:
         return _unusable("this run does not fit into memory; use narrower --layers or a smaller --batch-size")
     except OSError as error:
         return _unusable(f"the report cannot be written ({error.strerror}); free some space or name another --output")
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as stopped:
+        print(f"handgrad: stopped{_running(stopped)}", file=sys.stderr)
+        return STOPPED
 
 
 def _run(words: list[str]) -> int:
@@ -54,6 +55,18 @@ def _run(words: list[str]) -> int:
 def _unusable(message: str) -> int:
     print(f"handgrad: {message}", file=sys.stderr)
     return UNUSABLE
+
+
+def _running(stopped: KeyboardInterrupt) -> str:
+    """Which function of the user's was running, as the end of a sentence; nothing where none was."""
+    from traceback import extract_tb
+
+    from handgrad.compare.ownership import is_theirs
+
+    frames = [frame for frame in extract_tb(stopped.__traceback__) if is_theirs(frame.filename)]
+    if not frames or frames[-1].name == "<module>":
+        return ""
+    return f" in {frames[-1].name}, {os.path.basename(frames[-1].filename)} line {frames[-1].lineno}"  # noqa: PTH119
 
 
 def _located(error: Exception) -> str:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from handgrad import __version__
 
-EQUAL, DIFFERENT, UNUSABLE = 0, 1, 2  # what a command exits with
+EQUAL, DIFFERENT, UNUSABLE, STOPPED = 0, 1, 2, 130  # what a command exits with
 FORMATS = ("text", "json", "markdown", "html")
 DESCRIPTION = "Check a backward pass derived by hand in NumPy against PyTorch."
 EXAMPLES = """examples:

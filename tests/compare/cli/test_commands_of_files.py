@@ -96,3 +96,14 @@ def test_a_new_user_writes_a_file_and_checks_it(tmp_path):
     refused = handgrad("init", "mine.py", "--broken")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr == "handgrad: mine.py exists and is left as it is; name a new file\n"
+
+
+def test_what_was_running_is_told_where_a_person_stops_it(tmp_path, capsys):
+    file = tmp_path / "slow.py"
+    waiting = "def wait():\n    raise KeyboardInterrupt\n\ndef derivation(p, X):\n    wait()\n"
+    file.write_text(LINEAR.replace("def derivation(p, X):\n", waiting))
+    assert main(["check", str(file)]) == 130
+    said = capsys.readouterr().err
+    assert "wait" in said
+    assert "slow.py line" in said
+    assert "Traceback" not in said
