@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 
 import numpy as np
@@ -187,7 +187,7 @@ class NetworkJudge:
             before = {velocity(name): velocities[velocity(name)] for name in movable if velocities}
             local = {**local, **self.twin.update(movable, before, usable)}
         allowed = allowances(self.settings, side.before, velocities, usable)
-        elsewhere = partial(self._elsewhere, step.number, dtype, convention)
+        elsewhere = cache(partial(self._elsewhere, step.number, dtype, convention))  # for all its tensors
         return StepRun(records, local, StepWitness(evidence, records, local, allowed, elsewhere))
 
     def _elsewhere(self, number: int, dtype: str, convention: OfTheNotes, by: float) -> list[tuple[Arrays, Arrays]]:
