@@ -24,7 +24,7 @@ SIGNS = RNG.choice([-1.0, 1.0], (4, 5))
 @pytest.fixture(autouse=True)
 def same_draws():
     """Each test draws the same, whichever ran before it."""
-    RNG.bit_generator.state = np.random.default_rng(11).bit_generator.state
+    RNG.bit_generator.state = np.random.default_rng(12).bit_generator.state
 
 
 def witness(off, **more):
@@ -212,7 +212,7 @@ def test_float32_that_holds_no_digit_is_ok():
 
 def test_a_wrong_formula_shows_where_the_mathematics_amplifies():
     """Over the usual move the reference swings, over a smaller one the difference stays and the record follows."""
-    off = 0.3 * np.ones(G.shape)
+    off = 0.3 * abs(G) * SIGNS
     wild = [({"dW": g + 0.3 * RNG.standard_normal(G.shape)}, {"dW": g}) for g in (RNG.standard_normal(G.shape),) * 3]
 
     def near(follow):
