@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from handgrad import check_training
 from handgrad.compare.oracle.optimizer import Followers
 from handgrad.compare.pipeline.following import Following
 from handgrad.compare.verdict.rule import judge
@@ -67,3 +68,26 @@ def test_what_is_asked_of_gradients_alone_is_no():
     assert step.torch_is_finite()
     assert step.reach("W_next") == 0.0
     assert step.records["vW"].shape == (2, 2)
+
+
+def test_where_all_has_moved_torch_goes_on_with_the_recorded_velocities_too():
+    """A mistake at step 2 stays from place to place beside another one at step 1, which the velocity carries on."""
+    rng = np.random.default_rng(4)
+    params, batches = {"W": rng.standard_normal((2, 3))}, [(rng.standard_normal((3, 5)),) for _ in range(3)]
+
+    def twice_wrong(params, batches):
+        params, v = dict(params), 0.0
+        for step, (X,) in enumerate(batches, start=1):
+            dW = params["W"] @ X @ X.T
+            v = {1: 1.0, 2: 1.001}.get(step, 1.0) * (0.9 * v + dW) + (step == 1)
+            params["W"] = params["W"] - 0.01 * v
+            yield {"W": params["W"], "dW": dW, "vW": v}
+
+    report = check_training(
+        twice_wrong,
+        lambda p, X: ((p["W"] @ X) ** 2).sum() / 2,
+        lambda tensors: torch.optim.SGD(tensors, lr=0.01, momentum=0.9),
+        params,
+        batches,
+    )
+    assert [row.verdict for row in report.rows if row.name == "vW"] == ["FAULT", "FAULT", "OK"]
