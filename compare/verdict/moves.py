@@ -70,10 +70,8 @@ class Moved:
         """Whether the record moves as the reference does: what is cast to float32 stands, or jumps elsewhere."""
         at, before = self.flagged.stands_out, self.flagged.local
         ours, theirs = ((after - then)[at] for after, then in zip(self.local, before, strict=True))
-        square = float(np.sum(theirs * theirs))
-        share = float(np.sum(ours * theirs)) / square if square > 0 else 0.0
-        is_as_much = 1 / AS_MUCH <= abs(share) <= AS_MUCH
-        return is_as_much and size(ours - share * theirs) <= FOLLOWS * size(ours)
+        share, left = _fitted(ours, theirs, np.ones(ours.shape))
+        return 1 / AS_MUCH <= abs(share) <= AS_MUCH and left <= FOLLOWS
 
     @property
     def is_gone(self) -> bool:
