@@ -6,6 +6,7 @@ drawn roundings (oracle.noise), entry by entry.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -31,7 +32,7 @@ from handgrad.compare.verdict.closeness import Local, index_of
 Array = np.ndarray
 
 
-class Witness:
+class Witness(ABC):
     """One precision of a run, and what can still be asked about its tensors; these answers are for what is not known.
 
     Every answer is computed for all tensors at once, when it is first asked for. `dtype` is the precision of the run,
@@ -44,9 +45,9 @@ class Witness:
     records: Arrays
 
     @property
+    @abstractmethod
     def local(self) -> Arrays:
         """The reference in float64, evaluated on the records."""
-        raise NotImplementedError
 
     def beside(self, name: str) -> Local | None:
         """The record and the reference on the records; None where they cannot be subtracted."""
