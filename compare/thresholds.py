@@ -42,9 +42,9 @@ SCREEN = 32.0
 # Roundings of float32: a float32 record so close to the float64 one, which is OK, needs no replay.
 SCREEN_FLOAT32 = 64.0
 
-# Relative size of the drawn roundings: the middle between float64's own, 2^-17 of it, and where the mathematics is no
-# longer linear. Finer ones where that is so near, as under chaos.
-NOISE, FINER_NOISE = 2.0**-36, 2.0**-48
+# Relative sizes of the drawn roundings. The first is the middle between float64's own, 2^-17 of it, and where the
+# mathematics is no longer linear; finer ones where that is so near, as under chaos, down to float64's own.
+NOISES = (2.0**-36, 2.0**-48, 2.0**-53)
 
 # Runs with drawn roundings: too small a deviation by chance costs second opinions, no verdict.
 NOISE_RUNS = 4

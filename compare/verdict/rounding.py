@@ -17,9 +17,8 @@ from handgrad.compare.facts.fact import Fact
 from handgrad.compare.thresholds import (
     ALONG,
     BLIND,
-    FINER_NOISE,
-    NOISE,
     NOISE_FREE,
+    NOISES,
     ROUNDINGS,
     SCREEN_FLOAT32,
     SMALLEST,
@@ -117,14 +116,18 @@ Runs = Callable[[float], Sequence[Array]]  # a tensor in runs whose roundings ha
 def spread_of(reference: Array, runs: Runs, dtype: str, unit: float) -> Array | None:
     """The root mean square change over runs with drawn roundings, in unit roundoffs; None where none is finite.
 
-    Where so much noise moves the reference by a tenth it may not be linear any more: finer noise counts as well.
+    Where so much noise moves the reference by a tenth it may not be linear any more: finer noise counts as well, down
+    to float64's own.
     """
-    by = NOISE if dtype == "float64" else unit
-    spread = _of_runs(reference, runs(by), by)
-    if spread is None or dtype != "float64" or by * size(spread) <= BLIND * size(reference):
-        return spread
-    finer = _of_runs(reference, runs(FINER_NOISE), FINER_NOISE)
-    return spread if finer is None else np.maximum(spread, finer)
+    spread = None
+    for by in NOISES if dtype == "float64" else (unit,):
+        found = _of_runs(reference, runs(by), by)
+        if found is None:
+            break
+        spread = found if spread is None else np.maximum(spread, found)
+        if by * size(found) <= BLIND * size(reference):
+            break
+    return spread
 
 
 def _of_runs(reference: Array, runs: Sequence[Array], by: float) -> Array | None:

@@ -88,6 +88,6 @@ def test_the_steps_are_what_their_reasons_say():
     float64, float32 = (thresholds.UNIT_ROUNDOFF[dtype] for dtype in ("float64", "float32"))
     assert thresholds.MOVE == 2.0**33 * float64
     assert thresholds.MOVE_FLOAT32 == 2.0**14 * float32
-    assert thresholds.NOISE == 2.0**17 * float64
-    assert thresholds.MOVE_LESS > thresholds.NOISE > thresholds.FINER_NOISE > float64
+    coarse, finer, finest = thresholds.NOISES
+    assert thresholds.MOVE_LESS > coarse == 2.0**17 * float64 > finer > finest == float64
     assert thresholds.SLOPE_NEAR == 4 * float64

@@ -194,7 +194,7 @@ BINARY = {
     ),
     "gaussian nll": of(
         lambda m, x, y, v: (m.np.log(v) + (x - y) ** 2 / v) / 2,
-        lambda x, y, v: F.gaussian_nll_loss(x, y, v, reduction="none"),
+        lambda x, y, v: F.gaussian_nll_loss(x, y, v, reduction="none", eps=1e-300),
         REAL,
         REAL,
         POSITIVE,
