@@ -76,6 +76,52 @@ def of_samples(a: np.ndarray, b: np.ndarray) -> tuple[Distribution, Distribution
     return first, second, Apart(len(a), distance, mean, spread)
 
 
+class Dependence(NamedTuple):
+    """How weights of one draw depend on each other, by a measure that is 1 where all of it are alike, and its error.
+
+    `of` says of what: the singular values, or the lengths of the rows or of the columns.
+    """
+
+    of: str
+    by_hand: float
+    torch: float
+    allowed: float
+
+
+def dependence(a: np.ndarray, b: np.ndarray) -> Dependence:
+    """The measure by which draws, stacked along the first axis, differ most beside what chance explains.
+
+    Each is n sum x^4 / (sum x^2)^2 over n singular values, or lengths of rows or columns, of the draw as a matrix whose
+    first axis is the weights' own: 1 for an orthogonal matrix. Its mean over the draws is compared by Student's t.
+    """
+    ours, theirs = (_evenness(draws.reshape(len(draws), draws.shape[1], -1)) for draws in (a, b))
+    means = np.array([ours.mean(1), theirs.mean(1)])
+    error = np.sqrt((ours.var(1, ddof=1) + theirs.var(1, ddof=1)) / len(a))
+    allowed = _student(len(a) - 1) * error + FLOAT32_WEIGHTS * means.max(0)
+    worst = int(np.argmax(np.abs(means[0] - means[1]) / allowed))
+    of = ("singular values", "lengths of rows", "lengths of columns")[worst]
+    return Dependence(of, *map(float, means[:, worst]), float(allowed[worst]))
+
+
+def _evenness(matrices: np.ndarray) -> np.ndarray:
+    """n sum x^4 / (sum x^2)^2 of singular values, lengths of rows, and lengths of columns, (3, draws)."""
+    if matrices.shape[1] > matrices.shape[2]:
+        matrices, order = matrices.swapaxes(1, 2), [0, 2, 1]
+    else:
+        order = [0, 1, 2]
+    squares, n = matrices**2, min(matrices.shape[1:])
+    total = squares.sum((1, 2)) ** 2
+    gram = matrices @ matrices.swapaxes(1, 2)
+    fourth = n * (gram**2).sum((1, 2)), *(squares.shape[3 - axis] * (squares.sum(axis) ** 2).sum(1) for axis in (2, 1))
+    return np.divide(fourth, total, out=np.ones((3, len(matrices))), where=total > 0)[order]
+
+
+def _student(freedom: int) -> float:
+    """Student's t where the normal distribution is at SIGMAS (Abramowitz and Stegun, 26.7.5)."""
+    z = SIGMAS
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+
+
 def _spread_variance(sample: np.ndarray) -> float:
     """The variance of a sample's standard deviation s: s^2 (kurtosis - 1)/(4 n)."""
     s = sample.std()

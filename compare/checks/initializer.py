@@ -2,7 +2,8 @@
 
 The random streams of NumPy and torch cannot be matched. But where the weights are a + s D of a draw D that can be drawn
 again, from the same seed, a and s are known to the last digit on both sides, and are compared so. Everything else is
-compared by samples: mean, spread, and the distance of the distributions, each at a false alarm rate of 1e-9.
+compared by samples: mean, spread, the distance of the distributions, and of a matrix how its entries depend on each
+other, each at a false alarm rate of 1e-9.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from handgrad.compare.environment import environment
 from handgrad.compare.errors import InputError
 from handgrad.compare.facts import failures
 from handgrad.compare.facts.causes import Cause
-from handgrad.compare.facts.updates import InitializerFamily, InitializerMean, InitializerScale
+from handgrad.compare.facts.updates import InitializerDependence, InitializerFamily, InitializerMean, InitializerScale
 from handgrad.compare.names import Key
 from handgrad.compare.pipeline.blind_spots import of_initializer
 from handgrad.compare.report.report import Report
@@ -41,6 +42,7 @@ LARGEST = 10**8  # numbers: what is compared in some seconds
 SAMPLES, CALLS = 2**17, 2**12  # numbers, and draws of them, that are enough to tell a mean or spread 3 % off
 SEEN = 2**10  # numbers, among which each is to be linear in its draw
 MANY = 2**20  # numbers, of which a second draw takes long
+DRAWS = 16  # of a matrix, whose rows and columns are compared draw by draw
 HUGE = 1e75  # a weight whose fourth power may overflow, which its spread's error needs
 
 
@@ -191,14 +193,32 @@ def _compared(by_hand: _Side, in_torch: _Side, shape: tuple[int, ...], seed: int
         rounding = EXACT_WEIGHTS if ours.exact and torchs.exact else FLOAT32_WEIGHTS
         allowed = rounding * max(abs(torchs.mean), torchs.spread)
         return _rows(ours, torchs, Apart(0, 0.0, allowed, allowed), shape)
-    calls = min(CALLS, ceil(SAMPLES / prod(shape)))
+    is_matrix = _is_matrix(shape)
+    calls = max(min(CALLS, ceil(SAMPLES / prod(shape))), DRAWS if is_matrix else 1)
     draws = [by_hand.weights(seed + k) for k in range(1, 1 + calls)]
     if any(not is_real(draw) or draw.shape != shape or not np.isfinite(draw).all() for draw in draws):
         return _only(failures.DrawsNotFinite(calls, shape))
-    a = np.concatenate([draw.ravel() for draw in draws]).astype(float)
-    b = np.concatenate([in_torch.weights(seed + k).ravel() for k in range(1, 1 + calls)])
-    first, second, apart = distributions.of_samples(a, b)
-    return _rows(ours or first, torchs or second, apart, shape)
+    a, b = np.array(draws, dtype=float), np.array([in_torch.weights(seed + k) for k in range(1, 1 + calls)])
+    first, second, apart = distributions.of_samples(a.ravel(), b.ravel())
+    rows, findings = _rows(ours or first, torchs or second, apart, shape)
+    if not is_matrix:
+        return rows, findings
+    row, differs = _dependence(distributions.dependence(a, b), shape)
+    return [*rows, row], [*findings, *differs]
+
+
+def _is_matrix(shape: tuple[int, ...]) -> bool:
+    """Whether weights have rows and columns, in a size of which several draws take no time."""
+    return len(shape) > 1 and 1 < shape[0] < prod(shape) <= MANY
+
+
+def _dependence(found: distributions.Dependence, shape: tuple[int, ...]) -> tuple[Row, list[Finding]]:
+    """The row on how weights depend on each other, and what is wrong about it."""
+    of, own, other, allowed = found
+    rho, verdict = _times(abs(own - other), allowed)
+    row = Row(1, "forward", "dependence", "", shape, abs(own - other), (), own, other, rho, "samples", verdict)
+    cause = InitializerDependence(own, other, of)
+    return row, [] if verdict == "OK" else [Finding(Key(1, "forward", "dependence"), "FAULT", cause)]
 
 
 def _values(own: np.ndarray, theirs: np.ndarray) -> Outcome:

@@ -117,7 +117,11 @@ _OF_STEPS = (
 _OF_INITIALIZERS = (
     Condition("square-shape", "fan-in taken for fan-out", "the shape is square", "use sizes that differ"),
     Condition("coarse-samples", "a mean or spread less than about 3 % off", "the weights are not linear in one draw"),
-    Condition("dependence", "how the weights depend on each other", "their distribution alone is compared"),
+    Condition(
+        "dependence",
+        "how else the weights depend on each other",
+        "their distribution, and of a matrix its singular values and the lengths of its rows and columns are compared",
+    ),
 )
 _OF_THE_NOTES_NETWORK = (
     Condition("batches-of-one", "mistakes in sums over examples", "batches of 1", "use several examples"),

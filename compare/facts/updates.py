@@ -131,6 +131,19 @@ class InitializerMean(OfNumbers, code="initializer-family"):
         return f"by hand the mean is {self.by_hand:.7g}, in torch {self.torch:.7g}"
 
 
+class InitializerDependence(OfNumbers, code="initializer-family"):
+    """The weights of one draw depend on each other in another way; `of` says what of a draw shows it."""
+
+    of: str
+
+    def __str__(self) -> str:
+        alike = "less" if self.by_hand > self.torch else "more"
+        return (
+            f"the {self.of} of a draw are {alike} alike than in torch: n sum x^4 / (sum x^2)^2, which is 1 where all "
+            f"are equal, is {self.by_hand:.4g} by hand and {self.torch:.4g} in torch"
+        )
+
+
 class InitializerScale(Cause, code="initializer-scale"):
     """The weights have another standard deviation; the formulas are those of the shape that give each of both."""
 

@@ -20,7 +20,12 @@ from handgrad.compare.facts.failures import (
     WrongShape,
     ZeroSpread,
 )
-from handgrad.compare.facts.updates import InitializerFamily, InitializerMean, InitializerScale
+from handgrad.compare.facts.updates import (
+    InitializerDependence,
+    InitializerFamily,
+    InitializerMean,
+    InitializerScale,
+)
 from handgrad.compare.names import Key
 from handgrad.compare.operations import names, operation
 
@@ -62,7 +67,7 @@ def test_right_initialisers_are_left_in_peace(hand, twin):
     for seed in (0, 7):
         report = check_initializer(hand, twin, SHAPE, seed=seed)
         assert report.findings == (), str(report)
-        assert [row.name for row in report.rows] == ["family", "mean", "spread"]
+        assert [row.name for row in report.rows][:3] == ["family", "mean", "spread"]
 
 
 @pytest.mark.parametrize("name", names("initializer"))
@@ -279,6 +284,64 @@ def test_an_initialiser_that_fails_at_any_call_is_a_finding(failing):
         return rng.standard_normal(shape) if len(calls) != failing else 1 / 0
 
     assert isinstance(check_initializer(draw, nn.init.trunc_normal_, SHAPE).first.cause, Raised)
+
+
+def orthogonal(shape, rng):
+    """Q of a Gaussian matrix, with the signs that make it uniform, in torch's orientation."""
+    tall = rng.standard_normal((max(shape[0], np.prod(shape[1:])), min(shape[0], np.prod(shape[1:]))))
+    Q, R = np.linalg.qr(tall)
+    Q = Q * np.sign(np.diag(R))
+    return (Q if len(Q) == shape[0] else Q.T).reshape(shape)
+
+
+def of_equal_length(axis):
+    def draw(shape, rng):
+        W = rng.standard_normal(shape)
+        return W / np.linalg.norm(W, axis=axis, keepdims=True)
+
+    return draw
+
+
+def in_torch(draw):
+    """The same initialiser with numbers that torch draws."""
+
+    def fill(tensor):
+        rng = np.random.default_rng(int(torch.randint(2**31, ())))
+        tensor.copy_(torch.from_numpy(draw(tuple(tensor.shape), rng)))
+
+    return fill
+
+
+DEPENDENT = {
+    "Gaussian for orthogonal": (lambda s, rng: rng.standard_normal(s) / np.sqrt(s[0]), nn.init.orthogonal_),
+    "orthogonal for Gaussian": (orthogonal, lambda t: nn.init.normal_(t, std=t.shape[0] ** -0.5)),
+    "uniform for orthogonal": (lambda s, rng: rng.uniform(-1, 1, s) * np.sqrt(3 / s[0]), nn.init.orthogonal_),
+    "unit rows": (of_equal_length(1), in_torch(lambda s, rng: rng.standard_normal(s) * s[1] ** -0.5)),
+    "unit columns": (of_equal_length(0), in_torch(lambda s, rng: rng.standard_normal(s) * s[0] ** -0.5)),
+}
+
+
+@pytest.mark.parametrize("shape", [(60, 40), (300, 200)])
+@pytest.mark.parametrize(("hand", "twin"), DEPENDENT.values(), ids=DEPENDENT)
+def test_weights_that_depend_on_each_other_in_another_way_are_found(hand, twin, shape):
+    finding = check_initializer(hand, twin, shape).findings[-1]
+    assert (finding.where.name, finding.verdict, type(finding.cause)) == ("dependence", "FAULT", InitializerDependence)
+
+
+@pytest.mark.parametrize("shape", [(60, 40), (40, 60), (30, 30), (16, 3, 3, 3), (300, 200), (1, 50)])
+def test_what_depends_alike_is_left_in_peace(shape):
+    pairs = [(orthogonal, nn.init.orthogonal_), *((d, in_torch(d)) for d in (of_equal_length(0), truncated))]
+    for hand, twin in pairs:
+        report = check_initializer(hand, twin, shape, seed=3)
+        assert report.findings == (), str(report)
+
+
+@pytest.mark.parametrize(("axis", "of"), [(0, "lengths of columns"), (1, "lengths of rows")])
+def test_what_shows_it_is_named(axis, of):
+    plain = in_torch(lambda s, rng: rng.standard_normal(s) * s[axis] ** -0.5)
+    for shape in ((40, 8), (8, 40)):
+        cause = check_initializer(of_equal_length(axis), plain, shape).findings[-1].cause
+        assert (cause.of, cause.by_hand, cause.torch > 1.01) == (of, pytest.approx(1), True)
 
 
 def test_how_fine_samples_are_is_a_blind_spot():

@@ -87,6 +87,8 @@ EXAMPLES: tuple[Fact, ...] = (
     updates.InitializerFamily("normal", "uniform"),
     updates.InitializerFamily("normal", "uniform", samples=4096),
     updates.InitializerMean(0.5, 0.0),
+    updates.InitializerDependence(1.66, 1.0, "singular values"),
+    updates.InitializerDependence(1.0, 1.5, "lengths of rows"),
     updates.InitializerScale(2.0, 0.2, 0.1),
     updates.InitializerScale(2.0, 0.2, 0.1, ("sqrt(2/n)",), ("1/sqrt(2 n)", "sqrt(1/m)")),
     updates.OtherOrder("X"),
