@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
 import numpy as np
@@ -16,47 +16,85 @@ from handgrad.compare.pipeline.evidence import directions
 from handgrad.compare.pipeline.problem import Problem
 from handgrad.compare.results import Finding
 from handgrad.compare.sandbox import Call
-from handgrad.compare.thresholds import MOVE_FLOAT32, UNIT_ROUNDOFF
+from handgrad.compare.source.reached import keeps_numbers
+from handgrad.compare.thresholds import AMPLIFIED, IGNORED, MOVE_FLOAT32, TINY
 from handgrad.compare.trace import Arrays, is_real
+from handgrad.compare.verdict.rounding import largest
 
 Again = Callable[[Arrays, Arrays], Call]
 
 
-def ignored_arguments(calls: Mapping[str, Call], again: Again, problem: Problem, torch: Replay) -> tuple[Finding, ...]:
-    """A finding on answers that stay the same to the bit where params and batch are others and torch's are not.
+def ignored_arguments(
+    derivation: Callable[..., object], calls: Mapping[str, Call], again: Again, problem: Problem, torch: Replay
+) -> tuple[Finding, ...]:
+    """A finding on answers that do not follow params and batch as torch's do, which agree on those handed over.
 
-    The call in float32 is another place already: only answers that are the same in both, as of whole numbers, are asked
-    for once more.
+    Only where numbers may be from elsewhere is the derivation asked where all has moved: where it answers float32 in
+    float64 or to the same bits, or where its code reaches arrays outside. Then each array is moved alone.
     """
-    fine, coarse = calls.get("float64"), calls.get("float32")
-    if fine is None or coarse is None or not (fine.is_usable and coarse.is_usable):
+    printed = calls[problem.printed]
+    if not _may_ignore(calls) and not keeps_numbers(derivation):
         return ()
     own = {**torch.values, **torch.gradients}
-    alike = [name for name, array in fine.records.items() if name in own and _same(array, coarse.records.get(name))]
-    if not alike:
-        return ()
+    agreeing = [name for name in own if _is_near(own[name], printed.records.get(name))]
     with suppress(InputError):  # a reference that does not run there
         params, batch = next(directions(problem.params, problem.batch, MOVE_FLOAT32))
-        there = again(params, batch)
-        elsewhere = run_on_records(problem.reference, params, batch, {})
-        moved = {**elsewhere.values, **elsewhere.gradients}
-        stuck = [name for name in alike if _same(fine.records[name], there.records.get(name))]
-        ignored = tuple(name for name in stuck if name in moved and _moves(own[name], moved[name]))
-        if ignored:
-            return (Finding(Key(1, phase_of(ignored[0]), ignored[0]), "FAULT", IgnoresArguments(ignored)),)
+        moved = {**params, **batch}
+        if ignored := [*_not_followed(agreeing, own, problem, again, moved)]:
+            here = {**problem.params, **problem.batch}
+            alone = {of: [*_not_followed(ignored, own, problem, again, {of: moved[of]})] for of in here}
+            names = tuple(name for name in printed.records if name in ignored)
+            cause = IgnoresArguments(names, tuple(of for of, names in alone.items() if names))
+            return (Finding(Key(1, phase_of(names[0]), names[0]), "FAULT", cause),)
     return ()
 
 
-def _same(one: np.ndarray, other: np.ndarray | None) -> bool:
+def _may_ignore(calls: Mapping[str, Call]) -> bool:
+    """Whether answers in float32 are those in float64, or computed in float64."""
+    fine, coarse = calls.get("float64"), calls.get("float32")
+    if fine is None or coarse is None or not (fine.is_usable and coarse.is_usable):
+        return False
+    arrays = ((fine.records.get(name), array) for name, array in coarse.records.items() if array.ndim)
+    return any(array.dtype == np.float64 or _same(in_fine, array) for in_fine, array in arrays)
+
+
+def _same(one: np.ndarray | None, other: np.ndarray) -> bool:
     """Whether two floating answers, which are not 0 everywhere, are the same in every bit."""
-    if other is None or one.dtype.kind != "f" or not is_real(other) or one.shape != other.shape or not one.any():
+    if one is None or one.dtype.kind != "f" or not is_real(other) or one.shape != other.shape or not one.any():
         return False
     return bool(np.array_equal(one.astype(np.float64), other.astype(np.float64)))
 
 
-def _moves(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether torch's own numbers differ by more than float32 could lose."""
-    if one.shape != other.shape:
+def _not_followed(
+    names: list[str], own: Arrays, problem: Problem, again: Again, moved: Mapping[str, np.ndarray]
+) -> Iterator[str]:
+    """Those of the answers that torch moves and the derivation does not as far, where some arrays have moved.
+
+    Where the mathematics amplifies the move, rounding may move both sides apart: there it must not move at all. A move
+    that is next to nothing, as of a saturated unit, tells nothing.
+    """
+    params = {name: moved.get(name, array) for name, array in problem.params.items()}
+    batch = {name: moved.get(name, array) for name, array in problem.batch.items()}
+    call = again(params, batch)
+    there = run_on_records(problem.reference, params, batch, {})
+    for name, due in {**there.values, **there.gradients}.items():
+        record, before = call.records.get(name), own.get(name)
+        if name not in names or record is None or before is None or not is_real(record):
+            continue
+        if record.shape == due.shape == before.shape:
+            move, whole = _apart(due, before), largest(before)
+            is_stuck = _apart(record, before) <= IGNORED * move
+            is_behind = _apart(due, record) > IGNORED * move and move <= AMPLIFIED * whole
+            if move > TINY * whole and (is_stuck or is_behind):
+                yield name
+
+
+def _apart(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.max(np.abs(one - other), initial=0.0))
+
+
+def _is_near(due: np.ndarray, record: np.ndarray | None) -> bool:
+    """Whether an answer is torch's own, to far less than a move."""
+    if record is None or not is_real(record) or record.shape != due.shape or not due.size:
         return False
-    apart, size = np.abs(one - other).max(initial=0.0), np.abs(one).max(initial=0.0)
-    return bool(apart > 16 * UNIT_ROUNDOFF["float32"] * size)
+    return bool(np.max(np.abs(due - record)) <= IGNORED * MOVE_FLOAT32 * np.max(np.abs(due)))

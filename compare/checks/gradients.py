@@ -24,6 +24,7 @@ from handgrad.compare.report.report import Report
 from handgrad.compare.results import FAILING, Code, Finding
 from handgrad.compare.sandbox import Call, call, overflows, undisturbed
 from handgrad.compare.source import listing, tracing
+from handgrad.compare.source.reached import shortcuts
 from handgrad.compare.trace import in_precision, is_real
 from handgrad.compare.verdict.differences import differing
 
@@ -77,7 +78,7 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
     if any(finding.cause.code == "not-repeatable" for finding in misbehaviour):
         findings = ()
     if not findings and not misbehaviour:
-        misbehaviour = [*ignored_arguments(calls, again, problem, end_to_end)]
+        misbehaviour = [*ignored_arguments(derivation, calls, again, problem, end_to_end)]
     if not findings and not misbehaviour:
         _check_gradients_are_something(calls[problem.printed], end_to_end, problem)
     made = calls[problem.printed].records
@@ -90,7 +91,7 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
             problem.precisions,
             notes=judged.notes,
         ),
-        notes=notes,
+        notes=(*notes, *shortcuts(derivation, problem.reference)),
         blind_spots=(
             *of_gradients(made, end_to_end, problem.params, problem.batch, calls[problem.printed].upstream),
             *of_arrays(problem.params, problem.batch),

@@ -54,7 +54,7 @@ def pieces_of(function: Any) -> Iterator[Piece]:
             yield piece
             queue += [_unwrapped(other) for other in _referenced(thing, piece.tree)]
         elif isinstance(thing, FunctionType):  # of ours, around one of theirs, as per_example and from_module make it
-            queue += [_unwrapped(other) for value in _closure(thing).values() for other in _members(value)]
+            queue += [_unwrapped(other) for value in closure_of(thing).values() for other in _members(value)]
 
 
 def _unwrapped(thing: Any) -> FunctionType | type | None:
@@ -123,7 +123,7 @@ def _referenced(thing: FunctionType | type, tree: ast.AST) -> Iterator[Any]:
     """What the code of a function or class names, of what its module and its closure define."""
     known: dict[str, Any] = {}
     for function in _functions(thing):
-        known |= function.__globals__ | _closure(function)
+        known |= function.__globals__ | closure_of(function)
     for name, attribute in _names_in(tree):
         owner = known.get(name)
         if not attribute:
@@ -144,7 +144,7 @@ def _names_in(tree: ast.AST) -> dict[tuple[str, str], None]:
     return names
 
 
-def _closure(function: FunctionType) -> dict[str, Any]:
+def closure_of(function: FunctionType) -> dict[str, Any]:
     """What a function's closure holds, by name."""
     held: dict[str, Any] = {}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
@@ -153,11 +153,11 @@ def _closure(function: FunctionType) -> dict[str, Any]:
     return held
 
 
-def _members(thing: Any) -> Iterator[Any]:
-    """The thing, or the things that a list or mapping of them holds, such as layers."""
-    if isinstance(thing, (list, tuple, dict)) and len(thing) <= PIECES:
+def _members(thing: Any, depth: int = 3) -> Iterator[Any]:
+    """The thing, or the things that a list or mapping of them holds, such as layers; in so many lists at most."""
+    if isinstance(thing, (list, tuple, dict)) and len(thing) <= PIECES and depth:
         for item in thing.values() if isinstance(thing, dict) else thing:
-            yield from _members(item)
+            yield from _members(item, depth - 1)
     elif thing is not None and not isinstance(thing, ModuleType):
         yield thing
 

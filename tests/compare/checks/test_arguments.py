@@ -1,7 +1,10 @@
 """A derivation whose answer does not depend on what it is handed is found, and right code with exact numbers is not."""
 
+import functools
+
 import numpy as np
 import pytest
+import torch
 
 from handgrad import check_gradients
 from handgrad.compare.facts.failures import IgnoresArguments
@@ -38,7 +41,111 @@ def test_an_answer_from_elsewhere_is_a_fault(layer, cheat):
 def test_one_gradient_from_elsewhere_is_enough():
     kept = SQUARES.derivation(SQUARES.params, *SQUARES.batch)
     report = check_gradients(lambda p, *b: {**SQUARES.derivation(p, *b), "dW": kept["dW"].copy()}, *SQUARES[1:])
-    assert report.first.cause == IgnoresArguments(("dW",))
+    assert report.first.cause == IgnoresArguments(("dW",), ("W", "b", "X", "C"))
+
+
+# --- a part of the arguments
+
+
+def backward_from_outside(layer):
+    """Values of the arguments, gradients of a variable outside."""
+
+    def derive(p, *batch):
+        right = layer.derivation(p, *batch)
+        return {n: a if n.startswith("d") else right[n] for n, a in layer.derivation(layer.params, *batch).items()}
+
+    return derive
+
+
+def rounded_from_outside(layer):
+    """Parameters outside, in the precision of the batch, so that float32 answers look as they should."""
+    return lambda p, *batch: layer.derivation({n: a.astype(batch[0].dtype) for n, a in layer.params.items()}, *batch)
+
+
+class Remembers:
+    """A layer that keeps the first input that it sees."""
+
+    def __init__(self, layer):
+        self.layer, self.X = layer, None
+
+    def __call__(self, p, X, *others):
+        self.X = X.copy() if self.X is None else self.X
+        return self.layer.derivation(p, self.X.astype(X.dtype), *others)
+
+
+def by_dtype(layer):
+    """What was computed in a precision is handed out again in that."""
+    kept = {}
+
+    def derive(p, *batch):
+        return dict(kept.setdefault(batch[0].dtype, layer.derivation(p, *batch)))
+
+    return derive
+
+
+def by_cache(layer):
+    @functools.lru_cache
+    def computed(dtype):
+        return layer.derivation({n: a.astype(dtype) for n, a in layer.params.items()}, *layer.batch)
+
+    return lambda p, *batch: computed(batch[0].dtype)
+
+
+PARTS = {
+    "gradients": (backward_from_outside, {"W", "b"}),
+    "rounded": (rounded_from_outside, {"W", "b"}),
+    "a layer that remembers": (Remembers, {"X"}),
+    "kept by dtype": (by_dtype, {"W", "b", "X"}),
+    "functools": (by_cache, {"W", "b", "X"}),
+}
+
+
+@pytest.mark.parametrize(("cheat", "arrays"), PARTS.values(), ids=PARTS)
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
+def test_what_does_not_follow_a_part_of_the_arguments_is_named(layer, cheat, arrays):
+    report = check_gradients(cheat(layer), *layer[1:])
+    assert (report.first.verdict, report.first.cause.code) == ("FAULT", "ignored-arguments"), str(report)
+    assert {*report.first.cause.arrays} - {"Y", "C"} == arrays & {*layer.params, "X"}
+
+
+class Keeps:
+    """What every class of layers does: forward keeps what backward needs."""
+
+    def __init__(self, layer):
+        self.layer, self.kept = layer, None
+
+    def forward(self, p, *batch):
+        self.kept = p, batch
+
+    def __call__(self, p, *batch):
+        self.forward(p, *batch)
+        return self.layer.derivation(self.kept[0], *self.kept[1])
+
+
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
+def test_what_keeps_its_arguments_and_uses_them_is_right(layer):
+    assert check_gradients(Keeps(layer), *layer[1:]).findings == ()
+
+    def in_float64(p, *batch):
+        wide = {name: array.astype("f8") for name, array in p.items()}
+        return layer.derivation(wide, *(array.astype("f8") for array in batch))
+
+    assert check_gradients(in_float64, *layer[1:]).findings == ()
+
+
+@pytest.mark.parametrize("size", [4, 40])
+def test_what_rounding_takes_elsewhere_follows_all_the_same(size):
+    """Of a sine of large numbers nothing is known where they have moved; that tells nothing of where they are from."""
+    kept = np.zeros(1)
+
+    def derive(p):
+        e = np.exp(size * p["w"].astype("f8")) + kept
+        return {"J": np.sin(e).sum(), "dw": size * np.cos(e) * e}
+
+    report = check_gradients(
+        derive, lambda p: torch.sin(torch.exp(size * p["w"])).sum(), {"w": np.linspace(0.9, 1, 4)}, ()
+    )
+    assert "ignored-arguments" not in {finding.cause.code for finding in report.findings}, str(report)
 
 
 def test_whole_numbers_are_asked_for_once_more_and_left_in_peace():

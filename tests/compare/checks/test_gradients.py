@@ -253,11 +253,11 @@ def test_a_derivation_that_raises_when_called_again_is_not_repeatable():
 @pytest.mark.parametrize("precisions", PRECISIONS, ids=" ".join)
 def test_a_derivation_has_to_give_one_answer_twice(precisions):
     """In the other precision, which counts as asking again, or else in the same."""
-    calls = []
+    calls, derive = [], TANH.derivation
 
     def counted(*given):
         calls.append(1)
-        return TANH.derivation(*given)
+        return derive(*given)
 
     assert check_gradients(counted, *TANH[1:], precisions=precisions).ok
     assert len(calls) == 2

@@ -175,16 +175,15 @@ def test_as_many_examples_as_units_hide_which_is_which(n, hidden):
 
 @pytest.mark.parametrize(("gamma", "hidden"), [(np.ones(2), True), (np.array([0.5, 2.0]), False)])
 def test_a_gamma_of_1_hides_that_it_is_no_factor(gamma, hidden):
-    weights = C[:, 0].numpy()
 
-    def derivation(p, X):
+    def derivation(p, X, weights):
         Z = X @ p["W"]
         return {"dgamma": (Z * weights).sum(0), "dW": X.T @ np.broadcast_to(weights, Z.shape)}  # gamma is forgotten
 
-    def reference(p, X):
-        return (p["gamma"] * (X @ p["W"]) * C[:, 0]).sum()
+    def reference(p, X, weights):
+        return (p["gamma"] * (X @ p["W"]) * weights).sum()
 
-    report = check_gradients(derivation, reference, {"W": W.T, "gamma": gamma}, (X.T,))
+    report = check_gradients(derivation, reference, {"W": W.T, "gamma": gamma}, (X.T, C[:, 0].numpy()))
     assert passes(report) == hidden
     assert spots_of(report).get("unit-parameters") == (("gamma",) if hidden else None)
 

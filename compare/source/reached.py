@@ -1,0 +1,129 @@
+"""What the code of a derivation reaches beside its arguments: numbers kept elsewhere, the reference, and autograd."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections.abc import Callable, Iterator
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+from handgrad.compare.facts.remarks import NoDerivation, Note
+from handgrad.compare.ownership import is_theirs
+from handgrad.compare.source.pieces import closure_of, pieces_of, statements_of
+
+MOST = 1000  # things that are looked at
+ITEMS = 64  # in a container that is looked into
+ENGINES = ("autograd", "jax")  # libraries that differentiate
+
+
+def keeps_numbers(function: Any) -> bool:
+    """Whether a function may have numbers from elsewhere than its arguments: from variables outside, or kept ones."""
+    return any(
+        isinstance(thing, (np.ndarray, torch.Tensor)) or hasattr(thing, "cache_info") for thing in _all(function)
+    )
+
+
+def shortcuts(derivation: Callable[..., Any], reference: Any) -> tuple[Note, ...]:
+    """Notes on a derivation that calls the reference or autograd, or takes numerical differences."""
+    things = [*_all(derivation)]
+    own = any(isinstance(thing, type) and issubclass(thing, torch.autograd.Function) for thing in things)
+    functions = [thing for thing in things if isinstance(thing, FunctionType)]
+    names = set[str]().union(*(_names(function.__code__) for function in functions))
+    is_torchs = not own and ("backward" in names or names >= {"autograd", "grad"} or names >= {"func", "grad"})
+    engines = any(str(getattr(thing, "__module__", "")).partition(".")[0] in ENGINES for thing in things)
+    found = {
+        "reference": any(thing is reference for function in functions for thing in _outside(function)),
+        "autograd": engines or (is_torchs and any(thing is torch for thing in things)),
+        "differences": any(_takes_differences(piece.tree) for piece in pieces_of(derivation)),
+    }
+    return tuple(NoDerivation(by) for by, holds in found.items() if holds)
+
+
+def _all(function: Any) -> Iterator[Any]:
+    """What a function, and what is the user's and it names, reads from outside its arguments, itself first."""
+    waiting, seen = [function], dict[int, Any]()
+    while waiting and len(seen) < MOST:
+        thing = waiting.pop(0)
+        if id(thing) not in seen:
+            seen[id(thing)] = thing  # which keeps it, so that no other has its id
+            yield thing
+            waiting += _behind(thing)
+
+
+def _behind(thing: Any) -> Iterator[Any]:
+    """What one thing leads to."""
+    match thing:
+        case functools.partial():
+            yield from (thing.func, *thing.args, *thing.keywords.values())
+        case MethodType():
+            yield from (thing.__self__, thing.__func__)
+        case FunctionType():
+            yield from _outside(thing)
+        case type():
+            methods = {name: value for name, value in vars(thing).items() if name != "__init__"}
+            yield from (value for value in methods.values() if isinstance(value, FunctionType))
+        case dict() | list() | tuple() if len(thing) <= ITEMS:
+            yield from thing.values() if isinstance(thing, dict) else thing
+        case ModuleType() | np.ndarray() | torch.Tensor():
+            return
+        case _ if _is_of_theirs(type(thing)):
+            yield from (type(thing), *vars(thing).values())
+    yield from [wrapped] if (wrapped := getattr(thing, "__wrapped__", None)) is not None else []
+
+
+def _outside(function: FunctionType) -> Iterator[Any]:
+    """What a function names of its closure, and where it is the user's of its module."""
+    yield from closure_of(function).values()
+    if is_theirs(function.__code__.co_filename):
+        module = function.__globals__
+        yield from (module[name] for name in _names(function.__code__) if name in module)
+
+
+def _is_of_theirs(kind: type) -> bool:
+    """Whether a class is the user's, whose objects keep what they like."""
+    functions = (value for value in vars(kind).values() if isinstance(value, FunctionType))
+    return any(is_theirs(function.__code__.co_filename) for function in functions)
+
+
+@functools.lru_cache(maxsize=256)
+def _names(code: CodeType) -> frozenset[str]:
+    """The names of globals and attributes in code, that of functions inside it included."""
+    inside = (_names(constant) for constant in code.co_consts if isinstance(constant, CodeType))
+    return frozenset(code.co_names).union(*inside)
+
+
+@functools.lru_cache(maxsize=64)
+def _takes_differences(tree: ast.AST) -> bool:
+    """Whether code divides the difference of two calls of a function of its own, or of what two such calls gave."""
+    made: dict[str, set[str]] = {}
+    for node in statements_of(tree):
+        for target, value in _assigned(node) if isinstance(node, ast.Assign) else ():
+            made.setdefault(ast.unparse(target), set()).update(_called(value))
+
+    def differs(node: ast.AST) -> bool:
+        if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Sub):
+            return False
+        ours, theirs = (_called(side) | made.get(ast.unparse(side), set()) for side in (node.left, node.right))
+        return bool(ours & theirs) and ast.unparse(node.left) != ast.unparse(node.right)
+
+    quotients = (node for node in ast.walk(tree) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div))
+    return any(differs(node) for quotient in quotients for node in ast.walk(quotient.left))
+
+
+def _assigned(node: ast.Assign) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """The targets of an assignment with their values, one by one where both are tuples."""
+    for target in node.targets:
+        match target, node.value:
+            case ast.Tuple(elts=targets), ast.Tuple(elts=values):
+                yield from zip(targets, values, strict=False)
+            case _:
+                yield target, node.value
+
+
+def _called(node: ast.expr) -> set[str]:
+    """The function that is called, where it has a plain name: no method, and nothing of a library's."""
+    return {node.func.id} if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else set()
