@@ -39,6 +39,10 @@ SMALLEST = {"float64": 2.0**-1074, "float32": 2.0**-149}
 # right tensors need none as with 8, which finds a little more of 1e-14.
 SCREEN = 32.0
 
+# Share of an entry: one of float64 that is further off is looked at although the largest around it would excuse it, as
+# that of a polynomial's constant beside its highest power's. Of random numbers none is so small.
+FAR_OFF = 2.0**-10
+
 # Roundings of float32: a float32 record so close to the float64 one, which is OK, needs no replay.
 SCREEN_FLOAT32 = 64.0
 
@@ -70,10 +74,6 @@ MOVE, MOVE_FLOAT32, MOVE_LESS, AMPLIFIED = 2.0**-20, 2.0**-10, 2.0**-32, 2.0**-5
 # 0.3 to 1.8.
 SAME = 0.25
 
-# Share of a record's change that is not along the reference's, and how many times as much it may be: one that is beyond
-# does not follow it.
-FOLLOWS, AS_MUCH = 0.5, 8.0
-
 # A difference of less than this share of what it is computed from may be digits that a larger move draws anew: a share
 # by which it changes there, and the move.
 TINY, MOVE_FAR, SAME_FAR = 2.0**-26, 2.0**-7, 0.75
@@ -87,8 +87,9 @@ MOVES, CONSTANT = 2.0**-10, 2.0**-20
 # Fewer digits inside: the unit roundoffs of the formats that people compute in.
 FORMATS = {"float32": 2.0**-24, "float16 or TF32": 2.0**-11, "bfloat16": 2.0**-8}
 
-# Standard deviations of such a format, and the share of it over which a good part of the entries still stand.
-OF_FORMAT, STANDS_OVER, STANDS = 8.0, 2.0**-6, 0.1
+# Standard deviations of such a format, and the share of it over which a good part of the entries still stand. Where so
+# many deviations are a larger share of a tensor than the last, a format explains anything.
+OF_FORMAT, STANDS_OVER, STANDS, TELLING = 8.0, 2.0**-6, 0.1, 0.25
 
 # Share: a difference that is larger is not one of the last digits. Half of what 8 bits hold.
 LARGE = 2.0**-7
@@ -181,6 +182,11 @@ OWN_LOSS_SHARE = 1e-7  # share of the gradient: how far a right entry may be off
 OWN_LOSS_TENSORS = 2  # tensors whose slope is taken to tell a mistake from rounding: some ten runs each
 OWN_LOSS_GAP = 0.05  # share of the gap between two slopes that their error may be
 OWN_LOSS_SURE = 0.1  # share of a slope that it may be off and still tell anything
+
+# --- numbers from elsewhere (checks.arguments)
+
+# Share of the move of torch's answer that a derivation may leave out, over a move of 2^-10: curvature is as much.
+IGNORED = 2.0**-6
 
 # --- what a run cannot show (pipeline.blind_spots)
 

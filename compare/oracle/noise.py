@@ -1,7 +1,8 @@
 """A reference evaluated with roundings of its own: each operation is off by about one rounding of a chosen size.
 
 What comes out differs from the plain run as rounding makes it differ, conditioning and cancellation included. Noise of
-2^-36 stands for float64's own rounding, which is 2^-17 of it, and for that of any other precision, in proportion.
+2^-36 stands for float64's own rounding, which is 2^-17 of it, and for that of any other precision, in proportion. Noise
+of float32's size is that of code in float32, in which a constant such as 273.15 is rounded as well.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from handgrad.compare.oracle.kernels import contracted, decomposition, kind_of, name_of, out_of_place
+from handgrad.compare.thresholds import UNIT_ROUNDOFF
 
 FEW, SEVERAL, TWO = 1.0, 4.0, 2.0  # roundings of an operation's result, by how it is evaluated
 WHOLE = {"add", "sub", "mul", "rsub", "mm", "bmm", "mv", "dot", "sum", "cumsum"}  # exact where all numbers are whole
@@ -38,7 +40,8 @@ class Noise(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch annota
         kwargs = kwargs or {}
         kind = kind_of(func)
         if kind == "exact":
-            return func(*args, **kwargs)
+            result = func(*args, **kwargs)
+            return self._rounded_constant(result) if name_of(func) == "lift_fresh" else result
         if name_of(func).endswith("_"):
             anew = out_of_place(func)
             if anew is None:
@@ -55,6 +58,7 @@ class Noise(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch annota
                 return known(*args, **kwargs)
             if name_of(func) in ("add", "sub") and kwargs.get("alpha", 1) != 1:  # which rounds the product as well
                 return func(args[0], args[1] * kwargs["alpha"])
+        args = tuple(self._rounded_constant(each) if isinstance(each, float) else each for each in args)
         result = func(*args, **kwargs)
         if not [*floating(result)] or (name_of(func) in WHOLE and _is_whole((args, kwargs, result))):
             return result
@@ -94,6 +98,14 @@ class Noise(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch annota
             return t
         roundings = TWO + torch.nan_to_num(t.abs().log(), 0.0, 0.0, 0.0).abs()
         return t * (1 + roundings * self.size * self._uniform(t))
+
+    def _rounded_constant(self, value: Any) -> Any:
+        """A number, or a tensor that holds some, off by a rounding where float32 does not hold it."""
+        numbers = torch.as_tensor(value, dtype=torch.float64) if isinstance(value, float) else value
+        if self.size < UNIT_ROUNDOFF["float32"] or numbers.dtype != torch.float64:
+            return value
+        off = torch.where(numbers.float() == numbers, numbers, self._off(numbers, FEW))
+        return off if isinstance(value, Tensor) else off.item()
 
     def _uniform(self, t: Tensor) -> Tensor:
         """Between -1 and 1."""

@@ -124,7 +124,7 @@ class Evidence(Witness):
         def runs(by: float) -> list[np.ndarray]:
             return [run[name] for run in self._noisy(by) if name in run]
 
-        spread = spread_of(self.local[name].astype(np.float64, copy=False), runs, self.dtype, self.unit)
+        spread = spread_of(self.local[name].astype(np.float64, copy=False), runs, self.unit)
         return None if spread is None else moderated(spread)
 
     @cached_property

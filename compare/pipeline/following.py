@@ -51,7 +51,7 @@ class Following(Witness):
         def runs(by: float) -> list[np.ndarray]:
             return [run[of_updated(name)] for run in self._noisy(by)]
 
-        spread, scale = spread_of(self.local[name], runs, self.dtype, self.unit), self.scale(name)
+        spread, scale = spread_of(self.local[name], runs, self.unit), self.scale(name)
         if spread is None:
             return None
         usual = np.sqrt(np.mean(np.square(spread / np.where(scale > 0, scale, np.inf))))

@@ -9,9 +9,7 @@ import numpy as np
 
 from handgrad.compare.thresholds import (
     AMPLIFIED,
-    AS_MUCH,
     CONSTANT,
-    FOLLOWS,
     MOVE,
     MOVE_FLOAT32,
     MOVE_LESS,
@@ -48,10 +46,15 @@ class Moved:
 
     @property
     def change(self) -> float:
-        """The share of the difference that changes, where it sticks out, each entry in its own deviation."""
+        """The share of the difference that changes, where it sticks out, each entry in its own deviation.
+
+        Entries where nothing is left of it, as at a kink, are left out if it is not gone everywhere.
+        """
         flagged, here, there = self.flagged, self.flagged.difference, self.difference
         if flagged.largest > ROUNDINGS:
-            before, after, apart = (size(each * flagged.weight) for each in (here, there, there - here))
+            left = np.abs(there) > SPECIAL_POINT * np.abs(here)
+            weight = flagged.weight * left if (left & flagged.stands_out).any() else flagged.weight
+            before, after, apart = (size(each * weight) for each in (here, there, there - here))
         else:  # it sticks out along the reference alone
             unit = flagged.local.reference * flagged.weight
             length = max(size(unit), np.finfo(float).tiny)
@@ -64,14 +67,6 @@ class Moved:
         """The share of the reference that changes, where the difference sticks out."""
         weight, before = self.flagged.weight, self.flagged.local.reference
         return size((self.local.reference - before) * weight) / max(size(before * weight), np.finfo(float).tiny)
-
-    @property
-    def follows(self) -> bool:
-        """Whether the record moves as the reference does: what is cast to float32 stands, or jumps elsewhere."""
-        at, before = self.flagged.stands_out, self.flagged.local
-        ours, theirs = ((after - then)[at] for after, then in zip(self.local, before, strict=True))
-        share, left = _fitted(ours, theirs, np.ones(ours.shape))
-        return 1 / AS_MUCH <= abs(share) <= AS_MUCH and left <= FOLLOWS
 
     @property
     def is_gone(self) -> bool:
@@ -140,7 +135,15 @@ def _behaviour(flagged: Flagged, by: float) -> str:
         return "systematic"
     amplifies = by == MOVE and swing > AMPLIFIED and not flagged.witness.is_nothing(flagged.name)
     stays = amplifies and behaviour(flagged, MOVE_LESS) in ("systematic", "ratio")
-    return "systematic" if stays and all(place.follows for place in moved(flagged, MOVE_LESS)) else "noise"
+    return "systematic" if stays and _is_smooth(flagged) else "noise"
+
+
+def _is_smooth(flagged: Flagged) -> bool:
+    """Whether the record moves twice as far over moves that are twice as long: what is cast stands still, or jumps."""
+    at, before = flagged.stands_out, flagged.local.recorded
+    once, twice = ([(p.local.recorded - before)[at] for p in moved(flagged, by)] for by in (MOVE_LESS, 2 * MOVE_LESS))
+    pairs = [*zip(once, twice, strict=False)]
+    return bool(pairs) and all(2 * size(far - 2 * near) < size(far) for near, far in pairs)
 
 
 def _is_one_share(flagged: Flagged, places: Sequence[Moved]) -> bool:

@@ -36,6 +36,7 @@ from handgrad.compare.thresholds import (
     STANDS_OVER,
     STEADY,
     SWALLOWED,
+    TELLING,
     TINY,
     UNIT_ROUNDOFF,
     UNMOVED,
@@ -143,19 +144,28 @@ def _stands_still(flagged: Flagged, _: Beside | None) -> Outcome | None:
     if behaves(flagged) != "stands":
         return None
     if flagged.witness.unit == COARSE:
-        name, unit = "bfloat16", FORMATS["bfloat16"]
-        explained = flagged.at(unit).largest <= OF_FORMAT
-        return flagged.outcome(*("WEAK", FewerDigits(name)) if explained else ("FAULT", Persists("stands")))
+        is_explained = _explains(flagged, FORMATS["bfloat16"])
+        return (
+            flagged.outcome("WEAK", FewerDigits("bfloat16"))
+            if is_explained
+            else flagged.outcome("FAULT", Persists("stands"))
+        )
     for name, unit in FORMATS.items():
         if unit > COARSE and not _stands_over(flagged, unit * STANDS_OVER):
             break
-        coarse = flagged.at(unit)
-        if max(coarse.largest, coarse.along) <= OF_FORMAT:
+        if _explains(flagged, unit):
             is_wrong = unit > COARSE and _changes_over(flagged, unit) <= STEADY
             return (
                 flagged.outcome("FAULT", Persists("moves")) if is_wrong else flagged.outcome("WEAK", FewerDigits(name))
             )
     return flagged.outcome("FAULT", Persists("stands"))
+
+
+def _explains(flagged: Flagged, unit: float) -> bool:
+    """Whether the rounding of a format explains a difference, and leaves enough of the tensor not to explain any."""
+    coarse = flagged.at(unit)
+    is_telling = OF_FORMAT * size(coarse.deviation) <= TELLING * size(coarse.local.reference)
+    return is_telling and max(coarse.largest, coarse.along) <= OF_FORMAT
 
 
 def _stands_over(flagged: Flagged, by: float) -> bool:
@@ -189,9 +199,9 @@ def _stays(flagged: Flagged, _: Beside | None) -> Outcome | None:
         return flagged.outcome("OK", NothingButRounding(flagged.name))
     if is_fine and _is_tiny(flagged) and _changes_far(flagged) > SAME_FAR:
         return None
-    half = flagged.at(FORMATS["float16 or TF32"])
-    is_of_format = is_fine and STANDS < half.largest <= OF_FORMAT
-    if is_of_format and _changes_over(flagged, FORMATS["float16 or TF32"]) > STEADY:
+    half = FORMATS["float16 or TF32"]
+    is_of_format = is_fine and flagged.at(half).largest > STANDS and _explains(flagged, half)
+    if is_of_format and _changes_over(flagged, half) > STEADY:
         return flagged.outcome("WEAK", FewerDigits("float16 or TF32"))
     return flagged.outcome("FAULT", Persists("moves"))
 
@@ -285,9 +295,8 @@ def _is_of_float32(flagged: Flagged, _: Beside | None) -> Outcome | None:
     Figure: 8 deviations; a gradient cast to float32 0.2 to 4.
     Test: test_what_float32_explains_is_weak
     """
-    if flagged.witness.unit == COARSE or flagged.at(COARSE).largest > OF_FORMAT:
-        return None
-    return flagged.outcome("WEAK", FewerDigits("float32"))
+    is_of_float32 = flagged.witness.unit == FINE and _explains(flagged, COARSE)
+    return flagged.outcome("WEAK", FewerDigits("float32")) if is_of_float32 else None
 
 
 def _rounds_alike(flagged: Flagged, beside: Beside | None) -> Outcome | None:

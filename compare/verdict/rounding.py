@@ -17,6 +17,7 @@ from handgrad.compare.facts.fact import Fact
 from handgrad.compare.thresholds import (
     ALONG,
     BLIND,
+    FAR_OFF,
     NOISE_FREE,
     NOISES,
     ROUNDINGS,
@@ -113,14 +114,14 @@ def beside(name: str, records: Arrays, local: Arrays) -> Local | None:
 Runs = Callable[[float], Sequence[Array]]  # a tensor in runs whose roundings have a size
 
 
-def spread_of(reference: Array, runs: Runs, dtype: str, unit: float) -> Array | None:
+def spread_of(reference: Array, runs: Runs, unit: float) -> Array | None:
     """The root mean square change over runs with drawn roundings, in unit roundoffs; None where none is finite.
 
     Where so much noise moves the reference by a tenth it may not be linear any more: finer noise counts as well, down
     to float64's own.
     """
     spread = None
-    for by in NOISES if dtype == "float64" else (unit,):
+    for by in NOISES if unit == UNIT_ROUNDOFF["float64"] else (unit,):
         found = _of_runs(reference, runs(by), by)
         if found is None:
             break
@@ -164,12 +165,14 @@ def worse(one: Outcome, other: Outcome) -> Outcome:
 
 
 def screened(local: Local, scale: Array, unit: float, dtype: str, roundings: float) -> Outcome | None:
-    """OK if no entry is off by more than so many roundings of its scale."""
+    """OK if no entry is off by more than so many roundings of its scale, nor in float64 by a good part of itself."""
     difference = np.abs(np.subtract(local.recorded, local.reference, dtype=np.float64))
-    allowed = roundings * unit * scale + 8 * SMALLEST[dtype]
-    ratio = np.atleast_1d(difference / allowed)
+    least = 8 * SMALLEST[dtype]
+    ratio = np.atleast_1d(difference / (roundings * unit * scale + least))
     worst = int(ratio.argmax())
     if not ratio.item(worst) <= 1:
+        return None
+    if unit == UNIT_ROUNDOFF["float64"] and (difference > FAR_OFF * np.abs(local.reference) + least).any():
         return None
     return Outcome("OK", ratio.item(worst), "screen", index_of(worst, local.recorded.shape), dtype)
 

@@ -78,15 +78,6 @@ def test_which_side_stands_still():
     assert (both.stands, both.torch_stands) == (False, False)
 
 
-def test_a_record_follows_where_it_moves_along_the_reference_and_about_as_much():
-    step, suspect = 1e-6 * RNG.standard_normal(G.shape), flagged(OFF * abs(G))
-    assert suspect.stands_out.all()
-    for factor, follows in ((1.0, True), (-2.0, True), (7.0, True), (20.0, False), (0.0, False)):
-        assert Moved(suspect, Local(suspect.local.recorded + factor * step, G + step)).follows == follows
-    other = 1e-6 * RNG.standard_normal(G.shape)
-    assert not Moved(suspect, Local(suspect.local.recorded + other, G + step)).follows
-
-
 def test_three_places_together():
     rng, off = np.random.default_rng(8), OFF * abs(G)
     g = [G * (1 + 1e-6 * rng.standard_normal(G.shape)) for _ in range(3)]
@@ -115,14 +106,44 @@ def test_a_factor_shows_where_the_entries_that_it_is_in_change_from_place_to_pla
         assert behaviour(flagged(first, first, elsewhere=elsewhere), MOVE) == "ratio"
 
 
-def test_the_places_are_asked_for_once_and_a_smaller_move_where_the_mathematics_amplifies():
+def amplified(curve):
+    """A tensor that swings over the usual move; over small ones, t = 1 and 2 of them, its record moves by curve(t)."""
     wild = places(*((RNG.standard_normal(G.shape), RNG.standard_normal(G.shape)) for _ in range(3)))[0]
     steps = [1e-9 * RNG.standard_normal(G.shape) for _ in range(3)]
-    near = [({"A": G + step + OFF}, {"A": G + step}) for step in steps]
-    suspect = flagged(elsewhere={MOVE: wild, MOVE_LESS: near})
+
+    def near(t):
+        return [({"A": G + t * step + OFF + 1e-3 * curve(t) * OFF}, {"A": G + t * step}) for step in steps]
+
+    return flagged(elsewhere={MOVE: wild, MOVE_LESS: near(1), 2 * MOVE_LESS: near(2)})
+
+
+def test_the_places_are_asked_for_once_and_smaller_moves_where_the_mathematics_amplifies():
+    suspect = amplified(lambda t: t)
     assert behaves(suspect) == behaves(suspect) == "systematic"
     assert suspect.witness.asked.count(f"places {MOVE:g}") == 1
     assert len(moved(suspect, MOVE_LESS)) == 3
+
+
+@pytest.mark.parametrize(
+    ("curve", "told"),
+    [
+        (lambda t: 0 * t, "systematic"),
+        (lambda t: 200 * t, "systematic"),  # a formula of its own
+        (lambda t: 200 * t**1.5, "systematic"),
+        (lambda t: 200.0, "noise"),  # a jump
+        (lambda t: 200.0 * (t == 2), "noise"),
+    ],
+    ids=["it follows", "another slope", "a curve", "jumps", "jumps later"],
+)
+def test_where_the_mathematics_amplifies_a_formula_moves_twice_as_far_over_twice_the_way(curve, told):
+    assert behaves(amplified(curve)) == told
+
+
+def test_what_stands_still_where_the_mathematics_amplifies_is_no_formula():
+    suspect = amplified(lambda t: t)
+    elsewhere = suspect.witness.elsewhere
+    still = {by: [({"A": G + OFF}, g) for _, g in pairs] for by, pairs in elsewhere.items() if by != MOVE}
+    assert behaves(flagged(elsewhere={**elsewhere, **still})) == "noise"
 
 
 def test_the_move_draws_the_roundings_of_the_precision_anew():

@@ -211,18 +211,24 @@ def test_float32_that_holds_no_digit_is_ok():
 
 
 def test_a_wrong_formula_shows_where_the_mathematics_amplifies():
-    """Over the usual move the reference swings, over a smaller one the difference stays and the record follows."""
+    """Over the usual move the reference swings, over smaller ones the difference stays and the record moves evenly."""
     off = 0.3 * abs(G) * SIGNS
     wild = [({"dW": g + 0.3 * RNG.standard_normal(G.shape)}, {"dW": g}) for g in (RNG.standard_normal(G.shape),) * 3]
+    steps = [1e-6 * RNG.standard_normal(G.shape) for _ in range(3)]
 
-    def near(follow):
-        steps = [1e-6 * RNG.standard_normal(G.shape) for _ in range(3)]
-        return [({"dW": G + follow * step + off}, {"dW": G + step}) for step in steps]
+    def smooth(t):
+        return [({"dW": G + t * step + off}, {"dW": G + t * step}) for step in steps]
 
-    assert verdict_of(witness(off, elsewhere={MOVE: wild, MOVE_LESS: near(1.0)}))[0] == "FAULT"
-    assert verdict_of(witness(off, elsewhere={MOVE: wild, MOVE_LESS: near(100.0)}))[0] == "WEAK"
-    nothing = witness(off, elsewhere={MOVE: wild, MOVE_LESS: near(1.0)}, nothing=("dW",))
-    assert behaviour(flagged(nothing), MOVE) == "noise"
+    def jumps(t):
+        return [({"dW": G + 100 * step + off}, {"dW": G + t * step}) for step in steps]
+
+    def near(move, **more):
+        elsewhere = {MOVE: wild, MOVE_LESS: move(1), 2 * MOVE_LESS: move(2)}
+        return witness(off, elsewhere=elsewhere, **more)
+
+    assert verdict_of(near(smooth))[0] == "FAULT"
+    assert verdict_of(near(jumps))[0] == "WEAK"
+    assert behaviour(flagged(near(smooth, nothing=("dW",))), MOVE) == "noise"
 
 
 def test_a_place_that_is_not_finite_or_of_another_shape_is_no_place():
