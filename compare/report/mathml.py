@@ -14,9 +14,9 @@ from html import escape
 TOKENS = re.compile(
     r"""(?P<space>\s+)
     |(?P<quoted>"[^"]*")
-    |(?P<number>\d+(?:\.\d+)?(?:e[-+]?\d+)?(?![A-Za-z])|\.\d+)
+    |(?P<number>[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?(?![A-Za-z])|\.[0-9]+)
     |(?P<word>[A-Za-z]{2,}(?:(?:[-.][A-Za-z]+)+|'s\b))
-    |(?P<name>[A-Za-z]+\d*(?:_[A-Za-z0-9]+)*)
+    |(?P<name>[A-Za-z]+[0-9]*(?:_[A-Za-z0-9]+)*)
     |(?P<operator><=|>=|->|\|\||\+=|-=|\.\.\.|.)""",
     re.VERBOSE,
 )
@@ -89,7 +89,7 @@ def _leaf(kind: str, text: str) -> _Node:
 
 
 def _is_symbol(name: str) -> bool:
-    return name in GREEK or name in FUNCTIONS or re.fullmatch(r"d?[A-Za-z]\d*", name) is not None
+    return name in GREEK or name in FUNCTIONS or re.fullmatch(r"d?[A-Za-z][0-9]*", name) is not None
 
 
 def _symbol(name: str) -> str:

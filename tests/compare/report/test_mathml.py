@@ -5,7 +5,7 @@ import re
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from handgrad.compare.equations import EQUATIONS
@@ -42,6 +42,7 @@ def test_every_equation_is_well_formed_and_complete(text):
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=60) | st.text("()[]{}^_/|'\"-+*=,. aZdW1nsqrt", max_size=60))
+@example("A\uabf0")  # a digit of another script
 def test_any_text_is_shown_and_escaped(text):
     text = "".join(c for c in text if c.isprintable())
     element = parsed(text)
