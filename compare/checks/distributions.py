@@ -100,20 +100,19 @@ def dependence(a: np.ndarray, b: np.ndarray) -> Dependence:
     allowed = _student(len(a) - 1) * error + FLOAT32_WEIGHTS * means.max(0)
     worst = int(np.argmax(np.abs(means[0] - means[1]) / allowed))
     of = ("singular values", "lengths of rows", "lengths of columns")[worst]
-    return Dependence(of, *map(float, means[:, worst]), float(allowed[worst]))
+    by_hand, torch = map(float, means[:, worst])
+    return Dependence(of, by_hand, torch, float(allowed[worst]))
 
 
 def _evenness(matrices: np.ndarray) -> np.ndarray:
     """n sum x^4 / (sum x^2)^2 of singular values, lengths of rows, and lengths of columns, (3, draws)."""
-    if matrices.shape[1] > matrices.shape[2]:
-        matrices, order = matrices.swapaxes(1, 2), [0, 2, 1]
-    else:
-        order = [0, 1, 2]
-    squares, n = matrices**2, min(matrices.shape[1:])
-    total = squares.sum((1, 2)) ** 2
-    gram = matrices @ matrices.swapaxes(1, 2)
-    fourth = n * (gram**2).sum((1, 2)), *(squares.shape[3 - axis] * (squares.sum(axis) ** 2).sum(1) for axis in (2, 1))
-    return np.divide(fourth, total, out=np.ones((3, len(matrices))), where=total > 0)[order]
+    squares = matrices**2
+    rows, columns = squares.sum(2), squares.sum(1)
+    small = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.swapaxes(1, 2)
+    gram = (small @ small.swapaxes(1, 2)).reshape(len(matrices), -1)  # its entries' squares sum to those of s^4
+    sums = small.shape[1] * (gram**2).sum(1), *(n.shape[1] * (n**2).sum(1) for n in (rows, columns))
+    total = rows.sum(1) ** 2
+    return np.array([np.divide(each, total, out=np.ones(len(total)), where=total > 0) for each in sums])
 
 
 def _student(freedom: int) -> float:

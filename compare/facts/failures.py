@@ -1,7 +1,7 @@
 """What keeps a tensor from being compared, or its numbers from telling anything: causes, as in causes.py."""
 
 from handgrad.compare.facts.causes import Cause, OfNumbers
-from handgrad.compare.facts.fact import counted
+from handgrad.compare.facts.fact import counted, enumerated
 
 Shape = tuple[int, ...]
 
@@ -125,13 +125,17 @@ class TwoAnswers(Cause, code="not-repeatable"):
 
 
 class IgnoresArguments(Cause, code="ignored-arguments"):
-    """The same numbers for other params and another batch, where torch's are others."""
+    """Numbers that do not follow arrays that are handed over, where torch's do."""
 
-    sentence = (
-        "the derivation returns the same {names}, to the bit, for other params and another batch; compute them from "
-        "the arguments, not from variables outside or from an earlier call"
-    )
     names: tuple[str, ...]
+    arrays: tuple[str, ...]
+
+    def __str__(self) -> str:
+        do, arrays = "does" if len(self.names) == 1 else "do", enumerated(self.arrays)
+        return (
+            f"{enumerated(self.names)} {do} not follow {arrays} as in torch, where other numbers are handed over; "
+            "compute from the arguments, not from variables outside or kept from an earlier call"
+        )
 
 
 class RaisesAgain(Cause, code="not-repeatable"):
@@ -196,9 +200,9 @@ class LosesDigits(Cause, code="precision-loss"):
 
 
 class FewerDigits(Cause, code="precision-loss"):
-    """Computed in fewer digits than it was handed, whose rounding explains the difference."""
+    """As if it were computed in fewer digits than it was handed: their rounding would explain the difference."""
 
-    sentence = "not shown wrong: it is computed in {format} inside, whose rounding explains the difference"
+    sentence = "not shown wrong: rounding to {format} inside would explain the difference"
     format: str
 
 

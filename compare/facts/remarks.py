@@ -78,6 +78,25 @@ def judged_alone(notes: tuple[Note, ...]) -> str:
     return next((dtype for kind, dtype in alone if any(isinstance(note, kind) for note in notes)), "")
 
 
+# --- what is no derivation
+
+
+class NoDerivation(Note, code="no-derivation"):
+    """Gradients that are not, or not only, computed by formulas by hand; by what, in a word of BY."""
+
+    by: str
+
+    def __str__(self) -> str:
+        return f"The derivation {BY.get(self.by, self.by)}, so that it agrees shows nothing of formulas by hand."
+
+
+BY = {
+    "reference": "uses the reference itself",
+    "autograd": "uses autograd",
+    "differences": "takes numerical differences of a function",
+}
+
+
 # --- conventions that are no mistakes
 
 
@@ -107,7 +126,10 @@ class Undone(Note, code="undone"):
         are, them = ("is", "it") if len(self.tensors) == 1 else ("are", "them")
         make = "makes" if len(self.by) == 1 else "make"
         form = f"{times}torch's{FORMS.get(self.form, self.form)}"
-        return f"Convention: {enumerated(self.tensors)} {are} {form}; {enumerated(self.by)} {make} up for {them}."
+        return (
+            f"Convention: {enumerated(self.tensors)} {are} {form}, and shown as torch has {them}; "
+            f"{enumerated(self.by)} {make} up for {them}."
+        )
 
 
 TIMES = {0.5: "half of ", -1.0: "minus ", 2.0: "twice "}
@@ -171,12 +193,14 @@ class NoBuffer(Note, code="no-buffer"):
 
 
 class OtherShape(Note, code="other-shape"):
-    """A gradient of another shape that can be subtracted all the same."""
+    """A tensor of another shape that can be subtracted all the same."""
 
-    sentence = "{tensor} has shape {shape} where {due} is due; it has the same entries."
     tensor: str
     shape: tuple[int, ...]
     due: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.tensor} has shape {self.shape} where {self.due} is due; it has the same entries."
 
 
 # --- the derivation's own loss

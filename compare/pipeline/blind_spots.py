@@ -36,7 +36,8 @@ def of_gradients(
     """
     values, gradients = reference.values, reference.gradients
     of_params = {gradient(name) for name in params}
-    absent = [name for name in (*values, *gradients) if name not in records and name not in of_params]
+    returned = {*of_params, *(name for name, array in records.items() if is_real(array))}
+    absent = [name for name in (*values, *gradients) if name not in returned]
     both = {name: (due, records[name]) for name, due in gradients.items() if name in records}
     still = [name for name, sides in both.items() if not any(side.any() for side in sides)]
     moving = {name: sides for name, sides in both.items() if name not in still}

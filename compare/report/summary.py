@@ -87,11 +87,11 @@ def closest(results: Results) -> Row | None:
 
 
 def closeness(row: Row) -> str:
-    """How close a row came to being flagged, in words: 0.4 of what rounding explains."""
+    """How close a row came to being flagged, in words: 0.4 of what rounding explains, or more where that is excused."""
     if row.rho is None:
         return f"{row.max_abs_diff:.2g}"
     explained = "what rounding can drift to" if row.rho_basis == "twins" else "what rounding explains"
-    return f"{row.rho:.2g} of {explained}"
+    return f"{row.rho:.2g} {'of' if row.rho <= 1 else 'times'} {explained}"
 
 
 def setting(results: Results) -> list[str]:
