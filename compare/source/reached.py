@@ -71,7 +71,7 @@ def _behind(thing: Any) -> Iterator[Any]:
         case ModuleType() | np.ndarray() | torch.Tensor():
             return
         case _ if _is_of_theirs(type(thing)):
-            yield from (type(thing), *vars(thing).values())
+            yield from (type(thing), *getattr(thing, "__dict__", {}).values())
     yield from [wrapped] if (wrapped := getattr(thing, "__wrapped__", None)) is not None else []
 
 

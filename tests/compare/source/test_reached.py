@@ -173,6 +173,19 @@ def test_numbers_from_outside_are_seen_and_modules_are_no_numbers():
     assert not keeps_numbers(functools.partial(right, X=None))
 
 
+class Slotted:
+    """An object that has no __dict__."""
+
+    __slots__ = ("table",)
+
+    def __call__(self, p, X, Y):
+        return right(p, X, Y)
+
+
+def test_an_object_without_a_dict_is_looked_at_all_the_same():
+    assert check_gradients(Slotted(), reference, PARAMS, BATCH).ok
+
+
 def test_what_names_itself_ends():
     loop = []
     loop.append(loop)
