@@ -83,9 +83,18 @@ def kind_of(operation: Any) -> str:
 
 @cache
 def out_of_place(operation: Any) -> Any:
-    """The operation that makes a new tensor instead of changing its first one; None where torch has none."""
+    """The operation that makes a new tensor instead of changing its first one; None where torch has none.
+
+    It takes arguments of the same types; its overload may have another name, as that of pow_.
+    """
     packet = getattr(torch.ops.aten, name_of(operation).removesuffix("_"), None)
-    return getattr(packet, operation._overloadname, None)
+    overloads = [getattr(packet, name) for name in packet.overloads()] if packet is not None else []
+    return next((each for each in overloads if _takes(each) == _takes(operation)), None)
+
+
+def _takes(operation: Any) -> list[str]:
+    """The types of what an operation takes."""
+    return [str(argument.type) for argument in operation._schema.arguments]
 
 
 @cache

@@ -5,6 +5,9 @@ import pytest
 import torch
 
 from handgrad.compare.oracle.noise import Noise, floating, mapped
+from handgrad.compare.oracle.reference import run_on_records
+from tests.corpus.engine_operations import OPERATIONS
+from tests.corpus.engines import cell_of
 
 U = 2.0**-30
 A = torch.from_numpy(np.random.default_rng(0).standard_normal((6, 7)))
@@ -129,3 +132,16 @@ def test_tensors_in_lists_and_tuples_are_reached():
     assert torch.equal(doubled[1][0], 2 * B)
     assert doubled[1][1] == "x"
     assert torch.equal(doubled[2], torch.arange(3))
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_no_run_with_noise_fails_and_each_is_off_by_little(name):
+    """Of all the operations of the engines' corpus, forward and backward: what fails would be judged by size alone."""
+    operation = OPERATIONS[name]
+    cell = cell_of(operation, operation.engines[0], "ordinary", np.random.default_rng(3), tapped=False)
+    given = {"given": cell.batch[0]}
+    plain = run_on_records(cell.reference, cell.params, given, {}).gradients
+    with Noise(2.0**-36, 1):
+        noisy = run_on_records(cell.reference, cell.params, given, {}).gradients
+    for gradient, exact in plain.items():
+        assert np.max(np.abs(noisy[gradient] - exact)) <= 2.0**-20 * np.max(np.abs(exact)), gradient
