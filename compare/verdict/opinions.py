@@ -29,8 +29,10 @@ from handgrad.compare.thresholds import (
     NOTHING_FAR,
     OF_FORMAT,
     ROUNDINGS,
+    SAME,
     SAME_FAR,
     SAME_SUM,
+    SCREEN,
     SCREEN_FLOAT32,
     STANDS,
     STANDS_OVER,
@@ -112,13 +114,13 @@ def _is_swallowed(flagged: Flagged, _: Beside | None) -> Outcome | None:
 
 
 def _is_at_a_kink(flagged: Flagged, beside: Beside | None) -> Outcome | None:
-    """Symptom: nothing of the difference is left where anything moves.
+    """Symptom: nothing of the difference is left where anything moves, and it was more than last digits.
 
     Reason: a kink or a tie, where the derivative is a convention.
-    Figure: 2^-20 of it.
+    Figure: 2^-20 of it; last digits of what it is computed from may round alike elsewhere.
     Test: test_a_difference_at_a_kink_alone_is_a_fault
     """
-    if behaves(flagged) != "gone":
+    if behaves(flagged) != "gone" or _is_tiny(flagged):
         return None
     is_special_in_float32 = flagged.witness.dtype == "float32" and beside is not None
     return flagged.outcome("OK") if is_special_in_float32 else flagged.outcome("FAULT", SpecialPoint())
@@ -197,7 +199,7 @@ def _stays(flagged: Flagged, _: Beside | None) -> Outcome | None:
     witness, is_fine = flagged.witness, flagged.witness.unit == FINE
     if is_fine and witness.is_nothing(flagged.name) and flagged.rho < NOTHING_FAR:
         return flagged.outcome("OK", NothingButRounding(flagged.name))
-    if is_fine and _is_tiny(flagged) and _changes_far(flagged) > SAME_FAR:
+    if is_fine and _is_tiny(flagged) and _is_drawn_anew_far(flagged):
         return None
     half = FORMATS["float16 or TF32"]
     is_of_format = is_fine and flagged.at(half).largest > STANDS and _explains(flagged, half)
@@ -211,10 +213,17 @@ def _is_tiny(flagged: Flagged) -> bool:
     return largest(flagged.difference[flagged.stands_out]) <= TINY * flagged.witness.reach(flagged.name)
 
 
-def _changes_far(flagged: Flagged) -> float:
-    """The share of the difference that changes over a large move."""
+def _is_drawn_anew_far(flagged: Flagged) -> bool:
+    """Whether a large move draws a difference anew, which a small one does not: digits that are swallowed inside.
+
+    One that an addition to the largest numbers around it may have swallowed must stay at every place.
+    """
     changes = [place.change for place in moved(flagged, MOVE_FAR)]
-    return float(np.median(changes)) if changes else 0.0
+    witness, at = flagged.witness, flagged.stands_out
+    swallowed = np.maximum(SCREEN * witness.scale(flagged.name), SWALLOWED * witness.reach(flagged.name)) * FINE
+    if (np.abs(flagged.difference) <= swallowed)[at].all():
+        return max(changes, default=1.0) > SAME
+    return bool(changes) and float(np.median(changes)) > SAME_FAR
 
 
 def _cannot_be_moved(flagged: Flagged, _: Beside | None) -> Outcome | None:

@@ -102,6 +102,24 @@ def test_a_difference_at_a_kink_alone_is_a_fault():
     coarse = witness(0.5 * (np.arange(5) == 2), dtype="float32", elsewhere=at_places(lambda i, g: 0 * g))
     assert verdict_of(coarse)[0] == "FAULT"
     assert verdict_of(coarse, Beside(0.0, G))[0] == "OK"  # float64 does not have it
+    digits = witness(1e-10 * (np.arange(5) == 2), elsewhere=at_places(lambda i, g: 0 * g))
+    assert verdict_of(digits)[0] == "WEAK"  # last digits of what it is computed from
+
+
+def test_digits_that_an_addition_may_have_swallowed_must_stay_at_every_place():
+    """Of one entry in 1e-14, quantised by the roundings of 1."""
+    g, off = np.array([1.0, 2e-14]), np.array([0.0, 6e-18])
+    near = [({"dW": g * (1 + 1e-6) + off}, {"dW": g * (1 + 1e-6)})] * 3
+
+    def far(*changes):
+        return [({"dW": 1.01 * g + change * off}, {"dW": 1.01 * g}) for change in changes]
+
+    def told(*changes):
+        return Told({"dW": g + off}, {"dW": g}, elsewhere={MOVE: near, MOVE_FAR: far(*changes)})
+
+    assert verdict_of(told(1.0, 1.1, 0.9))[0] == "FAULT"
+    assert verdict_of(told(1.0, 1.1, -1.5))[0] == "OK"
+    assert verdict_of(told(1.0, 1.1, 0.5))[0] == "OK"
 
 
 def test_a_constant_ratio_is_a_fault_under_chaos():
