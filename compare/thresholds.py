@@ -50,8 +50,9 @@ SCREEN_FLOAT32 = 64.0
 # mathematics is no longer linear; finer ones where that is so near, as under chaos, down to float64's own.
 NOISES = (2.0**-36, 2.0**-48, 2.0**-53)
 
-# Runs with drawn roundings: too small a deviation by chance costs second opinions, no verdict.
-NOISE_RUNS = 4
+# Runs with drawn roundings: too small a deviation by chance costs second opinions, no verdict. Two are enough for what
+# is below or above such shares of what right code is off by at most.
+NOISE_RUNS, NEAR, FAR = 4, 2.0**-3, 2.0**5
 
 # Other places at which both sides run: a median needs three.
 PLACES = 3

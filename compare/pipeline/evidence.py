@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,8 +21,10 @@ from handgrad.compare.oracle.noise import Noise
 from handgrad.compare.oracle.reference import Reference, run_on_records
 from handgrad.compare.pipeline.finite_differences import slope
 from handgrad.compare.thresholds import (
+    FAR,
     LEFT_OF_FLOAT32,
     LEFT_OF_SUMS,
+    NEAR,
     NOISE_RUNS,
     NOTHING,
     OWN_LOSS_ERRORS,
@@ -30,11 +32,12 @@ from handgrad.compare.thresholds import (
     OWN_LOSS_TENSORS,
     PLACES,
     REFERENCE_IN_FLOAT32,
+    ROUNDINGS,
     UNIT_ROUNDOFF,
 )
 from handgrad.compare.trace import Arrays, in_precision, is_real
 from handgrad.compare.verdict.closeness import Local
-from handgrad.compare.verdict.rounding import Witness, largest, moderated, spread_of
+from handgrad.compare.verdict.rounding import Witness, deviation, largest, moderated, spread_of
 
 Derive = Callable[[Arrays, Arrays], Arrays]
 
@@ -121,25 +124,37 @@ class Evidence(Witness):
         return cache(self._spread)
 
     def _spread(self, name: str) -> np.ndarray | None:
-        def runs(by: float) -> list[np.ndarray]:
-            return [run[name] for run in self._noisy(by) if name in run]
+        """Of two runs where these leave no doubt, else of all."""
+        reference = self.local[name].astype(np.float64, copy=False)
+        spread = None
+        for count in (2, NOISE_RUNS):
+            of_runs = spread_of(reference, partial(self._noisy, name, count), self.unit)
+            spread = None if of_runs is None else moderated(of_runs)
+            if self._is_decided(name, deviation(reference, spread, self.unit, self.dtype)):
+                break
+        return spread
 
-        spread = spread_of(self.local[name].astype(np.float64, copy=False), runs, self.unit)
-        return None if spread is None else moderated(spread)
+    def _is_decided(self, name: str, s: np.ndarray) -> bool:
+        """Whether a record is so near, or so far off, that deviations of two runs are good enough."""
+        local = self.beside(name)
+        if local is None:
+            return True
+        times = largest((local.recorded - local.reference) / s)
+        return not NEAR * ROUNDINGS < times < FAR * ROUNDINGS
+
+    def _noisy(self, name: str, count: int, by: float) -> list[np.ndarray]:
+        """A tensor in so many replays with drawn roundings of a size; fewer where an operation takes no noise."""
+        made = self._runs_with_noise.setdefault(by, [])
+        while len(made) < count:
+            try:
+                made.append(self._replayed(self.params, self.batch, self.records, Noise(by, len(made))))
+            except InputError:
+                made.append({})
+        return [run[name] for run in made[:count] if name in run]
 
     @cached_property
-    def _noisy(self) -> Callable[[float], tuple[dict[str, np.ndarray], ...]]:
-        return cache(self._runs_with_noise)
-
-    def _runs_with_noise(self, by: float) -> tuple[dict[str, np.ndarray], ...]:
-        """Replays with drawn roundings of a size; none where an operation takes no noise."""
-        runs = []
-        for seed in range(NOISE_RUNS):
-            try:
-                runs.append(self._replayed(self.params, self.batch, self.records, Noise(by, seed)))
-            except InputError:
-                break
-        return tuple(runs)
+    def _runs_with_noise(self) -> dict[float, list[dict[str, np.ndarray]]]:
+        return {}
 
     @cached_property
     def _once_more(self) -> dict[str, np.ndarray]:
