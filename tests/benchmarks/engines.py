@@ -15,15 +15,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
 from tabulate import tabulate
 
 from handgrad import InputError, Report, check_gradients
+from handgrad.compare.checks import gradients
+from handgrad.compare.pipeline.judged import findings_of
 from tests.corpus.engine_operations import OPERATIONS
-from tests.corpus.engines import REGIMES, Cell, cell_of
+from tests.corpus.engines import ENGINES, REGIMES, Cell, cell_of
 
 SIZES = (1e-2, 1e-5, 1e-7, 1e-9, 1e-10, 1e-11, 1e-12, 1e-13)
 IN_FLOAT32 = (1e-2, 1e-3, 1e-4, 1e-5)
@@ -49,12 +53,16 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The worst verdict of a check, its report unless the input could not be used, and the runs of both sides."""
+    """The worst verdict of a check, its report unless the input could not be used, and the runs of both sides.
+
+    `before_the_name` are those until causes are sought.
+    """
 
     verdict: str
     report: Report | None
     by_hand: int
     in_torch: int
+    before_the_name: tuple[int, int] = (0, 0)
 
 
 @dataclass
@@ -70,6 +78,8 @@ class Counts:
 
     def add_runs(self, kind: str, outcome: Outcome) -> None:
         self.runs.setdefault(kind, []).append((outcome.by_hand, outcome.in_torch))
+        if kind != "right":
+            self.runs.setdefault(f"{kind}, before the name", []).append(outcome.before_the_name)
 
 
 def drawn(seed: int, cells: int, regimes: Iterable[str] = REGIMES) -> Iterator[Drawn]:
@@ -93,16 +103,23 @@ def checked(cell: Cell) -> Outcome:
         calls[side] += 1
         return function(*args)
 
+    def named(*args: Any, **kwargs: Any) -> Any:
+        calls.update({"by hand, judged": calls["by hand"], "torch, judged": calls["torch"]})
+        return findings_of(*args, **kwargs)
+
+    def outcome(verdict: str, report: Report | None) -> Outcome:
+        before = calls["by hand, judged"], calls["torch, judged"]
+        return Outcome(verdict, report, calls["by hand"], calls["torch"], before)
+
     by_hand, in_torch = partial(counted, "by hand", cell.derivation), partial(counted, "torch", cell.reference)
     try:
-        report = check_gradients(by_hand, in_torch, cell.params, cell.batch)
+        with mock.patch.object(gradients, "findings_of", named):
+            report = check_gradients(by_hand, in_torch, cell.params, cell.batch)
     except InputError as error:
-        return Outcome(f"refused: {str(error)[:100]}", None, calls["by hand"], calls["torch"])
-    if any(finding.cause.code == "zero" for finding in report.findings):
-        return Outcome("all zero", report, calls["by hand"], calls["torch"])  # said, rightly; there is nothing to judge
+        is_zero = "exactly zero" in str(error)  # said, rightly; there is nothing to judge
+        return outcome("all zero" if is_zero else f"refused: {str(error)[:100]}", None)
     found = {finding.verdict for finding in report.findings} | {"OK"}
-    verdict = next(each for each in VERDICTS if each in found)
-    return Outcome(verdict, report, calls["by hand"], calls["torch"])
+    return outcome(next(each for each in VERDICTS if each in found), report)
 
 
 # --- planted errors
@@ -127,6 +144,17 @@ def with_error(cell: Cell, planted: Planted) -> Cell:
         if batch[0].dtype.name in planted.dtypes:
             gradient[planted.at] *= gradient.dtype.type(1 + planted.size)
         return {**records, planted.tensor: gradient}
+
+    return replace(cell, derivation=derivation)
+
+
+def as_port(cell: Cell) -> Cell:
+    """The same cell, whose derivation computes in float32 whatever it is handed, and returns float64."""
+
+    def derivation(params: Mapping[str, Array], *batch: Array) -> Records:
+        single = {name: array.astype(np.float32) for name, array in params.items()}
+        records = cell.derivation(single, *(array.astype(np.float32) for array in batch))
+        return {name: array.astype(np.float32).astype(np.float64) for name, array in records.items()}
 
     return replace(cell, derivation=derivation)
 
@@ -182,6 +210,12 @@ def wrong_counts(seed: int, cells: int, regimes: Iterable[str] = REGIMES) -> Cou
             outcome = checked(with_error(each.cell, Planted(tensor, at["all entries"], size, ("float32",))))
             counts.add(f"{each.regime}, float32 alone", f"{size:.0e}", outcome)
             counts.add_runs("wrong in float32 alone", outcome)
+        port = as_port(each.cell)
+        right = checked(port)
+        counts.add(f"{each.regime}, float32 port", "right", right)
+        for size in IN_FLOAT32 if right.verdict in ("OK", "WEAK") else ():
+            outcome = checked(with_error(port, Planted(tensor, at["all entries"], size)))
+            counts.add(f"{each.regime}, float32 port", f"{size:.0e}", outcome)
     return counts
 
 
@@ -218,7 +252,7 @@ def _row_of(counter: Counter[str]) -> list[int]:
 
 def wrong_table(counts: Counts) -> str:
     """The share of planted errors that are a FAULT, in percent, by place and size."""
-    sizes = [f"{size:.0e}" for size in sorted({*SIZES, *IN_FLOAT32}, reverse=True)]
+    sizes = ["right", *(f"{size:.0e}" for size in sorted({*SIZES, *IN_FLOAT32}, reverse=True))]
     total: dict[tuple[str, str], Counter[str]] = {}
     for (row, size), counter in counts.verdicts.items():
         everywhere = f"all, {row.rpartition(', ')[2]}", size
@@ -247,6 +281,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="odd seeds are set aside")
     parser.add_argument("--cells", type=int, default=len(PAIRS), help="right derivations in each regime")
     options = parser.parse_args()
+    if not all(map(find_spec, ENGINES)):
+        parser.exit(2, "autograd or JAX is not installed; pip install handgrad[benchmarks]\n")
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     right = right_counts(options.seed, options.cells)

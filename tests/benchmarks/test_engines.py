@@ -23,7 +23,7 @@ from tests.benchmarks.engines import (
     with_error,
     wrong_table,
 )
-from tests.corpus.engine_operations import OPERATIONS
+from tests.corpus.engine_operations import INEXACT_IN_JAX, OPERATIONS
 from tests.corpus.engines import REGIMES, cell_of
 from tests.repository import ROOT
 
@@ -104,6 +104,15 @@ def test_tables_show_what_was_counted():
     assert wrong_table(counts).splitlines()[-1].split()[-2:] == ["5", "20"]
     assert runs_table(counts).splitlines()[-1].split() == ["right", "reference", "3", "3", "3"]
     assert right_counts(0, 0).verdicts == {}
+
+
+@pytest.mark.parametrize("name", INEXACT_IN_JAX)
+def test_what_jax_has_few_digits_of_is_found(name):
+    pytest.importorskip("jax")
+    cells = (
+        cell_of(INEXACT_IN_JAX[name], "jax", "large (x30)", np.random.default_rng(n), tapped=False) for n in range(9)
+    )
+    assert "FAULT" in {checked(cell).verdict for cell in cells}
 
 
 def test_the_command_counts_with_both_engines():

@@ -1,22 +1,25 @@
 """The verdict against fixed tolerances, on random correct and random wrong derivations.
 
-    python -m tests.benchmarks.verdict [--seed N] [--cases N] [--operations N]
+    python -m tests.benchmarks.verdict [--seed N] [--cases N] [--operations N] [--cells N]
 
-prints the table. The seed is fresh unless given, and printed. Exit 1 if a target is missed.
+prints the table: networks, operations derived here, and with the extra `benchmarks` the gradients of autograd and JAX.
+The seed is fresh unless given, and printed. Exit 1 if a target is missed.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import secrets
 import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from importlib.util import find_spec
 from statistics import median
 from typing import Any
 
@@ -33,6 +36,7 @@ from handgrad.compare.facts.failures import Overflow
 from handgrad.compare.names import is_updated
 from handgrad.compare.results import Finding
 from handgrad.torchref.exchange import to_array
+from tests.benchmarks.engines import PAIRS, Counts, right_counts, wrong_counts
 from tests.benchmarks.networks import (
     POOR,
     VARIANTS,
@@ -44,7 +48,10 @@ from tests.benchmarks.networks import (
 from tests.benchmarks.peers import PEERS, Steps
 from tests.benchmarks.verdict_costs import extra_costs
 from tests.corpus.cancelling import listed, stationary_point
+from tests.corpus.engines import ENGINES
 from tests.corpus.operations import BUILDERS
+
+Target = tuple[str, str, str, bool]  # what is measured, its measure, what is wanted, and whether that is met
 
 MOVED = 1e-12  # a mistake counts if it moves a gradient or an update by more, relative to its maximum
 
@@ -256,6 +263,72 @@ def stationary_counts(seed: int, index: int) -> Counter[str]:
     return Counter({"stationary": 1, "stationary false": int(bool(findings))})
 
 
+# --- the engines' derivations
+
+
+def engines_table(right: Counts, wrong: Counts) -> tuple[list[Target], list[str]]:
+    """The targets on derivations of autograd and JAX, and what is worth a look."""
+    of_right = {row: counter for (row, _), counter in right.verdicts.items()}
+    ordinary, total = of_right["ordinary"], sum(of_right.values(), start=Counter[str]())
+    bound = upper_bound(total["FAULT"], total.total())
+    unsure = ordinary["WEAK"] + ordinary["UNTOLD"]
+    two = sum(by_hand <= 2 and in_torch <= 2 for by_hand, in_torch in right.runs["right"])
+
+    def found(title: str, row: str, size: str, target: float) -> Target:
+        counter = wrong.verdicts.get((row, size), Counter[str]())
+        return _at_least(title, counter["FAULT"], counter.total(), target)
+
+    def runs(kind: str, middle: tuple[int, int], most: tuple[int, int]) -> list[Target]:
+        numbers = [*zip(*wrong.runs[f"{kind}, before the name"], strict=True)]
+        medians, largest = ([int(of(side)) for side in numbers] for of in (median, max))
+        return [
+            _runs(f"engines: {kind}, runs before the name, median", medians, middle),
+            _runs(f"engines: {kind}, runs before the name, largest", largest, most),
+        ]
+
+    small = [
+        found(f"engines: {size} of {place}, ordinary", f"ordinary, {place}", size, target)
+        for size in ("1e-11", "1e-12")
+        for place, target in (("all entries", 1.0), ("one entry", 0.98))
+    ]
+    return [
+        _none("engines: FAULT on right code, ordinary", ordinary["FAULT"], ordinary.total()),
+        (
+            "engines: FAULT on right code, all regimes",
+            f"{total['FAULT']} of {total.total()}, below {100 * bound:.3f} % (95 %)",
+            "<= 0.06 %",
+            bound <= 6e-4,
+        ),
+        _at_most("engines: WEAK or UNTOLD on right code, ordinary", unsure, ordinary.total(), 5e-3),
+        *small,
+        found("engines: 1e-07 of one entry, twelve decades", "twelve decades, one entry", "1e-07", 0.76),
+        found("engines: 1e-11 of one entry, twelve decades", "twelve decades, one entry", "1e-11", 0.69),
+        found("engines: 1e-03 in float32 alone, ordinary", "ordinary, float32 alone", "1e-03", 0.95),
+        found("engines: 1e-04 in float32 alone, ordinary", "ordinary, float32 alone", "1e-04", 0.9),
+        found("engines: 1e-04 in a float32 port, ordinary", "ordinary, float32 port", "1e-04", 0.95),
+        _at_least("engines: right in 2 + 2 runs", two, len(right.runs["right"]), 0.85),
+        *runs("wrong", (8, 14), (16, 22)),
+    ], [*right.notes, *wrong.notes]
+
+
+def upper_bound(number: int, of: int) -> float:
+    """The share that is exceeded with 5 %, after so many among `of`: by the Poisson distribution."""
+    low, high = 0.0, number + 20.0 * (number + 1) ** 0.5
+    while high - low > 1e-9 * high:
+        mean = (low + high) / 2
+        term = probability = math.exp(-mean)
+        for k in range(1, number + 1):
+            term *= mean / k
+            probability += term
+        low, high = (mean, high) if probability > 0.05 else (low, mean)
+    return high / of
+
+
+def _runs(title: str, numbers: Sequence[int], most: tuple[int, int]) -> Target:
+    shown, target = (f"{by_hand} + {in_torch}" for by_hand, in_torch in (numbers, most))
+    return title, shown, f"<= {target}", all(n <= m for n, m in zip(numbers, most, strict=True))
+
+
 def _gathered(function: Callable[[int, int], Counter[str]], seed: int, indices: Iterable[int]) -> Counter[str]:
     total: Counter[str] = Counter()
     with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -281,6 +354,7 @@ def targets_table(
     off: Counter[str],
     poor: Counter[str],
     costs: Mapping[str, list[float]],
+    engines: Sequence[Target] = (),
 ) -> tuple[str, bool]:
     """Every target beside what was measured, and whether all are met."""
     factors = {float(key.split()[-1]): number for key, number in poor.items() if key.startswith("smallest ")}
@@ -315,25 +389,26 @@ def targets_table(
         ("smallest factor on dW that is a FAULT, median", f"{smallest:.0e}", "1e-12", smallest <= 1e-12),
         _cost("extra cost of the verdict, registry path, median", costs["registry"], 1),
         _cost("extra cost, generic path, median", costs["generic"], 8),
+        *engines,
     ]
     shown = [(*row[:3], "met" if row[3] else "MISSED") for row in rows]
     return tabulate(shown, headers=["", "measured", "target", ""]), all(row[3] for row in rows)
 
 
-def _cost(title: str, times: list[float], target: float) -> tuple[str, str, str, bool]:
+def _cost(title: str, times: list[float], target: float) -> Target:
     shown = f"{median(times):.1f}x ({min(times):.1f} to {max(times):.1f})"
     return title, shown, f"<= {target:g}x", median(times) <= target
 
 
-def _at_most(title: str, part: int, whole: int, target: float) -> tuple[str, str, str, bool]:
+def _at_most(title: str, part: int, whole: int, target: float) -> Target:
     return title, _share(part, whole), f"<= {100 * target:g} %", whole > 0 and part <= target * whole
 
 
-def _none(title: str, part: int, whole: int) -> tuple[str, str, str, bool]:
+def _none(title: str, part: int, whole: int) -> Target:
     return title, _share(part, whole), "0", whole > 0 and part == 0
 
 
-def _at_least(title: str, part: int, whole: int, target: float) -> tuple[str, str, str, bool]:
+def _at_least(title: str, part: int, whole: int, target: float) -> Target:
     return title, _share(part, whole), f">= {100 * target:g} %", whole > 0 and part >= target * whole
 
 
@@ -343,6 +418,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(2**31), help="fresh unless given")
     parser.add_argument("--cases", type=int, default=1200, help="random networks")
     parser.add_argument("--operations", type=int, default=14, help="random cases of each generic operation")
+    parser.add_argument("--cells", type=int, default=len(PAIRS), help="derivations of the engines in each regime")
     arguments = parser.parse_args(argv)
     started = time.perf_counter()
     print(f"seed {arguments.seed}")
@@ -352,7 +428,13 @@ def main(argv: list[str] | None = None) -> int:
     poor = _gathered(poor_counts, arguments.seed, range(arguments.cases // 20))
     poor += _gathered(stationary_counts, arguments.seed, range(60))
     costs = extra_costs(arguments.seed)
-    table, met = targets_table(network, generic, off, poor, costs)
+    engines, notes = list[Target](), ["autograd and JAX are not installed: pip install handgrad[benchmarks]"]
+    if all(find_spec(name) for name in ENGINES):
+        warnings.simplefilter("ignore")
+        torch.set_num_threads(1)
+        counted = right_counts(arguments.seed, arguments.cells), wrong_counts(arguments.seed, arguments.cells // 6)
+        engines, notes = engines_table(*counted)
+    table, met = targets_table(network, generic, off, poor, costs, engines)
     whole = costs["all in"]
     print(f"\n{rules_table(network)}\n\n{table}\n")
     print(
@@ -362,6 +444,7 @@ def main(argv: list[str] | None = None) -> int:
     for key, number in sorted((network + generic + off + poor).items()):
         if key.startswith("note: "):
             print(f"{key[6:]}" + (f" ({number} times)" if number > 1 else ""))
+    print("\n".join(notes))
     print(f"correct runs that differ in bits from the code as it stands: {network['right']}")
     for key in (
         "variants that equal the base in bits, replaced",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -35,8 +34,17 @@ class Engine:
     value_and_grad: Callable[[Callable[..., Any], int], Callable[..., Any]]
 
 
-@cache
 def engine(name: str) -> Engine:
+    """An engine, loaded when it is first asked for."""
+    if name not in _LOADED:
+        _LOADED[name] = _loaded(name)
+    return _LOADED[name]
+
+
+_LOADED: dict[str, Engine] = {}
+
+
+def _loaded(name: str) -> Engine:
     """Load an engine; JAX with float64."""
     if name == "jax":
         jax = import_module("jax")
