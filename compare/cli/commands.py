@@ -37,7 +37,11 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         return _unusable(f"the report cannot be written ({error.strerror}); free some space or name another --output")
     except KeyboardInterrupt as stopped:
-        print(f"handgrad: stopped{_running(stopped)}", file=sys.stderr)
+        from traceback import extract_tb
+
+        from handgrad.compare.cli.progress import place_of
+
+        print(f"handgrad: stopped{place_of(extract_tb(stopped.__traceback__))}", file=sys.stderr)
         return STOPPED
 
 
@@ -55,18 +59,6 @@ def _run(words: list[str]) -> int:
 def _unusable(message: str) -> int:
     print(f"handgrad: {message}", file=sys.stderr)
     return UNUSABLE
-
-
-def _running(stopped: KeyboardInterrupt) -> str:
-    """Which function of the user's was running, as the end of a sentence; nothing where none was."""
-    from traceback import extract_tb
-
-    from handgrad.compare.ownership import is_theirs
-
-    frames = [frame for frame in extract_tb(stopped.__traceback__) if is_theirs(frame.filename)]
-    if not frames or frames[-1].name == "<module>":
-        return ""
-    return f" in {frames[-1].name}, {os.path.basename(frames[-1].filename)} line {frames[-1].lineno}"  # noqa: PTH119
 
 
 def _located(error: Exception) -> str:
@@ -88,10 +80,11 @@ def _check(arguments: argparse.Namespace) -> int:
     if arguments.file is not None:
         return _check_file(arguments)
     experiment, data = _fixture(arguments)
+    from handgrad.compare.cli.progress import shown
     from handgrad.compare.experiment.run import run
     from handgrad.compare.results import ALONE
 
-    with redirect_stdout(sys.stderr):  # what manual/ prints is not the report
+    with shown(), redirect_stdout(sys.stderr):  # what manual/ prints is not the report
         report = run(experiment, data, plots=arguments.format in ("html", "json"))
     return _written({ALONE: report}, arguments)
 
@@ -99,9 +92,11 @@ def _check(arguments: argparse.Namespace) -> int:
 def _check_file(arguments: argparse.Namespace) -> int:
     settings = _settings_of_file(arguments)
     from handgrad.compare.checks.files import check_file
+    from handgrad.compare.cli.progress import shown
     from handgrad.compare.results import ALONE
 
-    reports = check_file(arguments.file, arguments.only, settings)
+    with shown():
+        reports = check_file(arguments.file, arguments.only, settings)
     if len(reports) == 1:
         return _written({ALONE: next(iter(reports.values()))}, arguments)
     status = _written(reports, arguments)
