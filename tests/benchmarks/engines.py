@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
+from statistics import median
 from typing import Any
 from unittest import mock
 
@@ -26,6 +27,7 @@ from tabulate import tabulate
 from handgrad import InputError, Report, check_gradients
 from handgrad.compare.checks import gradients
 from handgrad.compare.pipeline.judged import findings_of
+from tests.benchmarks.targets import Target, at_least, at_most, bounded, none, within_runs
 from tests.corpus.engine_operations import OPERATIONS
 from tests.corpus.engines import ENGINES, REGIMES, Cell, cell_of
 
@@ -274,6 +276,45 @@ def runs_table(*counts: Counts) -> str:
             middle, many = np.percentile(numbers, (50, 90))
             rows.append([kind, side, f"{middle:.0f}", f"{many:.0f}", max(numbers)])
     return tabulate(rows, headers=["check", "runs of the", "median", "90 %", "largest"])
+
+
+def engines_table(right: Counts, wrong: Counts) -> tuple[list[Target], list[str]]:
+    """The targets on derivations of autograd and JAX, and what is worth a look."""
+    of_right = {row: counter for (row, _), counter in right.verdicts.items()}
+    ordinary, total = of_right["ordinary"], sum(of_right.values(), start=Counter[str]())
+    unsure = ordinary["WEAK"] + ordinary["UNTOLD"]
+    two = sum(by_hand <= 2 and in_torch <= 2 for by_hand, in_torch in right.runs["right"])
+
+    def found(title: str, row: str, size: str, target: float) -> Target:
+        counter = wrong.verdicts.get((row, size), Counter[str]())
+        return at_least(title, counter["FAULT"], counter.total(), target)
+
+    def runs(kind: str, middle: tuple[int, int], most: tuple[int, int]) -> list[Target]:
+        numbers = [*zip(*wrong.runs[f"{kind}, before the name"], strict=True)]
+        medians, largest = ([int(of(side)) for side in numbers] for of in (median, max))
+        return [
+            within_runs(f"engines: {kind}, runs before the name, median", medians, middle),
+            within_runs(f"engines: {kind}, runs before the name, largest", largest, most),
+        ]
+
+    small = [
+        found(f"engines: {size} of {place}, ordinary", f"ordinary, {place}", size, target)
+        for size in ("1e-11", "1e-12")
+        for place, target in (("all entries", 1.0), ("one entry", 0.98))
+    ]
+    return [
+        none("engines: FAULT on right code, ordinary", ordinary["FAULT"], ordinary.total()),
+        bounded("engines: FAULT on right code, all regimes", total["FAULT"], total.total(), 6e-4),
+        at_most("engines: WEAK or UNTOLD on right code, ordinary", unsure, ordinary.total(), 5e-3),
+        *small,
+        found("engines: 1e-07 of one entry, twelve decades", "twelve decades, one entry", "1e-07", 0.76),
+        found("engines: 1e-11 of one entry, twelve decades", "twelve decades, one entry", "1e-11", 0.69),
+        found("engines: 1e-03 in float32 alone, ordinary", "ordinary, float32 alone", "1e-03", 0.95),
+        found("engines: 1e-04 in float32 alone, ordinary", "ordinary, float32 alone", "1e-04", 0.9),
+        found("engines: 1e-04 in a float32 port, ordinary", "ordinary, float32 port", "1e-04", 0.95),
+        at_least("engines: right in 2 + 2 runs", two, len(right.runs["right"]), 0.85),
+        *runs("wrong", (8, 14), (16, 22)),
+    ], [*right.notes, *wrong.notes]
 
 
 def main() -> None:

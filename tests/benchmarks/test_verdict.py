@@ -4,8 +4,9 @@ import secrets
 
 import pytest
 
-from tests.benchmarks.engines import Counts, Outcome
-from tests.benchmarks.verdict import engines_table, network_counts, operation_counts, upper_bound
+from tests.benchmarks.engines import Counts, Outcome, engines_table
+from tests.benchmarks.targets import upper_bound
+from tests.benchmarks.verdict import network_counts, operation_counts
 
 FRESH = secrets.randbelow(2**31)
 

@@ -9,7 +9,6 @@ The seed is fresh unless given, and printed. Exit 1 if a target is missed.
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import secrets
 import sys
@@ -36,7 +35,7 @@ from handgrad.compare.facts.failures import Overflow
 from handgrad.compare.names import is_updated
 from handgrad.compare.results import Finding
 from handgrad.torchref.exchange import to_array
-from tests.benchmarks.engines import PAIRS, Counts, right_counts, wrong_counts
+from tests.benchmarks.engines import PAIRS, engines_table, right_counts, wrong_counts
 from tests.benchmarks.networks import (
     POOR,
     VARIANTS,
@@ -46,12 +45,11 @@ from tests.benchmarks.networks import (
     random_mistake,
 )
 from tests.benchmarks.peers import PEERS, Steps
+from tests.benchmarks.targets import Target, at_least, at_most, cost, none, share
 from tests.benchmarks.verdict_costs import extra_costs
 from tests.corpus.cancelling import listed, stationary_point
 from tests.corpus.engines import ENGINES
 from tests.corpus.operations import BUILDERS
-
-Target = tuple[str, str, str, bool]  # what is measured, its measure, what is wanted, and whether that is met
 
 MOVED = 1e-12  # a mistake counts if it moves a gradient or an update by more, relative to its maximum
 
@@ -263,72 +261,6 @@ def stationary_counts(seed: int, index: int) -> Counter[str]:
     return Counter({"stationary": 1, "stationary false": int(bool(findings))})
 
 
-# --- the engines' derivations
-
-
-def engines_table(right: Counts, wrong: Counts) -> tuple[list[Target], list[str]]:
-    """The targets on derivations of autograd and JAX, and what is worth a look."""
-    of_right = {row: counter for (row, _), counter in right.verdicts.items()}
-    ordinary, total = of_right["ordinary"], sum(of_right.values(), start=Counter[str]())
-    bound = upper_bound(total["FAULT"], total.total())
-    unsure = ordinary["WEAK"] + ordinary["UNTOLD"]
-    two = sum(by_hand <= 2 and in_torch <= 2 for by_hand, in_torch in right.runs["right"])
-
-    def found(title: str, row: str, size: str, target: float) -> Target:
-        counter = wrong.verdicts.get((row, size), Counter[str]())
-        return _at_least(title, counter["FAULT"], counter.total(), target)
-
-    def runs(kind: str, middle: tuple[int, int], most: tuple[int, int]) -> list[Target]:
-        numbers = [*zip(*wrong.runs[f"{kind}, before the name"], strict=True)]
-        medians, largest = ([int(of(side)) for side in numbers] for of in (median, max))
-        return [
-            _runs(f"engines: {kind}, runs before the name, median", medians, middle),
-            _runs(f"engines: {kind}, runs before the name, largest", largest, most),
-        ]
-
-    small = [
-        found(f"engines: {size} of {place}, ordinary", f"ordinary, {place}", size, target)
-        for size in ("1e-11", "1e-12")
-        for place, target in (("all entries", 1.0), ("one entry", 0.98))
-    ]
-    return [
-        _none("engines: FAULT on right code, ordinary", ordinary["FAULT"], ordinary.total()),
-        (
-            "engines: FAULT on right code, all regimes",
-            f"{total['FAULT']} of {total.total()}, below {100 * bound:.3f} % (95 %)",
-            "<= 0.06 %",
-            bound <= 6e-4,
-        ),
-        _at_most("engines: WEAK or UNTOLD on right code, ordinary", unsure, ordinary.total(), 5e-3),
-        *small,
-        found("engines: 1e-07 of one entry, twelve decades", "twelve decades, one entry", "1e-07", 0.76),
-        found("engines: 1e-11 of one entry, twelve decades", "twelve decades, one entry", "1e-11", 0.69),
-        found("engines: 1e-03 in float32 alone, ordinary", "ordinary, float32 alone", "1e-03", 0.95),
-        found("engines: 1e-04 in float32 alone, ordinary", "ordinary, float32 alone", "1e-04", 0.9),
-        found("engines: 1e-04 in a float32 port, ordinary", "ordinary, float32 port", "1e-04", 0.95),
-        _at_least("engines: right in 2 + 2 runs", two, len(right.runs["right"]), 0.85),
-        *runs("wrong", (8, 14), (16, 22)),
-    ], [*right.notes, *wrong.notes]
-
-
-def upper_bound(number: int, of: int) -> float:
-    """The share that is exceeded with 5 %, after so many among `of`: by the Poisson distribution."""
-    low, high = 0.0, number + 20.0 * (number + 1) ** 0.5
-    while high - low > 1e-9 * high:
-        mean = (low + high) / 2
-        term = probability = math.exp(-mean)
-        for k in range(1, number + 1):
-            term *= mean / k
-            probability += term
-        low, high = (mean, high) if probability > 0.05 else (low, mean)
-    return high / of
-
-
-def _runs(title: str, numbers: Sequence[int], most: tuple[int, int]) -> Target:
-    shown, target = (f"{by_hand} + {in_torch}" for by_hand, in_torch in (numbers, most))
-    return title, shown, f"<= {target}", all(n <= m for n, m in zip(numbers, most, strict=True))
-
-
 def _gathered(function: Callable[[int, int], Counter[str]], seed: int, indices: Iterable[int]) -> Counter[str]:
     total: Counter[str] = Counter()
     with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -337,14 +269,10 @@ def _gathered(function: Callable[[int, int], Counter[str]], seed: int, indices: 
     return total
 
 
-def _share(part: int, whole: int) -> str:
-    return f"{part} of {whole} ({100 * part / whole:.2f} %)" if whole else "none run"
-
-
 def rules_table(counts: Counter[str]) -> str:
     """False alarms and detection per rule."""
     kinds = ("right", "structural", "subtle")
-    rows = [[rule, *(_share(counts[f"{rule} {kind}"], counts[kind]) for kind in kinds)] for rule in ("ours", *PEERS)]
+    rows = [[rule, *(share(counts[f"{rule} {kind}"], counts[kind]) for kind in kinds)] for rule in ("ours", *PEERS)]
     return tabulate(rows, headers=["rule", "false alarms", "structural found", "subtle found"])
 
 
@@ -363,53 +291,36 @@ def targets_table(
     largest = max((float(key.split()[-1]) for key in network if key.startswith("max rho")), default=0.0)
     per_fault = generic["generic findings"] / max(generic["generic found"], 1)
     rows = [
-        _none("network: false alarms", network["ours right"], network["right"]),
+        none("network: false alarms", network["ours right"], network["right"]),
         ("network: largest rho of a correct run", f"{largest:.3f}", "< 1", largest < 1),
-        _at_least("network: structural found", network["ours structural"], network["structural"], 0.99),
-        _at_least("network: subtle found", network["ours subtle"], network["subtle"], 0.99),
-        _at_least("network: labelled FAULT", network["FAULT structural"] + network["FAULT subtle"], found, 0.98),
-        _at_least("network: culprit first", network["first structural"] + network["first subtle"], found, 0.99),
-        _none("generic: FAULT on correct", generic["generic false"], generic["generic right"]),
-        _at_least(
+        at_least("network: structural found", network["ours structural"], network["structural"], 0.99),
+        at_least("network: subtle found", network["ours subtle"], network["subtle"], 0.99),
+        at_least("network: labelled FAULT", network["FAULT structural"] + network["FAULT subtle"], found, 0.98),
+        at_least("network: culprit first", network["first structural"] + network["first subtle"], found, 0.99),
+        none("generic: FAULT on correct", generic["generic false"], generic["generic right"]),
+        at_least(
             "generic: structural found", generic["generic structural found"], generic["generic structural"], 0.995
         ),
-        _at_least("generic: small found", generic["generic small found"], generic["generic small"], 0.98),
-        _at_least("generic: labelled FAULT", generic["generic FAULT"], generic["generic named"], 0.98),
-        _at_least("generic: culprit first", generic["generic first"], generic["generic found"], 0.99),
-        _none("generic: recorded casts called FAULT", generic["casts called FAULT"], generic["casts"]),
+        at_least("generic: small found", generic["generic small found"], generic["generic small"], 0.98),
+        at_least("generic: labelled FAULT", generic["generic FAULT"], generic["generic named"], 0.98),
+        at_least("generic: culprit first", generic["generic first"], generic["generic found"], 0.99),
+        none("generic: recorded casts called FAULT", generic["casts called FAULT"], generic["casts"]),
         ("generic: findings per fault", f"{per_fault:.2f}", "<= 1.3", per_fault <= 1.3),
-        _none("registry off: FAULT on correct", off["off false"], off["off right"]),
-        _at_least("registry off: structural found", off["off structural found"], off["off structural"], 0.995),
-        _at_least("registry off: small found", off["off subtle found"], off["off subtle"], 0.98),
-        _at_most("registry off, weights x30: FAULT on correct", off["saturated false"], off["saturated right"], 0.003),
-        _none("right formulas in poor arithmetic: FAULT", poor["poor FAULT"], poor["poor"]),
-        _none(
+        none("registry off: FAULT on correct", off["off false"], off["off right"]),
+        at_least("registry off: structural found", off["off structural found"], off["off structural"], 0.995),
+        at_least("registry off: small found", off["off subtle found"], off["off subtle"], 0.98),
+        at_most("registry off, weights x30: FAULT on correct", off["saturated false"], off["saturated right"], 0.003),
+        none("right formulas in poor arithmetic: FAULT", poor["poor FAULT"], poor["poor"]),
+        none(
             "Python lists at a stationary point of the last bias: flagged", poor["stationary false"], poor["stationary"]
         ),
         ("smallest factor on dW that is a FAULT, median", f"{smallest:.0e}", "1e-12", smallest <= 1e-12),
-        _cost("extra cost of the verdict, registry path, median", costs["registry"], 1),
-        _cost("extra cost, generic path, median", costs["generic"], 8),
+        cost("extra cost of the verdict, registry path, median", costs["registry"], 1),
+        cost("extra cost, generic path, median", costs["generic"], 8),
         *engines,
     ]
     shown = [(*row[:3], "met" if row[3] else "MISSED") for row in rows]
     return tabulate(shown, headers=["", "measured", "target", ""]), all(row[3] for row in rows)
-
-
-def _cost(title: str, times: list[float], target: float) -> Target:
-    shown = f"{median(times):.1f}x ({min(times):.1f} to {max(times):.1f})"
-    return title, shown, f"<= {target:g}x", median(times) <= target
-
-
-def _at_most(title: str, part: int, whole: int, target: float) -> Target:
-    return title, _share(part, whole), f"<= {100 * target:g} %", whole > 0 and part <= target * whole
-
-
-def _none(title: str, part: int, whole: int) -> Target:
-    return title, _share(part, whole), "0", whole > 0 and part == 0
-
-
-def _at_least(title: str, part: int, whole: int, target: float) -> Target:
-    return title, _share(part, whole), f">= {100 * target:g} %", whole > 0 and part >= target * whole
 
 
 def main(argv: list[str] | None = None) -> int:
