@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from handgrad.compare.facts.remarks import NoDerivation, Note
-from handgrad.compare.ownership import is_theirs
+from handgrad.compare.ownership import OURS, is_theirs
 from handgrad.compare.source.pieces import closure_of, pieces_of, statements_of
 
 MOST = 1000  # things that are looked at
@@ -76,9 +76,11 @@ def _behind(thing: Any) -> Iterator[Any]:
 
 
 def _outside(function: FunctionType) -> Iterator[Any]:
-    """What a function names of its closure, and where it is the user's of its module."""
-    yield from closure_of(function).values()
-    if is_theirs(function.__code__.co_filename):
+    """What a function of the user's names of its closure and its module; what one of ours wraps."""
+    file = function.__code__.co_filename
+    if is_theirs(file) or file.startswith(OURS):
+        yield from closure_of(function).values()
+    if is_theirs(file):
         module = function.__globals__
         yield from (module[name] for name in _names(function.__code__) if name in module)
 
