@@ -108,9 +108,8 @@ def _evenness(matrices: np.ndarray) -> np.ndarray:
     """n sum x^4 / (sum x^2)^2 of singular values, lengths of rows, and lengths of columns, (3, draws)."""
     squares = matrices**2
     rows, columns = squares.sum(2), squares.sum(1)
-    small = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.swapaxes(1, 2)
-    gram = (small @ small.swapaxes(1, 2)).reshape(len(matrices), -1)  # its entries' squares sum to those of s^4
-    sums = small.shape[1] * (gram**2).sum(1), *(n.shape[1] * (n**2).sum(1) for n in (rows, columns))
+    values = np.linalg.svd(matrices, compute_uv=False) ** 2
+    sums = values.shape[1] * (values**2).sum(1), *(n.shape[1] * (n**2).sum(1) for n in (rows, columns))
     total = rows.sum(1) ** 2
     return np.array([np.divide(each, total, out=np.ones(len(total)), where=total > 0) for each in sums])
 

@@ -42,6 +42,7 @@ LARGEST = 10**8  # numbers: what is compared in some seconds
 SAMPLES, CALLS = 2**17, 2**12  # numbers, and draws of them, that are enough to tell a mean or spread 3 % off
 SEEN = 2**10  # numbers, among which each is to be linear in its draw
 MANY = 2**20  # numbers, of which a second draw takes long
+LARGE = 2**18  # numbers of a matrix, whose singular values take long
 DRAWS = 16  # of a matrix, whose rows and columns are compared draw by draw
 HUGE = 1e75  # a weight whose fourth power may overflow, which its spread's error needs
 
@@ -209,7 +210,7 @@ def _compared(by_hand: _Side, in_torch: _Side, shape: tuple[int, ...], seed: int
 
 def _is_matrix(shape: tuple[int, ...]) -> bool:
     """Whether weights have rows and columns, in a size of which several draws take no time."""
-    return len(shape) > 1 and 1 < shape[0] < prod(shape) <= MANY
+    return len(shape) > 1 and 1 < shape[0] < prod(shape) <= LARGE
 
 
 def _dependence(found: distributions.Dependence, shape: tuple[int, ...]) -> tuple[Row, list[Finding]]:
