@@ -189,6 +189,9 @@ OWN_LOSS_SURE = 0.1  # share of a slope that it may be off and still tell anythi
 # Share of the move of torch's answer that a derivation may leave out, over a move of 2^-10: curvature is as much.
 IGNORED = 2.0**-6
 
+# Ratio of what is left out over a move of 2^-20 and over one of 2^-10, at most: 2^-10 where it is in proportion.
+IN_PROPORTION = 2.0**-5
+
 # --- what a run cannot show (pipeline.blind_spots)
 
 SMALL_PARAMETERS = 0.05  # below, an activation is used where its derivative is nearly what it is at 0

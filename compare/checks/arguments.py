@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from handgrad.compare.pipeline.problem import Problem
 from handgrad.compare.results import Finding
 from handgrad.compare.sandbox import Call
 from handgrad.compare.source.reached import keeps_numbers
-from handgrad.compare.thresholds import AMPLIFIED, IGNORED, MOVE_FLOAT32, TINY
+from handgrad.compare.thresholds import IGNORED, IN_PROPORTION, MOVE, MOVE_FLOAT32, TINY
 from handgrad.compare.trace import Arrays, is_real
 from handgrad.compare.verdict.rounding import largest
 
@@ -36,17 +37,25 @@ def ignored_arguments(
     if not _may_ignore(calls) and not keeps_numbers(derivation):
         return ()
     own = {**torch.values, **torch.gradients}
-    agreeing = [name for name in own if _is_near(own[name], printed.records.get(name))]
+    agreeing = {name: due for name, due in own.items() if _is_near(due, printed.records.get(name))}
+    behind = partial(_behind, agreeing, problem, again)
     with suppress(InputError):  # a reference that does not run there
-        params, batch = next(directions(problem.params, problem.batch, MOVE_FLOAT32))
-        moved = {**params, **batch}
-        if ignored := [*_not_followed(agreeing, own, problem, again, moved)]:
-            here = {**problem.params, **problem.batch}
-            alone = {of: [*_not_followed(ignored, own, problem, again, {of: moved[of]})] for of in here}
-            names = tuple(name for name in printed.records if name in ignored)
-            cause = IgnoresArguments(names, tuple(of for of, names in alone.items() if names))
-            return (Finding(Key(1, phase_of(names[0]), names[0]), "FAULT", cause),)
+        far, near = (_all_moved(problem, by) for by in (MOVE_FLOAT32, MOVE))
+        if left := behind(far):
+            less = behind(near)
+            names = [name for name in left if 0 < less.get(name, 0.0) <= IN_PROPORTION * left[name]]
+            alone = tuple(of for of, array in far.items() if {*names} & behind({of: array}).keys())
+            if alone:
+                first = names[0]
+                cause = IgnoresArguments(tuple(names), alone)
+                return (Finding(Key(1, phase_of(first), first), "FAULT", cause),)
     return ()
+
+
+def _all_moved(problem: Problem, by: float) -> dict[str, np.ndarray]:
+    """Every array that is handed over, moved by a share, in one direction."""
+    params, batch = next(directions(problem.params, problem.batch, by))
+    return {**params, **batch}
 
 
 def _may_ignore(calls: Mapping[str, Call]) -> bool:
@@ -65,28 +74,24 @@ def _same(one: np.ndarray | None, other: np.ndarray) -> bool:
     return bool(np.array_equal(one.astype(np.float64), other.astype(np.float64)))
 
 
-def _not_followed(
-    names: list[str], own: Arrays, problem: Problem, again: Again, moved: Mapping[str, np.ndarray]
-) -> Iterator[str]:
-    """Those of the answers that torch moves and the derivation does not as far, where some arrays have moved.
+def _behind(own: Arrays, problem: Problem, again: Again, moved: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """How far answers are behind torch's, where some arrays have moved: those that leave out a part of torch's move.
 
-    Where the mathematics amplifies the move, rounding may move both sides apart: there it must not move at all. A move
-    that is next to nothing, as of a saturated unit, tells nothing.
+    A move that is next to nothing, as of a saturated unit, tells nothing.
     """
     params = {name: moved.get(name, array) for name, array in problem.params.items()}
     batch = {name: moved.get(name, array) for name, array in problem.batch.items()}
     call = again(params, batch)
     there = run_on_records(problem.reference, params, batch, {})
+    found = {}
     for name, due in {**there.values, **there.gradients}.items():
         record, before = call.records.get(name), own.get(name)
-        if name not in names or record is None or before is None or not is_real(record):
+        if record is None or before is None or not is_real(record) or not record.shape == due.shape == before.shape:
             continue
-        if record.shape == due.shape == before.shape:
-            move, whole = _apart(due, before), largest(before)
-            is_stuck = _apart(record, before) <= IGNORED * move
-            is_behind = _apart(due, record) > IGNORED * move and move <= AMPLIFIED * whole
-            if move > TINY * whole and (is_stuck or is_behind):
-                yield name
+        move, left = _apart(due, before), _apart(due, record)
+        if move > TINY * largest(before) and left > IGNORED * move:
+            found[name] = left
+    return found
 
 
 def _apart(one: np.ndarray, other: np.ndarray) -> float:
