@@ -25,13 +25,15 @@ from handgrad.compare.verdict.rounding import largest
 Again = Callable[[Arrays, Arrays], Call]
 
 
+@np.errstate(all="ignore")
 def ignored_arguments(
     derivation: Callable[..., object], calls: Mapping[str, Call], again: Again, problem: Problem, torch: Replay
 ) -> tuple[Finding, ...]:
     """A finding on answers that do not follow params and batch as torch's do, which agree on those handed over.
 
     Only where numbers may be from elsewhere is the derivation asked where all has moved: where it answers float32 in
-    float64 or to the same bits, or where its code reaches arrays outside. Then each array is moved alone.
+    float64 or to the same bits, or where its code reaches arrays outside. What it leaves out is in proportion to the
+    move, unlike what rounding makes of one that the mathematics amplifies. Then each array is moved alone.
     """
     printed = calls[problem.printed]
     if not _may_ignore(calls) and not keeps_numbers(derivation):

@@ -68,6 +68,7 @@ class StepWitness(Witness):
         """Whether a tensor is next to nothing beside J and its gradients, or beside what all is computed from."""
         return name in self.evidence.local and self.evidence.is_nothing(name)
 
+    @property
     def torch_is_finite(self) -> bool:
         """Whether torch's own run in this precision is finite everywhere."""
-        return self.evidence.torch_is_finite()
+        return self.evidence.torch_is_finite

@@ -116,15 +116,10 @@ class Evidence(Witness):
     # --- the reference with other roundings
 
     def spread(self, name: str) -> np.ndarray | None:
-        """How far rounding moves the reference, entry by entry, as replays with drawn roundings show it."""
-        return self._spreads(name)
+        """How far rounding moves the reference, entry by entry, as replays with drawn roundings show it.
 
-    @cached_property
-    def _spreads(self) -> Callable[[str], np.ndarray | None]:
-        return cache(self._spread)
-
-    def _spread(self, name: str) -> np.ndarray | None:
-        """Of two runs where these leave no doubt, else of all."""
+        Of two where these leave no doubt, else of all.
+        """
         reference = self.local[name].astype(np.float64, copy=False)
         spread = None
         for count in (2, NOISE_RUNS):
@@ -178,12 +173,9 @@ class Evidence(Witness):
         run, met = self._exact
         return (np.atleast_1d(run[name]) if name in run else None), met
 
+    @cached_property
     def torch_is_finite(self) -> bool:
         """Whether torch's own run in this precision is finite everywhere."""
-        return self._torch_is_finite
-
-    @cached_property
-    def _torch_is_finite(self) -> bool:
         try:
             run = run_on_records(self.reference, self.params, self.batch, {}, self.dtype)
         except InputError:
@@ -207,12 +199,9 @@ class Evidence(Witness):
                 places.append(Place(records, self._replayed(params, batch, records)))
         return tuple(places)
 
+    @cached_property
     def overflows(self) -> bool:
         """Whether the derivation overflows, or divides 0 by 0, on its way."""
-        return self._overflows
-
-    @cached_property
-    def _overflows(self) -> bool:
         return self.raises_overflow is not None and self.raises_overflow()
 
     # --- what it is beside the others
@@ -226,7 +215,8 @@ class Evidence(Witness):
 
     def _largest_of(self, name: str) -> float:
         """The largest entry of a tensor, as it was returned or else in torch or handed over."""
-        array = {**self.params, **self.batch, **self.local, **self.records}.get(name)
+        tables = (self.records, self.local, self.batch, self.params)
+        array = next((table[name] for table in tables if name in table), None)
         return largest(array) if array is not None and is_real(array) else 0.0
 
     def is_nothing(self, name: str) -> bool:

@@ -338,7 +338,7 @@ def _overflows_inside(flagged: Flagged, _: Beside | None) -> Outcome | None:
     Figure: softmax without its maximum, weights x30.
     Test: test_what_overflows_on_the_way_is_weak
     """
-    return flagged.outcome("WEAK", OverflowsInside()) if flagged.witness.overflows() else None
+    return flagged.outcome("WEAK", OverflowsInside()) if flagged.witness.overflows else None
 
 
 BOTH, FINE_ONLY, COARSE_ONLY = ("float64", "float32"), ("float64",), ("float32",)

@@ -94,10 +94,12 @@ class Witness(ABC):
         """Whether the derivation's own J has another slope along a difference than its gradient says."""
         return False
 
+    @property
     def overflows(self) -> bool:
         """Whether the derivation overflows, or divides 0 by 0, on its way."""
         return False
 
+    @property
     def torch_is_finite(self) -> bool:
         """Whether torch's own run in this precision is finite everywhere."""
         return True
@@ -201,12 +203,13 @@ def screened_in_float32(both: Local, scale: Array) -> Outcome | None:
 class Flagged:
     """A tensor that the screen did not pass, beside the standard deviation of its rounding.
 
-    `behaviours` keeps what the difference does over moves by a share.
+    `spread` is that in unit roundoffs, and `behaviours` keeps what the difference does over moves by a share.
     """
 
     name: str
     witness: Witness
     local: Local
+    spread: Array | None
     deviation: Array
     behaviours: dict[float, str] = field(default_factory=dict)
 
@@ -215,7 +218,7 @@ class Flagged:
         """With the deviation at the witness's own unit roundoff."""
         local = Local(*(np.atleast_1d(side).astype(np.float64, copy=False) for side in local))
         spread = witness.spread(name)
-        return cls(name, witness, local, deviation(local.reference, spread, witness.unit, witness.dtype))
+        return cls(name, witness, local, spread, deviation(local.reference, spread, witness.unit, witness.dtype))
 
     @cached_property
     def difference(self) -> Array:
@@ -265,8 +268,7 @@ class Flagged:
 
     def at(self, unit: float) -> Flagged:
         """The same beside the rounding of another precision."""
-        spread = self.witness.spread(self.name)
-        return replace(self, deviation=deviation(self.local.reference, spread, unit, self.witness.dtype))
+        return replace(self, deviation=deviation(self.local.reference, self.spread, unit, self.witness.dtype))
 
     def outcome(self, verdict: str, why: Fact | None = None) -> Outcome:
         """A verdict on it."""

@@ -86,6 +86,6 @@ def _by_bound(name: str, witness: Witness, local: Local, allowance: Allowance, b
 def _not_finite(witness: Witness, local: Local, wrong: Array) -> Outcome:
     """float32 says nothing where torch's own run in it overflows somewhere; else nan and infinity are told."""
     index = index_of(int(np.argmax(wrong)), local.recorded.shape)
-    if witness.dtype == "float32" and not witness.torch_is_finite():
+    if witness.dtype == "float32" and not witness.torch_is_finite:
         return Outcome("OK", 0.0, "screen", index, "float32", OutOfRange())
     return Outcome("NONFINITE", float("inf"), "noise", index, witness.dtype)

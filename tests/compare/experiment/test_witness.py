@@ -44,6 +44,6 @@ def test_labels_stay_where_they_are(witness):
 
 def test_what_is_asked_of_users_references_alone_is_no(witness):
     assert (witness.again("Z1"), witness.put_right("Z1")) == (None, (None, ()))
-    assert (witness.contradicts("dW1", np.ones(1)), witness.overflows(), witness.torch_is_finite()) == (0, 0, 1)
+    assert (witness.contradicts("dW1", np.ones(1)), witness.overflows, witness.torch_is_finite) == (0, 0, 1)
     assert not witness.is_nothing("W1_next")
     assert witness.reach("W1_next") == np.abs(witness.local["W1_next"]).max()

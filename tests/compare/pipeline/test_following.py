@@ -64,8 +64,8 @@ def test_its_spread_is_that_of_steps_with_roundings_of_their_own():
 def test_what_is_asked_of_gradients_alone_is_no():
     step = following()
     assert (step.again("W_next"), step.put_right("W_next"), step.allowance("W_next")) == (None, (None, ()), None)
-    assert (step.is_nothing("W_next"), step.contradicts("W_next", W), step.overflows()) == (False, False, False)
-    assert step.torch_is_finite()
+    assert (step.is_nothing("W_next"), step.contradicts("W_next", W), step.overflows) == (False, False, False)
+    assert step.torch_is_finite
     assert step.reach("W_next") == 0.0
     assert step.records["vW"].shape == (2, 2)
 

@@ -77,8 +77,10 @@ class Told:
         self.asked.append("own loss")
         return self.own_loss
 
+    @property
     def overflows(self):
         return self.overflowing
 
+    @property
     def torch_is_finite(self):
         return self.finite
