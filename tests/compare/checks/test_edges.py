@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from handgrad import check_gradients, tap
+from handgrad import check_gradients, check_training, tap
 
 Rng = np.random.default_rng
 
@@ -167,3 +167,30 @@ CONSTANTS = [(273.15, 0.3), (48.8566, 0.01), (1700000003.0, 1e5), (0.1, 1e-4)]
 def test_a_constant_that_float32_rounds_is_no_mistake(constant, spread, seed, in_tensor):
     assert check_gradients(*shifted(0, constant, spread, seed, in_tensor=in_tensor)).findings == ()
     assert verdicts_of(check_gradients(*shifted(1e-6, constant, spread, seed, in_tensor=in_tensor))) == {"FAULT"}
+
+
+# --- a loss of another shape
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+def test_a_wrong_loss_in_another_shape_is_found_as_in_its_own(shape):
+    """Also where it is only a little wrong, so that it must be seen to stay where everything moves."""
+    rng = Rng(5)
+    params = {"W": rng.standard_normal((3, 2))}
+    batches = [(rng.standard_normal((5, 3)), rng.standard_normal((5, 2))) for _ in range(2)]
+
+    def trainer(p, batches, off=1e-7):
+        W = p["W"]
+        for X, Y in batches:
+            E = X @ W - Y
+            J, dW = (E**2).sum() / 2, X.T @ E
+            W = W - 0.01 * dW
+            yield {"J": np.reshape(J * (1 + off), shape), "dW": dW, "W": W}
+
+    def check(trainer):
+        reference = lambda p, X, Y: ((X @ p["W"] - Y) ** 2).sum() / 2  # noqa: E731
+        return check_training(trainer, reference, lambda t: torch.optim.SGD(t, lr=0.01), params, batches)
+
+    first = check(trainer).first
+    assert (first.where.name, first.verdict) == ("J", "FAULT")
+    assert check(lambda p, batches: trainer(p, batches, 0.0)).findings == ()

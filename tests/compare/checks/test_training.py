@@ -390,27 +390,3 @@ def test_a_trainer_that_computes_in_float32_is_recognised_and_left_in_peace(yiel
     assert Float32Only() in report.notes
     wrong = check_training(in_float32(1.01, yields), *FLOAT32_CASE)
     assert wrong.first.where.name == "W1_next", str(wrong)
-
-
-@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
-def test_a_wrong_loss_in_another_shape_is_found_as_in_its_own(shape):
-    """Also where it is only a little wrong, so that it must be seen to stay where everything moves."""
-    rng = np.random.default_rng(5)
-    params = {"W": rng.standard_normal((3, 2))}
-    batches = [(rng.standard_normal((5, 3)), rng.standard_normal((5, 2))) for _ in range(2)]
-
-    def trainer(p, batches, off=1e-7):
-        W = p["W"]
-        for X, Y in batches:
-            E = X @ W - Y
-            J, dW = (E**2).sum() / 2, X.T @ E
-            W = W - 0.01 * dW
-            yield {"J": np.reshape(J * (1 + off), shape), "dW": dW, "W": W}
-
-    def check(trainer):
-        reference = lambda p, X, Y: ((X @ p["W"] - Y) ** 2).sum() / 2  # noqa: E731
-        return check_training(trainer, reference, lambda t: torch.optim.SGD(t, lr=0.01), params, batches)
-
-    first = check(trainer).first
-    assert (first.where.name, first.verdict) == ("J", "FAULT")
-    assert check(lambda p, batches: trainer(p, batches, 0.0)).findings == ()

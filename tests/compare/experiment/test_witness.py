@@ -24,7 +24,7 @@ def test_its_spread_is_the_closed_form_of_the_operation(witness):
         allowed = witness.allowance(name).everywhere(PRECISIONS["float64"])
         deviation = witness.spread(name) * 2.0**-53
         np.testing.assert_allclose(ROUNDINGS * deviation, np.broadcast_to(allowed, deviation.shape), rtol=1e-12)
-    assert witness.allowance("X").is_exact
+    assert not witness.allowance("X").everywhere(PRECISIONS["float64"]).any()
 
 
 def test_elsewhere_the_whole_run_is_taken_again_and_torch_agrees_there(witness):

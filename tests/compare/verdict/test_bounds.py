@@ -78,15 +78,6 @@ def test_an_allowance_covers_the_rounding_of_its_operation_but_not_a_hundred_tim
     assert not np.signbit(allowed).any()
 
 
-@pytest.mark.parametrize(("allowance", "exact", "rounded"), OPERATIONS.values(), ids=OPERATIONS)
-def test_the_screen_never_allows_more_than_the_allowance(allowance, exact, rounded):
-    for precision in PRECISIONS.values():
-        everywhere = np.broadcast_to(allowance.everywhere(precision), exact.shape)
-        assert (allowance.screen(exact, precision) <= everywhere * (1 + 1e-12)).all()
-        entries = np.unravel_index([0, exact.size - 1], exact.shape)
-        np.testing.assert_allclose(allowance.at(entries, precision), everywhere[entries])
-
-
 def test_every_allowance_stands_in_this_table():
     offered = {
         name
@@ -144,30 +135,13 @@ def test_the_precisions_are_those_of_the_dtypes():
     for dtype, sides in (("float64", 2), ("float32", 1)):
         precision, info = PRECISIONS[dtype], np.finfo(dtype)
         assert precision.u == info.eps / 2
-        assert precision.eta == info.smallest_subnormal
-        assert (precision.rounding, precision.underflow) == (sides * precision.u, sides * precision.eta)
+        assert (precision.rounding, precision.underflow) == (sides * precision.u, sides * info.smallest_subnormal)
         assert precision.gammas(5) == pytest.approx(sides * gamma(5, precision.u), rel=1e-15)
 
 
 def test_every_operation_is_allowed_its_underflow():
     tiny = np.full((2, 2), 1e-320)
     for dtype, sides in (("float64", 2), ("float32", 1)):
-        precision = PRECISIONS[dtype]
-        assert bounds.linear(tiny, tiny, tiny[:, :1]).everywhere(precision).min() >= sides * 3 * precision.eta
-        assert bounds.hidden_gradient(tiny, tiny, 0.0).everywhere(precision).min() >= sides * 3 * precision.eta
-
-
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_of_stacked_runs_each_is_allowed_what_it_is_alone(name):
-    """The runs of one dtype after those of the other, as many steps are judged at once."""
-    allowance, exact, _ = OPERATIONS[name]
-    runs = bounds.stacked(["float64", "float32"], exact.ndim + 1)
-    assert runs.u.shape == (2, *[1] * exact.ndim)
-    M = None if allowance.magnitude is None else allowance.magnitude(None)
-    twice = allowance._replace(
-        terms=tuple((c, np.stack([x, x])) for c, x in allowance.terms),
-        magnitude=None if M is None else lambda entries: np.stack([M, M]),
-    )
-    together = np.broadcast_to(twice.everywhere(runs), (2, *exact.shape))
-    for one, dtype in zip(together, ("float64", "float32"), strict=True):
-        np.testing.assert_allclose(one, np.broadcast_to(allowance.everywhere(PRECISIONS[dtype]), exact.shape))
+        precision, least = PRECISIONS[dtype], 3 * sides * np.finfo(dtype).smallest_subnormal
+        assert bounds.linear(tiny, tiny, tiny[:, :1]).everywhere(precision).min() >= least
+        assert bounds.hidden_gradient(tiny, tiny, 0.0).everywhere(precision).min() >= least

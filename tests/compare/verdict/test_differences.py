@@ -9,8 +9,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from handgrad.compare.trace import frozen
-from handgrad.compare.verdict.batched import columns_of
-from handgrad.compare.verdict.bounds import PRECISIONS
 from handgrad.compare.verdict.differences import Measured, differing, measured, measured_all, measured_by_name
 
 BLOCK = 8
@@ -128,24 +126,6 @@ def test_many_at_once_are_each_by_itself(block, many):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert [*map(repr, measured_all(many, block=block))] == [repr(naive(*pair)) for pair in many]
-
-
-@BLOCKS
-@settings(max_examples=100, deadline=None)
-@given(pair=pairs(("f4", "f8")))
-def test_a_row_of_a_report_shows_the_same(block, pair):
-    """Also what counts as affected: above sqrt(u) of torch's scale."""
-    hand, torch = pair
-    if hand.size == 0:
-        return
-    with np.errstate(all="ignore"):
-        columns = columns_of({"Z1": hand[np.newaxis]}, {"Z1": torch[np.newaxis]})
-    *shown, differs = (of_step for ((of_step,),) in columns)
-    one = measured(hand, torch, block=block)
-    index = tuple(int(i) for i in np.unravel_index(one.position, hand.shape)) if hand.shape else ()
-    assert repr(shown) == repr([one.max_abs_diff, index, one.by_hand, one.torch])
-    u = PRECISIONS[str(torch.dtype)].u
-    assert differs == (not one.max_abs_diff <= np.sqrt(u) * one.scale)
 
 
 @BLOCKS
