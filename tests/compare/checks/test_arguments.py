@@ -148,6 +148,22 @@ def test_what_rounding_takes_elsewhere_follows_all_the_same(size):
     assert "ignored-arguments" not in {finding.cause.code for finding in report.findings}, str(report)
 
 
+def test_sines_that_rounding_takes_elsewhere_beside_what_is_larger_follow_all_the_same():
+    """Both sides agree on what is handed over, to the bit, and by chance; where it has moved the sines are others."""
+    kept, candidates = np.zeros(1), np.linspace(0.96, 1, 400)
+    w = candidates[np.exp(19 * candidates) ** 2 == torch.exp(38 * torch.from_numpy(candidates)).numpy()][:6]
+    assert len(w) == 6
+
+    def derive(p):
+        e = np.exp(19 * p["w"]) ** 2 + kept
+        return {"J": np.sin(e).sum() + 50 * p["w"].sum(), "dw": 38 * np.cos(e) * e + 50}
+
+    report = check_gradients(
+        derive, lambda p: torch.sin(torch.exp(38 * p["w"])).sum() + 50 * p["w"].sum(), {"w": w}, ()
+    )
+    assert "ignored-arguments" not in {finding.cause.code for finding in report.findings}, str(report)
+
+
 def test_whole_numbers_are_asked_for_once_more_and_left_in_peace():
     """float32 holds them exactly, so both answers are the same to the bit."""
     rng = np.random.default_rng(0)

@@ -9,6 +9,7 @@ import torch
 from handgrad import check_gradients, mlp, tap
 from handgrad.compare.facts.failures import NotFinite
 from handgrad.compare.facts.remarks import Float32Only, Float64Inside, Operands, TorchInFloat32
+from handgrad.compare.pipeline.evidence import Evidence
 from tests.corpus.cancelling import listed, stationary_point
 from tests.corpus.layers import LINEAR, SQUARES, TANH, Layer
 
@@ -310,3 +311,14 @@ def test_a_mask_that_is_wrong_where_it_matters_is_wrong_in_float32_too(precision
     params, batch = {"w": np.array([1.0, 2.0, 4.0])}, (np.array([1.0, 2.0, 0.5]),)
     first = check_gradients(derive, masked, params, batch, precisions=precisions).first
     assert (first.where.name, first.verdict) == ("M", "FAULT")
+
+
+@pytest.mark.parametrize(("off", "runs"), [(0.0, 2), (1.0, 2), (60.0, 4), (1e6, 2)])
+def test_two_runs_with_noise_are_enough_where_they_leave_no_doubt(off, runs):
+    """Off by so many roundings of a product: none, one, about what right code is off by at most, and far more."""
+    W, x = np.random.default_rng(2).standard_normal((2, 40))
+    params, batch = {"W": W}, {"x": x}
+    records = {"dW": x * np.cos(W * x) * (1 + off * 2.0**-53)}
+    evidence = Evidence(lambda p, x: torch.sin(p["W"] * x).sum(), params, batch, records)
+    assert evidence.spread("dW").shape == W.shape
+    assert {len(made) for made in evidence._runs_with_noise.values()} == {runs}
