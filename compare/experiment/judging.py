@@ -135,15 +135,16 @@ class NetworkJudge:
             printed = [{name: array[: len(steps)] for name, array in of.items()} for of in (params, velocities, batch)]
             by_torch = self._alone(*printed)
             read, before = operands(params, records), operands(velocities)
+            parts = {dtype: slice(i * len(steps), (i + 1) * len(steps)) for i, dtype in enumerate(dtypes)}
+            in_part = {d: [{n: a[part] for n, a in of.items()} for of in (read, before)] for d, part in parts.items()}
 
-            def allowed(name: str, part: slice) -> Allowance:
-                here = ({n: array[part] for n, array in of.items()} for of in (read, before))
-                return allowance(self.settings, name, *((read, before) if part == slice(None) else here))
+            def allowed(name: str, dtype: str) -> Allowance:
+                return allowance(self.settings, name, *in_part[dtype])
 
             labelled = [(phase, name, label_of(self.settings, name)) for name, (phase, _) in steps[0].due.items()]
             ours = {name: array[: len(steps)] for name, array in records.items()}
             numbers, run = [step.number for step in steps], StepRun(records, local | batch)
-            return judge_stack(labelled, numbers, dtypes, run, allowed, (ours, by_torch))
+            return judge_stack(labelled, numbers, parts, run, allowed, (ours, by_torch))
 
     def _alone(self, params: Arrays, velocities: Arrays, batch: Arrays) -> dict[str, np.ndarray]:
         """What torch makes of stacked steps by itself in the precision that is printed, from where the hand started."""

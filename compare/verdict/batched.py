@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -12,14 +12,14 @@ from handgrad.compare.verdict.closeness import Local, closest, index_of
 from handgrad.compare.verdict.differences import AFFECTED
 from handgrad.compare.verdict.judgement import EndToEnd, Judgement, StepRun
 
-Allowed = Callable[[str, slice], Allowance]  # what rounding explains in a tensor, of a part of the stacked runs
+Allowed = Callable[[str, str], Allowance]  # what rounding explains in a tensor, of the stacked runs of a dtype
 Label = tuple[str, str, str]  # phase, name and equation of a tensor
 
 
 def judge_stack(
     labelled: Sequence[Label],
     steps: Sequence[int],
-    dtypes: Sequence[str],
+    parts: Mapping[str, slice],
     run: StepRun,
     allowed: Allowed,
     end_to_end: EndToEnd,
@@ -27,16 +27,15 @@ def judge_stack(
     """Judge several steps at once where rounding explains everything; None for a step that needs a closer look.
 
     `labelled` holds the tensors in dataflow order. In `run` each is stacked along a first axis, the steps of one dtype
-    after those of the other: (dtypes * steps, ...). `allowed` gives the allowance of a part of that axis. In
-    `end_to_end` each is stacked over the steps, (steps, ...).
+    after those of the other: (dtypes * steps, ...), where `parts` says which are whose. In `end_to_end` each is stacked
+    over the steps, (steps, ...).
     """
 
     def times(name: str) -> np.ndarray:
         """rho of each step, over the dtypes."""
-        parts = {dtype: slice(i * len(steps), (i + 1) * len(steps)) for i, dtype in enumerate(dtypes)}
         local = {dtype: Local(run.records[name][part], run.local[name][part]) for dtype, part in parts.items()}
-        rho = (closest(local[d], allowed(name, parts[d]), PRECISIONS[d], runs=len(steps))[0] for d in dtypes)
-        return np.asarray(np.max([*rho], axis=0))
+        rho = [closest(of, allowed(name, d), PRECISIONS[d], runs=len(steps))[0] for d, of in local.items()]
+        return np.asarray(np.max(rho, axis=0))
 
     columns = (_rows(label, steps, times(label[1]), *(side[label[1]] for side in end_to_end)) for label in labelled)
     return [[*rows] if all(row.rho <= 1 for row, *_ in rows) else None for rows in zip(*columns, strict=True)]

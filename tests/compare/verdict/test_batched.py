@@ -42,8 +42,11 @@ class Stack:
     def judged(self):
         read, before = operands(self.params, self.records), operands(self.velocities)
 
-        def allowed(name, part):
-            here = ({name: array[part] for name, array in of.items()} for of in (read, before))
+        n = len(self.steps)
+        parts = {"float64": slice(0, n), "float32": slice(n, 2 * n)}
+
+        def allowed(name, dtype):
+            here = ({name: array[parts[dtype]] for name, array in of.items()} for of in (read, before))
             return allowance(self.settings, name, *here)
 
         ours = {name: array[: len(self.steps)] for name, array in self.records.items()}
@@ -52,7 +55,7 @@ class Stack:
             return judge_stack(
                 self.labelled,
                 numbers,
-                DTYPES,
+                parts,
                 StepRun(self.records, self.local),
                 allowed,
                 (ours, self.by_torch),
@@ -122,9 +125,9 @@ def apart(hand, torch):
         judged = judge_stack(
             labelled,
             range(steps),
-            ["float64"],
+            {"float64": slice(0, steps)},
             StepRun(records, records),
-            lambda name, part: Allowance(3, units=8.0),
+            lambda name, dtype: Allowance(3, units=8.0),
             (hand, torch),
         )
     return {(j.row.step, j.row.name): j for step in judged for j in step}
