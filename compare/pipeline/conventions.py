@@ -11,7 +11,7 @@ from handgrad.compare.errors import InputError
 from handgrad.compare.facts.remarks import MeanLeftOut, Note, Undone
 from handgrad.compare.oracle.reference import run_on_records
 from handgrad.compare.oracle.replay import Replay
-from handgrad.compare.pipeline.evidence import Evidence, Situation
+from handgrad.compare.pipeline.evidence import Evidence, with_records
 from handgrad.compare.thresholds import MEAN_IS_KEPT, SAME_FACTOR
 from handgrad.compare.trace import Arrays
 from handgrad.compare.verdict.conventions import AS_RECORDED, As, Reading
@@ -73,21 +73,17 @@ def _step(now: Read, own: Replay) -> Step:
 
 def read_in(reading: Reading, evidence: Evidence) -> Evidence:
     """Evidence whose records, also of further runs, are read in a convention."""
-    derive, situations = evidence.derive, evidence.situations
+    derive = evidence.derive
 
     def again(params: Arrays, batch: Arrays) -> Arrays:
         assert derive is not None
         return reading.read(derive(params, batch))
 
-    def moved(by: float) -> Iterator[Situation]:
-        assert situations is not None
-        return (each._replace(records=reading.read(each.records)) for each in situations(by))
-
     return replace(
         evidence,
         records=reading.read(evidence.records),
         derive=None if derive is None else again,
-        situations=None if situations is None else moved,
+        situations=with_records(evidence.situations, reading.read),
     )
 
 

@@ -274,6 +274,13 @@ def situations(derive: Derive, params: Arrays, batch: Arrays, dtype: str, by: fl
         yield Situation(theirs, inputs, derive(theirs, inputs))
 
 
+def with_records(elsewhere: Elsewhere | None, change: Callable[[Arrays], Arrays]) -> Elsewhere | None:
+    """The same situations with the records changed; None where there are none."""
+    if elsewhere is None:
+        return None
+    return lambda by: (each._replace(records=change(each.records)) for each in elsewhere(by))
+
+
 def directions(params: Arrays, batch: Arrays, by: float) -> Iterator[tuple[Arrays, Arrays]]:
     """Parameters and a batch moved by a share, in a few directions, in float64; what is whole in the batch stays."""
     rng = np.random.default_rng(3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -16,7 +16,7 @@ from handgrad.compare.names import Key, gradient, is_gradient, of_gradient, phas
 from handgrad.compare.oracle.reference import check_repeatable, own_run
 from handgrad.compare.oracle.replay import Replay
 from handgrad.compare.pipeline.conventions import Read, in_convention
-from handgrad.compare.pipeline.evidence import Elsewhere, Evidence, Situation, situations
+from handgrad.compare.pipeline.evidence import Elsewhere, Evidence, situations, with_records
 from handgrad.compare.pipeline.judged import JudgedStep
 from handgrad.compare.pipeline.problem import Problem
 from handgrad.compare.pipeline.scene import scene_of_records
@@ -105,13 +105,7 @@ def _evidence(
         assert derive is not None
         return fitted(derive(params, batch).read_for(end_to_end.values).records, shapes).records
 
-    given = returned.elsewhere.get(dtype)
-
-    def moved(by: float) -> Iterator[Situation]:
-        assert given is not None
-        return (each._replace(records=fitted(each.records, shapes).records) for each in given(by))
-
-    elsewhere = None if given is None else moved
+    elsewhere = with_records(returned.elsewhere.get(dtype), lambda records: fitted(records, shapes).records)
     if derive is not None:
         elsewhere = partial(situations, again, params, batch, dtype)
     return Evidence(
