@@ -93,11 +93,11 @@ def _items(node: ast.AST) -> Iterator[tuple[ast.AST | None, ast.expr]]:
     elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Subscript):
         yield node.target.slice, node.value
     elif isinstance(node, ast.Assign):
-        pairs = (pair for target in node.targets for pair in _unpacked(target, node.value))
+        pairs = (pair for target in node.targets for pair in unpacked(target, node.value))
         yield from ((target.slice, value) for target, value, _ in pairs if isinstance(target, ast.Subscript))
 
 
-def _unpacked(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr, int | None]]:
+def unpacked(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr, int | None]]:
     """The targets of an assignment, each with its value, or with the whole of an unpacking and its place in that."""
     if not isinstance(target, ast.Tuple):
         return [(target, value, None)]
@@ -166,7 +166,7 @@ def _assigned(node: ast.AST) -> Iterator[tuple[ast.expr, _Value]]:
     elif isinstance(node, ast.AnnAssign) and node.value is not None:
         yield node.target, _Value(node.value, None, node)
     elif isinstance(node, ast.Assign):
-        for target, value, place in (item for whole in node.targets for item in _unpacked(whole, node.value)):
+        for target, value, place in (item for whole in node.targets for item in unpacked(whole, node.value)):
             if not (isinstance(value, ast.Subscript) and _is_key(value.slice)):
                 yield target, _Value(value, place, node)
 

@@ -13,6 +13,7 @@ import torch
 
 from handgrad.compare.facts.remarks import NoDerivation, Note
 from handgrad.compare.ownership import OURS, is_theirs
+from handgrad.compare.source.assignments import unpacked
 from handgrad.compare.source.pieces import closure_of, pieces_of, statements_of
 
 MOST = 1000  # things that are looked at
@@ -102,8 +103,10 @@ def _names(code: CodeType) -> frozenset[str]:
 def _takes_differences(tree: ast.AST) -> bool:
     """Whether code divides the difference of two calls of a function of its own, or of what two such calls gave."""
     made: dict[str, set[str]] = {}
-    for node in statements_of(tree):
-        for target, value in _assigned(node) if isinstance(node, ast.Assign) else ():
+    statements = (node for node in statements_of(tree) if isinstance(node, ast.Assign))
+    assigned = (item for node in statements for whole in node.targets for item in unpacked(whole, node.value))
+    for target, value, place in assigned:
+        if place is None:  # the whole value, not one of those that a call returns
             made.setdefault(ast.unparse(target), set()).update(_called(value))
 
     def differs(node: ast.AST) -> bool:
@@ -114,16 +117,6 @@ def _takes_differences(tree: ast.AST) -> bool:
 
     quotients = (node for node in ast.walk(tree) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div))
     return any(differs(node) for quotient in quotients for node in ast.walk(quotient.left))
-
-
-def _assigned(node: ast.Assign) -> Iterator[tuple[ast.expr, ast.expr]]:
-    """The targets of an assignment with their values, one by one where both are tuples."""
-    for target in node.targets:
-        match target, node.value:
-            case ast.Tuple(elts=targets), ast.Tuple(elts=values):
-                yield from zip(targets, values, strict=False)
-            case _:
-                yield target, node.value
 
 
 def _called(node: ast.expr) -> set[str]:
