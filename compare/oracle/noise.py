@@ -101,8 +101,10 @@ class Noise(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch annota
 
     def _rounded_constant(self, value: Any) -> Any:
         """A number, or a tensor that holds some, off by a rounding where float32 does not hold it."""
+        if self.size < UNIT_ROUNDOFF["float32"]:
+            return value
         numbers = torch.as_tensor(value, dtype=torch.float64) if isinstance(value, float) else value
-        if self.size < UNIT_ROUNDOFF["float32"] or numbers.dtype != torch.float64:
+        if numbers.dtype != torch.float64:
             return value
         off = torch.where(numbers.float() == numbers, numbers, self._off(numbers, FEW))
         return off if isinstance(value, Tensor) else off.item()
