@@ -104,4 +104,4 @@ def _is_near(due: np.ndarray, record: np.ndarray | None) -> bool:
     """Whether an answer is torch's own, to far less than a move."""
     if record is None or not is_real(record) or record.shape != due.shape or not due.size:
         return False
-    return bool(np.max(np.abs(due - record)) <= IGNORED * MOVE_FLOAT32 * np.max(np.abs(due)))
+    return _apart(due, record) <= IGNORED * MOVE_FLOAT32 * largest(due)

@@ -145,14 +145,10 @@ def _stands_still(flagged: Flagged, _: Beside | None) -> Outcome | None:
     """
     if behaves(flagged) != "stands":
         return None
-    if flagged.witness.unit == COARSE:
-        is_explained = _explains(flagged, FORMATS["bfloat16"])
-        return (
-            flagged.outcome("WEAK", FewerDigits("bfloat16"))
-            if is_explained
-            else flagged.outcome("FAULT", Persists("stands"))
-        )
-    for name, unit in FORMATS.items():
+    is_coarse = flagged.witness.unit == COARSE
+    if is_coarse and _explains(flagged, FORMATS["bfloat16"]):
+        return flagged.outcome("WEAK", FewerDigits("bfloat16"))
+    for name, unit in () if is_coarse else FORMATS.items():
         if unit > COARSE and not _stands_over(flagged, unit * STANDS_OVER):
             break
         if _explains(flagged, unit):
