@@ -71,6 +71,9 @@ BLIND = 0.1
 # second in float32. The third is where the mathematics amplifies the first by more than AMPLIFIED.
 MOVE, MOVE_FLOAT32, MOVE_LESS, AMPLIFIED = 2.0**-20, 2.0**-10, 2.0**-32, 2.0**-5
 
+# Relative: sums, or lengths, along an axis that are so near to each other are one number, as float32 data have it.
+NORMALISED = 1e-6
+
 # Ratio: a difference that changes by less over every move is systematic. Faults change by 0.05 as a rule, rounding by
 # 0.3 to 1.8.
 SAME = 0.25

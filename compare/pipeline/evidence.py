@@ -26,6 +26,7 @@ from handgrad.compare.thresholds import (
     LEFT_OF_SUMS,
     NEAR,
     NOISE_RUNS,
+    NORMALISED,
     NOTHING,
     OWN_LOSS_ERRORS,
     OWN_LOSS_GAP,
@@ -301,4 +302,16 @@ def moved(array: np.ndarray, rng: np.random.Generator, by: float) -> np.ndarray:
     steps = rng.choice([-1.0, 1.0], array.shape) * rng.uniform(0.5, 1.0, array.shape)
     if array.ndim == 2 and array.shape[0] == array.shape[1] and np.array_equal(array, array.T):
         steps = np.triu(steps) + np.triu(steps, 1).T
-    return np.asarray(array.astype(np.float64) * (1 + by * steps))
+    return _normalised_as(array, np.asarray(array.astype(np.float64) * (1 + by * steps)))
+
+
+def _normalised_as(before: np.ndarray, array: np.ndarray) -> np.ndarray:
+    """With the sums and lengths along axes that were one number: a derivation may rely on them, as on probabilities."""
+    for axis in range(array.ndim):
+        for power in (1, 2):
+            was, now = ((each.astype(np.float64) ** power).sum(axis, keepdims=True) for each in (before, array))
+            if was.size == 1 and abs(was.item() - 1) > NORMALISED:
+                continue
+            if np.ptp(was) <= NORMALISED * np.abs(was).min() and now.all():
+                array = array * (was / now) ** (1 / power)
+    return array

@@ -196,3 +196,56 @@ def test_a_gradient_that_is_constant_in_torch_as_well_is_right():
         (X,),
     )
     assert report.findings == (), str(report)
+
+
+# --- data that are normalised
+
+
+def cross_entropy(params, X, Y):
+    return -(Y * torch.log_softmax(X @ params["W"], 1)).sum() / len(X)
+
+
+def cross_entropy_of_probabilities(p, X, Y):
+    """dZ = (P - Y) / n, which holds where the rows of Y sum to 1; in float64, whatever it is handed."""
+    Z = X.astype(np.float64) @ p["W"].astype(np.float64)
+    P = np.exp(Z) / np.exp(Z).sum(1, keepdims=True)
+    dZ = (P - Y) / len(X)
+    return {"J": -(Y * np.log(P)).sum() / len(X), "dW": X.astype(np.float64).T @ dZ}
+
+
+def cosine(params, X, U):
+    a = X @ params["w"]
+    return (torch.nn.functional.normalize(U, dim=1) @ params["w"] * a).sum()
+
+
+def cosine_of_unit_rows(p, X, U):
+    """U is not divided by its lengths, which are 1; in float64, whatever it is handed."""
+    X, U, w = (each.astype(np.float64) for each in (X, U, p["w"]))
+    return {"J": (U @ w * (X @ w)).sum(), "dw": U.T @ (X @ w) + X.T @ (U @ w)}
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+def test_probabilities_stay_probabilities(rows):
+    rng = np.random.default_rng(31)
+    Y = rng.dirichlet(np.ones(3), size=rows)
+    params, X = {"W": rng.normal(size=(5, 3))}, rng.normal(size=(rows, 5))
+    assert check_gradients(cross_entropy_of_probabilities, cross_entropy, params, (X, Y)).ok
+
+
+def test_rows_of_length_one_stay_so():
+    rng = np.random.default_rng(32)
+    U = rng.normal(size=(6, 3))
+    U /= np.linalg.norm(U, axis=1, keepdims=True)
+    params = {"w": rng.normal(size=3)}
+    assert check_gradients(cosine_of_unit_rows, cosine, params, (rng.normal(size=(6, 3)), U)).ok
+
+
+def test_a_mistake_beside_probabilities_is_found():
+    rng = np.random.default_rng(33)
+    Y = rng.dirichlet(np.ones(3), size=4)
+    params, batch = {"W": rng.normal(size=(5, 3))}, (rng.normal(size=(4, 5)), Y)
+
+    def wrong(p, X, T):
+        return {**cross_entropy_of_probabilities(p, X, T), "dW": cross_entropy_of_probabilities(p, X, Y)["dW"]}
+
+    assert check_gradients(wrong, cross_entropy, params, batch).first.cause == IgnoresArguments(("dW",), ("Y",))
