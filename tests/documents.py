@@ -55,9 +55,9 @@ def blocks(document: str, language: str) -> list[str]:
 
 
 def masked(text: str) -> str:
-    """The text without what differs between machines: measured numbers, and the widths of columns; counts stay."""
-    counted = r"\d+ (?:of|entr|step|tensor|compared|later|check)"
-    number = rf"(?<![\d.])(?!{counted})[-+]?\d+(\.\d+)?(e[-+]\d+)?"
+    """The text without what differs between machines: numbers and widths; counts and the entry of a finding stay."""
+    counted, entry = r"\d+ (?:of|entr|step|tensor|compared|later|check)", r"\d+(?:, \d+)*\)?: by hand"
+    number = rf"(?<![\d.])(?!{counted}|{entry})[-+]?\d+(\.\d+)?(e[-+]\d+)?"
     return re.sub(r"[-\s]+", " ", re.sub(number, "#", text)).strip()
 
 
