@@ -12,7 +12,7 @@
     verdict      rounding or fault
     oracle       torch as the trusted witness
     sandbox      calling code that is not ours
-    ground       the files beside the rooms: names, results, thresholds, the registry of operations
+    ground       the files beside the rooms: names, results, thresholds, the notes' operations
     facts        causes, notes, blind spots: everything that can be said, as values
 Nothing imports in a circle.
 """

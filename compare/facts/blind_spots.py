@@ -72,7 +72,7 @@ _OF_GRADIENTS = (
         "unit-upstream",
         "a wrong handling of the upstream gradient",
         "it is 1 everywhere: {where}",
-        "weigh a sum of the result with a random cotangent",
+        "let J be the sum of the result times random numbers",
     ),
     Condition(
         "no-negative-input",
