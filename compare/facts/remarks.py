@@ -33,7 +33,7 @@ class Float32Only(Note, code="float32-only"):
 
     sentence = (
         "The derivation computes in float32 also where it is handed float64: it is judged in float32 alone, "
-        "which hides faults below a relative size of 2e-4."
+        "which may hide mistakes below a relative size of 1e-5."
     )
 
 

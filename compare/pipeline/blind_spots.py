@@ -98,7 +98,7 @@ def of_precisions(precisions: Sequence[str]) -> tuple[BlindSpot, ...]:
     """What a single precision could not show."""
     others = {
         "float64": "arithmetic that loses digits, told from mistakes",
-        "float32": "mistakes below a relative size of 2e-4",
+        "float32": "mistakes below a relative size of 1e-5",
     }
     alone = precisions if len(precisions) == 1 else ()
     return tuple(blind_spot("one-precision", what=others[dtype], dtype=dtype) for dtype in alone)
