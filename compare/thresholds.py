@@ -163,8 +163,7 @@ DRIFT, TWINS = 10.0, 4
 
 # --- initial weights (checks.initializer, checks.distributions)
 
-SIGMAS = 6.11  # standard errors, exceeded by chance once in 1e9
-CHANCE = 1e-9  # how often samples of one distribution may be called different
+CHANCE = 1e-9  # how often a check may call samples of one distribution different, by all of its tests together
 EXACT_WEIGHTS = 2.0**-45  # share: a + s D in float64, 256 roundings
 FLOAT32_WEIGHTS = 2.0**-22  # share: the same where the weights are rounded to float32 once more, 4 roundings of that
 LINEAR_WEIGHTS = 3  # weights: fewer are linear in any draw

@@ -42,8 +42,12 @@ def test_the_two_witnesses_share_nothing():
 
 
 def test_compare_holds_no_network_maths():
-    """The bounds multiply absolute values, to bound rounding; the catalogue's problems are code to be checked."""
-    holds(network_maths(SIDE["compare"], ("compare/verdict/bounds.py", USERS)))
+    """The bounds multiply absolute values, to bound rounding; the catalogue's problems are code to be checked.
+
+    Of initial weights the products with themselves are compared, which have the squares of the singular values.
+    """
+    excused = ("compare/verdict/bounds.py", "compare/checks/distributions.py", USERS)
+    holds(network_maths(SIDE["compare"], excused))
 
 
 def test_files_have_at_most_400_lines():

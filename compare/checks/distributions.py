@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from math import log, sqrt
+from math import log, prod, sqrt
 from typing import NamedTuple
 
 import numpy as np
 
-from handgrad.compare.thresholds import CHANCE, EXACT_WEIGHTS, FLOAT32_WEIGHTS, LINEAR_WEIGHTS, SAME_FORMULA, SIGMAS
+from handgrad.compare.thresholds import CHANCE, EXACT_WEIGHTS, FLOAT32_WEIGHTS, LINEAR_WEIGHTS, SAME_FORMULA
 
 Draws = Mapping[str, Sequence[np.ndarray]]  # by family, the draws that weights can be linear in
+
+RARE = 2.0 ** -np.arange(13, 3, -1)  # shares of a distribution, in 2^19 numbers of which a part shows
+SHARES = np.concatenate([RARE, np.arange(1, 16) / 16, 1 - RARE[::-1]])
+ENOUGH = 2**19  # numbers to compare these shares of
 
 
 class Distribution(NamedTuple):
@@ -60,83 +64,112 @@ def near(first: Distribution, other: Distribution) -> bool:
     return other.family == first.family and apart <= FLOAT32_WEIGHTS * max(abs(first.mean), first.spread)
 
 
-def of_samples(a: np.ndarray, b: np.ndarray) -> tuple[Distribution, Distribution, Apart]:
-    """The distributions of two samples of the same size, and what tells them apart.
+class Statistic(NamedTuple):
+    """A number that each draw has: its means over the draws of both sides, and how far these may be apart.
 
-    Where mean and spread may be the same, the samples are compared as they are, else without these.
-    """
-    first, second = (
-        Distribution("neither normal nor uniform", float(x.mean()), float(x.std()), exact=False) for x in (a, b)
-    )
-    mean = SIGMAS * sqrt((a.var() + b.var()) / len(a))
-    spread = SIGMAS * sqrt(_spread_variance(a) + _spread_variance(b))
-    alike = abs(first.mean - second.mean) <= mean and abs(first.spread - second.spread) <= spread
-    both = (np.sort(a), np.sort(b)) if alike else (_standardised(a), _standardised(b))
-    distance = _kolmogorov_smirnov(*both) / sqrt(log(2 / CHANCE) / len(a))
-    return first, second, Apart(len(a), distance, mean, spread)
-
-
-class Dependence(NamedTuple):
-    """How weights of one draw depend on each other, by a measure that is 1 where all of it are alike, and its error.
-
-    `of` says of what: the singular values, or the lengths of the rows or of the columns.
+    It is taken of a place, such as an entry, the one `at` which index; of a whole draw where the place is "".
     """
 
     of: str
+    place: str
+    at: int
     by_hand: float
     torch: float
     allowed: float
 
 
-def dependence(a: np.ndarray, b: np.ndarray) -> Dependence:
-    """The measure by which draws, stacked along the first axis, differ most beside what chance explains.
+def of_samples(a: np.ndarray, b: np.ndarray) -> tuple[Distribution, Distribution, Apart, Statistic]:
+    """The distributions of draws of both sides, what tells them apart, and the statistic of a draw that differs most.
 
-    Each is n sum x^4 / (sum x^2)^2 over n singular values, or lengths of rows or columns, of the draw as a matrix whose
-    first axis is the weights' own: 1 for an orthogonal matrix. Its mean over the draws is compared by Student's t.
+    Both are (draws, rows, columns), of one row where the weights are no matrix. Where mean or spread differ, the draws
+    by hand are compared as if they had torch's.
     """
-    ours, theirs = (_evenness(draws.reshape(len(draws), draws.shape[1], -1)) for draws in (a, b))
-    means = np.array([ours.mean(1), theirs.mean(1)])
-    error = np.sqrt((ours.var(1, ddof=1) + theirs.var(1, ddof=1)) / len(a))
-    allowed = _student(len(a) - 1) * error + FLOAT32_WEIGHTS * means.max(0)
+    means = [float(x.mean()) for x in (a, b)]
+    variances = [((x - mean) ** 2).mean((1, 2))[:, None] for x, mean in zip((a, b), means, strict=True)]
+    first, second = (
+        Distribution("neither normal nor uniform", mean, sqrt(variance.mean()), exact=False)
+        for mean, variance in zip(means, variances, strict=True)
+    )
+    tests, unit = 3 * prod(n + 1 for n in a.shape[1:]) + 2 * len(SHARES), _largest(a, b)  # no fewer than there are
+    spreads = first.spread + second.spread or 1.0
+    mean = _furthest("mean", "", (a.mean((1, 2))[:, None], b.mean((1, 2))[:, None]), tests, unit).allowed
+    spread = _furthest("variance", "", variances, tests, unit * spreads).allowed / spreads
+    matched = a
+    if abs(first.mean - second.mean) > mean or abs(first.spread - second.spread) > spread:
+        matched = second.mean + (a - first.mean) * (second.spread / first.spread if first.spread else 0.0)
+    shape = _furthest("distribution", "", _shapes(matched, b), tests, 4)
+    zeros = [np.abs(x) <= FLOAT32_WEIGHTS * unit for x in (a, b)]
+    found = (_furthest(of, place, x, tests, size) for of, place, x, size in _statistics(matched, b, zeros))
+    return first, second, Apart(a.size, _rho(shape), mean, spread), max(found, key=_rho)
+
+
+def _largest(*arrays: np.ndarray) -> float:
+    return max(float(max(x.max(), -x.min())) for x in arrays) or 1.0
+
+
+def _rho(found: Statistic) -> float:
+    return abs(found.by_hand - found.torch) / found.allowed
+
+
+def _furthest(of: str, place: str, statistics: Sequence[np.ndarray], tests: int, size: float) -> Statistic:
+    """Of statistics of both sides, (draws, statistics), computed from numbers of a size, the one that differs most.
+
+    Where both sides draw alike, the difference d of two draws is as likely to be -d: then |sum d| is more than
+    t sqrt(sum d^2) with a probability of at most 2 exp(-t^2/2), whatever is drawn, and however often (Hoeffding).
+    """
+    a, b = statistics
+    means, d = np.array([a.mean(0), b.mean(0)]), np.subtract(a, b, dtype=np.float64)
+    by_chance = sqrt(2 * log(2 * tests / CHANCE)) * np.linalg.norm(d, axis=0) / len(d)
+    allowed = by_chance + FLOAT32_WEIGHTS * np.maximum(size, np.abs(means).max(0))
     worst = int(np.argmax(np.abs(means[0] - means[1]) / allowed))
-    of = ("singular values", "lengths of rows", "lengths of columns")[worst]
     by_hand, torch = map(float, means[:, worst])
-    return Dependence(of, by_hand, torch, float(allowed[worst]))
+    return Statistic(of, place, worst, by_hand, torch, float(allowed[worst]))
 
 
-def _evenness(matrices: np.ndarray) -> np.ndarray:
-    """n sum x^4 / (sum x^2)^2 of singular values, lengths of rows, and lengths of columns, (3, draws)."""
-    squares = matrices**2
-    rows, columns = squares.sum(2), squares.sum(1)
-    values = np.linalg.svd(matrices, compute_uv=False) ** 2
-    sums = values.shape[1] * (values**2).sum(1), *(n.shape[1] * (n**2).sum(1) for n in (rows, columns))
-    total = rows.sum(1) ** 2
-    return np.array([np.divide(each, total, out=np.ones(len(total)), where=total > 0) for each in sums])
+def _shapes(a: np.ndarray, b: np.ndarray) -> list[np.ndarray]:
+    """Of each draw the shares of numbers up to what has such shares of all numbers, and the fourth moment."""
+    some = [x.reshape(len(x), -1)[:, :: x.size // ENOUGH | 1] for x in (a, b)]
+    both = np.concatenate([x.ravel()[::17] for x in some])
+    bounds = np.quantile(both, SHARES) + FLOAT32_WEIGHTS * _largest(both)
+    squares = [((x - both.mean()) / (both.std() or 1.0)) ** 2 for x in some]
+    moments = [(z * (z - 6)).mean(1) for z in squares]
+    return [np.column_stack([*((x <= q).mean(1) for q in bounds), m]) for x, m in zip(some, moments, strict=True)]
 
 
-def _student(freedom: int) -> float:
-    """Student's t where the normal distribution is at SIGMAS (Abramowitz and Stegun, 26.7.5)."""
-    z = SIGMAS
-    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+def _statistics(
+    a: np.ndarray, b: np.ndarray, zeros: Sequence[np.ndarray]
+) -> Iterator[tuple[str, str, list[np.ndarray], float]]:
+    """What is compared of a draw: its kind, the place, both sides' (draws, statistics), and the size of its numbers."""
+    centre, unit = (a.mean(0) + b.mean(0)) / 2, _largest(a, b)
+    squares = [(x - centre) ** 2 for x in (a, b)]
+    kinds = (("share of zeros", zeros, 1.0), ("mean", (a, b), unit), ("variance", squares, unit * _largest(a - centre)))
+    for of, sides, size in kinds:
+        if a.shape[1] > 1:
+            rows, columns = ([x.mean(axis) for x in sides] for axis in (2, 1))
+            yield of, "row", rows, size
+            yield of, "column", columns, size
+            yield of, "the diagonal", [x.diagonal(axis1=1, axis2=2).mean(1)[:, None] for x in sides], size
+            if of != "mean":
+                yield f"unevenness of the rows by {of}", "", [_unevenness(x) for x in rows], 4
+                yield f"unevenness of the columns by {of}", "", [_unevenness(x) for x in columns], 4
+        yield of, "entry", [x.reshape(len(x), -1) for x in sides], size
+    if a.shape[1] > 1:
+        yield "unevenness of the squared singular values", "", [_of_singular_values(x) for x in (a, b)], 4
 
 
-def _spread_variance(sample: np.ndarray) -> float:
-    """The variance of a sample's standard deviation s: s^2 (kurtosis - 1)/(4 n)."""
-    s = sample.std()
-    kurtosis = float(np.mean(((sample - sample.mean()) / s) ** 4)) if s else 1.0
-    return float(s**2 * (kurtosis - 1) / (4 * len(sample)))
+def _unevenness(x: np.ndarray) -> np.ndarray:
+    """n sum x^2 / (sum x)^2 of n numbers of each draw, (draws, 1): 1 where they are equal."""
+    return _share(x.shape[1] * np.square(x).sum(1), x.sum(1))
 
 
-def _standardised(sample: np.ndarray) -> np.ndarray:
-    spread = sample.std()
-    return np.sort((sample - sample.mean()) / spread) if spread else np.zeros(len(sample))
+def _of_singular_values(x: np.ndarray) -> np.ndarray:
+    """The same of the squared singular values of each draw, (draws, 1), whose squares the products x x^T sum up to."""
+    small = x if x.shape[1] < x.shape[2] else x.swapaxes(1, 2)
+    return _share(small.shape[1] * np.square(small @ small.swapaxes(1, 2)).sum((1, 2)), np.square(x).sum((1, 2)))
 
 
-def _kolmogorov_smirnov(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest distance of the distribution functions of two sorted samples."""
-    both = np.concatenate([a, b])
-    shares = (np.searchsorted(sample, both, "right") / len(sample) for sample in (a, b))
-    return float(np.max(np.abs(np.subtract(*shares))))
+def _share(squares: np.ndarray, total: np.ndarray) -> np.ndarray:
+    return np.where(total > 0, squares / np.where(total > 0, total, 1) ** 2, 1)[:, None]
 
 
 def formulas(spread: float, shape: tuple[int, ...]) -> tuple[str, ...]:

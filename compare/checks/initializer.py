@@ -2,8 +2,8 @@
 
 The random streams of NumPy and torch cannot be matched. But where the weights are a + s D of a draw D that can be drawn
 again, from the same seed, a and s are known to the last digit on both sides, and are compared so. Everything else is
-compared by samples: mean, spread, the distance of the distributions, and of a matrix how its entries depend on each
-other, each at a false alarm rate of 1e-9.
+compared by samples: mean, spread and distribution of all entries, mean, variance and zeros of each entry, row and
+column, and of a matrix how its entries depend on each other, at a false alarm rate of 1e-9 for all of it together.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import numpy as np
 import torch
 
 from handgrad.compare.checks import distributions
-from handgrad.compare.checks.distributions import Apart, Distribution
+from handgrad.compare.checks.distributions import Apart, Distribution, Statistic
 from handgrad.compare.environment import environment
 from handgrad.compare.errors import InputError
 from handgrad.compare.facts import failures
 from handgrad.compare.facts.causes import Cause
-from handgrad.compare.facts.updates import InitializerDependence, InitializerFamily, InitializerMean, InitializerScale
+from handgrad.compare.facts.updates import InitializerFamily, InitializerMean, InitializerScale, InitializerStatistic
 from handgrad.compare.names import Key
 from handgrad.compare.pipeline.blind_spots import of_initializer
 from handgrad.compare.report.report import Report
@@ -39,12 +39,13 @@ TorchInitializer = Callable[[torch.Tensor], Any]
 Outcome = tuple[Sequence[Row], Sequence[Finding]]
 
 LARGEST = 10**8  # numbers: what is compared in some seconds
-SAMPLES, CALLS = 2**17, 2**12  # numbers, and draws of them, that are enough to tell a mean or spread 3 % off
+SAMPLES, CALLS = 2**19, 2**12  # numbers, and draws of them, that are enough to tell a mean or spread 3 % off
 SEEN = 2**10  # numbers, among which each is to be linear in its draw
 MANY = 2**20  # numbers, of which a second draw takes long
-LARGE = 2**18  # numbers of a matrix, whose singular values take long
-DRAWS = 16  # of a matrix, whose rows and columns are compared draw by draw
-HUGE = 1e75  # a weight whose fourth power may overflow, which its spread's error needs
+LARGE = 2**18  # numbers, of which many draws take long
+DRAWS = 80  # so many times an entry that is constant must differ in several 100000 tests
+RUNS = 2**12  # of entries in place, into which larger draws are cut; the entries of each stand for draws
+HUGE = 1e75  # a weight whose fourth power may overflow, which the error of the spread needs
 
 
 def check_initializer(
@@ -119,7 +120,7 @@ def _drawn(initializer: Initializer, shape: tuple[int, ...], seed: int) -> np.nd
 
 
 def _drawn_in_torch(torch_initializer: TorchInitializer, shape: tuple[int, ...], seed: int) -> np.ndarray:
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # those of other devices, which take a millisecond, draw nothing here
     tensor = torch.full(shape, torch.nan, dtype=torch.float64)
     try:
         with torch.no_grad():
@@ -128,8 +129,9 @@ def _drawn_in_torch(torch_initializer: TorchInitializer, shape: tuple[int, ...],
         raise InputError(
             f"torch_initializer raises {located(error)}; it must fill a tensor of shape {shape} in place"
         ) from None
-    if torch.isnan(tensor).any():
-        raise InputError("torch_initializer leaves nan in the tensor; it must fill it in place, as torch.nn.init does")
+    if tensor.shape != shape or not torch.isfinite(tensor).all():
+        wrong = "nan or infinite numbers in the tensor" if tensor.shape == shape else "a tensor of another shape"
+        raise InputError(f"torch_initializer leaves {wrong}; it must fill it in place, as torch.nn.init does")
     return np.asarray(to_array(tensor))
 
 
@@ -143,7 +145,7 @@ def _draws(shape: tuple[int, ...], seed: int) -> dict[str, list[np.ndarray]]:
 def _draws_in_torch(shape: tuple[int, ...], seed: int) -> dict[str, list[np.ndarray]]:
     draws = {}
     for family, fill in (("normal", torch.Tensor.normal_), ("uniform", torch.Tensor.uniform_)):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         draws[family] = [np.asarray(to_array(fill(torch.empty(shape, dtype=torch.float64))))]
     return draws
 
@@ -194,32 +196,46 @@ def _compared(by_hand: _Side, in_torch: _Side, shape: tuple[int, ...], seed: int
         rounding = EXACT_WEIGHTS if ours.exact and torchs.exact else FLOAT32_WEIGHTS
         allowed = rounding * max(abs(torchs.mean), torchs.spread)
         return _rows(ours, torchs, Apart(0, 0.0, allowed, allowed), shape)
-    is_matrix = _is_matrix(shape)
-    calls = max(min(CALLS, ceil(SAMPLES / prod(shape))), DRAWS if is_matrix else 1)
-    draws = [by_hand.weights(seed + k) for k in range(1, 1 + calls)]
-    if any(not is_real(draw) or draw.shape != shape or not np.isfinite(draw).all() for draw in draws):
+    calls = max(min(CALLS, ceil(SAMPLES / prod(shape))), DRAWS if prod(shape) <= LARGE else 1)
+    seeds = range(seed + 1, seed + 1 + calls)
+    a, b = (_stacked(side.weights, seeds, shape) for side in (by_hand, in_torch))
+    if a is None or b is None:
         return _only(failures.DrawsNotFinite(calls, shape))
-    a, b = np.array(draws, dtype=float), np.array([in_torch.weights(seed + k) for k in range(1, 1 + calls)])
-    first, second, apart = distributions.of_samples(a.ravel(), b.ravel())
+    first, second, apart, furthest = distributions.of_samples(a, b)
     rows, findings = _rows(ours or first, torchs or second, apart, shape)
-    if not is_matrix:
-        return rows, findings
-    row, differs = _dependence(distributions.dependence(a, b), shape)
+    row, differs = _furthest(furthest, shape)
     return [*rows, row], [*findings, *differs]
 
 
-def _is_matrix(shape: tuple[int, ...]) -> bool:
-    """Whether weights have rows and columns, in a size of which several draws take no time."""
-    return len(shape) > 1 and 1 < shape[0] < prod(shape) <= LARGE
+def _stacked(weights: Callable[[int], np.ndarray], seeds: range, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Draws of these seeds, (draws, rows, columns), in one row where they are no matrix; None if one cannot be used.
+
+    Where they are too large for many, the columns are runs of entries, each of which stands for a draw.
+    """
+    draws = np.empty((len(seeds), prod(shape)))
+    for draw, seed in zip(draws, seeds, strict=True):
+        drawn = weights(seed)
+        if not is_real(drawn) or drawn.shape != shape or not np.abs(drawn.astype(np.float64)).max() <= HUGE:
+            return None
+        draw[:] = drawn.ravel()
+    if prod(shape) > LARGE:
+        runs = draws[:, : prod(shape) // RUNS * RUNS].reshape(len(seeds), RUNS, -1)
+        return runs.swapaxes(1, 2).reshape(-1, 1, RUNS)
+    return draws.reshape(len(seeds), shape[0] if 1 < shape[0] < prod(shape) else 1, -1)
 
 
-def _dependence(found: distributions.Dependence, shape: tuple[int, ...]) -> tuple[Row, list[Finding]]:
-    """The row on how weights depend on each other, and what is wrong about it."""
-    of, own, other, allowed = found
+def _furthest(found: Statistic, shape: tuple[int, ...]) -> tuple[Row, list[Finding]]:
+    """The row on the statistic of a draw that differs most, and what is wrong about it."""
+    of, place, at, own, other, allowed = found
+    sizes = {"row": shape[:1], "column": shape[1:], "entry": shape}
+    index = index_of(at, sizes[place]) if place in sizes else ()
+    if prod(shape) > LARGE:
+        place, length = "entries", prod(shape) // RUNS
+        index = (at * length, (at + 1) * length - 1)
     rho, verdict = _times(abs(own - other), allowed)
-    row = Row(1, "forward", "dependence", "", shape, abs(own - other), (), own, other, rho, "samples", verdict)
-    cause = InitializerDependence(own, other, of)
-    return row, [] if verdict == "OK" else [Finding(Key(1, "forward", "dependence"), "FAULT", cause)]
+    row = Row(1, "forward", "statistic", "", shape, abs(own - other), (), own, other, rho, "samples", verdict)
+    cause = InitializerStatistic(own, other, of, place, index)
+    return row, [] if verdict == "OK" else [Finding(Key(1, "forward", "statistic"), "FAULT", cause)]
 
 
 def _values(own: np.ndarray, theirs: np.ndarray) -> Outcome:

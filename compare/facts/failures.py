@@ -261,7 +261,7 @@ class DrawsNotFinite(Cause, code="not-finite"):
     shape: Shape
 
     def __str__(self) -> str:
-        return f"some of {counted(self.draws, 'draw')} are no finite numbers of shape {self.shape}"
+        return f"some of {counted(self.draws, 'draw')} are no finite numbers of shape {self.shape}, or too large"
 
 
 class SameWeights(Cause, code="unknown"):

@@ -131,17 +131,20 @@ class InitializerMean(OfNumbers, code="initializer-family"):
         return f"by hand the mean is {self.by_hand:.7g}, in torch {self.torch:.7g}"
 
 
-class InitializerDependence(OfNumbers, code="initializer-family"):
-    """The weights of one draw depend on each other in another way; `of` says what of a draw shows it."""
+class InitializerStatistic(OfNumbers, code="initializer-family"):
+    """A number that each draw has, as the mean of row (3,), is another on the average over the draws.
+
+    The place is an entry, a row, a column, the diagonal, entries from one to another, or "" where it is the whole draw.
+    """
 
     of: str
+    place: str
+    index: tuple[int, ...]
 
     def __str__(self) -> str:
-        alike = "less" if self.by_hand > self.torch else "more"
-        return (
-            f"the {self.of} of a draw are {alike} alike than in torch: n sum x^4 / (sum x^2)^2, which is 1 where all "
-            f"are equal, is {self.by_hand:.4g} by hand and {self.torch:.4g} in torch"
-        )
+        index = f" ({', '.join(map(str, self.index))})" if self.index else ""
+        place = f" of {self.place}{index}" if self.place else ""
+        return f"over the draws, the {self.of}{place} is {self.by_hand:.4g} by hand, in torch {self.torch:.4g}"
 
 
 class InitializerScale(Cause, code="initializer-scale"):

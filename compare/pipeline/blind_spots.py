@@ -175,7 +175,8 @@ def _is_small_step(before: np.ndarray, after: np.ndarray, dtype: str) -> bool:
 def of_initializer(shape: tuple[int, ...], *, by_samples: bool) -> tuple[BlindSpot, ...]:
     """What weights of a shape could not show, and what samples cannot where nothing is known exactly."""
     is_square = len(shape) == 2 and shape[0] == shape[1]
-    return _applying(("square-shape", is_square), ("coarse-samples", by_samples), ("dependence", by_samples))
+    of_samples = ((code, by_samples) for code in ("coarse-samples", "single-places", "dependence"))
+    return _applying(("square-shape", is_square), *of_samples)
 
 
 def of_arrays(params: Arrays, batch: Arrays) -> tuple[BlindSpot, ...]:

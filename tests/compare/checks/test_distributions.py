@@ -38,20 +38,52 @@ def test_distributions_are_near_but_for_rounding_to_float32():
 
 
 def test_samples_of_one_distribution_are_not_apart():
-    a, b = np.random.default_rng(1).standard_normal((2, 10**4))
-    first, second, apart = of_samples(a, b)
+    a, b = np.random.default_rng(1).standard_normal((2, 500, 4, 5))
+    first, second, apart, furthest = of_samples(a, b)
     assert apart.samples == 10**4
+    assert abs(furthest.by_hand - furthest.torch) <= furthest.allowed
     assert apart.distance <= 1
     assert abs(first.mean - second.mean) <= apart.mean
     assert abs(first.spread - second.spread) <= apart.spread
 
 
 def test_a_scale_is_no_other_family_and_a_shape_is():
-    a, b = np.random.default_rng(1).standard_normal((2, 10**4))
-    first, second, apart = of_samples(a, 2 * b)
+    a, b = np.random.default_rng(1).standard_normal((2, 500, 4, 5))
+    first, second, apart, furthest = of_samples(a, 2 * b)
     assert apart.distance <= 1
     assert abs(first.spread - second.spread) > apart.spread
+    assert abs(furthest.by_hand - furthest.torch) <= furthest.allowed
     assert of_samples(a, np.sign(b))[2].distance > 1
+
+
+FURTHEST = {
+    "an entry's mean": (lambda x: x + 3 * (np.arange(20).reshape(4, 5) == 7), ("mean", "entry", 7)),
+    "a row's mean": (lambda x: x + np.array([[0], [0], [2], [0]]), ("mean", "row", 2)),
+    "an entry's spread": (lambda x: x * (1 + 3 * (np.arange(20).reshape(4, 5) == 7)), ("variance", "entry", 7)),
+    "a column of zeros": (lambda x: x * [1, 0, 1, 1, 1], ("share of zeros", "column", 1)),
+    "the diagonal": (lambda x: x + np.eye(4, 5), ("mean", "the diagonal", 0)),
+    "equal lengths": (
+        lambda x: x / np.linalg.norm(x, axis=2, keepdims=True),
+        ("unevenness of the rows by variance", "", 0),
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "found"), FURTHEST.values(), ids=FURTHEST)
+def test_what_differs_most_is_found_at_its_place(change, found):
+    a, b = np.random.default_rng(2).standard_normal((2, 500, 4, 5))
+    furthest = of_samples(change(a), b)[3]
+    assert furthest[:3] == found
+    assert abs(furthest.by_hand - furthest.torch) > furthest.allowed
+
+
+def test_places_that_are_constant_are_compared_exactly():
+    a, b = np.random.default_rng(3).standard_normal((2, 100, 1, 50))
+    b[:, 0, 7] = np.float32(0.1)
+    for constant, is_same in ((0.1, True), (0.10001, False)):
+        a[:, 0, 7] = constant
+        furthest = of_samples(a, b)[3]
+        assert (abs(furthest.by_hand - furthest.torch) <= furthest.allowed) == is_same
 
 
 def test_formulas_are_those_of_a_matrix():

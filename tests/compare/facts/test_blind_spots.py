@@ -22,6 +22,7 @@ STABLE = [
     "parameters-alone",
     "square-shape",
     "coarse-samples",
+    "single-places",
     "dependence",
     "one-example",
     "examples-as-size",
@@ -68,7 +69,7 @@ def test_every_condition_becomes_a_blind_spot_with_its_tensors(code):
     assert spot.because
 
 
-WITHOUT = {"not-returned", "kink-of-relu", "coarse-samples", "dependence"}
+WITHOUT = {"not-returned", "kink-of-relu", "coarse-samples", "single-places", "dependence"}
 
 
 def test_every_condition_has_a_remedy_where_there_is_one():

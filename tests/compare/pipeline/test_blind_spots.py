@@ -118,7 +118,7 @@ INITIAL = {
     "nothing": ((3, 4), False, set()),
     "a square shape": ((4, 4), False, {"square-shape"}),
     "not a matrix": ((4, 4, 4), False, set()),
-    "samples": ((3, 4), True, {"coarse-samples", "dependence"}),
+    "samples": ((3, 4), True, {"coarse-samples", "single-places", "dependence"}),
 }
 
 
