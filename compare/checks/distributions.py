@@ -133,7 +133,8 @@ def _shapes(a: np.ndarray, b: np.ndarray) -> list[np.ndarray]:
     bounds = np.quantile(both, SHARES) + FLOAT32_WEIGHTS * _largest(both)
     squares = [((x - both.mean()) / (both.std() or 1.0)) ** 2 for x in some]
     moments = [(z * (z - 6)).mean(1) for z in squares]
-    return [np.column_stack([*((x <= q).mean(1) for q in bounds), m]) for x, m in zip(some, moments, strict=True)]
+    below = [[np.count_nonzero(x <= q, axis=1) / x.shape[1] for q in bounds] for x in some]
+    return [np.column_stack([*shares, moment]) for shares, moment in zip(below, moments, strict=True)]
 
 
 def _statistics(
