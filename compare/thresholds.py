@@ -219,13 +219,14 @@ UNEXPLAINED_SHARE = 2.0**-5
 
 EQUAL = 1e-9  # relative: a factor, a coefficient, and the number that a hypothesis says
 SAME_TENSOR = 2.0**-16  # of the largest entry: how far a tensor may be off the one that its name is asked about
+KNOWN = 2.0**-8  # relative: how far rounding may leave a factor open that is named
 FITTED = 1e-6  # relative: two numbers that were fitted to tensors, or such a number and the exact one near it
 WHOLE = 1e-6  # how often an example counts, as it was fitted, and a whole number
 CANCELLED = 1e-10  # share: a term that contributes less of a tensor has the coefficient 0
 LIKE_A_SUM = 1e-3  # relative: a gradient and the sum of another, to see which axes are summed
 SINGLE_ENTRIES = 3  # wrong entries that are called single ones however small the tensor is
 
-EPSILONS = (*(10.0**-k for k in range(3, 17)), 2.0**-52, 2.0**-23)  # that people add in a logarithm
+EPSILONS = (*(10.0**-k for k in range(3, 17)), 2.0**-52, 2.0**-23)  # that people add in a logarithm or a root
 TIMES = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)  # how often a term is missing (below 0) or too many
 
 MOST_REPLAYS = 100  # replays of the reference for one tensor

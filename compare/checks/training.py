@@ -18,15 +18,14 @@ from handgrad.compare.pipeline.blind_spots import hardly_moved, of_arrays, of_gr
 from handgrad.compare.pipeline.judged import Judged, reported
 from handgrad.compare.pipeline.problem import Problem, checked_precisions, problem_of
 from handgrad.compare.pipeline.recording import Run, Trainer, record
+from handgrad.compare.pipeline.rules import rule_instead, without_consequences
 from handgrad.compare.pipeline.steps import (
-    FORMS,
     Training,
     ended,
     in_float32,
     judged_training,
     nearby,
     not_repeatable,
-    rule_instead,
 )
 from handgrad.compare.pipeline.updates import nothing_moved
 from handgrad.compare.report.report import Report
@@ -79,8 +78,7 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: S
     if len(runs) > 1 and outcome.judged.has_finding and in_float32(runs["float64"]):
         outcome, alone = judged_training(outcome.training.in_float32(), REMEDY), [Float32Only()]
     training, judged, findings, still = outcome
-    if findings and all(is_updated(f.where.name) and f.cause.code in FORMS for f in findings):
-        findings = rule_instead(findings, [outcome])
+    findings = rule_instead(without_consequences(findings, outcome), [outcome])
     run, ends = training.runs[training.printed], ended(training)
     if len(still) == len(problem.params) and not findings and not ends:
         findings = (nothing_moved(still[0], "choose params, batches and a rate with which something moves"),)

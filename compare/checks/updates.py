@@ -17,8 +17,8 @@ from handgrad.compare.pipeline.blind_spots import of_precisions, of_updates
 from handgrad.compare.pipeline.judged import reported
 from handgrad.compare.pipeline.problem import checked_arrays, checked_precisions
 from handgrad.compare.pipeline.recording import Run, record, trainer_of
+from handgrad.compare.pipeline.rules import rule_instead
 from handgrad.compare.pipeline.steps import (
-    FORMS,
     JudgedTraining,
     Training,
     ended,
@@ -26,7 +26,6 @@ from handgrad.compare.pipeline.steps import (
     judged_training,
     nearby,
     not_repeatable,
-    rule_instead,
 )
 from handgrad.compare.pipeline.updates import nothing_moved
 from handgrad.compare.report.report import Report
@@ -157,9 +156,7 @@ def _report(
     first, second = (each.outcome for each in starts)
     still = [name for name in first.still if name in second.still]
     from_zero = (replace(f, circumstances=(*f.circumstances, FromZero())) for f in starts[1].findings)
-    findings = starts[0].findings or tuple(from_zero)
-    if any(finding.cause.code in FORMS for finding in findings):
-        findings = rule_instead(findings, [first, second])
+    findings = rule_instead(starts[0].findings or tuple(from_zero), [first, second])
     if len(still) == len(start) and not findings:
         findings = (nothing_moved(still[0], "give gradients, and a rate, that move them"),)
     notes = dict.fromkeys(note for each in starts for note in (*each.notes, *each.outcome.judged.notes))

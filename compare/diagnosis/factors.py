@@ -1,20 +1,59 @@
-"""Factors: zero, a wrong sign, a factor with its names."""
+"""Factors: zero, a wrong sign, a factor with its names; and between which factors rounding leaves the choice."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from math import isclose
+from math import inf, isclose
+from typing import NamedTuple
 
 import numpy as np
 
 from handgrad.compare.diagnosis.scene import Array, Scene, multiple
 from handgrad.compare.facts.causes import Cause, PartialBatch, Scaled, WrongSign, Zero
 from handgrad.compare.names import gradient
-from handgrad.compare.thresholds import EQUAL, FITTED
+from handgrad.compare.thresholds import EQUAL, FITTED, INFORMATIVE, KNOWN, UNEXPLAINED_SHARE
 
 PAIRS = (("n", "n-1"), ("n", "batch size"), ("n", "n_x"), ("n", "N"))  # which size may stand where which belongs
 SHORT_BATCH = ("n/(batch size)", "(batch size)/n")
+
+
+class Factors(NamedTuple):
+    """All factors that explain some tensors to within rounding, from the least to the largest.
+
+    `entries` counts those that the factor 1 does not explain.
+    """
+
+    least: float = -inf
+    most: float = inf
+    entries: int = 0
+
+    @classmethod
+    def of(cls, recorded: Array, reference: Array, rounding: Array | float) -> Factors:
+        """Those with which the recorded entries are multiples of the reference's, each to within its rounding."""
+        allowed, moves = np.broadcast_to(rounding, reference.shape), reference != 0
+        wrong = int(np.count_nonzero(np.abs(recorded - reference) > allowed))
+        if (np.abs(recorded) > allowed)[~moves].any():
+            return cls(inf, -inf, wrong)
+        ends = [(recorded + end)[moves] / reference[moves] for end in (-allowed, allowed)]
+        least, most = np.minimum(*ends), np.maximum(*ends)
+        return cls(float(np.max(least, initial=-inf)), float(np.min(most, initial=inf)), wrong)
+
+    def both(self, other: Factors) -> Factors:
+        """Those that explain the tensors of both."""
+        return Factors(max(self.least, other.least), min(self.most, other.most), self.entries + other.entries)
+
+    @property
+    def simplest(self) -> float | None:
+        """The whole number, one over such a number, or the shortest decimal among them; None where none is known."""
+        middle = (self.least + self.most) / 2
+        open_to = (self.most - self.least) / 2
+        is_known = 0 <= open_to <= min(KNOWN * abs(middle), UNEXPLAINED_SHARE * abs(middle - 1))
+        if self.entries < INFORMATIVE or not is_known or not middle:
+            return None
+        whole = float(round(middle)) if abs(middle) >= 1 else 1 / round(1 / middle)
+        shorter = (whole, *(float(f"{middle:.{digits}g}") for digits in range(1, 17)))
+        return next((factor for factor in shorter if self.least <= factor <= self.most), middle)
 
 
 def zero(scene: Scene) -> Iterator[Cause]:

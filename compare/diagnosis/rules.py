@@ -3,37 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from handgrad.compare.facts.updates import OtherDecay, OtherMomentum, OtherOptimizer, OtherUpdate
+from handgrad.compare.thresholds import EPSILONS
 
 Factory = Callable[[list[Tensor]], torch.optim.Optimizer]
 Change = tuple[type[OtherOptimizer], dict[str, Any]]
 SHOWN = ("momentum", "dampening", "nesterov", "betas", "weight_decay", "amsgrad", "maximize")
 
 
-def relatives(due: torch.optim.Optimizer, *, new_memory: bool = True) -> Iterator[tuple[OtherOptimizer, Factory]]:
-    """Optimisers that differ from `due` in one way, each with the cause that it means if the update is that one.
+@dataclass(frozen=True)
+class Rule:
+    """An optimiser beside the one that is due, and the cause that it means if an update is that one.
 
-    Without `new_memory`, gradient descent stays without momentum.
+    `changes` are the settings in which the two differ: of two rules that explain the same, one that changes less is a
+    special case of the other.
     """
+
+    cause: OtherOptimizer
+    factory: Factory
+    changes: frozenset[tuple[str, Any]]
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether every change that it makes is the same multiple of the one that is due."""
+        return {name for name, _ in self.changes} <= {"lr", "maximize"}
+
+
+def relatives(due: torch.optim.Optimizer) -> Iterator[Rule]:
+    """Optimisers that differ from `due` in one way, each once."""
     if len(due.param_groups) != 1 or "lr" not in due.defaults:  # one of the user's own
         return
     settings = {name: value for name, value in due.param_groups[0].items() if name in due.defaults}
-    kind = type(due)
-    for cause, changes in _changes(kind, settings, new_memory=new_memory):
-        reverses = ("ascends" if changes["maximize"] else "descends") if "maximize" in changes else ""
-        yield cause(_shown(kind, settings, changes), reverses), _factory(kind, {**settings, **changes})
+    kind, known = type(due), set[frozenset[tuple[str, Any]]]()
+    for cause, changes in _changes(kind, settings):
+        differs = frozenset((name, value) for name, value in changes.items() if value != settings[name])
+        if differs not in known:
+            known.add(differs)
+            reverses = ("ascends" if changes["maximize"] else "descends") if "maximize" in changes else ""
+            named = cause(_shown(kind, settings, changes), reverses)
+            yield Rule(named, _factory(kind, {**settings, **changes}), differs)
     if kind in (torch.optim.Adam, torch.optim.AdamW):
-        is_decoupled = kind is torch.optim.AdamW
-        plain = {name: settings[name] for name in ("lr", "betas", "eps", "weight_decay")} | {"decoupled": is_decoupled}
+        yield from _forms_of_adam(settings, is_decoupled=kind is torch.optim.AdamW)
+
+
+def _forms_of_adam(settings: Mapping[str, Any], *, is_decoupled: bool) -> Iterator[Rule]:
+    """Adam in the forms that torch has no setting for."""
+    plain = {name: settings[name] for name in ("lr", "betas", "eps", "weight_decay")} | {"decoupled": is_decoupled}
+    forms: list[tuple[OtherOptimizer, str, bool]] = [
+        (OtherMomentum("Adam without bias correction"), "bias_correction", False),
+        (OtherUpdate("Adam with eps inside the square root"), "eps_inside", True),
+    ]
+    if settings["weight_decay"]:
         other = "Adam with weight_decay in the gradient" if is_decoupled else "AdamW"
-        yield OtherUpdate(other), _factory(_Adam, {**plain, "decoupled": not is_decoupled})
-        yield OtherMomentum("Adam without bias correction"), _factory(_Adam, {**plain, "bias_correction": False})
-        yield OtherUpdate("Adam with eps inside the square root"), _factory(_Adam, {**plain, "eps_inside": True})
+        forms.insert(0, (OtherUpdate(other), "decoupled", not is_decoupled))
+    for cause, name, value in forms:
+        yield Rule(cause, _factory(_Adam, {**plain, name: value}), frozenset({(name, value)}))
 
 
 def _shown(kind: type, settings: Mapping[str, Any], changes: Mapping[str, Any]) -> str:
@@ -53,14 +83,14 @@ def _factory(kind: Callable[..., torch.optim.Optimizer], settings: Mapping[str, 
     return lambda tensors: kind(tensors, **settings)
 
 
-def _changes(kind: type, settings: Mapping[str, Any], *, new_memory: bool) -> Iterator[Change]:
+def _changes(kind: type, settings: Mapping[str, Any]) -> Iterator[Change]:
     """One setting or two that belong together, changed, with the cause that this would be."""
     lr, decay = settings["lr"], settings.get("weight_decay", 0)
     if "maximize" in settings:
         yield OtherUpdate, {"maximize": not settings["maximize"]}
     if kind is torch.optim.SGD:
         m = settings["momentum"]
-        for memory in (m,) if m else (0.9, 0.95, 0.99, 0.8, 0.5) if new_memory else ():
+        for memory in (m,) if m else (0.9, 0.95, 0.99, 0.8, 0.5):
             yield from _momenta(lr, memory)
     if "betas" in settings:
         first, second = settings["betas"]
@@ -68,7 +98,7 @@ def _changes(kind: type, settings: Mapping[str, Any], *, new_memory: bool) -> It
             yield OtherMomentum, {"betas": betas}
     if decay:
         yield from ((OtherDecay, {"weight_decay": value}) for value in (0.0, 2 * decay, decay / 2))
-    others = (1e-5, 1e-6, 1e-7, 1e-8, 1e-10, 1e-12) if "eps" in settings else ()
+    others = (*EPSILONS, 0.0) if "eps" in settings else ()
     yield from ((OtherUpdate, {"eps": eps}) for eps in others if eps != settings["eps"])
     if "amsgrad" in settings:
         yield OtherUpdate, {"amsgrad": not settings["amsgrad"]}

@@ -12,6 +12,7 @@ from itertools import chain
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from handgrad.compare.diagnosis.factors import Factors
 from handgrad.compare.diagnosis.ranking import diagnose, explained, first_cause
 from handgrad.compare.diagnosis.scene import Scene
 from handgrad.compare.facts.causes import Cause, Scaled, Unknown, WrongSign, Zero, factor_of
@@ -165,9 +166,21 @@ def explained_update(judgement: Judgement) -> Cause:
         return cause
     if isinstance(cause, Zero):
         return LeftOut()
-    if isinstance(cause, WrongSign):
-        return Ascends()
-    return replace(cause, of_update=True) if isinstance(cause, Scaled) else cause
+    return of_factor(factors_of(judgement)) if isinstance(cause, (Unknown, Scaled, WrongSign)) else cause
+
+
+def factors_of(judgement: Judgement) -> Factors:
+    """The factors of torch's change that the change by hand is, to within what rounding leaves of the weights."""
+    assert judgement.local is not None
+    return Factors.of(*judgement.local, 0.0 if judgement.rounding is None else judgement.rounding)
+
+
+def of_factor(factors: Factors) -> Cause:
+    """An update that is off by a factor, if it is told."""
+    factor = factors.simplest
+    if factor is None:
+        return Unknown(too_few=factors.entries < INFORMATIVE)
+    return Ascends() if factor == -1.0 else Scaled(factor, of_update=True)
 
 
 def with_ended(findings: tuple[Finding, ...], ended: Sequence[Finding]) -> tuple[Finding, ...]:

@@ -9,14 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from handgrad.compare.diagnosis.rules import relatives
-from handgrad.compare.errors import InputError
-from handgrad.compare.facts.causes import Cause, Scaled, Unknown, factor_of
+from handgrad.compare.facts.causes import Unknown, factor_of
 from handgrad.compare.facts.failures import NeverMoves, TooFewYields, TwoAnswers
 from handgrad.compare.facts.remarks import NoBuffer, Note, VelocityTimes
 from handgrad.compare.facts.updates import OptimizerReset
 from handgrad.compare.names import Key, is_updated, of_updated, of_velocity, updated, velocity
-from handgrad.compare.oracle.optimizer import Follower, Followers, Optimizer
+from handgrad.compare.oracle.optimizer import Followers, Optimizer
 from handgrad.compare.oracle.reference import run_on_records
 from handgrad.compare.pipeline.evidence import Situation, directions
 from handgrad.compare.pipeline.following import Following, Results
@@ -27,14 +25,16 @@ from handgrad.compare.pipeline.records import Returned, judge_records
 from handgrad.compare.pipeline.updates import UpdateRun, unmoved, update_judgement
 from handgrad.compare.results import Finding
 from handgrad.compare.sandbox import Call, quietly
-from handgrad.compare.thresholds import SAME_FACTOR, UNIT_ROUNDOFF
+from handgrad.compare.thresholds import INFORMATIVE, SAME_FACTOR, UNEXPLAINED_SHARE, UNIT_ROUNDOFF
 from handgrad.compare.trace import Arrays, in_precision, rounds_to_float32
 from handgrad.compare.verdict.differences import differing
 from handgrad.compare.verdict.judgement import Judgement
-from handgrad.compare.verdict.rule import judge
+from handgrad.compare.verdict.rule import judge, unexplained
 from handgrad.compare.verdict.shapes import misfit
 
 Record = Callable[[str, Arrays, Sequence[Arrays]], Run]  # a run in a precision, from a start, of batches or gradients
+
+Beside = Mapping[str, Following]  # what torch makes of a step, by precision
 
 FORMS = ("unknown", "scale", "update-form", "reset")  # what an update that is another rule looks like at first
 
@@ -131,8 +131,7 @@ def judged_steps(training: Training) -> Iterator[JudgedStep]:
     followers = {dtype: Followers(training.optimizer, training.params) for dtype in training.runs}
     factors: list[float] = []  # what velocities are of torch's where an update agreed: the convention, if it stays
     previous: Arrays = {}
-    for index, sides in enumerate(zip(*(run.steps for run in training.runs.values()), strict=False)):
-        taken = dict(zip(training.runs, sides, strict=True))
+    for index, taken in _steps(training):
         recorded = _records(training, index, taken, previous)
         judged, notes = _updates(_Judge(training, index, taken, elsewhere), followers, factors)
         yield recorded._replace(
@@ -143,6 +142,12 @@ def judged_steps(training: Training) -> Iterator[JudgedStep]:
         )
         finest = taken.get("float64", next(iter(taken.values())))
         previous = {**finest.before, **{n: a for n, a in finest.records.items() if not is_updated(n)}}
+
+
+def _steps(training: Training) -> Iterator[tuple[int, dict[str, Taken]]]:
+    """The steps that all runs have, by precision."""
+    for index, sides in enumerate(zip(*(run.steps for run in training.runs.values()), strict=False)):
+        yield index, dict(zip(training.runs, sides, strict=True))
 
 
 def _records(training: Training, index: int, taken: Mapping[str, Taken], previous: Arrays) -> JudgedStep:
@@ -170,6 +175,13 @@ def _records(training: Training, index: int, taken: Mapping[str, Taken], previou
     return step
 
 
+def follow(training: Training, optimizer: Optimizer) -> Iterator[Beside]:
+    """What an optimiser makes of every step that all runs have, from the parameters by hand, its state its own."""
+    followers = {dtype: Followers(optimizer, training.params) for dtype in training.runs}
+    for index, taken in _steps(training):
+        yield _Judge(training, index, taken, _nowhere).followed(followers)
+
+
 @dataclass(frozen=True)
 class _Judge:
     """The verdicts on the velocities and updated parameters of one step, beside followers that have taken it."""
@@ -177,7 +189,7 @@ class _Judge:
     training: Training
     index: int
     taken: Mapping[str, Taken]
-    elsewhere: Callable[[str, float], list[_Elsewhere]]
+    elsewhere: Callable[[str, float], Sequence[_Elsewhere]]
 
     def followed(self, followers: Mapping[str, Followers]) -> dict[str, Following]:
         """Let torch's optimisers take the step in each precision."""
@@ -192,7 +204,7 @@ class _Judge:
         there = [each for each in self.elsewhere(dtype, by) if len(each.steps) > self.index]
         return [(each.steps[self.index].records, each.result(self.index)) for each in there]
 
-    def compared(self, name: str, beside: Mapping[str, Following]) -> Judgement:
+    def compared(self, name: str, beside: Beside) -> Judgement:
         """The verdict on one updated parameter or velocity."""
         key = Key(self.index + 1, "update", name)
         parameter = of_updated(name) if is_updated(name) else of_velocity(name)
@@ -237,7 +249,7 @@ def _updates(
     both = [*velocities.values(), *updates.values()]
     if step.index and any(judgement.finding is not None for judgement in both):
         scratch = step.followed({dtype: each.anew() for dtype, each in followers.items()})
-        both = [_or_reset(judgement, step, scratch) for judgement in both]
+        both = _or_reset(both, beside, scratch)
     return both, notes
 
 
@@ -252,16 +264,32 @@ def _followed(training: Training, index: int, dtype: str, taken: Taken, follower
     return followers.step(taken.before, {**taken.records, **training.given(index, dtype)}, own)
 
 
-def _or_reset(judged: Judgement, step: _Judge, scratch: Mapping[str, Following]) -> Judgement:
-    """A finding on what an optimiser made, called `reset` if torch agrees that had no step before."""
-    name = judged.row.name
-    if judged.finding is None or any(of_updated(name) not in each.result for each in scratch.values()):
-        return judged
-    again = step.compared(name, scratch)
-    cause = explained_update(judged) if judged.finding.cause == Unknown() else judged.finding.cause
-    if again.finding is not None or cause.code not in FORMS:
-        return judged
-    return judged._replace(finding=replace(judged.finding, cause=OptimizerReset()))
+def _or_reset(judgements: list[Judgement], due: Beside, scratch: Beside) -> list[Judgement]:
+    """Findings on what an optimiser made, called `reset` where torch explains them that had no step before."""
+
+    def lost(judged: Judgement) -> Finding | None:
+        finding, name = judged.finding, judged.row.name
+        if finding is None:
+            return None
+        cause = explained_update(judged) if finding.cause == Unknown() else finding.cause
+        is_lost = cause.code in FORMS and explains(left(name, scratch), left(name, due))
+        return replace(finding, cause=OptimizerReset()) if is_lost else None
+
+    instead = [lost(judged) for judged in judgements]
+    both = [*zip(judgements, instead, strict=True)]
+    if sum(np.prod(judged.row.shape) for judged, finding in both if finding) < INFORMATIVE:
+        return judgements
+    return [judged._replace(finding=finding) if finding else judged for judged, finding in both]
+
+
+def left(name: str, beside: Beside) -> float:
+    """How much torch leaves of a record in any precision, in units of what rounding explains."""
+    return max(unexplained(name, witness) for witness in beside.values())
+
+
+def explains(one: float, other: float) -> bool:
+    """Whether rounding explains what is left with one rule, and nothing but that rule: the other leaves much more."""
+    return one <= 1 < other and one <= UNEXPLAINED_SHARE * other
 
 
 class JudgedTraining(NamedTuple):
@@ -287,53 +315,6 @@ def _never_moved(finding: Finding, remedy: str) -> Finding:
     """Say `zero` of weights that no step changed."""
     is_still = is_updated(finding.where.name) and finding.cause.code in ("unknown", "update-form")
     return replace(finding, cause=NeverMoves(remedy)) if is_still else finding
-
-
-def rule_instead(findings: tuple[Finding, ...], trainings: Sequence[JudgedTraining]) -> tuple[Finding, ...]:
-    """Findings on updates with the optimiser that the update is instead, if one agrees with every training.
-
-    Without one, a factor is named only where every step has one, and as that of its step if it is not the same.
-    """
-    factors: dict[str, set[float]] = {}
-    for judgement in (judgement for each in trainings for judgement in each.judged.judgements):
-        if judgement.row.phase == "update" and judgement.row.verdict == "FAULT":
-            factor = factor_of(explained_update(judgement))
-            known = np.nan if factor is None or not np.isfinite(factor) else round(factor, 9)
-            factors.setdefault(judgement.row.name, set()).add(known)
-    is_steady = all(len(each) == 1 and not np.isnan([*each]).any() for each in factors.values())
-    first = trainings[0].training
-    due = Follower(first.optimizer, first.params).optimizer
-    others = relatives(due, new_memory=not is_steady or not factors)
-    cause = next((cause for cause, factory in others if all(_agrees(t.training, factory) for t in trainings)), None)
-    return tuple(_named(finding, cause, factors.get(finding.where.name, set())) for finding in findings)
-
-
-def _named(finding: Finding, rule: Cause | None, factors: set[float]) -> Finding:
-    """A finding on an update with the rule that it is, or without a factor that not every step has.
-
-    The update of a velocity that is wrong is no finding: the velocity has the rule, beside a factor if it has one.
-    """
-    cause = finding.cause
-    if cause.code not in FORMS or finding.where.phase != "update":
-        return finding
-    if not is_updated(finding.where.name) and (rule is None or not isinstance(cause, Unknown)):
-        return replace(finding, others=(rule,)) if rule is not None and isinstance(cause, Scaled) else finding
-    if rule is not None:
-        return replace(finding, cause=rule)
-    if isinstance(cause, Scaled) and any(map(np.isnan, factors)):
-        return replace(finding, cause=Unknown())
-    if isinstance(cause, Scaled) and len(factors) > 1:
-        return replace(finding, cause=replace(cause, varies=True))
-    return finding
-
-
-def _agrees(training: Training, optimizer: Optimizer) -> bool:
-    """Whether nothing is found with another optimiser that follows."""
-    try:
-        steps = judged_steps(replace(training, optimizer=optimizer))
-        return not any(judgement.finding for step in steps for judgement in step.judgements)
-    except (InputError, TypeError, ValueError):  # torch refuses that combination of settings
-        return False
 
 
 def in_float32(run: Run) -> bool:

@@ -12,10 +12,11 @@ from handgrad.compare.facts.failures import NothingMoves
 from handgrad.compare.facts.remarks import Note
 from handgrad.compare.names import Key, is_updated, updated
 from handgrad.compare.results import Finding, Row, Worst
+from handgrad.compare.thresholds import FEW_ROUNDINGS, SCREEN, UNIT_ROUNDOFF
 from handgrad.compare.trace import Arrays
 from handgrad.compare.verdict.closeness import Local, index_of
 from handgrad.compare.verdict.judgement import Judgement, excerpt
-from handgrad.compare.verdict.rounding import Outcome
+from handgrad.compare.verdict.rounding import Outcome, size
 from handgrad.compare.verdict.steps import cause_of
 
 
@@ -29,7 +30,8 @@ class UpdateRun(NamedTuple):
 
 def update_judgement(key: Key, outcome: Outcome, runs: Mapping[str, UpdateRun], printed: str) -> Judgement:
     """What is said of an updated tensor with its verdict; shapes are equal and everything is a real number."""
-    run, shown = runs.get(outcome.dtype, runs[printed]), runs[printed]
+    dtype = outcome.dtype if outcome.dtype in runs else printed
+    run, shown = runs[dtype], runs[printed]
     with np.errstate(all="ignore"):
         apart = np.abs(np.subtract(shown.by_hand, shown.torch, dtype=np.float64))
     index, shape = outcome.index, shown.before.shape
@@ -50,7 +52,17 @@ def update_judgement(key: Key, outcome: Outcome, runs: Mapping[str, UpdateRun], 
         circumstances=() if outcome.why is None or isinstance(outcome.why, (Cause, Note)) else (outcome.why,),
     )
     change = Local(run.by_hand.astype(np.float64) - run.before, run.torch - run.before.astype(np.float64))
-    return Judgement(row, finding, differs=True, local=change, excerpt=excerpt(key, run.by_hand, run.torch, index))
+    rounding = _rounding(run, change, UNIT_ROUNDOFF[dtype])
+    block = excerpt(key, run.by_hand, run.torch, index)
+    return Judgement(row, finding, differs=True, local=change, rounding=rounding, excerpt=block)
+
+
+def _rounding(run: UpdateRun, change: Local, unit: float) -> np.ndarray:
+    """What rounding explains of a change that is a multiple of torch's: that of the weights, and its own."""
+    times = size(change.recorded) / (size(change.reference) or 1.0)  # which multiplies torch's rounding
+    by_hand = unit * (np.abs(run.before, dtype=np.float64) + np.abs(run.by_hand))
+    torch = UNIT_ROUNDOFF["float64"] * times * np.abs(run.torch)
+    return np.asarray(FEW_ROUNDINGS * (by_hand + torch) + SCREEN * unit * np.abs(change.recorded))
 
 
 def unmoved(steps: Iterable[tuple[Arrays, Arrays]]) -> list[str]:

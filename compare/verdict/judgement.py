@@ -39,7 +39,8 @@ class Judgement(NamedTuple):
     """What is said of one tensor of one step: its row, and a finding if it is wrong by itself.
 
     `differs`: the two sides differ end to end by more than rounding. `local` has both sides in the finest precision of
-    a tensor that is a FAULT, `excerpt` entries of both for a finding.
+    a tensor that is a FAULT, `rounding` what rounding explains of an update's entries, `excerpt` entries of both for a
+    finding.
     """
 
     row: Row
@@ -47,6 +48,7 @@ class Judgement(NamedTuple):
     differs: bool = False
     note: Note | None = None
     local: Local | None = None
+    rounding: np.ndarray | None = None
     excerpt: Excerpt | None = None
 
 

@@ -24,7 +24,7 @@ from dataclasses import replace
 import numpy as np
 
 from handgrad.compare.facts.remarks import OutOfRange
-from handgrad.compare.thresholds import SCREEN
+from handgrad.compare.thresholds import SCREEN, UNEXPLAINED_SHARE
 from handgrad.compare.verdict.bounds import PRECISIONS, Allowance
 from handgrad.compare.verdict.closeness import Local, closest, index_of
 from handgrad.compare.verdict.opinions import Beside, second_opinion, where_blind
@@ -48,6 +48,21 @@ def judge(name: str, witnesses: Mapping[str, Witness]) -> Outcome:
         return outcome
     beside = Beside(0.0 if outcome.basis == "screen" else outcome.rho, np.atleast_1d(local.reference))
     return worse(outcome, _in_one(name, coarse, _local(name, coarse), beside))
+
+
+@np.errstate(all="ignore")
+def unexplained(name: str, witness: Witness) -> float:
+    """A difference in units of what rounding explains, by the screen or by noise runs; inf where it is far more."""
+    local = witness.beside(name)
+    if local is None or not (np.isfinite(local.recorded) & np.isfinite(local.reference)).all():
+        return np.inf
+    near, far = (
+        screened(local, witness.scale(name), witness.unit, witness.dtype, SCREEN * times)
+        for times in (1.0, 1.0 / UNEXPLAINED_SHARE)
+    )
+    if near is None and far is not None:
+        return Flagged.of(name, witness, local).rho
+    return np.inf if near is None else near.rho
 
 
 def _local(name: str, witness: Witness) -> Local:

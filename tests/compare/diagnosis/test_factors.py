@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from handgrad.compare.diagnosis.factors import named_factors
+from handgrad.compare.diagnosis.factors import Factors, named_factors
 from handgrad.compare.diagnosis.ranking import diagnose
 from handgrad.compare.diagnosis.scene import Scene
 from handgrad.compare.facts.causes import PartialBatch, Scaled, WrongSign, Zero
@@ -100,3 +100,37 @@ def test_a_factor_on_what_comes_through_one_of_two_readers():
         numbers=SIZES,
     )
     assert diagnose(scene)[0] == Scaled(6.0, ("n",), part="Z")
+
+
+# --- what rounding leaves open
+
+U = 2.0**-24
+SMALL = {  # a change of that size beside 1, in float32: what rounding explains of it, and the factor that is told
+    "whole": (3.0, 1e-3, 3.0),
+    "one over": (1 / 7, 1e-3, 1 / 7),
+    "a decimal": (-1.37, 1e-3, -1.37),
+    "not known": (3.0, 1e-7, None),
+    "next to 1": (1 + 1e-3, 1e-3, None),
+}
+
+
+@pytest.mark.parametrize(("factor", "size", "told"), SMALL.values(), ids=SMALL)
+def test_of_the_factors_that_rounding_leaves_the_simplest_is_told(factor, size, told):
+    change = size * R
+    recorded = (1 + factor * change).astype(np.float32).astype(np.float64) - 1
+    factors = Factors.of(recorded, change, 8 * U)
+    assert factors.least <= factor <= factors.most
+    assert factors.simplest == told
+
+
+def test_a_factor_must_explain_every_entry_and_every_step():
+    change = 1e-2 * R
+    both = Factors.of(3 * change, change, U).both(Factors.of(2 * change, change, U))
+    assert both.simplest is None
+    assert both.least > both.most
+    still = change.copy()
+    still[0, 0] = 0
+    assert Factors.of(3 * change, still, U).simplest is None, "what stands still in torch moves by hand"
+    one = Factors.of(3 * change[:1, :2], change[:1, :2], U)
+    assert (one.entries, one.simplest) == (2, None), "two entries have a factor by chance"
+    assert one.both(Factors.of(3 * change, change, U)).simplest == 3.0

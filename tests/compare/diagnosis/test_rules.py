@@ -1,5 +1,7 @@
 """Which optimiser an update is instead: relatives of the one that is due, each with its cause."""
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 import torch
@@ -24,17 +26,17 @@ def after(factory, steps=3):
     return w.detach().numpy()
 
 
-def causes_of(due, factory, **more):
-    """The causes of the relatives of an optimiser that step as another one does."""
-    wanted, agreeing = after(factory), []
-    for cause, relative in relatives(due, **more):
-        try:
-            agrees = np.allclose(after(relative), wanted, rtol=1e-12, atol=0)
-        except (TypeError, ValueError):  # torch refuses that combination of settings
-            continue
-        if agrees:
-            agreeing.append(cause)
-    return agreeing
+def agreeing(due, factory):
+    """The relatives of an optimiser that step as another one does."""
+    wanted, rules = after(factory), []
+    for rule in relatives(due):
+        with suppress(TypeError, ValueError):  # torch refuses that combination of settings
+            rules += [rule] * bool(np.allclose(after(rule.factory), wanted, rtol=1e-12, atol=0))
+    return rules
+
+
+def causes_of(due, factory):
+    return [rule.cause for rule in agreeing(due, factory)]
 
 
 UPDATES = {
@@ -120,11 +122,24 @@ def test_adam_without_bias_correction():
     assert causes_of(due, lambda w: Uncorrected(w, lr=0.1)) == [OtherMomentum("Adam without bias correction")]
 
 
-def test_gradient_descent_may_stay_without_a_memory():
-    def made(w):
-        return SGD(w, lr=0.1, momentum=0.9)
+@pytest.mark.parametrize("due", [SGD, Adam, AdamW, torch.optim.RMSprop], ids=lambda kind: kind.__name__)
+def test_no_relative_is_there_twice(due):
+    changes = [rule.changes for rule in relatives(due([leaf()], lr=0.5))]  # a quarter is the half and the square
+    assert len({*changes}) == len(changes)
 
-    assert not causes_of(SGD([leaf()], lr=0.1), made, new_memory=False)
+
+def test_a_rate_is_a_case_of_a_momentum_at_that_rate():
+    """Within one step both explain the same: the one that changes less is the simpler."""
+    rate, *others = sorted(agreeing(SGD([leaf()], lr=0.1), lambda w: SGD(w, lr=0.2)), key=lambda r: len(r.changes))
+    assert (rate.changes, rate.is_rate, others) == (frozenset({("lr", 0.2)}), True, [])
+    momenta = [rule for rule in relatives(SGD([leaf()], lr=0.1)) if rate.changes < rule.changes]
+    assert momenta
+    assert not any(rule.is_rate for rule in momenta)
+
+
+def test_an_epsilon_of_zero_is_a_relative():
+    (cause,) = causes_of(Adam([leaf()], lr=0.1), lambda w: Adam(w, lr=0.1, eps=0.0))[-1:]
+    assert cause == OtherUpdate("torch.optim.Adam(lr=0.1, betas=(0.9, 0.999), eps=0)")
 
 
 def test_an_optimiser_of_the_user_has_no_relatives():
