@@ -94,7 +94,7 @@ def _changes(kind: type, settings: Mapping[str, Any]) -> Iterator[Change]:
             yield from _momenta(lr, memory)
     if "betas" in settings:
         first, second = settings["betas"]
-        for betas in ((second, first), (first, first), (second, second), (1 - first, second)):
+        for betas in ((second, first), (first, first), (second, second), (round(1 - first, 12), second)):
             yield OtherMomentum, {"betas": betas}
     if decay:
         yield from ((OtherDecay, {"weight_decay": value}) for value in (0.0, 2 * decay, decay / 2))
@@ -112,7 +112,7 @@ def _momenta(lr: float, m: float) -> Iterator[Change]:
         for form in (plain, {**plain, "dampening": m}, {**plain, "nesterov": True}):
             yield OtherMomentum, {"momentum": m, **form, "lr": rate}
     yield OtherMomentum, {"momentum": 0.0, **plain, "lr": lr}
-    yield OtherMomentum, {"momentum": 1 - m, **plain, "lr": lr}
+    yield OtherMomentum, {"momentum": round(1 - m, 12), **plain, "lr": lr}
 
 
 class _Adam(torch.optim.Optimizer):
