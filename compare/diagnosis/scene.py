@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from handgrad.compare.facts.causes import Cause
-from handgrad.compare.names import gradient, is_gradient, of_gradient
-from handgrad.compare.thresholds import UNEXPLAINED, UNEXPLAINED_SHARE
+from handgrad.compare.names import gradient, is_gradient, is_updated, of_gradient
+from handgrad.compare.thresholds import SCREEN, UNEXPLAINED, UNEXPLAINED_SHARE, UNIT_ROUNDOFF
 from handgrad.compare.trace import Arrays
 
 Array = np.ndarray
@@ -54,8 +54,9 @@ class Scene:
 
     @cached_property
     def allowed(self) -> float:
-        """What rounding may leave of the difference."""
-        return float(UNEXPLAINED[self.dtype] * np.max(np.abs(self.recorded), initial=0.0))
+        """What rounding may leave of the difference: of an update, which may be a small step, a few roundings."""
+        share = SCREEN * UNIT_ROUNDOFF[self.dtype] if is_updated(self.name) else UNEXPLAINED[self.dtype]
+        return float(share * np.max(np.abs(self.recorded), initial=0.0))
 
     @cached_property
     def wrong(self) -> Array:

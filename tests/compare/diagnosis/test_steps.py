@@ -1,5 +1,7 @@
 """Which momentum a velocity is, which rule an update is, and whether a batch holds the right examples."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -23,6 +25,7 @@ from tests.support import edited, small_data
 
 RNG = np.random.default_rng(11)
 BETA, RATE = 0.8, 0.2
+SETTINGS = {"beta": BETA, "learning rate": RATE}
 V, G, W = RNG.standard_normal((3, 3, 4))
 
 
@@ -33,7 +36,7 @@ def scene(name, recorded, reference, step=2, **tensors):
         reference,
         tensors={"W": W, "dW": G, **tensors},
         parameters=frozenset("W"),
-        settings={"beta": BETA, "learning rate": RATE, "step": step},
+        settings=SETTINGS | {"step": step},
     )
 
 
@@ -96,6 +99,21 @@ UPDATES = {
 def test_which_rule_an_update_is(recorded, kind, formula):
     causes = diagnose(scene("W_next", recorded, W - RATE * V, vW=V, **{"vW before": G[::-1]}))
     assert (kind, formula) in [(type(cause), getattr(cause, "formula", "")) for cause in causes]
+
+
+@pytest.mark.parametrize("rate", [1e-3, 1e-8, 1e-11])
+def test_a_step_that_is_small_beside_the_weights_must_be_explained_itself(rate):
+    """A formula that comes near the weights is none: 0.98 of a step upwards is no ascent."""
+
+    def formulas(recorded):
+        causes = diagnose(
+            replace(scene("W_next", recorded, W - rate * V, vW=V), settings=SETTINGS | {"learning rate": rate})
+        )
+        return [cause.formula for cause in causes if isinstance(cause, UpdateFormula)]
+
+    assert formulas(W + rate * V) == ["W + rate vW"]
+    assert formulas(W + 0.98 * rate * V) == []
+    assert formulas(W - rate * (BETA * V + (1 - BETA) * G)) == ["W - rate (beta vW + (1 - beta) dW)"]
 
 
 def test_an_update_by_the_gradient_itself():
