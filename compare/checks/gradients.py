@@ -67,7 +67,7 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
     returned = Returned(
         1, calls, everywhere, frozenset(problem.params), derive=again, overflows=partial(overflows, derivation)
     )
-    step, end_to_end = judge_records(problem, returned)
+    step, end_to_end, _ = judge_records(problem, returned)
     judged = collected([step])
     findings = (*findings_of(judged), *step.ended)
     records = calls["float64"].records if "float64" in calls else {}

@@ -31,6 +31,7 @@ from handgrad.compare.verdict.batched import judge_stack
 from handgrad.compare.verdict.bounds import Allowance
 from handgrad.compare.verdict.conventions import OfTheNotes, conventions_of_the_notes
 from handgrad.compare.verdict.judgement import Judgement, StepRun
+from handgrad.compare.verdict.readings import is_fewer, not_ok
 from handgrad.compare.verdict.steps import judge_step
 from handgrad.torchref.network import mlp
 
@@ -69,16 +70,21 @@ class NetworkJudge:
         return judged
 
     def convention(self, step: NetworkStep) -> OfTheNotes:
-        """The convention in which a step has no finding, and gradients and updates agree end to end, if any."""
+        """The convention in which least is left to find, and nothing in what it is of.
+
+        Where nothing is, gradients and updates agree end to end.
+        """
+        best, convention = self.singly(step, AS_IN_THE_NOTES), AS_IN_THE_NOTES
         if step.is_whole:
             n, K = step.printed.records["X"].shape[1], step.printed.records["Y"].shape[0]
-            due = {*map(gradient, step.printed.before)}
-            for convention in conventions_of_the_notes(n, K, self.settings.beta):
-                again = self.singly(step, convention)
-                results = [j for j in again if is_updated(j.row.name) or j.row.name in due]
-                if not any(j.finding for j in again) and not any(j.differs for j in results):
-                    return convention
-        return AS_IN_THE_NOTES
+            results = frozenset(n for name in step.printed.before for n in (gradient(name), updated(name)))
+            for other in conventions_of_the_notes(n, K, self.settings.beta):
+                again = self.singly(step, other)
+                if is_fewer(again, best, results) and not any(map(other.is_of, not_ok(again))):
+                    best, convention = again, other
+                if not not_ok(best):
+                    break
+        return convention
 
     def _judged(self, step: NetworkStep, judgements: list[Judgement], convention: OfTheNotes) -> JudgedStep:
         """A step for the pipeline; where the derivation works in one precision whatever it is handed, that is told."""

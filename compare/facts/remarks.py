@@ -101,7 +101,7 @@ BY = {
 
 
 class MeanLeftOut(Note, code="mean-left-out"):
-    """Gradients of intermediates lack the 1/n of the mean; `per` is n, n K or a number."""
+    """Gradients of intermediates lack the 1/n of the mean; `per` is n, n K or a number, which all steps have."""
 
     per: str
 
@@ -114,18 +114,23 @@ class MeanLeftOut(Note, code="mean-left-out"):
 
 
 class Undone(Note, code="undone"):
-    """Tensors are torch's times a factor, or in a form, a word of FORMS; what is computed from them undoes that."""
+    """Tensors are torch's times a factor, or in a form, a word of FORMS; what is computed from them undoes that.
+
+    `varies`: the factor is another where the batch has another size.
+    """
 
     tensors: tuple[str, ...]
     by: tuple[str, ...]
     factor: float = 1.0
     form: str = ""
+    varies: bool = False
 
     def __str__(self) -> str:
         times = "" if self.factor == 1.0 else TIMES.get(self.factor, f"{number(self.factor)} times ")
         are, them = ("is", "it") if len(self.tensors) == 1 else ("are", "them")
         make = "makes" if len(self.by) == 1 else "make"
-        form = f"{times}torch's{FORMS.get(self.form, self.form)}"
+        varies = ", by another factor where the batch has another size" if self.varies else ""
+        form = f"{times}torch's{FORMS.get(self.form, self.form)}{varies}"
         return (
             f"Convention: {enumerated(self.tensors)} {are} {form}, and shown as torch has {them}; "
             f"{enumerated(self.by)} {make} up for {them}."

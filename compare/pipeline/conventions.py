@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from handgrad.compare.thresholds import MEAN_IS_KEPT, SAME_FACTOR
 from handgrad.compare.trace import Arrays
 from handgrad.compare.verdict.conventions import AS_RECORDED, As, Reading
 from handgrad.compare.verdict.judgement import Judgement
-from handgrad.compare.verdict.readings import Step, is_fewer, not_ok, sizes
+from handgrad.compare.verdict.readings import Step, is_fewer, not_ok, ratios, sizes
 
 Sides = Mapping[str, Evidence]  # by precision, the printed one first
 Judge = Callable[[Sides], list[Judgement]]
@@ -31,11 +31,17 @@ class Read:
     reading: Reading = AS_RECORDED
     notes: tuple[Note, ...] = ()
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left to find in a convention."""
+        return bool(self.reading.of) and not not_ok(self.judged)
 
-def in_convention(judge: Judge, judged: list[Judgement], sides: Sides, own: Replay) -> Read:
-    """Verdicts, or those in a convention if fewer equations are wrong in that: at most three further judgements.
 
-    First in which form records stand for torch's, and then, or without that, by which factors gradients do.
+def in_convention(judge: Judge, judged: list[Judgement], sides: Sides, own: Replay, known: Read | None = None) -> Read:
+    """Verdicts, or those in a convention if fewer equations are wrong in that: at most four further judgements.
+
+    First in that of another step, `known`, which holds where its records are right in it, whatever else is wrong. Then
+    in which form records stand for torch's, and then, or without that, by which factors gradients do.
     """
     recorded = Read(judged, sides)
     if not any(judgement.finding for judgement in judged):
@@ -52,6 +58,9 @@ def in_convention(judge: Judge, judged: list[Judgement], sides: Sides, own: Repl
         read = {dtype: read_in(reading, side) for dtype, side in sides.items()}
         return Read(judge(read), read, reading)
 
+    usual = None if known is None else _as_in(known, before, sides, read)
+    if usual is not None and (not usual.is_settled or is_fewer(usual.judged, judged, before.of_params)):
+        return usual
     forms = before.forms()
     for start in (read(forms), recorded) if forms.of else (recorded,):
         best = accepted(start) if start.reading.of else None
@@ -62,6 +71,37 @@ def in_convention(judge: Judge, judged: list[Judgement], sides: Sides, own: Repl
         if best is not None:
             return best
     return recorded
+
+
+def _as_in(known: Read, step: Step, sides: Sides, read: Callable[[Reading], Read]) -> Read | None:
+    """The verdicts in the convention of another step, where it holds: its own records are right in it.
+
+    With something left to find only in the plainest that it may be.
+    """
+    before, now = (next(iter(of.values())).batch for of in (known.sides, sides))
+    reading, is_plainest = step.carried(known.reading, ratios(before, now))
+    if not reading.of:
+        return None
+    usual = read(reading)
+    left = not_ok(usual.judged)
+    if left & reading.of.keys() or (left and not is_plainest):
+        return None
+    same = all(known.reading.of[name].factor == form.factor for name, form in reading.of.items())
+    return replace(usual, notes=known.notes if same else tuple(map(_at_any_size, known.notes)))
+
+
+def _at_any_size(note: Note) -> Note:
+    """The note on a convention whose factor is another at another size of the batch."""
+    if isinstance(note, MeanLeftOut):
+        return MeanLeftOut("n")
+    return replace(note, varies=True) if isinstance(note, Undone) and note.factor != 1.0 else note
+
+
+def of_all_steps(notes: Iterable[Note]) -> dict[Note, None]:
+    """Notes, each convention in one: that which holds at every size of the batch."""
+    found = dict.fromkeys(notes)
+    general = {_at_any_size(note) for note in found} & found.keys()
+    return {note: None for note in found if note in general or _at_any_size(note) not in general}
 
 
 def _step(now: Read, own: Replay) -> Step:

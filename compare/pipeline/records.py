@@ -38,7 +38,8 @@ class Returned:
 
     `due` are the parameters whose gradient it owes; `previous` is what the step before returned, with its parameters.
     `derive` calls it again on other parameters and another batch, `overflows` says whether it overflows there, where it
-    can be called again; what it returns where all has moved is else in `elsewhere`, by precision.
+    can be called again; what it returns where all has moved is else in `elsewhere`, by precision. `known` is how
+    another step was read, if it was in a convention.
     """
 
     number: int
@@ -49,10 +50,11 @@ class Returned:
     derive: Derive | None = None
     elsewhere: Mapping[str, Elsewhere] = field(default_factory=dict)
     overflows: Callable[[Arrays, Arrays], bool] | None = None
+    known: Read | None = None
 
 
-def judge_records(problem: Problem, returned: Returned) -> tuple[JudgedStep, Replay]:
-    """The verdicts on what was returned, and the reference's own run beside it."""
+def judge_records(problem: Problem, returned: Returned) -> tuple[JudgedStep, Replay, Read]:
+    """The verdicts on what was returned, the reference's own run beside it, and how what was returned was read."""
     number, printed = returned.number, next(iter(returned.calls))
     params = returned.params[printed]
     everything = {n: a for call in returned.calls.values() for n, a in call.records.items() if not is_none(a)}
@@ -67,12 +69,12 @@ def judge_records(problem: Problem, returned: Returned) -> tuple[JudgedStep, Rep
     ended = _ended(number, keys, calls, end_to_end)
     calls = {dtype: call for dtype, call in calls.items() if call.is_usable}
     if printed not in calls:
-        return JudgedStep(number, [], ended=ended, stop=True), end_to_end
+        return JudgedStep(number, [], ended=ended, stop=True), end_to_end, Read([], {})
     shapes = {gradient(name): array.shape for name, array in params.items()} | {"J": ()}
     fits = {dtype: fitted(call.records, shapes) for dtype, call in calls.items()}
     unit = UNIT_ROUNDOFF["float32"] if any(isinstance(note, Float32Only) for note in notes) else 0.0
     evidence = {dtype: _evidence(problem, returned, dtype, shapes, end_to_end, unit) for dtype in calls}
-    read = _verdicts(keys, evidence, end_to_end)
+    read = _verdicts(keys, evidence, end_to_end, returned.known)
     misshapen = _misshapen({dtype: fit.misshapen for dtype, fit in fits.items()})
     judged = [_with_shape(judgement, misshapen) for judgement in read.judged]
     independent = sorted({*end_to_end.side_outputs, *params, *problem.batch})
@@ -85,7 +87,7 @@ def judge_records(problem: Problem, returned: Returned) -> tuple[JudgedStep, Rep
     aliased = partial(_with_alias, call=calls[printed], end_to_end=end_to_end)
     step = JudgedStep(number, judged, notes, reads, scene, aliased, ended)
     has_every = bool(taps) and taps <= everything.keys()
-    return step._replace(has_every_gradient=has_every, absent_signs=end_to_end.absent_signs), end_to_end
+    return step._replace(has_every_gradient=has_every, absent_signs=end_to_end.absent_signs), end_to_end, read
 
 
 def _evidence(
@@ -134,13 +136,13 @@ def _keys(number: int, end_to_end: Replay, records: Arrays, due: Iterable[str]) 
     return keys + [Key(number, "backward", name) for name in gradients if name in ({*records} | owed) - empty]
 
 
-def _verdicts(keys: Sequence[Key], evidence: Mapping[str, Evidence], end_to_end: Replay) -> Read:
+def _verdicts(keys: Sequence[Key], evidence: Mapping[str, Evidence], end_to_end: Replay, known: Read | None) -> Read:
     """The verdicts in the convention in which nothing is left to find, or less."""
     judged = _judged(keys, evidence, end_to_end)
     printed, run = next(iter(evidence.items()))
     if any(judgement.finding or judgement.differs for judgement in judged):  # a reference that draws cannot agree
         check_repeatable(run.reference, run.params, run.batch, printed, end_to_end)
-    return in_convention(lambda sides: _judged(keys, sides, end_to_end), judged, evidence, end_to_end)
+    return in_convention(lambda sides: _judged(keys, sides, end_to_end), judged, evidence, end_to_end, known)
 
 
 def _judged(keys: Sequence[Key], evidence: Mapping[str, Evidence], end_to_end: Replay) -> list[Judgement]:

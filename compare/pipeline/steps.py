@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from handgrad.compare.facts.updates import OptimizerReset
 from handgrad.compare.names import Key, is_updated, of_updated, of_velocity, updated, velocity
 from handgrad.compare.oracle.optimizer import Followers, Optimizer
 from handgrad.compare.oracle.reference import run_on_records
+from handgrad.compare.pipeline.conventions import Read, of_all_steps
 from handgrad.compare.pipeline.evidence import Situation, directions
 from handgrad.compare.pipeline.following import Following, Results
 from handgrad.compare.pipeline.judged import Judged, JudgedStep, collected, explained_update, findings_of
@@ -63,6 +64,12 @@ class Training:
     def printed(self) -> str:
         """The precision whose values are shown."""
         return next(iter(self.runs))
+
+    @cached_property
+    def taken(self) -> list[dict[str, Taken]]:
+        """The steps that all runs have, each by precision."""
+        runs = zip(*(run.steps for run in self.runs.values()), strict=False)
+        return [dict(zip(self.runs, sides, strict=True)) for sides in runs]
 
     def in_float32(self) -> Training:
         """The same of a derivation that computes in float32 where it is handed float64."""
@@ -131,8 +138,12 @@ def judged_steps(training: Training) -> Iterator[JudgedStep]:
     followers = {dtype: Followers(training.optimizer, training.params) for dtype in training.runs}
     factors: list[float] = []  # what velocities are of torch's where an update agreed: the convention, if it stays
     previous: Arrays = {}
-    for index, taken in _steps(training):
-        recorded = _records(training, index, taken, previous)
+    known: Read | None = None
+    for index, taken in enumerate(training.taken):
+        recorded, read = _records(training, index, previous, known)
+        if known is None and read.reading.of and not read.is_settled and (known := _settled_later(training, index)):
+            recorded, read = _records(training, index, previous, known)
+        known = read if read.is_settled or (known is None and read.reading.of) else known
         judged, notes = _updates(_Judge(training, index, taken, elsewhere), followers, factors)
         yield recorded._replace(
             number=index + 1,
@@ -144,17 +155,19 @@ def judged_steps(training: Training) -> Iterator[JudgedStep]:
         previous = {**finest.before, **{n: a for n, a in finest.records.items() if not is_updated(n)}}
 
 
-def _steps(training: Training) -> Iterator[tuple[int, dict[str, Taken]]]:
-    """The steps that all runs have, by precision."""
-    for index, sides in enumerate(zip(*(run.steps for run in training.runs.values()), strict=False)):
-        yield index, dict(zip(training.runs, sides, strict=True))
+def _settled_later(training: Training, index: int) -> Read | None:
+    """How the next step with a batch of other sizes is read, if nothing is left to find there in a convention."""
+    shapes = [[array.shape for array in batch.values()] for batch in training.batches[: len(training.taken)]]
+    later = next((i for i in range(index + 1, len(shapes)) if shapes[i] != shapes[index]), None)
+    read = None if later is None else _records(training, later, {}, None)[1]
+    return read if read is not None and read.is_settled else None
 
 
-def _records(training: Training, index: int, taken: Mapping[str, Taken], previous: Arrays) -> JudgedStep:
-    """The verdicts on what a trainer yields beside parameters and velocities."""
-    problem = training.problem
+def _records(training: Training, index: int, previous: Arrays, known: Read | None) -> tuple[JudgedStep, Read]:
+    """The verdicts on what a trainer yields beside parameters and velocities, and how that is read."""
+    problem, taken = training.problem, training.taken[index]
     if problem is None:
-        return JudgedStep(index + 1, [])
+        return JudgedStep(index + 1, []), Read([], {})
     own = {*training.params, *map(velocity, training.params), *map(updated, training.params)}
 
     def yielded(side: Taken) -> dict[str, np.ndarray]:
@@ -170,15 +183,15 @@ def _records(training: Training, index: int, taken: Mapping[str, Taken], previou
     calls = {dtype: Call(yielded(side)) for dtype, side in taken.items()}
     before = {dtype: side.before for dtype, side in taken.items()}
     elsewhere = {dtype: partial(situations, dtype) for dtype in taken}
-    returned = Returned(index + 1, calls, before, previous=previous, elsewhere=elsewhere)
-    step, _ = judge_records(problem.on(training.batches[index]), returned)
-    return step
+    returned = Returned(index + 1, calls, before, previous=previous, elsewhere=elsewhere, known=known)
+    step, _, read = judge_records(problem.on(training.batches[index]), returned)
+    return step, read
 
 
 def follow(training: Training, optimizer: Optimizer) -> Iterator[Beside]:
     """What an optimiser makes of every step that all runs have, from the parameters by hand, its state its own."""
     followers = {dtype: Followers(optimizer, training.params) for dtype in training.runs}
-    for index, taken in _steps(training):
+    for index, taken in enumerate(training.taken):
         yield _Judge(training, index, taken, _nowhere).followed(followers)
 
 
@@ -304,6 +317,7 @@ class JudgedTraining(NamedTuple):
 def judged_training(training: Training, remedy: str) -> JudgedTraining:
     """Judge a training; where no step by hand changes any parameter, `remedy` says what to do."""
     judged = collected(judged_steps(training))
+    judged.notes = of_all_steps(judged.notes)
     findings, still = (*findings_of(judged), *judged.ended), unmoved(training.runs[training.printed].changes)
     if still == [*training.params]:
         findings = tuple(_never_moved(finding, remedy) for finding in findings)

@@ -90,6 +90,10 @@ class OfTheNotes:
             mean = float(n if self.per == "n" else n * K)
         return {name: _divided(array, self._divisor(name, mean)) for name, array in records.items()}
 
+    def is_of(self, name: str) -> bool:
+        """Whether a tensor is not as the notes have it."""
+        return self._divisor(name, 1.0 + bool(self.per)) != 1.0
+
     def _divisor(self, name: str, mean: float) -> float:
         if layered(name)[0] in (gradient("Z"), gradient("A")):
             return mean

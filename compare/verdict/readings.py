@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from itertools import permutations
+from typing import NamedTuple
 
 import numpy as np
 
@@ -66,6 +67,27 @@ class Step:
                     yield replace(form, factor=factor if is_convention(factor) else 1.0)
                 elif form != As():
                     yield form  # `factors` finds by which factor
+
+    def carried(self, reading: Reading, ratios: Sequence[Ratio]) -> tuple[Reading, bool]:
+        """The reading of another step on this one, whose batch has other sizes, and whether it is the plainest that is.
+
+        A factor is what it was, or in proportion to a size: what most of its records are times torch's own.
+        """
+        of = {name: form for name, form in reading.of.items() if self._torch(name) is not None and name in self.records}
+
+        factors, is_plain = {1.0: 1.0}, True
+        for factor in {form.factor for form in of.values()} - {1.0}:
+            plainest = sorted((each.parts_of(factor), i) for i, each in enumerate(ratios))
+            laws = [factor * ratios[i].now / ratios[i].before for _, i in plainest]
+            seen = [self._times_torch(name, form) for name, form in of.items() if form.factor == factor]
+            holds = [sum(is_same(each, law) for each in seen if each is not None) for law in laws]
+            factors[factor] = laws[holds.index(max(holds))]
+            is_plain = is_plain and factors[factor] == laws[0]
+        return Reading({name: replace(form, factor=factors[form.factor]) for name, form in of.items()}), is_plain
+
+    def _times_torch(self, name: str, form: As) -> float | None:
+        own = self._torch(name)
+        return None if own is None else ratio(replace(form, factor=1.0).read(self.records[name]), own, self.within)
 
     def _torch(self, name: str) -> np.ndarray | None:
         return self.own.values.get(name, self.own.gradients.get(name))
@@ -287,6 +309,27 @@ def sizes(own: Replay, batch: Arrays) -> set[int]:
     """What a mean may divide by: axes of the batch, whole arrays of it but the first, and what J is computed from."""
     found = {n for array in batch.values() for n in array.shape} | {array.size for array in [*batch.values()][1:]}
     return (found | {own.values[name].size for name in own.reads["J"] if name in own.values}) - {1}
+
+
+class Ratio(NamedTuple):
+    """A number that a factor may be in proportion to, at this step and at the one before: a size, or one over it."""
+
+    now: float = 1.0
+    before: float = 1.0
+
+    def parts_of(self, factor: float) -> float:
+        """How long it takes to write what is left of a factor, as a fraction."""
+        plain = Fraction(factor / self.before).limit_denominator(FEW_PARTS**2)
+        return abs(plain.numerator) + plain.denominator if is_same(float(plain), factor / self.before) else np.inf
+
+
+def ratios(before: Arrays, now: Arrays) -> tuple[Ratio, ...]:
+    """What factors may be in proportion to where a batch has other sizes than one before: nothing first, then those."""
+    names = [name for name in now if name in before]
+    axes = [pair for name in names for pair in zip(now[name].shape, before[name].shape, strict=False)]
+    whole = [(now[name].size, before[name].size) for name in names]
+    others = [Ratio(m, n) for m, n in (*axes, *whole) if m and n and m != n]
+    return tuple(dict.fromkeys([Ratio(), *others, *(Ratio(1 / r.now, 1 / r.before) for r in others)]))
 
 
 def is_fewer(read: Sequence[Judgement], judged: Sequence[Judgement], of_params: frozenset[str]) -> bool:

@@ -151,6 +151,7 @@ EXAMPLES: tuple[Fact, ...] = (
     remarks.OutOfRange(),
     remarks.MeanLeftOut("n"),
     remarks.Undone(("dS",), ("dA",), 0.5),
+    remarks.Undone(("dZ2", "dZ1"), ("dW2", "dW1"), 4.0, varies=True),
     remarks.Undone(("dA", "dS"), ("dw", "db"), -6.0),
     remarks.Undone(("A",), ("J", "dA", "dw"), form="transposed"),
     remarks.Undone(("dZ",), ("dW",), 2.0, "packed"),

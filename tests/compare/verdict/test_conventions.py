@@ -127,6 +127,29 @@ def test_dz_without_the_mean_is_a_note(optimizer):
     assert (report.findings, report.notes) == ((), (MeanLeftOut("n"),)), str(report)
 
 
+BESIDE = {  # what else is wrong beside the mean that is left out, at which step, and what is found
+    "a bias gradient": ("db = dZ.sum(axis=1, keepdims=True)", " / dZ.shape[1]", "* 2 / dZ.shape[1]", 1, "db"),
+    "of a short batch": ("dW = dZ @ A_prev.T", " / dZ.shape[1]", " / 4", 3, "dW"),
+    "sums in a short batch": (
+        "dW = dZ @ A_prev.T",
+        " / dZ.shape[1]",
+        " / (dZ.shape[1] if dZ.shape[1] == 4 else 1)",
+        3,
+        "dW",
+    ),
+}
+
+
+@pytest.mark.parametrize(("line", "right", "wrong", "step", "name"), BESIDE.values(), ids=BESIDE)
+def test_a_mistake_beside_dz_without_the_mean_is_all_that_is_found(line, right, wrong, step, name):
+    losses, (module, *lines) = MEAN_LATE
+    changed = [(old, new.replace(right, wrong) if old == line else new) for old, new in lines]
+    report = run(losses, (module, *changed), batch_size=4, steps=3)
+    found = {(f.where.step, f.where.name) for f in report.findings}
+    assert found == {(step, f"{name}{layer}") for layer in range(1, 5)}, str(report)
+    assert report.notes == (MeanLeftOut("n"),)
+
+
 def test_a_velocity_times_one_over_one_minus_beta_is_a_note():
     report = run(HEAVY_BALL)
     assert report.findings == (), str(report)

@@ -9,7 +9,17 @@ from handgrad.compare.oracle.replay import Replay
 from handgrad.compare.results import Finding, Row
 from handgrad.compare.verdict.conventions import AS_RECORDED, As, Reading
 from handgrad.compare.verdict.judgement import Judgement
-from handgrad.compare.verdict.readings import Equations, Step, is_convention, is_fewer, not_ok, ratio, simple, sizes
+from handgrad.compare.verdict.readings import (
+    Equations,
+    Step,
+    is_convention,
+    is_fewer,
+    not_ok,
+    ratio,
+    ratios,
+    simple,
+    sizes,
+)
 
 RNG = np.random.default_rng(3)
 SHARE = 1e-6
@@ -159,6 +169,25 @@ def test_the_factors_of_a_step():
     )
     assert doubled.factors() == Reading({"dZ": As(2.0)})
     assert step().factors() == AS_RECORDED
+
+
+CARRIED = {  # what dZ was of torch's, what it is now, and how it is read: 8 examples before, 3 now
+    "n of each": (8.0, 3.0, 3.0, True),
+    "half of n": (4.0, 1.5, 1.5, True),
+    "one over n": (1 / 8, 1 / 3, 1 / 3, True),
+    "constant": (0.5, 0.5, 0.5, True),
+    "constant, and a size": (8.0, 8.0, 8.0, False),
+    "constant, and no longer": (0.5, 3 / 16, 3 / 16, False),
+    "of neither kind": (8.0, 5.0, 3.0, True),
+}
+
+
+@pytest.mark.parametrize(("before", "now", "read", "is_plainest"), CARRIED.values(), ids=CARRIED)
+def test_a_factor_of_another_step_is_constant_or_follows_a_size(before, now, read, is_plainest):
+    sizes_of = ratios({"X": np.ones((2, 8))}, {"X": np.ones((2, 3))})
+    known, here = Reading({"dZ": As(before)}), step("dZ", dZ=now * GRADIENTS["dZ"])
+    reading, plainest = here.carried(known, sizes_of)
+    assert (reading.of["dZ"].factor, plainest) == (pytest.approx(read), is_plainest)
 
 
 def test_a_mean_divides_by_what_the_batch_or_the_loss_has():
