@@ -184,7 +184,7 @@ OWN_LOSS_ERRORS = 10  # times the error of a slope: how far it may be off
 OWN_LOSS_SHARE = 1e-7  # share of the gradient: how far a right entry may be off besides
 OWN_LOSS_TENSORS = 2  # tensors whose slope is taken to tell a mistake from rounding: some ten runs each
 OWN_LOSS_GAP = 0.05  # share of the gap between two slopes that their error may be
-OWN_LOSS_SURE = 0.1  # share of a slope that it may be off and still tell anything
+OWN_LOSS_SURE = 0.1  # share of a slope that it may be off and still tell anything: in chaos 1 to 100, else below 1e-5
 
 # --- numbers from elsewhere (checks.arguments)
 

@@ -15,7 +15,7 @@ from handgrad.compare.facts.remarks import Note, OwnLossDiffers, OwnLossKinks
 from handgrad.compare.names import gradient
 from handgrad.compare.pipeline.finite_differences import Slope, slope
 from handgrad.compare.sandbox import call
-from handgrad.compare.thresholds import OWN_LOSS_ERRORS, OWN_LOSS_SHARE, OWN_LOSS_SURE
+from handgrad.compare.thresholds import OWN_LOSS_ERRORS, OWN_LOSS_SHARE
 from handgrad.compare.trace import Arrays, in_precision
 
 Index = tuple[int, ...]
@@ -77,11 +77,7 @@ def _compared(name: str, returned: np.ndarray, slopes: Mapping[Index, Slope]) ->
         at: estimate for at, estimate in slopes.items() if np.isfinite(estimate.value) and np.isfinite(returned[at])
     }
     kinks = tuple(at for at, estimate in finite.items() if estimate.kink)
-    known = {
-        at: estimate
-        for at, estimate in finite.items()
-        if not estimate.kink and OWN_LOSS_ERRORS * estimate.error <= OWN_LOSS_SURE * max(scale, abs(estimate.value))
-    }
+    known = {at: estimate for at, estimate in finite.items() if not estimate.kink and estimate.tells(scale)}
     apart = {at: abs(estimate.value - float(returned[at])) for at, estimate in known.items()}
     wrong = [at for at in known if not apart[at] <= OWN_LOSS_ERRORS * known[at].error + OWN_LOSS_SHARE * scale]
     notes: list[Note] = [OwnLossKinks(name, kinks)] if kinks else []

@@ -248,7 +248,7 @@ class Evidence(Witness):
         estimate = slope(lambda t: self._own_loss({**self.params, of: at + t * along}), 0.0)
         gap, bar = abs(estimate.value - returned), OWN_LOSS_ERRORS * estimate.error
         off = abs(float(np.sum(difference.reshape(at.shape) * along)))
-        return not estimate.kink and gap > bar + off / 4 and bar < OWN_LOSS_GAP * off
+        return not estimate.kink and gap > bar + off / 4 and bar < OWN_LOSS_GAP * off and estimate.tells(off)
 
     @cached_property
     def _asked(self) -> list[str]:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from handgrad.compare.thresholds import (
     KINK,
+    OWN_LOSS_ERRORS,
+    OWN_LOSS_SURE,
     SAME_BEND,
     SLOPE_FAR,
     SLOPE_NEAR,
@@ -21,11 +23,21 @@ Cost = Callable[[float], float]
 
 
 class Slope(NamedTuple):
-    """A derivative, how far it may be off, and whether none exists because of a kink."""
+    """A derivative, how far it may be off, whether a kink leaves none, and what rounding of a smooth J leaves."""
 
     value: float
     error: float
     kink: bool
+    rounding: float
+
+    def tells(self, beside: float) -> bool:
+        """Whether it is known well enough to say something against a number.
+
+        It may be small beside that, or 0, only where its error is rounding: over steps that J is chaotic or coarse in,
+        every slope is small and means nothing.
+        """
+        of_rounding = self.error <= KINK * self.rounding
+        return OWN_LOSS_ERRORS * self.error <= OWN_LOSS_SURE * max(abs(self.value), beside if of_rounding else 0.0)
 
 
 def slope(cost: Cost, w: float) -> Slope:
@@ -48,7 +60,8 @@ def slope(cost: Cost, w: float) -> Slope:
         outer = _around(cost, w, h)
     inner = _around(cost, w, h / 2)
     near = max(abs(cost(w * (1 + sign * SLOPE_NEAR)) - J) for sign in (-1, 1))
-    noise = max(SLOPE_ROUNDINGS * UNIT_ROUNDOFF["float64"] * max(map(abs, [*outer, *inner, J])), 4 * near) / h
+    rounding = SLOPE_ROUNDINGS * UNIT_ROUNDOFF["float64"] * max(map(abs, [*outer, *inner, J])) / h
+    noise = max(rounding, 4 * near / h)
     wide_slope, narrow_slope = _slope(outer, h), _slope(inner, h / 2)
     far_slope = _slope(_around(cost, w, SLOPE_FAR * h), SLOPE_FAR * h)
     spread = max(abs(narrow_slope - wide_slope), abs(far_slope - wide_slope)) if isfinite(far_slope) else inf
@@ -56,7 +69,7 @@ def slope(cost: Cost, w: float) -> Slope:
         spread = inf
     bends = _bend(outer, J, h), _bend(inner, J, h / 2)
     kink = _persists(*bends, noise) and _persists(bends[1], _bend(_around(cost, w, h / 4), J, h / 4), noise)
-    return Slope((4 * narrow_slope - wide_slope) / 3, spread + noise, kink)
+    return Slope((4 * narrow_slope - wide_slope) / 3, spread + noise, kink, rounding)
 
 
 def _around(cost: Cost, w: float, h: float) -> tuple[float, float]:

@@ -122,3 +122,40 @@ def test_many_parameters_share_the_entries():
         return {"J": sum((w**2).sum() for w in p.values()), **{f"d{name}": 3 * w for name, w in p.items()}}
 
     assert sum(note.asked for note in notes_of(derive, params, {})) == ALTOGETHER
+
+
+def iterated(steps, factor, batch):
+    """Steps of x -> r x (1 - x), and dr by hand, off by a factor."""
+
+    def derive(p, X):
+        xs = [X]
+        for _ in range(steps):
+            xs.append(p["r"] * xs[-1] * (1 - xs[-1]))
+        g, dr = np.ones_like(X), 0.0
+        for x in xs[-2::-1]:
+            g, dr = g * p["r"] * (1 - 2 * x), dr + (g * x * (1 - x)).sum()
+        return {"J": xs[-1].sum(), "dr": np.asarray(factor * dr)}
+
+    return notes_of(derive, {"r": np.array(3.9)}, {"X": np.linspace(0.2, 0.7, batch)})
+
+
+@pytest.mark.parametrize("steps", [40, 50, 60])
+@pytest.mark.parametrize("factor", [1.0, 2.0, -1.0, 1e4])
+@pytest.mark.parametrize("batch", [1, 4])
+def test_where_J_is_chaotic_nothing_is_said(steps, factor, batch):
+    assert iterated(steps, factor, batch) == []
+
+
+@pytest.mark.parametrize("steps", [5, 10])
+def test_before_it_is_chaotic_a_factor_is_seen(steps):
+    assert iterated(steps, 1.0, 4) == []
+    (note,) = iterated(steps, 2.0, 4)
+    assert note.error < abs(note.difference)
+
+
+def test_a_slope_of_0_contradicts_a_gradient_that_is_not():
+    def derive(p):
+        return {"J": (p["w"] * 0.0).sum() + 1.0, "dw": np.ones(3)}
+
+    (note,) = notes_of(derive, {"w": np.arange(1.0, 4.0)}, {})
+    assert (note.gradient, note.wrong) == ("dw", 3)

@@ -28,9 +28,11 @@ def test_a_mistake_is_found_where_float32_says_nothing(problem, factor):
     assert of_gradient(first.where.name)
 
 
-def test_the_recurrence_that_float32_would_allow_anything_is_no_exception():
-    first = check_gradients(*recurrent(-1, gain=4, steps=120, seed=6)).first
-    assert (first.verdict, first.where.name) == ("FAULT", "dU")
+@pytest.mark.parametrize("factor", [-1, 3])
+def test_where_J_is_chaotic_its_own_slope_tells_nothing(factor):
+    """dU is 2e10; differences of J, which is 1 at most, are 1e5 over any step that float64 leaves, right or wrong."""
+    first = check_gradients(*recurrent(factor, gain=4, steps=120, seed=6)).first
+    assert (first.verdict, first.where.name) == ("UNTOLD", "dU")
 
 
 def drawn(layer):

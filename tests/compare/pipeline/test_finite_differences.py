@@ -1,6 +1,7 @@
 """The slope of a function of one number, and the error that is claimed for it."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ SMOOTH = {
 
 @pytest.mark.parametrize(("cost", "w", "derivative"), SMOOTH.values(), ids=SMOOTH)
 def test_a_smooth_cost_has_the_slope_of_its_derivative_within_the_error(cost, w, derivative):
-    value, error, kink = slope(cost, w)
+    value, error, kink, _ = slope(cost, w)
     assert not kink
     assert abs(value - derivative) <= error
     assert error <= 1e-4 * max(1.0, abs(derivative))
@@ -57,3 +58,36 @@ def test_a_cost_that_has_lost_its_digits_has_a_large_error(cost):
 
 def test_a_cost_without_values_nearby_has_no_slope():
     assert math.isnan(slope(lambda w: 1.0 if w == 1 else math.nan, 1.0).value)
+
+
+def logistic(steps, r):
+    """The logistic map from 0.3: a hundred times as far apart after ten steps."""
+    x = 0.3
+    for _ in range(steps):
+        x = r * x * (1 - x)
+    return x
+
+
+SAYS_NOTHING = {
+    **{f"{steps} steps of a logistic map": partial(logistic, steps) for steps in (40, 50, 60, 200)},
+    "a sine of steps that are too long": lambda w: math.sin(1e7 * w),
+    **{name: UNSURE[name] for name in UNSURE if name.startswith("steps")},
+}
+
+
+@pytest.mark.parametrize("cost", SAYS_NOTHING.values(), ids=SAYS_NOTHING)
+@pytest.mark.parametrize("beside", [1e-3, 1.0, 1e12])
+def test_a_slope_that_its_error_covers_or_that_depends_on_the_step_tells_nothing(cost, beside):
+    assert not slope(cost, 1.0 if cost in UNSURE.values() else 3.9).tells(beside)
+
+
+@pytest.mark.parametrize(("cost", "w", "derivative"), SMOOTH.values(), ids=SMOOTH)
+def test_the_slope_of_a_smooth_cost_tells_something_also_where_it_is_0(cost, w, derivative):
+    assert slope(cost, w).tells(max(1.0, derivative))
+
+
+@pytest.mark.parametrize("cost", [lambda w: 5 + (w - 1) ** 3, lambda w: math.exp((w - 1) ** 3)])
+def test_a_slope_of_0_tells_something_against_a_gradient_that_is_not(cost):
+    estimate = slope(cost, 1.0)
+    assert estimate.tells(1.0)
+    assert not estimate.tells(1e-15)
