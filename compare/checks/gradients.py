@@ -98,7 +98,6 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
             *of_precisions(problem.precisions),
         ),
         code=_code(derivation, problem, [*torch, *made], judged.reads, traced=bool(findings)),
-        arrays={name: (made[name], torch[name]) for name in made if name in torch},
     )
 
 

@@ -160,7 +160,8 @@ def _report(
     if len(still) == len(start) and not findings:
         findings = (nothing_moved(still[0], "give gradients, and a rate, that move them"),)
     notes = dict.fromkeys(note for each in starts for note in (*each.notes, *each.outcome.judged.notes))
-    shown = replace(first.judged if first.judged.has_finding else second.judged, notes=notes)
+    from_start = first.judged.has_finding or not second.judged.has_finding
+    shown = replace(first.judged if from_start else second.judged, notes=notes)
     follower = Follower(optimizer, start)
     report = reported(
         shown,

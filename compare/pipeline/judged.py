@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
-from types import MappingProxyType
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from handgrad.compare.diagnosis.factors import Factors
 from handgrad.compare.diagnosis.ranking import diagnose, explained, first_cause
@@ -29,6 +30,7 @@ from handgrad.compare.verdict.judgement import Judgement
 Rank = Callable[[Scene, Iterable[Scene]], tuple[Cause, ...]]
 Scenes = Callable[[str], Scene | None]
 Adapt = Callable[[str, tuple[Cause, ...]], tuple[Cause, ...]]
+Sides = tuple[np.ndarray, np.ndarray]  # by hand and in torch
 
 
 def _no_scene(_: str) -> None:
@@ -44,7 +46,8 @@ class JudgedStep(NamedTuple):
 
     `scene(name)` gives the material that the cause of a wrong tensor is sought in, `adapt(name, causes)` what else is
     known of it. `ended` holds what ended the run here. `stop`: nothing can be judged after it. `has_every_gradient`:
-    that of every tap was recorded. `absent_signs` are those that the inputs of ReLUs on the way to a tensor never have.
+    that of every tap was recorded. `absent_signs` are those that the inputs of ReLUs on the way to a tensor never have,
+    `arrays` both sides of what was compared, by name.
     """
 
     number: int
@@ -57,6 +60,7 @@ class JudgedStep(NamedTuple):
     stop: bool = False
     has_every_gradient: bool = True
     absent_signs: frozenset[tuple[str, str]] = frozenset()
+    arrays: Mapping[str, Sides] = {}
 
 
 @dataclass
@@ -70,6 +74,7 @@ class Judged:
     reads: Mapping[str, frozenset[str]] = field(default_factory=dict)
     suspects: dict[str, list[JudgedStep]] = field(default_factory=dict)
     absent_signs: frozenset[tuple[str, str]] = frozenset()  # at every step
+    arrays: dict[tuple[int, str], Sides] = field(default_factory=dict)
 
     @property
     def has_finding(self) -> bool:
@@ -85,6 +90,7 @@ def collected(steps: Iterable[JudgedStep]) -> Judged:
         judged.notes |= dict.fromkeys([*step.notes, *(j.note for j in step.judgements if j.note is not None)])
         judged.reads = judged.reads or step.reads
         judged.absent_signs = judged.absent_signs & step.absent_signs if judged.steps else step.absent_signs
+        judged.arrays |= {(step.number, name): sides for name, sides in step.arrays.items()}
         judged.steps = step.number
         for finding in (judgement.finding for judgement in step.judgements if judgement.finding is not None):
             name = finding.where.name
@@ -201,7 +207,6 @@ def reported(
     blind_spots: Iterable[BlindSpot] = (),
     code: Iterable[Code] = (),
     plots: Iterable[Plot] = (),
-    arrays: Mapping[str, Any] = MappingProxyType({}),
 ) -> Report:
     """The report on a run, with the line of the derivation that each finding leads to."""
     report = Report(
@@ -211,6 +216,6 @@ def reported(
         blind_spots=tuple(blind_spots),
         environment=environment,
         details=consequences(judged.judgements, judged.reads)._replace(code=tuple(code), plots=tuple(plots)),
-        arrays=arrays,
+        arrays=judged.arrays,
     )
     return located(report)

@@ -55,7 +55,7 @@ class Returned:
 
 def judge_records(problem: Problem, returned: Returned) -> tuple[JudgedStep, Replay, Read]:
     """The verdicts on what was returned, the reference's own run beside it, and how what was returned was read."""
-    number, printed = returned.number, next(iter(returned.calls))
+    number, (printed, made) = returned.number, next(iter(returned.calls.items()))
     params = returned.params[printed]
     everything = {n: a for call in returned.calls.values() for n, a in call.records.items() if not is_none(a)}
     end_to_end = own_run(problem.reference, params, problem.batch, everything, printed)
@@ -86,8 +86,10 @@ def judge_records(problem: Problem, returned: Returned) -> tuple[JudgedStep, Rep
     scene = partial(scene_of_records, evidence=read.sides, reads=reads, previous=returned.previous, usual=problem.usual)
     aliased = partial(_with_alias, call=calls[printed], end_to_end=end_to_end)
     step = JudgedStep(number, judged, notes, reads, scene, aliased, ended)
-    has_every = bool(taps) and taps <= everything.keys()
-    return step._replace(has_every_gradient=has_every, absent_signs=end_to_end.absent_signs), end_to_end, read
+    step = step._replace(has_every_gradient=bool(taps) and taps <= everything.keys())
+    torch = {**end_to_end.values, **end_to_end.gradients}
+    arrays = {name: (array, torch[name]) for name, array in made.records.items() if name in torch}
+    return step._replace(absent_signs=end_to_end.absent_signs, arrays=arrays), end_to_end, read
 
 
 def _evidence(

@@ -19,7 +19,7 @@ from handgrad.compare.oracle.reference import run_on_records
 from handgrad.compare.pipeline.conventions import Read, of_all_steps
 from handgrad.compare.pipeline.evidence import Situation, directions
 from handgrad.compare.pipeline.following import Following, Results
-from handgrad.compare.pipeline.judged import Judged, JudgedStep, collected, explained_update, findings_of
+from handgrad.compare.pipeline.judged import Judged, JudgedStep, Sides, collected, explained_update, findings_of
 from handgrad.compare.pipeline.problem import Problem
 from handgrad.compare.pipeline.recording import Run, Taken
 from handgrad.compare.pipeline.records import Returned, judge_records
@@ -144,11 +144,12 @@ def judged_steps(training: Training) -> Iterator[JudgedStep]:
         if known is None and read.reading.of and not read.is_settled and (known := _settled_later(training, index)):
             recorded, read = _records(training, index, previous, known)
         known = read if read.is_settled or (known is None and read.reading.of) else known
-        judged, notes = _updates(_Judge(training, index, taken, elsewhere), followers, factors)
+        judged, notes, arrays = _updates(_Judge(training, index, taken, elsewhere), followers, factors)
         yield recorded._replace(
             number=index + 1,
             judgements=[*recorded.judgements, *judged],
             notes=[*recorded.notes, *notes],
+            arrays={**recorded.arrays, **arrays},
             stop=recorded.stop or any(j.finding and j.finding.cause.code in ("missing", "shape") for j in judged),
         )
         finest = taken.get("float64", next(iter(taken.values())))
@@ -237,8 +238,11 @@ class _Judge:
 
 def _updates(
     step: _Judge, followers: Mapping[str, Followers], factors: list[float]
-) -> tuple[list[Judgement], list[Note]]:
-    """The verdicts on the velocities and updated parameters of a step; torch goes on with recorded velocities."""
+) -> tuple[list[Judgement], list[Note], dict[str, Sides]]:
+    """The verdicts on the velocities and updated parameters of a step, and both sides of them.
+
+    torch goes on with recorded velocities.
+    """
     beside, params, taken = step.followed(followers), step.training.params, step.taken
     updates = {p: step.compared(updated(p), beside) for p in params}
     recorded = [p for p in updates if all(velocity(p) in side.records for side in taken.values())]
@@ -263,7 +267,9 @@ def _updates(
     if step.index and any(judgement.finding is not None for judgement in both):
         scratch = step.followed({dtype: each.anew() for dtype, each in followers.items()})
         both = _or_reset(both, beside, scratch)
-    return both, notes
+    records, result = taken[step.training.printed].records, beside[step.training.printed].local
+    names = (judgement.row.name for judgement in both)
+    return both, notes, {n: (records[n], result[n]) for n in names if n in records and n in result}
 
 
 def _followed(training: Training, index: int, dtype: str, taken: Taken, followers: Followers) -> Results:

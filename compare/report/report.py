@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from handgrad.compare.errors import InputError, ParityError, did_you_mean
+from handgrad.compare.facts.fact import enumerated
 from handgrad.compare.report import json, text
 from handgrad.compare.report.summary import deciding, fails
 from handgrad.compare.results import Results
@@ -19,23 +20,35 @@ if TYPE_CHECKING:
 class Report(Results):
     """The outcome of a check, and its renderings.
 
-    `arrays` holds both sides' tensors of the run just made, by name; they are neither shown nor stored.
+    `arrays` holds both sides' tensors of the run just made, by step and name; they are neither shown nor stored.
     """
 
-    arrays: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict, compare=False, repr=False)
+    arrays: Mapping[tuple[int, str], tuple[np.ndarray, np.ndarray]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
-    def tensor(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+    def tensor(self, name: str, step: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Both sides of a tensor of the run just made: by hand, torch.
 
-        Raises InputError, a ValueError, for a name that was not compared, and for a stored report.
+        Those of a step, by default of that of the finding on the tensor, or without one of the first that has it.
+        Raises InputError, a ValueError, for what was not compared, for a stored report, and for one of a check that
+        keeps no arrays: of the notes' network, and of an initialiser.
         """
         if not self.arrays:
             raise InputError(
-                "this report holds no arrays, as it was stored or nothing was compared; run the check again"
+                "this report holds no arrays: check_gradients, check_updates and check_training keep those that they "
+                "compared, and nothing stores them; run one of these again"
             )
-        if name not in self.arrays:
-            raise InputError(f"no tensor {name!r} was compared; {did_you_mean(name, self.arrays)}")
-        return self.arrays[name]
+        steps = [number for number, other in self.arrays if other == name]
+        if not steps:
+            names = dict.fromkeys(other for _, other in self.arrays)
+            raise InputError(f"no tensor {name!r} was compared; {did_you_mean(name, names)}")
+        if step is None:
+            found = (finding.where.step for finding in self.findings if name in (finding.where.name, *finding.together))
+            step = next((number for number in found if number in steps), steps[0])
+        if step not in steps:
+            raise InputError(f"{name} was not compared at step {step!r}; it was at {enumerated([*map(str, steps)])}")
+        return self.arrays[step, name]
 
     def raise_if_failed(self, strict: bool = False) -> None:
         """Raise ParityError, an AssertionError, if the report is not ok; with `strict`, any finding raises.

@@ -267,10 +267,11 @@ def test_after_a_wrong_tensor_an_exception_is_a_circumstance():
 def test_a_report_has_everything_that_was_collected():
     excerpt = Excerpt(1, "dW", (0, 0), ((2.0,),), ((1.0,),))
     follows = judged("dX")._replace(differs=True)
-    run = collected([step(judged("dW", "FAULT", excerpt=excerpt), follows, notes=(Float32Only(),))])
+    arrays = {"dW": (2 * DUE, DUE)}
+    one = step(judged("dW", "FAULT", excerpt=excerpt), follows, notes=(Float32Only(),))
+    run = collected([one._replace(arrays=arrays)])
     spot = BlindSpot("one-step", "state", "one batch")
     code = Code("by hand", "mine.py", 10, "def f():\n    dW = 2 * x\n    return dW", {"dW": (11,)})
-    arrays = {"dW": (2 * DUE, DUE)}
     report = reported(
         run,
         findings_of(run),
@@ -278,7 +279,6 @@ def test_a_report_has_everything_that_was_collected():
         notes=[OutOfRange(), Float32Only()],
         blind_spots=[spot],
         code=[code],
-        arrays=arrays,
     )
     assert [row.name for row in report.rows] == ["dW", "dX"]
     assert (report.notes, report.blind_spots) == ((Float32Only(), OutOfRange()), (spot,))

@@ -11,7 +11,7 @@ from handgrad.compare.results import Finding, Row
 FINE = Row(1, "forward", "Z1", "F1", (2, 3), 1e-16, (0, 1), 1.0, 1.0)
 WRONG = Row(1, "backward", "dW1", "B2", (2, 2), 0.5, (1, 0), -12.64908, -3.16227, verdict="FAULT")
 WEAK = Finding(Key(1, "forward", "A1"), "WEAK", LosesDigits())
-ARRAYS = {"dW1": (np.ones((2, 2)), np.zeros((2, 2))), "dZ1": (np.ones(3), np.ones(3))}
+ARRAYS = {(1, "dW1"): (np.ones((2, 2)), np.zeros((2, 2))), (2, "dW1"): (3 * np.ones((2, 2)),) * 2, (2, "dZ1"): (1, 1)}
 
 
 def test_a_pass_is_ok_and_raises_nothing():
@@ -46,6 +46,17 @@ def test_both_sides_of_a_tensor_are_handed_out_by_name():
     by_hand, torch = Report((WRONG,), arrays=ARRAYS).tensor("dW1")
     assert (by_hand == 1).all()
     assert (torch == 0).all()
+
+
+def test_the_step_is_that_of_the_finding_else_the_first_or_the_one_asked_for():
+    finding = Finding(Key(2, "backward", "db1"), "FAULT", Scaled(4.0), together=("dW1",))
+    assert Report((WRONG,), arrays=ARRAYS).tensor("dW1") is ARRAYS[1, "dW1"]
+    assert Report((WRONG,), arrays=ARRAYS).tensor("dZ1") is ARRAYS[2, "dZ1"]
+    report = Report((WRONG,), (finding,), arrays=ARRAYS)
+    assert report.tensor("dW1") is ARRAYS[2, "dW1"]
+    assert report.tensor("dW1", 1) is ARRAYS[1, "dW1"]
+    with pytest.raises(InputError, match="it was at 1 and 2"):
+        report.tensor("dW1", 3)
 
 
 def test_a_tensor_that_is_not_there_is_asked_back_and_a_stored_report_has_none():
