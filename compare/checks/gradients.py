@@ -95,7 +95,7 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
         blind_spots=(
             *of_gradients(made, end_to_end, problem.params, problem.batch, calls[problem.printed].upstream),
             *of_arrays(problem.params, problem.batch),
-            *of_precisions(problem.precisions),
+            *of_precisions(problem.precisions, judged.notes),
         ),
         code=_code(derivation, problem, [*torch, *made], judged.reads, traced=bool(findings)),
     )

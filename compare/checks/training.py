@@ -100,7 +100,7 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: S
             *of_training(batches, yielded, still, follower.memory, small),
             *of_graph(judged.absent_signs),
             *of_arrays(run.steps[-1].before if run.steps else problem.params, batches[0]),
-            *of_precisions(problem.precisions),
+            *of_precisions(problem.precisions, [*alone, *judged.notes]),
         ),
         code=_code(trainer, problem, optimizer, judged, batches, findings),
     )

@@ -174,7 +174,7 @@ def _report(
         ),
         blind_spots=(
             *of_updates(len(gradients), len(start), still, follower.memory, drawn=drawn),
-            *of_precisions(precisions),
+            *of_precisions(precisions, notes),
         ),
         code=_code(update, optimizer, start, gradients[0], precisions[0], traced=bool(findings)),
     )

@@ -18,6 +18,7 @@ from handgrad.compare.experiment.settings import Settings, printed_first
 from handgrad.compare.experiment.sides import check_fit
 from handgrad.compare.facts.remarks import Note
 from handgrad.compare.operations import Modules, network_reads, operation
+from handgrad.compare.pipeline.blind_spots import of_precisions
 from handgrad.compare.pipeline.judged import collected, findings_of, reported, with_ended
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import FAILING, UNSURE, Finding
@@ -52,7 +53,9 @@ def run(settings: Settings, source: Any, *, plots: bool = False, hand: Modules |
     check_fit(settings, data)
     with undisturbed():
         shown = judged = collected(_steps(settings, data, hand))
+        alone = _precisions(settings)
         if settings.free_running and judged.suspects:
+            alone = ()
             judged = collected(judged_steps(replace(settings, free_running=False), data, hand))
             if not judged.suspects:
                 shown = judged = only_drift(shown)
@@ -64,7 +67,10 @@ def run(settings: Settings, source: Any, *, plots: bool = False, hand: Modules |
         replace(judged, judgements=shown.judgements, reads={n: frozenset(read) for n, read in reads.items()}),
         findings,
         _environment(settings, data, judged.notes),
-        blind_spots=blind_spots(settings, data, shown.steps),
+        blind_spots=(
+            *blind_spots(settings, data, shown.steps),
+            *of_precisions(alone, judged.notes, "run without --free-running"),
+        ),
         code=network_code(settings.activations, settings.loss, settings.optimizer, names),
         plots=curves,
     )
@@ -88,6 +94,11 @@ def differs(settings: Settings, source: Any, *, strict: bool = False, hand: Modu
         return any(step.ended or any(fails(j.finding) for j in step.judgements) for step in steps)
 
 
+def _precisions(settings: Settings) -> tuple[str, ...]:
+    """The precisions that both sides are judged in, the printed one first; each on its own has only that."""
+    return (settings.dtype,) if settings.free_running else printed_first(settings.dtype)
+
+
 def _environment(settings: Settings, data: Data, notes: Iterable[Note]) -> dict[str, Any]:
     """The settings themselves, and what the machine contributes."""
     widths = "-".join(map(str, settings.layers))
@@ -95,7 +106,7 @@ def _environment(settings: Settings, data: Data, notes: Iterable[Note]) -> dict[
     return environment(
         f"handgrad check: by hand (NumPy {np.__version__}) against torch {torch.__version__}, "
         f"{settings.dtype}, seed {settings.seed}" + (", free-running" if settings.free_running else ""),
-        (settings.dtype,) if settings.free_running else printed_first(settings.dtype),
+        _precisions(settings),
         settings.seed,
         notes,
         setting=f"network {widths}, {'/'.join(settings.activations)}, {settings.loss}, "

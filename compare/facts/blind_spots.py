@@ -53,6 +53,9 @@ _OF_WHAT_IS_HANDED_OVER = (
     ),
 )
 _OF_GRADIENTS = (
+    Condition(
+        "loss-not-returned", "the loss, and whether the gradients are its own", "by hand there is none", "return J"
+    ),
     Condition("not-returned", "where a mistake enters between the tensors returned", "not returned: {of}"),
     Condition(
         "nothing-between",

@@ -10,7 +10,7 @@ import numpy as np
 
 from handgrad.compare.facts.blind_spots import blind_spot
 from handgrad.compare.facts.fact import counted
-from handgrad.compare.facts.remarks import BlindSpot
+from handgrad.compare.facts.remarks import BlindSpot, Note, judged_alone
 from handgrad.compare.names import gradient
 from handgrad.compare.oracle.replay import Replay
 from handgrad.compare.thresholds import (
@@ -37,11 +37,12 @@ def of_gradients(
     values, gradients = reference.values, reference.gradients
     of_params = {gradient(name) for name in params}
     returned = {*of_params, *(name for name, array in records.items() if is_real(array))}
-    absent = [name for name in (*values, *gradients) if name not in returned]
+    absent = [name for name in (*values, *gradients) if name not in {*returned, "J"}]
     both = {name: (due, records[name]) for name, due in gradients.items() if name in records}
     still = [name for name, sides in both.items() if not any(side.any() for side in sides)]
     moving = {name: sides for name, sides in both.items() if name not in still}
     return (
+        *_applying(("loss-not-returned", "J" not in returned)),
         *_of_names(
             ("not-returned", absent),
             ("rounding-alone", _rounding_alone(moving, (*params.values(), *batch.values()))),
@@ -94,14 +95,18 @@ def _largest(array: np.ndarray) -> float:
     return float(np.abs(array).max(initial=0))
 
 
-def of_precisions(precisions: Sequence[str]) -> tuple[BlindSpot, ...]:
-    """What a single precision could not show."""
+def of_precisions(
+    precisions: Sequence[str], notes: Iterable[Note] = (), remedy: str | None = None
+) -> tuple[BlindSpot, ...]:
+    """What a single precision could not show, asked for or all that the derivation has, as notes say."""
     others = {
         "float64": "arithmetic that loses digits, told from mistakes",
         "float32": "mistakes below a relative size of 1e-5",
     }
-    alone = precisions if len(precisions) == 1 else ()
-    return tuple(blind_spot("one-precision", what=others[dtype], dtype=dtype) for dtype in alone)
+    alone, known = [*precisions] if len(precisions) == 1 else [], judged_alone(tuple(notes))
+    if known:
+        alone, remedy = [known], "let it compute in the precision that it is handed"
+    return tuple(blind_spot("one-precision", what=others[dtype], dtype=dtype, remedy=remedy) for dtype in alone)
 
 
 def of_updates(
@@ -142,7 +147,9 @@ def of_training(
     those that steps hardly change; `memory` is the share of itself that the optimiser's slowest moment keeps.
     """
     shapes = {tuple(array.shape for array in batch.values()) for batch in batches}
+    loss = blind_spot("loss-not-returned", remedy="yield J")
     return (
+        *((loss,) if intermediates and "J" not in intermediates else ()),
         *_applying(
             ("one-step", len(batches) == 1),
             ("no-short-batch", len(shapes) == 1),

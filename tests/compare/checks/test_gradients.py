@@ -12,7 +12,7 @@ import torch
 from handgrad import InputError, check_gradients
 from handgrad.compare.facts.causes import Scaled, Unknown, WrongSign, Zero
 from handgrad.compare.facts.failures import Mutates, NotComputed, Raised, RaisesAgain, TwoAnswers
-from handgrad.compare.facts.remarks import Float64Only, Persists
+from handgrad.compare.facts.remarks import Float32Only, Float64Only, Persists
 from handgrad.compare.names import Key
 from tests.corpus.layers import CLASSIC, LINEAR, SQUARES, TANH
 from tests.corpus.operations import BUILDERS
@@ -108,6 +108,17 @@ def test_one_precision_says_what_it_hides():
         assert report.environment["precisions"] == [dtype]
         hidden |= {spot.hides for spot in report.blind_spots if spot.code == "one-precision"}
     assert len(hidden) == 2
+
+
+def test_a_derivation_in_float32_alone_says_what_that_hides():
+    def derive(p, X, C):
+        single = TANH.derivation({n: np.float32(w) for n, w in p.items()}, np.float32(X), np.float32(C))
+        return {name: np.asarray(value, np.float32) for name, value in single.items()}
+
+    report = check_gradients(*TANH._replace(derivation=derive))
+    assert report.findings == (), str(report)
+    assert Float32Only() in report.notes
+    assert "one-precision" in {spot.code for spot in report.blind_spots}
 
 
 def test_a_gradient_that_is_zero_in_torch_alone_is_no_blind_spot():

@@ -388,5 +388,6 @@ def test_a_trainer_that_computes_in_float32_is_recognised_and_left_in_peace(yiel
     report = check_training(in_float32(yields=yields), *FLOAT32_CASE)
     assert report.ok, str(report)
     assert Float32Only() in report.notes
+    assert "one-precision" in spots_of(report)
     wrong = check_training(in_float32(1.01, yields), *FLOAT32_CASE)
     assert wrong.first.where.name == "W1_next", str(wrong)

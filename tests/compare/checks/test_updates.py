@@ -335,6 +335,7 @@ def test_float32_inside_is_recognised():
     report = check_updates(single, sgd(), PARAMS)
     assert report.findings == (), str(report)
     assert report.notes == (Float32Only(),)
+    assert "one-precision" in {spot.code for spot in report.blind_spots}
 
 
 BAD = {

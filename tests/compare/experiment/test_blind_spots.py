@@ -6,6 +6,7 @@ import pytest
 
 from handgrad.compare.experiment.blind_spots import blind_spots
 from handgrad.compare.experiment.data import load
+from handgrad.compare.experiment.run import run
 from handgrad.compare.experiment.settings import Settings
 from tests.support import small_data
 
@@ -80,3 +81,13 @@ REMEDIES = {
 def test_the_advice_can_be_followed(N, batch_size, code, remedy):
     settings = Settings(**{**REVEALING, "batch_size": batch_size, "epochs": 1})
     assert spots_of(settings, small_data(5, 2, N, 1))[code].remedy == remedy
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_each_side_on_its_own_has_one_precision(dtype):
+    def codes(**changed):
+        settings = Settings(**{**REVEALING, "dtype": dtype, **changed})
+        return {spot.code: spot.remedy for spot in run(settings, small_data(5, 2, 11, 1)).blind_spots}
+
+    assert "one-precision" not in codes()
+    assert codes(free_running=True)["one-precision"] == "run without --free-running"

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from handgrad.compare.facts.failures import Raised
+from handgrad.compare.facts.remarks import Float32Only, Float64Only
 from handgrad.compare.oracle.replay import Replay
 from handgrad.compare.pipeline.blind_spots import (
     hardly_moved,
@@ -24,7 +26,7 @@ def tensors_by_code(spots):
 
 def of_product(records=None, gradients=None, upstream="", **of_reference):
     """The blind spots of J(Z(W, X)), of which everything is returned unless told otherwise."""
-    own = {"Z": W @ X, "dZ": np.ones((2, 5)), "dW": np.ones((2, 3))}
+    own = {"Z": W @ X, "dZ": np.ones((2, 5)), "dW": np.ones((2, 3)), "J": np.array(1.0)}
     due = {"dZ": own["dZ"], "dW": own["dW"]} if gradients is None else gradients
     reads = {"Z": frozenset({"W"}), "J": frozenset({"Z"})}
     run = {"values": {"Z": own["Z"]}, "gradients": due, "reads": reads, "side_outputs": frozenset(), **of_reference}
@@ -37,20 +39,32 @@ def test_a_revealing_comparison_of_gradients_hides_nothing():
 
 
 def test_intermediates_that_are_not_returned_are_named_and_parameters_are_not():
-    assert of_product(records={}) == {"not-returned": ("Z", "dZ")}
+    assert of_product(records={"J": np.array(1.0)}) == {"not-returned": ("Z", "dZ")}
+
+
+def test_a_loss_that_is_not_returned_is_said_and_is_no_intermediate():
+    assert of_product(records={}) == {"loss-not-returned": (), "not-returned": ("Z", "dZ")}
+    assert of_product(records={"Z": W @ X, "dZ": np.ones((2, 5))}) == {"loss-not-returned": ()}
+    missing = {"Z": W @ X, "dZ": np.ones((2, 5)), "J": np.array(None)}
+    assert of_product(records=missing) == {"loss-not-returned": ()}
+    batches = [{"X": np.ones((2, n))} for n in (4, 3)]
+    assert tensors_by_code(of_training(batches, {"dW", "J"}, [])) == {}
+    (spot,) = of_training(batches, {"dW"}, [])
+    assert (spot.code, spot.remedy) == ("loss-not-returned", "yield J")
+    assert [spot.code for spot in of_training(batches, (), [])] == ["parameters-alone"]
 
 
 @pytest.mark.parametrize(("size", "code"), [(0.0, "exactly-zero"), (1e-17, "rounding-alone"), (1e-10, None)])
 def test_gradients_without_content_on_both_sides_are_named(size, code):
     small = {"dW": np.full((2, 3), size)}
-    records = {"Z": W @ X, "dZ": np.ones((2, 5)), **small}
+    records = {"Z": W @ X, "dZ": np.ones((2, 5)), "J": np.array(1.0), **small}
     due = {"dZ": records["dZ"], **small}
     assert of_product(records=records, gradients=due) == ({code: ("dW",)} if code else {})
 
 
 @pytest.mark.parametrize("own", [np.ones((2, 3)), np.full((2, 3), None)], ids=["large", "not real"])
 def test_a_gradient_that_is_nothing_in_torch_alone_is_not_hidden(own):
-    records = {"Z": W @ X, "dZ": np.ones((2, 5)), "dW": own}
+    records = {"Z": W @ X, "dZ": np.ones((2, 5)), "dW": own, "J": np.array(1.0)}
     assert of_product(records=records, gradients={"dZ": records["dZ"], "dW": np.full((2, 3), 1e-17)}) == {}
 
 
@@ -78,6 +92,15 @@ def test_a_single_precision_is_named():
     assert spots[0].hides != spots[1].hides
 
 
+@pytest.mark.parametrize(("note", "hides"), [(Float32Only(), "float32"), (Float64Only(Raised("E", "m")), "float64")])
+@pytest.mark.parametrize("asked", [("float64", "float32"), ("float64",)], ids=len)
+def test_a_derivation_that_has_one_precision_hides_what_that_hides(note, hides, asked):
+    (spot,) = of_precisions(asked, [note])
+    (given,) = of_precisions((hides,))
+    assert (spot.code, spot.hides) == (given.code, given.hides)
+    assert spot.remedy != given.remedy, "asking for both does not help"
+
+
 def test_what_an_optimizer_hides():
     assert of_updates(5, 2, (), drawn=True) == ()
     spots = tensors_by_code(of_updates(4, 1, ("b",), drawn=False))
@@ -99,11 +122,11 @@ def test_a_moment_that_forgets_nothing_asks_for_no_steps():
 
 def test_what_a_trainer_hides():
     short = [{"X": X}, {"X": X[:, :2]}]
-    assert of_training(short, {"dW"}, ()) == ()
+    assert of_training(short, {"dW", "J"}, ()) == ()
     spots = tensors_by_code(of_training([{"X": X}], set(), ("b",)))
     assert spots == {"one-step": (), "no-short-batch": (), "parameters-alone": (), "unmoved": ("b",)}
-    assert tensors_by_code(of_training(short[:1] * 2, {"dW"}, ())) == {"no-short-batch": ()}
-    assert tensors_by_code(of_training(short, {"dW"}, ("b",), small=("W", "b"))) == {
+    assert tensors_by_code(of_training(short[:1] * 2, {"dW", "J"}, ())) == {"no-short-batch": ()}
+    assert tensors_by_code(of_training(short, {"dW", "J"}, ("b",), small=("W", "b"))) == {
         "unmoved": ("b",),
         "small-steps": ("W",),
     }
