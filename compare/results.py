@@ -46,7 +46,10 @@ class SourceLine(NamedTuple):
 
 
 class Worst(NamedTuple):
-    """The entry that is furthest off: its index, both values there, and what they were computed from.
+    """The entry that a finding shows: its index, both values there, and what they were computed from.
+
+    Of the entries that are off by a quarter and more of the most that one is beside what rounding allows there, it is
+    the one where both sides are furthest apart.
 
     `dtype` is the precision that shows it where another one does not. `inputs` are the tensors, the same on both sides,
     that it was computed from, where they are known; `before` is the value that an update started from.

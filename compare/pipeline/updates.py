@@ -34,10 +34,9 @@ def update_judgement(key: Key, outcome: Outcome, runs: Mapping[str, UpdateRun], 
     run, shown = runs[dtype], runs[printed]
     with np.errstate(all="ignore"):
         apart = np.abs(np.subtract(shown.by_hand, shown.torch, dtype=np.float64))
-    index, shape = outcome.index, shown.before.shape
-    at = index if outcome.verdict != "OK" else index_of(int(np.argmax(np.nan_to_num(apart))), shape)
+    index, shape, largest = outcome.index, shown.before.shape, float(np.max(apart, initial=0.0))
+    at = index_of(int(np.argmax(np.nan_to_num(apart))), shape) if np.isfinite(largest) else index
     both = float(shown.by_hand[at]), float(shown.torch[at])
-    largest = float(np.max(apart, initial=0.0))
     row = Row(*key, "", shape, largest, at, *both, outcome.rho, outcome.basis, outcome.verdict)
     if outcome.verdict == "OK":
         return Judgement(row, note=outcome.why if isinstance(outcome.why, Note) else None)

@@ -44,6 +44,15 @@ def test_a_fault_is_shown_with_what_it_started_from(printed):
     np.testing.assert_allclose(judgement.local.reference, TORCH - BEFORE)
 
 
+@pytest.mark.parametrize("verdict", ["OK", "WEAK", "UNTOLD", "FAULT"])
+@pytest.mark.parametrize("index", [(0, 0), (1, 0), (1, 1)])
+def test_the_row_shows_the_largest_difference_whichever_entry_a_finding_shows(verdict, index):
+    by_hand = TORCH + np.array([[1e-3, 0], [-2e-2, 1e-2]])
+    row, finding, *_ = judged(by_hand, verdict, index=index)
+    assert (row.index, row.by_hand - row.torch) == ((1, 0), pytest.approx(-row.max_abs_diff))
+    assert finding is None or finding.worst.index == index
+
+
 def test_a_fault_of_the_precision_that_is_not_printed_says_which():
     assert judged(TORCH + 1, dtype="float32").finding.worst.dtype == "float32"
     assert judged(TORCH + 1).finding.worst.dtype == ""

@@ -111,6 +111,18 @@ def test_a_scalar_keeps_its_shape_in_the_outcome():
     assert flagged(np.array([0, 1e-3]), np.array([2.0, 1.0])).outcome("WEAK").index == (1,)
 
 
+SHOWN = {  # entries of the reference, how far each is off, and the entry that is shown: rounding moves large ones more
+    "the largest where rounding allows as much": ([1.0, 1.0, 1.0], [1e-6, 3e-6, 2e-6], (1,)),
+    "not one that is large beside the others and less beyond": ([1e9, 1.0, 1.0], [1e-2, 3e-6, 1e-6], (1,)),
+    "of those that are about as far beyond the largest": ([2.0, 1.0, 1.0], [4e-6, 3e-6, 1e-6], (0,)),
+}
+
+
+@pytest.mark.parametrize(("g", "off", "at"), SHOWN.values(), ids=SHOWN)
+def test_the_entry_shown_is_furthest_off_of_those_furthest_beyond_rounding(g, off, at):
+    assert flagged(np.array(off), np.array(g), roundings=1.0).outcome("FAULT").index == at
+
+
 def test_the_worse_outcome_counts_and_of_two_right_ones_the_closer():
     ok, close = Outcome("OK", 0.1, "noise", ()), Outcome("OK", 0.9, "noise", ())
     weak, fault = Outcome("WEAK", 2.0, "noise", ()), Outcome("FAULT", 1.5, "noise", ())
