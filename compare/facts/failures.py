@@ -188,9 +188,13 @@ class NotFinite(OfNumbers, code="not-finite"):
 
 
 class Overflow(Cause, code="not-finite"):
-    """Both sides overflow."""
+    """Both sides overflow; `moved`: after an optimiser has moved the parameters."""
 
-    sentence = "both sides overflow, so nothing can be compared; lower the learning rate or rescale the data"
+    moved: bool = False
+
+    def __str__(self) -> str:
+        remedy = "lower the learning rate or rescale the data" if self.moved else "rescale the data or the parameters"
+        return f"both sides overflow, so nothing can be compared; {remedy}"
 
 
 class LosesDigits(Cause, code="precision-loss"):
@@ -200,9 +204,12 @@ class LosesDigits(Cause, code="precision-loss"):
 
 
 class FewerDigits(Cause, code="precision-loss"):
-    """As if it were computed in fewer digits than it was handed: their rounding would explain the difference."""
+    """As if it were computed in fewer digits than it was handed: no more than a format leaves."""
 
-    sentence = "not shown wrong: rounding to {format} inside would explain the difference"
+    sentence = (
+        "not shown wrong: it is off by no more than rounding to {format} would leave; either something is rounded to "
+        "that, or numbers that are nearly equal are subtracted"
+    )
     format: str
 
 

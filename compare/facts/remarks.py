@@ -109,7 +109,7 @@ class MeanLeftOut(Note, code="mean-left-out"):
         mean = f"1/({self.per})" if " " in self.per else f"1/{self.per}"
         return (
             f"Convention: the gradients of intermediates lack the {mean} of the mean, which those of parameters have; "
-            "they are shown divided by it."
+            "they are shown with it."
         )
 
 
@@ -148,8 +148,9 @@ class VelocityTimes(Note, code="velocity-times"):
     name: str = ""
 
     def __str__(self) -> str:
+        of = "the notes have" if self.name else "torch has"
         times = f"{self.name} times the notes'" if self.name else f"{self.factor:.6g} times torch's"
-        return f"Convention: the velocity is {times}, and the update makes up for it."
+        return f"Convention: the velocity is {times}, and shown as {of} it; the update makes up for it."
 
 
 # --- what is not compared
@@ -182,9 +183,9 @@ class NotTapped(Note, code="not-tapped"):
 
 
 ALIKE_BY = {
-    "values": "it has the values of {0}, so return it as {0}",
+    "values": "it has the values of {0}, so call it {0}",
     "handed": "it has the values of {0}, which both sides are handed",
-    "name": "if it is {0}, return it as {0}",
+    "name": "if it is {0}, call it {0}",
     "shape": "it has the shape of {0}",
 }
 

@@ -23,7 +23,7 @@ from handgrad.compare.pipeline.judged import Judged, JudgedStep, Sides, collecte
 from handgrad.compare.pipeline.problem import Problem
 from handgrad.compare.pipeline.recording import Run, Taken
 from handgrad.compare.pipeline.records import Returned, judge_records
-from handgrad.compare.pipeline.updates import UpdateRun, unmoved, update_judgement
+from handgrad.compare.pipeline.updates import UpdateRun, in_torchs, unmoved, update_judgement
 from handgrad.compare.results import Finding
 from handgrad.compare.sandbox import Call, quietly
 from handgrad.compare.thresholds import INFORMATIVE, SAME_FACTOR, UNEXPLAINED_SHARE, UNIT_ROUNDOFF
@@ -257,7 +257,7 @@ def _updates(
     for p, judged in velocities.items():
         if factors and abs((ratios.get(p) or 0.0) / factors[0] - 1) <= SAME_FACTOR:
             notes.append(VelocityTimes(factors[0]))
-            velocities[p] = judged._replace(row=judged.row._replace(verdict="OK", rho=None), finding=None)
+            velocities[p] = in_torchs(judged, factors[0])
             continue
         if judged.finding is not None:
             updates[p] = updates[p]._replace(finding=None, differs=True)  # it only follows from the velocity

@@ -45,7 +45,7 @@ def update_judgement(key: Key, outcome: Outcome, runs: Mapping[str, UpdateRun], 
     finding = Finding(
         key,
         outcome.verdict,
-        cause_of(outcome, ours, theirs),
+        cause_of(key, outcome, ours, theirs),
         worst=Worst(index, ours, theirs, shown_in, before=before if is_updated(key.name) else None),
         rho=outcome.rho,
         circumstances=() if outcome.why is None or isinstance(outcome.why, (Cause, Note)) else (outcome.why,),
@@ -62,6 +62,16 @@ def _rounding(run: UpdateRun, change: Local, unit: float) -> np.ndarray:
     by_hand = unit * (np.abs(run.before, dtype=np.float64) + np.abs(run.by_hand))
     torch = UNIT_ROUNDOFF["float64"] * times * np.abs(run.torch)
     return np.asarray(FEW_ROUNDINGS * (by_hand + torch) + SCREEN * unit * np.abs(change.recorded))
+
+
+def in_torchs(judged: Judgement, factor: float) -> Judgement:
+    """The verdict on a velocity that is a multiple of torch's by convention, shown as torch has it."""
+    assert judged.local is not None
+    apart = np.abs(judged.local.recorded / factor - judged.local.reference)
+    row = judged.row._replace(verdict="OK", rho=None, max_abs_diff=float(apart.max(initial=0.0)))
+    at = index_of(int(apart.argmax()), apart.shape)
+    ours, theirs = float(judged.local.recorded[at]) / factor, float(judged.local.reference[at])
+    return judged._replace(row=row._replace(index=at, by_hand=ours, torch=theirs), finding=None, excerpt=None)
 
 
 def unmoved(steps: Iterable[tuple[Arrays, Arrays]]) -> list[str]:

@@ -1,5 +1,6 @@
 """What every rendering of a report says: its two closing lines, and one row per tensor."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -59,9 +60,10 @@ def _failure(results: Results, culprit: Finding) -> str:
     first = f"{where.name}{label} is the first tensor that"
     if isinstance(culprit.cause, Overflow):
         return f"{first} overflows on both sides, at step {where.step}{among}."
+    is_wrong = "is missing" if culprit.verdict == "MISSING" else "differs"
     if where.phase != "update" and is_untapped(results):
-        return f"{first} differs, at step {where.step}{among}; the reference taps nothing before it."
-    return f"{first} differs, at step {where.step}; {_by_themselves(results.findings)}{among}."
+        return f"{first} {is_wrong}, at step {where.step}{among}; the reference taps nothing before it."
+    return f"{first} {is_wrong}, at step {where.step}; {_by_themselves(results.findings)}{among}."
 
 
 def _steps(results: Results) -> str:
@@ -69,9 +71,11 @@ def _steps(results: Results) -> str:
 
 
 def _by_themselves(findings: Sequence[Finding]) -> str:
-    number = sum(finding.verdict in FAILING for finding in findings)
-    unsure = (f" and {n} {verdict}" for verdict in UNSURE if (n := sum(f.verdict == verdict for f in findings)))
-    return counted(number, "tensor wrong by itself", "tensors wrong by themselves") + "".join(unsure)
+    by_verdict = Counter(finding.verdict for finding in findings)
+    missing, number = by_verdict["MISSING"], sum(by_verdict[verdict] for verdict in FAILING) - by_verdict["MISSING"]
+    wrong = [counted(number, "tensor wrong by itself", "tensors wrong by themselves")] if number else []
+    absent = [counted(missing, "tensor missing", "tensors missing")] if missing else []
+    return " and ".join([*wrong, *absent, *(f"{n} {verdict}" for verdict in UNSURE if (n := by_verdict[verdict]))])
 
 
 def deciding(results: Results) -> Finding | None:

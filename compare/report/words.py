@@ -57,7 +57,7 @@ def _cause(finding: Finding, results: Results) -> str:
     if not isinstance(finding.cause, Unknown):
         return str(finding.cause)
     sentence = str(finding.cause) or "nothing known explains it"
-    remedy = to_record(results, finding.where.name)
+    remedy = to_record(results, finding)
     return sentence if remedy is None else f"{sentence}: {remedy}"
 
 

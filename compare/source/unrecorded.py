@@ -6,32 +6,38 @@ from collections.abc import Container, Mapping
 
 from handgrad.compare.facts.fact import Fact, listed
 from handgrad.compare.names import gradient, is_updated, of_updated, of_velocity
-from handgrad.compare.results import Results
+from handgrad.compare.results import Finding, Results
 
 Reads = Mapping[str, tuple[str, ...]]
 
 
 class Unrecorded(Fact, code="unrecorded"):
-    """What the derivation did not return, between two tensors: the names that the reference taps there, if any."""
+    """What the derivation did not return, between two tensors: the names that the reference taps there, if any.
+
+    `act` is what hands tensors over: a derivation returns, a trainer yields.
+    """
 
     start: tuple[str, ...]
     end: str
     names: tuple[str, ...] = ()
+    act: str = "return"
 
     def __str__(self) -> str:
         """Between J and db1 nothing was recorded: return dZ1, dA1."""
         between = f"between {listed(self.start, 3)} and {self.end} nothing"
         if self.names:
-            return f"{between} was recorded: return {listed(self.names, 6)}"
-        return f"{between} is tapped: tap a value there and return it"
+            return f"{between} was recorded: {self.act} {listed(self.names, 6)}"
+        return f"{between} is tapped: if several operations lead there, tap a value between them and {self.act} it"
 
 
 class NothingTapped(
     Fact,
     code="nothing-tapped",
-    sentence='nothing is tapped: write Z1 = tap("Z1", ...) in the reference for each value, and return Z1 and dZ1',
+    sentence='nothing is tapped: write Z1 = tap("Z1", ...) in the reference for each value, and {act} Z1 and dZ1',
 ):
-    """The reference taps nothing at all."""
+    """The reference taps nothing at all; `act`: see Unrecorded."""
+
+    act: str = "return"
 
 
 def is_untapped(results: Results) -> bool:
@@ -39,25 +45,30 @@ def is_untapped(results: Results) -> bool:
     return {*results.details.reads} == {"J"}
 
 
-def to_record(results: Results, name: str) -> Fact | None:
+def to_record(results: Results, finding: Finding) -> Fact | None:
     """What to return or tap to narrow down the mistake in a tensor; None where what it is computed from is not known.
+
+    Nor is anything where it differs only in another precision than that printed: there its operation rounds.
 
     A value is computed from what it reads, the gradient of a value from those of its readers, what is updated from its
     gradient.
     """
-    reads = results.details.reads
+    reads, name = results.details.reads, finding.where.name
+    if finding.worst is not None and finding.worst.dtype:
+        return None
+    act = "yield" if any(row.phase == "update" for row in results.rows) else "return"
     gradients = _of_gradients(reads)
     recorded = {row.name for row in results.rows}
     due = gradient(of_updated(name) if is_updated(name) else of_velocity(name))
     if due in gradients:
-        return None if due in recorded else Unrecorded(("J",), name, (due,))
+        return None if due in recorded else Unrecorded(("J",), name, (due,), act)
     computed_from = gradients if name in gradients else reads
     if name not in computed_from:
         return None
     if is_untapped(results):
-        return NothingTapped()
+        return NothingTapped(act)
     start, names = _before(name, computed_from, recorded)
-    return Unrecorded(start, name, ("J", *names) if "J" in start and "J" not in recorded else names)
+    return Unrecorded(start, name, ("J", *names) if "J" in start and "J" not in recorded else names, act)
 
 
 def _of_gradients(reads: Reads) -> dict[str, tuple[str, ...]]:

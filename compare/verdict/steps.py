@@ -76,7 +76,7 @@ def with_finding(
     finding = Finding(
         suspect.key,
         outcome.verdict,
-        cause_of(outcome, ours, theirs),
+        cause_of(suspect.key, outcome, ours, theirs),
         worst=Worst(outcome.index, ours, theirs, shown_in, inputs),
         equation=judgement.row.equation,
         rho=outcome.rho,
@@ -89,10 +89,11 @@ def with_finding(
     )
 
 
-def cause_of(outcome: Outcome, by_hand: float, torch: float) -> Cause:
+def cause_of(key: Key, outcome: Outcome, by_hand: float, torch: float) -> Cause:
     """What the verdict alone says of the cause."""
     if outcome.verdict == "NONFINITE":
-        return NotFinite(by_hand, torch) if np.isfinite(by_hand) or np.isfinite(torch) else Overflow()
+        moved = key.step > 1 or key.phase == "update"
+        return NotFinite(by_hand, torch) if np.isfinite(by_hand) or np.isfinite(torch) else Overflow(moved)
     if outcome.verdict == "UNTOLD":
         return Unstable()
     if outcome.verdict == "WEAK":

@@ -187,6 +187,9 @@ def test_a_velocity_in_another_convention_is_a_note():
     (note,) = report.notes
     assert isinstance(note, VelocityTimes)
     assert note.factor == pytest.approx(0.1)
+    for row in (row for row in report.rows if row.name in VELOCITIES):
+        assert (row.verdict, row.by_hand) == ("OK", pytest.approx(row.torch)), "it is shown as torch has it"
+        assert row.max_abs_diff < 1e-12
 
 
 def test_a_velocity_in_another_convention_that_the_update_does_not_make_up_for_is_a_fault():

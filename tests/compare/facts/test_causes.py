@@ -129,6 +129,7 @@ EXAMPLES: tuple[Fact, ...] = (
     failures.NoBatch(4),
     failures.NotFinite(float("nan"), 0.5),
     failures.Overflow(),
+    failures.Overflow(moved=True),
     failures.LosesDigits(),
     failures.FewerDigits("bfloat16"),
     failures.OverflowsInside(),

@@ -46,7 +46,10 @@ def finding(verdict="FAULT", cause=None, **facts):
          "dW1 (B2) is the first tensor that differs, at step 1; 1 tensor wrong by itself and 1 WEAK among 2 compared "
          "tensors of 2 steps."),
         (Results((), (finding("MISSING"),)), "MISSING",
-         "dW1 is the first tensor that differs, at step 1; 1 tensor wrong by itself; none was compared."),
+         "dW1 is the first tensor that is missing, at step 1; 1 tensor missing; none was compared."),
+        (Results((ROW, OTHER), (finding("MISSING"), finding(), finding("WEAK", LosesDigits()))), "MISSING",
+         "dW1 is the first tensor that is missing, at step 1; 1 tensor wrong by itself and 1 tensor missing and 1 WEAK "
+         "among 2 compared tensors of 2 steps."),
         (Results((ROW,), (finding("NONFINITE", Overflow()),)), "NONFINITE",
          "dW1 is the first tensor that overflows on both sides, at step 1 among 1 compared tensor of 1 step."),
         (Results((ROW,), (finding(cause=Raised("ValueError", "mine")),)), "FAULT",

@@ -159,7 +159,7 @@ def test_after_something_that_was_not_finite_what_is_so_on_both_sides_follows():
 def test_the_first_place_where_both_overflow_is_a_finding_and_says_what_it_was_handed():
     inf = np.full((2, 3), np.inf)
     finding = judged(RIGHT | {"A": inf}, RIGHT | {"A": inf})["A"].finding
-    assert finding.cause == Overflow()
+    assert finding.cause == Overflow(), "no rate has moved anything"
     assert finding.circumstances == (Operands((("Z", float(RIGHT["Z"][0, 0])),)),)
     finding = judged(RIGHT | {"J": np.array(np.inf)}, RIGHT | {"J": np.array(np.inf)})["J"].finding
     assert finding.circumstances == (Reads(("A",)),)
