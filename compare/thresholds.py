@@ -182,7 +182,7 @@ KINK = 64  # times the noise: a smaller bend may be rounding
 SAME_BEND = (0.75, 1.33)  # ratio of the bend over half the distance and the bend: 0.5 where J is smooth, 1 at a kink
 OWN_LOSS_ERRORS = 10  # times the error of a slope: how far it may be off
 OWN_LOSS_SHARE = 1e-7  # share of the gradient: how far a right entry may be off besides
-OWN_LOSS_TENSORS = 2  # tensors whose slope is taken to tell a mistake from rounding: some ten runs each
+OWN_LOSS_IN_VAIN = 2  # slopes of some ten runs each that may tell nothing of rounding: under chaos none does
 OWN_LOSS_GAP = 0.05  # share of the gap between two slopes that their error may be
 OWN_LOSS_SURE = 0.1  # share of a slope that it may be off and still tell anything: in chaos 1 to 100, else below 1e-5
 

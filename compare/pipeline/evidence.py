@@ -19,7 +19,7 @@ from handgrad.compare.names import gradient, of_gradient
 from handgrad.compare.oracle.inexact import PutRight
 from handgrad.compare.oracle.noise import Noise
 from handgrad.compare.oracle.reference import Reference, run_on_records
-from handgrad.compare.pipeline.finite_differences import slope
+from handgrad.compare.pipeline.finite_differences import quotient, slope
 from handgrad.compare.thresholds import (
     FAR,
     LEFT_OF_FLOAT32,
@@ -30,7 +30,7 @@ from handgrad.compare.thresholds import (
     NOTHING,
     OWN_LOSS_ERRORS,
     OWN_LOSS_GAP,
-    OWN_LOSS_TENSORS,
+    OWN_LOSS_IN_VAIN,
     PLACES,
     REFERENCE_IN_FLOAT32,
     ROUNDINGS,
@@ -232,27 +232,35 @@ class Evidence(Witness):
     def contradicts(self, name: str, difference: np.ndarray) -> bool:
         """Whether the derivation's own J has another slope along a difference than its gradient says.
 
-        Asked of a few tensors only: it takes some ten runs of the derivation for each.
+        Two runs of the derivation tell where it has not; else some ten are taken, until they told nothing a few times.
         """
         of = of_gradient(name)
         is_large = largest(difference) > NOTHING * largest(self.local[name])
         if self.derive is None or of not in self.params or "J" not in self.records or not is_large:
             return False
-        if len(self._asked) >= OWN_LOSS_TENSORS:
+        if len(self._in_vain) >= OWN_LOSS_IN_VAIN:
             return False
-        self._asked.append(name)
         at = self.params[of].astype(np.float64)
         along = np.where(np.abs(difference) > largest(difference) / 4, np.sign(difference), 0.0).reshape(at.shape)
         along *= max(largest(at), 1e-3)
         returned = float(np.sum(self.records[name] * along))
-        estimate = slope(lambda t: self._own_loss({**self.params, of: at + t * along}), 0.0)
-        gap, bar = abs(estimate.value - returned), OWN_LOSS_ERRORS * estimate.error
         off = abs(float(np.sum(difference.reshape(at.shape) * along)))
-        return not estimate.kink and gap > bar + off / 4 and bar < OWN_LOSS_GAP * off and estimate.tells(off)
+
+        @cache
+        def cost(t: float) -> float:
+            return self._own_loss({**self.params, of: at + t * along})
+
+        if not abs(quotient(cost, 0.0) - returned) > off / 4:
+            return False
+        estimate = slope(cost, 0.0)
+        gap, bar = abs(estimate.value - returned), OWN_LOSS_ERRORS * estimate.error
+        accuses = not estimate.kink and gap > bar + off / 4 and bar < OWN_LOSS_GAP * off and estimate.tells(off)
+        self._in_vain.extend([] if accuses else [name])
+        return accuses
 
     @cached_property
-    def _asked(self) -> list[str]:
-        """The tensors whose slope was taken."""
+    def _in_vain(self) -> list[str]:
+        """The tensors whose slope was taken and told nothing."""
         return []
 
     def _own_loss(self, params: Arrays) -> float:

@@ -72,6 +72,12 @@ def slope(cost: Cost, w: float) -> Slope:
     return Slope((4 * narrow_slope - wide_slope) / 3, spread + noise, kink, rounding)
 
 
+def quotient(cost: Cost, w: float) -> float:
+    """The plain difference quotient of a cost over the usual step, without an error: two evaluations."""
+    h = SLOPE_STEP * max(abs(w), 1.0)
+    return _slope(_around(cost, w, h), h)
+
+
 def _around(cost: Cost, w: float, h: float) -> tuple[float, float]:
     return cost(w + h), cost(w - h)
 
