@@ -60,6 +60,7 @@ def made(kind):
 
 
 def of_type(kind):
+    kind.prepare()
     kinds = get_type_hints(kind)
     values = {item.name: made(kinds[item.name]) for item in fields(kind)}
     return kind(**{**values, "values": "agree"} if "values" in values and kind.__name__ == "WrongShape" else values)
