@@ -21,7 +21,6 @@ from handgrad.compare.thresholds import (
 )
 from handgrad.compare.trace import Arrays, is_real
 
-FEW = 16  # entries that are looked at before all are
 NAMED = 3  # sizes that are named
 UPSTREAMS = {"loss": "J is the loss itself", "sum": "J is a plain sum"}
 
@@ -42,14 +41,14 @@ def of_gradients(
     still = [name for name, sides in both.items() if not any(side.any() for side in sides)]
     moving = {name: sides for name, sides in both.items() if name not in still}
     return (
-        *_applying(("loss-not-returned", "J" not in returned)),
-        *_of_names(
+        *_holding(
+            ("loss-not-returned", "J" not in returned),
             ("not-returned", absent),
             ("rounding-alone", _rounding_alone(moving, (*params.values(), *batch.values()))),
             ("exactly-zero", still),
             ("frozen", [name for name in params if gradient(name) not in gradients]),
+            ("nothing-between", reference.reads["J"] <= {*params, *batch}),
         ),
-        *_applying(("nothing-between", reference.reads["J"] <= {*params, *batch})),
         *of_graph(reference.absent_signs, upstream or ("sum" if reference.is_plain_sum else "")),
     )
 
@@ -61,17 +60,12 @@ def of_graph(absent_signs: Collection[tuple[str, str]], upstream: str = "") -> t
     that the upstream gradient is 1.
     """
     one = (blind_spot("unit-upstream", where=UPSTREAMS[upstream]),) if upstream else ()
-    return (*_of_names(*_of_signs(absent_signs)), *one)
+    return (*_holding(*_of_signs(absent_signs)), *one)
 
 
-def _of_names(*rows: tuple[str, Sequence[str]]) -> tuple[BlindSpot, ...]:
-    """The conditions, by code, that hold for any tensor, with the names of those."""
-    return tuple(blind_spot(code, names) for code, names in rows if names)
-
-
-def _applying(*rows: tuple[str, bool]) -> tuple[BlindSpot, ...]:
-    """The conditions, by code, that hold."""
-    return tuple(blind_spot(code) for code, holds in rows if holds)
+def _holding(*rows: tuple[str, Sequence[str] | bool]) -> tuple[BlindSpot, ...]:
+    """The conditions, by code, that hold: those that are true, or true of any tensor, with the names of those."""
+    return tuple(blind_spot(code, () if of is True else of) for code, of in rows if of)
 
 
 def _of_signs(absent: Collection[tuple[str, str]]) -> Iterator[tuple[str, Sequence[str]]]:
@@ -81,14 +75,9 @@ def _of_signs(absent: Collection[tuple[str, str]]) -> Iterator[tuple[str, Sequen
 
 
 def _rounding_alone(both: Mapping[str, tuple[np.ndarray, np.ndarray]], given: Sequence[np.ndarray]) -> list[str]:
-    """The gradients that are no larger on either side than the rounding of what was handed over.
-
-    As a rule none is, so their norm is looked at first, which copies nothing.
-    """
-    norm = max(float(np.vdot(a, a)) if a.dtype.kind == "f" else _largest(a) ** 2 for a in given)
-    small = {name: sides for name, sides in both.items() if np.vdot(sides[0], sides[0]) <= LEFT_OF_SUMS**2 * norm}
-    limit = LEFT_OF_SUMS * max(map(_largest, given)) if small else 0.0
-    return [n for n, (due, own) in small.items() if is_real(own) and max(_largest(due), _largest(own)) <= limit]
+    """The gradients that are no larger on either side than the rounding of what was handed over."""
+    limit = LEFT_OF_SUMS * max(map(_largest, given))
+    return [n for n, (due, own) in both.items() if is_real(own) and max(_largest(due), _largest(own)) <= limit]
 
 
 def _largest(array: np.ndarray) -> float:
@@ -121,8 +110,7 @@ def of_updates(
     return (
         *((few,) if steps < 5 else ()),
         *_of_memory(steps, memory),
-        *_applying(("one-parameter", params == 1), ("given-gradients", not drawn)),
-        *_of_names(("unmoved", still)),
+        *_holding(("one-parameter", params == 1), ("given-gradients", not drawn), ("unmoved", still)),
     )
 
 
@@ -150,13 +138,13 @@ def of_training(
     loss = blind_spot("loss-not-returned", remedy="yield J")
     return (
         *((loss,) if intermediates and "J" not in intermediates else ()),
-        *_applying(
+        *_holding(
             ("one-step", len(batches) == 1),
             ("no-short-batch", len(shapes) == 1),
             ("parameters-alone", not intermediates),
         ),
         *_of_memory(len(batches), memory),
-        *_of_names(("unmoved", still), ("small-steps", [name for name in small if name not in still])),
+        *_holding(("unmoved", still), ("small-steps", [name for name in small if name not in still])),
     )
 
 
@@ -183,7 +171,7 @@ def of_initializer(shape: tuple[int, ...], *, by_samples: bool) -> tuple[BlindSp
     """What weights of a shape could not show, and what samples cannot where nothing is known exactly."""
     is_square = len(shape) == 2 and shape[0] == shape[1]
     of_samples = ((code, by_samples) for code in ("coarse-samples", "single-places", "dependence"))
-    return _applying(("square-shape", is_square), *of_samples)
+    return _holding(("square-shape", is_square), *of_samples)
 
 
 def of_arrays(params: Arrays, batch: Arrays) -> tuple[BlindSpot, ...]:
@@ -195,23 +183,23 @@ def of_arrays(params: Arrays, batch: Arrays) -> tuple[BlindSpot, ...]:
     same_size = (blind_spot("examples-as-size", others[:NAMED], n=n),) if others else ()
     square = [name for name, a in params.items() if _is_square(a)]
     arrays = {**params, **batch}
-    equal = {name: a.flat[0] for name, a in arrays.items() if _is_equal_everywhere(a)}
+    equal = {name: a.flat[0] for name, a in arrays.items() if a.size and (a == a.flat[0]).all()}
     zero, unit = ([n for n, value in equal.items() if value == v and n in params] for v in (0, 1))
     entries = [n for n, value in equal.items() if value != 0 and n not in unit and arrays[n].size > 1]
     limit = blind_spot("small-parameters", limit=SMALL_PARAMETERS)
     return (
-        *_applying(("one-example", n == 1)),
+        *_holding(("one-example", n == 1)),
         *same_size,
-        *_of_names(
+        *_holding(
             ("square-batch", [name for name, a in batch.items() if _is_square(a)]),
             ("square-weights", square),
-            ("symmetric-weights", [name for name in square if _is_symmetric(params[name])]),
+            ("symmetric-weights", [name for name in square if np.array_equal(params[name], params[name].T)]),
             ("equal-entries", entries),
             ("unit-parameters", unit),
             ("zero-parameters", zero),
             ("equal-parameters", _twins(params, equal)),
         ),
-        *((limit,) if _are_small(params.values()) else ()),
+        *((limit,) if 0 < max(map(_largest, params.values()), default=0.0) < SMALL_PARAMETERS else ()),
     )
 
 
@@ -226,24 +214,6 @@ def _examples(inputs: Sequence[np.ndarray], params: Iterable[np.ndarray]) -> int
 
 def _is_square(array: np.ndarray) -> bool:
     return array.ndim == 2 and array.shape[0] == array.shape[1] > 1
-
-
-def _is_symmetric(array: np.ndarray) -> bool:
-    """Whether a square array is its transpose; all of it is looked at only where its first row is its first column."""
-    return bool((array[0] == array[:, 0]).all() and (array == array.T).all())
-
-
-def _is_equal_everywhere(array: np.ndarray) -> bool:
-    """Whether all entries are equal; all of them are looked at only where the first and the last are."""
-    return bool(array.size and array.flat[0] == array.flat[-1] and (array == array.flat[0]).all())
-
-
-def _are_small(params: Iterable[np.ndarray]) -> bool:
-    """Whether all parameters, zeros apart, are small; all entries are looked at only where the first are."""
-    floats = [array for array in params if array.dtype.kind == "f"]
-    if any(np.abs(array.flat[:FEW]).max(initial=0) >= SMALL_PARAMETERS for array in floats):
-        return False
-    return 0 < max(map(_largest, floats), default=0.0) < SMALL_PARAMETERS
 
 
 def _twins(params: Arrays, equal: Collection[str]) -> list[str]:
