@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def inspect_reference(
     InputError: a result that the code does not go on with, or goes on with only in part. Taps that are `wanted` have a
     gradient also where what they name is computed from no leaf.
     """
-    return _run(reference, leaves, _Setting({}, wanted, inspect=True))
+    return _run(reference, leaves, partial(_Sites, {}, wanted, inspect=True))
 
 
 def replay(
@@ -67,7 +68,7 @@ def replay(
     A record `Z1` replaces the value of tap Z1, a record `dZ1` its gradient; a record whose shape is not the tensor's is
     left alone.
     """
-    return _run(reference, leaves, _Setting(records, wanted))
+    return _run(reference, leaves, partial(_Sites, records, wanted))
 
 
 def replay_stack(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], records: Arrays) -> Replay:
@@ -75,24 +76,14 @@ def replay_stack(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], 
 
     Nothing is copied: such a reference must not change a tensor in place.
     """
-    return _run(reference, leaves, _Setting(records, stacked=True))
+    return _run(reference, leaves, partial(_Sites, records, stacked=True))
 
 
-@dataclass(frozen=True)
-class _Setting:
-    """What stands in the taps' places: records; whether taps are checked, and whether runs are stacked."""
-
-    records: Arrays
-    wanted: Set[str] = frozenset()
-    inspect: bool = False
-    stacked: bool = False
-
-
-def _run(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], setting: _Setting) -> Replay:
+def _run(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], sites_of: Callable[..., _Sites]) -> Replay:
     """One replay; repeated without those cuts of the graph that turn out to lead astray."""
     uncut: set[str] = set()
     while True:
-        sites = _Sites(setting, {"J", *leaves, *map(gradient, leaves)}, uncut)
+        sites = sites_of(taken={"J", *leaves, *map(gradient, leaves)}, uncut=uncut)
         try:
             result = _replayed(reference, leaves, sites)
             astray = sites.unreached()
@@ -148,7 +139,9 @@ def _forward(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], site
 def _backward(J: Tensor, leaves: Mapping[str, Tensor], sites: _Sites) -> None:
     """Start autograd at J, and where the graph was cut with the gradient that is recorded there."""
     noted = leaves if sites.inspect else {}
-    hooks = [_hook_after_accumulation(leaf, _noting(name, sites.order)) for name, leaf in noted.items()]
+    hooks: list[Any] = []
+    for name, leaf in noted.items():
+        hooks.append(leaf.register_post_accumulate_grad_hook(lambda _, name=name: sites.order.append(name)))  # type: ignore[no-untyped-call]  # torch annotates no types
     cut = [site for site in sites.all.values() if site.is_cut]
     cotangents = [torch.ones_like(J), *(site.recorded_gradient for site in cut)]
     torch.autograd.backward([J, *(site.came_in for site in cut)], cotangents)
@@ -208,6 +201,10 @@ class _Site:
         self.node = result.grad_fn
         return result
 
+    def arrive(self, gradient: Tensor) -> None:
+        """Keep the gradient of the tensor handed to tap."""
+        self.gradient_of_came_in = gradient.clone()
+
     def keep(self, gradient: Tensor) -> None:
         """Keep the gradient of the tap's result."""
         self.order.append(self.name)
@@ -230,17 +227,24 @@ class _Tap(torch.autograd.Function):
         return cotangents[0] if recorded is None else recorded, None
 
 
-def _applied(function: type[torch.autograd.Function], came_in: Tensor, site: _Site) -> Tensor:
-    result: Tensor = function.apply(came_in, site)  # type: ignore[no-untyped-call]  # torch annotates no signature
-    return result
-
-
 class _Sites:
-    """The taps of one run in call order, and the order in which gradients were found."""
+    """The taps of one run in call order, and the order in which gradients were found.
 
-    def __init__(self, setting: _Setting, taken: Set[str], uncut: Set[str]) -> None:
-        self.taken, self.uncut, self.wanted = taken, uncut, setting.wanted
-        self.records, self.inspect, self.stacked = setting.records, setting.inspect, setting.stacked
+    `records` stand in the taps' places; `inspect`: the taps are checked, `stacked`: the runs are.
+    """
+
+    def __init__(
+        self,
+        records: Arrays,
+        wanted: Set[str] = frozenset(),
+        *,
+        taken: Set[str],
+        uncut: Set[str],
+        inspect: bool = False,
+        stacked: bool = False,
+    ) -> None:
+        self.records, self.wanted, self.taken, self.uncut = records, wanted, taken, uncut
+        self.inspect, self.stacked = inspect, stacked
         self.all: dict[str, _Site] = {}
         self.order: list[str] = []
         self.absent_signs: set[tuple[str, str]] = set()
@@ -267,10 +271,10 @@ class _Sites:
         if self.stacked and site.record is None:
             return site.leave()
         if self.inspect:
-            site.hook = tensor.register_hook(_arriving(site))  # type: ignore[no-untyped-call]  # torch annotates no return type
+            site.hook = tensor.register_hook(site.arrive)  # type: ignore[no-untyped-call]  # torch annotates no return type
         if site.record is None and site.recorded_gradient is None:
             return site.watch()
-        result = _applied(_Tap, tensor, site)
+        result: Tensor = _Tap.apply(tensor, site)  # type: ignore[no-untyped-call]  # torch annotates no signature
         site.node = result.grad_fn
         return result
 
@@ -345,21 +349,3 @@ class _Sites:
                 if sign := absent_sign(node):
                     self.absent_signs.add((name, sign))
         return frozenset(read)
-
-
-def _arriving(site: _Site) -> Callable[[Tensor], None]:
-    def keep(gradient: Tensor) -> None:
-        site.gradient_of_came_in = gradient.clone()
-
-    return keep
-
-
-def _hook_after_accumulation(leaf: Tensor, hook: Callable[[Tensor], None]) -> Any:
-    return leaf.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]  # torch annotates no types
-
-
-def _noting(name: str, order: list[str]) -> Callable[[Tensor], None]:
-    def note(_: Tensor) -> None:
-        order.append(name)
-
-    return note
