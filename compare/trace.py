@@ -1,7 +1,7 @@
 """Copies of what a side computed, and what can be said of a copy by itself."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from handgrad.compare.facts.failures import NotReal
 from handgrad.compare.thresholds import LAST_BITS, LAST_BITS_USED
 
 Arrays = Mapping[str, np.ndarray]
+Side = TypeVar("Side")
 SMALL = 2**12  # numbers: up to so many are compared as bytes, which copies them
 
 
@@ -25,6 +26,11 @@ def frozen(value: Any) -> np.ndarray:
         array = np.array(value) if plain else np.array(NotReal(kind_of(value)), dtype=object)
     array.setflags(write=False)
     return array
+
+
+def finest(sides: Mapping[str, Side]) -> Side:
+    """What the finest precision has, of what there is by precision."""
+    return sides["float64"] if "float64" in sides else next(iter(sides.values()))
 
 
 def is_real(record: np.ndarray) -> bool:

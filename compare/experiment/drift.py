@@ -31,7 +31,6 @@ from handgrad.compare.trace import is_real
 from handgrad.compare.verdict.attribution import Suspect
 from handgrad.compare.verdict.bounds import PRECISIONS
 from handgrad.compare.verdict.closeness import Local, index_of
-from handgrad.compare.verdict.differences import measured_by_name
 from handgrad.compare.verdict.judgement import Judgement, row_of
 from handgrad.compare.verdict.rounding import Outcome
 from handgrad.compare.verdict.shapes import misfit
@@ -114,10 +113,10 @@ class _Drift:
         rho = float(difference[index] / allowed) if difference[index] != 0 else 0.0
         verdict = "OK" if rho <= 1 else "FAULT" if np.isfinite(difference[index]) else "NONFINITE"
         outcome, ends = Outcome(verdict, rho, "twins", index), ({key.name: record}, {key.name: torch})
-        row, differs = row_of(key, equation, outcome, ends, measured_by_name([key.name], *ends).get(key.name))
+        row, differs = row_of(key, equation, outcome, ends)
         if verdict == "OK":
             return Judgement(row, None, differs)
-        suspect = Suspect(key, outcome, {"free": Local(record, torch)})
+        suspect = Suspect(key, outcome, Local(record, torch))
         return with_finding(Judgement(row, None, differs), suspect, {}, {})._replace(local=None)
 
 

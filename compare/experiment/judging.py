@@ -30,7 +30,7 @@ from handgrad.compare.trace import Arrays, real, rounds_to_float32
 from handgrad.compare.verdict.batched import judge_stack
 from handgrad.compare.verdict.bounds import Allowance
 from handgrad.compare.verdict.conventions import OfTheNotes, conventions_of_the_notes
-from handgrad.compare.verdict.judgement import Judgement, StepRun
+from handgrad.compare.verdict.judgement import Judgement
 from handgrad.compare.verdict.readings import is_fewer, not_ok
 from handgrad.compare.verdict.steps import judge_step
 from handgrad.torchref.network import mlp
@@ -149,8 +149,8 @@ class NetworkJudge:
 
             labelled = [(phase, name, label_of(self.settings, name)) for name, (phase, _) in steps[0].due.items()]
             ours = {name: array[: len(steps)] for name, array in records.items()}
-            numbers, run = [step.number for step in steps], StepRun(records, local | batch)
-            return judge_stack(labelled, numbers, parts, run, allowed, (ours, by_torch))
+            numbers = [step.number for step in steps]
+            return judge_stack(labelled, numbers, parts, (records, local | batch), allowed, (ours, by_torch))
 
     def _alone(self, params: Arrays, velocities: Arrays, batch: Arrays) -> dict[str, np.ndarray]:
         """What torch makes of stacked steps by itself in the precision that is printed, from where the hand started."""
@@ -178,7 +178,7 @@ class NetworkJudge:
             ]
             return judge_step(labelled, runs, (runs[sides[0]].records, by_torch), self.reads)
 
-    def evaluated(self, step: NetworkStep, dtype: str, convention: OfTheNotes) -> StepRun:
+    def evaluated(self, step: NetworkStep, dtype: str, convention: OfTheNotes) -> StepWitness:
         """Torch on what one side recorded, and what rounding can explain there."""
         side, velocities = step.sides[dtype], convention.read(step.velocities[dtype])
         evidence, records = self._evidence(side, dtype, convention), convention.read(side.records)
@@ -195,7 +195,7 @@ class NetworkJudge:
             local = {**local, **self.twin.update(movable, before, usable)}
         allowed = allowances(self.settings, side.before, velocities, usable)
         elsewhere = cache(partial(self._elsewhere, step.number, dtype, convention))  # for all its tensors
-        return StepRun(records, local, StepWitness(evidence, records, local, allowed, elsewhere))
+        return StepWitness(evidence, records, local, allowed, elsewhere)
 
     def _elsewhere(self, number: int, dtype: str, convention: OfTheNotes, by: float) -> list[tuple[Arrays, Arrays]]:
         """What a step recorded, and torch on that, where start and data have moved by a share."""

@@ -25,7 +25,7 @@ from handgrad.compare.results import Finding
 from handgrad.compare.sandbox import Call, quietly
 from handgrad.compare.thresholds import UNIT_ROUNDOFF
 from handgrad.compare.trace import Arrays, in_precision, is_none, rounds_to_float32, same
-from handgrad.compare.verdict.judgement import Judgement, StepRun
+from handgrad.compare.verdict.judgement import Judgement
 from handgrad.compare.verdict.shapes import fitted
 from handgrad.compare.verdict.steps import judge_step
 
@@ -149,11 +149,9 @@ def _verdicts(keys: Sequence[Key], evidence: Mapping[str, Evidence], end_to_end:
 
 def _judged(keys: Sequence[Key], evidence: Mapping[str, Evidence], end_to_end: Replay) -> list[Judgement]:
     """The verdicts on the tensors due; the reference is replayed on the finest records, on others where asked."""
-    finest = evidence.get("float64", next(iter(evidence.values())))
     both = (next(iter(evidence.values())).records, {**end_to_end.values, **end_to_end.gradients})
     with quietly():
-        runs = {dtype: StepRun(each.records, finest.local, witness=each) for dtype, each in evidence.items()}
-        return judge_step([(key, "") for key in keys], runs, both, end_to_end.reads)
+        return judge_step([(key, "") for key in keys], evidence, both, end_to_end.reads)
 
 
 def _notes(judged: Sequence[Judgement], evidence: Mapping[str, Evidence]) -> list[Note]:

@@ -27,7 +27,7 @@ from handgrad.compare.pipeline.updates import UpdateRun, in_torchs, unmoved, upd
 from handgrad.compare.results import Finding
 from handgrad.compare.sandbox import Call, quietly
 from handgrad.compare.thresholds import INFORMATIVE, SAME_FACTOR, UNEXPLAINED_SHARE, UNIT_ROUNDOFF
-from handgrad.compare.trace import Arrays, in_precision, rounds_to_float32
+from handgrad.compare.trace import Arrays, finest, in_precision, rounds_to_float32
 from handgrad.compare.verdict.differences import differing
 from handgrad.compare.verdict.judgement import Judgement
 from handgrad.compare.verdict.rule import judge, unexplained
@@ -152,8 +152,8 @@ def judged_steps(training: Training) -> Iterator[JudgedStep]:
             arrays={**recorded.arrays, **arrays},
             stop=recorded.stop or any(j.finding and j.finding.cause.code in ("missing", "shape") for j in judged),
         )
-        finest = taken.get("float64", next(iter(taken.values())))
-        previous = {**finest.before, **{n: a for n, a in finest.records.items() if not is_updated(n)}}
+        side = finest(taken)
+        previous = {**side.before, **{n: a for n, a in side.records.items() if not is_updated(n)}}
 
 
 def _settled_later(training: Training, index: int) -> Read | None:

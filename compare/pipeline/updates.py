@@ -11,11 +11,11 @@ from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.failures import NothingMoves
 from handgrad.compare.facts.remarks import Note
 from handgrad.compare.names import Key, is_updated, updated
-from handgrad.compare.results import Finding, Row, Worst
+from handgrad.compare.results import Finding, Worst
 from handgrad.compare.thresholds import FEW_ROUNDINGS, SCREEN, UNIT_ROUNDOFF
 from handgrad.compare.trace import Arrays
-from handgrad.compare.verdict.closeness import Local, index_of
-from handgrad.compare.verdict.judgement import Judgement, excerpt
+from handgrad.compare.verdict.closeness import Local
+from handgrad.compare.verdict.judgement import Judgement, excerpt, row_of
 from handgrad.compare.verdict.rounding import Outcome, size
 from handgrad.compare.verdict.steps import cause_of
 
@@ -32,14 +32,10 @@ def update_judgement(key: Key, outcome: Outcome, runs: Mapping[str, UpdateRun], 
     """What is said of an updated tensor with its verdict; shapes are equal and everything is a real number."""
     dtype = outcome.dtype if outcome.dtype in runs else printed
     run, shown = runs[dtype], runs[printed]
-    with np.errstate(all="ignore"):
-        apart = np.abs(np.subtract(shown.by_hand, shown.torch, dtype=np.float64))
-    index, shape, largest = outcome.index, shown.before.shape, float(np.max(apart, initial=0.0))
-    at = index_of(int(np.argmax(np.nan_to_num(apart))), shape) if np.isfinite(largest) else index
-    both = float(shown.by_hand[at]), float(shown.torch[at])
-    row = Row(*key, "", shape, largest, at, *both, outcome.rho, outcome.basis, outcome.verdict)
+    row, _ = row_of(key, "", outcome, ({key.name: shown.by_hand}, {key.name: shown.torch}))
     if outcome.verdict == "OK":
         return Judgement(row, note=outcome.why if isinstance(outcome.why, Note) else None)
+    index = outcome.index
     ours, theirs, before = float(run.by_hand[index]), float(run.torch[index]), float(run.before[index])
     shown_in = outcome.dtype if outcome.dtype != printed else ""
     finding = Finding(

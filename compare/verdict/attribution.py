@@ -10,14 +10,13 @@ import numpy as np
 
 from handgrad.compare.facts.causes import Cause, Unknown
 from handgrad.compare.facts.failures import Overflow
-from handgrad.compare.facts.remarks import Note
 from handgrad.compare.names import Key, gradient
 from handgrad.compare.results import FAILING, UNSURE, Details, Excerpt, Finding, Row
 from handgrad.compare.thresholds import CAST_DERIVATIVE, CAST_GRADIENT, RIGHT_AFTER_ALL
 from handgrad.compare.verdict.bounds import Allowance
 from handgrad.compare.verdict.closeness import Local
-from handgrad.compare.verdict.judgement import Judgement, ReadBy, StepRun
-from handgrad.compare.verdict.rounding import Outcome
+from handgrad.compare.verdict.judgement import Judgement, ReadBy
+from handgrad.compare.verdict.rounding import Outcome, Witness
 
 Diagnosis = Callable[[Finding], Sequence[Cause]]  # the causes that explain a finding, the first one best
 
@@ -25,30 +24,24 @@ Diagnosis = Callable[[Finding], Sequence[Cause]]  # the causes that explain a fi
 
 
 class Suspect(NamedTuple):
-    """A judged tensor of a step: its verdict, both sides by dtype, what rounding explains if that is known, a note."""
+    """A judged tensor: its verdict, both sides in the dtype that shows it, what rounding explains if that is known."""
 
     key: Key
     outcome: Outcome
-    local: Mapping[str, Local]
+    local: Local
     allowance: Allowance | None = None
-    note: Note | None = None
-
-    @property
-    def shown(self) -> str:
-        """The dtype that shows the verdict."""
-        return self.outcome.dtype if self.outcome.dtype in self.local else next(iter(self.local))
 
 
 @dataclass
 class Excuses:
     """What the tensors of a step so far excuse: those computed from them that are not OK either.
 
-    `reads` and `runs` are those of the step. `inherited` holds the gradients of what a FAULT reads, `less_exact` those
-    of what a WEAK value reads, each with that value; `not_finite`: some tensor was not.
+    `reads` and `witnesses` are those of the step. `inherited` holds the gradients of what a FAULT reads, `less_exact`
+    those of what a WEAK value reads, each with that value; `not_finite`: some tensor was not.
     """
 
     reads: ReadBy
-    runs: Mapping[str, StepRun]
+    witnesses: Mapping[str, Witness]
     inherited: set[str] = field(default_factory=set)
     less_exact: dict[str, str] = field(default_factory=dict)
     not_finite: bool = False
@@ -73,7 +66,7 @@ class Excuses:
 
     def _are_both_not_finite(self, suspect: Suspect) -> bool:
         """Whether the worst entry is finite on neither side, after something that was not."""
-        both = not any(np.isfinite(side[suspect.outcome.index]) for side in suspect.local[suspect.shown])
+        both = not any(np.isfinite(side[suspect.outcome.index]) for side in suspect.local)
         return suspect.outcome.verdict == "NONFINITE" and both and self.not_finite
 
     def _follows_from_a_cast(self, suspect: Suspect) -> bool:
@@ -85,8 +78,7 @@ class Excuses:
         if suspect.key.name not in self.less_exact:
             return False
         value = self.less_exact[suspect.key.name]
-        dtype = "float64" if "float64" in suspect.local else next(iter(suspect.local))
-        run, (recorded, reference) = self.runs[dtype], suspect.local[dtype]
+        run, (recorded, reference) = self.witnesses[suspect.outcome.dtype], suspect.local
         difference = np.abs(recorded - reference)
         allowed = CAST_GRADIENT * np.max(np.abs(reference), initial=0.0)
         cotangent = run.records.get(gradient(value))
@@ -100,7 +92,7 @@ def _is_right_end_to_end(suspect: Suspect, row: Row) -> bool:
     if not np.isfinite(row.max_abs_diff):
         return False
     with np.errstate(all="ignore"):
-        off = np.abs(np.subtract(*suspect.local[suspect.shown], dtype=np.float64)).max()
+        off = np.abs(np.subtract(*suspect.local, dtype=np.float64)).max()
     return not row.max_abs_diff > RIGHT_AFTER_ALL * off
 
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from handgrad.compare.results import Row
+from handgrad.compare.trace import Arrays
 from handgrad.compare.verdict.bounds import PRECISIONS, Allowance
 from handgrad.compare.verdict.closeness import Local, closest, index_of
 from handgrad.compare.verdict.differences import AFFECTED
-from handgrad.compare.verdict.judgement import EndToEnd, Judgement, StepRun
+from handgrad.compare.verdict.judgement import EndToEnd, Judgement
 
 Allowed = Callable[[str, str], Allowance]  # what rounding explains in a tensor, of the stacked runs of a dtype
 Label = tuple[str, str, str]  # phase, name and equation of a tensor
@@ -20,20 +21,20 @@ def judge_stack(
     labelled: Sequence[Label],
     steps: Sequence[int],
     parts: Mapping[str, slice],
-    run: StepRun,
+    both: tuple[Arrays, Arrays],
     allowed: Allowed,
     end_to_end: EndToEnd,
 ) -> list[list[Judgement] | None]:
     """Judge several steps at once where rounding explains everything; None for a step that needs a closer look.
 
-    `labelled` holds the tensors in dataflow order. In `run` each is stacked along a first axis, the steps of one dtype
-    after those of the other: (dtypes * steps, ...), where `parts` says which are whose. In `end_to_end` each is stacked
-    over the steps, (steps, ...).
+    `labelled` holds the tensors in dataflow order. `both` are the records and torch on them, each tensor stacked along
+    a first axis, the steps of one dtype after those of the other: (dtypes * steps, ...), where `parts` says which are
+    whose. In `end_to_end` each is stacked over the steps, (steps, ...).
     """
 
     def times(name: str) -> np.ndarray:
         """rho of each step, over the dtypes."""
-        local = {dtype: Local(run.records[name][part], run.local[name][part]) for dtype, part in parts.items()}
+        local = {dtype: Local(*(side[name][part] for side in both)) for dtype, part in parts.items()}
         rho = [closest(of, allowed(name, d), PRECISIONS[d], runs=len(steps))[0] for d, of in local.items()]
         return np.asarray(np.max(rho, axis=0))
 

@@ -1,9 +1,8 @@
-"""The values of the verdict: one step as it was run, and the judgement on one of its tensors."""
+"""The values of the verdict: the judgement on one tensor of a step, its row and its excerpt."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -11,28 +10,14 @@ import numpy as np
 from handgrad.compare.facts.remarks import Note
 from handgrad.compare.names import Key
 from handgrad.compare.results import Excerpt, Finding, Row
-from handgrad.compare.trace import Arrays
+from handgrad.compare.trace import Arrays, is_real
 from handgrad.compare.verdict.closeness import Local, index_of
-from handgrad.compare.verdict.differences import AFFECTED, Measured
-from handgrad.compare.verdict.rounding import Outcome, Witness
+from handgrad.compare.verdict.differences import AFFECTED, measured
+from handgrad.compare.verdict.rounding import Outcome
 
 ReadBy = Mapping[str, frozenset[str]]  # the names of the tensors that each value is computed from
 EndToEnd = tuple[Arrays, Arrays]  # by hand and in torch, each side going on with its own tensors
 ROWS, COLUMNS = 8, 12  # of an excerpt, at most
-
-
-@dataclass(frozen=True)
-class StepRun:
-    """One step of the derivation in one precision.
-
-    `records` is what it computed, `local` the reference evaluated on those records in float64, each by name; beside a
-    run in float64 that of float32 may have its `local`, of which nothing but shapes is looked at. The `witness` is
-    asked for the verdicts; stacked runs have none.
-    """
-
-    records: Arrays
-    local: Arrays
-    witness: Witness | None = None
 
 
 class Judgement(NamedTuple):
@@ -52,21 +37,20 @@ class Judgement(NamedTuple):
     excerpt: Excerpt | None = None
 
 
-def row_of(
-    key: Key, equation: str, outcome: Outcome, end_to_end: EndToEnd, measured: Measured | None
-) -> tuple[Row, bool]:
+def row_of(key: Key, equation: str, outcome: Outcome, end_to_end: EndToEnd) -> tuple[Row, bool]:
     """The row of a judged tensor, and whether the two sides differ end to end by more than rounding.
 
-    `measured` is how far they are apart; None where they cannot be subtracted, as their inputs have other sizes.
+    Where they cannot be subtracted, as their inputs have other sizes, they differ.
     """
     by_hand, torch = (side.get(key.name) for side in end_to_end)
     assert by_hand is not None
     judged = (outcome.rho, outcome.basis, outcome.verdict)
-    if measured is None or measured.position is None or torch is None:
+    is_same_shape = torch is not None and by_hand.shape == torch.shape and bool(by_hand.size)
+    if torch is None or not is_same_shape or not is_real(by_hand) or not is_real(torch):
         return Row(*key, equation, by_hand.shape, float("nan"), None, None, None, *judged), True
-    apart, index = measured.max_abs_diff, index_of(measured.position, by_hand.shape)
-    row = Row(*key, equation, by_hand.shape, apart, index, measured.by_hand, measured.torch, *judged)
-    return row, not apart <= AFFECTED.get(torch.dtype, 0.0) * measured.scale
+    apart, position, ours, theirs, scale = measured(by_hand, torch)
+    row = Row(*key, equation, by_hand.shape, apart, index_of(position, by_hand.shape), ours, theirs, *judged)
+    return row, not apart <= AFFECTED.get(torch.dtype, 0.0) * scale
 
 
 def excerpt(key: Key, by_hand: np.ndarray, torch: np.ndarray, index: tuple[int, ...]) -> Excerpt:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -15,8 +15,9 @@ from handgrad.compare.facts.remarks import OtherShape
 from handgrad.compare.names import Key, of_gradient, spells_gradient
 from handgrad.compare.results import Finding, Row
 from handgrad.compare.thresholds import SAME_TENSOR
-from handgrad.compare.trace import is_real, not_real
-from handgrad.compare.verdict.judgement import EndToEnd, Judgement, StepRun
+from handgrad.compare.trace import finest, is_real, not_real
+from handgrad.compare.verdict.judgement import EndToEnd, Judgement
+from handgrad.compare.verdict.rounding import Witness
 
 Shape = tuple[int, ...]
 
@@ -60,16 +61,17 @@ def _fits_without_growing(shape: Shape, due: Shape) -> bool:
         return False
 
 
-def misfit_of_step(key: Key, equation: str, runs: Mapping[str, StepRun], end_to_end: EndToEnd) -> Judgement | None:
+def misfit_of_step(key: Key, equation: str, witnesses: Mapping[str, Witness], end_to_end: EndToEnd) -> Judgement | None:
     """The judgement on a record that cannot be compared with torch's, or None: `misfit`, and names that torch lacks."""
     by_hand, torch = end_to_end
-    records = {dtype: run.records.get(key.name) for dtype, run in runs.items()}
+    known = finest(witnesses).local
+    records = {dtype: witness.records.get(key.name) for dtype, witness in witnesses.items()}
     if all(record is not None and is_real(record) for record in records.values()):
-        if any(key.name not in run.local for run in runs.values()):
-            return _judged(key, "FAULT", _unknown_name(key.name, by_hand, runs), by_hand[key.name].shape, equation)
-        return misfit(key, records, {dtype: run.local[key.name].shape for dtype, run in runs.items()}, equation)
+        if key.name not in known:
+            return _judged(key, "FAULT", _unknown_name(key.name, by_hand, known), by_hand[key.name].shape, equation)
+        return misfit(key, records, dict.fromkeys(records, known[key.name].shape), equation)
     due = torch[key.name].shape if key.name in torch else ()
-    unknown = {n: array for n, array in by_hand.items() if all(n not in run.local for run in runs.values())}
+    unknown = {n: array for n, array in by_hand.items() if n not in known}
     return misfit(key, records, dict.fromkeys(records, due), equation, _meant(key.name, unknown, torch))
 
 
@@ -124,9 +126,8 @@ def _judged(key: Key, verdict: str, cause: Cause, shape: Shape, equation: str) -
     return Judgement(row, Finding(key, verdict, cause, equation=equation), differs=True)
 
 
-def _unknown_name(name: str, by_hand: Mapping[str, np.ndarray], runs: Mapping[str, StepRun]) -> UnknownName:
+def _unknown_name(name: str, by_hand: Iterable[str], known: Iterable[str]) -> UnknownName:
     """The nearest name that torch has, of those that are missing if one of them is near."""
-    known = dict.fromkeys(name for run in runs.values() for name in run.local)
     missing = [other for other in known if other not in by_hand]
     names = missing if get_close_matches(name, missing) else [*known]
     return UnknownName(closest(name, names), tuple(names))

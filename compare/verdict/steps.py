@@ -15,62 +15,58 @@ from handgrad.compare.results import Finding, Worst
 from handgrad.compare.trace import Arrays, is_real
 from handgrad.compare.verdict.attribution import Excuses, Suspect
 from handgrad.compare.verdict.bounds import PRECISIONS
-from handgrad.compare.verdict.differences import measured_by_name
-from handgrad.compare.verdict.judgement import EndToEnd, Judgement, ReadBy, StepRun, excerpt, row_of
-from handgrad.compare.verdict.rounding import Outcome
+from handgrad.compare.verdict.judgement import EndToEnd, Judgement, ReadBy, excerpt, row_of
+from handgrad.compare.verdict.rounding import Outcome, Witness
 from handgrad.compare.verdict.rule import judge
 from handgrad.compare.verdict.shapes import misfit_of_step
 
 
 def judge_step(
     keys: Iterable[tuple[Key, str]],
-    runs: Mapping[str, StepRun],
+    witnesses: Mapping[str, Witness],
     end_to_end: EndToEnd,
     reads: ReadBy,
 ) -> list[Judgement]:
     """Judge the records of one step, given in dataflow order with their equation labels.
 
-    `runs` are the same step by dtype, `end_to_end` the two sides that are printed. Names come first, then shapes, then
-    finiteness and value.
+    `witnesses` are of the same step by dtype, `end_to_end` the two sides that are printed. Names come first, then
+    shapes, then finiteness and value.
     """
-    keys = [*keys]
-    measured = measured_by_name([key.name for key, _ in keys], *end_to_end)
-    excuses = Excuses(reads, runs)
+    excuses = Excuses(reads, witnesses)
     judgements = list[Judgement]()
     for key, equation in keys:
-        judgement = misfit_of_step(key, equation, runs, end_to_end)
+        judgement = misfit_of_step(key, equation, witnesses, end_to_end)
         if judgement is None:
-            suspect = _suspect(key, runs)
-            row, differs = row_of(key, equation, suspect.outcome, end_to_end, measured.get(key.name))
-            judgement = Judgement(row, None, differs, suspect.note)
+            suspect = _suspect(key, witnesses)
+            row, differs = row_of(key, equation, suspect.outcome, end_to_end)
+            why = suspect.outcome.why
+            judgement = Judgement(row, None, differs, why if isinstance(why, Note) else None)
             if row.verdict != "OK":
                 is_culprit = not excuses.cover(suspect, row)
                 excuses.note(key.name, row.verdict)
                 if is_culprit:
-                    judgement = with_finding(judgement, suspect, reads, end_to_end[0], is_one_of_two=len(runs) > 1)
+                    judgement = with_finding(judgement, suspect, reads, end_to_end[0], is_one_of_two=len(witnesses) > 1)
         excuses.has_finding |= judgement.finding is not None
         judgements.append(judgement)
     return judgements
 
 
-def _suspect(key: Key, runs: Mapping[str, StepRun]) -> Suspect:
+def _suspect(key: Key, witnesses: Mapping[str, Witness]) -> Suspect:
     """The verdict on a tensor, which both sides have in the same shape, and what it was judged by."""
-    witnesses = {dtype: run.witness for dtype, run in runs.items() if run.witness is not None}
     outcome = judge(key.name, witnesses)
     shown = witnesses[outcome.dtype].beside(key.name)
     assert shown is not None
-    note = outcome.why if isinstance(outcome.why, Note) else None
-    return Suspect(key, outcome, {outcome.dtype: shown}, witnesses[outcome.dtype].allowance(key.name), note)
+    return Suspect(key, outcome, shown, witnesses[outcome.dtype].allowance(key.name))
 
 
 def with_finding(
     judgement: Judgement, suspect: Suspect, reads: ReadBy, records: Arrays, *, is_one_of_two: bool = False
 ) -> Judgement:
     """A judgement with its finding, whose cause is still unknown if it is a FAULT, and entries of both sides."""
-    outcome, local = suspect.outcome, suspect.local
-    ours, theirs = (float(side[outcome.index]) for side in local[suspect.shown])
+    outcome = suspect.outcome
+    ours, theirs = (float(side[outcome.index]) for side in suspect.local)
     is_fault = outcome.verdict == "FAULT"
-    shown_in = suspect.shown if outcome.dtype == "float32" and is_one_of_two else ""
+    shown_in = "float32" if outcome.dtype == "float32" and is_one_of_two else ""
     leaves = frozenset[str]().union(*reads.values()) - reads.keys()
     inputs = tuple(name for name in _inputs_of(suspect.key.name, reads) if name in records or name in leaves)
     finding = Finding(
@@ -84,8 +80,8 @@ def with_finding(
     )
     return judgement._replace(
         finding=finding,
-        local=local.get("float64", next(iter(local.values()))) if is_fault else None,
-        excerpt=excerpt(suspect.key, *local[suspect.shown], outcome.index),
+        local=suspect.local if is_fault else None,
+        excerpt=excerpt(suspect.key, *suspect.local, outcome.index),
     )
 
 
@@ -109,9 +105,9 @@ def _of_fault(suspect: Suspect) -> tuple[Fact, ...]:
 
 def _is_as_float32(suspect: Suspect) -> bool:
     """Whether a difference in float64 is everywhere within what rounding explains in float32."""
-    if suspect.allowance is None or "float64" not in suspect.local:
+    if suspect.allowance is None or suspect.outcome.dtype != "float64":
         return False
-    recorded, reference = suspect.local["float64"]
+    recorded, reference = suspect.local
     allowed = suspect.allowance.everywhere(PRECISIONS["float32"])
     return bool((np.abs(recorded - reference) <= allowed).all())
 

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 
 from handgrad.compare.experiment.run import run
-from handgrad.compare.verdict.differences import measured, measured_all
+from handgrad.compare.verdict.differences import measured
 from tests.benchmarks import speed_curves as curves
 from tests.benchmarks.networks import Case
 from tests.benchmarks.speed_subjects import (
@@ -33,35 +32,9 @@ from tests.benchmarks.verdict_costs import extra_costs, step_costs
 __all__ = ["PARTS"]
 
 assert_close = torch.testing.assert_close
-LARGE = 10**7
 STEP_OF_THE_NOTES = [
     *[(16, 32)] * 4, *[(1, 32)] * 4, (), (1, 16), (1, 1), (16, 30), (16, 1), (16, 30), (16, 30), (16, 1),
 ]  # fmt: skip
-
-
-def large_tensors(rounds: int, seed: int) -> Iterator[Target]:
-    """Two tensors of 1e7 numbers, float64, apart by roundings or the same in every bit."""
-    hand = np.random.default_rng(seed).standard_normal(LARGE)
-    off = np.where(np.arange(LARGE) % 2, hand, np.nextafter(hand, 0))
-    ours, theirs = torch.from_numpy(hand), torch.from_numpy(off)
-    same = hand.copy()
-    alike = torch.from_numpy(same)
-    timed = interleaved(
-        {
-            "off": lambda: measured(hand, off),
-            "off, torch": lambda: assert_close(ours, theirs),
-            "same": lambda: measured(hand, same),
-            "same, torch": lambda: assert_close(ours, alike),
-        },
-        rounds,
-    )
-    yield faster("comparing 1e7 numbers apart by rounding, against assert_close", 15, timed, "off, torch", "off")
-    yield faster("comparing 1e7 numbers equal in every bit, against assert_close", 30, timed, "same, torch", "same")
-    tracemalloc.start()
-    measured(hand, off)
-    peak = tracemalloc.get_traced_memory()[1] / 2**20
-    tracemalloc.stop()
-    yield Target("extra memory of that", 8, peak, "MiB", detail="and 2 MiB where an array is strided")
 
 
 def small_tensors(rounds: int, seed: int) -> Iterator[Target]:
@@ -77,7 +50,7 @@ def small_tensors(rounds: int, seed: int) -> Iterator[Target]:
         {
             "one": lambda: measured(*pair),
             "one, torch": lambda: assert_close(*both),
-            "list": lambda: measured_all(pairs),
+            "list": lambda: [measured(*each) for each in pairs],
             "each, torch": lambda: [assert_close(*each) for each in tensors],
             "list, torch": lambda: assert_close(ours, theirs),
         },
@@ -246,7 +219,6 @@ def shown(seconds: np.ndarray) -> str:
 
 
 PARTS: dict[str, Callable[[int, int], Iterator[Target]]] = {
-    "large": large_tensors,
     "small": small_tensors,
     "training": training_steps,
     "checks": whole_checks,

@@ -1,5 +1,7 @@
 """Which tensors are culprits and which only follow, within a step and over steps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,8 +18,9 @@ from handgrad.compare.verdict.attribution import (
     outranks,
 )
 from handgrad.compare.verdict.closeness import Local
-from handgrad.compare.verdict.judgement import Judgement, StepRun
+from handgrad.compare.verdict.judgement import Judgement
 from handgrad.compare.verdict.rounding import Outcome
+from tests.compare.verdict.witnesses import Told
 
 READS = {"A": frozenset({"Z"}), "J": frozenset({"A"})}
 CAUSES = {"FAULT": Unknown(), "WEAK": LosesDigits(), "NONFINITE": Overflow()}
@@ -44,11 +47,11 @@ def suspect(name, verdict, recorded, reference, is_right=False):
     local = Local(np.array(recorded, float), np.array(reference, float))
     difference = float(abs(local.recorded - local.reference)[0])
     row = Row(1, "backward", name, "", (), 0.0 if is_right else difference, verdict=verdict)
-    return Suspect(Key(1, "backward", name), Outcome(verdict, 2.0, "bound", (0,)), {"float64": local}, {}), row
+    return Suspect(Key(1, "backward", name), Outcome(verdict, 2.0, "bound", (0,)), local), row
 
 
-def excuses(*before, runs=None):
-    kept = Excuses(READS, runs or {})
+def excuses(*before, witnesses=None):
+    kept = Excuses(READS, witnesses or {})
     for name, verdict in before:
         kept.note(name, verdict)
         kept.has_finding = True
@@ -61,7 +64,7 @@ def excuses(*before, runs=None):
     (("A", "NONFINITE"), "dZ", False), (("J", "WEAK"), "dA", False),
 ])  # fmt: skip
 def test_the_gradient_of_what_a_wrong_value_reads_follows(before, name, is_excused):
-    assert excuses(before, runs={"float64": StepRun({}, {})}).cover(*suspect(name, "FAULT", [2], [1])) == is_excused
+    assert excuses(before, witnesses={"float64": Told({}, {})}).cover(*suspect(name, "FAULT", [2], [1])) == is_excused
 
 
 @pytest.mark.parametrize(("recorded", "reference", "is_excused"), [
@@ -83,27 +86,31 @@ def test_what_is_right_end_to_end_follows_from_a_finding_before_it():
 @pytest.mark.parametrize(("off", "is_excused"), [(1e-6, True), (11e-6, True), (13e-6, False)])
 def test_the_gradient_at_a_cast_value_is_off_by_what_the_cast_makes_of_it(off, is_excused, dtype):
     """2^-20 of its own size, 10, and 4 |dA| |A - A'|."""
-    run = StepRun({"A": np.array([0.5 + 5e-7]), "dA": np.array([1.0])}, {"A": np.array([0.5])})
+    told = Told({"A": np.array([0.5 + 5e-7]), "dA": np.array([1.0])}, {"A": np.array([0.5])}, dtype)
     after, row = suspect("dZ", "FAULT", [10 + off], [10.0])
-    after = after._replace(local={dtype: after.local["float64"]})
-    assert excuses(("A", "WEAK"), runs={dtype: run}).cover(after, row) == is_excused
+    after = after._replace(outcome=replace(after.outcome, dtype=dtype))
+    assert excuses(("A", "WEAK"), witnesses={dtype: told}).cover(after, row) == is_excused
 
 
 def test_without_the_gradient_of_the_cast_value_only_its_own_size_counts():
     for dA in ({}, {"dA": np.ones((1, 1))}):
-        run = StepRun({"A": np.array([0.5 + 5e-7]), **dA}, {"A": np.array([0.5])})
-        kept = excuses(("A", "WEAK"), runs={"float64": run})
+        told = Told({"A": np.array([0.5 + 5e-7]), **dA}, {"A": np.array([0.5])})
+        kept = excuses(("A", "WEAK"), witnesses={"float64": told})
         assert kept.cover(*suspect("dZ", "FAULT", [10 + 9e-6], [10.0]))
         assert not kept.cover(*suspect("dZ", "FAULT", [10 + 11e-6], [10.0]))
 
 
-def test_the_dtype_shown_is_that_of_the_verdict():
-    both = {"float64": Local(np.ones(1), np.ones(1)), "float32": Local(np.ones(1) * 1.001, np.ones(1))}
-    for dtype in both:
-        outcome = Outcome("FAULT", 2.0, "bound", (0,), dtype)
-        assert Suspect(Key(1, "forward", "A"), outcome, both, {}).shown == dtype
-    free = {"free": both["float64"]}
-    assert Suspect(Key(1, "forward", "A"), Outcome("FAULT", 2.0, "twins", (0,)), free, {}).shown == "free"
+def test_a_cast_is_looked_at_in_the_precision_that_shows_the_verdict():
+    """What float64's own value is off by excuses nothing in float32, and the other way round."""
+    off, exact = np.array([0.5 + 5e-7]), np.array([0.5])
+    for dtype, other in (("float64", "float32"), ("float32", "float64")):
+        told = {dtype: Told({"A": exact, "dA": np.ones(1)}, {"A": exact}, dtype)}
+        told[other] = Told({"A": off, "dA": np.ones(1)}, {"A": exact}, other)
+        after, row = suspect("dZ", "FAULT", [10 + 11e-6], [10.0])
+        after = after._replace(outcome=replace(after.outcome, dtype=dtype))
+        assert not excuses(("A", "WEAK"), witnesses=told).cover(after, row)
+        after = after._replace(outcome=replace(after.outcome, dtype=other))
+        assert excuses(("A", "WEAK"), witnesses=told).cover(after, row)
 
 
 # --- over all steps

@@ -12,7 +12,6 @@ from handgrad.compare.sandbox import quietly
 from handgrad.compare.verdict.batched import judge_stack
 from handgrad.compare.verdict.bounds import Allowance
 from handgrad.compare.verdict.closeness import Local
-from handgrad.compare.verdict.judgement import StepRun
 from handgrad.compare.verdict.rule import judge
 from tests.compare.experiment.networks import DATA, experiment
 from tests.compare.verdict.witnesses import Told
@@ -56,7 +55,7 @@ class Stack:
                 self.labelled,
                 numbers,
                 parts,
-                StepRun(self.records, self.local),
+                (self.records, self.local),
                 allowed,
                 (ours, self.by_torch),
             )
@@ -126,7 +125,7 @@ def apart(hand, torch):
             labelled,
             range(steps),
             {"float64": slice(0, steps)},
-            StepRun(records, records),
+            (records, records),
             lambda name, dtype: Allowance(3, units=8.0),
             (hand, torch),
         )

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from handgrad.compare.names import Key
-from handgrad.compare.verdict.differences import measured
 from handgrad.compare.verdict.judgement import excerpt, row_of
 from handgrad.compare.verdict.rule import Outcome
 
@@ -14,7 +13,7 @@ OUTCOME = Outcome("WEAK", 2.5, "bound", (0, 1))
 
 def test_a_row_shows_the_end_to_end_difference_and_the_local_verdict():
     by_hand, torch = np.array([[1.0, 2.0], [3.0, 5.0]]), np.array([[1.0, 2.0], [3.5, 5.0]])
-    row, differs = row_of(KEY, "F1", OUTCOME, ({"Z1": by_hand}, {"Z1": torch}), measured(by_hand, torch))
+    row, differs = row_of(KEY, "F1", OUTCOME, ({"Z1": by_hand}, {"Z1": torch}))
     assert row == (3, "forward", "Z1", "F1", (2, 2), 0.5, (1, 0), 3.0, 3.5, 2.5, "bound", "WEAK")
     assert differs
 
@@ -25,13 +24,17 @@ def test_a_row_shows_the_end_to_end_difference_and_the_local_verdict():
 def test_the_sides_differ_beyond_the_root_of_u_of_torchs_scale(dtype, off, expected):
     torch = np.array([100.0, 0.0], dtype)
     by_hand = torch + np.array([0.0, 100 * off], dtype)
-    _, differs = row_of(KEY, "", OUTCOME, ({"Z1": by_hand}, {"Z1": torch}), measured(by_hand, torch))
+    _, differs = row_of(KEY, "", OUTCOME, ({"Z1": by_hand}, {"Z1": torch}))
     assert differs == expected
 
 
-@pytest.mark.parametrize("torch", [{"Z1": np.zeros((3, 2))}, {}], ids=["another size", "absent"])
+@pytest.mark.parametrize(
+    "torch",
+    [{"Z1": np.zeros((3, 2))}, {}, {"Z1": np.full((2, 2), "no number")}],
+    ids=["another size", "absent", "no numbers"],
+)
 def test_what_cannot_be_subtracted_has_no_difference_and_counts_as_one(torch):
-    row, differs = row_of(KEY, "", OUTCOME, ({"Z1": np.zeros((2, 2))}, torch), None)
+    row, differs = row_of(KEY, "", OUTCOME, ({"Z1": np.zeros((2, 2))}, torch))
     assert np.isnan(row.max_abs_diff)
     assert (row.shape, row.index, row.by_hand, row.torch) == ((2, 2), None, None, None)
     assert (row.rho, row.rho_basis, row.verdict, differs) == (2.5, "bound", "WEAK", True)

@@ -7,8 +7,8 @@ from handgrad.compare.facts.failures import NotComputed, NotReal, UnknownName, W
 from handgrad.compare.facts.remarks import OtherShape
 from handgrad.compare.names import Key, phase_of
 from handgrad.compare.trace import frozen
-from handgrad.compare.verdict.judgement import StepRun
 from handgrad.compare.verdict.shapes import fitted, misfit, misfit_of_step
+from tests.compare.verdict.witnesses import Told
 
 FITS = {
     "the same": ((4, 3), (4, 3), "ok"),
@@ -91,7 +91,7 @@ def test_real_numbers_in_their_shape_can_be_compared(record):
 
 def judged(name, records, torch, *others):
     """The judgement on a record of a step that torch has `torch` of; `others` are records in further precisions."""
-    runs = {d: StepRun(r, torch) for d, r in zip(("float64", "float32"), (records, *others), strict=False)}
+    runs = {d: Told(r, torch, d) for d, r in zip(("float64", "float32"), (records, *others), strict=False)}
     return misfit_of_step(Key(1, phase_of(name), name), "", runs, (records, torch))
 
 

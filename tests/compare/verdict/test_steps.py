@@ -8,7 +8,6 @@ from handgrad.compare.facts.failures import FewerDigits, NotComputed, NotFinite,
 from handgrad.compare.facts.remarks import AsFloat32, Operands, OutOfRange, Persists, Reads
 from handgrad.compare.names import Key, phase_of
 from handgrad.compare.verdict import bounds
-from handgrad.compare.verdict.judgement import StepRun
 from handgrad.compare.verdict.steps import judge_step
 from tests.compare.verdict.witnesses import Told
 
@@ -32,15 +31,11 @@ def judged(records, local=RIGHT, torch=RIGHT, dtypes=("float64",), reads=READS, 
     for dtype in dtypes:
         with np.errstate(over="ignore"):
             cast = {n: a.astype(dtype) if a.dtype == np.float64 else a for n, a in records.items()}
-        runs[dtype] = told_run(cast, local, dtype, allowances=allowances, **(told or {}))
+        runs[dtype] = Told(cast, local, dtype, allowances=allowances, **(told or {}))
     return dict(zip(NAMES, judge_step(keys, runs, (runs[dtypes[0]].records, torch), reads), strict=True))
 
 
 NOWHERE_ELSE = {"elsewhere": {}}  # the derivation cannot be run again
-
-
-def told_run(records, local, dtype="float64", **told):
-    return StepRun(records, local, witness=Told(records, local, dtype, **told))
 
 
 def culprits(judgements):
@@ -80,17 +75,17 @@ def test_a_wrong_tensor_has_a_finding_of_unknown_cause_with_what_it_was_computed
 def test_inputs_are_told_by_the_equation_or_by_what_reads_it_where_they_were_recorded(name, inputs):
     keys = [(Key(1, phase_of(name), name), "")]
     records, reference = {name: np.ones(2), **dict.fromkeys(inputs, np.ones(2))}, {name: np.zeros(2)}
-    (judgement,) = judge_step(keys, {"float64": told_run(records, reference)}, (records, reference), READS)
+    (judgement,) = judge_step(keys, {"float64": Told(records, reference)}, (records, reference), READS)
     assert judgement.finding.worst.inputs == inputs
     alone = {name: np.ones(2)}
-    (judgement,) = judge_step(keys, {"float64": told_run(alone, reference)}, (alone, reference), READS)
+    (judgement,) = judge_step(keys, {"float64": Told(alone, reference)}, (alone, reference), READS)
     assert judgement.finding.worst.inputs == (("W",) if name == "dW" else ())  # a parameter is always there
 
 
 def test_a_fault_of_float32_alone_says_so_and_shows_that_side():
     right = {d: {n: a.astype(d) for n, a in RIGHT.items()} for d in ("float64", "float32")}
     right["float32"]["dZ"] = (RIGHT["dZ"] * 2).astype("f4")
-    runs = {d: told_run(records, RIGHT, d) for d, records in right.items()}
+    runs = {d: Told(records, RIGHT, d) for d, records in right.items()}
     (judgement,) = judge_step([(Key(1, "backward", "dZ"), "")], runs, (right["float64"], RIGHT), READS)
     worst = judgement.finding.worst
     assert (judgement.finding.verdict, worst.dtype) == ("FAULT", "float32")
@@ -190,9 +185,7 @@ def test_what_float32_cannot_hold_in_torch_either_is_judged_in_float64_alone():
 
 def test_a_float32_that_is_not_finite_where_it_could_hold_the_value_is_a_finding():
     for allowance in ({}, {"A": bounds.activation(8.0)}):
-        runs = {
-            d: told_run({"A": RIGHT["A"].astype(d)}, RIGHT, d, allowances=allowance) for d in ("float64", "float32")
-        }
+        runs = {d: Told({"A": RIGHT["A"].astype(d)}, RIGHT, d, allowances=allowance) for d in ("float64", "float32")}
         runs["float32"].records["A"][0, 1] = np.nan
         keys = [(Key(1, "forward", "A"), "")]
         (judgement,) = judge_step(keys, runs, (runs["float64"].records, RIGHT), READS)
@@ -212,7 +205,7 @@ def test_a_weak_tensor_is_shown_where_it_loses_most_digits():
     lossy = {"float64": RIGHT["A"] + 1e-9 * signs, "float32": (RIGHT["A"] + 1e-6 * signs).astype("f4")}
     elsewhere = {0: [({"A": RIGHT["A"] + size * signs}, {"A": RIGHT["A"]}) for size in (1e-9, -1e-9, 2e-9)]}
     more = {"allowances": {"A": bounds.activation(8.0)}, "elsewhere": elsewhere}
-    runs = {d: told_run(RIGHT | {"A": lossy[d]}, RIGHT, d, **more) for d in lossy}
+    runs = {d: Told(RIGHT | {"A": lossy[d]}, RIGHT, d, **more) for d in lossy}
     keys = [(Key(1, "forward", "A"), "")]
     (judgement,) = judge_step(keys, runs, (runs["float64"].records, RIGHT), READS)
     finding = judgement.finding
@@ -224,7 +217,7 @@ def test_a_weak_tensor_is_shown_where_it_loses_most_digits():
 def test_where_rounding_changes_the_reference_as_much_nothing_is_told():
     elsewhere = {0: [({"dZ": RNG.standard_normal((2, 3))}, {"dZ": RNG.standard_normal((2, 3))}) for _ in range(3)]}
     keys, records = [(Key(1, "backward", "dZ"), "")], {"dZ": RIGHT["dZ"] / 2}
-    runs = {"float64": told_run(records, RIGHT, elsewhere=elsewhere, roundings=2.0**100)}
+    runs = {"float64": Told(records, RIGHT, elsewhere=elsewhere, roundings=2.0**100)}
     (judgement,) = judge_step(keys, runs, (records, RIGHT), READS)
     assert (judgement.row.verdict, judgement.finding.cause) == ("UNTOLD", Unstable())
 
