@@ -47,21 +47,7 @@ def check_file(path: str, only: str | None = None, settings: Mapping[str, Any] |
 
     Raises InputError if the file cannot be read, run or used, with its own file and line.
     """
-    return _checked(path, only, settings or {})
-
-
-def audit_file(
-    path: str, only: str | None = None, settings: Mapping[str, Any] | None = None
-) -> dict[str, tuple[BlindSpot, ...]]:
-    """What each check that a file defines could not reveal: from what it returned, its data and its sizes.
-
-    Raises InputError as check_file does.
-    """
-    return {name: report.blind_spots for name, report in _checked(path, only, settings or {}).items()}
-
-
-def _checked(path: str, only: str | None, settings: Mapping[str, Any]) -> dict[str, Report]:
-    """The report of each complete check of a file, by name."""
+    settings = settings or {}
     if only is not None and only not in CHECKS:
         raise InputError(f"--only {only} is not known; {did_you_mean(only, CHECKS)}")
     wanted = CHECKS if only is None else {only: CHECKS[only]}
@@ -77,6 +63,16 @@ def _checked(path: str, only: str | None, settings: Mapping[str, Any]) -> dict[s
         if begun:
             sys.stderr.write(f"handgrad: not checked: {_lacking(begun, defined)}\n")
     return reports
+
+
+def audit_file(
+    path: str, only: str | None = None, settings: Mapping[str, Any] | None = None
+) -> dict[str, tuple[BlindSpot, ...]]:
+    """What each check that a file defines could not reveal: from what it returned, its data and its sizes.
+
+    Raises InputError as check_file does.
+    """
+    return {name: report.blind_spots for name, report in check_file(path, only, settings).items()}
 
 
 def _check_settings(settings: Mapping[str, Any], checks: Mapping[str, FileCheck]) -> None:

@@ -74,7 +74,7 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
     doubted = _doubted(judged, findings, end_to_end, problem.params)
     notes = own_loss_notes(derivation, in_precision(problem.params, "float64"), problem.batch, records, doubted)
     second = called(problem.printed) if findings or not _one_answer([*calls.values()]) else calls[problem.printed]
-    misbehaviour = _misbehaviour(calls, second, end_to_end, problem)
+    misbehaviour = _misbehaviour(calls, second, problem)
     if any(finding.cause.code == "not-repeatable" for finding in misbehaviour):
         findings = ()
     if not findings and not misbehaviour:
@@ -138,7 +138,7 @@ def _one_answer(calls: Sequence[Call]) -> bool:
     )
 
 
-def _misbehaviour(calls: Mapping[str, Call], again: Call, end_to_end: Replay, problem: Problem) -> list[Finding]:
+def _misbehaviour(calls: Mapping[str, Call], again: Call, problem: Problem) -> list[Finding]:
     """What makes any comparison worthless: changed inputs, another answer when asked again."""
     made = calls[problem.printed]
     findings = []

@@ -24,15 +24,12 @@ ROUNDED = (torch.float64, torch.float32, torch.complex128, torch.complex64)
 
 
 class Noise(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch annotates neither this nor __init__
-    """While entered, everything that torch computes is off by roundings of a size, drawn from a seed.
-
-    `opaque` names the operations that it does not know.
-    """
+    """While entered, everything that torch computes is off by roundings of a size, drawn from a seed."""
 
     def __init__(self, size: float, seed: int) -> None:
         """Nothing is drawn from torch's own generator, so that a reference which draws gets the same numbers."""
         super().__init__()  # type: ignore[no-untyped-call]
-        self.size, self.opaque = size, set[str]()
+        self.size = size
         self._drawn = torch.Generator().manual_seed(seed)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -75,7 +72,6 @@ class Noise(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch annota
             return mapped(result, lambda t: self._off(t, TWO) + TWO * self.size * _size(t) * self._normal(t))
         if kind == "sum":
             return self._summed(func, args, kwargs, result)
-        self.opaque.add(name_of(func))
         return mapped(func(*mapped(args, lambda t: self._off(t, FEW)), **kwargs), lambda t: self._off(t, TWO))
 
     def _summed(self, func: Any, args: Any, kwargs: Any, result: Any) -> Any:

@@ -108,11 +108,10 @@ def test_the_seed_fixes_the_roundings_and_torchs_own_generator_is_left_alone():
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_what_it_does_not_know_is_named():
-    noise = Noise(U, 0)
-    with noise:
-        torch.linalg.det(A[:, :6])
-    assert noise.opaque
+def test_what_it_does_not_know_is_off_all_the_same():
+    with Noise(U, 0):
+        off = torch.linalg.det(A[:, :6])
+    assert 0 < abs(off - torch.linalg.det(A[:, :6])) < 1e-3 * abs(off)
 
 
 def test_gradients_have_roundings_of_their_own():
