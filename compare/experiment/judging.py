@@ -12,7 +12,7 @@ import numpy as np
 from handgrad.compare.diagnosis.scene import Scene
 from handgrad.compare.experiment.bounds import allowance, allowances, label_of, operands
 from handgrad.compare.experiment.data import Data
-from handgrad.compare.experiment.recording import NetworkStep, Recording
+from handgrad.compare.experiment.recording import AS_IN_THE_NOTES, NetworkStep, Recording
 from handgrad.compare.experiment.scene import scene_of_network
 from handgrad.compare.experiment.settings import Settings
 from handgrad.compare.experiment.sides import initial_parameters
@@ -35,7 +35,6 @@ from handgrad.compare.verdict.readings import is_fewer, not_ok
 from handgrad.compare.verdict.steps import judge_step
 from handgrad.torchref.network import mlp
 
-AS_IN_THE_NOTES = OfTheNotes()
 WINDOW = 64  # steps: so many are evaluated at once, unless they hold more numbers than this:
 NUMBERS = 2**20
 
@@ -61,12 +60,13 @@ class NetworkJudge:
                 alike.setdefault(step.printed.records["X"].shape, []).append(step)
         well: dict[int, list[Judgement] | None] = {}
         for group in alike.values():
-            well |= zip((step.number for step in group), self._at_once(group, convention), strict=True)
+            at_once = self._at_once([step.read_in(convention) for step in group])
+            well |= zip((step.number for step in group), at_once, strict=True)
         judged = []
         for step in steps:
-            judgements = well.get(step.number) or self.singly(step, convention)
-            judged.append(self._judged(step, judgements, convention))
-            self.before = step
+            read = step.read_in(convention)
+            judged.append(self._judged(step, read, well.get(step.number) or self.singly(read)))
+            self.before = read
         return judged
 
     def convention(self, step: NetworkStep) -> OfTheNotes:
@@ -74,28 +74,28 @@ class NetworkJudge:
 
         Where nothing is, gradients and updates agree end to end.
         """
-        best, convention = self.singly(step, AS_IN_THE_NOTES), AS_IN_THE_NOTES
+        best, convention = self.singly(step.read_in(AS_IN_THE_NOTES)), AS_IN_THE_NOTES
         if step.is_whole:
             n, K = step.printed.records["X"].shape[1], step.printed.records["Y"].shape[0]
             results = frozenset(n for name in step.printed.before for n in (gradient(name), updated(name)))
             for other in conventions_of_the_notes(n, K, self.settings.beta):
-                again = self.singly(step, other)
+                again = self.singly(step.read_in(other))
                 if is_fewer(again, best, results) and not any(map(other.is_of, not_ok(again))):
                     best, convention = again, other
                 if not not_ok(best):
                     break
         return convention
 
-    def _judged(self, step: NetworkStep, judgements: list[Judgement], convention: OfTheNotes) -> JudgedStep:
+    def _judged(self, step: NetworkStep, read: NetworkStep, judgements: list[Judgement]) -> JudgedStep:
         """A step for the pipeline; where the derivation works in one precision whatever it is handed, that is told."""
-        notes: list[Note] = [*convention.notes]
+        notes: list[Note] = [*read.convention.notes]
         coarse, fine = step.sides.get("float32"), step.sides.get("float64")
         if coarse is not None and any(array.dtype == np.float64 for array in coarse.records.values()):
             notes.append(Float64Inside())
         both = coarse is not None and fine is not None
         if both and any(j.finding for j in judgements) and rounds_to_float32(fine.records.values() if fine else ()):
-            notes = [*convention.notes, Float32Only()]
-            judgements = self.singly(step, convention, ["float32"])
+            notes = [*read.convention.notes, Float32Only()]
+            judgements = self.singly(read, ["float32"])
         start = Key(step.number, "forward", "X")
         ended = () if step.ended is None else (step.ended.finding(start),)
         return JudgedStep(
@@ -103,39 +103,36 @@ class NetworkJudge:
             judgements,
             notes,
             self.reads,
-            partial(self._scene, convention, step, self.before),
+            partial(self._scene, read, self.before),
             ended=ended,
             stop=bool(ended) or any(j.finding and j.finding.cause.code in ("missing", "shape") for j in judgements),
         )
 
-    def _scene(self, convention: OfTheNotes, step: NetworkStep, before: NetworkStep | None, name: str) -> Scene | None:
+    def _scene(self, step: NetworkStep, before: NetworkStep | None, name: str) -> Scene | None:
         """The material on a wrong tensor of a step, from the side that ran in the finest precision."""
         dtype = "float64" if "float64" in step.sides else "float32"
         if name not in step.sides[dtype].records:
             return None
         with quietly():
-            local = self.evaluated(step, dtype, convention).local
-        previous: Arrays = {}
-        if before is not None and dtype in before.sides:
-            previous = {**before.sides[dtype].before, **convention.read(before.sides[dtype].records)}
-        started = replace(step, velocities={dtype: convention.read(step.velocities[dtype])})
-        here = self._evidence(step.sides[dtype], dtype, convention)
-        return scene_of_network(name, self.settings, self.data, started, here, local, previous)
+            witness = self.evaluated(step, dtype)
+        side = before.sides.get(dtype) if before is not None else None
+        previous = {} if side is None else {**side.before, **side.records}
+        return scene_of_network(name, self.settings, self.data, step, witness.evidence, witness.local, previous)
 
-    def _evidence(self, side: Taken, dtype: str, convention: OfTheNotes) -> Evidence:
+    def _evidence(self, side: Taken, dtype: str) -> Evidence:
         """What one side recorded in a step, beside the reference on the batch that it recorded."""
-        values = real(convention.read(side.records))
+        values = real(side.records)
         batch = {name: array for name, array in values.items() if name in ("X", "Y")}
         unit = UNIT_ROUNDOFF[dtype]
         return Evidence(self.reference, side.before, batch, values, dtype, unit, reads=self.reads)
 
-    def _at_once(self, steps: Sequence[NetworkStep], convention: OfTheNotes) -> list[list[Judgement] | None]:
+    def _at_once(self, steps: Sequence[NetworkStep]) -> list[list[Judgement] | None]:
         """The verdicts on steps of equal shapes in both precisions, evaluated together; None where one needs a look."""
         dtypes = [*steps[0].sides]  # the one that is printed first
         with quietly():
-            records = stacked([convention.read(step.sides[dtype].records) for dtype in dtypes for step in steps])
+            records = stacked([step.sides[dtype].records for dtype in dtypes for step in steps])
             params = stacked([step.sides[dtype].before for dtype in dtypes for step in steps])
-            velocities = stacked([convention.read(step.velocities[dtype]) for dtype in dtypes for step in steps])
+            velocities = stacked([step.velocities[dtype] for dtype in dtypes for step in steps])
             batch = stacked([step.batch_in(dtype) for dtype in dtypes for step in steps])
             local = self.twin.step(params, velocities, records)
             printed = [{name: array[: len(steps)] for name, array in of.items()} for of in (params, velocities, batch)]
@@ -158,15 +155,15 @@ class NetworkJudge:
         batch = {name: array.astype(dtype, copy=False) for name, array in batch.items()}
         return {**batch, **self.twin.step(params, velocities, batch, dtype)}
 
-    def singly(self, step: NetworkStep, convention: OfTheNotes, dtypes: Sequence[str] | None = None) -> list[Judgement]:
+    def singly(self, step: NetworkStep, dtypes: Sequence[str] | None = None) -> list[Judgement]:
         """The verdicts on one step, in both precisions or in those given."""
         sides = [dtype for dtype in step.sides if dtypes is None or dtype in dtypes]
         printed = next(iter(step.sides))
         with quietly():
-            runs = {dtype: self.evaluated(step, dtype, convention) for dtype in sides}
+            runs = {dtype: self.evaluated(step, dtype) for dtype in sides}
             alone: dict[str, np.ndarray] = {}
             if step.due:
-                started = (step.printed.before, convention.read(step.velocities[printed]), step.batch_in(printed))
+                started = (step.printed.before, step.velocities[printed], step.batch_in(printed))
                 alone = self._alone(*(stacked([arrays]) for arrays in started))
             by_torch = {name: stack[0] for name, stack in alone.items() if name in step.due}
             labelled = [
@@ -178,24 +175,23 @@ class NetworkJudge:
             ]
             return judge_step(labelled, runs, (runs[sides[0]].records, by_torch), self.reads)
 
-    def evaluated(self, step: NetworkStep, dtype: str, convention: OfTheNotes) -> StepWitness:
+    def evaluated(self, step: NetworkStep, dtype: str) -> StepWitness:
         """Torch on what one side recorded, and what rounding can explain there."""
-        side, velocities = step.sides[dtype], convention.read(step.velocities[dtype])
-        evidence, records = self._evidence(side, dtype, convention), convention.read(side.records)
-        values, local = evidence.records, step.batch_in(dtype)
+        side, velocities = step.sides[dtype], step.velocities[dtype]
+        evidence, local = self._evidence(side, dtype), step.batch_in(dtype)
         if {"X", "Y"} <= evidence.batch.keys():
             local = {**local, **evidence.local}
         shapes = {name: array.shape for name, array in local.items()}
         for name, array in side.before.items():
             shapes |= {velocity(name): array.shape, updated(name): array.shape}
-        usable = {n: array for n, array in records.items() if n in values and shapes.get(n) == array.shape}
+        usable = {n: a for n, a in side.records.items() if n in evidence.records and shapes.get(n) == a.shape}
         movable = {name: array for name, array in side.before.items() if gradient(name) in usable}
         if movable:
             before = {velocity(name): velocities[velocity(name)] for name in movable if velocities}
             local = {**local, **self.twin.update(movable, before, usable)}
         allowed = allowances(self.settings, side.before, velocities, usable)
-        elsewhere = cache(partial(self._elsewhere, step.number, dtype, convention))  # for all its tensors
-        return StepWitness(evidence, records, local, allowed, elsewhere)
+        elsewhere = cache(partial(self._elsewhere, step.number, dtype, step.convention))  # for all its tensors
+        return StepWitness(evidence, side.records, local, allowed, elsewhere)
 
     def _elsewhere(self, number: int, dtype: str, convention: OfTheNotes, by: float) -> list[tuple[Arrays, Arrays]]:
         """What a step recorded, and torch on that, where start and data have moved by a share."""
@@ -207,7 +203,8 @@ class NetworkJudge:
                 for params, to in places
             ]
         steps = (recording.step(number) for recording in self.moved[by])
-        runs = (self.evaluated(step, dtype, convention) for step in steps if step is not None and dtype in step.sides)
+        there = (step.read_in(convention) for step in steps if step is not None and dtype in step.sides)
+        runs = (self.evaluated(step, dtype) for step in there)
         return [(run.records, run.local) for run in runs]
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
-from itertools import islice, tee
+from itertools import tee
 
 import numpy as np
+from torch import Tensor
 
 from handgrad.compare.experiment.data import Data
 from handgrad.compare.experiment.settings import Settings, printed_first
@@ -20,10 +20,12 @@ from handgrad.compare.operations import Modules, Shape, network_records, operati
 from handgrad.compare.pipeline.recording import Ended, Taken, steps_of
 from handgrad.compare.sandbox import quietly
 from handgrad.compare.trace import is_real
+from handgrad.compare.verdict.conventions import OfTheNotes
 from handgrad.torchref.exchange import to_tensor, view_of_tensor
 
 Arrays = dict[str, np.ndarray]
 Due = Mapping[str, tuple[str, Shape]]
+AS_IN_THE_NOTES = OfTheNotes()
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,13 @@ class NetworkStep:
     velocities: dict[str, Arrays]
     batch: Arrays
     due: Due
+    convention: OfTheNotes = AS_IN_THE_NOTES
+
+    def read_in(self, convention: OfTheNotes) -> NetworkStep:
+        """The step as the notes would have it; its `convention` says how it was read."""
+        sides = {dtype: replace(side, records=convention.read(side.records)) for dtype, side in self.sides.items()}
+        velocities = {dtype: convention.read(arrays) for dtype, arrays in self.velocities.items()}
+        return replace(self, sides=sides, velocities=velocities, convention=convention)
 
     @cached_property
     def is_whole(self) -> bool:
@@ -77,6 +86,13 @@ def records_due(settings: Settings, n: int, hand: Modules | None = None) -> Due:
     return network_records(settings.layers, n, loss_reads=reads, l2=settings.l2 > 0, velocities=keeps)
 
 
+def _selected(data: Data, batches: Iterator[Tensor]) -> Iterator[Arrays]:
+    """The batches as torch selects them."""
+    X, Y = to_tensor(data.X), to_tensor(data.Y)
+    for selected in batches:
+        yield {"X": view_of_tensor(X.index_select(1, selected)), "Y": view_of_tensor(Y.index_select(1, selected))}
+
+
 class Recording:
     """The hand-written side in both precisions, step by step as it is asked for."""
 
@@ -103,18 +119,15 @@ class Recording:
                 velocity(n): np.zeros_like(w) for n, w in params.items()
             }  # as torch starts, whatever the hand does
             self.velocities[dtype] = {name: array for name, array in zeros.items() if name in names}
-        self.X, self.Y = (to_tensor(array) for array in (data.X, data.Y))
-        self.batches = torch_batches(settings, N, of_torch)
+        self.batches = _selected(data, torch_batches(settings, N, of_torch))
         self.taken: list[NetworkStep] = []  # by step()
-        self.ahead: deque[Arrays] = deque()  # batches selected before their step: one by one, they would take longer
 
     def window(self, count: int) -> list[NetworkStep]:
         """The next steps, up to `count` of them; fewer at the end, and after one that is not whole."""
         steps: list[NetworkStep] = []
         with quietly():
-            self.ahead += islice(self._selected(), max(0, count - len(self.ahead)))
             while len(steps) < count:
-                step = self._step(self.ahead.popleft() if self.ahead else {})
+                step = self._step(next(self.batches, {}))
                 if step is None:
                     break
                 self.number += 1
@@ -135,12 +148,6 @@ class Recording:
             if not taken or not taken[-1].is_whole:
                 break
         return next((step for step in self.taken if step.number == number), None)
-
-    def _selected(self) -> Iterator[Arrays]:
-        """The next batches as torch selects them."""
-        for selected in self.batches:
-            batch = {"X": self.X.index_select(1, selected), "Y": self.Y.index_select(1, selected)}
-            yield {name: view_of_tensor(tensor) for name, tensor in batch.items()}
 
     def _step(self, batch: Arrays) -> NetworkStep | None:
         """The next step of each side, and what torch records of this batch; None at the end of both."""

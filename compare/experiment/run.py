@@ -52,7 +52,8 @@ def run(settings: Settings, source: Any, *, plots: bool = False, hand: Modules |
     data = load(source)
     check_fit(settings, data)
     with undisturbed():
-        shown = judged = collected(_steps(settings, data, hand))
+        steps = free_running if settings.free_running else judged_steps
+        shown = judged = collected(steps(settings, data, hand))
         alone = _precisions(settings)
         if settings.free_running and judged.suspects:
             alone = ()
@@ -74,10 +75,6 @@ def run(settings: Settings, source: Any, *, plots: bool = False, hand: Modules |
         code=network_code(settings.activations, settings.loss, settings.optimizer, names),
         plots=curves,
     )
-
-
-def _steps(settings: Settings, data: Data, hand: Modules | None) -> Iterable[Any]:
-    return (free_running if settings.free_running else judged_steps)(settings, data, hand)
 
 
 def differs(settings: Settings, source: Any, *, strict: bool = False, hand: Modules | None = None) -> bool:

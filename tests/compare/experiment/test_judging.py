@@ -40,7 +40,7 @@ def test_at_once_and_singly_give_the_same_rows(optimizer, dtype):
     steps, judge = steps_of(settings), NetworkJudge(settings, LOADED)
     assert len({step.printed.records["X"].shape for step in steps}) == 2, "a short last batch is among them"
     for step, judged in zip(steps, judge.judge(steps, AS_IN_THE_NOTES), strict=True):
-        alone = judge.singly(step, AS_IN_THE_NOTES)
+        alone = judge.singly(step)
         assert [j.row.name for j in judged.judgements] == [j.row.name for j in alone]
         scale = {name: np.abs(array).max() for name, array in step.printed.records.items()}
         for a, b in zip(judged.judgements, alone, strict=True):
@@ -94,10 +94,10 @@ def test_beside_what_is_recorded_torch_goes_its_own_way(dtype):
     (step,), judge = steps_of(settings, 1), NetworkJudge(settings, LOADED)
     wrong = with_records(step, lambda records: {name: 1.5 * records[name] for name in ("A1", "dZ3", "dW2", "vW2")})
     with quietly():
-        local, of_wrong = (judge.evaluated(each, "float64", AS_IN_THE_NOTES).local for each in (step, wrong))
+        local, of_wrong = (judge.evaluated(each, "float64").local for each in (step, wrong))
     for name in ("Z2", "dA2", "vW2", "W2_next"):
         assert not np.allclose(of_wrong[name], local[name], rtol=1e-3), name
-    rows = {j.row.name: j.row for j in judge.singly(wrong, AS_IN_THE_NOTES)}
+    rows = {j.row.name: j.row for j in judge.singly(wrong)}
     for name, record in step.printed.records.items():  # right, and so torch's own to within rounding
         assert rows[name].torch == pytest.approx(record[rows[name].index], rel=1e-3, abs=1e-6), name
 
@@ -109,7 +109,7 @@ def test_what_is_missing_is_due_and_what_is_more_comes_last():
         dtype: replace(side, records={**{n: a for n, a in side.records.items() if n != "A1"}, "foo": np.ones(1)})
         for dtype, side in step.sides.items()
     }
-    judged = judge.singly(replace(step, sides=sides), AS_IN_THE_NOTES)
+    judged = judge.singly(replace(step, sides=sides))
     assert [(j.row.name, j.row.verdict) for j in judged if j.finding] == [("A1", "MISSING"), ("foo", "FAULT")]
     assert judged[-1].row.name == "foo"
 
@@ -119,7 +119,7 @@ def test_a_step_can_be_judged_in_one_precision():
     (step,), judge = steps_of(settings, 1), NetworkJudge(settings, LOADED)
     lossy = with_records(step, lambda records: {"J": records["J"].astype("f4").astype(records["J"].dtype)})
     verdicts = {
-        dtypes: {j.row.verdict for j in judge.singly(lossy, AS_IN_THE_NOTES, [*dtypes])}
+        dtypes: {j.row.verdict for j in judge.singly(lossy, [*dtypes])}
         for dtypes in (("float64", "float32"), ("float32",))
     }
     assert verdicts == {("float64", "float32"): {"OK", "WEAK"}, ("float32",): {"OK"}}
@@ -134,7 +134,7 @@ def test_the_convention_of_a_run_is_decided_by_its_first_step():
     assert judge.convention(first) == AS_IN_THE_NOTES
     larger = with_records(first, lambda records: {n: 4 * a for n, a in records.items() if n.startswith(("dZ", "dA"))})
     assert judge.convention(larger) == OfTheNotes(per="n")
-    assert {j.row.verdict for j in judge.singly(larger, OfTheNotes(per="n"))} == {"OK"}
+    assert {j.row.verdict for j in judge.singly(larger.read_in(OfTheNotes(per="n")))} == {"OK"}
     (judged,) = judge.judge([larger], OfTheNotes(per="n"))
     assert judged.notes == [MeanLeftOut("n")]
 

@@ -14,7 +14,6 @@ from handgrad.compare.faults.planting import planted
 from handgrad.compare.pipeline.evidence import Evidence
 from handgrad.compare.sandbox import quietly
 from handgrad.compare.trace import real
-from handgrad.compare.verdict.conventions import OfTheNotes
 from tests.compare.experiment.networks import DATA, NETWORK, TRAINING, experiment
 
 LOADED = load(DATA)
@@ -27,7 +26,7 @@ def scene_of(name, *edits, number=3, dtype="float64", module=NETWORK, **fields):
     step, judge = steps[number - 1], NetworkJudge(settings, LOADED)
     previous = steps[number - 2].sides[dtype].records if number > 1 else {}
     with quietly():
-        local = judge.evaluated(step, dtype, OfTheNotes()).local
+        local = judge.evaluated(step, dtype).local
     values = real(step.sides[dtype].records)
     batch = {n: values[n] for n in ("X", "Y") if n in values}
     here = Evidence(judge.reference, step.sides[dtype].before, batch, values, reads=judge.reads)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from handgrad.compare.experiment.judging import AS_IN_THE_NOTES, NetworkJudge
+from handgrad.compare.experiment.judging import NetworkJudge
 from handgrad.compare.experiment.recording import Recording
 from handgrad.compare.sandbox import quietly
 from handgrad.compare.thresholds import MOVE, ROUNDINGS
@@ -16,7 +16,7 @@ def witness():
     settings = experiment()
     (step, *_), judge = Recording(settings, LOADED).window(1), NetworkJudge(settings, LOADED)
     with quietly():
-        return judge.evaluated(step, "float64", AS_IN_THE_NOTES).witness
+        return judge.evaluated(step, "float64")
 
 
 def test_its_spread_is_the_closed_form_of_the_operation(witness):
