@@ -10,7 +10,7 @@ import numpy as np
 
 from handgrad.compare.environment import environment
 from handgrad.compare.errors import InputError, kind_of
-from handgrad.compare.facts.remarks import Float32Only, Note
+from handgrad.compare.facts.remarks import Float32Only
 from handgrad.compare.names import is_updated, of_updated
 from handgrad.compare.oracle.optimizer import Follower, Optimizer
 from handgrad.compare.oracle.reference import Reference
@@ -26,6 +26,7 @@ from handgrad.compare.pipeline.steps import (
     judged_training,
     nearby,
     not_repeatable,
+    without_float32,
 )
 from handgrad.compare.pipeline.updates import nothing_moved
 from handgrad.compare.report.report import Report
@@ -72,9 +73,9 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: S
     def recorded(dtype: str, params: Arrays = problem.params, handed: Sequence[Arrays] = batches) -> Run:
         return record(trainer, in_precision(params, dtype), [in_precision(batch, dtype) for batch in handed])
 
-    runs = {dtype: recorded(dtype) for dtype in problem.precisions}
+    runs, alone = without_float32({dtype: recorded(dtype) for dtype in problem.precisions})
     made = nearby(Training(runs, problem.params, optimizer, batches, problem), recorded)
-    outcome, alone = judged_training(made, REMEDY), list[Note]()
+    outcome = judged_training(made, REMEDY)
     if len(runs) > 1 and outcome.judged.has_finding and in_float32(runs["float64"]):
         outcome, alone = judged_training(outcome.training.in_float32(), REMEDY), [Float32Only()]
     training, judged, findings, still = outcome
@@ -83,7 +84,7 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: S
     if len(still) == len(problem.params) and not findings and not ends:
         findings = (nothing_moved(still[0], "choose params, batches and a rate with which something moves"),)
     again = recorded("float64" if alone else problem.printed)
-    twice = not_repeatable(run, again, "trainer", "keep no state outside the trainer")
+    twice = not_repeatable(training, again, "trainer", "keep no state outside the trainer")
     follower, small = Follower(optimizer, problem.params), hardly_moved(run.changes, training.printed)
     yielded = {name for taken in run.steps for name in taken.records if not is_updated(name)}
     return reported(

@@ -26,6 +26,7 @@ from handgrad.compare.pipeline.steps import (
     judged_training,
     nearby,
     not_repeatable,
+    without_float32,
 )
 from handgrad.compare.pipeline.updates import nothing_moved
 from handgrad.compare.report.report import Report
@@ -128,10 +129,10 @@ def _started(
         trainer = trainer_of(update, [in_precision(given, dtype) for given in along])
         return record(trainer, in_precision(params, dtype), [{}] * len(along))
 
-    runs = {dtype: recorded(dtype) for dtype in precisions}
+    runs, alone = without_float32({dtype: recorded(dtype) for dtype in precisions})
     training = nearby(Training(runs, start, optimizer, [], gradients=gradients), recorded)
-    twice = not_repeatable(training.runs[precisions[0]], recorded(precisions[0]), "update", STATE)
-    ends, alone = ended(training), list[Note]()
+    twice = not_repeatable(training, recorded(training.printed), "update", STATE)
+    ends = ended(training)
     if "float64" in training.runs and in_float32(training.runs["float64"]):
         training, alone = training.in_float32(), [Float32Only()]
     if twice and not ends:  # what such an update does says nothing

@@ -139,10 +139,11 @@ class IgnoresArguments(Cause, code="ignored-arguments"):
 
 
 class RaisesAgain(Cause, code="not-repeatable"):
-    """Asked again, the derivation raises."""
+    """Asked again, `who` raises."""
 
-    sentence = "called again on the same params and batch, the derivation raises: {raised}"
+    sentence = "called again on the same input, the {who} raises: {raised}"
     raised: Raised
+    who: str = "derivation"
 
 
 class Aliased(Cause, code="aliased"):

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from handgrad.compare.facts.causes import Unknown, factor_of
-from handgrad.compare.facts.failures import NeverMoves, TooFewYields, TwoAnswers
-from handgrad.compare.facts.remarks import NoBuffer, Note, VelocityTimes
+from handgrad.compare.facts.failures import NeverMoves, Raised, RaisesAgain, TooFewYields, TwoAnswers
+from handgrad.compare.facts.remarks import Float64Only, NoBuffer, Note, VelocityTimes
 from handgrad.compare.facts.updates import OptimizerReset
 from handgrad.compare.names import Key, is_updated, of_updated, of_velocity, updated, velocity
 from handgrad.compare.oracle.optimizer import Followers, Optimizer
@@ -343,12 +343,29 @@ def in_float32(run: Run) -> bool:
     return moves and rounds_to_float32(array for _, after in run.changes for array in after.values())
 
 
-def not_repeatable(run: Run, again: Run, who: str, remedy: str) -> tuple[Finding, ...]:
-    """The same steps taken again give another answer."""
+def without_float32(runs: Mapping[str, Run]) -> tuple[Mapping[str, Run], list[Note]]:
+    """What raises in float32 and runs in float64, the precision printed, is judged in float64 alone; a note says so."""
+    fine, *_ = runs.values()
+    failure = runs["float32"].failure if "float32" in runs else None
+    if failure is None or not isinstance(failure.cause, Raised) or fine.failure is not None:
+        return runs, []
+    return {"float64": fine}, [Float64Only(failure.cause)]
+
+
+def not_repeatable(training: Training, again: Run, who: str, remedy: str) -> tuple[Finding, ...]:
+    """The same steps taken again give another answer, raise, or are fewer."""
+    run, taken = training.runs[training.printed], len(again.steps)
     for step, (one, other) in enumerate(zip(run.steps, again.steps, strict=False), start=1):
         unlike = differing(one.records, other.records)
         if unlike:
             return (Finding(Key(step, "update", unlike[0]), "FAULT", TwoAnswers(who, unlike, remedy)),)
+    raised = again.failure.cause if again.failure is not None else None
+    if run.failure is None and isinstance(raised, Raised):
+        where = Key(taken + 1, "update", updated(next(iter(training.params))))
+        return (Finding(where, "FAULT", RaisesAgain(raised, who)),)
+    if run.failure is None and taken < len(run.steps):
+        names = tuple(run.steps[taken].records)
+        return (Finding(Key(taken + 1, "update", names[0]), "FAULT", TwoAnswers(who, names, remedy)),)
     return ()
 
 

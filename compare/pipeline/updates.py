@@ -14,7 +14,7 @@ from handgrad.compare.names import Key, is_updated, updated
 from handgrad.compare.results import Finding, Worst
 from handgrad.compare.thresholds import FEW_ROUNDINGS, SCREEN, UNIT_ROUNDOFF
 from handgrad.compare.trace import Arrays
-from handgrad.compare.verdict.closeness import Local
+from handgrad.compare.verdict.closeness import Local, index_of
 from handgrad.compare.verdict.judgement import Judgement, excerpt, row_of
 from handgrad.compare.verdict.rounding import Outcome, size
 from handgrad.compare.verdict.steps import cause_of

@@ -25,7 +25,7 @@ import numpy as np
 
 from handgrad.compare.facts.remarks import OutOfRange
 from handgrad.compare.thresholds import SCREEN, UNEXPLAINED_SHARE
-from handgrad.compare.verdict.bounds import PRECISIONS, Allowance
+from handgrad.compare.verdict.bounds import PRECISIONS
 from handgrad.compare.verdict.closeness import Local, closest, index_of
 from handgrad.compare.verdict.opinions import Beside, second_opinion, where_blind
 from handgrad.compare.verdict.rounding import Flagged, Outcome, Witness, screened, screened_in_float32, worse
@@ -44,10 +44,14 @@ def judge(name: str, witnesses: Mapping[str, Witness]) -> Outcome:
     outcome = _in_one(name, fine, local, None)
     if coarse is None or outcome.verdict not in ("OK", "WEAK"):
         return outcome
+    there = _local(name, coarse)
+    bound = _by_bound(name, coarse, there)
+    if bound is not None and bound.rho <= 1:
+        return worse(outcome, bound)
     if screened_in_float32(Local(coarse.records[name], local.recorded), fine.scale(name)) is not None:
         return outcome
     beside = Beside(0.0 if outcome.basis == "screen" else outcome.rho, np.atleast_1d(local.reference))
-    return worse(outcome, _in_one(name, coarse, _local(name, coarse), beside))
+    return worse(outcome, _in_one(name, coarse, there, beside))
 
 
 @np.errstate(all="ignore")
@@ -76,9 +80,11 @@ def _in_one(name: str, witness: Witness, local: Local, beside: Beside | None) ->
     wrong = ~(np.isfinite(local.recorded) & np.isfinite(local.reference))
     if wrong.any():
         return _not_finite(witness, local, wrong)
-    allowance = witness.allowance(name)
-    if allowance is not None:
-        return _by_bound(name, witness, local, allowance, beside)
+    bound = _by_bound(name, witness, local)
+    if bound is not None:
+        if bound.rho <= 1:
+            return bound
+        return replace(second_opinion(Flagged.of(name, witness, local), beside), rho=bound.rho, basis="bound")
     outcome = screened(local, witness.scale(name), witness.unit, witness.dtype, SCREEN)
     if outcome is not None:
         return outcome
@@ -89,13 +95,13 @@ def _in_one(name: str, witness: Witness, local: Local, beside: Beside | None) ->
     return flagged.outcome("OK") if is_told else where_blind(flagged)
 
 
-def _by_bound(name: str, witness: Witness, local: Local, allowance: Allowance, beside: Beside | None) -> Outcome:
-    """OK within what the closed form of the operation explains, else what the second opinions say."""
-    times, entry = closest(local, allowance, PRECISIONS[witness.dtype], runs=1)
-    rho = float(times[0])
-    if rho <= 1:
-        return Outcome("OK", rho, "bound", index_of(int(entry[0]), local.recorded.shape), witness.dtype)
-    return replace(second_opinion(Flagged.of(name, witness, local), beside), rho=rho, basis="bound")
+def _by_bound(name: str, witness: Witness, local: Local) -> Outcome | None:
+    """How close it comes to what the closed form of the operation explains, OK up to a rho of 1; None without one."""
+    allowance = witness.allowance(name)
+    if allowance is None:
+        return None
+    times, entry = closest(local, allowance, PRECISIONS[witness.dtype])
+    return Outcome("OK", float(times[0]), "bound", index_of(int(entry[0]), local.recorded.shape), witness.dtype)
 
 
 def _not_finite(witness: Witness, local: Local, wrong: Array) -> Outcome:

@@ -45,6 +45,7 @@ def test_at_once_and_singly_give_the_same_rows(optimizer, dtype):
         scale = {name: np.abs(array).max() for name, array in step.printed.records.items()}
         for a, b in zip(judged.judgements, alone, strict=True):
             assert (a.row.verdict, a.differs) == (b.row.verdict, b.differs)
+            assert (a.row.rho, a.row.rho_basis) == (pytest.approx(b.row.rho, abs=0.1), "bound"), a.row.name
             # torch rounds differently in stacks of other sizes, by a few units
             few = 8 * np.finfo(dtype).eps
             np.testing.assert_allclose(a.row.max_abs_diff, b.row.max_abs_diff, atol=few * scale[a.row.name])

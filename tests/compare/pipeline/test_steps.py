@@ -9,12 +9,14 @@ import torch
 from handgrad.compare.facts.failures import (
     Mutates,
     NeverMoves,
+    Raised,
+    RaisesAgain,
     ReturnedInstead,
     TooFewYields,
     TooManyYields,
     TwoAnswers,
 )
-from handgrad.compare.facts.remarks import NoBuffer, VelocityTimes
+from handgrad.compare.facts.remarks import Float64Only, NoBuffer, VelocityTimes
 from handgrad.compare.facts.updates import OptimizerReset
 from handgrad.compare.names import Key
 from handgrad.compare.pipeline.judged import collected, findings_of
@@ -27,6 +29,7 @@ from handgrad.compare.pipeline.steps import (
     judged_steps,
     judged_training,
     not_repeatable,
+    without_float32,
 )
 from handgrad.compare.results import Finding
 from handgrad.compare.trace import in_precision
@@ -191,9 +194,33 @@ def test_what_rounds_to_float32_at_every_step_is_recognised():
 
 def test_the_first_step_that_is_another_when_it_is_run_again_is_a_finding():
     one, other = run_of((1.0, 2.0), (2.0, 3.0)), run_of((1.0, 2.0), (2.0, 4.0))
-    assert not_repeatable(one, one, "update", "") == ()
-    (finding,) = not_repeatable(one, other, "update", "keep nothing")
-    assert finding == Finding(Key(2, "update", "w_next"), "FAULT", TwoAnswers("update", ("w_next",), "keep nothing"))
+    training = Training({"float64": one}, {"w": np.array(1.0)}, sgd, [])
+    assert not_repeatable(training, one, "update", "") == ()
+    two_answers = Finding(Key(2, "update", "w_next"), "FAULT", TwoAnswers("update", ("w_next",), "keep nothing"))
+    for again in (other, run_of((1.0, 2.0))):
+        assert not_repeatable(training, again, "update", "keep nothing") == (two_answers,)
+    raised = Raised("ValueError", "full")
+    (finding,) = not_repeatable(training, run_of((1.0, 2.0), failure=Ended(raised)), "update", "")
+    assert finding == Finding(Key(2, "update", "w_next"), "FAULT", RaisesAgain(raised, "update"))
+    raises = replace(training, runs={"float64": run_of((1.0, 2.0), failure=Ended(raised))})
+    assert not_repeatable(raises, one, "update", "") == (), "what ended the first run is said of that"
+
+
+def test_what_raises_in_float32_alone_is_judged_in_float64_with_a_note():
+    whole, raised = run_of((1.0, 2.0)), run_of(failure=Ended(Raised("TypeError", "no")))
+    assert without_float32({"float64": whole, "float32": raised}) == (
+        {"float64": whole},
+        [Float64Only(Raised("TypeError", "no"))],
+    )
+    other = run_of(failure=Ended(TooManyYields(1)))
+    for runs in (
+        {"float64": whole, "float32": whole},
+        {"float64": raised, "float32": raised},
+        {"float32": raised, "float64": whole},
+        {"float32": raised},
+        {"float64": whole, "float32": other},
+    ):
+        assert without_float32(runs) == (runs, [])
 
 
 def test_weights_that_no_step_changed_are_called_so():
