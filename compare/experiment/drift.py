@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -45,17 +45,10 @@ def _one_rounding_apart(w: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.asarray(np.nextafter(w, towards))
 
 
-@dataclass(frozen=True)
-class _FreeStep:
-    """One step of the runs by hand, the first the one that counts, and of torch."""
-
-    number: int
-    by_hand: list[Taken]
-    torch: Arrays
-
-
-def _steps(settings: Settings, data: Data, hand: Modules | None) -> Iterator[_FreeStep]:
-    """Both sides on their own, and runs by hand that start one rounding apart; up to where one ends."""
+def _steps(settings: Settings, data: Data, hand: Modules | None) -> Iterator[tuple[list[Taken], Arrays]]:
+    """Both sides on their own, step by step, up to where one ends: runs by hand that start one rounding apart, the
+    first the one that counts, and torch.
+    """
     N, start = data.X.shape[1], initial_parameters(settings, hand)
     rng = np.random.default_rng([settings.seed, 2])
     starts = (start, *({n: _one_rounding_apart(w, rng) for n, w in start.items()} for _ in range(TWINS)))
@@ -66,7 +59,6 @@ def _steps(settings: Settings, data: Data, hand: Modules | None) -> Iterator[_Fr
         for each, params in zip(phases, starts, strict=True)
     ]
     twin = training_in_torch(in_torch(settings, data, start, epoch_orders(settings, N)))
-    number = 1
     while True:
         with quietly():
             taken = [next(run, Taken(start, {})) for run in runs]
@@ -74,10 +66,9 @@ def _steps(settings: Settings, data: Data, hand: Modules | None) -> Iterator[_Fr
         torch = {} if ended else next(twin, {})
         if not torch and not ended and not taken[0].records:
             return
-        yield _FreeStep(number, taken, torch)
+        yield taken, torch
         if ended or not torch:
             return
-        number += 1
 
 
 class _Drift:
@@ -123,24 +114,22 @@ class _Drift:
 def free_running(settings: Settings, data: Data, hand: Modules | None = None) -> Iterator[JudgedStep]:
     """The steps of both sides on their own, judged by the spread of runs by hand that start one rounding apart."""
     drift = _Drift()
-    for step in _steps(settings, data, hand):
-        start = Key(step.number, "forward", "X")
-        ended = next((each.ended for each in step.by_hand if each.ended is not None), None)
-        if ended is None and not step.torch:
-            ended = Ended(NoBatch(step.number), equation="O2")
+    for number, (sides, torch) in enumerate(_steps(settings, data, hand), start=1):
+        ended = next((side.ended for side in sides if side.ended is not None), None)
+        if ended is None and not torch:
+            ended = Ended(NoBatch(number), equation="O2")
         if ended is not None:
-            yield JudgedStep(step.number, [], ended=(ended.finding(start),))
+            yield JudgedStep(number, [], ended=(ended.finding(Key(number, "forward", "X")),))
             return
-        due = records_due(settings, step.torch["X"].shape[1], hand)
-        records = [taken.records for taken in step.by_hand]
+        due = records_due(settings, torch["X"].shape[1], hand)
+        records = [side.records for side in sides]
         with quietly():
             judgements = [
-                drift.judge(Key(step.number, phase, name), label_of(settings, name), records, step.torch[name])
+                drift.judge(Key(number, phase, name), label_of(settings, name), records, torch[name])
                 for name, (phase, _) in due.items()
-                if name in step.torch
+                if name in torch
             ]
-        is_last = any(len(taken.after) < len(taken.before) for taken in step.by_hand)
-        yield JudgedStep(step.number, judgements, stop=is_last)
+        yield JudgedStep(number, judgements, stop=any(len(side.after) < len(side.before) for side in sides))
 
 
 def only_drift(judged: Judged) -> Judged:
@@ -166,15 +155,15 @@ def drift_plots(settings: Settings, data: Data, hand: Modules | None = None) -> 
     drift = _Drift()
     rows = list[tuple[float, float, float, float]]()  # step, J by hand, J in torch, what is allowed
     norms: dict[str, list[float]] = {}
-    for step in _steps(settings, data, hand):
-        ours = [taken.records.get("J") for taken in step.by_hand]
-        if "J" not in step.torch or any(J is None or J.shape or not is_real(J) for J in ours):
+    for number, (sides, torch) in enumerate(_steps(settings, data, hand), start=1):
+        records = [side.records for side in sides]
+        ours = [each.get("J") for each in records]
+        if "J" not in torch or any(J is None or J.shape or not is_real(J) for J in ours):
             break
         with quietly():
-            records = [taken.records for taken in step.by_hand]
-            drift.judge(Key(step.number, "loss", "J"), "", records, step.torch["J"])
-        both = float(records[0]["J"].ravel()[0]), float(step.torch["J"])
-        rows.append((float(step.number), *both, drift.allowed("J", str(step.torch["J"].dtype))))
+            drift.judge(Key(number, "loss", "J"), "", records, torch["J"])
+        both = float(records[0]["J"].ravel()[0]), float(torch["J"])
+        rows.append((float(number), *both, drift.allowed("J", str(torch["J"].dtype))))
         for name in (gradient(f"W{l}") for l in range(1, settings.depth + 1)):
             g = records[0].get(name)
             norms.setdefault(name, []).append(np.nan if g is None or not is_real(g) else float(np.linalg.norm(g)))

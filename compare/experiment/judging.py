@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 
 from handgrad.compare.diagnosis.scene import Scene
 from handgrad.compare.experiment.bounds import allowance, allowances, label_of, operands
 from handgrad.compare.experiment.data import Data
-from handgrad.compare.experiment.recording import AS_IN_THE_NOTES, NetworkStep, Recording
+from handgrad.compare.experiment.recording import AS_IN_THE_NOTES, NetworkStep, recorded
 from handgrad.compare.experiment.scene import scene_of_network
 from handgrad.compare.experiment.settings import Settings
 from handgrad.compare.experiment.sides import initial_parameters
@@ -50,7 +50,8 @@ class NetworkJudge:
         reads = network_reads(settings.depth, l2=settings.l2 > 0, loss_reads=operation("loss", settings.loss).reads)
         self.reads = {name: frozenset(read) - {"X", "Y"} for name, read in reads.items()}
         self.before: NetworkStep | None = None
-        self.moved: dict[float, list[Recording]] = {}  # the derivation where start and data have moved by a share
+        # the derivation where start and data have moved by a share: its steps, and those of them that were taken
+        self.moved: dict[float, list[tuple[Iterator[NetworkStep], list[NetworkStep]]]] = {}
 
     def judge(self, steps: Sequence[NetworkStep], convention: OfTheNotes) -> list[JudgedStep]:
         """The verdicts on a window of steps: at once for steps of equal shapes, singly where one needs a look."""
@@ -88,12 +89,12 @@ class NetworkJudge:
 
     def _judged(self, step: NetworkStep, read: NetworkStep, judgements: list[Judgement]) -> JudgedStep:
         """A step for the pipeline; where the derivation works in one precision whatever it is handed, that is told."""
-        notes: list[Note] = [*read.convention.notes]
+        notes: list[Note] = [*read.convention.notes, *step.notes]
         coarse, fine = step.sides.get("float32"), step.sides.get("float64")
         if coarse is not None and any(array.dtype == np.float64 for array in coarse.records.values()):
             notes.append(Float64Inside())
-        both = coarse is not None and fine is not None
-        if both and any(j.finding for j in judgements) and rounds_to_float32(fine.records.values() if fine else ()):
+        is_wrong = any(j.finding for j in judgements)
+        if coarse is not None and fine is not None and is_wrong and rounds_to_float32(fine.records.values()):
             notes = [*read.convention.notes, Float32Only()]
             judgements = self.singly(read, ["float32"])
         start = Key(step.number, "forward", "X")
@@ -199,12 +200,13 @@ class NetworkJudge:
             start = initial_parameters(replace(self.settings, dtype="float64"), self.hand)
             places = directions(start, {"X": self.data.X, "Y": self.data.Y}, by)
             self.moved[by] = [
-                Recording(self.settings, replace(self.data, X=to["X"], Y=to["Y"]), self.hand, {**params})
+                (recorded(self.settings, replace(self.data, X=to["X"], Y=to["Y"]), self.hand, {**params}), [])
                 for params, to in places
             ]
-        steps = (recording.step(number) for recording in self.moved[by])
-        there = (step.read_in(convention) for step in steps if step is not None and dtype in step.sides)
-        runs = (self.evaluated(step, dtype) for step in there)
+        for steps, taken in self.moved[by]:
+            taken += islice(steps, max(0, number - len(taken)))
+        there = (step for _, taken in self.moved[by] for step in taken[number - 1 : number] if dtype in step.sides)
+        runs = (self.evaluated(step.read_in(convention), dtype) for step in there)
         return [(run.records, run.local) for run in runs]
 
 
@@ -222,16 +224,26 @@ def judged_steps(
     settings: Settings, data: Data, hand: Modules | None = None, *, window: int = WINDOW
 ) -> Iterator[JudgedStep]:
     """Every step with its verdicts, by windows; the first step decides on the convention."""
-    recording, judge = Recording(settings, data, hand), NetworkJudge(settings, data, hand)
+    recording, judge = recorded(settings, data, hand), NetworkJudge(settings, data, hand)
     convention, length = AS_IN_THE_NOTES, min(window, _length(settings, data))
-    while steps := recording.window(length):
+    while steps := _window(recording, length):
         judged = judge.judge(steps, convention)
         if steps[0].number == 1 and any(judgement.finding for judgement in judged[0].judgements):
             convention = judge.convention(steps[0])
             if convention is not AS_IN_THE_NOTES:
                 judge.before = None
                 judged = judge.judge(steps, convention)
-        yield from (step._replace(notes=[*step.notes, *recording.notes]) for step in judged)
+        yield from judged
+
+
+def _window(steps: Iterator[NetworkStep], length: int) -> list[NetworkStep]:
+    """The next steps: fewer at the end, and after one that is not whole."""
+    window = list[NetworkStep]()
+    for step in islice(steps, length):
+        window.append(step)
+        if not step.is_whole:
+            break
+    return window
 
 
 def _length(settings: Settings, data: Data) -> int:

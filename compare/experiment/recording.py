@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
-from itertools import tee
+from itertools import count, tee
 
 import numpy as np
 from torch import Tensor
@@ -41,6 +41,7 @@ class NetworkStep:
     velocities: dict[str, Arrays]
     batch: Arrays
     due: Due
+    notes: tuple[Note, ...] = ()
     convention: OfTheNotes = AS_IN_THE_NOTES
 
     def read_in(self, convention: OfTheNotes) -> NetworkStep:
@@ -86,6 +87,47 @@ def records_due(settings: Settings, n: int, hand: Modules | None = None) -> Due:
     return network_records(settings.layers, n, loss_reads=reads, l2=settings.l2 > 0, velocities=keeps)
 
 
+def recorded(
+    settings: Settings, data: Data, hand: Modules | None = None, start: Arrays | None = None
+) -> Iterator[NetworkStep]:
+    """The steps of the hand-written side in both precisions; `start` stands in for the initial parameters by hand."""
+    due = cache(partial(records_due, settings, hand=hand))
+    precisions, names = printed_first(settings.dtype), due(1)
+    start = start or initial_parameters(replace(settings, dtype="float64"), hand)
+    of_torch, *orders = tee(epoch_orders(settings, data.X.shape[1]), 1 + len(precisions))
+    params = {dtype: {name: array.astype(dtype) for name, array in start.items()} for dtype in precisions}
+    velocities = {  # as torch starts, whatever the hand does
+        dtype: {velocity(n): np.zeros_like(w) for n, w in of.items() if velocity(n) in names}
+        for dtype, of in params.items()
+    }
+    sides: dict[str, Iterator[Taken]] = {}
+    for dtype, order in zip(precisions, orders, strict=True):
+        handed = {name: array.copy() for name, array in params[dtype].items()}  # it may write into them
+        phases = by_hand(replace(settings, dtype=dtype), data, handed, (each.copy() for each in order), hand)
+        sides[dtype] = steps_of(training_by_hand(phases, names), params[dtype], copy=np.asarray)
+    batches = _selected(data, torch_batches(settings, data.X.shape[1], of_torch))
+    for number in count(1):
+        with quietly():
+            batch = next(batches, {})
+            found = {dtype: next(steps, None) for dtype, steps in sides.items()}
+        taken = {dtype: side or Taken(params[dtype], {}) for dtype, side in found.items()}
+        if not batch and any(side is not None and side.ended is None for side in found.values()):
+            end = Ended(NoBatch(number), where=Key(number, "forward", "X"), equation="O2")
+            taken = {dtype: replace(side, records={}, ended=end) for dtype, side in taken.items()}
+        elif not batch and not any(found.values()):
+            return
+        notes = _not_in_float32(taken)
+        for _ in notes:  # it goes on in float64 alone
+            del sides["float32"], taken["float32"]
+        yield NetworkStep(number, taken, {**velocities}, batch, due(batch["X"].shape[1]) if batch else {}, notes)
+        if any(side.ended is not None or not side.records for side in taken.values()):
+            return
+        for dtype, side in taken.items():
+            kept = {v: side.records[v] for v in velocities[dtype] if v in side.records}
+            velocities[dtype] = {**velocities[dtype], **kept}
+            params[dtype] = {**params[dtype], **side.after}
+
+
 def _selected(data: Data, batches: Iterator[Tensor]) -> Iterator[Arrays]:
     """The batches as torch selects them."""
     X, Y = to_tensor(data.X), to_tensor(data.Y)
@@ -93,84 +135,8 @@ def _selected(data: Data, batches: Iterator[Tensor]) -> Iterator[Arrays]:
         yield {"X": view_of_tensor(X.index_select(1, selected)), "Y": view_of_tensor(Y.index_select(1, selected))}
 
 
-class Recording:
-    """The hand-written side in both precisions, step by step as it is asked for."""
-
-    def __init__(
-        self, settings: Settings, data: Data, hand: Modules | None = None, start: Arrays | None = None
-    ) -> None:
-        """Nothing is computed yet; `start` stands in for the initial parameters by hand."""
-        self.number, self.due = 0, cache(partial(records_due, settings, hand=hand))
-        self.notes: tuple[Note, ...] = ()
-        precisions = {dtype: replace(settings, dtype=dtype) for dtype in printed_first(settings.dtype)}
-        start, N = start or initial_parameters(replace(settings, dtype="float64"), hand), data.X.shape[1]
-        of_torch, *orders = tee(epoch_orders(settings, N), 1 + len(precisions))
-        names = self.due(1)
-        self.sides: dict[str, Iterator[Taken]] = {}
-        self.velocities: dict[str, Arrays] = {}
-        self.params: dict[str, Arrays] = {}  # what each side has after its last step
-        for (dtype, of), order in zip(precisions.items(), orders, strict=True):
-            params = {name: array.astype(dtype) for name, array in start.items()}
-            self.params[dtype] = params
-            handed = {name: array.copy() for name, array in params.items()}  # it may write into them
-            phases = by_hand(of, data, handed, (each.copy() for each in order), hand)
-            self.sides[dtype] = steps_of(training_by_hand(phases, names), params, copy=np.asarray)
-            zeros = {
-                velocity(n): np.zeros_like(w) for n, w in params.items()
-            }  # as torch starts, whatever the hand does
-            self.velocities[dtype] = {name: array for name, array in zeros.items() if name in names}
-        self.batches = _selected(data, torch_batches(settings, N, of_torch))
-        self.taken: list[NetworkStep] = []  # by step()
-
-    def window(self, count: int) -> list[NetworkStep]:
-        """The next steps, up to `count` of them; fewer at the end, and after one that is not whole."""
-        steps: list[NetworkStep] = []
-        with quietly():
-            while len(steps) < count:
-                step = self._step(next(self.batches, {}))
-                if step is None:
-                    break
-                self.number += 1
-                steps.append(step)
-                for dtype, side in step.sides.items():
-                    kept = {v: side.records[v] for v in self.velocities[dtype] if v in side.records}
-                    self.velocities[dtype] = {**self.velocities[dtype], **kept}
-                    self.params[dtype] = {**self.params[dtype], **side.after}
-                if not step.is_whole:
-                    break
-        return steps
-
-    def step(self, number: int) -> NetworkStep | None:
-        """The step of a number, with those before it if they have not been taken; None where there is none."""
-        while self.number < number:
-            taken = self.window(number - self.number)
-            self.taken += taken
-            if not taken or not taken[-1].is_whole:
-                break
-        return next((step for step in self.taken if step.number == number), None)
-
-    def _step(self, batch: Arrays) -> NetworkStep | None:
-        """The next step of each side, and what torch records of this batch; None at the end of both."""
-        number = self.number + 1
-        sides = {dtype: side for dtype, steps in self.sides.items() if (side := next(steps, None)) is not None}
-        due = self.due(batch["X"].shape[1]) if batch else {}
-        before = {dtype: self.velocities[dtype] for dtype in self.sides}
-        if not batch and any(side.ended is None for side in sides.values()):
-            end = Ended(NoBatch(number), where=Key(number, "forward", "X"), equation="O2")
-            sides = {dtype: replace(side, records={}, ended=end) for dtype, side in sides.items()}
-        if not batch and not sides:
-            return None
-        missing = {dtype: Taken(self.params[dtype], {}) for dtype in self.sides if dtype not in sides}
-        return NetworkStep(number, self._without_float32({**sides, **missing}), before, batch, due)
-
-    def _without_float32(self, sides: dict[str, Taken]) -> dict[str, Taken]:
-        """A derivation that runs in float64, the precision printed, and raises in float32 goes on in float64 alone."""
-        sides = {dtype: sides[dtype] for dtype in self.sides}
-        coarse = sides["float32"].ended if "float32" in sides else None
-        if coarse is None or next(iter(sides)) != "float64" or sides["float64"].ended is not None:
-            return sides
-        if isinstance(coarse.cause, Raised):
-            self.notes = (Float64Only(coarse.cause),)
-            del self.sides["float32"]
-            return {"float64": sides["float64"]}
-        return sides
+def _not_in_float32(sides: Mapping[str, Taken]) -> tuple[Note, ...]:
+    """A note on a derivation that raises in float32 and runs in float64, the precision printed."""
+    coarse, printed = sides.get("float32"), next(iter(sides.values()))
+    raised = coarse.ended.cause if coarse is not None and coarse.ended is not None else None
+    return (Float64Only(raised),) if isinstance(raised, Raised) and printed.ended is None else ()

@@ -62,12 +62,10 @@ class Noise(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch annota
         return self._noisy(kind, func, args, kwargs, result)
 
     def _noisy(self, kind: str, func: Any, args: Any, kwargs: Any, result: Any) -> Any:
-        if kind == "once":
-            return mapped(result, lambda t: self._off(t, FEW))
-        if kind == "several":
-            return mapped(result, lambda t: self._off(t, SEVERAL))
+        if kind in ("once", "several"):
+            return mapped(result, lambda t: self._off(t, FEW if kind == "once" else SEVERAL))
         if kind == "power":
-            return mapped(result, self._off_by_its_exponent)
+            return mapped(result, lambda t: self._off(t, TWO + torch.nan_to_num(t.abs().log(), 0.0, 0.0, 0.0).abs()))
         if kind == "transform":
             return mapped(result, lambda t: self._off(t, TWO) + TWO * self.size * _size(t) * self._normal(t))
         if kind == "sum":
@@ -86,14 +84,8 @@ class Noise(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch annota
 
         return mapped(result, off)
 
-    def _off(self, t: Tensor, roundings: float) -> Tensor:
+    def _off(self, t: Tensor, roundings: float | Tensor) -> Tensor:
         return t * (1 + roundings * self.size * self._uniform(t)) if t.dtype in ROUNDED else t
-
-    def _off_by_its_exponent(self, t: Tensor) -> Tensor:
-        if t.dtype not in ROUNDED:
-            return t
-        roundings = TWO + torch.nan_to_num(t.abs().log(), 0.0, 0.0, 0.0).abs()
-        return t * (1 + roundings * self.size * self._uniform(t))
 
     def _rounded_constant(self, value: Any) -> Any:
         """A number, or a tensor that holds some, off by a rounding where float32 does not hold it."""

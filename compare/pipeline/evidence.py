@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,13 +54,6 @@ class Situation(NamedTuple):
 Elsewhere = Callable[[float], Iterable[Situation]]  # the derivation where everything has moved by a share
 
 
-class Place(NamedTuple):
-    """Both sides at a situation: what the derivation returned, and the reference on that."""
-
-    records: Arrays
-    local: Arrays
-
-
 @dataclass(frozen=True)
 class Evidence(Witness):
     """A derivation's records in one precision beside the reference, and what a verdict may ask besides.
@@ -82,6 +75,9 @@ class Evidence(Witness):
     raises_overflow: Callable[[], bool] | None = None
     reads: Mapping[str, frozenset[str]] = field(default_factory=dict)
     differentiated: frozenset[str] = frozenset()
+    _with_noise: dict[float, list[Arrays]] = field(default_factory=dict, init=False)
+    _places: dict[float, list[tuple[Arrays, Arrays]]] = field(default_factory=dict, init=False)
+    _asked: list[str] = field(default_factory=list, init=False)  # the tensors whose slope was taken
 
     @cached_property
     def local(self) -> dict[str, np.ndarray]:
@@ -140,17 +136,13 @@ class Evidence(Witness):
 
     def _noisy(self, name: str, count: int, by: float) -> list[np.ndarray]:
         """A tensor in so many replays with drawn roundings of a size; fewer where an operation takes no noise."""
-        made = self._runs_with_noise.setdefault(by, [])
+        made = self._with_noise.setdefault(by, [])
         while len(made) < count:
             try:
                 made.append(self._replayed(self.params, self.batch, self.records, Noise(by, len(made))))
             except InputError:
                 made.append({})
         return [run[name] for run in made[:count] if name in run]
-
-    @cached_property
-    def _runs_with_noise(self) -> dict[float, list[dict[str, np.ndarray]]]:
-        return {}
 
     @cached_property
     def _once_more(self) -> dict[str, np.ndarray]:
@@ -185,20 +177,14 @@ class Evidence(Witness):
 
     # --- other places
 
-    def elsewhere(self, by: float) -> Sequence[Place]:
+    def elsewhere(self, by: float) -> Sequence[tuple[Arrays, Arrays]]:
         """What the derivation returned, and the reference on that, where everything has moved by a share."""
-        return self._places(by)
-
-    @cached_property
-    def _places(self) -> Callable[[float], tuple[Place, ...]]:
-        return cache(self._run_at_places)
-
-    def _run_at_places(self, by: float) -> tuple[Place, ...]:
-        places = []
-        for params, batch, records in self.situations(by) if self.situations is not None else ():
-            with suppress(InputError):  # there the reference does not run
-                places.append(Place(records, self._replayed(params, batch, records)))
-        return tuple(places)
+        if by not in self._places:
+            self._places[by] = []
+            for params, batch, records in self.situations(by) if self.situations is not None else ():
+                with suppress(InputError):  # there the reference does not run
+                    self._places[by].append((records, self._replayed(params, batch, records)))
+        return self._places[by]
 
     @cached_property
     def overflows(self) -> bool:

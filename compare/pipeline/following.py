@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 
@@ -49,17 +49,13 @@ class Following(Witness):
         """
 
         def runs(by: float) -> list[np.ndarray]:
-            return [run[of_updated(name)] for run in self._noisy(by)]
+            return [run[of_updated(name)] for run in self.followers.noisy(by)]
 
         spread, scale = spread_of(self.local[name], runs, self.unit), self.scale(name)
         if spread is None:
             return None
         usual = np.sqrt(np.mean(np.square(spread / np.where(scale > 0, scale, np.inf))))
         return np.asarray(np.hypot(spread, usual * scale) / np.sqrt(2.0))
-
-    @cached_property
-    def _noisy(self) -> Callable[[float], Sequence[Results]]:
-        return cache(self.followers.noisy)
 
     def elsewhere(self, by: float) -> Sequence[tuple[Arrays, Arrays]]:
         """By hand and in torch where everything has moved by a share."""

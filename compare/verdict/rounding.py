@@ -273,14 +273,8 @@ class Flagged:
     def outcome(self, verdict: str, why: Fact | None = None) -> Outcome:
         """A verdict on it."""
         worst = int(np.argmax(np.where(self.stands_out, np.abs(self.difference), -1.0)))
-        shape = self.witness_shape
+        shape = self.witness.records[self.name].shape  # here a scalar has one axis
         return Outcome(verdict, self.rho, "noise", index_of(worst, shape), self.witness.dtype, why)
-
-    @property
-    def witness_shape(self) -> tuple[int, ...]:
-        """The tensor's own shape: here a scalar has one axis."""
-        local = self.witness.beside(self.name)
-        return self.local.recorded.shape if local is None else local.recorded.shape
 
 
 def deviation(reference: Array, spread: Array | None, unit: float, dtype: str) -> Array:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from handgrad.compare.experiment.data import load
-from handgrad.compare.experiment.recording import Recording
+from handgrad.compare.experiment.recording import recorded
 from handgrad.compare.experiment.run import run
 from handgrad.compare.verdict.differences import measured
 from tests.benchmarks.speed_subjects import Fixture, fixture, parameters, step_in_torch, whole_run
@@ -101,8 +101,8 @@ def kept_per_step(few: int = 130, many: int = 390) -> tuple[float, int]:
     """
     experiment, source = fixture((40, 60, 1), 32, many, batches=4)
     data = load(source)
-    (step,) = Recording(replace(experiment, steps=1), data).window(1)
-    recorded = sum(array.nbytes for side in step.sides.values() for array in side.records.values())
+    step = next(recorded(replace(experiment, steps=1), data))
+    held_by_step = sum(array.nbytes for side in step.sides.values() for array in side.records.values())
     peaks = []
     for number in (few, many):
         gc.collect()
@@ -116,18 +116,18 @@ def kept_per_step(few: int = 130, many: int = 390) -> tuple[float, int]:
         peaks.append((peak, held, len(report.rows)))
         del report
     (less, less_held, _), (more, more_held, _) = peaks
-    return ((more - less) - (more_held - less_held)) / (many - few), recorded
+    return ((more - less) - (more_held - less_held)) / (many - few), held_by_step
 
 
 def memory_target() -> Target:
     """What a further step adds to the peak beyond its rows, as a share of what it records."""
-    growth, recorded = kept_per_step()
+    growth, of_step = kept_per_step()
     return Target(
         "memory that a further step adds beyond its rows, of what it records",
         5,
-        100 * growth / recorded,
+        100 * growth / of_step,
         "%",
-        detail=f"{growth:.0f} of {recorded} bytes",
+        detail=f"{growth:.0f} of {of_step} bytes",
     )
 
 

@@ -9,7 +9,7 @@ import handgrad.manual.network
 from handgrad import Experiment
 from handgrad.compare.experiment.bounds import allowance, allowances, label_of, operands
 from handgrad.compare.experiment.data import load
-from handgrad.compare.experiment.recording import Recording
+from handgrad.compare.experiment.recording import recorded
 from handgrad.compare.facts.remarks import OutOfRange
 from handgrad.compare.verdict import bounds
 from handgrad.compare.verdict.bounds import PRECISIONS
@@ -18,7 +18,8 @@ from tests.support import edited, small_data
 
 
 def step_of(settings):
-    return Recording(settings, load(DATA)).window(2)[1]
+    _, second, *_ = recorded(settings, load(DATA))
+    return second
 
 
 def of_step(settings):

@@ -1,7 +1,7 @@
 """The steps of the notes' network: judged at once as one by one, in the convention and precision they are in."""
 
 from dataclasses import replace
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ import handgrad.manual.network
 import handgrad.manual.optimizers
 from handgrad.compare.experiment.data import load
 from handgrad.compare.experiment.judging import NetworkJudge, judged_steps
-from handgrad.compare.experiment.recording import Recording
+from handgrad.compare.experiment.recording import recorded
 from handgrad.compare.experiment.run import run
 from handgrad.compare.facts.remarks import Float32Only, Float64Inside, Float64Only, MeanLeftOut
 from handgrad.compare.faults.planting import planted
@@ -24,7 +24,7 @@ AS_IN_THE_NOTES = OfTheNotes()
 
 
 def steps_of(settings, count=6, hand=None):
-    return Recording(settings, LOADED, hand).window(count)
+    return [*islice(recorded(settings, LOADED, hand), count)]
 
 
 def with_records(step, change):

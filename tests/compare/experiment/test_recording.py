@@ -1,10 +1,12 @@
 """The hand-written side of the notes' network under way."""
 
+from itertools import islice
+
 import numpy as np
 import pytest
 
 from handgrad.compare.experiment.data import load
-from handgrad.compare.experiment.recording import Recording, records_due
+from handgrad.compare.experiment.recording import recorded, records_due
 from handgrad.compare.experiment.sides import epoch_orders, in_torch, initial_parameters
 from handgrad.compare.facts.failures import NoBatch
 from handgrad.compare.facts.remarks import Float64Only
@@ -16,7 +18,7 @@ LOADED = load(DATA)
 
 
 def steps_of(settings, count=6, hand=None):
-    return Recording(settings, LOADED, hand).window(count)
+    return [*islice(recorded(settings, LOADED, hand), count)]
 
 
 @pytest.mark.parametrize("more", [{"l2": 0.3}, {"loss": "squared-error", "optimizer": "gradient-descent"}], ids=str)
@@ -75,18 +77,16 @@ def test_the_batches_are_as_torch_selects_them():
         assert step.batch["Y"].dtype == np.float64
 
 
-def test_a_window_ends_with_the_last_step():
-    recording = Recording(experiment(), LOADED)
-    assert [[step.number for step in recording.window(4)] for _ in range(3)] == [[1, 2, 3, 4], [5, 6], []]
+def test_the_steps_end_with_the_last_batch():
+    assert [step.number for step in recorded(experiment(), LOADED)] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_step_that_is_not_whole_ends_a_window_and_loses_no_batch():
+def test_a_step_that_is_not_whole_loses_no_batch():
     whole = [step.printed.records["X"] for step in steps_of(experiment())]
     more = planted(NETWORK, [("    return gradients\n", "    gradients['extra'] = X\n    return gradients\n")])
-    recording = Recording(experiment(), LOADED, more)
-    windows = [recording.window(count) for count in (6, 1, 3, 2)]
-    assert [[step.number for step in steps] for steps in windows] == [[1], [2], [3], [4]]
-    for (step,), X in zip(windows, whole[:4], strict=True):
+    steps = steps_of(experiment(), 4, more)
+    assert [step.number for step in steps] == [1, 2, 3, 4]
+    for step, X in zip(steps, whole[:4], strict=True):
         assert not step.is_whole
         np.testing.assert_array_equal(step.batch["X"], X)
 
@@ -115,17 +115,23 @@ def test_a_side_that_stops_before_the_other_has_recorded_nothing():
 
 def test_a_derivation_that_raises_in_float32_goes_on_in_float64_alone():
     picky = ("return W @ A_prev + b", "assert W.dtype == np.float64, 'double precision'; return W @ A_prev + b")
-    recording = Recording(experiment(), LOADED, planted(NETWORK, [picky]))
-    steps = recording.window(6)
-    assert {(*step.sides,) for step in steps} == {("float64",)}
-    assert len(steps) == 6
-    (note,) = recording.notes
+    first, *steps = recorded(experiment(), LOADED, planted(NETWORK, [picky]))
+    assert {(*step.sides,) for step in (first, *steps)} == {("float64",)}
+    assert len(steps) == 5
+    assert not any(step.notes for step in steps)
+    (note,) = first.notes
     assert isinstance(note, Float64Only)
     assert (note.raised.exception, note.raised.file) == ("AssertionError", "manual/network.py")
 
 
 def test_printed_in_float32_an_exception_there_ends_the_run():
     picky = ("return W @ A_prev + b", "assert W.dtype == np.float64, 'double precision'; return W @ A_prev + b")
-    recording = Recording(experiment(dtype="float32"), LOADED, planted(NETWORK, [picky]))
-    (step,) = recording.window(6)
-    assert (step.ended.equation, recording.notes) == ("F1", ())
+    (step,) = recorded(experiment(dtype="float32"), LOADED, planted(NETWORK, [picky]))
+    assert (step.ended.equation, step.notes) == ("F1", ())
+
+
+def test_a_derivation_that_raises_in_float32_later_goes_on_as_well():
+    picky = "assert W.dtype == np.float64 or A_prev.shape[1] == 4, 'full batches'; return W @ A_prev + b"
+    steps = steps_of(experiment(), hand=planted(NETWORK, [("return W @ A_prev + b", picky)]))
+    assert [len(step.sides) for step in steps] == [2, 2, 1, 1, 1, 1]
+    assert [len(step.notes) for step in steps] == [0, 0, 1, 0, 0, 0]

@@ -8,7 +8,7 @@ import pytest
 from handgrad.compare.diagnosis.ranking import diagnose
 from handgrad.compare.experiment.data import load
 from handgrad.compare.experiment.judging import NetworkJudge
-from handgrad.compare.experiment.recording import Recording
+from handgrad.compare.experiment.recording import recorded
 from handgrad.compare.experiment.scene import scene_of_network
 from handgrad.compare.faults.planting import planted
 from handgrad.compare.pipeline.evidence import Evidence
@@ -22,7 +22,7 @@ LOADED = load(DATA)
 def scene_of(name, *edits, number=3, dtype="float64", module=NETWORK, **fields):
     """The scene of a tensor at a step, the third of which has a short batch."""
     settings = experiment(**fields)
-    steps = Recording(settings, LOADED, planted(module, edits) if edits else None).window(6)
+    steps = [*recorded(settings, LOADED, planted(module, edits) if edits else None)]
     step, judge = steps[number - 1], NetworkJudge(settings, LOADED)
     previous = steps[number - 2].sides[dtype].records if number > 1 else {}
     with quietly():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from handgrad.compare.experiment.judging import NetworkJudge
-from handgrad.compare.experiment.recording import Recording
+from handgrad.compare.experiment.recording import recorded
 from handgrad.compare.sandbox import quietly
 from handgrad.compare.thresholds import MOVE, ROUNDINGS
 from handgrad.compare.verdict.bounds import PRECISIONS
@@ -14,7 +14,7 @@ from tests.compare.experiment.test_judging import LOADED, experiment
 @pytest.fixture(scope="module")
 def witness():
     settings = experiment()
-    (step, *_), judge = Recording(settings, LOADED).window(1), NetworkJudge(settings, LOADED)
+    step, judge = next(recorded(settings, LOADED)), NetworkJudge(settings, LOADED)
     with quietly():
         return judge.evaluated(step, "float64")
 

@@ -321,4 +321,4 @@ def test_two_runs_with_noise_are_enough_where_they_leave_no_doubt(off, runs):
     records = {"dW": x * np.cos(W * x) * (1 + off * 2.0**-53)}
     evidence = Evidence(lambda p, x: torch.sin(p["W"] * x).sum(), params, batch, records)
     assert evidence.spread("dW").shape == W.shape
-    assert {len(made) for made in evidence._runs_with_noise.values()} == {runs}
+    assert {len(made) for made in evidence._with_noise.values()} == {runs}

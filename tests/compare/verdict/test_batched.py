@@ -5,7 +5,7 @@ import pytest
 
 from handgrad.compare.experiment.bounds import allowance, allowances, label_of, operands
 from handgrad.compare.experiment.data import load
-from handgrad.compare.experiment.recording import Recording
+from handgrad.compare.experiment.recording import recorded
 from handgrad.compare.experiment.stacked import StackedTwin
 from handgrad.compare.experiment.stacked import stacked as stacked_runs
 from handgrad.compare.sandbox import quietly
@@ -24,7 +24,7 @@ class Stack:
 
     def __init__(self, **fields):
         self.settings = experiment(**fields)
-        steps = Recording(self.settings, load(DATA)).window(6)
+        steps = [*recorded(self.settings, load(DATA))]
         self.steps = [step for step in steps if step.printed.records["X"].shape[1] == 4]
         sides = [(step, dtype) for dtype in DTYPES for step in self.steps]
         self.records = stacked_runs([step.sides[dtype].records for step, dtype in sides])
