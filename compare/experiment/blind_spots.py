@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -14,57 +13,51 @@ from handgrad.compare.facts.remarks import BlindSpot
 
 
 def blind_spots(settings: Settings, data: Data, steps: int) -> tuple[BlindSpot, ...]:
-    """The kinds of mistake that these settings and this data cannot show in so many steps."""
-    sizes = enumerate(pairwise(settings.layers), start=1)
-    square = [f"W{layer}" for layer, (n_in, n_out) in sizes if n_in == n_out]
-    return (
-        *_of_batches(settings, data.X.shape[1], steps),
-        *((blind_spot("square-weights", square),) if square else ()),
-        *_applying(
-            *_of_optimizer(settings),
-            *_of_network(settings, steps),
-            ("equal-labels", bool(np.all(data.Y == data.Y.flat[0]))),
-            ("same-start-and-order", True),
-        ),
-    )
+    """The kinds of mistake that these settings and this data cannot show in so many steps.
+
+    Each names the option that shows what it hides where there is one; what there is depends on the number of examples.
+    """
+    examples = data.X.shape[1]
+    several = "data with several examples" if examples == 1 else f"--batch-size {min(examples, 32)}"
+    epoch = f"run a whole epoch with a --batch-size that does not divide {examples}"
+    remedies = {
+        "batches-of-one": f"use {several}",
+        "no-short-batch": epoch if examples > 2 else "use more examples",
+        "square-weights": None,
+    }
+    found = []
+    for code, of in _conditions(settings, data, steps).items():
+        option = CONDITIONS[code].option
+        remedy = remedies.get(code, f"use {option}" if option else None)
+        if of:
+            found.append(blind_spot(code, () if of is True else of, remedy=remedy))
+    return tuple(found)
 
 
-def _applying(*rows: tuple[str, bool]) -> Iterator[BlindSpot]:
-    """The conditions, by code, that hold, with the option that shows what they hide where there is one."""
-    for code, holds in rows:
-        if holds:
-            option = CONDITIONS[code].option
-            yield blind_spot(code, remedy=f"use {option}" if option else None)
-
-
-def _of_batches(settings: Settings, examples: int, steps: int) -> Iterator[BlindSpot]:
-    """The conditions whose remedy depends on how many examples there are."""
-    size = examples if settings.batch_size is None else settings.batch_size
+def _conditions(settings: Settings, data: Data, steps: int) -> dict[str, bool | list[str]]:
+    """Which conditions hold, by code, or of which weights."""
+    layers, examples = settings.layers, data.X.shape[1]
+    size = settings.batch_size or examples
     has_short = examples % size != 0 and steps * size >= examples
-    if size == 1:
-        several = "data with several examples" if examples == 1 else f"--batch-size {min(examples, 32)}"
-        yield blind_spot("batches-of-one", remedy=f"use {several}")
-    yield from _applying(("one-step", steps == 1))
-    if size > 1 and not has_short:
-        epoch = f"run a whole epoch with a --batch-size that does not divide {examples}"
-        yield blind_spot("no-short-batch", remedy=epoch if examples > 2 else "use more examples")
-
-
-def _of_optimizer(settings: Settings) -> Iterator[tuple[str, bool]]:
     beta = settings.beta if settings.optimizer == "momentum" else None
-    yield "no-momentum", beta is None
-    yield "no-memory", beta == 0
-    yield "beta-one-half", beta == 0.5
-    yield "rate-one", settings.learning_rate == 1
-    yield "no-weight-decay", settings.l2 == 0
-
-
-def _of_network(settings: Settings, steps: int) -> Iterator[tuple[str, bool]]:
-    layers = settings.layers
     entering = settings.activations if settings.loss == "squared-error" else settings.activations[:-1]
-    yield "no-hidden-layer", len(layers) == 2
-    yield "one-output", layers[-1] == 1
-    yield "zero-biases", settings.bias_scale == 0 and steps == 1
-    # no derivative enters a gradient
-    yield "linear-layers", len(layers) > 2 and all(name == "identity" for name in entering)
-    yield "kink-of-relu", "relu" in settings.activations
+    sizes = enumerate(pairwise(layers), start=1)
+    return {
+        "batches-of-one": size == 1,
+        "one-step": steps == 1,
+        "no-short-batch": size > 1 and not has_short,
+        "square-weights": [f"W{layer}" for layer, (n_in, n_out) in sizes if n_in == n_out],
+        "no-momentum": beta is None,
+        "no-memory": beta == 0,
+        "beta-one-half": beta == 0.5,
+        "rate-one": settings.learning_rate == 1,
+        "no-weight-decay": settings.l2 == 0,
+        "no-hidden-layer": len(layers) == 2,
+        "one-output": layers[-1] == 1,
+        "zero-biases": settings.bias_scale == 0 and steps == 1,
+        # no derivative enters a gradient
+        "linear-layers": len(layers) > 2 and all(name == "identity" for name in entering),
+        "kink-of-relu": "relu" in settings.activations,
+        "equal-labels": bool(np.all(data.Y == data.Y.flat[0])),
+        "same-start-and-order": True,
+    }

@@ -24,7 +24,7 @@ from handgrad.compare.names import Key, gradient
 from handgrad.compare.operations import Modules
 from handgrad.compare.pipeline.judged import Judged, JudgedStep
 from handgrad.compare.pipeline.recording import Ended, Taken, steps_of
-from handgrad.compare.results import Curve, Finding, Plot
+from handgrad.compare.results import Curve, Plot
 from handgrad.compare.sandbox import quietly
 from handgrad.compare.thresholds import DRIFT, FEW_ROUNDINGS, TWINS
 from handgrad.compare.trace import is_real
@@ -134,20 +134,18 @@ def free_running(settings: Settings, data: Data, hand: Modules | None = None) ->
 
 def only_drift(judged: Judged) -> Judged:
     """A run whose steps are all right by themselves: what drifts too far is rounding that grows, found at its first."""
-    first: Finding | None = None
-    judgements = []
-    for judgement in judged.judgements:
-        finding = judgement.finding
-        if finding is not None:
-            if first is None:
-                first = finding
-                if not isinstance(finding.cause, Overflow):
-                    first = replace(finding, verdict="WEAK", cause=RoundingGrows())
-            shown = first if first.where == finding.where else None
-            row = judgement.row._replace(verdict=first.verdict)
-            judgement = judgement._replace(row=row, finding=shown, differs=True)
-        judgements.append(judgement)
-    return replace(judged, judgements=judgements)
+    first = next((j.finding for j in judged.judgements if j.finding is not None), None)
+    if first is None:
+        return judged
+    told = first if isinstance(first.cause, Overflow) else replace(first, verdict="WEAK", cause=RoundingGrows())
+
+    def as_told(judgement: Judgement) -> Judgement:
+        if judgement.finding is None:
+            return judgement
+        shown = told if judgement.finding.where == told.where else None
+        return judgement._replace(row=judgement.row._replace(verdict=told.verdict), finding=shown, differs=True)
+
+    return replace(judged, judgements=[*map(as_told, judged.judgements)])
 
 
 def drift_plots(settings: Settings, data: Data, hand: Modules | None = None) -> tuple[Plot, ...]:

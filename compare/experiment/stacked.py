@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from torch import Tensor
 from torch.optim.sgd import sgd
@@ -15,6 +17,7 @@ from handgrad.compare.oracle.replay import replay_stack
 from handgrad.compare.trace import Arrays
 
 Tensors = dict[str, Tensor]
+PLAIN: dict[str, Any] = {"weight_decay": 0.0, "nesterov": False, "maximize": False, "foreach": False}
 
 
 class StackedTwin:
@@ -66,26 +69,16 @@ class StackedTwin:
         """
         W, g = ([*_views(arrays, dtype).values()] for arrays in (params, along))
         moved = [w.clone() for w in W]
-        buffers = [
-            v.clone() for v in _views({n: velocities[velocity(n)] for n in params if velocities}, dtype).values()
-        ]
+        before = _views({name: velocities[velocity(name)] for name in params if velocities}, dtype)
+        buffers = [v.clone() for v in before.values()]
         momentum = self.settings.beta if buffers else 0.0
-        sgd(
-            moved,
-            g,
-            [*buffers] or [None] * len(g),
-            lr=self.settings.learning_rate,
-            momentum=momentum,
-            dampening=momentum,
-            weight_decay=0.0,
-            nesterov=False,
-            maximize=False,
-            foreach=False,
-        )
+        rate = self.settings.learning_rate
+        sgd(moved, g, [*buffers] or [None] * len(g), lr=rate, momentum=momentum, dampening=momentum, **PLAIN)
         kept = (buffers if momentum else g) if buffers else []
-        tensors = dict(zip(map(velocity, params), kept, strict=False)) | dict(
-            zip(map(updated, params), moved, strict=True)
-        )
+        tensors = {
+            **dict(zip(map(velocity, params), kept, strict=False)),
+            **dict(zip(map(updated, params), moved, strict=True)),
+        }
         return {name: handgrad.torchref.exchange.view_of_tensor(tensor) for name, tensor in tensors.items()}
 
 

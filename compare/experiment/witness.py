@@ -25,7 +25,7 @@ class StepWitness(Witness):
 
     evidence: Evidence
     records: Arrays
-    on_records: Arrays
+    local: Arrays
     allowances: Mapping[str, Allowance]
     moved: Elsewhere
 
@@ -38,11 +38,6 @@ class StepWitness(Witness):
     def unit(self) -> float:  # type: ignore[override]  # it is the evidence's
         """Its unit roundoff."""
         return self.evidence.unit
-
-    @property
-    def local(self) -> Arrays:
-        """torch on the records."""
-        return self.on_records
 
     def allowance(self, name: str) -> Allowance | None:
         """What rounding can explain by the operation that computes it."""

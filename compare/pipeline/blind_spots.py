@@ -153,13 +153,9 @@ def hardly_moved(steps: Iterable[tuple[Arrays, Arrays]], dtype: str) -> list[str
 
     Each step is given as what there was before and after it.
     """
-    names: set[str] | None = None
-    for before, after in steps:
-        considered = after.keys() if names is None else names & after.keys()
-        names = {name for name in considered if _is_small_step(before[name], after[name], dtype)}
-        if not names:
-            break
-    return sorted(names or ())
+    steps = [*steps]
+    names = steps[0][1] if steps else ()
+    return sorted(n for n in names if all(n in b and _is_small_step(a[n], b[n], dtype) for a, b in steps))
 
 
 def _is_small_step(before: np.ndarray, after: np.ndarray, dtype: str) -> bool:

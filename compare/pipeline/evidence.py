@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,10 +77,10 @@ class Evidence(Witness):
     differentiated: frozenset[str] = frozenset()
     _with_noise: dict[float, list[Arrays]] = field(default_factory=dict, init=False)
     _places: dict[float, list[tuple[Arrays, Arrays]]] = field(default_factory=dict, init=False)
-    _asked: list[str] = field(default_factory=list, init=False)  # the tensors whose slope was taken
+    _in_vain: list[str] = field(default_factory=list, init=False)  # the tensors whose slope was taken and told nothing
 
     @cached_property
-    def local(self) -> dict[str, np.ndarray]:
+    def local(self) -> Arrays:  # type: ignore[override]  # it is computed where it is first asked for
         """The reference in float64, evaluated on the records."""
         return self._replayed(self.params, self.batch, self.records)
 
@@ -243,11 +243,6 @@ class Evidence(Witness):
         accuses = not estimate.kink and gap > bar + off / 4 and bar < OWN_LOSS_GAP * off and estimate.tells(off)
         self._in_vain.extend([] if accuses else [name])
         return accuses
-
-    @cached_property
-    def _in_vain(self) -> list[str]:
-        """The tensors whose slope was taken and told nothing."""
-        return []
 
     def _own_loss(self, params: Arrays) -> float:
         """J as the derivation computes it elsewhere; nan where it does not."""

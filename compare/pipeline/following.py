@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
-from handgrad.compare.names import is_updated, of_updated, updated
+from handgrad.compare.names import is_updated, of_updated
 from handgrad.compare.oracle.optimizer import Followers
 from handgrad.compare.trace import Arrays
 from handgrad.compare.verdict.rounding import Witness, spread_of
 
-Results = dict[str, np.ndarray]  # of torch's optimiser: parameters and, as v<name>, velocities, by name
-Elsewhere = Callable[[float], Sequence[tuple[Arrays, Results]]]  # both sides where everything has moved by a share
+Elsewhere = Callable[[float], Sequence[tuple[Arrays, Arrays]]]  # both sides where everything has moved by a share
 
 
 @dataclass(frozen=True)
@@ -28,14 +26,9 @@ class Following(Witness):
     unit: float
     before: Arrays
     records: Arrays
-    result: Results
+    local: Arrays
     followers: Followers
     moved: Elsewhere
-
-    @cached_property
-    def local(self) -> dict[str, np.ndarray]:
-        """torch's result, by the names of records."""
-        return _named(self.result, self.before)
 
     def scale(self, name: str) -> np.ndarray:
         """What each entry was and became: an update is made entry by entry."""
@@ -59,9 +52,4 @@ class Following(Witness):
 
     def elsewhere(self, by: float) -> Sequence[tuple[Arrays, Arrays]]:
         """By hand and in torch where everything has moved by a share."""
-        return [(records, _named(result, self.before)) for records, result in self.moved(by)]
-
-
-def _named(result: Results, params: Arrays) -> dict[str, np.ndarray]:
-    """A result of torch's, each parameter by its updated name."""
-    return {updated(name) if name in params else name: array for name, array in result.items()}
+        return self.moved(by)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +22,7 @@ Arrays = dict[str, np.ndarray]
 Trainer = Callable[..., Iterator[Mapping[str, Any]]]
 
 
+@dataclass(eq=False)
 class Ended(Exception):
     """What ends a run before its time: its cause, and what was recorded of the step that it ends.
 
@@ -29,20 +30,12 @@ class Ended(Exception):
     phases of the step that were finished. `follows`: the step before was whole, and it is that step's fault.
     """
 
-    def __init__(
-        self,
-        cause: Cause,
-        *,
-        records: Arrays | None = None,
-        where: Key | None = None,
-        equation: str = "",
-        complete: frozenset[str] = frozenset(),
-        follows: bool = False,
-    ) -> None:
-        """Nothing is recorded unless given."""
-        super().__init__(str(cause))
-        self.cause, self.records, self.where, self.equation = cause, records or {}, where, equation
-        self.complete, self.follows = complete, follows
+    cause: Cause
+    records: Arrays = field(default_factory=dict)
+    where: Key | None = None
+    equation: str = ""
+    complete: frozenset[str] = frozenset()
+    follows: bool = False
 
     def finding(self, otherwise: Key) -> Finding:
         """The finding that it is, against a tensor where it names none."""

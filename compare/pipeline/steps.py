@@ -18,7 +18,7 @@ from handgrad.compare.oracle.optimizer import Followers, Optimizer
 from handgrad.compare.oracle.reference import run_on_records
 from handgrad.compare.pipeline.conventions import Read, of_all_steps
 from handgrad.compare.pipeline.evidence import Situation, directions
-from handgrad.compare.pipeline.following import Following, Results
+from handgrad.compare.pipeline.following import Following
 from handgrad.compare.pipeline.judged import Judged, JudgedStep, Sides, collected, explained_update, findings_of
 from handgrad.compare.pipeline.problem import Problem
 from handgrad.compare.pipeline.recording import Run, Taken
@@ -117,9 +117,9 @@ class _Elsewhere:
         self.training, self.dtype, self.there = training, dtype, there
         self.steps = training.runs[dtype].steps
         self.followers = Followers(training.optimizer, training.params)
-        self.results: list[Results] = []
+        self.results: list[Arrays] = []
 
-    def result(self, index: int) -> Results:
+    def result(self, index: int) -> Arrays:
         """What torch makes of a step; it goes on with the recorded velocities that it goes on with there."""
         while (done := len(self.results)) <= index:
             for parameter in self.there.steps[done - 1].velocities if done else ():
@@ -214,7 +214,7 @@ class _Judge:
             found[dtype] = Following(dtype, unit, side.before, side.records, result, followers[dtype], places)
         return found
 
-    def _places(self, dtype: str, by: float) -> list[tuple[Arrays, Results]]:
+    def _places(self, dtype: str, by: float) -> list[tuple[Arrays, Arrays]]:
         there = [each for each in self.elsewhere(dtype, by) if len(each.steps) > self.index]
         return [(each.steps[self.index].records, each.result(self.index)) for each in there]
 
@@ -232,7 +232,7 @@ class _Judge:
         runs = {}
         for dtype, side in self.taken.items():
             before = side.before[parameter] if is_updated(name) else np.zeros_like(side.records[name])
-            runs[dtype] = UpdateRun(before, side.records[name], beside[dtype].result[of_updated(name)])
+            runs[dtype] = UpdateRun(before, side.records[name], beside[dtype].local[name])
         return update_judgement(key, outcome, runs, self.training.printed)
 
 
@@ -246,7 +246,7 @@ def _updates(
     beside, params, taken = step.followed(followers), step.training.params, step.taken
     updates = {p: step.compared(updated(p), beside) for p in params}
     recorded = [p for p in updates if all(velocity(p) in side.records for side in taken.values())]
-    kept = [p for p in recorded if all(velocity(p) in each.result for each in beside.values())]
+    kept = [p for p in recorded if all(velocity(p) in each.local for each in beside.values())]
     velocities = {p: step.compared(velocity(p), beside) for p in kept}
     notes = list[Note]()
     if unkept := tuple(velocity(p) for p in recorded if p not in velocities):
@@ -272,15 +272,19 @@ def _updates(
     return both, notes, {n: (records[n], result[n]) for n in names if n in records and n in result}
 
 
-def _followed(training: Training, index: int, dtype: str, taken: Taken, followers: Followers) -> Results:
-    """What torch's optimiser makes of a step, along the recorded gradients, those given, or torch's own."""
+def _followed(training: Training, index: int, dtype: str, taken: Taken, followers: Followers) -> Arrays:
+    """What torch's optimiser makes of a step, along the recorded gradients, those given, or torch's own.
+
+    By the names of records: parameters by their updated names, and velocities.
+    """
 
     def own(params: Arrays) -> Arrays:
         assert training.problem is not None
         batch = training.batches[index]
         return run_on_records(training.problem.reference, params, batch, {}).gradients
 
-    return followers.step(taken.before, {**taken.records, **training.given(index, dtype)}, own)
+    result = followers.step(taken.before, {**taken.records, **training.given(index, dtype)}, own)
+    return {updated(name) if name in taken.before else name: array for name, array in result.items()}
 
 
 def _or_reset(judgements: list[Judgement], due: Beside, scratch: Beside) -> list[Judgement]:

@@ -19,19 +19,13 @@ class Local(NamedTuple):
 
 
 @np.errstate(all="ignore")
-def difference_of(local: Local) -> Array:
-    """|recorded - reference| in float64, of at least one axis."""
-    return np.asarray(np.abs(np.atleast_1d(np.subtract(local.recorded, local.reference, dtype=np.float64))))
-
-
-@np.errstate(all="ignore")
 def closest(local: Local, allowance: Allowance, precision: Precision, *, runs: int = 1) -> tuple[Array, Array]:
     """How close one tensor came to what rounding explains: per run rho, and the flat index of its entry, (runs,) each.
 
     rho is the largest difference in units of the allowance, and nan or infinite where a side is not finite; nothing
     over nothing is 0. Of more than one run, the tensors are stacked along a first axis.
     """
-    difference = difference_of(local)
+    difference = np.abs(np.subtract(local.recorded, local.reference, dtype=np.float64))
     ratio = np.where(difference == 0, 0.0, difference / allowance.everywhere(precision)).reshape(runs, -1)
     worst = ratio.argmax(axis=1)
     return ratio[np.arange(runs), worst], worst

@@ -6,7 +6,6 @@ drawn roundings (oracle.noise), entry by entry.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -32,22 +31,19 @@ from handgrad.compare.verdict.closeness import Local, index_of
 Array = np.ndarray
 
 
-class Witness(ABC):
+class Witness:
     """One precision of a run, and what can still be asked about its tensors; these answers are for what is not known.
 
     Every answer is computed for all tensors at once, when it is first asked for. `dtype` is the precision of the run,
     and `unit` the unit roundoff that its records are judged by: float32's as well where a derivation computes in
-    float32 whatever it is handed. `records` are what the derivation returned, `local` the reference on them.
+    float32 whatever it is handed. `records` are what the derivation returned, `local` the reference on
+    them, in float64.
     """
 
     dtype: str
     unit: float
     records: Arrays
-
-    @property
-    @abstractmethod
-    def local(self) -> Arrays:
-        """The reference in float64, evaluated on the records."""
+    local: Arrays
 
     def beside(self, name: str) -> Local | None:
         """The record and the reference on the records; None where they cannot be subtracted."""

@@ -22,18 +22,19 @@ def following(off=0.0, velocity=0.0, dtype="float64", elsewhere=lambda by: ()):
     records = {"W_next": result["W"] + off, "vW": result["vW"] + velocity}
     unit = {"float64": 2.0**-53, "float32": 2.0**-24}[dtype]
     records = {name: array.astype(dtype) for name, array in records.items()}
-    return Following(dtype, unit, {"W": W}, records, result, followers, elsewhere)
+    local = {"W_next": result["W"], "vW": result["vW"]}
+    return Following(dtype, unit, {"W": W}, records, local, followers, elsewhere)
 
 
 def stays(off):
     """Both sides elsewhere, the difference being the same."""
     return lambda by: [
-        ({"W_next": W * (1 + k * by) - 0.1 * DW + off, "vW": DW}, {"W": W * (1 + k * by) - 0.1 * DW, "vW": DW})
+        ({"W_next": W * (1 + k * by) - 0.1 * DW + off, "vW": DW}, {"W_next": W * (1 + k * by) - 0.1 * DW, "vW": DW})
         for k in (1, -1, 2)
     ]
 
 
-def test_names_of_the_update_lead_to_torchs_own():
+def test_updates_and_velocities_stand_beside_torchs():
     both = following().beside("W_next")
     np.testing.assert_array_equal(both.recorded, both.reference)
     np.testing.assert_array_equal(following().beside("vW").reference, DW)
