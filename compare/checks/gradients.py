@@ -22,7 +22,7 @@ from handgrad.compare.pipeline.problem import Problem, checked_precisions, probl
 from handgrad.compare.pipeline.records import Returned, judge_records
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import FAILING, Code, Finding
-from handgrad.compare.sandbox import Call, call, overflows, undisturbed
+from handgrad.compare.sandbox import Call, call, undisturbed
 from handgrad.compare.source import listing, tracing
 from handgrad.compare.source.reached import shortcuts
 from handgrad.compare.trace import in_precision, is_real
@@ -64,9 +64,7 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
     again = partial(call, derivation)
     calls = {dtype: called(dtype) for dtype in problem.precisions}
     everywhere = dict.fromkeys(problem.precisions, problem.params)
-    returned = Returned(
-        1, calls, everywhere, frozenset(problem.params), derive=again, overflows=partial(overflows, derivation)
-    )
+    returned = Returned(1, calls, everywhere, frozenset(problem.params), derivation=derivation)
     step, end_to_end, _ = judge_records(problem, returned)
     judged = collected([step])
     findings = (*findings_of(judged), *step.ended)

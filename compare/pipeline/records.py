@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -22,14 +23,12 @@ from handgrad.compare.pipeline.problem import Problem
 from handgrad.compare.pipeline.scene import scene_of_records
 from handgrad.compare.pipeline.untapped import Names
 from handgrad.compare.results import Finding
-from handgrad.compare.sandbox import Call, quietly
+from handgrad.compare.sandbox import Call, call, overflows, quietly
 from handgrad.compare.thresholds import UNIT_ROUNDOFF
 from handgrad.compare.trace import Arrays, in_precision, is_none, rounds_to_float32, same
 from handgrad.compare.verdict.judgement import Judgement
 from handgrad.compare.verdict.shapes import fitted
 from handgrad.compare.verdict.steps import judge_step
-
-Derive = Callable[[Arrays, Arrays], Call]
 
 
 @dataclass(frozen=True)
@@ -37,9 +36,8 @@ class Returned:
     """What a derivation returned at a step, by precision, the printed one first, for params, also by precision.
 
     `due` are the parameters whose gradient it owes; `previous` is what the step before returned, with its parameters.
-    `derive` calls it again on other parameters and another batch, `overflows` says whether it overflows there, where it
-    can be called again; what it returns where all has moved is else in `elsewhere`, by precision. `known` is how
-    another step was read, if it was in a convention.
+    `derivation` is there where it can be called again, on other parameters and another batch; what it returns where all
+    has moved is else in `elsewhere`, by precision. `known` is how another step was read, if it was in a convention.
     """
 
     number: int
@@ -47,9 +45,8 @@ class Returned:
     params: Mapping[str, Arrays]
     due: frozenset[str] = frozenset()
     previous: Arrays = field(default_factory=dict)
-    derive: Derive | None = None
+    derivation: Callable[..., Any] | None = None
     elsewhere: Mapping[str, Elsewhere] = field(default_factory=dict)
-    overflows: Callable[[Arrays, Arrays], bool] | None = None
     known: Read | None = None
 
 
@@ -101,16 +98,16 @@ def _evidence(
     unit: float,
 ) -> Evidence:
     """What was returned in one precision, beside the reference; `unit` is another roundoff to judge it by, or 0."""
-    derive = returned.derive
+    derivation = returned.derivation
     records = fitted(returned.calls[dtype].records, shapes).records
     params, batch = in_precision(returned.params[dtype], dtype), in_precision(problem.batch, dtype)
 
     def again(params: Arrays, batch: Arrays) -> dict[str, np.ndarray]:
-        assert derive is not None
-        return fitted(derive(params, batch).read_for(end_to_end.values).records, shapes).records
+        assert derivation is not None
+        return fitted(call(derivation, params, batch).read_for(end_to_end.values).records, shapes).records
 
     elsewhere = with_records(returned.elsewhere.get(dtype), lambda records: fitted(records, shapes).records)
-    if derive is not None:
+    if derivation is not None:
         elsewhere = partial(situations, again, params, batch, dtype)
     return Evidence(
         problem.reference,
@@ -120,8 +117,8 @@ def _evidence(
         dtype,
         unit or UNIT_ROUNDOFF[dtype],
         elsewhere,
-        None if derive is None else again,
-        None if returned.overflows is None else partial(returned.overflows, params, batch),
+        None if derivation is None else again,
+        None if derivation is None else partial(overflows, derivation, params, batch),
         end_to_end.reads,
         end_to_end.differentiated,
     )
@@ -178,19 +175,19 @@ def _in_one_precision(calls: Mapping[str, Call]) -> list[Note]:
 
 def _ended(number: int, keys: Sequence[Key], calls: Mapping[str, Call], end_to_end: Replay) -> tuple[Finding, ...]:
     """An exception, or something else than a mapping, against the tensor that was to be computed next."""
-    for dtype, call in calls.items():
-        waiting = next((key for key in keys if key.name not in call.records), Key(number, "forward", "J"))
-        if call.instead:
+    for dtype, made in calls.items():
+        waiting = next((key for key in keys if key.name not in made.records), Key(number, "forward", "J"))
+        if made.instead:
             remedy = f"return a dict, like {{'J': J, '{waiting.name}': ...}}"
-            cause = ReturnedInstead("derivation", "returned", call.instead, remedy)
+            cause = ReturnedInstead("derivation", "returned", made.instead, remedy)
             return (Finding(waiting, "MISSING", cause),)
-        if call.raised is not None:
+        if made.raised is not None:
             known = {name: Key(number, phase_of(name), name) for name in end_to_end.values}
             known |= {gradient(n): Key(number, "backward", gradient(n)) for n in end_to_end.values if n != "J"}
             known |= {key.name: key for key in keys}
-            key = known.get(call.assigned, known.get(gradient(call.assigned), waiting))
+            key = known.get(made.assigned, known.get(gradient(made.assigned), waiting))
             alone = any(other.raised is None for other in calls.values())
-            return (Finding(key, "FAULT", replace(call.raised, dtype=dtype if alone else "")),)
+            return (Finding(key, "FAULT", replace(made.raised, dtype=dtype if alone else "")),)
     return ()
 
 

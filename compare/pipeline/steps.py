@@ -23,7 +23,7 @@ from handgrad.compare.pipeline.judged import Judged, JudgedStep, Sides, collecte
 from handgrad.compare.pipeline.problem import Problem
 from handgrad.compare.pipeline.recording import Run, Taken
 from handgrad.compare.pipeline.records import Returned, judge_records
-from handgrad.compare.pipeline.updates import UpdateRun, in_torchs, unmoved, update_judgement
+from handgrad.compare.pipeline.updates import in_torchs, unmoved, update_judgement
 from handgrad.compare.results import Finding
 from handgrad.compare.sandbox import Call, quietly
 from handgrad.compare.thresholds import INFORMATIVE, SAME_FACTOR, UNEXPLAINED_SHARE, UNIT_ROUNDOFF
@@ -221,19 +221,14 @@ class _Judge:
     def compared(self, name: str, beside: Beside) -> Judgement:
         """The verdict on one updated parameter or velocity."""
         key = Key(self.index + 1, "update", name)
-        parameter = of_updated(name) if is_updated(name) else of_velocity(name)
-        like = self.training.params[parameter]
+        like = self.training.params[of_updated(name) if is_updated(name) else of_velocity(name)]
         records = {dtype: side.records.get(name) for dtype, side in self.taken.items()}
         judgement = misfit(key, records, dict.fromkeys(records, like.shape))
         if judgement is not None:
             return judgement
         with quietly():
             outcome = judge(name, beside)
-        runs = {}
-        for dtype, side in self.taken.items():
-            before = side.before[parameter] if is_updated(name) else np.zeros_like(side.records[name])
-            runs[dtype] = UpdateRun(before, side.records[name], beside[dtype].local[name])
-        return update_judgement(key, outcome, runs, self.training.printed)
+        return update_judgement(key, outcome, beside, self.training.printed)
 
 
 def _updates(

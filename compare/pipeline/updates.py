@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 import numpy as np
 
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.failures import NothingMoves
 from handgrad.compare.facts.remarks import Note
-from handgrad.compare.names import Key, is_updated, updated
+from handgrad.compare.names import Key, is_updated, of_updated, updated
+from handgrad.compare.pipeline.following import Following
 from handgrad.compare.results import Finding, Worst
 from handgrad.compare.thresholds import FEW_ROUNDINGS, SCREEN, UNIT_ROUNDOFF
 from handgrad.compare.trace import Arrays
@@ -20,44 +20,45 @@ from handgrad.compare.verdict.rounding import Outcome, size
 from handgrad.compare.verdict.steps import cause_of
 
 
-class UpdateRun(NamedTuple):
-    """One updated tensor in one precision: before, after by hand, and after in torch."""
+def update_judgement(key: Key, outcome: Outcome, beside: Mapping[str, Following], printed: str) -> Judgement:
+    """What is said of an updated parameter or velocity with its verdict; `beside` has both sides by precision.
 
-    before: np.ndarray
-    by_hand: np.ndarray
-    torch: np.ndarray
-
-
-def update_judgement(key: Key, outcome: Outcome, runs: Mapping[str, UpdateRun], printed: str) -> Judgement:
-    """What is said of an updated tensor with its verdict; shapes are equal and everything is a real number."""
-    dtype = outcome.dtype if outcome.dtype in runs else printed
-    run, shown = runs[dtype], runs[printed]
-    row, _ = row_of(key, "", outcome, ({key.name: shown.by_hand}, {key.name: shown.torch}))
+    Shapes are equal and everything is a real number.
+    """
+    name, index = key.name, outcome.index
+    dtype = outcome.dtype if outcome.dtype in beside else printed
+    shown, run = beside[printed], beside[dtype]
+    row, _ = row_of(key, "", outcome, (shown.records, shown.local))
     if outcome.verdict == "OK":
         return Judgement(row, note=outcome.why if isinstance(outcome.why, Note) else None)
-    index = outcome.index
-    ours, theirs, before = float(run.by_hand[index]), float(run.torch[index]), float(run.before[index])
+    by_hand, torch = run.records[name], run.local[name]
+    before = run.before[of_updated(name)] if is_updated(name) else np.zeros_like(by_hand)
+    ours, theirs = float(by_hand[index]), float(torch[index])
     shown_in = outcome.dtype if outcome.dtype != printed else ""
     finding = Finding(
         key,
         outcome.verdict,
         cause_of(key, outcome, ours, theirs),
-        worst=Worst(index, ours, theirs, shown_in, before=before if is_updated(key.name) else None),
+        worst=Worst(index, ours, theirs, shown_in, before=float(before[index]) if is_updated(name) else None),
         rho=outcome.rho,
         circumstances=() if outcome.why is None or isinstance(outcome.why, (Cause, Note)) else (outcome.why,),
     )
-    change = Local(run.by_hand.astype(np.float64) - run.before, run.torch - run.before.astype(np.float64))
-    rounding = _rounding(run, change, UNIT_ROUNDOFF[dtype])
-    block = excerpt(key, run.by_hand, run.torch, index)
+    change = Local(by_hand.astype(np.float64) - before, torch - before.astype(np.float64))
+    rounding = _rounding((before, by_hand, torch), change, UNIT_ROUNDOFF[dtype])
+    block = excerpt(key, by_hand, torch, index)
     return Judgement(row, finding, differs=True, local=change, rounding=rounding, excerpt=block)
 
 
-def _rounding(run: UpdateRun, change: Local, unit: float) -> np.ndarray:
-    """What rounding explains of a change that is a multiple of torch's: that of the weights, and its own."""
+def _rounding(sides: tuple[np.ndarray, np.ndarray, np.ndarray], change: Local, unit: float) -> np.ndarray:
+    """What rounding explains of a change that is a multiple of torch's: that of the weights, and its own.
+
+    `sides` are what was there before, and after by hand and in torch.
+    """
+    before, by_hand, torch = map(np.abs, sides)
     times = size(change.recorded) / (size(change.reference) or 1.0)  # which multiplies torch's rounding
-    by_hand = unit * (np.abs(run.before, dtype=np.float64) + np.abs(run.by_hand))
-    torch = UNIT_ROUNDOFF["float64"] * times * np.abs(run.torch)
-    return np.asarray(FEW_ROUNDINGS * (by_hand + torch) + SCREEN * unit * np.abs(change.recorded))
+    own = unit * (before.astype(np.float64) + by_hand)
+    theirs = UNIT_ROUNDOFF["float64"] * times * torch
+    return np.asarray(FEW_ROUNDINGS * (own + theirs) + SCREEN * unit * np.abs(change.recorded))
 
 
 def in_torchs(judged: Judgement, factor: float) -> Judgement:

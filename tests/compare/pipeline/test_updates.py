@@ -7,17 +7,26 @@ from handgrad.compare.facts.causes import Unknown
 from handgrad.compare.facts.failures import FewerDigits, LosesDigits, NotFinite, NothingMoves, Unstable
 from handgrad.compare.facts.remarks import Persists
 from handgrad.compare.names import Key
-from handgrad.compare.pipeline.updates import UpdateRun, nothing_moved, unmoved, update_judgement
+from handgrad.compare.pipeline.following import Following
+from handgrad.compare.pipeline.updates import nothing_moved, unmoved, update_judgement
 from handgrad.compare.verdict.rounding import Outcome
 
 KEY = Key(2, "update", "W_next")
 BEFORE, TORCH = np.array([[1.0, -2.0], [0.5, 4.0]]), np.array([[0.9, -2.1], [0.6, 4.2]])
 
 
+def following(before, by_hand, torch, name="W_next", dtype="float64"):
+    """Both sides of one update; what else may be asked is not."""
+    return Following(dtype, 2.0**-53, {"W": before}, {name: by_hand}, {name: torch}, followers=None, moved=None)
+
+
 def judged(by_hand, verdict="FAULT", printed="float64", key=KEY, index=(1, 0), dtype="float64", why=None):
-    runs = {d: UpdateRun(BEFORE.astype(d), by_hand.astype(d), TORCH) for d in ("float64", "float32")}
-    runs = runs if printed == "float64" else {printed: runs[printed]}
-    return update_judgement(key, Outcome(verdict, 2.0, "noise", index, dtype, why), runs, printed)
+    beside = {
+        d: following(BEFORE.astype(d), by_hand.astype(d), TORCH, key.name, d)
+        for d in ("float64", "float32")
+        if printed in ("float64", d)
+    }
+    return update_judgement(key, Outcome(verdict, 2.0, "noise", index, dtype, why), beside, printed)
 
 
 def test_of_what_is_right_the_row_shows_where_the_printed_sides_differ_most():
@@ -80,7 +89,7 @@ def test_what_is_not_finite_is_so_at_its_entry(value):
 
 def test_a_scalar_and_an_update_that_changes_nothing():
     one = np.array(1.0)
-    row = update_judgement(KEY, Outcome("OK", 0.0, "screen", ()), {"float64": UpdateRun(one, one, one)}, "float64").row
+    row = update_judgement(KEY, Outcome("OK", 0.0, "screen", ()), {"float64": following(one, one, one)}, "float64").row
     assert (row.verdict, row.rho, row.index, row.shape) == ("OK", 0.0, (), ())
 
 
