@@ -23,7 +23,6 @@ from handgrad.compare.names import Key, gradient, is_updated, updated, velocity
 from handgrad.compare.operations import Modules, network_reads, operation
 from handgrad.compare.pipeline.evidence import Evidence, directions
 from handgrad.compare.pipeline.judged import JudgedStep
-from handgrad.compare.pipeline.recording import Taken
 from handgrad.compare.sandbox import quietly
 from handgrad.compare.thresholds import UNIT_ROUNDOFF
 from handgrad.compare.trace import Arrays, real, rounds_to_float32
@@ -120,13 +119,6 @@ class NetworkJudge:
         previous = {} if side is None else {**side.before, **side.records}
         return scene_of_network(name, self.settings, self.data, step, witness.evidence, witness.local, previous)
 
-    def _evidence(self, side: Taken, dtype: str) -> Evidence:
-        """What one side recorded in a step, beside the reference on the batch that it recorded."""
-        values = real(side.records)
-        batch = {name: array for name, array in values.items() if name in ("X", "Y")}
-        unit = UNIT_ROUNDOFF[dtype]
-        return Evidence(self.reference, side.before, batch, values, dtype, unit, reads=self.reads)
-
     def _at_once(self, steps: Sequence[NetworkStep]) -> list[list[Judgement] | None]:
         """The verdicts on steps of equal shapes in both precisions, evaluated together; None where one needs a look."""
         dtypes = [*steps[0].sides]  # the one that is printed first
@@ -178,21 +170,23 @@ class NetworkJudge:
 
     def evaluated(self, step: NetworkStep, dtype: str) -> StepWitness:
         """Torch on what one side recorded, and what rounding can explain there."""
-        side, velocities = step.sides[dtype], step.velocities[dtype]
-        evidence, local = self._evidence(side, dtype), step.batch_in(dtype)
-        if {"X", "Y"} <= evidence.batch.keys():
+        side, velocities, local = step.sides[dtype], step.velocities[dtype], step.batch_in(dtype)
+        unit, values = UNIT_ROUNDOFF[dtype], real(side.records)
+        batch = {name: array for name, array in values.items() if name in ("X", "Y")}
+        evidence = Evidence(self.reference, side.before, batch, values, dtype, unit, reads=self.reads)
+        if len(batch) == 2:
             local = {**local, **evidence.local}
         shapes = {name: array.shape for name, array in local.items()}
         for name, array in side.before.items():
             shapes |= {velocity(name): array.shape, updated(name): array.shape}
-        usable = {n: a for n, a in side.records.items() if n in evidence.records and shapes.get(n) == a.shape}
+        usable = {n: a for n, a in side.records.items() if n in values and shapes.get(n) == a.shape}
         movable = {name: array for name, array in side.before.items() if gradient(name) in usable}
         if movable:
             before = {velocity(name): velocities[velocity(name)] for name in movable if velocities}
             local = {**local, **self.twin.update(movable, before, usable)}
         allowed = allowances(self.settings, side.before, velocities, usable)
         elsewhere = cache(partial(self._elsewhere, step.number, dtype, step.convention))  # for all its tensors
-        return StepWitness(evidence, side.records, local, allowed, elsewhere)
+        return StepWitness(dtype, unit, side.records, local, evidence, allowed, elsewhere)
 
     def _elsewhere(self, number: int, dtype: str, convention: OfTheNotes, by: float) -> list[tuple[Arrays, Arrays]]:
         """What a step recorded, and torch on that, where start and data have moved by a share."""

@@ -23,21 +23,13 @@ class StepWitness(Witness):
     `evidence` is the part of it that the reference as a whole computes: values and gradients.
     """
 
-    evidence: Evidence
+    dtype: str
+    unit: float
     records: Arrays
     local: Arrays
+    evidence: Evidence
     allowances: Mapping[str, Allowance]
     moved: Elsewhere
-
-    @property
-    def dtype(self) -> str:  # type: ignore[override]  # it is the evidence's
-        """The precision of the run."""
-        return self.evidence.dtype
-
-    @property
-    def unit(self) -> float:  # type: ignore[override]  # it is the evidence's
-        """Its unit roundoff."""
-        return self.evidence.unit
 
     def allowance(self, name: str) -> Allowance | None:
         """What rounding can explain by the operation that computes it."""

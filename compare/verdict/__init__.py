@@ -6,7 +6,7 @@ opinions      the second opinions on what rounding does not explain, in their or
 moves         how a difference behaves where everything moves
 bounds        what rounding can explain, by a closed form for each operation of the notes' network
 closeness     how close a tensor came to that
-judgement     the values: a step as it was run, and what is said of one of its tensors
+judgement     the values: what is said of one tensor of a step
 shapes        what is asked before a value is looked at: names, types and shapes
 steps         the verdicts on one step, tensor by tensor
 batched       the same of many steps at once, where rounding explains everything
