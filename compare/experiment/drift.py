@@ -46,18 +46,18 @@ def _one_rounding_apart(w: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _steps(settings: Settings, data: Data, hand: Modules | None) -> Iterator[tuple[list[Taken], Arrays]]:
-    """Both sides on their own, step by step, up to where one ends: runs by hand that start one rounding apart, the
-    first the one that counts, and torch.
+    """The steps of both sides on their own, up to where one ends.
+
+    By hand there are several, from starts one rounding apart; the first counts.
     """
     N, start = data.X.shape[1], initial_parameters(settings, hand)
     rng = np.random.default_rng([settings.seed, 2])
     starts = (start, *({n: _one_rounding_apart(w, rng) for n, w in start.items()} for _ in range(TWINS)))
     names = records_due(settings, 1, hand)
-    phases = (by_hand(settings, data, params, epoch_orders(settings, N), hand) for params in starts)
-    runs = [
-        steps_of(training_by_hand(each, names), params, copy=np.asarray)
-        for each, params in zip(phases, starts, strict=True)
-    ]
+    runs = []
+    for params in starts:
+        phases = by_hand(settings, data, params, epoch_orders(settings, N), hand)
+        runs.append(steps_of(training_by_hand(phases, names), params, copy=np.asarray))
     twin = training_in_torch(in_torch(settings, data, start, epoch_orders(settings, N)))
     while True:
         with quietly():
@@ -103,8 +103,8 @@ class _Drift:
         allowed = np.float64(self.allowed(key.name, str(torch.dtype)))
         rho = float(difference[index] / allowed) if difference[index] != 0 else 0.0
         verdict = "OK" if rho <= 1 else "FAULT" if np.isfinite(difference[index]) else "NONFINITE"
-        outcome, ends = Outcome(verdict, rho, "twins", index), ({key.name: record}, {key.name: torch})
-        row, differs = row_of(key, equation, outcome, ends)
+        outcome = Outcome(verdict, rho, "twins", index)
+        row, differs = row_of(key, equation, outcome, (by_hand[0], {key.name: torch}))
         if verdict == "OK":
             return Judgement(row, None, differs)
         suspect = Suspect(key, outcome, Local(record, torch))

@@ -21,7 +21,7 @@ from handgrad.compare.operations import Modules, network_reads, operation
 from handgrad.compare.pipeline.blind_spots import of_precisions
 from handgrad.compare.pipeline.judged import collected, findings_of, reported, with_ended
 from handgrad.compare.report.report import Report
-from handgrad.compare.results import FAILING, UNSURE, Finding
+from handgrad.compare.results import FAILING, UNSURE
 from handgrad.compare.sandbox import undisturbed
 from handgrad.compare.source.labels import network_code
 
@@ -83,12 +83,12 @@ def differs(settings: Settings, source: Any, *, strict: bool = False, hand: Modu
     check_fit(settings, data)
     verdicts = (*FAILING, *UNSURE) if strict else FAILING
 
-    def fails(finding: Finding | None) -> bool:
-        return finding is not None and finding.verdict in verdicts
-
     with undisturbed():
         steps = judged_steps(settings, data, hand, window=1)
-        return any(step.ended or any(fails(j.finding) for j in step.judgements) for step in steps)
+        return any(
+            step.ended or any(j.finding is not None and j.finding.verdict in verdicts for j in step.judgements)
+            for step in steps
+        )
 
 
 def _precisions(settings: Settings) -> tuple[str, ...]:

@@ -18,11 +18,10 @@ def untouched() -> Iterator[None]:
     gradients: dict[int, tuple[Tensor, Tensor | None]] = {}
 
     def note(module: nn.Module, _: Any) -> None:
-        for parameter in module.parameters(recurse=False):
-            if parameter.is_leaf:
-                gradients.setdefault(id(parameter), (parameter, parameter.grad))
-        held = [parameter.grad for parameter in module.parameters(recurse=False) if parameter.is_leaf]
-        for tensor in (*module.buffers(recurse=False), *held):
+        leaves = [parameter for parameter in module.parameters(recurse=False) if parameter.is_leaf]
+        for leaf in leaves:
+            gradients.setdefault(id(leaf), (leaf, leaf.grad))
+        for tensor in (*module.buffers(recurse=False), *(leaf.grad for leaf in leaves)):
             if tensor is not None and id(tensor) not in tensors:
                 tensors[id(tensor)] = tensor, tensor.detach().clone()
 

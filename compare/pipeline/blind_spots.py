@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -60,18 +60,13 @@ def of_graph(absent_signs: Collection[tuple[str, str]], upstream: str = "") -> t
     that the upstream gradient is 1.
     """
     one = (blind_spot("unit-upstream", where=UPSTREAMS[upstream]),) if upstream else ()
-    return (*_holding(*_of_signs(absent_signs)), *one)
+    missing = {sign: sorted(name for name, of in absent_signs if of == sign) for sign in ("negative", "positive")}
+    return (*_holding(*((f"no-{sign}-input", names) for sign, names in missing.items())), *one)
 
 
 def _holding(*rows: tuple[str, Sequence[str] | bool]) -> tuple[BlindSpot, ...]:
     """The conditions, by code, that hold: those that are true, or true of any tensor, with the names of those."""
     return tuple(blind_spot(code, () if of is True else of) for code, of in rows if of)
-
-
-def _of_signs(absent: Collection[tuple[str, str]]) -> Iterator[tuple[str, Sequence[str]]]:
-    """The tensors on the way to which a ReLU has inputs of one sign alone, by the condition that this is."""
-    for sign in ("negative", "positive"):
-        yield f"no-{sign}-input", sorted(name for name, missing in absent if missing == sign)
 
 
 def _rounding_alone(both: Mapping[str, tuple[np.ndarray, np.ndarray]], given: Sequence[np.ndarray]) -> list[str]:
