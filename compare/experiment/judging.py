@@ -159,13 +159,12 @@ class NetworkJudge:
                 started = (step.printed.before, step.velocities[printed], step.batch_in(printed))
                 alone = self._alone(*(stacked([arrays]) for arrays in started))
             by_torch = {name: stack[0] for name, stack in alone.items() if name in step.due}
-            labelled = [
-                (key, label_of(self.settings, key.name))
-                for key in _expected(step, sides)
-                if key.phase != "update"
-                or key.name not in step.due
-                or all(key.name in run.local for run in runs.values())
-            ]
+            labelled = []
+            for key in _expected(step, sides):
+                known = [key.name in run.local for run in runs.values()]
+                is_due_update = key.phase == "update" and key.name in step.due
+                if all(known) or not (any(known) or is_due_update):  # else what it is made of was not recorded
+                    labelled.append((key, label_of(self.settings, key.name)))
             return judge_step(labelled, runs, (runs[sides[0]].records, by_torch), self.reads)
 
     def evaluated(self, step: NetworkStep, dtype: str) -> StepWitness:

@@ -115,6 +115,16 @@ def test_what_is_missing_is_due_and_what_is_more_comes_last():
     assert judged[-1].row.name == "foo"
 
 
+@pytest.mark.parametrize("name", ["X", "Z1", "dZ2", "dW1"])
+def test_what_one_precision_alone_recorded_is_missing_in_the_other(name):
+    settings = experiment()
+    (step,), judge = steps_of(settings, 1), NetworkJudge(settings, LOADED)
+    fine, coarse = step.sides["float64"], step.sides["float32"]
+    coarse = replace(coarse, records={n: array for n, array in coarse.records.items() if n != name})
+    (found,) = (j for j in judge.singly(replace(step, sides={"float64": fine, "float32": coarse})) if j.finding)
+    assert (found.row.name, found.row.verdict, found.finding.cause.dtype) == (name, "MISSING", "float32")
+
+
 def test_a_step_can_be_judged_in_one_precision():
     settings = experiment()
     (step,), judge = steps_of(settings, 1), NetworkJudge(settings, LOADED)
