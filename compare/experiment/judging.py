@@ -53,11 +53,11 @@ class NetworkJudge:
         self.moved: dict[float, list[tuple[Iterator[NetworkStep], list[NetworkStep]]]] = {}
 
     def judge(self, steps: Sequence[NetworkStep], convention: OfTheNotes) -> list[JudgedStep]:
-        """The verdicts on a window of steps: at once for steps of equal shapes, singly where one needs a look."""
-        alike: dict[tuple[int, ...], list[NetworkStep]] = {}
+        """The verdicts on a window of steps: at once for steps that are alike, else singly."""
+        alike: dict[tuple[object, ...], list[NetworkStep]] = {}
         for step in steps:
             if step.is_whole:
-                alike.setdefault(step.printed.records["X"].shape, []).append(step)
+                alike.setdefault((step.printed.records["X"].shape, *step.sides), []).append(step)
         well: dict[int, list[Judgement] | None] = {}
         for group in alike.values():
             at_once = self._at_once([step.read_in(convention) for step in group])

@@ -13,14 +13,13 @@ from handgrad.compare.facts.failures import (
     NotComputed,
     NothingMoves,
     Raised,
-    RaisesAgain,
     ReturnedInstead,
     TooFewYields,
     TooManyYields,
     TwoAnswers,
     WrongShape,
 )
-from handgrad.compare.facts.remarks import Float32Only, Float64Only, NotTapped, VelocityTimes
+from handgrad.compare.facts.remarks import Float32Only, NotTapped, VelocityTimes
 from handgrad.compare.facts.updates import OptimizerReset, OtherMomentum
 from tests.compare.checks.trainers import (
     BATCHES,
@@ -395,54 +394,3 @@ def test_a_trainer_that_computes_in_float32_is_recognised_and_left_in_peace(yiel
     assert "one-precision" in spots_of(report)
     wrong = check_training(in_float32(1.01, yields), *FLOAT32_CASE)
     assert wrong.first.where.name == "W1_next", str(wrong)
-
-
-# --- what raises in one precision, or in one run, alone
-
-
-@pytest.mark.parametrize("first", [0, 3], ids=["at its first step", "later"])
-def test_a_trainer_that_raises_in_float32_alone_is_judged_in_float64_with_a_note(first):
-    def picky(p, batches, mistake=""):
-        for step, yielded in enumerate(trainer(mistake, GRADIENTS)(p, batches)):
-            assert step < first or p["W1"].dtype == np.float64, "double precision, please"
-            yield yielded
-
-    def wrong(p, batches):
-        return picky(p, batches, "accumulated")
-
-    report = check_training(picky, reference, sgd, PARAMS, BATCHES)
-    assert report.findings == (), str(report)
-    (note,) = (note for note in report.notes if isinstance(note, Float64Only))
-    assert (note.raised.exception, note.raised.file) == ("AssertionError", "test_training.py")
-    assert report.environment["precisions"] == ["float64"]
-    assert len({row.step for row in report.rows}) == len(BATCHES)
-    assert not check_training(wrong, reference, sgd, PARAMS, BATCHES).ok
-    printed = check_training(picky, reference, sgd, PARAMS, BATCHES, precisions=("float32", "float64"))
-    assert isinstance(printed.findings[-1].cause, Raised)
-
-
-@pytest.mark.parametrize("at", [1, 4, len(BATCHES)])
-def test_a_trainer_that_raises_only_when_it_is_run_again_is_no_witness(at):
-    runs = []
-
-    def once(p, batches):
-        runs.append(1)
-        for step, yielded in enumerate(plain(p, batches), start=1):
-            if len(runs) == 3 and step == at:
-                raise RuntimeError("cache is full")
-            yield yielded
-
-    (finding,) = check_training(once, reference, descent, PARAMS, BATCHES).findings
-    assert (finding.verdict, finding.where[:2], type(finding.cause)) == ("FAULT", (at, "update"), RaisesAgain)
-    assert (finding.cause.who, finding.cause.raised.message) == ("trainer", "cache is full")
-
-
-def test_a_trainer_that_ends_early_when_it_is_run_again_is_no_witness():
-    runs = []
-
-    def once(p, batches):
-        runs.append(1)
-        return plain(p, batches[: 2 if len(runs) == 3 else None])
-
-    (finding,) = check_training(once, reference, descent, PARAMS, BATCHES).findings
-    assert (finding.where.step, type(finding.cause)) == (3, TwoAnswers)

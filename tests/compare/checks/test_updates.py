@@ -19,7 +19,7 @@ from handgrad.compare.facts.failures import (
     TwoAnswers,
     WrongShape,
 )
-from handgrad.compare.facts.remarks import Float32Only, Float64Only, FromZero, NoBuffer, VelocityTimes
+from handgrad.compare.facts.remarks import Float32Only, FromZero, NoBuffer, VelocityTimes
 from handgrad.compare.facts.updates import LeftOut, OptimizerReset, OtherDecay, OtherMomentum, OtherUpdate
 from tests.compare.checks.optimizers import (
     PARAMS,
@@ -390,29 +390,3 @@ def test_a_velocity_that_torch_does_not_keep_is_noted():
     report = check_updates(plain, sgd(), start)
     assert report.ok
     assert report.notes == (NoBuffer(("vW",), "SGD"),)
-
-
-def test_an_update_that_raises_in_float32_alone_is_judged_in_float64_with_a_note():
-    def picky(params, grads, state, rate=0.1):
-        if params["W1"].dtype != np.float64:
-            raise TypeError("double precision, please")
-        return {name: w - rate * grads[f"d{name}"] for name, w in params.items()}, None
-
-    report = check_updates(picky, sgd(), PARAMS)
-    assert report.findings == (), str(report)
-    assert [type(note) for note in report.notes] == [Float64Only]
-    assert report.environment["precisions"] == ["float64"]
-    assert not check_updates(lambda *given: picky(*given, rate=0.2), sgd(), PARAMS).ok
-
-
-def test_an_update_that_raises_only_when_it_is_run_again_is_no_witness():
-    calls = []
-
-    def once(params, grads, state):
-        calls.append(1)
-        if len(calls) == 12:  # two steps in two precisions are four calls a start, and the run made again has two more
-            raise RuntimeError("cache is full")
-        return {name: w - 0.1 * grads[f"d{name}"] for name, w in params.items()}, None
-
-    findings = check_updates(once, sgd(), PARAMS, steps=2).findings
-    assert [(f.verdict, f.cause.code) for f in findings] == [("FAULT", "not-repeatable")], findings

@@ -14,6 +14,7 @@ from handgrad.compare.experiment.recording import recorded
 from handgrad.compare.experiment.run import run
 from handgrad.compare.facts.remarks import Float32Only, Float64Inside, Float64Only, MeanLeftOut
 from handgrad.compare.faults.planting import planted
+from handgrad.compare.names import Key
 from handgrad.compare.sandbox import quietly
 from handgrad.compare.verdict.conventions import OfTheNotes
 from tests.compare.experiment.networks import DATA, NETWORK, TRAINING, experiment, run_with
@@ -257,3 +258,14 @@ def test_float64_only_is_recognised_and_judged_in_float64_alone():
     assert len({row.step for row in report.rows}) == 6
     first = run_with(NETWORK, picky, ("dZ @ A_prev.T", "1.0001 * dZ @ A_prev.T"), depth=4).first
     assert (first.where.name, first.verdict) == ("dW4", "FAULT")
+
+
+def test_what_raises_in_float32_at_a_later_step_is_judged_in_float64_alone_from_there():
+    later = "assert W.dtype == np.float64 or A_prev.shape[1] == 4, 'full batches'; return W @ A_prev + b"
+    picky = ("return W @ A_prev + b", later)
+    report = run_with(NETWORK, picky)
+    assert report.findings == (), str(report)
+    assert [type(note) for note in report.notes] == [Float64Only]
+    assert len({row.step for row in report.rows}) == 6
+    first = run_with(NETWORK, picky, ("dZ @ A_prev.T", "1.0001 * dZ @ A_prev.T")).first
+    assert (first.where, first.verdict) == (Key(1, "backward", "dW2"), "FAULT")
