@@ -46,6 +46,8 @@ class NetworkStep:
 
     def read_in(self, convention: OfTheNotes) -> NetworkStep:
         """The step as the notes would have it; its `convention` says how it was read."""
+        if convention == self.convention:
+            return self
         sides = {dtype: replace(side, records=convention.read(side.records)) for dtype, side in self.sides.items()}
         velocities = {dtype: convention.read(arrays) for dtype, arrays in self.velocities.items()}
         return replace(self, sides=sides, velocities=velocities, convention=convention)

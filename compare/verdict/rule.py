@@ -44,14 +44,13 @@ def judge(name: str, witnesses: Mapping[str, Witness]) -> Outcome:
     outcome = _in_one(name, fine, local, None)
     if coarse is None or outcome.verdict not in ("OK", "WEAK"):
         return outcome
-    there = _local(name, coarse)
-    bound = _by_bound(name, coarse, there)
+    bound = _by_bound(name, coarse)
     if bound is not None and bound.rho <= 1:
         return worse(outcome, bound)
     if screened_in_float32(Local(coarse.records[name], local.recorded), fine.scale(name)) is not None:
         return outcome
     beside = Beside(0.0 if outcome.basis == "screen" else outcome.rho, np.atleast_1d(local.reference))
-    return worse(outcome, _in_one(name, coarse, there, beside))
+    return worse(outcome, _in_one(name, coarse, _local(name, coarse), beside))
 
 
 @np.errstate(all="ignore")
@@ -80,7 +79,7 @@ def _in_one(name: str, witness: Witness, local: Local, beside: Beside | None) ->
     wrong = ~(np.isfinite(local.recorded) & np.isfinite(local.reference))
     if wrong.any():
         return _not_finite(witness, local, wrong)
-    bound = _by_bound(name, witness, local)
+    bound = _by_bound(name, witness)
     if bound is not None:
         if bound.rho <= 1:
             return bound
@@ -95,11 +94,12 @@ def _in_one(name: str, witness: Witness, local: Local, beside: Beside | None) ->
     return flagged.outcome("OK") if is_told else where_blind(flagged)
 
 
-def _by_bound(name: str, witness: Witness, local: Local) -> Outcome | None:
+def _by_bound(name: str, witness: Witness) -> Outcome | None:
     """How close it comes to what the closed form of the operation explains, OK up to a rho of 1; None without one."""
     allowance = witness.allowance(name)
     if allowance is None:
         return None
+    local = _local(name, witness)
     times, entry = closest(local, allowance, PRECISIONS[witness.dtype])
     return Outcome("OK", float(times[0]), "bound", index_of(int(entry[0]), local.recorded.shape), witness.dtype)
 

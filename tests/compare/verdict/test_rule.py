@@ -216,3 +216,14 @@ def test_a_scalar_is_judged_as_well():
     J = Told({"J": np.array(1.5)}, {"J": np.array(1.0)})
     assert judge("J", {"float64": J}).verdict == "FAULT"
     assert judge("J", {"float64": J}).index == ()
+
+
+def test_where_float32_is_near_float64_it_is_not_replayed():
+    class Dear(Told):
+        def beside(self, name):
+            raise AssertionError("a replay in float32 is not needed")
+
+    record = np.random.default_rng(8).standard_normal((3, 4))
+    near = {"T": record.astype("f4")}
+    both = {"float64": Told({"T": record}, {"T": record}), "float32": Dear(near, {}, "float32")}
+    assert judge("T", both).verdict == "OK"
