@@ -22,6 +22,9 @@ Index = tuple[int, ...]
 
 ENTRIES = 6  # of each parameter, chosen at random
 ALTOGETHER = 60  # entries of all parameters: each takes some ten calls of the derivation
+NUMBERS = (
+    2**22
+)  # that are handed over for the entries of one parameter, in one call for each: fewer entries of large ones
 
 
 def own_loss_notes(
@@ -42,7 +45,7 @@ def own_loss_notes(
         return float(J.reshape(())) if J is not None and J.size == 1 and J.dtype.kind == "f" else np.nan
 
     rng = np.random.default_rng(0)
-    most = max(1, min(ENTRIES, ALTOGETHER // max(1, len(asked))))
+    most = entries_asked(len(asked), sum(array.size for array in (*params.values(), *batch.values())))
     notes: list[Note] = []
     for name in (name for name in params if name in asked):
         w = params[name]
@@ -53,6 +56,11 @@ def own_loss_notes(
         slopes = {at: slope(_along(loss, float(J.reshape(())), params, name, at), float(w[at])) for at in indices}
         notes += _compared(name, returned, slopes)
     return notes
+
+
+def entries_asked(parameters: int, handed: int) -> int:
+    """How many entries of each of so many parameters are asked, where a call hands over so many numbers."""
+    return max(1, min(ENTRIES, ALTOGETHER // max(1, parameters), NUMBERS // handed))
 
 
 def _along(

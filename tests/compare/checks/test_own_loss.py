@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from handgrad.compare.checks.own_loss import ALTOGETHER, own_loss_notes
+from handgrad.compare.checks.own_loss import ALTOGETHER, NUMBERS, entries_asked, own_loss_notes
 from handgrad.compare.facts.remarks import OwnLossDiffers, OwnLossKinks
 
 rng = np.random.default_rng(0)
@@ -159,3 +159,11 @@ def test_a_slope_of_0_contradicts_a_gradient_that_is_not():
 
     (note,) = notes_of(derive, {"w": np.arange(1.0, 4.0)}, {})
     assert (note.gradient, note.wrong) == ("dw", 3)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "handed", "entries"),
+    [(2, 100, 6), (20, 100, 3), (100, 100, 1), (2, NUMBERS // 4, 4), (20, NUMBERS // 4, 3), (1, 2 * NUMBERS, 1)],
+)
+def test_of_many_or_large_parameters_fewer_entries_are_asked(parameters, handed, entries):
+    assert entries_asked(parameters, handed) == entries
