@@ -13,7 +13,7 @@ from handgrad.compare.thresholds import CHANCE, EXACT_WEIGHTS, FLOAT32_WEIGHTS, 
 
 Draws = Mapping[str, Sequence[np.ndarray]]  # by family, the draws that weights can be linear in
 
-RARE = 2.0 ** -np.arange(13, 3, -1)  # shares of a distribution, in 2^19 numbers of which a part shows
+RARE = 1 / 2.0 ** np.arange(13, 3, -1)  # shares of a distribution, in 2^19 numbers of which a part shows
 SHARES = np.concatenate([RARE, np.arange(1, 16) / 16, 1 - RARE[::-1]])
 ENOUGH = 2**19  # numbers to compare these shares of
 
