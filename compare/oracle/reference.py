@@ -14,6 +14,7 @@ from torch import Tensor
 
 from handgrad.compare.errors import InputError
 from handgrad.compare.names import gradient, of_gradient
+from handgrad.compare.oracle.graph import Form, Graph, Recorder
 from handgrad.compare.oracle.modules import untouched
 from handgrad.compare.oracle.replay import Replay, inspect_reference, replay
 from handgrad.compare.sandbox import CAUGHT, defaulting_to, located
@@ -65,6 +66,19 @@ def run_on_records(
     with _running(batch, dtype):
         run = replay(_forward(reference, leaves, inputs), {**leaves, **tracked}, records, _wanted(records))
     return _with_zeros(run, {**leaves, **tracked}, records, dtype)
+
+
+def recorded_graph(reference: Reference, params: Arrays, batch: Arrays, records: Arrays, form: Form) -> Graph:
+    """Every step of `run_on_records` in float64, compound ones in a form; InputError where it fails."""
+    leaves, inputs = _handed(params, batch, "float64")
+    tracked = _tracked(inputs, records)
+    recorder = Recorder(form)
+    for name, tensor in {**leaves, **inputs}.items():
+        recorder.given(name, tensor)
+    forward = _forward(reference, leaves, inputs)
+    with _running(batch, "float64"), recorder:
+        replay(forward, {**leaves, **tracked}, records, _wanted(records), recorder)
+    return recorder.graph
 
 
 def _handed(params: Arrays, batch: Arrays, dtype: str) -> tuple[Tensors, Tensors]:

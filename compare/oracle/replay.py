@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -60,15 +60,26 @@ def inspect_reference(
     return _run(reference, leaves, partial(_Sites, {}, wanted, inspect=True))
 
 
+class Observer(Protocol):
+    """Is told of the records that go on in place of the reference's own tensors, and of local references."""
+
+    def given(self, name: str, tensor: Tensor) -> None: ...  # noqa: D102
+    def computed(self, name: str, tensor: Tensor) -> None: ...  # noqa: D102
+
+
 def replay(
-    reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], records: Arrays, wanted: Set[str] = frozenset()
+    reference: Callable[[], Tensor],
+    leaves: Mapping[str, Tensor],
+    records: Arrays,
+    wanted: Set[str] = frozenset(),
+    observer: Observer | None = None,
 ) -> Replay:
     """Run `reference` with records in place of its own tensors.
 
     A record `Z1` replaces the value of tap Z1, a record `dZ1` its gradient; a record whose shape is not the tensor's is
     left alone.
     """
-    return _run(reference, leaves, partial(_Sites, records, wanted))
+    return _run(reference, leaves, partial(_Sites, records, wanted, observer=observer))
 
 
 def replay_stack(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], records: Arrays) -> Replay:
@@ -111,6 +122,8 @@ def _replayed(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], sit
     if sites.inspect:
         sites.check(differentiated)
     gradients = sites.gradients(leaves)
+    if sites.observer is not None:
+        sites.tell(sites.observer, J, leaves)
     order = sites.order if sites.inspect else [*reversed(sites.all), *leaves]
     return Replay(
         values={name: site.value for name, site in sites.all.items()} | {"J": to_array(J)},
@@ -164,6 +177,7 @@ class _Site:
         self.record = self._record(records.get(name))
         self.recorded_gradient = self._record(records.get(gradient(name)))
         self.gradient: np.ndarray | None = None  # of the tap's result
+        self.observer: Observer | None = None
         self.gradient_of_came_in: Tensor | None = None  # of the tensor handed to tap, over all its uses
         self.retained: Tensor | None = None  # autograd leaves the gradient of the tap's result in it
         self.node: Any = None  # the tap in autograd's graph
@@ -173,6 +187,14 @@ class _Site:
         if array is None or array.shape != tuple(self.came_in.shape):
             return None
         return (view_of_array(array) if self.stacked else to_tensor(array)).to(self.came_in.dtype)
+
+    def tell(self, observer: Observer) -> None:
+        """Tell what came in and what is recorded in its place, now and when a gradient arrives."""
+        self.observer = observer
+        observer.computed(self.name, self.came_in)
+        for name, record in ((self.name, self.record), (gradient(self.name), self.recorded_gradient)):
+            if record is not None:
+                observer.given(name, record)
 
     @property
     def is_cut(self) -> bool:
@@ -205,10 +227,12 @@ class _Site:
         """Keep the gradient of the tensor handed to tap."""
         self.gradient_of_came_in = gradient.clone()
 
-    def keep(self, gradient: Tensor) -> None:
+    def keep(self, arrived: Tensor) -> None:
         """Keep the gradient of the tap's result."""
         self.order.append(self.name)
-        self.gradient = to_array(gradient)
+        self.gradient = to_array(arrived)
+        if self.observer is not None:
+            self.observer.computed(gradient(self.name), arrived)
 
 
 class _Tap(torch.autograd.Function):
@@ -242,9 +266,10 @@ class _Sites:
         uncut: Set[str],
         inspect: bool = False,
         stacked: bool = False,
+        observer: Observer | None = None,
     ) -> None:
         self.records, self.wanted, self.taken, self.uncut = records, wanted, taken, uncut
-        self.inspect, self.stacked = inspect, stacked
+        self.inspect, self.stacked, self.observer = inspect, stacked, observer
         self.all: dict[str, _Site] = {}
         self.order: list[str] = []
         self.absent_signs: set[tuple[str, str]] = set()
@@ -264,6 +289,8 @@ class _Sites:
         if is_data and numbered in self.wanted:
             tensor = tensor.detach().requires_grad_()
         site = self.all[numbered] = _Site(numbered, tensor, self.records, self.order, self.stacked)
+        if self.observer is not None:
+            site.tell(self.observer)
         if not tensor.requires_grad:
             return site.pass_on(tensor)
         if not self.inspect and site.recorded_gradient is not None and numbered not in self.uncut:
@@ -307,6 +334,14 @@ class _Sites:
         retained = {name: site.retained for name, site in self.all.items() if site.retained is not None}
         copied = view_of_tensor if self.stacked else to_array
         return kept | {n: copied(t.grad) for n, t in {**retained, **leaves}.items() if t.grad is not None}
+
+    def tell(self, observer: Observer, J: Tensor, leaves: Mapping[str, Tensor]) -> None:
+        """Tell of J, and of the gradients that autograd has left at leaves and where the graph was cut."""
+        observer.computed("J", J)
+        retained = {name: site.retained for name, site in self.all.items() if site.retained is not None}
+        for name, tensor in {**retained, **leaves}.items():
+            if tensor.grad is not None:
+                observer.computed(gradient(name), tensor.grad)
 
     @property
     def ends(self) -> dict[str, Tensor]:

@@ -1,0 +1,315 @@
+"""The recorded graph: every primitive step of a reference and of its backward pass, on the derivation's own tensors.
+
+A dispatch mode around one replay notes each of torch's operations with what it took and gave. Compound operations go
+on in a textbook's form, or in torch's own simpler ones, where the tables know one. Identity is where a tensor lies: its
+storage, offset, shape and strides, so views that change nothing are the tensor itself. A write in place is a new
+tensor, and every view of the memory goes on with what it shows then. What draws random numbers, and what no operation
+made, is a constant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from handgrad.compare.oracle.kernels import decomposition, name_of, out_of_place
+from handgrad.compare.oracle.textbook import textbook
+
+Form = Literal["textbook", "torch"]
+Key = tuple[Any, ...]
+UNCHANGED = {"alias", "clone", "contiguous", "detach", "lift_fresh", "lift_fresh_copy"}  # the result is the argument
+
+
+@dataclass(eq=False, slots=True)
+class Node:
+    """One step: an operation of torch's, None for a tensor that no step made, with what it took and gave.
+
+    `args` and `kwargs` hold nodes in place of tensors. `name` is that of a record, a parameter or an input.
+    """
+
+    operation: Any
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    value: Any
+    name: str = ""
+    parents: tuple[Node, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """The name of the operation, as torch's dispatcher has it; nothing for a tensor that no step made."""
+        return "" if self.operation is None else _kind(self.operation)
+
+    def evaluated(self, values: Mapping[Node, Any]) -> Any:
+        """What the step gives where some of what it takes has other values."""
+        args, kwargs = self.taken(values)
+        return self.operation(*args, **kwargs)
+
+    def taken(self, values: Mapping[Node, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The values of what it takes, some replaced."""
+        args = tuple(_filled(each, values) for each in self.args)
+        return args, {name: _filled(each, values) for name, each in self.kwargs.items()} if self.kwargs else {}
+
+
+def _kind(operation: Any) -> str:
+    return name_of(operation) if hasattr(operation, "_schema") else str(operation.__name__)
+
+
+def _filled(value: Any, values: Mapping[Node, Any]) -> Any:
+    if isinstance(value, Node):
+        return values.get(value, value.value)
+    if isinstance(value, (list, tuple)):
+        return [_filled(each, values) for each in value]
+    return value
+
+
+@dataclass(frozen=True)
+class Graph:
+    """All steps in order, and what they compute: the local reference of every tap, J and gradient, by its name.
+
+    `inputs` are the records, parameters and inputs by name.
+    """
+
+    nodes: tuple[Node, ...]
+    outputs: Mapping[str, Node]
+    inputs: Mapping[str, Node]
+
+    def segment(self, name: str) -> tuple[Node, ...]:
+        """The steps that a local reference is computed by, in order, with what they start from."""
+        pending = [self.outputs[name]]
+        seen = set(pending)
+        while pending:
+            for parent in pending.pop().parents:
+                if parent not in seen:
+                    seen.add(parent)
+                    pending.append(parent)
+        return tuple(node for node in self.nodes if node in seen)
+
+    def recomputed(self, name: str) -> Tensor:
+        """A local reference by its segment's steps alone: what the graph says that replay has done."""
+        values: dict[Node, Any] = {}
+        for node in self.segment(name):
+            values[node] = node.value if node.operation is None else node.evaluated(values)
+        result: Tensor = values[self.outputs[name]]
+        return result
+
+
+def getitem(values: Sequence[Any], index: int) -> Any:
+    """One of several results."""
+    return values[index]
+
+
+@dataclass(eq=False)
+class Recorder(TorchDispatchMode):
+    """While entered, notes what torch computes; `given` and `computed` tell it which tensors have names."""
+
+    form: Form
+    nodes: list[Node] = field(default_factory=list)
+    outputs: dict[str, Node] = field(default_factory=dict)
+    inputs: dict[str, Node] = field(default_factory=dict)
+    _known: dict[Key, Node] = field(default_factory=dict)
+    _kept: list[Tensor] = field(default_factory=list)  # so that no memory is used twice
+
+    def __post_init__(self) -> None:
+        """Set up torch's part of it."""
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    @property
+    def graph(self) -> Graph:
+        """What has been noted."""
+        return Graph(tuple(self.nodes), dict(self.outputs), dict(self.inputs))
+
+    def given(self, name: str, tensor: Tensor) -> None:
+        """A record, a parameter or an input, before it is used."""
+        self.inputs[name] = self._new(Node(None, (), {}, tensor.detach(), name))
+        self._bind(tensor, self.inputs[name])
+
+    def computed(self, name: str, tensor: Tensor) -> None:
+        """A local reference, when it is known."""
+        self.outputs[name] = self._node(tensor)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Do an operation, in simpler ones where it is compound, and note it."""
+        kwargs = kwargs or {}
+        for form in (textbook(func) if self.form == "textbook" else None, decomposition(func)):
+            if form is None:
+                continue
+            with self:
+                result = form(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        written = _written(func, args, kwargs)
+        if written:
+            return self._write(func, args, kwargs, written)
+        result = func(*args, **kwargs)
+        if name_of(func) in UNCHANGED or (isinstance(result, Tensor) and args and result is args[0]):
+            self._bind(result, self._node(args[0]))
+        elif torch.Tag.nondeterministic_seeded not in func.tags:
+            self._note(func, args, kwargs, result)
+        return result
+
+    def _note(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
+        several = isinstance(result, (list, tuple))
+        if not (several or isinstance(result, Tensor)):
+            return
+        if isinstance(result, Tensor) and _key(result) in self._known and _views(func):
+            return  # a view that changes nothing
+        node = self._new(self._step(func, args, kwargs, result))
+        if not several:
+            self._bind(result, node)
+            return
+        for index, each in enumerate(result):
+            if isinstance(each, Tensor):
+                self._bind(each, self._item(node, index))
+
+    def _item(self, node: Node, index: int) -> Node:
+        return self._new(Node(getitem, (node, index), {}, node.value[index], parents=(node,)))
+
+    def _step(self, func: Any, args: Any, kwargs: Any, result: Any) -> Node:
+        args, kwargs = self._referred(args), {name: self._referred(each) for name, each in kwargs.items()}
+        parents = dict.fromkeys([*_nodes(args), *_nodes(tuple(kwargs.values()))])
+        if not parents:  # numbers alone, in the default dtype of the moment
+            return Node(None, (), {}, _mapped(result, Tensor.detach))
+        return Node(func, args, kwargs, _mapped(result, Tensor.detach), parents=tuple(parents))
+
+    def _write(self, func: Any, args: Any, kwargs: Any, written: Sequence[Tensor]) -> Any:
+        """Do an operation in place: what it writes to is a new tensor, and so is every view of that memory."""
+        before = [(tensor, *self._views_of(tensor)) for tensor in written]
+        for _, _, views in before:
+            for _, node in views:
+                node.value = _copied(node.value)
+        anew = out_of_place(func) if len(written) == 1 and written[0] is args[0] else None
+        step = self._step(anew or _functional(func), args, kwargs, None)
+        result = func(*args, **kwargs)
+        values = [tensor.detach().clone() for tensor in written]
+        step.value = values[0] if len(values) == 1 else values
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            step = Node(None, (), {}, step.value)
+        self._new(step)
+        for index, (tensor, own, views) in enumerate(before):
+            new = (
+                step
+                if len(written) == 1
+                else self._new(Node(getitem, (step, index), {}, values[index], parents=(step,)))
+            )
+            self._bind(tensor, new)
+            for key, node in views:
+                if key != own:
+                    self._known[key] = self._shown(node, key, new, own)
+        return result
+
+    def _views_of(self, tensor: Tensor) -> tuple[Key, list[tuple[Key, Node]]]:
+        own = _key(tensor)
+        self._node(tensor)
+        return own, [(key, node) for key, node in self._known.items() if key[:2] == own[:2]]
+
+    def _shown(self, node: Node, key: Key, new: Node, own: Key) -> Node:
+        """What a view shows after another view of the same memory was written to."""
+        look = _Look(key[2:5], own[2:5])
+        value = look(node.value, new.value)
+        return (
+            node
+            if torch.equal(value, node.value)
+            else self._new(Node(look, (node, new), {}, value, parents=(node, new)))
+        )
+
+    def _referred(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return self._node(value)
+        if isinstance(value, (list, tuple)):
+            return type(value)(self._referred(each) for each in value)
+        return value
+
+    def _node(self, tensor: Tensor) -> Node:
+        key = _key(tensor)
+        if key not in self._known:
+            self._bind(tensor, self._new(Node(None, (), {}, tensor.detach())))
+        return self._known[key]
+
+    def _bind(self, tensor: Tensor, node: Node) -> None:
+        self._known[_key(tensor)] = node
+        self._kept.append(tensor)
+
+    def _new(self, node: Node) -> Node:
+        self.nodes.append(node)
+        return node
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A view of memory after another view of it was written to: both by offset, shape and strides."""
+
+    seen: tuple[int, tuple[int, ...], tuple[int, ...]]
+    written: tuple[int, tuple[int, ...], tuple[int, ...]]
+    __name__ = "written"
+
+    def __call__(self, before: Tensor, new: Tensor) -> Tensor:
+        """Lay what was seen into empty memory, the new over it, and look again."""
+        size = max(map(_end, (self.seen, self.written)))
+        memory = before.new_zeros(size)
+        for (offset, shape, strides), value in ((self.seen, before), (self.written, new)):
+            memory.as_strided(shape, strides, offset).copy_(value)
+        offset, shape, strides = self.seen
+        return memory.as_strided(shape, strides, offset).clone()
+
+
+def _end(view: tuple[int, tuple[int, ...], tuple[int, ...]]) -> int:
+    offset, shape, strides = view
+    return offset + 1 + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True)) if 0 not in shape else 0
+
+
+def _key(tensor: Tensor) -> Key:
+    """Where a tensor lies."""
+    if not tensor.numel() or tensor.layout != torch.strided:
+        return (id(tensor),)
+    memory = tensor.untyped_storage().data_ptr()
+    return (memory, tensor.dtype, tensor.storage_offset(), tuple(tensor.shape), tensor.stride())
+
+
+def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        return change(value)
+    return [_mapped(each, change) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+def _copied(value: Any) -> Any:
+    return _mapped(value, torch.clone)
+
+
+def _views(func: Any) -> bool:
+    """Whether an operation gives a view of what it takes."""
+    return any(each.alias_info is not None for each in func._schema.arguments)
+
+
+def _written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
+    """The tensors that an operation writes to."""
+    tensors: list[Tensor] = []
+    for position, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            value = args[position] if position < len(args) else kwargs.get(argument.name)
+            tensors += [value] if isinstance(value, Tensor) else [*value] if isinstance(value, (list, tuple)) else []
+    return tensors
+
+
+def _functional(func: Any) -> Callable[..., Any]:
+    """An operation in place as one that gives what it would have written."""
+
+    def written(*args: Any, **kwargs: Any) -> Any:
+        args, kwargs = tuple(map(_copied, args)), {name: _copied(each) for name, each in kwargs.items()}
+        func(*args, **kwargs)
+        tensors = _written(func, args, kwargs)
+        return tensors[0] if len(tensors) == 1 else tensors
+
+    return written
+
+
+def _nodes(values: Iterable[Any]) -> Iterator[Node]:
+    for value in values:
+        if isinstance(value, Node):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from _nodes(value)
