@@ -208,6 +208,9 @@ DECAYED = 0.1  # share of itself that a moment must have lost for a mistake in h
 
 # --- which mistake it is (diagnosis, pipeline)
 
+# Share by which parameters and batch move where a name is asked for once more.
+MOVE_FOR_NAMES = 0.3
+
 # Entries that must differ before a cause is named: fewer can be explained by anything.
 INFORMATIVE = 3
 
@@ -217,6 +220,8 @@ UNEXPLAINED = {"float64": CUT * UNIT_ROUNDOFF["float32"], "float32": 64 * UNIT_R
 # Share of the difference that a hypothesis may leave: one that removes less explains something else.
 UNEXPLAINED_SHARE = 2.0**-5
 
+LINEAR = 1e-9  # relative: a slope that predicts a change so well is all there is
+EXACT = 2.0**-49  # relative: what an edit may leave that is as exact as any
 EQUAL = 1e-9  # relative: a factor, a coefficient, and the number that a hypothesis says
 SAME_TENSOR = 2.0**-16  # of the largest entry: how far a tensor may be off the one that its name is asked about
 KNOWN = 2.0**-8  # relative: how far rounding may leave a factor open that is named
@@ -226,7 +231,7 @@ CANCELLED = 1e-10  # share: a term that contributes less of a tensor has the coe
 LIKE_A_SUM = 1e-3  # relative: a gradient and the sum of another, to see which axes are summed
 SINGLE_ENTRIES = 3  # wrong entries that are called single ones however small the tensor is
 
-EPSILONS = (*(10.0**-k for k in range(3, 17)), 2.0**-52, 2.0**-23)  # that people add in a logarithm or a root
+EPSILONS = (*(10.0**-k for k in range(1, 17)), 2.0**-52, 2.0**-23)  # that people add in a logarithm or a root
 TIMES = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)  # how often a term is missing (below 0) or too many
 
 MOST_REPLAYS = 100  # replays of the reference for one tensor

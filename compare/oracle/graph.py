@@ -1,7 +1,8 @@
 """The recorded graph: every primitive step of a reference and of its backward pass, on the derivation's own tensors.
 
 A dispatch mode around one replay notes each of torch's operations with what it took and gave. Compound operations go
-on in a textbook's form, or in torch's own simpler ones, where the tables know one. Identity is where a tensor lies: its
+on in a textbook's form, or in torch's own simpler ones, where the tables know one; in the stable form those that would
+overflow in a textbook's are torch's. Identity is where a tensor lies: its
 storage, offset, shape and strides, so views that change nothing are the tensor itself. A write in place is a new
 tensor, and every view of the memory goes on with what it shows then. What draws random numbers, and what no operation
 made, is a constant.
@@ -18,9 +19,16 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from handgrad.compare.oracle.kernels import decomposition, name_of, out_of_place
-from handgrad.compare.oracle.textbook import textbook
+from handgrad.compare.oracle.lines import Lines, Place
+from handgrad.compare.oracle.normalisation import told_to
+from handgrad.compare.oracle.textbook import STABLE, textbook
 
-Form = Literal["textbook", "torch"]
+Form = Literal["textbook", "stable"]
+FORMS: tuple[Form, ...] = ("textbook", "stable")
+FILLING = {
+    "full_like", "zeros_like", "ones_like", "new_zeros", "new_full", "new_ones", "empty_like", "new_empty",
+    "new_empty_strided",
+}  # fmt: skip
 Key = tuple[Any, ...]
 UNCHANGED = {"alias", "clone", "contiguous", "detach", "lift_fresh", "lift_fresh_copy"}  # the result is the argument
 
@@ -29,7 +37,8 @@ UNCHANGED = {"alias", "clone", "contiguous", "detach", "lift_fresh", "lift_fresh
 class Node:
     """One step: an operation of torch's, None for a tensor that no step made, with what it took and gave.
 
-    `args` and `kwargs` hold nodes in place of tensors. `name` is that of a record, a parameter or an input.
+    `args` and `kwargs` hold nodes in place of tensors. `name` is that of a record, a parameter or an input, `place`
+    the line of the reference that does the step.
     """
 
     operation: Any
@@ -38,6 +47,7 @@ class Node:
     value: Any
     name: str = ""
     parents: tuple[Node, ...] = ()
+    place: Place | None = None
 
     @property
     def kind(self) -> str:
@@ -68,15 +78,24 @@ def _filled(value: Any, values: Mapping[Node, Any]) -> Any:
 
 
 @dataclass(frozen=True)
+class Compound:
+    """An operation that was done by simpler steps: its name, and what it took."""
+
+    kind: str
+    args: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
 class Graph:
     """All steps in order, and what they compute: the local reference of every tap, J and gradient, by its name.
 
-    `inputs` are the records, parameters and inputs by name.
+    `inputs` are the records, parameters and inputs by name, `compounds` what steps are the last of.
     """
 
     nodes: tuple[Node, ...]
     outputs: Mapping[str, Node]
     inputs: Mapping[str, Node]
+    compounds: Mapping[Node, Compound]
 
     def segment(self, name: str) -> tuple[Node, ...]:
         """The steps that a local reference is computed by, in order, with what they start from."""
@@ -89,13 +108,13 @@ class Graph:
                     pending.append(parent)
         return tuple(node for node in self.nodes if node in seen)
 
-    def recomputed(self, name: str) -> Tensor:
-        """A local reference by its segment's steps alone: what the graph says that replay has done."""
-        values: dict[Node, Any] = {}
-        for node in self.segment(name):
-            values[node] = node.value if node.operation is None else node.evaluated(values)
-        result: Tensor = values[self.outputs[name]]
-        return result
+    def valued(self, inputs: Mapping[str, Tensor]) -> dict[Node, Any]:
+        """What every step gives where some inputs are others: what the graph says that replay does there."""
+        values: dict[Node, Any] = {self.inputs[name]: tensor for name, tensor in inputs.items() if name in self.inputs}
+        for node in self.nodes:
+            if node not in values:
+                values[node] = node.value if node.operation is None else node.evaluated(values)
+        return values
 
 
 def getitem(values: Sequence[Any], index: int) -> Any:
@@ -111,8 +130,11 @@ class Recorder(TorchDispatchMode):
     nodes: list[Node] = field(default_factory=list)
     outputs: dict[str, Node] = field(default_factory=dict)
     inputs: dict[str, Node] = field(default_factory=dict)
+    compounds: dict[Node, Compound] = field(default_factory=dict)
     _known: dict[Key, Node] = field(default_factory=dict)
     _kept: list[Tensor] = field(default_factory=list)  # so that no memory is used twice
+    _constants: set[Node] = field(default_factory=set)
+    _lines: Lines = field(default_factory=Lines)
 
     def __post_init__(self) -> None:
         """Set up torch's part of it."""
@@ -121,7 +143,7 @@ class Recorder(TorchDispatchMode):
     @property
     def graph(self) -> Graph:
         """What has been noted."""
-        return Graph(tuple(self.nodes), dict(self.outputs), dict(self.inputs))
+        return Graph(tuple(self.nodes), dict(self.outputs), dict(self.inputs), dict(self.compounds))
 
     def given(self, name: str, tensor: Tensor) -> None:
         """A record, a parameter or an input, before it is used."""
@@ -135,24 +157,36 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Do an operation, in simpler ones where it is compound, and note it."""
         kwargs = kwargs or {}
-        for form in (textbook(func) if self.form == "textbook" else None, decomposition(func)):
+        is_stable = self.form == "stable" and name_of(func) in STABLE
+        for form in (None if is_stable else textbook(func), decomposition(func)):
             if form is None:
                 continue
-            with self:
+            with self, told_to(self._tell):
                 result = form(*args, **kwargs)
+            if isinstance(result, Tensor):
+                self.compounds[self._node(result)] = Compound(name_of(func), self._referred(args))
             if result is not NotImplemented:
                 return result
         written = _written(func, args, kwargs)
         if written:
             return self._write(func, args, kwargs, written)
         result = func(*args, **kwargs)
-        if name_of(func) in UNCHANGED or (isinstance(result, Tensor) and args and result is args[0]):
+        if _changes_nothing(func, args, result):
             self._bind(result, self._node(args[0]))
         elif torch.Tag.nondeterministic_seeded not in func.tags:
             self._note(func, args, kwargs, result)
         return result
 
+    def _tell(self, kind: str, tensor: Tensor, of: Tensor) -> None:
+        """Keep what a step inside a compound operation is called."""
+        self.compounds[self._node(tensor)] = Compound(kind, (self._node(of),))
+
     def _note(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
+        if name_of(func) == "mul" and isinstance(args[1], Tensor):
+            for one, other in (args, args[::-1]):
+                if self._is_one(one) and other.shape == result.shape and other.dtype == result.dtype:
+                    self._bind(result, self._node(other))
+                    return
         several = isinstance(result, (list, tuple))
         if not (several or isinstance(result, Tensor)):
             return
@@ -169,12 +203,18 @@ class Recorder(TorchDispatchMode):
     def _item(self, node: Node, index: int) -> Node:
         return self._new(Node(getitem, (node, index), {}, node.value[index], parents=(node,)))
 
+    def _is_one(self, tensor: Tensor) -> bool:
+        """Whether a tensor depends on nothing and is 1, as the gradient of J is."""
+        return self._node(tensor) in self._constants and bool((tensor == 1).all())
+
     def _step(self, func: Any, args: Any, kwargs: Any, result: Any) -> Node:
         args, kwargs = self._referred(args), {name: self._referred(each) for name, each in kwargs.items()}
         parents = dict.fromkeys([*_nodes(args), *_nodes(tuple(kwargs.values()))])
-        if not parents:  # numbers alone, in the default dtype of the moment
+        if not parents or name_of(func) in FILLING:  # numbers alone, in the default dtype of the moment
             return Node(None, (), {}, _mapped(result, Tensor.detach))
-        return Node(func, args, kwargs, _mapped(result, Tensor.detach), parents=tuple(parents))
+        return Node(
+            func, args, kwargs, _mapped(result, Tensor.detach), parents=tuple(parents), place=self._lines.place()
+        )
 
     def _write(self, func: Any, args: Any, kwargs: Any, written: Sequence[Tensor]) -> Any:
         """Do an operation in place: what it writes to is a new tensor, and so is every view of that memory."""
@@ -183,19 +223,19 @@ class Recorder(TorchDispatchMode):
             for _, node in views:
                 node.value = _copied(node.value)
         anew = out_of_place(func) if len(written) == 1 and written[0] is args[0] else None
-        step = self._step(anew or _functional(func), args, kwargs, None)
-        result = func(*args, **kwargs)
-        values = [tensor.detach().clone() for tensor in written]
-        step.value = values[0] if len(values) == 1 else values
+        if anew is not None and (textbook(anew) or decomposition(anew)):
+            step = self._node(self.__torch_dispatch__(anew, (), args, kwargs))
+            result = func(*args, **kwargs)
+        else:
+            step = self._new(self._step(anew or _functional(func), args, kwargs, None))
+            result = func(*args, **kwargs)
+            values = [tensor.detach().clone() for tensor in written]
+            step.value = values[0] if len(values) == 1 else values
         if torch.Tag.nondeterministic_seeded in func.tags:
-            step = Node(None, (), {}, step.value)
-        self._new(step)
+            step.operation, step.args, step.kwargs, step.parents = None, (), {}, ()
+            self._constants.add(step)
         for index, (tensor, own, views) in enumerate(before):
-            new = (
-                step
-                if len(written) == 1
-                else self._new(Node(getitem, (step, index), {}, values[index], parents=(step,)))
-            )
+            new = step if len(written) == 1 else self._item(step, index)
             self._bind(tensor, new)
             for key, node in views:
                 if key != own:
@@ -236,6 +276,8 @@ class Recorder(TorchDispatchMode):
 
     def _new(self, node: Node) -> Node:
         self.nodes.append(node)
+        if not node.name and all(parent in self._constants for parent in node.parents):
+            self._constants.add(node)
         return node
 
 
@@ -278,6 +320,14 @@ def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 def _copied(value: Any) -> Any:
     return _mapped(value, torch.clone)
+
+
+def _changes_nothing(func: Any, args: Any, result: Any) -> bool:
+    """Whether an operation gives what it took: a copy, or a multiple of 1."""
+    if name_of(func) in UNCHANGED or (args and result is args[0]):
+        return True
+    by_one = name_of(func) in ("mul", "pow") and not isinstance(args[1], Tensor) and args[1] == 1
+    return by_one and isinstance(args[0], Tensor) and result.dtype == args[0].dtype
 
 
 def _views(func: Any) -> bool:

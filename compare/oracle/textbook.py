@@ -8,15 +8,29 @@ takes what torch's operation takes and gives what it gives. The equations are th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from handgrad.compare.oracle.normalisation import (
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_of_batch,
+    deviation,
+    group_norm,
+    group_norm_backward,
+    layer_norm,
+    layer_norm_backward,
+    variance,
+    variance_and_mean,
+)
+
 Pair = tuple[Tensor, Tensor]
 Triple = tuple[Any, Any, Any]
+Listener = Callable[[str, Tensor, Tensor], None]
 aten = torch.ops.aten
 MEAN, SUM = 1, 2  # torch's numbers for how losses are reduced
 SQRT_2, SQRT_2_PI = math.sqrt(2.0), math.sqrt(2.0 * math.pi)
@@ -32,12 +46,12 @@ def _one_hot(labels: Tensor, like: Tensor) -> Tensor:
     return (torch.arange(like.shape[1]).reshape(-1, *[1] * (labels.ndim - 1)) == labels.unsqueeze(1)).to(like.dtype)
 
 
-# --- softmax: P = exp(Z - max Z) / sum(exp(Z - max Z))
+# --- softmax, without the shift by the maximum that keeps it from overflowing
 
 
 def softmax(x: Tensor, dim: int, half_to_float: bool) -> Tensor:
-    """P = exp(x - max x) / sum(exp(x - max x))."""
-    e = torch.exp(x - torch.amax(x, dim, keepdim=True))
+    """P = exp(x) / sum(exp(x))."""
+    e = torch.exp(x)
     return e / e.sum(dim, keepdim=True)
 
 
@@ -59,155 +73,6 @@ def log_softmax_backward(gradient: Tensor, output: Tensor, dim: int, dtype: Any)
 def logsumexp(x: Tensor, dim: list[int], keepdim: bool = False) -> Tensor:
     """log(sum(exp(x)))."""
     return torch.log(torch.exp(x).sum(dim, keepdim=keepdim))
-
-
-# --- normalisation: xhat = (x - mean) / sqrt(variance + eps), y = xhat * w + b
-
-
-def _normalised(x: Tensor, axes: list[int], eps: float) -> Triple:
-    mean = x.mean(axes, keepdim=True)
-    centred = x - mean
-    rstd = 1 / torch.sqrt((centred * centred).mean(axes, keepdim=True) + eps)
-    return centred * rstd, mean, rstd
-
-
-def _affine(xhat: Tensor, w: Tensor | None, b: Tensor | None, shape: Sequence[int]) -> Tensor:
-    y = xhat if w is None else xhat * w.reshape(shape)
-    return y if b is None else y + b.reshape(shape)
-
-
-def _normalised_backward(dxhat: Tensor, xhat: Tensor, rstd: Tensor, axes: list[int]) -> Tensor:
-    """dx = rstd * (dxhat - mean(dxhat) - xhat * mean(dxhat * xhat))."""
-    slope = (dxhat * xhat).mean(axes, keepdim=True)
-    return rstd * (dxhat - dxhat.mean(axes, keepdim=True) - xhat * slope)
-
-
-def layer_norm(x: Tensor, shape: Sequence[int], w: Tensor | None, b: Tensor | None, eps: float) -> Triple:
-    """y = (x - mean) / sqrt(variance + eps) * w + b over the last axes."""
-    xhat, mean, rstd = _normalised(x, list(range(x.ndim - len(shape), x.ndim)), eps)
-    return _affine(xhat, w, b, shape), mean, rstd
-
-
-def layer_norm_backward(
-    dy: Tensor,
-    x: Tensor,
-    shape: Sequence[int],
-    mean: Tensor,
-    rstd: Tensor,
-    w: Tensor | None,
-    b: Tensor | None,
-    mask: Sequence[bool],
-) -> Triple:
-    """dw = sum(dy * xhat), db = sum(dy), and dx in its three terms."""
-    others, axes = list(range(x.ndim - len(shape))), list(range(x.ndim - len(shape), x.ndim))
-    xhat = (x - mean) * rstd
-    dx = _normalised_backward(dy if w is None else dy * w, xhat, rstd, axes)
-    return dx, None if w is None else (dy * xhat).sum(others), None if b is None else dy.sum(others)
-
-
-def batch_norm(
-    x: Tensor,
-    w: Tensor | None,
-    b: Tensor | None,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    training: bool,
-    momentum: float,
-    eps: float,
-) -> Any:
-    """y = (x - mean) / sqrt(variance + eps) * w + b over all axes but the second."""
-    if not training:
-        return NotImplemented
-    return batch_norm_of_batch(x, w, b, training, momentum, eps)
-
-
-def batch_norm_of_batch(
-    x: Tensor, w: Tensor | None, b: Tensor | None, training: bool, momentum: float, eps: float
-) -> Triple:
-    """The same, without running statistics."""
-    xhat, mean, rstd = _normalised(x, [0, *range(2, x.ndim)], eps)
-    return _affine(xhat, w, b, _per_channel(x)), mean.reshape(-1), rstd.reshape(-1)
-
-
-def batch_norm_backward(
-    dy: Tensor,
-    x: Tensor,
-    w: Tensor | None,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    mean: Tensor,
-    rstd: Tensor,
-    training: bool,
-    eps: float,
-    mask: Sequence[bool],
-) -> Any:
-    """dw = sum(dy * xhat), db = sum(dy), and dx in its three terms."""
-    if not training:
-        return NotImplemented
-    axes, shape = [0, *range(2, x.ndim)], _per_channel(x)
-    rstd = rstd.reshape(shape)
-    xhat = (x - mean.reshape(shape)) * rstd
-    dx = _normalised_backward(dy if w is None else dy * w.reshape(shape), xhat, rstd, axes)
-    return dx, (dy * xhat).sum(axes), dy.sum(axes)
-
-
-def _per_channel(x: Tensor) -> list[int]:
-    return [1, -1, *[1] * (x.ndim - 2)]
-
-
-def group_norm(
-    x: Tensor, w: Tensor | None, b: Tensor | None, n: int, channels: int, pixels: int, groups: int, eps: float
-) -> Triple:
-    """Each group of channels of each example normalised; y = xhat * w + b."""
-    xhat, mean, rstd = _normalised(x.reshape(n, groups, -1), [2], eps)
-    y = _affine(xhat.reshape(x.shape), w, b, _per_channel(x))
-    return y, mean.reshape(n, groups), rstd.reshape(n, groups)
-
-
-def group_norm_backward(
-    dy: Tensor,
-    x: Tensor,
-    mean: Tensor,
-    rstd: Tensor,
-    w: Tensor | None,
-    n: int,
-    channels: int,
-    pixels: int,
-    groups: int,
-    mask: Sequence[bool],
-) -> Triple:
-    """dw = sum(dy * xhat), db = sum(dy), and dx in its three terms, group by group."""
-    shape, axes = (n, groups, -1), [0, *range(2, x.ndim)]
-    rstd = rstd.reshape(n, groups, 1)
-    xhat = (x.reshape(shape) - mean.reshape(n, groups, 1)) * rstd
-    dxhat = (dy if w is None else dy * w.reshape(_per_channel(x))).reshape(shape)
-    dx = _normalised_backward(dxhat, xhat, rstd, [2]).reshape(x.shape)
-    return dx, (dy * xhat.reshape(x.shape)).sum(axes), dy.sum(axes)
-
-
-def variance(
-    x: Tensor, dim: Sequence[int] | None = None, *, correction: float | None = 1, keepdim: bool = False
-) -> Tensor:
-    """sum((x - mean)^2) / (n - correction)."""
-    axes = list(range(x.ndim)) if not dim else list(dim)
-    centred = x - x.mean(axes, keepdim=True)
-    n = math.prod(x.shape[axis] for axis in axes)
-    return (centred * centred).sum(axes, keepdim) / (n - (1 if correction is None else correction))
-
-
-def variance_and_mean(
-    x: Tensor, dim: Sequence[int] | None = None, *, correction: float | None = 1, keepdim: bool = False
-) -> Pair:
-    """The variance and the mean."""
-    axes = list(range(x.ndim)) if not dim else list(dim)
-    return variance(x, dim, correction=correction, keepdim=keepdim), x.mean(axes, keepdim)
-
-
-def deviation(
-    x: Tensor, dim: Sequence[int] | None = None, *, correction: float | None = 1, keepdim: bool = False
-) -> Tensor:
-    """The square root of the variance."""
-    return torch.sqrt(variance(x, dim, correction=correction, keepdim=keepdim))
 
 
 # --- losses
@@ -335,10 +200,20 @@ def product_and_sum(c: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: 
     return a @ b + c if alpha == beta == 1 else NotImplemented
 
 
+def mixture(one: Tensor, other: Tensor, weight: float | Tensor) -> Tensor:
+    """(1 - weight) one + weight other."""
+    return (1 - weight) * one + weight * other
+
+
 def reciprocal_root(x: Tensor) -> Tensor:
     """1 / sqrt(x)."""
     return 1 / torch.sqrt(x)
 
+
+# What a textbook writes in a form that overflows, or loses digits, where torch's does not.
+STABLE = {
+    "_log_softmax", "_softmax", "binary_cross_entropy_with_logits", "log_sigmoid_forward", "logsumexp", "softplus",
+}  # fmt: skip
 
 _FORMS: dict[str, Callable[..., Any]] = {
     "_log_softmax": log_softmax,
@@ -355,6 +230,8 @@ _FORMS: dict[str, Callable[..., Any]] = {
     "gelu": gelu,
     "gelu_backward": gelu_backward,
     "leaky_relu_backward": leaky_relu_backward,
+    "lerp.Scalar": mixture,
+    "lerp.Tensor": mixture,
     "log_sigmoid_forward": log_sigmoid,
     "logsumexp": logsumexp,
     "native_batch_norm": batch_norm,

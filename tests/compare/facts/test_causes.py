@@ -13,18 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from handgrad.compare.facts import causes, failures, operands, remarks, updates
+from handgrad.compare.facts import causes, edits, failures, operands, remarks, updates
 from handgrad.compare.facts.causes import HOW, Cause, factor_of, fitted_of
 from handgrad.compare.facts.fact import Fact, content_of
 from handgrad.compare.facts.remarks import Note
 
 GOLDEN = Path(__file__).parent / "golden" / "causes.txt"
 
+EPSILON_OF = ("log(P)", "log", "sqrt(V)", "the logarithm", "sqrt(V + 1e-08)", "sqrt(V) + 1e-08")
 RAISED = failures.Raised("ValueError", "shapes differ", "my_derivation.py", 41)
 
 EXAMPLES: tuple[Fact, ...] = (
     causes.Unknown(),
-    causes.Unknown(too_few=True, factor=6.0),
     causes.Zero(),
     causes.WrongSign(),
     causes.WrongSign("A1"),
@@ -108,6 +108,54 @@ EXAMPLES: tuple[Fact, ...] = (
     updates.SlicesZero(1, (3,)),
     updates.Isolated(((1, 2),)),
     updates.Isolated(((1,), (4,))),
+    edits.Repeated(edits.MissingTerm(("+ b",), "h @ U + b"), 3),
+    edits.MissingTerm(("- xhat * mean(dO * xhat)",)),
+    edits.MissingTerm(("- mean(dO)", "- xhat * mean(dO * xhat)"), "rstd * (dO - mean(dO) - xhat * mean(dO * xhat))"),
+    edits.TermSign(("X @ W",)),
+    edits.TermSign(("P", "Q"), "1 - P - Q"),
+    edits.TermTimes("b", "twice", 2.0),
+    edits.TermTimes("tanh(Z)", "1/5 times", 0.2, "tanh(Z) + Y"),
+    edits.TermTimes("dO", "half of", 0.5),
+    edits.ExtraTerm("W1"),
+    edits.ExtraTerm("-U", "Z2"),
+    edits.MissingFactor("P"),
+    edits.MissingFactor("sqrt(5)", is_divisor=True, inside="Q @ K^T / sqrt(5)"),
+    *(edits.FactorForm("P", how) for how in edits.HOW_FACTORS),
+    edits.FactorForm("P", "twice", "P * dP"),
+    edits.FactorInside("r", "h"),
+    edits.OtherFunction("relu", "tanh", "Z"),
+    edits.OtherFunction("", "tanh", "Z"),
+    edits.OtherFunction("the derivative of gelu", "that of silu", "Z"),
+    edits.Setting("align_corners", True, "upsample_linear1d"),
+    edits.Clipped(1.0),
+    edits.Clipped(0.25, by_length=True),
+    edits.OtherNumber("0.5", "2"),
+    edits.OtherNumber("1e-08", "1e-05", "Z^2 + 1e-05"),
+    edits.NumbersExchanged("0.1", "0.9"),
+    *(edits.Epsilon(1e-8, how, of) for how, of in zip(edits.HOW_EPSILON, EPSILON_OF, strict=True)),
+    edits.OtherReduction("the mean", "the sum over axis 0", "dZ"),
+    edits.OtherReduction("1/(6 - 1) of the sum", "the mean over axis 1", "U^2", "mean(U^2; axis 1) + 1e-05"),
+    edits.NotReduced("the sum over axis 1", "dP * P"),
+    edits.NotReduced("the sum over axis 1", "dP * P", "dP - sum(dP * P; axis 1)"),
+    edits.RowsOverwritten(),
+    edits.PartOfSum("dZ", 0, 4),
+    edits.PartOfSum("dZ", 0, 0, alone=True, inside="sum(dZ; axis 0)"),
+    edits.OneForAll("X", 0),
+    edits.OtherMask("", "[Z > 0]"),
+    edits.OtherMask("[A > 0]", "[Z > 0]", "where([Z > 0], dA, 0)"),
+    edits.OtherOperand("Z1", "A1"),
+    edits.OtherOperand("tanh'(Z1)", "A1", "dA1 * A1"),
+    edits.OperandsExchanged("Q", "K"),
+    edits.NumbersShifted("h", 1),
+    edits.NumbersShifted("h", -1),
+    edits.OperandOrder("W @ X", "X @ W"),
+    edits.OperandOrder("X * W, entry by entry,", "X @ W"),
+    *(edits.OperandPlaces("X", how, (0, 1) if how == "exchanged" else (0,)) for how in edits.HOW_PLACES),
+    edits.OperandPlaces("", "reversed", (0, 1)),
+    edits.OperandPlaces("X", "reversed", (0,), "X @ W"),
+    edits.PartsReordered("Z", (1, 0, 2)),
+    *(edits.OtherKernel("W", how) for how in edits.HOW_KERNEL),
+    edits.KernelSetting("padding", 0, "1"),
     failures.NotComputed(),
     failures.NotComputed("dw1", "float32"),
     failures.NotReal("a list"),
@@ -190,10 +238,11 @@ CODES = {
     "reset", "momentum-form", "update-form", "regularisation", "initializer-scale", "initializer-family", "order",
     "isolated-elements", "precision-loss", "not-finite", "zero", "mutated-input", "not-repeatable", "aliased",
     "missing", "unknown-name", "exception", "unknown", "untold", "ignored-arguments",
+    "missing-term", "missing-factor", "function", "constant", "reduction", "kernel",
 }  # fmt: skip
 """The codes of causes, part of the public API: a cause that has another breaks what users have written."""
 
-MODULES = (causes, operands, updates, failures, remarks)
+MODULES = (causes, edits, operands, updates, failures, remarks)
 TYPES = {
     kind
     for module in MODULES

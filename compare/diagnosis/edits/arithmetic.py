@@ -1,0 +1,256 @@
+"""Edits of sums, products, powers and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from handgrad.compare.diagnosis.edits.edit import (
+    CONSTANT,
+    CURIOUS,
+    LEFT_OUT,
+    OTHER,
+    POWER,
+    SIGN,
+    SIZE,
+    SMALL,
+    Edit,
+    Words,
+    apply,
+    inside,
+    read,
+    redo,
+)
+from handgrad.compare.diagnosis.edits.segment import Change, Segment, Values
+from handgrad.compare.facts.causes import Cause
+from handgrad.compare.facts.edits import FactorForm, MissingFactor, MissingTerm, OtherNumber, TermSign, TermTimes
+from handgrad.compare.oracle.graph import Node
+from handgrad.compare.thresholds import EPSILONS
+
+MOST_TERMS = 24
+POWERS = (1.0, 2.0, 3.0, 0.5, -0.5, -1.0, -1.5, -2.0, -3.0, 1.5)
+SUMS = ("add", "sub", "rsub")
+NUMBERS_IN = (
+    *SUMS, "mul", "div", "pow", "gt", "ge", "lt", "le", "clamp", "clamp_min", "clamp_max", "tril", "triu",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of a sum: how often it counts, below 0 where it is subtracted."""
+
+    times: float
+    of: Any
+
+    @property
+    def sign(self) -> str:
+        """Plus or minus."""
+        return "-" if self.times < 0 else "+"
+
+
+# --- sums
+
+
+def sums(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
+    """Terms left out, of the wrong sign, counted twice, or so many times what they should be."""
+    if node.kind not in SUMS or _is_term(segment, node):
+        return
+    terms = merged(segment, node)
+    if len(terms) < 2:
+        return
+    for term in terms:
+        yield _without(segment, node, (term,), 1)
+        yield _turned(segment, node, (term,), 1)
+        yield _times(segment, node, term, 2.0, "twice", 1)
+        yield _times(segment, node, term, 0.5, "half of", 2)
+        for value, name in numbers.items() if isinstance(term.of, Node) else ():  # a number has edits of its own
+            yield _times(segment, node, term, value, f"{name} times", 3)
+    for i, one in enumerate(terms if len(terms) > 2 else []):
+        for other in terms[i + 1 :]:
+            yield _without(segment, node, (one, other), 2)
+            yield _turned(segment, node, (one, other), 2)
+    if len(terms) == 2:
+        one, other = terms
+
+        def product(v: Values) -> Any:
+            return v(one.of) * v(other.of)
+
+        yield Edit(4, CURIOUS, lambda w: FactorForm(w(other.of), "product", inside(segment, node, w)), {node: product})
+
+
+def merged(segment: Segment, node: Node) -> tuple[Term, ...]:
+    """A sum of sums as one list of terms, equal ones together: of U + U nobody leaves out one."""
+    terms: list[Term] = []
+
+    def walk(of: Any, times: float) -> None:
+        is_sum = isinstance(of, Node) and of.kind in SUMS and len(terms) < MOST_TERMS
+        if is_sum and (of is node or _is_term(segment, of)):
+            alpha = of.kwargs.get("alpha", 1)
+            signs = {"add": (1, alpha), "sub": (1, -alpha), "rsub": (-alpha, 1)}[of.kind]
+            for each, sign in zip(of.args, signs, strict=False):
+                walk(each, times * sign)
+            return
+        for i, term in enumerate(terms):
+            if _is_one(term.of, of):
+                terms[i] = Term(term.times + times, of)
+                return
+        terms.append(Term(times, of))
+
+    walk(node, 1.0)
+    return tuple(term for term in terms if term.times)
+
+
+def _is_term(segment: Segment, node: Node) -> bool:
+    """Whether a sum is only a term of one other sum, and has no name."""
+    users = segment.users.get(node, ())
+    alone = len(users) == 1 and users[0].kind in SUMS
+    return (
+        alone and node not in segment.labels and node is not segment.target and users[0].value.shape == node.value.shape
+    )
+
+
+def _is_one(one: Any, other: Any) -> bool:
+    if not isinstance(one, Node) or not isinstance(other, Node):
+        return False
+    a, b = one.value, other.value
+    return one is other or (a.shape == b.shape and a.dtype == b.dtype and a.numel() > 1 and torch.equal(a, b))
+
+
+def _without(segment: Segment, node: Node, terms: tuple[Term, ...], tier: int) -> Edit:
+    def cause(words: Words) -> Cause:
+        return MissingTerm(tuple(f"{t.sign} {words(t.of)}" for t in terms), inside(segment, node, words))
+
+    return Edit(tier, LEFT_OUT, cause, {node: _changed(node, dict.fromkeys(terms, -1.0))})
+
+
+def _turned(segment: Segment, node: Node, terms: tuple[Term, ...], tier: int) -> Edit:
+    def cause(words: Words) -> Cause:
+        return TermSign(tuple(words(t.of) for t in terms), inside(segment, node, words))
+
+    return Edit(tier, SIGN, cause, {node: _changed(node, dict.fromkeys(terms, -2.0))})
+
+
+def _times(segment: Segment, node: Node, term: Term, times: float, name: str, tier: int) -> Edit:
+    def cause(words: Words) -> Cause:
+        return TermTimes(words(term.of), name, times, inside(segment, node, words))
+
+    return Edit(tier, SIZE, cause, {node: _changed(node, {term: times - 1})})
+
+
+def _changed(node: Node, more: Mapping[Term, float]) -> Change:
+    """The sum with so many times more of some of its terms."""
+
+    def change(v: Values) -> Any:
+        value = v(node)
+        for term, times in more.items():
+            value = value + times * term.times * v(term.of)
+        return value
+
+    return change
+
+
+# --- products
+
+
+def products(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
+    """Factors and divisors left out, on the other side, entering twice, or by another function of them."""
+    if node.kind not in ("mul", "div"):
+        return
+    yield from _factor(segment, node, 0)
+    yield from _factor(segment, node, 1)
+    one, other = node.args[:2]
+    sign = 1.0 if node.kind == "mul" else -1.0
+
+    def added(v: Values) -> Any:
+        return v(one) + sign * v(other)
+
+    yield Edit(4, CURIOUS, lambda w: FactorForm(w(other), "added", inside(segment, node, w)), {node: added})
+
+
+def _factor(segment: Segment, node: Node, i: int) -> Iterator[Edit]:
+    """The edits of a product or quotient in one of its two operands."""
+    factor, other = node.args[i], node.args[1 - i]
+    is_divisor = node.kind == "div" and i == 1
+
+    def rest(v: Values) -> Any:
+        return 1 / v(other) if node.kind == "div" and i == 0 else v(other)
+
+    def left_out(words: Words) -> Cause:
+        return MissingFactor(words(factor), is_divisor, inside(segment, node, words))
+
+    def form(tier: int, rank: int, how: str, function: Callable[[Any], Any]) -> Edit:
+        def change(v: Values) -> Any:
+            return rest(v) * function(1 / v(factor) if is_divisor else v(factor))
+
+        return Edit(tier, rank, lambda w: FactorForm(w(factor), how, inside(segment, node, w)), {node: change})
+
+    yield Edit(1, LEFT_OUT, left_out, {node: rest})
+    yield form(1, OTHER, "multiplied" if is_divisor else "divided", lambda x: 1 / x)
+    yield form(2, OTHER, "twice", lambda x: x * x)
+    value = factor.value if isinstance(factor, Node) else torch.tensor(float(factor))
+    if value.is_floating_point() and value.numel():
+        if bool((value > 0).all()):
+            yield form(2, POWER, "root", lambda x: x**0.5)
+        elif value.numel() > 1:
+            yield form(2, CURIOUS, "absolute", abs)
+            yield form(2, CURIOUS, "signs", torch.sign)
+
+
+# --- powers, signs, numbers
+
+
+def powers(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
+    """Another exponent, a root left out, a sign left out."""
+    if node.kind == "neg":
+        of = node.args[0]
+        yield Edit(1, SIGN, lambda w: TermSign((w(of),), inside(segment, node, w)), {node: read(of)})
+    if node.kind == "pow" and isinstance(node.args[0], Node) and not isinstance(node.args[1], Node):
+        for power in POWERS:
+            if power != node.args[1]:
+                yield _of_power(segment, node, power)
+
+
+def _of_power(segment: Segment, node: Node, power: float) -> Edit:
+    base, exponent = node.args
+
+    def cause(words: Words) -> Cause:
+        return OtherNumber(f"{power:g}", f"{exponent:g}", inside(segment, node, words) or words(node))
+
+    return Edit(1, POWER, cause, {node: apply(lambda x: x**power, base)})
+
+
+def constants(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
+    """Another number where a step has one: by a name, twice, halved, turned, or another small one."""
+    if node.kind not in NUMBERS_IN:
+        return
+    places: list[tuple[int | str, float]] = [(i, each) for i, each in enumerate(node.args) if _is_number(each)]
+    places += [(name, each) for name, each in node.kwargs.items() if _is_number(each) and name == "alpha" and each != 1]
+    for place, number in places:
+        for value, (tier, name) in _instead(float(number), numbers).items():
+            if value != number and not (value == 0 and node.kind == "div" and place == 1):
+                kept = int(value) if isinstance(number, int) and value == int(value) else value
+                cause = partial(_other_number, node, number, name)
+                yield Edit(tier, CONSTANT, cause, {node: redo(node, {place: read(kept)})})
+
+
+def _other_number(node: Node, number: float, name: str, words: Words) -> Cause:
+    return OtherNumber(name, words(number), words(node))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _instead(a: float, numbers: Mapping[float, str]) -> dict[float, tuple[int, str]]:
+    """The numbers that may stand for one, with their tier and text."""
+    plain = [0.0, -a, 1.0, 2 * a, a / 2, a * a, 1 - a, a + 1, a - 1, 2.0, 0.5, -1.0]
+    plain += [1 / a] if a else []
+    plain += [a**0.5] if a > 0 else []
+    plain += EPSILONS if 0 < abs(a) < SMALL else ()
+    found = {value: (1 if value in (0.0, -a, 1.0) else 2, f"{value:.6g}") for value in plain}
+    sign, minus = (-1.0, "-") if a < 0 else (1.0, "")
+    return {sign * value: (2, f"{minus}{name}") for value, name in numbers.items()} | found

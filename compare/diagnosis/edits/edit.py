@@ -1,0 +1,64 @@
+"""One edit: steps that give something else, what it costs by its tier, and the cause that it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from handgrad.compare.diagnosis.edits.segment import Change, Segment, Values
+from handgrad.compare.facts.causes import Cause
+from handgrad.compare.oracle.graph import Node
+
+Words = Callable[[Any], str]  # a step, or a number, as a formula
+Function = Callable[[Tensor], Tensor]
+LEFT_OUT, OPERAND, SIGN, POWER, OTHER, CONSTANT, SIZE, CURIOUS = range(8)  # of two edits that fit, the first is told
+SMALL = 1e-2  # a number below is one that keeps a divisor from zero
+MOST_INDICES = 32  # of an axis: each is left out of a sum
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Edit:
+    """`changes` holds what some steps give instead; `cause` is made once the edit explains the tensor.
+
+    Tier 0 is a relation of the whole tensor, 1 and 2 an edit of one step, 3 to 5 another tensor in an operand's place,
+    6 has a number `fitted` to the tensor. `rank` is one of the numbers above.
+    """
+
+    tier: int
+    rank: int
+    cause: Callable[[Words], Cause]
+    changes: Mapping[Node, Change]
+    fitted: bool = False
+
+
+def inside(segment: Segment, node: Node, words: Words) -> str:
+    """The formula of a step, nothing where it is the tensor."""
+    return "" if node is segment.target else words(node)
+
+
+def apply(function: Callable[[Any], Any], node: Any) -> Change:
+    """What a function makes of what a step gives."""
+    return lambda v: function(v(node))
+
+
+def read(node: Any) -> Change:
+    """What a step gives, or a number."""
+    return lambda v: v(node)
+
+
+def redo(node: Node, instead: Mapping[int | str, Change]) -> Change:
+    """A step done again with something else in some places, which are positions and keywords."""
+
+    def change(v: Values) -> Any:
+        args = [instead[i](v) if i in instead else _taken(v, each) for i, each in enumerate(node.args)]
+        kwargs = {name: instead[name](v) if name in instead else v(each) for name, each in node.kwargs.items()}
+        return node.operation(*args, **kwargs)
+
+    return change
+
+
+def _taken(v: Values, value: Any) -> Any:
+    return [*map(v, value)] if isinstance(value, (list, tuple)) else v(value)

@@ -1,0 +1,199 @@
+"""Edits of matrix products, transposes, convolutions and scatters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import permutations
+from typing import Any
+
+from torch import Tensor
+
+from handgrad.compare.diagnosis.edits.edit import (
+    LEFT_OUT,
+    MOST_INDICES,
+    OPERAND,
+    OTHER,
+    Edit,
+    Function,
+    Words,
+    apply,
+    inside,
+    read,
+    redo,
+)
+from handgrad.compare.diagnosis.edits.segment import Change, Segment, Values
+from handgrad.compare.facts.causes import Cause
+from handgrad.compare.facts.edits import (
+    FactorInside,
+    KernelSetting,
+    OperandOrder,
+    OtherKernel,
+    OtherReduction,
+    PartOfSum,
+    PartsReordered,
+    RowsOverwritten,
+    Setting,
+)
+from handgrad.compare.facts.operands import OperandTransposed
+from handgrad.compare.oracle.graph import Node
+
+PRODUCTS = ("mm", "bmm")
+PARTS, MOST_PARTS = ("slice", "select", "split"), 4
+KERNELS: dict[str, Function] = {
+    "turned": lambda x: x.flip([*range(2, x.ndim)]),
+    "transposed": lambda x: x.transpose(-1, -2),
+    "flipped": lambda x: x.flip(-1),
+    "flipped-first": lambda x: x.flip(-2),
+    "channels": lambda x: x.transpose(0, 1),
+}
+SETTINGS = {3: "stride", 4: "padding", 5: "dilation"}
+MOST_SETTING = 3
+
+
+# --- products
+
+
+def products_of_matrices(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
+    """Operands transposed, in the other order, entry by entry, or some of the summed numbers left out."""
+    if node.kind not in PRODUCTS:
+        return
+    one, other = node.args
+    a, b = one.value, other.value
+    for transposed in ((0,), (1,), (0, 1)):
+        first, second = (x.mT.shape if i in transposed else x.shape for i, x in enumerate((a, b)))
+        if first[-1] == second[-2] and (*first[:-1], second[-1]) == tuple(node.value.shape):
+            yield _transposed(node, transposed)
+    if b.shape[-2:] == a.shape[-2:][::-1] and a.shape[-1] == a.shape[-2]:
+        swapped = redo(node, {0: read(other), 1: read(one)})
+        yield Edit(1, OTHER, lambda w: OperandOrder(f"{w(other)} @ {w(one)}", w(node)), {node: swapped})
+    if a.shape == b.shape == node.value.shape:
+        entries = {node: lambda v: v(one) * v(other)}
+        yield Edit(1, OTHER, lambda w: OperandOrder(f"{w(one)} * {w(other)}, entry by entry,", w(node)), entries)
+    size = a.shape[-1]
+    mean = {node: apply(lambda x: x / size, node)}
+    yield Edit(2, OTHER, lambda w: OtherReduction("the mean", "the sum", w(node), inside(segment, node, w)), mean)
+    for index in range(size if 1 < size <= MOST_INDICES else 0):
+        yield from _summed(segment, node, index, is_end=index in (0, size - 1))
+
+
+def _transposed(node: Node, operands: tuple[int, ...]) -> Edit:
+    changes = {node: redo(node, {i: apply(lambda x: x.mT, node.args[i]) for i in operands})}
+    return Edit(1, OTHER, lambda w: OperandTransposed(" and ".join(w(node.args[i]) for i in operands)), changes)
+
+
+def _summed(segment: Segment, node: Node, index: int, is_end: bool) -> Iterator[Edit]:
+    """One of the numbers that a product sums over, left out; the first and the last also alone."""
+    one, other = node.args
+    part = redo(
+        node, {0: apply(lambda x: x.narrow(-1, index, 1), one), 1: apply(lambda x: x.narrow(-2, index, 1), other)}
+    )
+
+    def cause(words: Words, alone: bool = False) -> Cause:
+        return PartOfSum(words(other), 0, index, alone, inside(segment, node, words))
+
+    if is_end:
+        yield Edit(2, OTHER, lambda w: cause(w, alone=True), {node: part})
+    yield Edit(3, OTHER, cause, {node: lambda v: v(node) - part(v)})
+
+
+def factors_inside(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
+    """A factor of what a matrix product gives that multiplies an operand of it instead: (r * h) @ U for r * (h @ U)."""
+    if node.kind != "mul":
+        return
+    for factor, rest in (node.args[:2], node.args[1::-1]):
+        if not isinstance(factor, Node) or not isinstance(rest, Node):
+            continue
+        for product in (rest, *rest.parents):
+            for i, operand in enumerate(product.args[:2] if product.kind in PRODUCTS else ()):
+                if operand.value.shape == factor.value.shape:
+                    yield _factor_inside(node, factor, rest, product, i)
+
+
+def _factor_inside(node: Node, factor: Node, rest: Node, product: Node, i: int) -> Edit:
+    operand = product.args[i]
+
+    def multiplied(v: Values) -> Any:
+        return v(operand) * v(factor)
+
+    changes = {product: redo(product, {i: multiplied}), node: read(rest)}
+    return Edit(2, OTHER, lambda w: FactorInside(w(factor), w(operand)), changes)
+
+
+# --- places
+
+
+def parts(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
+    """The parts that a tensor is split in, taken in another order."""
+    taken = [each for each in segment.graph.nodes if node in each.parents and each.kind in PARTS]
+    if len(taken) == 1 and taken[0].kind == "split":
+        taken = [each for each in segment.graph.nodes if taken[0] in each.parents]
+    if not 2 <= len(taken) <= MOST_PARTS or len({_shape(each) for each in taken}) > 1:
+        return
+    for order in permutations(range(len(taken))):
+        moved = [(taken[i], taken[j]) for i, j in enumerate(order) if i != j and taken[i] in segment.distance]
+        changes = {part: redo(other, {}) for part, other in moved}  # all are parts of one tensor
+        if changes:
+            yield _reordered(node, order, changes)
+
+
+def _shape(node: Node) -> tuple[int, ...]:
+    return tuple(node.value.shape) if isinstance(node.value, Tensor) else ()
+
+
+def _reordered(node: Node, order: tuple[int, ...], changes: Mapping[Node, Change]) -> Edit:
+    return Edit(2, OPERAND, lambda w: PartsReordered(w(node), order), changes)
+
+
+def transposes(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
+    """A transpose left out where the shape allows it."""
+    if node.kind not in ("t", "transpose", "permute") or not isinstance(node.args[0], Node):
+        return
+    of = node.args[0]
+    if of.value.shape == node.value.shape:
+        yield Edit(1, LEFT_OUT, lambda w: OperandTransposed(w(of)), {node: read(of)})
+
+
+def scatters(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
+    """Rows overwritten that should be added up."""
+    if node.kind == "index_put" and len(node.args) > 3 and node.args[3]:
+        yield Edit(1, OTHER, lambda w: RowsOverwritten(), {node: redo(node, {3: read(False)})})
+
+
+# --- settings
+
+
+def settings(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
+    """A switch of an operation the other way, as align_corners."""
+    if not hasattr(node.operation, "_schema"):
+        return
+    for i, (argument, value) in enumerate(zip(node.operation._schema.arguments, node.args, strict=False)):
+        if isinstance(value, bool):
+            changes = {node: redo(node, {i: read(not value)})}
+            yield Edit(2, OTHER, _told(Setting(argument.name, not value, node.kind)), changes)
+
+
+def convolutions(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
+    """Operands turned, flipped or transposed, and other strides, paddings and dilations."""
+    if node.kind not in ("convolution", "convolution_backward"):
+        return
+    for i, each in enumerate(node.args[:3]):
+        if isinstance(each, Node) and each.value.ndim >= 3:
+            for how in KERNELS:
+                yield _other_kernel(node, i, how)
+    for place, setting in SETTINGS.items() if node.kind == "convolution" else ():
+        for value in range(MOST_SETTING + 1):
+            other = [value] * len(node.args[place])
+            if other != [*node.args[place]]:
+                due = " and ".join(map(str, dict.fromkeys(node.args[place])))
+                changes = {node: redo(node, {place: read(other)})}
+                yield Edit(2, OTHER, _told(KernelSetting(setting, value, due)), changes)
+
+
+def _other_kernel(node: Node, i: int, how: str) -> Edit:
+    operand = node.args[i]
+    changes = {node: redo(node, {i: apply(KERNELS[how], operand)})}
+    return Edit(1, OTHER, lambda w: OtherKernel(w(operand), how), changes)
+
+
+def _told(cause: Cause) -> Callable[[Words], Cause]:
+    return lambda words: cause

@@ -1,0 +1,202 @@
+"""Another tensor in an operand's place: itself in another way, another one in scope, a formula of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from handgrad.compare.diagnosis.edits.edit import (
+    CONSTANT,
+    LEFT_OUT,
+    OPERAND,
+    OTHER,
+    POWER,
+    SIGN,
+    SIZE,
+    Edit,
+    Function,
+    Words,
+    apply,
+    read,
+    redo,
+)
+from handgrad.compare.diagnosis.edits.segment import Change, Segment
+from handgrad.compare.facts.causes import Cause, LabelsSwapped
+from handgrad.compare.facts.edits import OneForAll, OperandPlaces, OtherOperand, TermSign, TermTimes
+from handgrad.compare.facts.operands import OperandTransposed, Unused
+from handgrad.compare.oracle.graph import Node
+
+FORMULAS: dict[str, Function] = {
+    "(1 - {})": lambda x: 1 - x,
+    "{} (1 - {})": lambda x: x * (1 - x),
+    "(1 - {}^2)": lambda x: 1 - x * x,
+    "{}^2": lambda x: x * x,
+    "tanh'({})": lambda x: 1 - torch.tanh(x) ** 2,
+    "sigmoid'({})": lambda x: torch.sigmoid(x) * (1 - torch.sigmoid(x)),
+    "[{} > 0]": lambda x: (x > 0).double(),
+    "[{} >= 0]": lambda x: (x >= 0).double(),
+    "tanh({})": torch.tanh,
+    "sigmoid({})": torch.sigmoid,
+    "exp({})": torch.exp,
+    "log({})": torch.log,
+    "relu({})": torch.relu,
+    "(1 + {}^2)": lambda x: 1 + x * x,
+    "1/{}": lambda x: 1 / x,
+    "sqrt({})": torch.sqrt,
+    "|{}|": torch.abs,
+    "the sign of {}": torch.sign,
+}
+NEAR = 6  # steps: an unnamed tensor further away is no candidate for a factor
+
+
+def formula(told: str, name: str) -> str:
+    """A formula of a tensor, with the name that the tensor has."""
+    return told.replace("{}", name)
+
+
+@dataclass(frozen=True)
+class Instead:
+    """What may stand in an operand's place; the cause is told where: a formula, or nothing for everywhere."""
+
+    tier: int
+    rank: int
+    cause: Callable[[Words, str], Cause]
+    change: Change
+
+    def everywhere(self, node: Node) -> Edit:
+        """In the place of a step."""
+        return Edit(self.tier, self.rank, lambda w: self.cause(w, ""), {node: self.change})
+
+    def at(self, node: Node, i: int) -> Edit:
+        """As one argument of a step, and no other's."""
+        change = redo(node, {i: self.change})
+        return Edit(max(self.tier, 3), self.rank, lambda w: self.cause(w, w(node)), {node: change})
+
+
+def operands(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
+    """Everything that may stand in a step's place."""
+    for instead in _instead(segment, node, numbers):
+        yield instead.everywhere(node)
+
+
+def at_one_use(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
+    """The same for a step that several take, at one of them alone."""
+    for i, each in enumerate(node.args):
+        if isinstance(each, Node) and len(segment.users.get(each, ())) > 1:
+            for instead in _instead(segment, each, numbers):
+                if instead.tier <= 4:
+                    yield instead.at(node, i)
+
+
+def _instead(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Instead]:
+    if not isinstance(node.value, Tensor):
+        return
+    if node.value.is_floating_point():
+        yield from _own(segment, node, numbers)
+        yield from _places(node)
+    yield from _others(segment, node)
+
+
+# --- formulas of the operand itself
+
+
+def _own(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Instead]:
+    """Its negative, nothing, 1 minus it, a row of it, multiples, powers."""
+    if node is not segment.target:
+        yield Instead(2, SIGN, lambda w, at: TermSign((w(node),), at), apply(torch.neg, node))
+        yield Instead(2, LEFT_OUT, lambda w, at: Unused(w(node)), apply(torch.zeros_like, node))
+    value = node.value
+    if node.name and value.numel() and bool((value >= 0).all() and (value <= 1).all()):
+        yield Instead(1, OPERAND, lambda w, at: LabelsSwapped(w(node)), apply(lambda x: 1 - x, node))
+    for axis in range(value.ndim):
+        if value.shape[axis] > 1:
+            yield from _of_an_axis(node, axis)
+    for times, name in {2.0: "twice", 0.5: "half of", **{c: f"{n} times" for c, n in numbers.items()}}.items():
+        yield _multiple(node, times, name)
+    yield _own_formula(node, 4, POWER, "{}^2", lambda x: x * x)
+    if bool((value >= 0).all()):
+        yield _own_formula(node, 4, POWER, "sqrt({})", torch.sqrt)
+
+
+def _own_formula(node: Node, tier: int, rank: int, told: str, function: Function) -> Instead:
+    return Instead(tier, rank, lambda w, at: OtherOperand(formula(told, w(node)), w(node), at), apply(function, node))
+
+
+def _of_an_axis(node: Node, axis: int) -> Iterator[Instead]:
+    yield Instead(4, OTHER, lambda w, at: OneForAll(w(node), axis), apply(lambda x: x.narrow(axis, 0, 1), node))
+    told = f"{{}} minus its mean along axis {axis}"
+    yield _own_formula(node, 4, OTHER, told, lambda x: x - x.mean(axis, keepdim=True))
+
+
+def _multiple(node: Node, times: float, name: str) -> Instead:
+    tier = 3 if times in (2.0, 0.5) else 4
+    return Instead(tier, SIZE, lambda w, at: TermTimes(w(node), name, times, at), apply(lambda x: times * x, node))
+
+
+def _places(node: Node) -> Iterator[Instead]:
+    """Its entries in other places: transposed, shifted, reversed."""
+    shape = node.value.shape
+    if len(shape) > 1 and shape[-1] == shape[-2] > 1:
+        yield Instead(2, OPERAND, lambda w, at: OperandTransposed(w(node)), apply(lambda x: x.mT, node))
+    for axis in range(len(shape)):
+        if shape[axis] > 1:
+            yield from _moved(node, axis)
+
+
+def _moved(node: Node, axis: int) -> Iterator[Instead]:
+    def moved(how: str, function: Function, *axes: int) -> Instead:
+        return Instead(3, OPERAND, lambda w, at: OperandPlaces(w(node), how, axes, at), apply(function, node))
+
+    def exchanged(other: int) -> Instead:
+        return moved("exchanged", lambda x: x.transpose(axis, other), axis, other)
+
+    yield moved("earlier", lambda x: x.roll(1, axis), axis)
+    yield moved("later", lambda x: x.roll(-1, axis), axis)
+    yield moved("earlier-zero", lambda x: _shifted(x, axis), axis)
+    yield moved("reversed", lambda x: x.flip(axis), axis)
+    shape = node.value.shape
+    for other in range(axis + 1, len(shape)):
+        if shape[axis] == shape[other] and (axis, other) != (len(shape) - 2, len(shape) - 1):
+            yield exchanged(other)
+
+
+def _shifted(x: Tensor, axis: int) -> Tensor:
+    shifted = x.roll(1, axis)
+    shifted.select(axis, 0).zero_()
+    return shifted
+
+
+# --- other tensors
+
+
+def _others(segment: Segment, node: Node) -> Iterator[Instead]:
+    """Other tensors in scope: of the same shape, one that spreads to the shape, a formula of one."""
+    for other in segment.alike(node):
+        yield _other(node, other, 3 if other in segment.labels else 4, OPERAND)
+    shape = tuple(node.value.shape)
+    for other_shape, others in segment.scope.items() if shape else ():
+        if other_shape in (shape, ()) or not _spreads(other_shape, shape):
+            continue
+        for other in others:
+            if other.value.dtype == node.value.dtype and other.value.numel() > 1 and other is not node:
+                yield _other(node, other, 4, OPERAND)
+    if node is segment.target or not node.value.is_floating_point() or not shape:
+        return
+    for other in (node, *segment.alike(node)):
+        if other in segment.labels or other in segment.distance:
+            for told in FORMULAS:
+                yield _other(node, other, 5, CONSTANT, told)
+
+
+def _other(node: Node, other: Node, tier: int, rank: int, told: str = "{}") -> Instead:
+    change = apply(FORMULAS[told], other) if told in FORMULAS else read(other)
+    return Instead(tier, rank, lambda w, at: OtherOperand(formula(told, w(other)), w(node), at), change)
+
+
+def _spreads(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
+    if len(small) > len(large):
+        return False
+    return all(m in (1, n) for m, n in zip(small[::-1], large[::-1], strict=False))

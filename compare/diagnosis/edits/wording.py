@@ -1,0 +1,142 @@
+"""Steps as formulas: infix, with the names that they have, as deep as fits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from handgrad.compare.diagnosis.edits.segment import Segment
+from handgrad.compare.oracle.graph import Compound, Node
+
+DEPTHS = (8, 6, 5, 4, 3, 2)
+LONGEST = 80  # characters of a formula, if fewer steps of it say enough
+SUM, PRODUCT, UNARY, ATOM = range(4)  # how tightly a formula holds together
+SYMBOLS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!="}
+THROUGH = {
+    "view", "_unsafe_view", "reshape", "expand", "unsqueeze", "squeeze", "_to_copy", "view_as", "alias", "detach",
+    "clone", "copy", "written", "contiguous",
+}  # fmt: skip
+NAMED = {
+    "_softmax": "softmax", "_log_softmax": "log_softmax", "gelu": "gelu", "silu": "silu", "softplus": "softplus",
+    "logsumexp": "logsumexp", "var": "var", "std": "std", "elu": "elu", "normalised": "normalised", "rstd": "1/std",
+}  # fmt: skip
+REDUCTIONS = {"sum": "sum", "mean": "mean", "amax": "max", "amin": "min", "prod": "product", "cumsum": "cumulative sum"}
+
+
+def _is_one_number(node: Node) -> bool:
+    value = node.value
+    return isinstance(value, Tensor) and bool(value.numel()) and bool((value == value.reshape(-1)[0]).all())
+
+
+def _holds_nodes(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and any(isinstance(each, Node) for each in value)
+
+
+def _number(text: str) -> tuple[str, int]:
+    """The name or the digits of a number, and how tightly that holds together: 1/5, 3^2, -7 or 2.5."""
+    return text, PRODUCT if "/" in text else UNARY if "^" in text or text[:1] == "-" else ATOM
+
+
+class Formulas:
+    """Formulas of the steps of a segment, each made once."""
+
+    def __init__(self, segment: Segment, numbers: Mapping[float, str]) -> None:
+        """`numbers` are the names of numbers."""
+        self.segment, self.numbers = segment, numbers
+        self._made: dict[Node, str] = {}
+
+    def __call__(self, value: Any) -> str:
+        """A step by its name, or else as the deepest formula that is not too long; a number by name or digits."""
+        if not isinstance(value, Node):
+            return self.number(value)
+        if value in self.segment.labels and value is not self.segment.target:
+            return self.segment.labels[value]
+        if value not in self._made:
+            texts = (self._at(value, depth)[0] for depth in DEPTHS)
+            self._made[value] = next((text for text in texts if len(text) <= LONGEST), self._at(value, DEPTHS[-1])[0])
+        return self._made[value]
+
+    def number(self, value: Any) -> str:
+        """A number by the name that it has, or its digits."""
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return str(value)
+        if value == int(value if abs(value) < 1e15 else 0) and abs(value) <= 2:
+            return str(int(value))
+        if -value in self.numbers:
+            return f"-{self.numbers[-value]}"
+        return self.numbers.get(float(value), f"{value:.6g}")
+
+    def _at(self, value: Any, depth: int) -> tuple[str, int]:
+        """A formula as deep as told, and how tightly it holds together."""
+        if isinstance(value, (list, tuple)):
+            return ", ".join(self._at(each, depth)[0] for each in value), ATOM
+        if not isinstance(value, Node):
+            return _number(self.number(value))
+        if value in self.segment.labels and value is not self.segment.target:
+            return self.segment.labels[value], ATOM
+        if value.operation is None or (value in self.segment.constants and _is_one_number(value)):
+            return _number(self._constant(value))
+        compound = self.segment.graph.compounds.get(value)
+        if compound is not None and compound.kind in NAMED and depth < DEPTHS[0]:
+            return self._compound(compound, depth), ATOM
+        return ("...", ATOM) if depth == 0 else self._step(value, depth)
+
+    def _compound(self, compound: Compound, depth: int) -> str:
+        """A function by its name, with the axis that it is along."""
+        axis = compound.args[1] if len(compound.args) > 1 else None
+        axes = [axis] if isinstance(axis, int) and not isinstance(axis, bool) else axis
+        along = f"; axis {', '.join(map(str, axes))}" if isinstance(axes, list) and axes else ""
+        return f"{NAMED[compound.kind]}({self._at(compound.args[0], max(depth - 1, 0))[0]}{along})"
+
+    def _constant(self, node: Node) -> str:
+        value = node.value
+        if _is_one_number(node):
+            return self.number(value.reshape(-1)[0].item())
+        is_index = value.ndim == 1 and bool((value == torch.arange(len(value))).all())
+        return "index" if is_index else "a constant"
+
+    def _step(self, node: Node, depth: int) -> tuple[str, int]:
+        kind, args = node.kind, node.args
+
+        def text(value: Any, tight: int = SUM) -> str:
+            formula, held = self._at(value, depth - 1)
+            return formula if held >= tight else f"({formula})"
+
+        if kind in ("add", "sub", "rsub"):
+            one, other = args[:2] if kind != "rsub" else args[1::-1]
+            symbol, alpha = "+" if kind == "add" else "-", node.kwargs.get("alpha", 1)
+            if alpha != 1:
+                return f"{text(one)} {symbol} {self.number(alpha)} * {text(other, PRODUCT)}", SUM
+            return f"{text(one)} {symbol} {text(other, PRODUCT if symbol == '-' else SUM)}", SUM
+        if kind == "mul" and args[0] is args[1]:
+            return f"{text(args[0], ATOM)}^2", UNARY
+        if kind == "mul":
+            return f"{text(args[0], PRODUCT)} * {text(args[1], PRODUCT)}", PRODUCT
+        if kind == "div":
+            return f"{text(args[0], PRODUCT)} / {text(args[1], UNARY)}", PRODUCT
+        if kind in ("mm", "bmm", "mv", "dot"):
+            return f"{text(args[0], UNARY)} @ {text(args[1], UNARY)}", PRODUCT
+        if kind == "neg":
+            return f"-{text(args[0], PRODUCT)}", UNARY
+        if kind == "pow":
+            return f"{text(args[0], ATOM)}^{text(args[1], ATOM)}", UNARY
+        if kind == "reciprocal":
+            return f"1 / {text(args[0], UNARY)}", PRODUCT
+        if kind in ("t", "transpose", "permute"):
+            return f"{text(args[0], ATOM)}^T", UNARY
+        if kind in THROUGH:
+            return self._at(args[-1] if kind in ("copy", "written") else args[0], depth)
+        if kind in SYMBOLS:
+            return f"[{text(args[0])} {SYMBOLS[kind]} {text(args[1])}]", ATOM
+        if kind in REDUCTIONS:
+            axes = args[1] if len(args) > 1 and args[1] not in ([], None) else ()
+            axes = [axes] if isinstance(axes, int) else axes
+            along = f"; axis {', '.join(map(str, axes))}" if axes else ""
+            return f"{REDUCTIONS[kind]}({text(args[0])}{along})", ATOM
+        if kind in ("select", "slice", "getitem", "index"):
+            return f"{text(args[0], ATOM)}[...]", ATOM
+        shown = [text(each) for each in args if isinstance(each, Node) or _holds_nodes(each)]
+        return f"{kind.strip('_')}({', '.join(shown)})", ATOM

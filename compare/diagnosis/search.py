@@ -1,0 +1,250 @@
+"""The search for an edit of the reference's own graph that gives the recorded tensor: tried, priced, confirmed, ranked.
+
+Accepted is what predicts the tensor to within rounding, here and where everything has moved, with more bits than it has
+to pay for being one of many.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from handgrad.compare.diagnosis.bits import ENOUGH_BITS, Observed, price
+from handgrad.compare.diagnosis.edits.arithmetic import constants, powers, products, sums
+from handgrad.compare.diagnosis.edits.edit import Edit, Words
+from handgrad.compare.diagnosis.edits.everywhere import everywhere
+from handgrad.compare.diagnosis.edits.functions import comparisons, derivatives, functions, masks
+from handgrad.compare.diagnosis.edits.matrices import (
+    convolutions,
+    factors_inside,
+    parts,
+    products_of_matrices,
+    scatters,
+    settings,
+    transposes,
+)
+from handgrad.compare.diagnosis.edits.operands import at_one_use, operands
+from handgrad.compare.diagnosis.edits.reductions import reductions
+from handgrad.compare.diagnosis.edits.segment import Screen, Segment, like, screen
+from handgrad.compare.diagnosis.edits.whole import at_named_steps, clipped, fitted, inserted, updated, whole
+from handgrad.compare.diagnosis.edits.wording import Formulas
+from handgrad.compare.facts.causes import Cause
+from handgrad.compare.facts.edits import Repeated
+from handgrad.compare.oracle.graph import Node
+from handgrad.compare.thresholds import EXACT
+
+OF_A_STEP = (
+    sums, products, powers, constants, reductions, functions, derivatives, comparisons, masks, products_of_matrices,
+    factors_inside, parts, settings, transposes, convolutions, scatters, operands, at_named_steps, at_one_use,
+)  # fmt: skip
+OF_A_CONSTANT = (comparisons, constants, masks)  # as of a mask that depends on places alone
+PASSES = ((0, 1), (2,), (3,), (4,), (5, 6))  # tiers
+# Entries that are evaluated, a step counting as many as it takes the time of: about a second on one core.
+STEP, MOST_WORK = 2_000, 200_000_000
+WORTH_A_SCREEN = 4  # steps that an evaluation takes
+MOST_KEPT = 4096  # entries of a value that is remembered, so that it is not evaluated again
+NEAR_MISS = 256.0  # what leaves so many times more than the best does is none
+MOST_CONFIRMED = 200
+ODD = (RuntimeError, LookupError, TypeError, ValueError, ArithmeticError, AssertionError)  # an edit that cannot be made
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A rerun of the derivation where everything has moved: inputs and records by name, and the tensor there."""
+
+    inputs: Mapping[str, Tensor]
+    recorded: Tensor
+
+
+@dataclass(eq=False)
+class Fit:
+    """An edit that predicts the tensor, what it leaves, and its bits over all runs."""
+
+    edit: Edit
+    predicted: Tensor
+    residue: float
+    bits: float = 0.0
+    cost: float = 0.0
+
+    @property
+    def net(self) -> float:
+        """The bits that are left over."""
+        return self.bits - self.cost
+
+
+@dataclass
+class Search:
+    """The search in one segment; `previous` are tensors of the step before, `numbers` the names of numbers."""
+
+    segment: Segment
+    observed: Observed
+    numbers: Mapping[float, str] = field(default_factory=dict)
+    parameters: frozenset[str] = frozenset()
+    previous: Mapping[str, Tensor] = field(default_factory=dict)
+    passes: Sequence[tuple[int, ...]] = PASSES
+    tried: Counter[int] = field(default_factory=Counter)
+    work: int = 0
+    _screens: dict[Node, Screen | None] = field(default_factory=dict)
+
+    def edits(self) -> Iterator[Edit]:
+        """All hypotheses: of the whole, of every visit of a line, of single steps from the tensor backwards, fitted."""
+        segment, numbers = self.segment, self.numbers
+        yield from _as_far_as_possible(whole(segment, numbers))
+        yield from _as_far_as_possible(inserted(segment, self.previous))
+        yield from _as_far_as_possible(clipped(segment, self.observed))
+        yield from _as_far_as_possible(everywhere(segment, numbers))
+        for group in segment.repeated:
+            for kind in OF_A_STEP:
+                yield from _as_far_as_possible(_together([kind(segment, node, numbers) for node in group]))
+        place = {node: i for i, node in enumerate(segment.steps)}
+        for node in sorted(segment.steps, key=lambda node: (segment.distance[node], -place[node])):
+            if node.operation is not None or node not in segment.constants:
+                for kind in OF_A_CONSTANT if node in segment.constants else OF_A_STEP:
+                    yield from _as_far_as_possible(kind(segment, node, numbers))
+        yield from _as_far_as_possible(updated(segment, self.observed, self.parameters))
+        yield from _as_far_as_possible(fitted(segment, self.observed, self.parameters))
+
+    def fits(self) -> list[Fit]:
+        """The edits that predict the tensor, cheap ones first, as far as the budget goes."""
+        values = {node: node.value for node in self.segment.graph.nodes}
+        seen: dict[tuple[Node, bytes], Fit | None] = {}
+        found: list[Fit] = []
+        for tiers in self.passes:
+            for edit in self.edits():
+                if edit.tier not in tiers:
+                    continue
+                if self.work >= MOST_WORK:
+                    return found
+                self.tried[edit.tier] += 1
+                try:
+                    fit = self._fit(edit, values, seen)
+                except ODD:
+                    continue
+                if fit is not None:
+                    found.append(fit)
+        return found
+
+    def _fit(self, edit: Edit, values: Mapping[Node, Any], seen: dict[tuple[Node, bytes], Fit | None]) -> Fit | None:
+        key = None
+        if len(edit.changes) == 1:
+            ((node, change),) = edit.changes.items()
+            value = like(change(lambda each: values[each] if isinstance(each, Node) else each), node.value)
+            if isinstance(value, Tensor) and value.numel() <= MOST_KEPT:
+                key = node, value.contiguous().numpy().tobytes()
+                if key in seen:
+                    known = seen[key]
+                    return None if known is None else Fit(edit, known.predicted, known.residue)
+        if key is not None and self._screened(key[0], value):
+            self.work += STEP
+            seen[key] = None
+            return None
+        plan = self.segment.plan(frozenset(edit.changes))
+        self.work += sum(STEP + _size(node) for node in plan)
+        predicted = self.segment.predicted(edit.changes, values)
+        fit = None
+        if self.observed.is_explained_by(predicted):
+            predicted = predicted.double()
+            fit = Fit(edit, predicted, self.observed.residue(predicted))
+        if key is not None:
+            seen[key] = fit
+        return fit
+
+    def _screened(self, node: Node, value: Any) -> bool:
+        """Whether one scalar product tells that a value in a step's place gives another tensor."""
+        if len(self.segment.plan(frozenset({node}))) < WORTH_A_SCREEN:
+            return False
+        if node not in self._screens:
+            try:
+                self._screens[node] = screen(self.segment, node, self.observed.recorded, self.observed.limit)
+            except ODD:
+                self._screens[node] = None
+        of_node = self._screens[node]
+        return of_node is not None and of_node.rules_out(value)
+
+
+def named(searches: Iterable[Search], elsewhere: Callable[[], Iterable[Elsewhere]]) -> list[Cause]:
+    """The causes that survive in one form of the formula or another, best first: one of each code."""
+    told = [pair for search in searches for pair in _told(search, elsewhere)]
+    told.sort(key=lambda pair: pair[0])
+    by_code: dict[str, Cause] = {}
+    for _, cause in told:
+        by_code.setdefault(cause.code, cause)
+    return [*by_code.values()]
+
+
+def _told(search: Search, elsewhere: Callable[[], Iterable[Elsewhere]]) -> list[tuple[tuple[float, ...], Cause]]:
+    """The causes that survive, each with its rank."""
+    with torch.no_grad():
+        fits = _exact(search.fits())
+        for fit in fits:
+            fit.bits = search.observed.bits(fit.predicted)
+            fit.cost = price(fit.edit.tier, search.tried[fit.edit.tier], fit.edit.fitted)
+        fits = sorted(fits, key=_rank(search.segment))[:MOST_CONFIRMED]
+        for there in elsewhere() if fits else ():
+            with suppress(*ODD):  # what has been recorded is the path of one run, as through a mask
+                values = search.segment.graph.valued(there.inputs)
+                seen = Observed(there.recorded, values[search.segment.target].double(), search.observed.dtype)
+                fits = [fit for fit in fits if _holds(fit, search.segment, seen, values)]
+    accepted = [fit for fit in fits if fit.net >= ENOUGH_BITS]
+    words = Formulas(search.segment, search.numbers)
+    told = [(fit, fit.edit.cause(words)) for fit in accepted]
+    return [((*_rank(search.segment)(fit), len(str(cause))), cause) for fit, cause in told]
+
+
+def _together(of_steps: Sequence[Iterator[Edit]]) -> Iterator[Edit]:
+    """The same edit of several steps, made at all of them."""
+    for edits in zip(*of_steps, strict=False):
+        first = edits[0]
+        if all(edit.tier == first.tier and edit.rank == first.rank for edit in edits):
+            changes = {node: change for edit in edits for node, change in edit.changes.items()}
+            yield Edit(first.tier, first.rank, _repeated(first, len(edits)), changes)
+
+
+def _repeated(edit: Edit, times: int) -> Callable[[Words], Cause]:
+    return lambda words: Repeated(edit.cause(words), times)
+
+
+def _exact(fits: Sequence[Fit]) -> list[Fit]:
+    """Without those that leave much more than the best does."""
+    if not fits:
+        return []
+    floor = max(min(fit.residue for fit in fits), EXACT * float(fits[0].predicted.abs().max()))
+    return [fit for fit in fits if fit.residue <= NEAR_MISS * floor]
+
+
+def _rank(segment: Segment) -> Callable[[Fit], tuple[float, ...]]:
+    def rank(fit: Fit) -> tuple[float, ...]:
+        distance = min(segment.distance[node] for node in fit.edit.changes)
+        return (round(-min(fit.net, 60.0) / 8), fit.edit.tier, fit.edit.rank, distance)
+
+    return rank
+
+
+def _holds(fit: Fit, segment: Segment, there: Observed, values: Mapping[Node, Any]) -> bool:
+    """Whether the same edit predicts the tensor at another place; its bits there are added."""
+    try:
+        predicted = segment.predicted(fit.edit.changes, values)
+    except ODD:
+        return False
+    if not isinstance(predicted, Tensor) or not there.is_nearly(predicted):
+        return False
+    fit.bits += there.bits(predicted.double())
+    return True
+
+
+def _size(node: Node) -> int:
+    return node.value.numel() if isinstance(node.value, Tensor) else 1
+
+
+def _as_far_as_possible(edits: Iterator[Edit]) -> Iterator[Edit]:
+    """Edits up to one that cannot be made on such tensors."""
+    try:
+        yield from edits
+    except ODD:
+        return

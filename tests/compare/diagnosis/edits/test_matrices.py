@@ -1,0 +1,205 @@
+"""Products of matrices, transposes, convolutions and scatters: each kind of edit is found where it was planted."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from handgrad import tap
+from handgrad.compare.diagnosis.edits.matrices import (
+    KERNELS,
+    convolutions,
+    parts,
+    products_of_matrices,
+    settings,
+    transposes,
+)
+from handgrad.compare.facts.edits import (
+    FactorInside,
+    KernelSetting,
+    OperandOrder,
+    OtherKernel,
+    OtherReduction,
+    PartOfSum,
+    PartsReordered,
+    RowsOverwritten,
+    Setting,
+)
+from handgrad.compare.facts.operands import OperandTransposed
+from tests.compare.diagnosis.planted import causes, fitting, search_of
+
+
+def square(p, X, Y):
+    T = tap("T", torch.tanh(p["U"]))
+    return (tap("C", torch.tanh(T @ p["U"].exp() + T)) * Y[:3]).sum()
+
+
+def product(p, X, Y):
+    Z = tap("Z", X @ p["W"])
+    return (tap("A", torch.tanh(Z @ p["U"]) + Y) * Y).sum()
+
+
+def transposed(p, X, Y):
+    T = tap("T", torch.tanh(p["U"]))
+    return (tap("C", torch.exp(T.T) * T) * Y[:3]).sum()
+
+
+def gate(p, X, Y):
+    h = tap("h1", X @ p["W"])
+    return (tap("A", torch.sigmoid(Y) * (h @ p["U"])) * Y).sum()
+
+
+def gates(p, X, Y):
+    i, f, o = torch.split(tap("Z", X @ p["W"]).T, 1, 0)
+    return (tap("c", torch.tanh(i) * torch.sigmoid(f) + torch.exp(o)) * Y.T[0]).sum()
+
+
+def halves(p, X, Y):
+    E = tap("F", X @ p["E"])
+    return (tap("c", torch.tanh(E[:, :2]) * E[:, 2:]) * Y[:, :2]).sum()
+
+
+def embedded(p, X, Y):
+    return (tap("R", F.embedding(ROWS, p["W"])) * Y).sum()
+
+
+def convolved(p, X, Y):
+    t = SimpleNamespace(**p, X=X)
+    return (tap("F", F.conv2d(image(t), kernels(t), padding=1)) ** 2).sum()
+
+
+def resized(p, X, Y):
+    return (tap("F", F.interpolate((X @ p["W"])[None], 7, mode="linear", align_corners=False)) ** 2).sum()
+
+
+ROWS = torch.tensor([0, 2, 2, 1, 3])
+
+
+def kernels(t):
+    return torch.stack([t.U, t.U.sin(), t.U.exp(), t.U**2]).reshape(2, 2, 3, 3)
+
+
+def image(t):
+    X = t.X.reshape(1, 1, 5, 4)
+    return torch.cat([X, X.exp()], 1)
+
+
+PRODUCTS = {
+    "first": (lambda t: torch.tanh(t.T.T @ t.U.exp() + t.T), OperandTransposed("T")),
+    "second": (lambda t: torch.tanh(t.T @ t.U.exp().T + t.T), OperandTransposed("exp(U)")),
+    "both": (lambda t: torch.tanh(t.T.T @ t.U.exp().T + t.T), OperandTransposed("T and exp(U)")),
+    "order": (lambda t: torch.tanh(t.U.exp() @ t.T + t.T), OperandOrder("exp(U) @ T", "T @ exp(U)")),
+    "entries": (
+        lambda t: torch.tanh(t.T * t.U.exp() + t.T), OperandOrder("T * exp(U), entry by entry,", "T @ exp(U)")
+    ),
+}  # fmt: skip
+SUMMED = {
+    "mean": (lambda t: torch.tanh(t.Z @ t.U / 3) + t.Y, OtherReduction("the mean", "the sum", "Z @ U")),
+    "first": (lambda t: torch.tanh(t.Z[:, :1] @ t.U[:1]) + t.Y, PartOfSum("U", 0, 0, alone=True)),
+    "last": (lambda t: torch.tanh(t.Z[:, 2:] @ t.U[2:]) + t.Y, PartOfSum("U", 0, 2, alone=True)),
+    "without": (lambda t: torch.tanh(t.Z[:, [0, 2]] @ t.U[[0, 2]]) + t.Y, PartOfSum("U", 0, 1)),
+}
+SETTINGS = {
+    "padding": (0, {"padding": 0}),
+    "stride": (2, {"padding": 1, "stride": 2}),
+    "dilation": (2, {"padding": 1, "dilation": 2}),
+}
+
+
+@pytest.mark.parametrize("what", PRODUCTS)
+def test_finds_operands_in_another_way(what):
+    wrong, expected = PRODUCTS[what]
+    assert causes(square, "C", wrong, ["T"])[0] == expected
+    assert expected in fitting(products_of_matrices, search_of(square, "C", wrong, ["T"]))
+
+
+@pytest.mark.parametrize("what", SUMMED)
+def test_finds_what_a_product_sums_over(what):
+    wrong, expected = SUMMED[what]
+    assert causes(product, "A", wrong, ["Z"])[0] == expected
+    assert expected in fitting(products_of_matrices, search_of(product, "A", wrong, ["Z"]))
+
+
+def test_finds_a_transpose_left_out():
+    assert causes(transposed, "C", lambda t: t.T.exp() * t.T, ["T"])[0] == OperandTransposed("T")
+    search = search_of(transposed, "C", lambda t: t.T.exp() * t.T, ["T"])
+    assert fitting(transposes, search) == [OperandTransposed("T")]
+
+
+def test_shapes_forbid_what_cannot_be():
+    search = search_of(product, "A", lambda t: torch.tanh(t.Z @ t.U.T) + t.Y, ["Z"])
+    assert fitting(products_of_matrices, search) == [OperandTransposed("U")]
+
+
+def test_finds_a_factor_before_the_product():
+    said = causes(gate, "A", lambda t: (t.Y.sigmoid() * t.h1) @ t.U, ["h1"])
+    assert said[0] == FactorInside("sigmoid(Y)", "h1")
+
+
+@pytest.mark.parametrize("order", [(1, 0, 2), (2, 0, 1)])
+def test_finds_parts_in_another_order(order):
+    def wrong(t):
+        i, f, o = t.Z.T[list(order)].split(1, 0)
+        return torch.tanh(i) * torch.sigmoid(f) + torch.exp(o)
+
+    said = causes(gates, "c", wrong, ["Z"])
+    assert said[0] == PartsReordered("Z^T", order)
+
+
+def test_finds_slices_in_another_order():
+    said = causes(halves, "c", lambda t: torch.tanh((t.X @ t.E)[:, 2:]) * (t.X @ t.E)[:, :2])
+    assert said[0] == PartsReordered("F", (1, 0))
+
+
+def test_parts_beside_a_split_are_left_in_peace():
+    """A split gives a list, which has no shape."""
+
+    def reference(p, X, Y):
+        Z = tap("Z", X @ p["W"]).T
+        i, f, o = torch.split(Z, 1, 0)
+        return (tap("c", i * f + o + Z[0]) * Y.T[0]).sum()
+
+    assert fitting(parts, search_of(reference, "c", lambda t: (t.X @ t.W)[:, :1].T)) == []
+
+
+def test_finds_rows_that_are_overwritten():
+    def wrong(t):
+        dW = torch.zeros(4, 3, dtype=torch.float64)
+        dW[ROWS] = t.Y
+        return dW
+
+    assert causes(embedded, "dW", wrong)[0] == RowsOverwritten()
+
+
+def test_rows_that_occur_once_are_no_mistake():
+    def reference(p, X, Y):
+        return (F.embedding(torch.tensor([0, 2, 1, 3]), p["W"]) * Y[:4]).sum()
+
+    assert causes(reference, "dW", lambda t: t.Y[[0, 2, 1, 3]] * 1.37) != [RowsOverwritten()]
+
+
+@pytest.mark.parametrize("how", KERNELS)
+def test_finds_a_kernel_turned(how):
+    def wrong(t):
+        return F.conv2d(image(t), KERNELS[how](kernels(t)), padding=1)
+
+    said = fitting(convolutions, search_of(convolved, "F", wrong))
+    assert [(type(cause), cause.how) for cause in said] == [(OtherKernel, how)]
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_finds_another_setting_of_a_convolution(setting):
+    value, kwargs = SETTINGS[setting]
+
+    def wrong(t):
+        return (F.conv2d(image(t), kernels(t), **kwargs) ** 2).sum()
+
+    assert causes(convolved, "J", wrong)[0] == KernelSetting(setting, value, "1")
+
+
+def test_finds_a_switch_the_other_way():
+    def wrong(t):
+        return F.interpolate((t.X @ t.W)[None], 7, mode="linear", align_corners=True)
+
+    assert Setting("align_corners", True, "upsample_linear1d") in fitting(settings, search_of(resized, "F", wrong))

@@ -1,0 +1,161 @@
+"""Other tensors in an operand's place: each kind of edit is found where it was planted."""
+
+import pytest
+import torch
+
+from handgrad import tap
+from handgrad.compare.diagnosis.edits.operands import FORMULAS, at_one_use, formula, operands
+from handgrad.compare.facts.causes import LabelsSwapped
+from handgrad.compare.facts.edits import OneForAll, OperandPlaces, OtherOperand, TermSign, TermTimes
+from handgrad.compare.facts.operands import OperandTransposed, Unused
+from tests.compare.diagnosis.planted import causes, fitting, search_of
+
+
+def mixed(p, X, Y):
+    Z = tap("Z", X @ p["W"])
+    return (tap("A", torch.tanh(Z * Y) + p["b"]) * Y).sum()
+
+
+def squares(p, X, Y):
+    T = tap("T", torch.tanh(p["U"]))
+    return (tap("C", torch.exp(T * p["b"]) + T.sum()) * Y[:3]).sum()
+
+
+def a_cube(p, X, Y):
+    Q = p["V"].reshape(3, 2, 2)[:2]
+    return (tap("R", torch.tanh(Q * X[0].reshape(2, 2))) * p["E"][:2].reshape(2, 2, 2)).sum()
+
+
+def twice_used(p, X, Y):
+    Z = tap("Z", X @ p["W"])
+    H = torch.exp(Z) * Y
+    return (tap("A", torch.tanh(H) + torch.sin(H) * Y) * Y).sum()
+
+
+def out(t, z=None, y=None):
+    return torch.tanh((t.Z if z is None else z) * (t.Y if y is None else y)) + t.b
+
+
+OWN = {
+    "sign": (lambda t: out(t, y=-t.Y), TermSign(("Y",))),
+    "unused": (lambda t: out(t) - t.b, Unused("b")),
+    "twice": (lambda t: out(t, y=2 * t.Y), TermTimes("Y", "twice", 2.0)),
+    "n times": (lambda t: out(t, y=t.Y / 5), TermTimes("Y", "1/5 times", 0.2)),
+    "one for all": (lambda t: out(t, y=t.Y[:1]), OneForAll("Y", 0)),
+    "one column for all": (lambda t: out(t, z=t.Z[:, :1]), OneForAll("Z", 1)),
+    "centred": (lambda t: out(t, z=t.Z - t.Z.mean(0)), OtherOperand("Z minus its mean along axis 0", "Z")),
+    "squared": (lambda t: out(t, y=t.Y**2), OtherOperand("Y^2", "Y")),
+    "earlier": (lambda t: out(t, y=t.Y.roll(1, 0)), OperandPlaces("Y", "earlier", (0,))),
+    "later": (lambda t: out(t, z=t.Z.roll(-1, 1)), OperandPlaces("Z", "later", (1,))),
+    "reversed": (lambda t: out(t, y=t.Y.flip(0)), OperandPlaces("Y", "reversed", (0,))),
+    "earlier from zero": (
+        lambda t: out(t, y=torch.cat([torch.zeros(1, 3, dtype=torch.float64), t.Y[:-1]])),
+        OperandPlaces("Y", "earlier-zero", (0,)),
+    ),
+}
+OTHERS = {
+    "a record": (lambda t: out(t, y=t.h1), OtherOperand("h1", "Y")),
+    "what spreads": (lambda t: out(t, y=t.b), OtherOperand("b", "Y")),
+    "a formula": (lambda t: out(t, y=1 - t.h1**2), OtherOperand("(1 - h1^2)", "Y")),
+    "another formula": (lambda t: out(t, z=torch.exp(t.h1)), OtherOperand("exp(h1)", "Z")),
+}
+
+
+@pytest.mark.parametrize("what", OWN)
+def test_finds_the_operand_in_another_way(what):
+    wrong, expected = OWN[what]
+    assert expected in fitting(operands, search_of(mixed, "A", wrong, ["Z"]))
+    assert causes(mixed, "A", wrong, ["Z"])
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_finds_another_tensor(what):
+    wrong, expected = OTHERS[what]
+    said = causes(with_another, "A", wrong, ["Z", "h1"])
+    assert expected in (said[0], *fitting(operands, search_of(with_another, "A", wrong, ["Z", "h1"])))
+
+
+def with_another(p, X, Y):
+    Z, h1 = tap("Z", X @ p["W"]), tap("h1", torch.sin(X @ p["W"]))
+    return (tap("A", torch.tanh(Z * Y) + p["b"]) * Y * h1).sum()
+
+
+@pytest.mark.parametrize("told", FORMULAS)
+def test_knows_every_formula(told):
+    def reference(p, X, Y):
+        Z = tap("Z", X @ p["W"])
+        return (tap("A", torch.tanh(Z * (X @ p["W"])) + p["b"]) * Y).sum()
+
+    def wrong(t):
+        return torch.tanh(t.Z * FORMULAS[told](t.Y)) + t.b
+
+    said = fitting(operands, search_of(reference, "A", wrong, ["Z"], like=lambda x: x.abs() + 0.1))
+    assert OtherOperand(formula(told, "Y"), "X @ W") in said
+
+
+def test_finds_1_minus_the_labels():
+    said = causes(mixed, "A", lambda t: out(t, y=1 - t.Y), ["Z"], like=lambda x: x.sigmoid())
+    assert said[0] == LabelsSwapped("Y")
+
+
+def test_what_is_no_share_has_no_opposite():
+    assert LabelsSwapped("Y") not in fitting(operands, search_of(mixed, "A", lambda t: out(t, y=1 - t.Y), ["Z"]))
+
+
+def test_finds_a_square_operand_transposed():
+    said = causes(squares, "C", lambda t: torch.exp(t.T.T * t.b) + t.T.sum(), ["T"])
+    assert said[0] == OperandTransposed("T")
+
+
+def test_finds_axes_exchanged():
+    def wrong(t):
+        return torch.tanh(t.V.reshape(3, 2, 2)[:2].transpose(0, 1) * t.X[0].reshape(2, 2))
+
+    said = fitting(operands, search_of(a_cube, "R", wrong))
+    assert [cause.axes for cause in said if isinstance(cause, OperandPlaces) and cause.how == "exchanged"] == [(0, 1)]
+
+
+def test_finds_a_root():
+    said = causes(mixed, "A", lambda t: out(t, y=t.Y.sqrt()), ["Z"], like=lambda x: x.exp() + 1)
+    assert OtherOperand("sqrt(Y)", "Y") in said
+
+
+def test_finds_another_tensor_at_one_use_alone():
+    def wrong(t):
+        H = torch.exp(t.Z) * t.Y
+        return torch.tanh(H) + torch.sin(t.Z) * t.Y
+
+    (said, *_) = causes(twice_used, "A", wrong, ["Z"])
+    assert said == OtherOperand("Z", "exp(Z) * Y")
+    assert fitting(at_one_use, search_of(twice_used, "A", wrong, ["Z"])) == [said]
+
+
+def test_finds_a_sign_at_one_use_alone():
+    def wrong(t):
+        H = torch.exp(t.Z) * t.Y
+        return torch.tanh(H) + torch.sin(H) * -t.Y
+
+    assert TermSign(("Y",)) in fitting(at_one_use, search_of(twice_used, "A", wrong, ["Z"]))
+
+
+def test_finds_a_square_at_one_use_alone():
+    def wrong(t):
+        H = torch.exp(t.Z) * t.Y
+        return torch.tanh(H) + torch.sin(H) * t.Y**2
+
+    assert OtherOperand("Y^2", "Y") in fitting(at_one_use, search_of(twice_used, "A", wrong, ["Z"]))
+
+
+def test_finds_a_root_at_one_use_alone():
+    def wrong(t):
+        H = torch.exp(t.Z) * t.Y
+        return torch.tanh(H) + torch.sin(H) * t.Y.sqrt()
+
+    search = search_of(twice_used, "A", wrong, ["Z"], like=torch.exp)
+    assert OtherOperand("sqrt(Y)", "Y") in fitting(at_one_use, search)
+
+
+def test_what_comes_later_is_no_operand():
+    """dA does not exist where A is computed."""
+    search = search_of(mixed, "A", lambda t: t.dA, ["Z", "dA"])
+    assert OtherOperand("dA", "Z * Y") not in fitting(operands, search)

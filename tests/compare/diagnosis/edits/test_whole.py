@@ -1,0 +1,154 @@
+"""A tensor as a whole: each relation to what it should be is found."""
+
+import pytest
+import torch
+
+from handgrad import tap
+from handgrad.compare.diagnosis.edits.whole import at_named_steps, clipped
+from handgrad.compare.facts.causes import Scaled, WrongSign, Zero
+from handgrad.compare.facts.edits import Clipped, ExtraTerm, FactorForm, OperandPlaces
+from handgrad.compare.facts.operands import Accumulated, Copied, DecayAdded, UpdatedAtRate, WrongTerm
+from handgrad.compare.facts.updates import AxesPermuted
+from tests.compare.diagnosis.planted import causes, fitting, search_of
+
+
+def square(p, X, Y):
+    T = tap("T", torch.tanh(p["U"]))
+    return (tap("C", torch.exp(T) + p["b"]) * Y[:3]).sum()
+
+
+def layer(p, X, Y):
+    A = tap("A", torch.tanh(tap("Z", X @ p["W"])))
+    return (A * A * Y).sum()
+
+
+def right(t):
+    return torch.exp(t.T) + t.b
+
+
+def dW(t):
+    return t.X.T @ t.dZ
+
+
+RELATIONS = {
+    "sign": (lambda t: -right(t), WrongSign()),
+    "zero": (lambda t: 0 * right(t), Zero()),
+    "transposed": (lambda t: right(t).T, AxesPermuted((1, 0))),
+    "reversed": (lambda t: right(t).flip(0), OperandPlaces("", "reversed", (0,))),
+    "both reversed": (lambda t: right(t).flip(0, 1), OperandPlaces("", "reversed", (0, 1))),
+    "earlier": (lambda t: right(t).roll(1, 1), OperandPlaces("", "earlier", (1,))),
+    "later": (lambda t: right(t).roll(-1, 0), OperandPlaces("", "later", (0,))),
+    "half": (lambda t: right(t) / 2, Scaled(0.5, ("1/2",))),
+    "n times": (lambda t: -5 * right(t), Scaled(-5.0, ("5",))),
+}
+EXTRA = {
+    "a term": (lambda t: right(t) + t.T, ExtraTerm("T")),
+    "a term subtracted": (lambda t: right(t) - t.U, ExtraTerm("-U")),
+    "a factor": (lambda t: right(t) * t.T, FactorForm("T", "extra")),
+    "a divisor": (lambda t: right(t) / t.T, FactorForm("T", "extra-divisor")),
+    "a formula": (lambda t: right(t) * (1 - t.T**2), FactorForm("(1 - T^2)", "extra")),
+    "a copy": (lambda t: t.U, Copied("U")),
+}
+
+
+@pytest.mark.parametrize("what", RELATIONS)
+def test_finds_a_relation_of_the_whole(what):
+    wrong, expected = RELATIONS[what]
+    assert causes(square, "C", wrong, ["T"])[0] == expected
+
+
+@pytest.mark.parametrize("what", EXTRA)
+def test_finds_what_does_not_belong(what):
+    wrong, expected = EXTRA[what]
+    assert causes(with_U, "C", wrong, ["T"])[0] == expected
+
+
+def with_U(p, X, Y):
+    T = tap("T", torch.tanh(p["U"]))
+    return (tap("C", torch.exp(T) + p["b"]) * Y[:3] * p["U"]).sum()
+
+
+def test_finds_the_sum_over_steps():
+    said = causes(layer, "dW", lambda t: dW(t) + t.dW, ["dZ"], previous=["dW"])
+    assert said[0] == Accumulated("dW")
+
+
+def test_the_step_before_is_asked_for_under_its_own_name():
+    assert not causes(layer, "dZ", lambda t: t.dA * (1 - torch.tanh(t.Z) ** 2) + t.A, ["dA", "Z"], previous=["A"])
+
+
+def test_finds_a_term_in_a_named_step_before():
+    search = search_of(named_before, "C", lambda t: torch.exp(torch.tanh(t.U) + t.b + t.U) * t.b)
+    assert fitting(at_named_steps, search) == [ExtraTerm("U")]
+
+
+def named_before(p, X, Y):
+    T = tap("T", torch.tanh(p["U"]) + p["b"])
+    return (tap("C", torch.exp(T) * p["b"]) * Y[:3]).sum()
+
+
+def test_finds_a_factor_in_a_named_step_before():
+    search = search_of(named_before, "C", lambda t: torch.exp((torch.tanh(t.U) + t.b) * t.U.exp()) * t.b)
+    assert FactorForm("exp(U)", "extra") in fitting(at_named_steps, search)
+
+
+def test_finds_entries_clipped():
+    assert causes(layer, "dW", lambda t: dW(t).clamp(-1, 1), ["dZ"])[0] == Clipped(1.0)
+
+
+def test_finds_a_length_clipped():
+    said = causes(layer, "dW", lambda t: dW(t) * 0.25 / dW(t).norm(), ["dZ"])
+    assert said[0] == Clipped(0.25, by_length=True)
+
+
+def test_a_bound_that_is_not_round_is_none():
+    search = search_of(layer, "dW", lambda t: dW(t).clamp(-0.7123, 0.7123), ["dZ"])
+    assert not [*clipped(search.segment, search.observed)]
+
+
+def test_finds_a_multiple_of_another_tensor_added():
+    said = causes(layer, "dZ", lambda t: t.dA * (1 - torch.tanh(t.Z) ** 2) - 0.37 * t.Z, ["dA", "Z"])
+    assert [type(cause) for cause in said] == [WrongTerm]
+    assert said[0].term == "Z"
+    assert said[0].times == pytest.approx(-0.37)
+
+
+def test_finds_weight_decay_by_its_name():
+    (said, *_) = causes(layer, "dW", lambda t: dW(t) + 0.03 * t.W, ["dZ"])
+    assert type(said) is DecayAdded
+    assert said.of == "W"
+    assert said.times == pytest.approx(0.03)
+
+
+def test_finds_an_unnamed_multiple():
+    (said, *_) = causes(layer, "dW", lambda t: 1.37 * dW(t), ["dZ"])
+    assert type(said) is Scaled
+    assert said.factor == pytest.approx(1.37)
+    assert not said.names
+
+
+def test_finds_a_parameter_read_after_a_step_along_its_gradient():
+    def reference(p, X, Y):
+        return (tap("A", tap("Z", X @ p["W"]) @ p["U"]) * Y).sum()
+
+    (said, *_) = causes(reference, "dZ", lambda t: t.dA @ (t.U - 0.013 * t.Z.T @ t.dA).T, ["Z", "A", "dA"])
+    assert type(said) is UpdatedAtRate
+    assert (said.operand, said.direction) == ("U", "dU")
+    assert said.rate == pytest.approx(0.013)
+
+
+def test_finds_a_parameter_read_after_a_step_along_its_velocity():
+    def reference(p, X, Y):
+        return (tap("A", tap("Z", X @ p["W"]) @ p["U"]) * tap("vU", torch.tanh(p["U"]))[0] * Y).sum()
+
+    (said, *_) = causes(reference, "dZ", lambda t: t.dA @ (t.U - 0.24 * t.vU).T, ["Z", "A", "dA", "vU"])
+    assert type(said) is UpdatedAtRate
+    assert (said.operand, said.direction) == ("U", "vU")
+    assert said.rate == pytest.approx(0.24)
+
+
+def test_a_step_upwards_is_no_update():
+    def reference(p, X, Y):
+        return (tap("A", tap("Z", X @ p["W"]) @ p["U"]) * Y).sum()
+
+    assert not causes(reference, "dZ", lambda t: t.dA @ (t.U + 0.013 * t.Z.T @ t.dA).T, ["Z", "A", "dA"])
