@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from handgrad.compare.checks.formulas import formula_instead
 from handgrad.compare.environment import environment
 from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.facts.remarks import Float32Only
@@ -80,6 +81,7 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: S
         outcome, alone = judged_training(outcome.training.in_float32(), REMEDY), [Float32Only()]
     training, judged, findings, still = outcome
     findings = rule_instead(without_consequences(findings, outcome), [outcome])
+    findings = formula_instead(findings, [outcome])
     run, ends = training.runs[training.printed], ended(training)
     if len(still) == len(problem.params) and not findings and not ends:
         findings = (nothing_moved(still[0], "choose params, batches and a rate with which something moves"),)

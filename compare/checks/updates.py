@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from handgrad.compare.checks.formulas import formula_instead
 from handgrad.compare.environment import environment
 from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.facts.remarks import Float32Only, FromZero, Note
@@ -158,6 +159,7 @@ def _report(
     still = [name for name in first.still if name in second.still]
     from_zero = (replace(f, circumstances=(*f.circumstances, FromZero())) for f in starts[1].findings)
     findings = rule_instead(starts[0].findings or tuple(from_zero), [first, second])
+    findings = formula_instead(findings, [first, second])
     if len(still) == len(start) and not findings:
         findings = (nothing_moved(still[0], "give gradients, and a rate, that move them"),)
     notes = dict.fromkeys(note for each in starts for note in (*each.notes, *each.outcome.judged.notes))

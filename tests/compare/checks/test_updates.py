@@ -7,6 +7,7 @@ import torch
 from handgrad import InputError, check_updates
 from handgrad.compare.checks.updates import exposing_gradients
 from handgrad.compare.facts.causes import Scaled, Unknown
+from handgrad.compare.facts.edits import Epsilon
 from handgrad.compare.facts.failures import (
     Mutates,
     NeverMoves,
@@ -79,7 +80,7 @@ WRONG = {
         RIGHT["RMSprop"][1],
         1,
         "W1_next",
-        Unknown,
+        Epsilon,
     ),
     "dampening left out": (momentum(heavy_ball), sgd(momentum=0.9, dampening=0.1), 2, "vW1", OtherMomentum),
     "a factor at the first step alone": (
