@@ -7,7 +7,7 @@ import pytest
 
 import handgrad.compare
 from handgrad.compare.cli.commands import main
-from handgrad.compare.facts import causes, failures, operands, updates
+from handgrad.compare.facts import causes, edits, failures, operands, updates
 from handgrad.compare.facts.causes import Cause
 from tests.documents import DOCUMENTS, SLOW, blocks, blocks_of, change_of, followed, masked, updated
 from tests.repository import ROOT
@@ -88,7 +88,7 @@ def test_the_number_of_known_mistakes_is_right():
 
 
 def codes_of_causes():
-    modules = (causes, operands, updates, failures)
+    modules = (causes, edits, operands, updates, failures)
     kinds = [kind for module in modules for kind in vars(module).values() if isinstance(kind, type)]
     codes = {getattr(kind, "code", None) for kind in kinds if issubclass(kind, Cause)}
     return {code for code in codes if isinstance(code, str)}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from math import inf, isclose
+from math import inf, isclose, log, pi
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from handgrad.compare.names import gradient
 from handgrad.compare.thresholds import EQUAL, FITTED, INFORMATIVE, KNOWN, UNEXPLAINED_SHARE
 
 PAIRS = (("n", "n-1"), ("n", "batch size"), ("n", "n_x"), ("n", "N"))  # which size may stand where which belongs
+LN2, LN10 = log(2.0), log(10.0)
 SHORT_BATCH = ("n/(batch size)", "(batch size)/n")
 
 
@@ -98,7 +99,7 @@ def _without(scene: Scene, through: tuple[str, ...]) -> Array | None:
 def unnamed_scale(scene: Scene) -> Iterator[Cause]:
     """Any other factor."""
     factor = multiple(scene.recorded, scene.reference)
-    if factor not in (0.0, 1.0) and scene.explained_by(factor * scene.reference):
+    if factor not in (0.0, 1.0) and scene.explained_by(factor * scene.reference, fitted=1):
         yield Scaled(factor)
 
 
@@ -136,3 +137,15 @@ def _values(numbers: Mapping[str, float]) -> dict[str, float]:
 
 def _bracketed(name: str) -> str:
     return f"({name})" if {*" -"} & {*name} else name
+
+
+def names_of(sizes: Iterable[int]) -> dict[float, str]:
+    """The numbers that mistakes make of sizes, with their names: n, 1/n, its root, n/(n-1) and the like."""
+    names: dict[float, str] = {3.0: "3", 1 / 3: "1/3", 4.0: "4", 0.25: "1/4", 10.0: "10", 0.1: "1/10"}
+    for n in sorted(sizes):
+        own = {n: f"{n}", 1 / n: f"1/{n}", n**0.5: f"sqrt({n})", n**-0.5: f"1/sqrt({n})", n * n: f"{n}^2"}
+        own |= {n / (n - 1): f"{n}/{n - 1}", (n - 1) / n: f"{n - 1}/{n}", n - 1: f"{n - 1}", 1 / (n - 1): f"1/{n - 1}"}
+        own |= {n / m: f"{n}/{m}" for m in sizes if m != n} | {1 / (n * m): f"1/({n} {m})" for m in sizes if m != n}
+        names = {float(value): name for value, name in own.items()} | names
+    names |= {LN2: "ln 2", 1 / LN2: "1/ln 2", LN10: "ln 10", 1 / LN10: "1/ln 10", pi: "pi", 1 / pi: "1/pi"}
+    return {value: name for value, name in names.items() if value not in (1.0, 2.0, 0.5)}

@@ -10,54 +10,50 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from math import isclose
 
 import numpy as np
 
 from handgrad.compare.diagnosis.activations import derivatives
-from handgrad.compare.diagnosis.factors import data_part, scaled, unnamed_scale, zero
+from handgrad.compare.diagnosis.edits.segment import Segment
+from handgrad.compare.diagnosis.factors import data_part, names_of, scaled, unnamed_scale, zero
 from handgrad.compare.diagnosis.losses import cost_forms, loss_forms
 from handgrad.compare.diagnosis.operands import copied, operands, overwritten
 from handgrad.compare.diagnosis.places import masks, moved, parts
 from handgrad.compare.diagnosis.scene import Family, Scene
+from handgrad.compare.diagnosis.search import Search, named
 from handgrad.compare.diagnosis.steps import orders, updates, velocities
 from handgrad.compare.diagnosis.sums import bias_sums, examples
 from handgrad.compare.diagnosis.terms import added
-from handgrad.compare.facts.causes import Cause, Unknown, factor_of, fitted_of
-from handgrad.compare.thresholds import FITTED, INFORMATIVE
+from handgrad.compare.errors import InputError
+from handgrad.compare.facts.causes import Cause, Unknown, fitted_of
+from handgrad.compare.oracle.graph import FORMS
+from handgrad.torchref.exchange import to_tensor
 
 # another form of one kind of equation; a factor; another tensor or term, or its entries in other places
-FORMS: tuple[Family, ...] = (zero, orders, updates, velocities, cost_forms, loss_forms, bias_sums)
+KINDS: tuple[Family, ...] = (zero, orders, updates, velocities, cost_forms, loss_forms, bias_sums)
 FACTORS: tuple[Family, ...] = (scaled, data_part)
 TENSORS: tuple[Family, ...] = (overwritten, copied, moved, added, derivatives, operands, examples)
-FAMILIES = (*FORMS, *FACTORS, *TENSORS)
+FAMILIES = (*KINDS, *FACTORS, *TENSORS)
 GENERAL: tuple[Family, ...] = (unnamed_scale, masks, parts)  # asked only where no formula explains the tensor
 BY_THEMSELVES: tuple[Family, ...] = (zero, scaled, moved)  # they need nothing but the two tensors
-NEED_NO_FORMULA = ("isolated-elements", "kink", "zero", "dropped-example", "mask")
 
 
 @np.errstate(all="ignore")
-def diagnose(scene: Scene, more: Iterable[Scene] = ()) -> tuple[Cause, ...]:
-    """All causes that explain a wrong tensor, one for each code, the most exact first; `Unknown` alone if none does.
-
-    A tensor with fewer than three wrong entries is too small to name a cause, unless `more` tensors of the same
-    equation, from later steps or other layers, have the same one.
-    """
+def diagnose(scene: Scene) -> tuple[Cause, ...]:
+    """All causes that explain a wrong tensor, one for each code, the most exact first; `Unknown` alone if none does."""
     if not _is_finite(scene):
         return (Unknown(),)
-    if _is_small(scene):
-        return _shared(scene, FAMILIES, more)
     causes = _one_per_code(_causes(scene, FAMILIES))
     exact = tuple(cause for cause in causes if fitted_of(cause) is None)
-    return exact or causes or (_first(scene, GENERAL),)
+    kinks = tuple(cause for cause in _causes(scene, (masks,)) if cause.code == "kink")
+    sure = tuple(cause for cause in causes if cause.code in ("regularisation", "updated-weights"))
+    return exact or kinks or sure or searched(scene) or causes or (_first(scene, GENERAL),)
 
 
 @np.errstate(all="ignore")
-def first_cause(scene: Scene, more: Iterable[Scene] = (), families: tuple[Family, ...] = FAMILIES) -> Cause:
+def first_cause(scene: Scene, families: tuple[Family, ...] = FAMILIES) -> Cause:
     """The first cause that explains a wrong tensor, as `diagnose` asks for them, which costs less than all of them."""
-    if not _is_finite(scene):
-        return Unknown()
-    return _shared(scene, families, more)[0] if _is_small(scene) else _first(scene, (*families, *GENERAL))
+    return _first(scene, (*families, *GENERAL)) if _is_finite(scene) else Unknown()
 
 
 def explained(recorded: np.ndarray, reference: np.ndarray, dtype: str = "float64") -> Cause:
@@ -66,27 +62,34 @@ def explained(recorded: np.ndarray, reference: np.ndarray, dtype: str = "float64
     return first_cause(scene, families=BY_THEMSELVES)
 
 
-def _shared(scene: Scene, families: tuple[Family, ...], more: Iterable[Scene]) -> tuple[Cause, ...]:
-    """The causes of a tensor that is too small by itself: those that `more` tensors have as well."""
-    own = shared = _one_per_code(_causes(scene, families))
-    entries = np.count_nonzero(scene.wrong)
-    for other in more if own else ():
-        others = {cause.code: cause for cause in _one_per_code(_causes(other, families))}
-        shared = tuple(cause for cause in shared if cause.code in others and _alike(cause, others[cause.code]))
-        entries += np.count_nonzero(other.wrong)
-        if entries >= INFORMATIVE or not shared:
-            break
-    if shared and entries >= INFORMATIVE:
-        return shared
-    plain = tuple(cause for cause in own or (_first(scene, GENERAL),) if cause.code in NEED_NO_FORMULA)
-    factors = map(factor_of, (*own, *_causes(scene, (unnamed_scale,))))
-    return plain or (Unknown(too_few=True, factor=next((f for f in factors if f is not None), None)),)
+def searched(scene: Scene) -> tuple[Cause, ...]:
+    """The edits of the reference's own graph that explain a wrong tensor, at most one of another kind beside the first.
+
+    In the textbook's form, and in torch's where that differs.
+    """
+    return tuple(named(_searches(scene), scene.elsewhere)[:2])
 
 
-def _alike(one: Cause, other: Cause) -> bool:
-    """Whether two causes of one code have fitted the same number, if they have fitted any."""
-    ours, theirs = fitted_of(one), fitted_of(other)
-    return ours is theirs if ours is None or theirs is None else isclose(ours, theirs, rel_tol=FITTED)
+def _searches(scene: Scene) -> Iterator[Search]:
+    observed = scene.observed
+    later = frozenset(scene.tensors.keys() - scene.earlier)
+    previous = {name: to_tensor(array) for name, array in scene.previous.items()}
+    sizes = {n for a in scene.tensors.values() for n in a.shape if n > 2}
+    known: set[tuple[str, ...]] = set()
+    if scene.graph is None:
+        return
+    for form in FORMS:
+        try:
+            graph = scene.graph(form)
+        except InputError:  # what the reference does cannot be looked at inside
+            return
+        if scene.name not in graph.outputs:
+            return
+        segment = Segment(graph, scene.name, later)
+        kinds = tuple(node.kind for node in segment.steps)
+        if kinds not in known and observed.is_same(segment.target.value):
+            known.add(kinds)
+            yield Search(segment, observed, names_of(sizes), scene.parameters, previous)
 
 
 def _causes(scene: Scene, families: tuple[Family, ...]) -> Iterator[Cause]:
@@ -112,7 +115,3 @@ def _first(scene: Scene, families: tuple[Family, ...]) -> Cause:
 
 def _is_finite(scene: Scene) -> bool:
     return bool(np.isfinite(scene.recorded).all() and np.isfinite(scene.reference).all())
-
-
-def _is_small(scene: Scene) -> bool:
-    return int(np.count_nonzero(scene.wrong)) < INFORMATIVE

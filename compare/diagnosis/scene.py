@@ -8,30 +8,38 @@ from functools import cached_property
 
 import numpy as np
 
+from handgrad.compare.diagnosis.bits import ENOUGH_BITS, MOST_BITS, Observed
+from handgrad.compare.diagnosis.search import Elsewhere
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.names import gradient, is_gradient, is_updated, of_gradient
-from handgrad.compare.thresholds import SCREEN, UNEXPLAINED, UNEXPLAINED_SHARE, UNIT_ROUNDOFF
+from handgrad.compare.oracle.graph import Form, Graph
+from handgrad.compare.thresholds import EQUAL, SCREEN, UNEXPLAINED, UNEXPLAINED_SHARE, UNIT_ROUNDOFF
 from handgrad.compare.trace import Arrays
+from handgrad.torchref.exchange import to_tensor
 
 Array = np.ndarray
+PRICE_OF_FAMILIES = ENOUGH_BITS + 8.0  # some two hundred formulas are tried on a tensor
 
 
 @dataclass(frozen=True)
 class Scene:
     """One wrong tensor in the finest precision that was run.
 
-    `recorded` is what the derivation has, `reference` what torch makes of the same inputs. `tensors` are all that the
+    `recorded` is what the derivation has, `reference` what torch makes of the same inputs; `rounding` may move that so
+    far. `tensors` are all that the
     derivation had at hand in that step, by name: parameters, the batch, values and gradients, "vW before" for a
     velocity before the step, and "all of X" for the data that a batch is taken from. `reads` says what each value is
     computed from. `replay` gives the reference of every tensor with some of `tensors` replaced. `previous` are the
     tensors of the step before, `updated` the parameters after this one. `numbers` names what a factor may be;
-    `settings` are the rates of the update and the number of the step.
+    `settings` are the rates of the update and the number of the step. `graph` is the reference's own, recorded on what
+    was returned, and `elsewhere` reruns the derivation where all has moved.
     """
 
     name: str
     recorded: Array
     reference: Array
     dtype: str = "float64"
+    rounding: float = 0.0
     tensors: Arrays = field(default_factory=dict)
     parameters: frozenset[str] = frozenset()
     inputs: frozenset[str] = frozenset()
@@ -41,6 +49,8 @@ class Scene:
     updated: Arrays = field(default_factory=dict)
     numbers: Mapping[str, float] = field(default_factory=dict)
     settings: Mapping[str, float] = field(default_factory=dict)
+    graph: Callable[[Form], Graph] | None = None
+    elsewhere: Callable[[], Iterable[Elsewhere]] = tuple
 
     @cached_property
     def difference(self) -> Array:
@@ -56,7 +66,7 @@ class Scene:
     def allowed(self) -> float:
         """What rounding may leave of the difference: of an update, which may be a small step, a few roundings."""
         share = SCREEN * UNIT_ROUNDOFF[self.dtype] if is_updated(self.name) else UNEXPLAINED[self.dtype]
-        return float(share * np.max(np.abs(self.recorded), initial=0.0))
+        return max(self.rounding, float(share * np.max(np.abs(self.recorded), initial=0.0)))
 
     @cached_property
     def wrong(self) -> Array:
@@ -65,24 +75,37 @@ class Scene:
         rounding = np.maximum(64 * UNEXPLAINED[self.dtype] * scale, self.allowed / 2**10)
         return np.asarray(np.abs(self.difference) > np.minimum(rounding, self.worst / 16))
 
-    def explained_by(self, predicted: Array | None) -> bool:
-        """Whether the recorded tensor is the predicted one to within rounding."""
+    def explained_by(self, predicted: Array | None, *, fitted: int = 0) -> bool:
+        """Whether the recorded tensor is the predicted one to within rounding, with enough bits for a family's price.
+
+        `fitted` numbers of the prediction were fitted to the tensor.
+        """
         if predicted is None or predicted.shape != self.recorded.shape:
             return False
         with np.errstate(all="ignore"):
             left = np.max(np.abs(self.recorded - predicted), initial=0.0)
-        return bool(left <= min(self.allowed, UNEXPLAINED_SHARE * self.worst))
+        if not left <= min(self.allowed, UNEXPLAINED_SHARE * self.worst):
+            return False
+        return (
+            self.observed.bits(to_tensor(np.asarray(predicted, np.float64))) >= PRICE_OF_FAMILIES + fitted * MOST_BITS
+        )
+
+    @cached_property
+    def observed(self) -> Observed:
+        """The two sides, for what counts bits."""
+        return Observed(to_tensor(self.recorded), to_tensor(self.reference), self.dtype, self.allowed)
 
     def explaining(self, predictions: Iterable[tuple[Cause, Array | None]]) -> Iterator[Cause]:
         """The causes that predict the recorded tensor."""
         return (cause for cause, predicted in predictions if self.explained_by(predicted))
 
-    def multiple_of(self, other: Array | None) -> float | None:
-        """c where the difference is c times another tensor, to within rounding."""
+    def multiple_of(self, other: Array | None, exact: tuple[float, ...] = ()) -> float | None:
+        """c where the difference is c times another tensor, to within rounding; one of the exact ones is not fitted."""
         if other is None or other.shape != self.recorded.shape or not other.any():
             return None
         c = multiple(self.difference, other)
-        return c if c and self.explained_by(self.reference + c * other) else None
+        is_exact = any(abs(c - times) <= EQUAL for times in exact)
+        return c if c and self.explained_by(self.reference + c * other, fitted=not is_exact) else None
 
     def replayed(self, replacements: Arrays, of: str = "") -> Array | None:
         """The reference of this tensor, or of another, with some of its inputs replaced; None where there is none."""

@@ -108,7 +108,7 @@ def updates(scene: Scene) -> Iterator[Cause]:
     ]
     yield from scene.explaining(forms)
     c = _fitted(scene.recorded - scene.reference, {"weights": w})
-    if c is not None and scene.explained_by(scene.reference + c["weights"] * w):
+    if c is not None and scene.explained_by(scene.reference + c["weights"] * w, fitted=1):
         yield mistakes.DecayInUpdate(c["weights"], name)
 
 

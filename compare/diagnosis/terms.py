@@ -19,10 +19,10 @@ def added(scene: Scene) -> Iterator[Cause]:
         l2 = scene.settings.get("l2", 0.0)
         plain = bool(l2) and any(isclose(c / l2, times, rel_tol=EQUAL) for times in TIMES)
         yield DecayAdded(c, scene.of, l2, () if l2 else named_factors(c, scene.numbers), plain)
-    c = scene.multiple_of(scene.previous.get(scene.name))
+    c = scene.multiple_of(scene.previous.get(scene.name), (1.0,))
     if c is not None and abs(c - 1) <= EQUAL:
         yield Accumulated(scene.name)
     for name, other in scene.alike():
-        c = None if name in (scene.name, scene.of) else scene.multiple_of(other)
+        c = None if name in (scene.name, scene.of) else scene.multiple_of(other, TIMES)
         if c is not None and any(abs(c - times) <= EQUAL for times in TIMES):
             yield WrongTerm(c, name)

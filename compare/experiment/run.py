@@ -60,7 +60,7 @@ def run(settings: Settings, source: Any, *, plots: bool = False, hand: Modules |
             judged = collected(judged_steps(replace(settings, free_running=False), data, hand))
             if not judged.suspects:
                 shown = judged = only_drift(shown)
-        findings = with_ended(findings_of(judged, together=True), judged.ended)
+        findings = with_ended(findings_of(judged), judged.ended)
         curves = drift_plots(settings, data, hand) if plots else ()
     reads = network_reads(settings.depth, l2=settings.l2 > 0, loss_reads=operation("loss", settings.loss).reads)
     names = dict.fromkeys(judgement.row.name for judgement in judged.judgements)

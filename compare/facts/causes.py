@@ -24,13 +24,10 @@ def fitted_of(cause: Cause) -> float | None:
 
 
 class Unknown(Cause, code="unknown"):
-    """Nothing explains it, or `too_few` entries differ to tell; their factor may still be that of other tensors."""
-
-    too_few: bool = False
-    factor: float | None = None
+    """Nothing explains it."""
 
     def __str__(self) -> str:
-        return "too few entries differ to name a cause" if self.too_few else ""
+        return ""
 
 
 class OfNumbers(Cause):

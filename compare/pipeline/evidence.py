@@ -16,9 +16,10 @@ import numpy as np
 
 from handgrad.compare.errors import InputError
 from handgrad.compare.names import gradient, of_gradient
+from handgrad.compare.oracle.graph import Form, Graph
 from handgrad.compare.oracle.inexact import PutRight
 from handgrad.compare.oracle.noise import Noise
-from handgrad.compare.oracle.reference import Reference, run_on_records
+from handgrad.compare.oracle.reference import Reference, recorded_graph, run_on_records
 from handgrad.compare.pipeline.finite_differences import quotient, slope
 from handgrad.compare.thresholds import (
     FAR,
@@ -100,11 +101,18 @@ class Evidence(Witness):
             return Local(*(np.where(both, 0.0, side) for side in local))
         return local
 
-    def _replayed(self, params: Arrays, batch: Arrays, records: Arrays, mode: Any = None) -> dict[str, np.ndarray]:
+    def graph(self, form: Form) -> Graph:
+        """The reference's own steps on the records."""
+        return recorded_graph(self.reference, self.params, self.batch, self._used(self.records), form)
+
+    def _used(self, records: Arrays) -> Arrays:
+        """The records that stand in taps' places."""
         kept = {*self.differentiated, *map(gradient, self.differentiated)}
-        used = {name: array for name, array in records.items() if is_real(array) and name not in kept}
+        return {name: array for name, array in records.items() if is_real(array) and name not in kept}
+
+    def _replayed(self, params: Arrays, batch: Arrays, records: Arrays, mode: Any = None) -> dict[str, np.ndarray]:
         with nullcontext() if mode is None else mode:
-            run = run_on_records(self.reference, params, batch, used)
+            run = run_on_records(self.reference, params, batch, self._used(records))
         both = {**run.values, **run.gradients}
         return {
             name: array if array.dtype.kind == "f" else array.real.astype(np.float64) for name, array in both.items()

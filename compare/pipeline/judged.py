@@ -5,10 +5,9 @@ Every check makes `JudgedStep`s, each in its own way; what happens with them is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,18 +15,17 @@ import numpy as np
 from handgrad.compare.diagnosis.factors import Factors
 from handgrad.compare.diagnosis.ranking import diagnose, explained, first_cause
 from handgrad.compare.diagnosis.scene import Scene
-from handgrad.compare.facts.causes import Cause, Scaled, Unknown, WrongSign, Zero, factor_of
+from handgrad.compare.facts.causes import Cause, Scaled, Unknown, WrongSign, Zero
 from handgrad.compare.facts.remarks import BlindSpot, Note, ThenRaised
 from handgrad.compare.facts.updates import Ascends, LeftOut
 from handgrad.compare.names import is_updated
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import Code, Finding, Plot
 from handgrad.compare.source.suspects import located
-from handgrad.compare.thresholds import INFORMATIVE, SAME_FACTOR
 from handgrad.compare.verdict.attribution import attribution, consequences, culprits, outranks
 from handgrad.compare.verdict.judgement import Judgement
 
-Rank = Callable[[Scene, Iterable[Scene]], tuple[Cause, ...]]
+Rank = Callable[[Scene], tuple[Cause, ...]]
 Scenes = Callable[[str], Scene | None]
 Adapt = Callable[[str, tuple[Cause, ...]], tuple[Cause, ...]]
 Sides = tuple[np.ndarray, np.ndarray]  # by hand and in torch
@@ -72,7 +70,7 @@ class Judged:
     ended: tuple[Finding, ...] = ()
     steps: int = 0
     reads: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    suspects: dict[str, list[JudgedStep]] = field(default_factory=dict)
+    suspects: dict[str, JudgedStep] = field(default_factory=dict)
     absent_signs: frozenset[tuple[str, str]] = frozenset()  # at every step
     arrays: dict[tuple[int, str], Sides] = field(default_factory=dict)
 
@@ -96,51 +94,38 @@ def collected(steps: Iterable[JudgedStep]) -> Judged:
             name = finding.where.name
             if outranks(finding.verdict, verdicts.get(name)):
                 verdicts[name] = finding.verdict
-                judged.suspects[name] = []  # where it was WEAK or UNTOLD before tells nothing of what is wrong
-            if len(judged.suspects[name]) < INFORMATIVE:
-                judged.suspects[name].append(step)
+                judged.suspects[name] = step  # where it was WEAK or UNTOLD before tells nothing of what is wrong
         judged.ended = step.ended
         if step.stop:
             break
     return judged
 
 
-def findings_of(judged: Judged, *, together: bool = False) -> tuple[Finding, ...]:
-    """The culprits with their causes.
-
-    `together`: steps and tensors of the same equation may help to name a cause that one alone does not tell.
-    """
+def findings_of(judged: Judged) -> tuple[Finding, ...]:
+    """The culprits with their causes."""
     by_key = {j.finding.where: j for j in judged.judgements if j.finding is not None}
 
     def causes(finding: Finding, rank: Rank) -> tuple[Cause, ...]:
         name = finding.where.name
-        here = _scenes(judged, name)
-        scene = next(here, None)
+        scene = judged.suspects[name].scene(name)
         if scene is None and finding.where.phase == "update":
             return (explained_update(by_key[finding.where]),)
         if scene is None:
             return (Unknown(),)
-        alike = [n for n in judged.suspects if n != name and _equation(judged, n) == finding.equation]
-        more = chain(here, *(_scenes(judged, n) for n in alike)) if together else ()
-        return judged.suspects[name][0].adapt(name, rank(scene, more))
+        return judged.suspects[name].adapt(name, rank(scene))
 
-    def one(scene: Scene, more: Iterable[Scene]) -> tuple[Cause, ...]:
-        return (first_cause(scene, more),)
+    def one(scene: Scene) -> tuple[Cause, ...]:
+        return (first_cause(scene),)
 
     named = attribution(culprits(judged.judgements), partial(causes, rank=diagnose), partial(causes, rank=one))
     return _as_one(named, judged)
-
-
-def _scenes(judged: Judged, name: str) -> Iterator[Scene]:
-    """The material on a wrong tensor at the steps where it is so first."""
-    return (scene for step in judged.suspects[name] if (scene := step.scene(name)) is not None)
 
 
 def _as_one(findings: tuple[Finding, ...], judged: Judged) -> tuple[Finding, ...]:
     """One finding for gradients off by the same factor where it may come in at a tensor that was not returned."""
     codes = ("scale", "sign", "partial-batch")
     first = next((f for f in findings if f.where.phase == "backward" and f.cause.code in codes), None)
-    if first is None or first.factor is None or judged.suspects[first.where.name][0].has_every_gradient:
+    if first is None or first.factor is None or judged.suspects[first.where.name].has_every_gradient:
         return findings
     alike = [
         f for f in findings if f is first or (f.where[:2] == first.where[:2] and _is_off_by(first.factor, f, judged))
@@ -153,14 +138,9 @@ def _as_one(findings: tuple[Finding, ...], judged: Judged) -> tuple[Finding, ...
 
 
 def _is_off_by(factor: float, finding: Finding, judged: Judged) -> bool:
-    """Whether a tensor is off by a factor, be it too small to name a cause."""
-    scene = next(_scenes(judged, finding.where.name), None)
-    own = None if scene is None else factor_of(explained(scene.recorded, scene.reference, scene.dtype))
-    return abs((own or 0.0) / factor - 1) <= SAME_FACTOR
-
-
-def _equation(judged: Judged, name: str) -> str:
-    return next(j.row.equation for j in judged.judgements if j.row.name == name)
+    """Whether a tensor is off by a factor."""
+    scene = judged.suspects[finding.where.name].scene(finding.where.name)
+    return scene is not None and scene.explained_by(factor * scene.reference)
 
 
 def explained_update(judgement: Judgement) -> Cause:
@@ -185,7 +165,7 @@ def of_factor(factors: Factors) -> Cause:
     """An update that is off by a factor, if it is told."""
     factor = factors.simplest
     if factor is None:
-        return Unknown(too_few=factors.entries < INFORMATIVE)
+        return Unknown()
     return Ascends() if factor == -1.0 else Scaled(factor, of_update=True)
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from handgrad.compare.diagnosis.scene import Scene
+from handgrad.compare.diagnosis.search import Elsewhere
 from handgrad.compare.errors import InputError
 from handgrad.compare.oracle.reference import run_on_records
 from handgrad.compare.pipeline.evidence import Evidence
 from handgrad.compare.sandbox import quietly
-from handgrad.compare.trace import Arrays, is_float32, real
+from handgrad.compare.thresholds import MOVE_FOR_NAMES, ROUNDINGS, UNEXPLAINED
+from handgrad.compare.trace import Arrays, in_precision, is_float32, real
 from handgrad.compare.verdict.judgement import ReadBy
+from handgrad.compare.verdict.rounding import deviation, largest
+from handgrad.torchref.exchange import to_tensor
 
 Shape = tuple[int, ...]
 LN2 = float(np.log(2.0))
@@ -27,17 +32,34 @@ def scene_of_records(
     previous: Arrays,
     usual: Mapping[str, tuple[int, ...]],
 ) -> Scene | None:
-    """The scene of a user's tensor, from records in the finest precision; None where there is nothing to replay.
+    """The scene of a user's tensor in the finest precision in which it is wrong; None where nothing can be replayed.
 
     Intermediates that were not returned are those of the reference on what was. `previous` are the records and
     parameters of the step before, `usual` the shapes that a batch has where it is not a short one.
     """
-    dtype = "float64" if "float64" in evidence else "float32"
+    dtype = _shows_it(name, evidence)
     here = evidence[dtype]
     numbers = {**_sizes(here.batch, usual), "ln 2": LN2}
     records = {n: a for n, a in here.local.items() if n != "J"} | real(here.records)
     scene = scene_of(name, here, here.local, records, reads, dtype)
-    return scene and replace(scene, previous=real(previous), numbers=numbers)
+    return scene and replace(scene, previous=real(previous), numbers=numbers, rounding=_rounding(name, here))
+
+
+def _rounding(name: str, here: Evidence) -> float:
+    """What rounding may do to the reference of a tensor, as the verdict has it."""
+    with quietly():
+        spread = here.spread(name)
+    return 0.0 if spread is None else ROUNDINGS * largest(deviation(here.local[name], spread, here.unit, here.dtype))
+
+
+def _shows_it(name: str, evidence: Mapping[str, Evidence]) -> str:
+    """The finest precision, unless a tensor is wrong in the other one alone."""
+    off = {}
+    for dtype, each in evidence.items():
+        local = each.beside(name)
+        if local is not None:
+            off[dtype] = largest(local.recorded - local.reference) > UNEXPLAINED[dtype] * largest(local.reference)
+    return "float32" if off == {"float64": False, "float32": True} else max(evidence)
 
 
 def scene_of(name: str, here: Evidence, local: Arrays, records: Arrays, reads: ReadBy, dtype: str) -> Scene | None:
@@ -70,7 +92,20 @@ def scene_of(name: str, here: Evidence, local: Arrays, records: Arrays, reads: R
         inputs=frozenset(batch),
         reads=reads,
         replay=replayed,
+        graph=here.graph,
+        elsewhere=partial(_elsewhere, name, here),
     )
+
+
+def _elsewhere(name: str, here: Evidence) -> Iterator[Elsewhere]:
+    """The derivation where everything has moved far, once."""
+    for params, batch, records in here.situations(MOVE_FOR_NAMES) if here.situations is not None else ():
+        handed = {**params, **batch, **real(records)}
+        if name in handed and all(np.isfinite(array).all() for array in real(handed).values()):
+            tensors = {n: to_tensor(in_precision({n: a}, "float64")[n]) for n, a in handed.items() if n != "J"}
+            recorded = to_tensor(np.asarray(records[name], dtype=np.float64).reshape(np.shape(here.records[name])))
+            yield Elsewhere(tensors, recorded)
+            return
 
 
 def _sizes(batch: Arrays, usual: Mapping[str, Shape]) -> dict[str, float]:

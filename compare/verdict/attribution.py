@@ -132,8 +132,7 @@ def attribution(findings: Sequence[Finding], diagnose: Diagnosis, first_cause: D
     for finding in findings:
         if finding.verdict == "FAULT" and finding.cause == Unknown():
             first, *others = first_cause(finding) if named else diagnose(finding)
-            cause = replace(first, factor=None) if isinstance(first, Unknown) else first
-            finding = replace(finding, cause=cause, others=tuple(others))
+            finding = replace(finding, cause=first, others=tuple(others))
         named.append(finding)
     return tuple(named)
 

@@ -1,4 +1,5 @@
 """Ten operations with hand-written backward passes, and the mistakes that people make when they derive them."""
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,7 @@ def reference_softmax(params, X, Y):
     return -(Q * F.log_softmax(S, dim=1)).sum(dim=1).mean()
 
 
-SOFTMAX = '''def derivation(params, X, Y):
+SOFTMAX = """def derivation(params, X, Y):
     W, b, t = params["W"], params["b"], params["t"]
     N, K = X.shape[0], W.shape[1]
     smooth = 0.12
@@ -39,7 +40,7 @@ SOFTMAX = '''def derivation(params, X, Y):
     dW = X.T @ dZ
     db = dZ.sum(axis=0)
     return {"J": J, "Z": Z, "S": S, "dS": dS, "dZ": dZ, "dt": dt, "dW": dW, "db": db}
-'''
+"""
 
 
 def draw_softmax(rng):
@@ -54,25 +55,48 @@ def draw_softmax(rng):
 
 SOFTMAX_MISTAKES = (
     Mistake("The gradient of the logits is not divided by the temperature.", "dZ = dS / T", "dZ = dS"),
-    Mistake("The smoothing mass is divided by the number of wrong classes, though it is put on all of them.",
-            "smooth / K)", "smooth / (K - 1))"),
-    Mistake("The true class is assigned its mass and loses its own share of the smoothing.",
-            "Y] += 1 - smooth", "Y] = 1 - smooth"),
-    Mistake("The loss is averaged over samples and classes, not over samples.",
-            "-(Q * logP).sum() / N", "-(Q * logP).mean()"),
-    Mistake("The gradient of the scaled logits lacks the 1/N of the batch mean.",
-            "(np.exp(logP) - Q) / N", "np.exp(logP) - Q"),
+    Mistake(
+        "The smoothing mass is divided by the number of wrong classes, though it is put on all of them.",
+        "smooth / K)",
+        "smooth / (K - 1))",
+    ),
+    Mistake(
+        "The true class is assigned its mass and loses its own share of the smoothing.",
+        "Y] += 1 - smooth",
+        "Y] = 1 - smooth",
+    ),
+    Mistake(
+        "The loss is averaged over samples and classes, not over samples.",
+        "-(Q * logP).sum() / N",
+        "-(Q * logP).mean()",
+    ),
+    Mistake(
+        "The gradient of the scaled logits lacks the 1/N of the batch mean.",
+        "(np.exp(logP) - Q) / N",
+        "np.exp(logP) - Q",
+    ),
     Mistake("The gradient of the log-temperature has the wrong sign.", "dt = -(dS * S)", "dt = (dS * S)"),
-    Mistake("The derivative is taken in the temperature, while the parameter is its logarithm.",
-            "-(dS * S).sum()", "-(dS * S).sum() / T"),
-    Mistake("The maximum is taken off outside the logarithm of the sum, but not inside.",
-            "np.log(np.exp(S - m)", "np.log(np.exp(S)"),
-    Mistake("The backward pass uses hard one-hot targets, without the smoothing.",
-            "(np.exp(logP) - Q)", "(np.exp(logP) - np.eye(K)[Y])"),
-    Mistake("The weights' gradient is built from the gradient after the temperature, not before it.",
-            "X.T @ dZ", "X.T @ dS"),
-    Mistake("The bias's gradient is a mean over the batch, a second division by N.",
-            "dZ.sum(axis=0)", "dZ.mean(axis=0)"),
+    Mistake(
+        "The derivative is taken in the temperature, while the parameter is its logarithm.",
+        "-(dS * S).sum()",
+        "-(dS * S).sum() / T",
+    ),
+    Mistake(
+        "The maximum is taken off outside the logarithm of the sum, but not inside.",
+        "np.log(np.exp(S - m)",
+        "np.log(np.exp(S)",
+    ),
+    Mistake(
+        "The backward pass uses hard one-hot targets, without the smoothing.",
+        "(np.exp(logP) - Q)",
+        "(np.exp(logP) - np.eye(K)[Y])",
+    ),
+    Mistake(
+        "The weights' gradient is built from the gradient after the temperature, not before it.", "X.T @ dZ", "X.T @ dS"
+    ),
+    Mistake(
+        "The bias's gradient is a mean over the batch, a second division by N.", "dZ.sum(axis=0)", "dZ.mean(axis=0)"
+    ),
 )
 
 
@@ -85,7 +109,7 @@ def reference_layer_norm(params, X, Y):
     return 0.5 * ((R - Y) ** 2).sum(dim=1).mean()
 
 
-LAYER_NORM = '''def derivation(params, X, Y):
+LAYER_NORM = """def derivation(params, X, Y):
     V, gain, shift, W, b = (params[k] for k in ("V", "gain", "shift", "W", "b"))
     eps = 1e-5
     N = len(X)
@@ -112,7 +136,7 @@ LAYER_NORM = '''def derivation(params, X, Y):
     dU = rstd * (dH - c1 - H * c2)
     dV = X.T @ dU
     return dict(J=J, U=U, A=A, R=R, dR=dR, dA=dA, dU=dU, dW=dW, db=db, dgain=dgain, dshift=dshift, dV=dV)
-'''
+"""
 
 
 def draw_layer_norm(rng):
@@ -128,23 +152,34 @@ def draw_layer_norm(rng):
 
 
 LAYER_NORM_MISTAKES = (
-    Mistake("The variance has Bessel's correction.", "U.var(axis=1, keepdims=True)",
-            "U.var(axis=1, ddof=1, keepdims=True)"),
-    Mistake("The eps is added to the standard deviation, outside the root.",
-            "1 / np.sqrt(var + eps)", "1 / (np.sqrt(var) + eps)"),
+    Mistake(
+        "The variance has Bessel's correction.", "U.var(axis=1, keepdims=True)", "U.var(axis=1, ddof=1, keepdims=True)"
+    ),
+    Mistake(
+        "The eps is added to the standard deviation, outside the root.",
+        "1 / np.sqrt(var + eps)",
+        "1 / (np.sqrt(var) + eps)",
+    ),
     Mistake("The path through the variance is forgotten.", "(dH - c1 - H * c2)", "(dH - c1)"),
-    Mistake("The second correction is a sum over the features, not a mean.",
-            "(dH * H).mean(", "(dH * H).sum("),
-    Mistake("The first correction is a mean over the batch, as in batch norm.",
-            "c1 = dH.mean(axis=1", "c1 = dH.mean(axis=0"),
+    Mistake("The second correction is a sum over the features, not a mean.", "(dH * H).mean(", "(dH * H).sum("),
+    Mistake(
+        "The first correction is a mean over the batch, as in batch norm.", "c1 = dH.mean(axis=1", "c1 = dH.mean(axis=0"
+    ),
     Mistake("The gain is left out on the way back to the normalised input.", "dH = dA * gain", "dH = dA"),
-    Mistake("The linear layer's weights are paired with the normalised input before gain and shift.",
-            "dW = A.T @ dR", "dW = H.T @ dR"),
-    Mistake("The input's gradient is divided by the variance, not by the standard deviation.",
-            "dU = rstd * (", "dU = rstd ** 2 * ("),
+    Mistake(
+        "The linear layer's weights are paired with the normalised input before gain and shift.",
+        "dW = A.T @ dR",
+        "dW = H.T @ dR",
+    ),
+    Mistake(
+        "The input's gradient is divided by the variance, not by the standard deviation.",
+        "dU = rstd * (",
+        "dU = rstd ** 2 * (",
+    ),
     Mistake("The loss lacks the half that its gradient assumes.", "J = 0.5 * np.sum", "J = np.sum"),
-    Mistake("The loss's gradient is divided by the number of entries, not of samples.",
-            "dR = E / N", "dR = E / E.size"),
+    Mistake(
+        "The loss's gradient is divided by the number of entries, not of samples.", "dR = E / N", "dR = E / E.size"
+    ),
     Mistake("The gain multiplies the shift too.", "gain * H + shift", "gain * (H + shift)"),
 )
 
@@ -158,7 +193,7 @@ def reference_group_norm(params, X, Y):
     return (Y * A).sum() / X.shape[0]
 
 
-GROUP_NORM = '''def derivation(params, X, Y):
+GROUP_NORM = """def derivation(params, X, Y):
     M, gamma, beta = params["M"], params["gamma"], params["beta"]
     N, _, H, W = X.shape
     C = M.shape[0]
@@ -190,7 +225,7 @@ GROUP_NORM = '''def derivation(params, X, Y):
     dU = du.reshape(N, C, H, W)
     dM = np.einsum("nohw,nchw->oc", dU, X)
     return {"J": J, "U": U, "B": B, "A": A, "dA": dA, "dB": dB, "dU": dU, "dM": dM, "dgamma": dgamma, "dbeta": dbeta}
-'''
+"""
 
 
 def draw_group_norm(rng):
@@ -205,20 +240,35 @@ def draw_group_norm(rng):
 
 GROUP_NORM_MISTAKES = (
     Mistake("Every channel is a group of its own, as in instance norm.", "G = 2\n", "G = C\n"),
-    Mistake("The count in the backward pass is the pixels of one channel, not of the group.",
-            "m = C // G * H * W", "m = H * W"),
-    Mistake("The activation's derivative is the sigmoid's, not that of x times sigmoid.",
-            "dA * (sig + B * sig * (1 - sig))", "dA * sig * (1 - sig)"),
+    Mistake(
+        "The count in the backward pass is the pixels of one channel, not of the group.",
+        "m = C // G * H * W",
+        "m = H * W",
+    ),
+    Mistake(
+        "The activation's derivative is the sigmoid's, not that of x times sigmoid.",
+        "dA * (sig + B * sig * (1 - sig))",
+        "dA * sig * (1 - sig)",
+    ),
     Mistake("The gain's gradient skips the activation.", "dgamma = (dB * Xhat)", "dgamma = (dA * Xhat)"),
-    Mistake("The shift's gradient is a mean over the batch.",
-            "dbeta = dB.sum(axis=(0, 2, 3))", "dbeta = dB.sum(axis=(2, 3)).mean(axis=0)"),
+    Mistake(
+        "The shift's gradient is a mean over the batch.",
+        "dbeta = dB.sum(axis=(0, 2, 3))",
+        "dbeta = dB.sum(axis=(2, 3)).mean(axis=0)",
+    ),
     Mistake("The path through the mean is forgotten.", "m * dxhat - dxhat.sum(axis=2, keepdims=True)", "m * dxhat"),
     Mistake("The correction for the variance is added, not subtracted.", "- xhat * inner", "+ xhat * inner"),
-    Mistake("The root of the standard deviation is missed: the gradient is divided by the variance.",
-            "(m * sd)", "(m * sd ** 2)"),
+    Mistake(
+        "The root of the standard deviation is missed: the gradient is divided by the variance.",
+        "(m * sd)",
+        "(m * sd ** 2)",
+    ),
     Mistake("The eps is a hundred times the one of the layer.", "eps = 1e-5", "eps = 1e-3"),
-    Mistake("The inner product is taken with the centred input that was not yet divided.",
-            "(dxhat * xhat).sum", "(dxhat * (u - mu)).sum"),
+    Mistake(
+        "The inner product is taken with the centred input that was not yet divided.",
+        "(dxhat * xhat).sum",
+        "(dxhat * (u - mu)).sum",
+    ),
 )
 
 
@@ -243,7 +293,7 @@ def reference_attention(params, X, Y):
     return 0.5 * ((R - Y) ** 2).sum() / (batch * steps)
 
 
-ATTENTION = '''def derivation(params, X, Y):
+ATTENTION = """def derivation(params, X, Y):
     Wq, Wk, Wv, Wo = params["Wq"], params["Wk"], params["Wv"], params["Wo"]
     N, T, _ = X.shape
     D = Wq.shape[1]
@@ -287,7 +337,7 @@ ATTENTION = '''def derivation(params, X, Y):
     dWv = outer(X, merge(dv))
     return {"J": J, "q": q, "k": k, "v": v, "S": S, "P": P, "C": C, "R": R, "dR": dR, "dC": dC, "dP": dP, "dS": dS,
             "dq": dq, "dk": dk, "dv": dv, "dWq": dWq, "dWk": dWk, "dWv": dWv, "dWo": dWo}
-'''
+"""
 
 
 def draw_attention(rng):
@@ -303,25 +353,48 @@ def draw_attention(rng):
 
 ATTENTION_MISTAKES = (
     Mistake("The mask starts one step too late, so that each step sees the next.", "k=1)", "k=2)"),
-    Mistake("The scores are scaled by the root of the model's width, not of the head's.",
-            "1.0 / np.sqrt(d)", "1.0 / np.sqrt(D)"),
+    Mistake(
+        "The scores are scaled by the root of the model's width, not of the head's.",
+        "1.0 / np.sqrt(d)",
+        "1.0 / np.sqrt(D)",
+    ),
     Mistake("The keys' gradient lacks the scale.", "dk = scale * (flip(dS) @ q)", "dk = flip(dS) @ q"),
-    Mistake("The softmax correction is summed over the queries, not over the keys.",
-            "np.sum(dP * P, axis=-1,", "np.sum(dP * P, axis=-2,"),
-    Mistake("The softmax is differentiated entry by entry, like a sigmoid.",
-            "P * (dP - np.sum(dP * P, axis=-1, keepdims=True))", "P * (1 - P) * dP"),
+    Mistake(
+        "The softmax correction is summed over the queries, not over the keys.",
+        "np.sum(dP * P, axis=-1,",
+        "np.sum(dP * P, axis=-2,",
+    ),
+    Mistake(
+        "The softmax is differentiated entry by entry, like a sigmoid.",
+        "P * (dP - np.sum(dP * P, axis=-1, keepdims=True))",
+        "P * (1 - P) * dP",
+    ),
     Mistake("The output projection is not transposed on the way back.", "dR @ Wo.T", "dR @ Wo"),
-    Mistake("Queries and keys are exchanged in the gradients of the scores.",
-            "dq = scale * (dS @ k)\n    dk = scale * (flip(dS) @ q)",
-            "dk = scale * (dS @ k)\n    dq = scale * (flip(dS) @ q)"),
-    Mistake("The heads are put together without moving the head axis back.",
-            "return a.transpose(0, 2, 1, 3).reshape(N, T, D)", "return a.reshape(N, T, D)"),
-    Mistake("Masked scores are set to zero, which still gives them weight in the softmax.",
-            "np.where(future, -np.inf, S)", "np.where(future, 0.0, S)"),
-    Mistake("The gradient of the loss is divided by the batch only, not by the steps.",
-            "dR = (R - Y) / (N * T)", "dR = (R - Y) / N"),
-    Mistake("The value projection's gradient is made from the keys' gradient, a line copied and half changed.",
-            "dWv = outer(X, merge(dv))", "dWv = outer(X, merge(dk))"),
+    Mistake(
+        "Queries and keys are exchanged in the gradients of the scores.",
+        "dq = scale * (dS @ k)\n    dk = scale * (flip(dS) @ q)",
+        "dk = scale * (dS @ k)\n    dq = scale * (flip(dS) @ q)",
+    ),
+    Mistake(
+        "The heads are put together without moving the head axis back.",
+        "return a.transpose(0, 2, 1, 3).reshape(N, T, D)",
+        "return a.reshape(N, T, D)",
+    ),
+    Mistake(
+        "Masked scores are set to zero, which still gives them weight in the softmax.",
+        "np.where(future, -np.inf, S)",
+        "np.where(future, 0.0, S)",
+    ),
+    Mistake(
+        "The gradient of the loss is divided by the batch only, not by the steps.",
+        "dR = (R - Y) / (N * T)",
+        "dR = (R - Y) / N",
+    ),
+    Mistake(
+        "The value projection's gradient is made from the keys' gradient, a line copied and half changed.",
+        "dWv = outer(X, merge(dv))",
+        "dWv = outer(X, merge(dk))",
+    ),
 )
 
 
@@ -341,7 +414,7 @@ def reference_gru(params, X, Y):
     return J
 
 
-GRU = '''def derivation(params, X, Y):
+GRU = """def derivation(params, X, Y):
     p = params
     N, T, _ = X.shape
 
@@ -386,7 +459,7 @@ GRU = '''def derivation(params, X, Y):
         dh = dh * z + daz @ p["Uz"].T + dar @ p["Ur"].T + du @ p["Un"].T
     g["dh0"] = dh.sum(axis=0)
     return {"J": J, **g}
-'''
+"""
 
 
 def draw_gru(rng):
@@ -403,26 +476,47 @@ def draw_gru(rng):
 
 
 GRU_MISTAKES = (
-    Mistake("The update gate keeps where it should renew, the other of the two conventions.",
-            "h = (1 - z) * n + z * h", "h = z * n + (1 - z) * h"),
-    Mistake("The difference in the update gate's gradient has the wrong sign.",
-            "(hprev - n) * z", "(n - hprev) * z"),
+    Mistake(
+        "The update gate keeps where it should renew, the other of the two conventions.",
+        "h = (1 - z) * n + z * h",
+        "h = z * n + (1 - z) * h",
+    ),
+    Mistake("The difference in the update gate's gradient has the wrong sign.", "(hprev - n) * z", "(n - hprev) * z"),
     Mistake("The candidate's tanh is differentiated as if it were a sigmoid.", "(1 - n ** 2)", "n * (1 - n)"),
-    Mistake("The reset gate's gradient uses the state before it went through the recurrent matrix.",
-            "dar = dan * u * r", "dar = dan * hprev * r"),
+    Mistake(
+        "The reset gate's gradient uses the state before it went through the recurrent matrix.",
+        "dar = dan * u * r",
+        "dar = dan * hprev * r",
+    ),
     Mistake("The direct path from state to state is forgotten.", "dh = dh * z + daz @", "dh = daz @"),
-    Mistake("The candidate's recurrent matrix gets the gradient without the reset gate.",
-            'g["dUn"] += hprev.T @ du', 'g["dUn"] += hprev.T @ dan'),
-    Mistake("The previous state is the step's own result, one step too late.",
-            "h, hprev = states[t + 1], states[t]", "h, hprev = states[t + 1], states[t + 1]"),
-    Mistake("The reset gate's gradient goes back through the update gate's matrix.",
-            'dar @ p["Ur"].T', 'dar @ p["Uz"].T'),
-    Mistake("The initial state is taken to be zero, not the learned one.",
-            'np.tile(p["h0"], (N, 1))', 'np.zeros((N, p["h0"].size))'),
-    Mistake("The input matrices' gradients are overwritten by each step, not added up.",
-            'g["dW" + gate] += X', 'g["dW" + gate] = X'),
-    Mistake("The initial state was broadcast over the batch, but its gradient is the mean, not the sum.",
-            "dh.sum(axis=0)\n    return", "dh.mean(axis=0)\n    return"),
+    Mistake(
+        "The candidate's recurrent matrix gets the gradient without the reset gate.",
+        'g["dUn"] += hprev.T @ du',
+        'g["dUn"] += hprev.T @ dan',
+    ),
+    Mistake(
+        "The previous state is the step's own result, one step too late.",
+        "h, hprev = states[t + 1], states[t]",
+        "h, hprev = states[t + 1], states[t + 1]",
+    ),
+    Mistake(
+        "The reset gate's gradient goes back through the update gate's matrix.", 'dar @ p["Ur"].T', 'dar @ p["Uz"].T'
+    ),
+    Mistake(
+        "The initial state is taken to be zero, not the learned one.",
+        'np.tile(p["h0"], (N, 1))',
+        'np.zeros((N, p["h0"].size))',
+    ),
+    Mistake(
+        "The input matrices' gradients are overwritten by each step, not added up.",
+        'g["dW" + gate] += X',
+        'g["dW" + gate] = X',
+    ),
+    Mistake(
+        "The initial state was broadcast over the batch, but its gradient is the mean, not the sum.",
+        "dh.sum(axis=0)\n    return",
+        "dh.mean(axis=0)\n    return",
+    ),
 )
 
 
@@ -435,7 +529,7 @@ def reference_conv(params, X, Y):
     return ((Z - Y) ** 2).sum(dim=(1, 2)).mean()
 
 
-CONV = '''def derivation(params, X, Y):
+CONV = """def derivation(params, X, Y):
     M, K, b = params["M"], params["K"], params["b"]
     stride, pad = 2, 1
     N = X.shape[0]
@@ -467,7 +561,7 @@ CONV = '''def derivation(params, X, Y):
     dU = dA * (1 - A ** 2)
     dM = np.einsum("nil,njl->ij", dU, X)
     return {"J": J, "U": U, "A": A, "Z": Z, "dZ": dZ, "dA": dA, "dU": dU, "dM": dM, "dK": dK, "db": db}
-'''
+"""
 
 
 def draw_conv(rng):
@@ -482,19 +576,34 @@ def draw_conv(rng):
 
 CONV_MISTAKES = (
     Mistake("The border is padded with the edge's values, not with zeros.", 'mode="constant"', 'mode="edge"'),
-    Mistake("The padding is cut off at one end only, so that the gradient is shifted by one.",
-            "dAp[:, :, pad:-pad]", "dAp[:, :, :-2 * pad]"),
-    Mistake("The kernel is flipped on the way back although the windows already run forward.",
-            "dZ[:, :, i] @ K[:, :, j]", "dZ[:, :, i] @ K[:, :, width - 1 - j]"),
-    Mistake("Where windows overlap the later one overwrites the input's gradient.",
-            "dAp[:, :, at + j] +=", "dAp[:, :, at + j] ="),
+    Mistake(
+        "The padding is cut off at one end only, so that the gradient is shifted by one.",
+        "dAp[:, :, pad:-pad]",
+        "dAp[:, :, :-2 * pad]",
+    ),
+    Mistake(
+        "The kernel is flipped on the way back although the windows already run forward.",
+        "dZ[:, :, i] @ K[:, :, j]",
+        "dZ[:, :, i] @ K[:, :, width - 1 - j]",
+    ),
+    Mistake(
+        "Where windows overlap the later one overwrites the input's gradient.",
+        "dAp[:, :, at + j] +=",
+        "dAp[:, :, at + j] =",
+    ),
     Mistake("The stride is forgotten in the backward pass.", "at = i * stride", "at = i"),
-    Mistake("The bias's gradient averages over the positions, not sums.",
-            "dZ.sum(axis=(0, 2))", "dZ.mean(axis=2).sum(axis=0)"),
+    Mistake(
+        "The bias's gradient averages over the positions, not sums.",
+        "dZ.sum(axis=(0, 2))",
+        "dZ.mean(axis=2).sum(axis=0)",
+    ),
     Mistake("The two from the square is missing in the gradient.", "2 * E / N", "E / N"),
     Mistake("The tanh's derivative is taken at its input, not at its output.", "(1 - A ** 2)", "(1 - U ** 2)"),
-    Mistake("The loss is the mean over all the entries, while its gradient is that of a sum for each sample.",
-            "np.mean(np.sum(E ** 2, axis=(1, 2)))", "np.mean(E ** 2)"),
+    Mistake(
+        "The loss is the mean over all the entries, while its gradient is that of a sum for each sample.",
+        "np.mean(np.sum(E ** 2, axis=(1, 2)))",
+        "np.mean(E ** 2)",
+    ),
     Mistake("The backward loop stops one window short.", "while i < steps:", "while i < steps - 1:"),
     Mistake("The bias is forgotten in the forward pass.", "axes=([1, 2], [1, 2])) + b", "axes=([1, 2], [1, 2]))"),
 )
@@ -512,7 +621,7 @@ def reference_pooling(params, X, Y):
     return ((S - Y) ** 2).mean()
 
 
-POOLING = '''def derivation(params, X, Y):
+POOLING = """def derivation(params, X, Y):
     g, c, w, V = params["g"], params["c"], params["w"], params["V"]
     k, step = 3, 2
     U = g[:, None, None] * X + c
@@ -553,7 +662,7 @@ POOLING = '''def derivation(params, X, Y):
     dc = dU.sum(axis=(0, 1))
     return {"J": J, "U": U, "mx": mx, "av": av, "a": a, "P": P, "S": S, "dS": dS, "dP": dP, "da": da, "dmx": dmx,
             "dav": dav, "dU": dU, "dg": dg, "dc": dc, "dw": dw, "dV": dV}
-'''
+"""
 
 
 def draw_pooling(rng):
@@ -568,24 +677,39 @@ def draw_pooling(rng):
 
 
 POOLING_MISTAKES = (
-    Mistake("The average's gradient is divided by the side of the window, not by its area.",
-            "/ k ** 2", "/ k"),
+    Mistake("The average's gradient is divided by the side of the window, not by its area.", "/ k ** 2", "/ k"),
     Mistake("The maximum's gradient is sent to the window's smallest entry.", "patch.argmax()", "patch.argmin()"),
-    Mistake("An entry that is the largest of several windows gets only the last one's gradient.",
-            "dU[n, ch, top + y, left + x] +=", "dU[n, ch, top + y, left + x] ="),
-    Mistake("The two mixing coefficients are exchanged in the backward pass.",
-            "dmx = mix * dP\n    dav = (1 - mix) * dP", "dmx = (1 - mix) * dP\n    dav = mix * dP"),
+    Mistake(
+        "An entry that is the largest of several windows gets only the last one's gradient.",
+        "dU[n, ch, top + y, left + x] +=",
+        "dU[n, ch, top + y, left + x] =",
+    ),
+    Mistake(
+        "The two mixing coefficients are exchanged in the backward pass.",
+        "dmx = mix * dP\n    dav = (1 - mix) * dP",
+        "dmx = (1 - mix) * dP\n    dav = mix * dP",
+    ),
     Mistake("The gate's sigmoid is not differentiated.", "dw = da * a * (1 - a)", "dw = da"),
     Mistake("The gate's gradient has the wrong sign.", "(mx - av)", "(av - mx)"),
-    Mistake("The map that was added to all the images gets the mean over the batch, not the sum.",
-            "dU.sum(axis=(0, 1))", "dU.sum(axis=1).mean(axis=0)"),
-    Mistake("The scale's gradient is paired with the scaled input, not with the input.",
-            "dg = (dU * X)", "dg = (dU * U)"),
-    Mistake("The backward windows lie side by side, with the window's size as their stride, down the rows.",
-            "top, left = i * step,", "top, left = min(i * k, H - k),"),
+    Mistake(
+        "The map that was added to all the images gets the mean over the batch, not the sum.",
+        "dU.sum(axis=(0, 1))",
+        "dU.sum(axis=1).mean(axis=0)",
+    ),
+    Mistake(
+        "The scale's gradient is paired with the scaled input, not with the input.", "dg = (dU * X)", "dg = (dU * U)"
+    ),
+    Mistake(
+        "The backward windows lie side by side, with the window's size as their stride, down the rows.",
+        "top, left = i * step,",
+        "top, left = min(i * k, H - k),",
+    ),
     Mistake("The loss's gradient is divided by the batch only.", "2 * E / E.size", "2 * E / N"),
-    Mistake("The maximum's coefficient multiplies the whole mixture.",
-            "mix * mx + (1 - mix) * av", "mix * (mx + (1 - mix) * av)"),
+    Mistake(
+        "The maximum's coefficient multiplies the whole mixture.",
+        "mix * mx + (1 - mix) * av",
+        "mix * (mx + (1 - mix) * av)",
+    ),
 )
 
 
@@ -600,7 +724,7 @@ def reference_bag(params, X, Y):
     return torch.log(torch.cosh(R - Y)).sum(dim=1).mean()
 
 
-BAG = '''def derivation(params, X, Y):
+BAG = """def derivation(params, X, Y):
     E, s, W, b = params["E"], params["s"], params["W"], params["b"]
     N, L = X.shape
     keep = (X != 0).astype(float)
@@ -627,7 +751,7 @@ BAG = '''def derivation(params, X, Y):
             dE[token] += s[pos] / count[n] * dbag[n]
             ds[pos] += E[token] @ dbag[n] / count[n]
     return {"J": J, "dE": dE, "ds": ds, "dW": dW, "db": db}
-'''
+"""
 
 
 def draw_bag(rng):
@@ -649,18 +773,31 @@ BAG_MISTAKES = (
     Mistake("A token that occurs again overwrites its row's gradient.", "dE[token] +=", "dE[token] ="),
     Mistake("The mean's count takes in the padding.", "keep.sum(axis=1)", "np.full(N, float(L))"),
     Mistake("The padding is not left out of the backward pass.", "if token == 0:", "if token < 0:"),
-    Mistake("The weights' gradient forgets the division by the count.",
-            "E[token] @ dbag[n] / count[n]", "E[token] @ dbag[n]"),
+    Mistake(
+        "The weights' gradient forgets the division by the count.",
+        "E[token] @ dbag[n] / count[n]",
+        "E[token] @ dbag[n]",
+    ),
     Mistake("The weight enters the table's gradient squared.", "+= s[pos] / count[n] *", "+= s[pos] ** 2 / count[n] *"),
     Mistake("The gradient is that of the absolute error, not of log cosh.", "np.tanh(diff) / N", "np.sign(diff) / N"),
-    Mistake("The loss is averaged over the outputs too.", "np.log(np.cosh(diff)).sum() / N",
-            "np.log(np.cosh(diff)).mean()"),
-    Mistake("The forward pass takes the weight of the position before.", "* s[pos] / count[n] * E[X",
-            "* s[pos - 1] / count[n] * E[X"),
-    Mistake("The difference is target minus output, so that the even loss is right and its gradient negative.",
-            "diff = R - Y", "diff = Y - R"),
-    Mistake("The bag's gradient is made from the output, not from the output's gradient.",
-            "dbag = dR @ W.T", "dbag = R @ W.T"),
+    Mistake(
+        "The loss is averaged over the outputs too.", "np.log(np.cosh(diff)).sum() / N", "np.log(np.cosh(diff)).mean()"
+    ),
+    Mistake(
+        "The forward pass takes the weight of the position before.",
+        "* s[pos] / count[n] * E[X",
+        "* s[pos - 1] / count[n] * E[X",
+    ),
+    Mistake(
+        "The difference is target minus output, so that the even loss is right and its gradient negative.",
+        "diff = R - Y",
+        "diff = Y - R",
+    ),
+    Mistake(
+        "The bag's gradient is made from the output, not from the output's gradient.",
+        "dbag = dR @ W.T",
+        "dbag = R @ W.T",
+    ),
     Mistake("The wrong token is taken for padding in the forward pass.", "(X != 0)", "(X != 1)"),
 )
 
@@ -678,7 +815,7 @@ def reference_infonce(params, X, Y):
     return 0.5 * (F.cross_entropy(S, labels) + F.cross_entropy(S.T, labels))
 
 
-INFONCE = '''def derivation(params, X, Y):
+INFONCE = """def derivation(params, X, Y):
     W, t = params["W"], params["t"]
     N = len(X)
     A, B = X @ W, Y @ W
@@ -700,7 +837,7 @@ INFONCE = '''def derivation(params, X, Y):
     dB = (db - b * (b * db).sum(axis=1, keepdims=True)) / nb
     dW = X.T @ dA + Y.T @ dB
     return dict(J=J, A=A, B=B, a=a, b=b, C=C, S=S, dS=dS, dC=dC, da=da, db=db, dA=dA, dB=dB, dW=dW, dt=dt)
-'''
+"""
 
 
 def draw_infonce(rng):
@@ -711,20 +848,35 @@ def draw_infonce(rng):
 
 INFONCE_MISTAKES = (
     Mistake("The similarity's gradient is not transposed for the second view.", "dC.T @ a", "dC @ a"),
-    Mistake("The norm is treated as a constant in the first view.",
-            "dA = (da - a * (a * da).sum(axis=1, keepdims=True)) / na", "dA = da / na"),
-    Mistake("The second view's gradient is divided by the squared norm.",
-            "(b * db).sum(axis=1, keepdims=True)) / nb", "(b * db).sum(axis=1, keepdims=True)) / nb ** 2"),
-    Mistake("The scale's gradient is that of the scale, while the parameter is its logarithm.",
-            "(dS * S).sum()", "(dS * C).sum()"),
+    Mistake(
+        "The norm is treated as a constant in the first view.",
+        "dA = (da - a * (a * da).sum(axis=1, keepdims=True)) / na",
+        "dA = da / na",
+    ),
+    Mistake(
+        "The second view's gradient is divided by the squared norm.",
+        "(b * db).sum(axis=1, keepdims=True)) / nb",
+        "(b * db).sum(axis=1, keepdims=True)) / nb ** 2",
+    ),
+    Mistake(
+        "The scale's gradient is that of the scale, while the parameter is its logarithm.",
+        "(dS * S).sum()",
+        "(dS * C).sum()",
+    ),
     Mistake("The shared encoder gets the first view's gradient only.", "X.T @ dA + Y.T @ dB", "X.T @ dA"),
-    Mistake("The column direction is normalised along the rows.",
-            "np.exp(S).sum(axis=0, keepdims=True)", "np.exp(S).sum(axis=1, keepdims=True)"),
+    Mistake(
+        "The column direction is normalised along the rows.",
+        "np.exp(S).sum(axis=0, keepdims=True)",
+        "np.exp(S).sum(axis=1, keepdims=True)",
+    ),
     Mistake("The positives are taken off once, though both directions have them.", "- 2 * np.eye(N)", "- np.eye(N)"),
     Mistake("The loss adds the two directions, while its gradient is that of their mean.", "J = -0.5 * (", "J = -("),
     Mistake("The temperature divides where the parameter is a scale.", "S = np.exp(t) * C", "S = C / np.exp(t)"),
-    Mistake("The positives of the row direction are one column off.",
-            "np.trace(logrow)", "np.trace(np.roll(logrow, 1, axis=1))"),
+    Mistake(
+        "The positives of the row direction are one column off.",
+        "np.trace(logrow)",
+        "np.trace(np.roll(logrow, 1, axis=1))",
+    ),
     Mistake("The projection in the second view adds the radial part.", "dB = (db - b *", "dB = (db + b *"),
 )
 
@@ -742,7 +894,7 @@ def reference_gaussian(params, X, Y):
     return nll.sum(dim=1).mean()
 
 
-GAUSSIAN = '''def derivation(params, X, Y):
+GAUSSIAN = """def derivation(params, X, Y):
     W, b, Wm, bm, Wv, bv = (params[name] for name in ("W", "b", "Wm", "bm", "Wv", "bv"))
     N = X.shape[0]
     cache = {}
@@ -767,7 +919,7 @@ GAUSSIAN = '''def derivation(params, X, Y):
     grads["dW"] = X.T @ dZ
     grads["db"] = np.sum(dZ, axis=0)
     return {**cache, **grads}
-'''
+"""
 
 
 def draw_gaussian(rng):
@@ -785,21 +937,38 @@ def draw_gaussian(rng):
 
 GAUSSIAN_MISTAKES = (
     Mistake("The constant of the density lacks its two.", "np.log(2 * np.pi)", "np.log(np.pi)"),
-    Mistake("The two terms of the variance's gradient are added, not subtracted.",
-            "(1 / var - (Y - mu) ** 2", "(1 / var + (Y - mu) ** 2"),
-    Mistake("The sigmoid is taken at the variance, not at what went into the softplus.",
-            "(1 + np.exp(-raw))", "(1 + np.exp(-var))"),
+    Mistake(
+        "The two terms of the variance's gradient are added, not subtracted.",
+        "(1 / var - (Y - mu) ** 2",
+        "(1 / var + (Y - mu) ** 2",
+    ),
+    Mistake(
+        "The sigmoid is taken at the variance, not at what went into the softplus.",
+        "(1 + np.exp(-raw))",
+        "(1 + np.exp(-var))",
+    ),
     Mistake("The mean's gradient is of target minus mean.", "dmu = (mu - Y)", "dmu = (Y - mu)"),
-    Mistake("No gradient goes from the variance's head into the hidden layer.",
-            "dmu @ Wm.T + draw @ Wv.T", "dmu @ Wm.T"),
-    Mistake("The mean's gradient is divided by the standard deviation.", "(mu - Y) / var / N",
-            "(mu - Y) / np.sqrt(var) / N"),
-    Mistake("The variance is clipped at its floor, where the floor should be added.",
-            "np.log1p(np.exp(raw)) + 1e-3", "np.maximum(np.log1p(np.exp(raw)), 1e-3)"),
-    Mistake("The half is put on the squared error only, and the logarithm of the variance is left whole.",
-            "0.5 * (np.log(var) + (Y", "0.5 * (2 * np.log(var) + (Y"),
-    Mistake("The variance head's weights get the gradient from before the softplus was differentiated.",
-            "H.T @ draw", "H.T @ dvar"),
+    Mistake(
+        "No gradient goes from the variance's head into the hidden layer.", "dmu @ Wm.T + draw @ Wv.T", "dmu @ Wm.T"
+    ),
+    Mistake(
+        "The mean's gradient is divided by the standard deviation.", "(mu - Y) / var / N", "(mu - Y) / np.sqrt(var) / N"
+    ),
+    Mistake(
+        "The variance is clipped at its floor, where the floor should be added.",
+        "np.log1p(np.exp(raw)) + 1e-3",
+        "np.maximum(np.log1p(np.exp(raw)), 1e-3)",
+    ),
+    Mistake(
+        "The half is put on the squared error only, and the logarithm of the variance is left whole.",
+        "0.5 * (np.log(var) + (Y",
+        "0.5 * (2 * np.log(var) + (Y",
+    ),
+    Mistake(
+        "The variance head's weights get the gradient from before the softplus was differentiated.",
+        "H.T @ draw",
+        "H.T @ dvar",
+    ),
     Mistake("The mean head's bias gets a mean over the batch.", "dmu.sum(axis=0)", "dmu.mean(axis=0)"),
     Mistake("The hidden tanh is differentiated as a sigmoid.", "dH * (1 - H ** 2)", "dH * H * (1 - H)"),
 )

@@ -23,7 +23,7 @@ def batch_norm_reference(params, X, Y):
     return 0.5 * ((Z - Y) ** 2).sum() / X.shape[0]
 
 
-BATCH_NORM = '''
+BATCH_NORM = """
 def derivation(params, X, Y):
     W1, W2 = params["W1"], params["W2"]
     gamma, beta, b2 = params["gamma"], params["beta"], params["b2"]
@@ -58,7 +58,7 @@ def derivation(params, X, Y):
     return {"J": J, "H": H, "mu": mu, "var": var, "xhat": xhat, "A": A, "R": R, "Z": Z,
             "dH": dH, "dmu": dmu, "dvar": dvar, "dxhat": dxhat, "dA": dA, "dR": dR, "dZ": dZ,
             "dW1": dW1, "dgamma": dgamma, "dbeta": dbeta, "dW2": dW2, "db2": db2}
-'''
+"""
 
 
 def draw_batch_norm(rng):
@@ -132,7 +132,7 @@ def swiglu_reference(params, X, Y):
     return ((logits - Y) ** 2).mean()
 
 
-SWIGLU = '''
+SWIGLU = """
 def derivation(params, X, Y):
     def sigmoid(x):
         return 1 / (1 + np.exp(-x))
@@ -172,7 +172,7 @@ def derivation(params, X, Y):
     c.update(dE=dE, dn=dn, dU=dU, dgate=dgate, dup=dup, dact=dact, dout=dout, dlogits=dlogits,
              dW=dW, dg=dg, dWg=dWg, dWu=dWu, dWd=dWd)
     return c
-'''
+"""
 
 
 def draw_swiglu(rng):
@@ -200,7 +200,7 @@ SWIGLU_MISTAKES = (
     Mistake("the residual's gradient is forgotten", "    dE = dE + dout\n", ""),
     Mistake(
         "the tied matrix gets the gradient of its use as embedding only",
-        "dW = X.T @ dE + dlogits.T @ c[\"out\"]",
+        'dW = X.T @ dE + dlogits.T @ c["out"]',
         "dW = X.T @ dE",
     ),
     Mistake(
@@ -258,7 +258,7 @@ def lstm_reference(params, X, Y):
     return J / (2 * X.shape[1])
 
 
-LSTM = '''
+LSTM = """
 def derivation(params, X, Y):
     sig = lambda v: 1.0 / (1.0 + np.exp(-v))
     Wx, Wh, b, V, d = params["Wx"], params["Wh"], params["b"], params["V"], params["d"]
@@ -317,7 +317,7 @@ def derivation(params, X, Y):
     grads["c0"] = dc_next.sum(0)
     res.update({"d" + k: v for k, v in grads.items()})
     return res
-'''
+"""
 
 
 def draw_lstm(rng):
@@ -368,22 +368,29 @@ LSTM_MISTAKES = (
         'grads["Wh"] += h_prev.T @ da',
         'grads["Wh"] += hs[t + 1].T @ da',
     ),
-    Mistake("the gradient of the bias is that of the first step only", 'grads["b"] += da.sum(0)',
-            'grads["b"] = da.sum(0)'),
+    Mistake(
+        "the gradient of the bias is that of the first step only", 'grads["b"] += da.sum(0)', 'grads["b"] = da.sum(0)'
+    ),
     Mistake(
         "the peephole of the forget gate is left out of the cell's backward path",
         "dc_next = dc * f + dai * pi + daf * pf",
         "dc_next = dc * f + dai * pi",
     ),
-    Mistake("the shared initial state is averaged over the batch", 'grads["h0"] = dh_next.sum(0)',
-            'grads["h0"] = dh_next.mean(0)'),
+    Mistake(
+        "the shared initial state is averaged over the batch",
+        'grads["h0"] = dh_next.sum(0)',
+        'grads["h0"] = dh_next.mean(0)',
+    ),
     Mistake(
         "the derivative of the cell's tanh is taken at the tanh's value",
         "dc_next + dh * o * (1 - tc ** 2)",
         "dc_next + dh * o * (1 - np.tanh(tc) ** 2)",
     ),
-    Mistake("the initial cell is zero instead of the learnt one", 'cs = [np.tile(params["c0"], (N, 1))]',
-            'cs = [np.zeros((N, n))]'),
+    Mistake(
+        "the initial cell is zero instead of the learnt one",
+        'cs = [np.tile(params["c0"], (N, 1))]',
+        "cs = [np.zeros((N, n))]",
+    ),
 )
 
 
@@ -401,7 +408,7 @@ def conv_reference(params, X, Y):
     return -(Y * F.log_softmax(Z, 1)).sum() / X.shape[0]
 
 
-CONV = '''
+CONV = """
 def derivation(params, X, Y):
     P, K, k, W, b = params["P"], params["K"], params["k"], params["W"], params["b"]
     sh, sw = 2, 1
@@ -454,7 +461,7 @@ def derivation(params, X, Y):
     dU = dUp[:, :, ph:ph + H, pw:pw + Wd]
     dP = np.einsum("ndhw,nchw->dc", dU, X)
     return dict(J=J, U=U, C=C, T=T, G=G, Z=Z, dU=dU, dC=dC, dT=dT, dG=dG, dZ=dZ, dP=dP, dK=dK, dk=dk, dW=dW, db=db)
-'''
+"""
 
 
 def draw_conv(rng):
@@ -499,8 +506,7 @@ CONV_MISTAKES = (
         "dT = np.ones_like(T) * dG[:, :, None, None] / (OH * OW)",
         "dT = np.ones_like(T) * dG[:, :, None, None]",
     ),
-    Mistake("the square is forgotten in the tanh's derivative", "dC = dT * (1 - T ** 2)",
-            "dC = dT * (1 - T)"),
+    Mistake("the square is forgotten in the tanh's derivative", "dC = dT * (1 - T ** 2)", "dC = dT * (1 - T)"),
     Mistake(
         "the convolution's bias gradient is averaged over the positions",
         "dk = dC.sum(axis=(0, 2, 3))",
@@ -511,9 +517,11 @@ CONV_MISTAKES = (
         "dK[o, :, u, v] += d @ Up[:, first:first + Cg, r, s]",
         "dK[o, :, u, v] += d @ Up[:, first:first + Cg, r, s - pw]",
     ),
-    Mistake("the strides of height and width are exchanged when the output is written",
-            "C[:, o, y, x] += Up[:, lo:lo + Cg, y * sh + u * dh, x * sw + v * dw]",
-            "C[:, o, y, x] += Up[:, lo:lo + Cg, y * sw + u * dh, x * sw + v * dw]"),
+    Mistake(
+        "the strides of height and width are exchanged when the output is written",
+        "C[:, o, y, x] += Up[:, lo:lo + Cg, y * sh + u * dh, x * sw + v * dw]",
+        "C[:, o, y, x] += Up[:, lo:lo + Cg, y * sw + u * dh, x * sw + v * dw]",
+    ),
     Mistake(
         "only the target's part of the softmax's gradient is averaged over the batch",
         "dZ = (np.exp(logp) - Y) / N",
@@ -535,11 +543,11 @@ def vae_reference(params, X, noise):
     D = tap("D", F.softplus(z @ params["Wd"] + params["bd"]))
     logits = tap("logits", D @ params["Wo"] + params["bo"])
     rec = F.binary_cross_entropy_with_logits(logits, X, reduction="sum")
-    kl = -0.5 * torch.sum(1 + lv - mu ** 2 - lv.exp())
+    kl = -0.5 * torch.sum(1 + lv - mu**2 - lv.exp())
     return (rec + 0.7 * kl) / X.shape[0]
 
 
-VAE = '''
+VAE = """
 def derivation(params, X, noise):
     p = params
     m = len(X)
@@ -581,19 +589,32 @@ def derivation(params, X, noise):
     g["dbe"] = dA.sum(0)
     g.update(J=J, H=H, mu=mu, lv=lv, z=z, D=D, logits=logits)
     return g
-'''
+"""
 
 
 def draw_vae(rng):
-    shapes = {"We": (5, 4), "be": 4, "Wm": (4, 3), "bm": 3, "Wv": (4, 3), "bv": 3, "Wd": (3, 7), "bd": 7,
-              "Wo": (7, 5), "bo": 5}
+    shapes = {
+        "We": (5, 4),
+        "be": 4,
+        "Wm": (4, 3),
+        "bm": 3,
+        "Wv": (4, 3),
+        "bv": 3,
+        "Wd": (3, 7),
+        "bd": 7,
+        "Wo": (7, 5),
+        "bo": 5,
+    }
     params = {name: 0.7 * rng.normal(size=shape) for name, shape in shapes.items()}
     return params, (rng.uniform(0.05, 0.95, size=(6, 5)), rng.normal(size=(6, 3)))
 
 
 VAE_MISTAKES = (
-    Mistake("the log-variance is taken for a log-deviation when the noise is scaled", "std = np.exp(0.5 * lv)",
-            "std = np.exp(lv)"),
+    Mistake(
+        "the log-variance is taken for a log-deviation when the noise is scaled",
+        "std = np.exp(0.5 * lv)",
+        "std = np.exp(lv)",
+    ),
     Mistake("the half of the reparametrisation is forgotten", 'g["dz"] * noise * 0.5 * std', 'g["dz"] * noise * std'),
     Mistake(
         "the mean gets the reconstruction's gradient only",
@@ -610,8 +631,11 @@ VAE_MISTAKES = (
         "beta * 0.5 * (np.exp(lv) - 1) / m",
         "beta * 0.5 * (1 - np.exp(lv)) / m",
     ),
-    Mistake("the weight of the KL term multiplies the reconstruction too", "J = (rec + beta * kl) / m",
-            "J = beta * (rec + kl) / m"),
+    Mistake(
+        "the weight of the KL term multiplies the reconstruction too",
+        "J = (rec + beta * kl) / m",
+        "J = beta * (rec + kl) / m",
+    ),
     Mistake(
         "the softplus is given a ReLU's derivative",
         'dpre = g["dD"] / (1 + np.exp(-pre))',
@@ -622,8 +646,9 @@ VAE_MISTAKES = (
         'g["dlogits"] = (Xhat - X) / m',
         'g["dlogits"] = (Xhat - X) * Xhat * (1 - Xhat) / m',
     ),
-    Mistake("the decoder's weights get the mean, not the sample", 'g["dWd"] = z.T.dot(dpre)',
-            'g["dWd"] = mu.T.dot(dpre)'),
+    Mistake(
+        "the decoder's weights get the mean, not the sample", 'g["dWd"] = z.T.dot(dpre)', 'g["dWd"] = mu.T.dot(dpre)'
+    ),
     Mistake(
         "no gradient flows from the log-variance into the encoder",
         'g["dH"] = g["dmu"].dot(p["Wm"].T) + g["dlv"].dot(p["Wv"].T)',
@@ -649,7 +674,7 @@ def mixture_reference(params, X, Y):
     return -torch.logsumexp(L, 1).mean()
 
 
-MIXTURE = '''
+MIXTURE = """
 def derivation(params, X, Y):
     N, D = Y.shape
     W, b, Wa, ba = params["W"], params["b"], params["Wa"], params["ba"]
@@ -687,7 +712,7 @@ def derivation(params, X, Y):
     names = "J h a s m L dL da ds dm dh dW db dWa dba dWs dbs dWm dbm".split()
     values = locals()
     return {name: values[name] for name in names}
-'''
+"""
 
 
 def draw_mixture(rng):
@@ -712,8 +737,11 @@ MIXTURE_MISTAKES = (
         "- 0.5 * D * np.log(2 * np.pi)",
         "- 0.5 * np.log(2 * np.pi)",
     ),
-    Mistake("the mixing logits' gradient has the two terms exchanged", "da = (np.exp(logpi) - resp) / N",
-            "da = (resp - np.exp(logpi)) / N"),
+    Mistake(
+        "the mixing logits' gradient has the two terms exchanged",
+        "da = (np.exp(logpi) - resp) / N",
+        "da = (resp - np.exp(logpi)) / N",
+    ),
     Mistake(
         "the softmax of the mixing logits is left out of their gradient",
         "da = (np.exp(logpi) - resp) / N",
@@ -724,8 +752,11 @@ MIXTURE_MISTAKES = (
         "(Y[:, None, :] - m) * np.exp(-2 * s)[:, :, None]",
         "(Y[:, None, :] - m) * np.exp(-s)[:, :, None]",
     ),
-    Mistake("the log-deviation's gradient forgets the normaliser", "ds = dL * (sq * np.exp(-2 * s) - D)",
-            "ds = dL * (sq * np.exp(-2 * s))"),
+    Mistake(
+        "the log-deviation's gradient forgets the normaliser",
+        "ds = dL * (sq * np.exp(-2 * s) - D)",
+        "ds = dL * (sq * np.exp(-2 * s))",
+    ),
     Mistake(
         "the means' gradient is flattened with dimension before component",
         "dmflat = dm.reshape(N, K * D)",
@@ -767,7 +798,7 @@ def graph_reference(params, A, X, labels, mask):
     return (nll * mask).sum() / mask.sum()
 
 
-GRAPH = '''
+GRAPH = """
 def derivation(params, A, X, labels, mask):
     loop, W0, b0, W1, b1, Wo = (params[k] for k in ["loop", "W0", "b0", "W1", "b1", "Wo"])
     n = A.shape[0]
@@ -808,7 +839,7 @@ def derivation(params, A, X, labels, mask):
     return {"J": J, "deg": deg, "S": S, "H1": H1, "M": M, "H2": H2, "Z": Z,
             "ddeg": ddeg, "dS": dS, "dH1": dH1, "dM": dM, "dH2": dH2, "dZ": dZ,
             "dloop": dloop, "dW0": dW0, "db0": db0, "dW1": dW1, "db1": db1, "dWo": dWo}
-'''
+"""
 
 
 def draw_graph(rng):
@@ -850,16 +881,21 @@ GRAPH_MISTAKES = (
         "dH1 = dM @ W1.T",
         "dH1 = dM @ W1",
     ),
-    Mistake("the ReLU's mask is applied to the outgoing state after the residual", "dZ1 = dH1 * (Z1 > 0)",
-            "dZ1 = dH1 * (H2 > 0)"),
+    Mistake(
+        "the ReLU's mask is applied to the outgoing state after the residual",
+        "dZ1 = dH1 * (Z1 > 0)",
+        "dZ1 = dH1 * (H2 > 0)",
+    ),
     Mistake(
         "the tanh's derivative is taken at the state with the residual added",
         "dZ2 = dH2 * (1 - T ** 2)",
         "dZ2 = dH2 * (1 - H2 ** 2)",
     ),
-    Mistake("only the row factor of the normalisation is differentiated",
-            "dr = (dS * At * r[None, :]).sum(axis=1) + (dS * At * r[:, None]).sum(axis=0)",
-            "dr = (dS * At * r[None, :]).sum(axis=1)"),
+    Mistake(
+        "only the row factor of the normalisation is differentiated",
+        "dr = (dS * At * r[None, :]).sum(axis=1) + (dS * At * r[:, None]).sum(axis=0)",
+        "dr = (dS * At * r[None, :]).sum(axis=1)",
+    ),
     Mistake(
         "the power of the degree's derivative is off by one",
         "ddeg = dr * -0.5 * deg ** -1.5",
@@ -880,11 +916,11 @@ def factorisation_reference(params, users, items, ratings):
     bu, bi = params["bu"][users], params["bi"][items]
     pred = 1 + 4 * torch.sigmoid(params["base"] + bu + bi + (p * q).sum(1))
     fit = ((pred - ratings) ** 2).sum()
-    decay = 0.3 * ((p ** 2).sum() + (q ** 2).sum()) + 0.2 * ((params["bu"] ** 2).sum() + (params["bi"] ** 2).sum())
+    decay = 0.3 * ((p**2).sum() + (q**2).sum()) + 0.2 * ((params["bu"] ** 2).sum() + (params["bi"] ** 2).sum())
     return (fit + decay) / 2
 
 
-FACTORISATION = '''
+FACTORISATION = """
 def derivation(params, users, items, ratings):
     P, Q, bu, bi, base = params["P"], params["Q"], params["bu"], params["bi"], params["base"]
     lam, lam_b = 0.3, 0.2
@@ -904,7 +940,7 @@ def derivation(params, users, items, ratings):
         dbi[i] += ds
         dbase += ds
     return {"J": J, "dP": dP, "dQ": dQ, "dbu": dbu, "dbi": dbi, "dbase": dbase}
-'''
+"""
 
 
 def draw_factorisation(rng):
@@ -964,14 +1000,14 @@ def rotary_reference(params, X, Y, keep):
     Q = tap("Q", heads(X @ params["Wq"]))
     K = tap("K", heads(X @ params["Wk"]))
     V = tap("V", heads(X @ params["Wv"]))
-    S = tap("S", rotate(Q) @ rotate(K).transpose(2, 3) / hd ** 0.5)
+    S = tap("S", rotate(Q) @ rotate(K).transpose(2, 3) / hd**0.5)
     P = tap("P", torch.softmax(S.masked_fill(keep[:, None, None, :] == 0, float("-inf")), dim=-1))
     C = tap("C", (P @ V).transpose(1, 2).reshape(B, T, nh * hd))
     out = tap("O", C @ params["Wo"] + params["bo"])
     return (((out - Y) ** 2).sum(-1) * keep).sum() / keep.sum()
 
 
-ROTARY = '''
+ROTARY = """
 def derivation(params, X, Y, keep):
     Wq, Wk, Wv, Wo, bo = (params[k] for k in ("Wq", "Wk", "Wv", "Wo", "bo"))
     B, T, _ = X.shape
@@ -1023,7 +1059,7 @@ def derivation(params, X, Y, keep):
     dWv = np.einsum("btm,btc->mc", X, merge(dV))
     return dict(J=J, Q=Q, K=K, V=V, S=S, P=P, C=C, O=O, dQ=dQ, dK=dK, dV=dV, dS=dS, dP=dP, dC=dC, dO=dO,
                 dWq=dWq, dWk=dWk, dWv=dWv, dWo=dWo, dbo=dbo)
-'''
+"""
 
 
 def draw_rotary(rng):
@@ -1045,8 +1081,11 @@ ROTARY_MISTAKES = (
         "dQ = rope(dQr)",
     ),
     Mistake("the keys' gradient is not turned back at all", "dK = rope_back(dKr)", "dK = dKr"),
-    Mistake("the scores are scaled by the model's width, not by the head's", 'Qr, Kr) / np.sqrt(hd)',
-            'Qr, Kr) / np.sqrt(nh * hd)'),
+    Mistake(
+        "the scores are scaled by the model's width, not by the head's",
+        "Qr, Kr) / np.sqrt(hd)",
+        "Qr, Kr) / np.sqrt(nh * hd)",
+    ),
     Mistake(
         "the padding mask is laid on the queries' axis",
         "Sm = np.where(keep[:, None, None, :] > 0, S, -1e30)",
@@ -1072,15 +1111,19 @@ ROTARY_MISTAKES = (
         "dS, Qr) / np.sqrt(hd)",
         "dS, Qr)",
     ),
-    Mistake("the queries' gradient uses the keys before their rotation", "dS, Kr) / np.sqrt(hd)",
-            "dS, K) / np.sqrt(hd)"),
+    Mistake(
+        "the queries' gradient uses the keys before their rotation", "dS, Kr) / np.sqrt(hd)", "dS, K) / np.sqrt(hd)"
+    ),
     Mistake(
         "padded positions count in the output's gradient",
         "dO = 2 * keep[:, :, None] * (O - Y) / count",
         "dO = 2 * (O - Y) / count",
     ),
-    Mistake("the exponents of the rotary frequencies start at one", "theta = 10.0 ** -np.arange(half)",
-            "theta = 10.0 ** -np.arange(1, half + 1)"),
+    Mistake(
+        "the exponents of the rotary frequencies start at one",
+        "theta = 10.0 ** -np.arange(half)",
+        "theta = 10.0 ** -np.arange(1, half + 1)",
+    ),
 )
 
 
@@ -1098,7 +1141,7 @@ def huber_reference(params, X, Y, weight):
     return (weight * F.huber_loss(out, Y, reduction="none", delta=0.8).sum(1)).sum() / weight.sum()
 
 
-HUBER = '''
+HUBER = """
 def derivation(params, X, Y, weight):
     alpha, delta = 0.7, 0.8
     k = np.sqrt(2 / np.pi)
@@ -1131,7 +1174,7 @@ def derivation(params, X, Y, weight):
     return {"J": J, "Z1": Z1, "A1": A1, "Z2": Z2, "A2": A2, "out": out,
             "dZ1": dZ1, "dA1": dA1, "dZ2": dZ2, "dA2": dA2, "dout": dout,
             "dW1": dW1, "db1": db1, "dW2": dW2, "db2": db2, "dW3": dW3, "db3": db3}
-'''
+"""
 
 
 def draw_huber(rng):
@@ -1157,10 +1200,16 @@ HUBER_MISTAKES = (
         "(1 + 3 * 0.044715 * Z2 ** 2)",
         "(1 + 0.044715 * Z2 ** 2)",
     ),
-    Mistake("the linear part of the loss is not slowed by delta", "np.clip(e, -delta, delta)",
-            "np.where(small, e, np.sign(e))"),
-    Mistake("the linear part does not meet the quadratic one", "delta * (np.abs(e) - 0.5 * delta)",
-            "delta * (np.abs(e) - delta)"),
+    Mistake(
+        "the linear part of the loss is not slowed by delta",
+        "np.clip(e, -delta, delta)",
+        "np.where(small, e, np.sign(e))",
+    ),
+    Mistake(
+        "the linear part does not meet the quadratic one",
+        "delta * (np.abs(e) - 0.5 * delta)",
+        "delta * (np.abs(e) - delta)",
+    ),
     Mistake(
         "the sample weights are divided by the number of samples",
         "w = weight / weight.sum()",
@@ -1172,12 +1221,16 @@ HUBER_MISTAKES = (
         "dZ2 = dA2 * (0.5 * (1 + t) + 0.5 * Z2 * dt)",
         "sg = 1 / (1 + np.exp(-1.702 * Z2))\n    dZ2 = dA2 * (sg + 1.702 * Z2 * sg * (1 - sg))",
     ),
-    Mistake("the product rule's second term is missing in the GELU", "(0.5 * (1 + t) + 0.5 * Z2 * dt)",
-            "(0.5 * (1 + t))"),
+    Mistake(
+        "the product rule's second term is missing in the GELU", "(0.5 * (1 + t) + 0.5 * Z2 * dt)", "(0.5 * (1 + t))"
+    ),
     Mistake("the second layer's weights get the value before the ELU", "dW2 = A1.T @ dZ2", "dW2 = Z1.T @ dZ2"),
     Mistake("the inner factor of the GELU is pi over two", "k = np.sqrt(2 / np.pi)", "k = np.sqrt(np.pi / 2)"),
-    Mistake("the output's bias gradient forgets the sample weights", "db3 = dout.sum(axis=0)",
-            "db3 = np.clip(e, -delta, delta).mean(axis=0)"),
+    Mistake(
+        "the output's bias gradient forgets the sample weights",
+        "db3 = dout.sum(axis=0)",
+        "db3 = np.clip(e, -delta, delta).mean(axis=0)",
+    ),
 )
 
 
@@ -1202,7 +1255,7 @@ def crf_reference(params, X, tags, lengths):
     return total / X.shape[0]
 
 
-CRF = '''
+CRF = """
 def derivation(params, X, tags, lengths):
     def lse(v, axis):
         top = v.max(axis=axis, keepdims=True)
@@ -1247,7 +1300,7 @@ def derivation(params, X, tags, lengths):
     dW = np.einsum("ntd,ntk->dk", X, dE)
     db = dE.sum(axis=(0, 1))
     return {"J": J, "dW": dW, "db": db, "dtrans": dtrans, "dstart": dstart, "dend": dend}
-'''
+"""
 
 
 def draw_crf(rng):
@@ -1270,8 +1323,11 @@ CRF_MISTAKES = (
         "lse(alpha[t - 1][:, None] + trans, 0)",
         "lse(alpha[t - 1][None, :] + trans, 1)",
     ),
-    Mistake("the end scores are missing in the last marginal", "d = np.exp(alpha[L - 1] + end - logZ)",
-            "d = np.exp(alpha[L - 1] - lse(alpha[L - 1], 0))"),
+    Mistake(
+        "the end scores are missing in the last marginal",
+        "d = np.exp(alpha[L - 1] + end - logZ)",
+        "d = np.exp(alpha[L - 1] - lse(alpha[L - 1], 0))",
+    ),
     Mistake(
         "the backward loop stops one step early",
         "for t in range(L - 1, 0, -1):",
@@ -1282,12 +1338,17 @@ CRF_MISTAKES = (
         "- (alpha[t] - E[n, t])[None, :])",
         "- alpha[t][None, :])",
     ),
-    Mistake("the marginal is summed over the wrong state of the pair", "d = joint.sum(axis=1)",
-            "d = joint.sum(axis=0)"),
-    Mistake("the observed transition is counted from the new tag to the old one", "dtrans[y[t - 1], y[t]] -= 1 / N",
-            "dtrans[y[t], y[t - 1]] -= 1 / N"),
-    Mistake("the transitions' expectation is not averaged over the sequences", "dtrans += joint / N",
-            "dtrans += joint"),
+    Mistake(
+        "the marginal is summed over the wrong state of the pair", "d = joint.sum(axis=1)", "d = joint.sum(axis=0)"
+    ),
+    Mistake(
+        "the observed transition is counted from the new tag to the old one",
+        "dtrans[y[t - 1], y[t]] -= 1 / N",
+        "dtrans[y[t], y[t - 1]] -= 1 / N",
+    ),
+    Mistake(
+        "the transitions' expectation is not averaged over the sequences", "dtrans += joint / N", "dtrans += joint"
+    ),
     Mistake("the first emission gets no expectation", "        dE[n, 0] += d / N\n", ""),
     Mistake("the recursion begins without the start scores", "alpha[0] = start + E[n, 0]", "alpha[0] = E[n, 0]"),
     Mistake("the path's score ends with the tag of the padded last place", "+ end[y[L - 1]]", "+ end[y[T - 1]]"),
@@ -1302,8 +1363,9 @@ OPERATIONS = (
     Operation("variational-autoencoder", vae_reference, VAE, draw_vae, VAE_MISTAKES),
     Operation("mixture-density-network", mixture_reference, MIXTURE, draw_mixture, MIXTURE_MISTAKES),
     Operation("graph-convolution-residual", graph_reference, GRAPH, draw_graph, GRAPH_MISTAKES),
-    Operation("matrix-factorisation", factorisation_reference, FACTORISATION, draw_factorisation,
-              FACTORISATION_MISTAKES),
+    Operation(
+        "matrix-factorisation", factorisation_reference, FACTORISATION, draw_factorisation, FACTORISATION_MISTAKES
+    ),
     Operation("attention-rotary-padding", rotary_reference, ROTARY, draw_rotary, ROTARY_MISTAKES),
     Operation("huber-elu-gelu", huber_reference, HUBER, draw_huber, HUBER_MISTAKES),
     Operation("linear-chain-crf", crf_reference, CRF, draw_crf, CRF_MISTAKES),

@@ -8,14 +8,14 @@ from dataclasses import fields
 import pytest
 
 from handgrad.compare.equations import EQUATIONS
-from handgrad.compare.facts import causes, failures, operands, updates
+from handgrad.compare.facts import causes, edits, failures, operands, updates
 from handgrad.compare.faults.catalogue import NETWORK, Fault, Needs, catalogue
 from handgrad.compare.faults.planting import edited
 from handgrad.compare.operations import names
 
 ENTRIES = catalogue()
 PROBLEMS = "handgrad.compare.faults.problems."
-MODULES = (causes, operands, updates, failures)
+MODULES = (causes, operands, updates, failures, edits)
 CODES = {getattr(value, "code", "") for module in MODULES for value in vars(module).values()}
 TEXTS = ("equation", "formula", "cause", "first", "why", "lesson")
 

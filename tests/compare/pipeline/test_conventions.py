@@ -48,10 +48,10 @@ def test_a_mistake_beside_dZ_without_the_mean_is_the_only_finding(name):
     assert report.notes[0] == OF_SIX
 
 
-def test_of_two_entries_the_factor_is_not_named():
+def test_of_two_entries_the_factor_is_named():
     report = check_gradients(*CLASSIC.scaled("db2", 6))
     (finding,) = report.findings
-    assert (finding.where.name, finding.cause.code, finding.cause.too_few) == ("db2", "unknown", True)
+    assert (finding.where.name, finding.cause.code, finding.factor) == ("db2", "scale", 6.0)
     assert report.notes[0] == OF_SIX
 
 

@@ -3,6 +3,7 @@ import pytest
 from handgrad.compare.facts.causes import Scaled, Unknown
 from handgrad.compare.facts.failures import Raised
 from handgrad.compare.facts.remarks import AsFloat32, Persists
+from handgrad.compare.facts.updates import Masked
 from handgrad.compare.names import Key
 from handgrad.compare.report.words import equation, location, place, printable, words
 from handgrad.compare.results import Details, Finding, Results, Row, SourceLine, Worst
@@ -67,8 +68,8 @@ def test_how_sure_it_is_stands_in_the_evidence_alone(rho, circumstances, evidenc
 
 
 def test_other_causes_and_circumstances_are_said_in_their_order():
-    parts = said(others=(Scaled(3.0), Unknown(too_few=True)), circumstances=(AsFloat32(),))
-    assert parts.others == (f"or scale: {Scaled(3.0)}", f"or unknown: {Unknown(too_few=True)}")
+    parts = said(others=(Scaled(3.0), Masked("Z", 3)), circumstances=(AsFloat32(),))
+    assert parts.others == (f"or scale: {Scaled(3.0)}", f"or mask: {Masked('Z', 3)}")
     assert parts.circumstances == (str(AsFloat32()),)
     assert str(parts) == "; ".join((parts.cause, *parts.others, *parts.circumstances))
     assert parts.remarks == (*parts.others, *parts.circumstances)

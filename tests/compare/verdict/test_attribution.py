@@ -156,10 +156,10 @@ def test_the_first_finding_has_all_its_causes_and_the_others_one():
     assert (second.cause, second.others) == (twice, ())
 
 
-def test_a_cause_that_is_known_stays_and_an_unknown_one_has_no_factor():
+def test_a_cause_that_is_known_stays():
     weak, fault = judgement("dZ", "WEAK").finding, judgement("dW", "FAULT").finding
-    named = attribution([weak, fault], lambda _: (Unknown(factor=3.0),), lambda _: (Unknown(factor=3.0),))
-    assert [finding.cause for finding in named] == [LosesDigits(), Unknown()]
+    named = attribution([weak, fault], lambda _: (Zero(),), lambda _: (Zero(),))
+    assert [finding.cause for finding in named] == [LosesDigits(), Zero()]
 
 
 def test_what_follows_is_told_with_its_steps_and_each_culprit_with_its_entries():
