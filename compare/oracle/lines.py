@@ -6,12 +6,12 @@ import inspect
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-OURS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[2]))
+from handgrad.compare.ownership import is_theirs
+
 _A_LINE = re.compile(r'File "(.*)", line (\d+), in ')
 
 
@@ -45,9 +45,9 @@ class Lines:
 
 
 def _line_of_code() -> tuple[str, int] | None:
-    """The innermost line that is neither torch's nor ours."""
+    """The innermost line that is the user's."""
     frame = inspect.currentframe()
-    while frame is not None and frame.f_code.co_filename.startswith(OURS):
+    while frame is not None and not is_theirs(frame.f_code.co_filename):
         frame = frame.f_back
     return None if frame is None else (frame.f_code.co_filename, frame.f_lineno)
 
@@ -56,6 +56,6 @@ def _line_of_traceback(node: Any) -> tuple[str, int] | None:
     """The line whose step autograd differentiates, which it keeps where anomalies are looked for."""
     for text in reversed(node.metadata.get("traceback_", [])):
         found = _A_LINE.search(text)
-        if found and not found[1].startswith(OURS):
+        if found and is_theirs(found[1]):
             return found[1], int(found[2])
     return None
