@@ -35,6 +35,7 @@ FACTORS: tuple[Family, ...] = (scaled, data_part)
 TENSORS: tuple[Family, ...] = (overwritten, copied, moved, added, derivatives, operands, examples)
 FAMILIES = (*KINDS, *FACTORS, *TENSORS)
 GENERAL: tuple[Family, ...] = (unnamed_scale, masks, parts)  # asked only where no formula explains the tensor
+MOST_RECORDED = 2**19  # numbers that were at hand
 BY_THEMSELVES: tuple[Family, ...] = (zero, scaled, moved)  # they need nothing but the two tensors
 
 
@@ -65,7 +66,7 @@ def explained(recorded: np.ndarray, reference: np.ndarray, dtype: str = "float64
 def searched(scene: Scene) -> tuple[Cause, ...]:
     """The edits of the reference's own graph that explain a wrong tensor, at most one of another kind beside the first.
 
-    In the textbook's form, and in torch's where that differs.
+    In the textbook's form, and in torch's where that differs. Of large tensors none is recorded: every step is kept.
     """
     return tuple(named(_searches(scene), scene.elsewhere)[:2])
 
@@ -76,7 +77,7 @@ def _searches(scene: Scene) -> Iterator[Search]:
     previous = {name: to_tensor(array) for name, array in scene.previous.items()}
     sizes = {n for a in scene.tensors.values() for n in a.shape if n > 2}
     known: set[tuple[str, ...]] = set()
-    if scene.graph is None:
+    if scene.graph is None or sum(array.size for array in scene.tensors.values()) > MOST_RECORDED:
         return
     for form in FORMS:
         try:

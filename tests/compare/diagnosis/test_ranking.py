@@ -1,9 +1,11 @@
 """A cause is named only where it explains the tensor to within rounding; what nothing explains is unknown."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from handgrad.compare.diagnosis.ranking import diagnose, explained, first_cause
+from handgrad.compare.diagnosis.ranking import MOST_RECORDED, diagnose, explained, first_cause, searched
 from handgrad.compare.diagnosis.scene import Scene
 from handgrad.compare.facts.causes import Scaled, Unknown, factor_of, fitted_of
 from handgrad.compare.facts.operands import Accumulated, UpdatedOperand
@@ -121,3 +123,14 @@ def test_the_exact_cause_of_one_code_goes_before_the_fitted():
         updated={"W": after},
     )
     assert diagnose(scene) == (UpdatedOperand("W"),)
+
+
+def test_of_large_tensors_no_graph_is_recorded():
+    def graph(_):
+        pytest.fail("it keeps every step")
+
+    large = np.zeros(MOST_RECORDED + 1)
+    scene = Scene("A", R, R + W.T @ W, tensors={"A": R, "X": large}, graph=graph)
+    assert searched(scene) == ()
+    with pytest.raises(pytest.fail.Exception):
+        searched(replace(scene, tensors={"A": R, "X": large[:9]}))
