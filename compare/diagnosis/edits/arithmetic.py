@@ -253,4 +253,5 @@ def _instead(a: float, numbers: Mapping[float, str]) -> dict[float, tuple[int, s
     plain += EPSILONS if 0 < abs(a) < SMALL else ()
     found = {value: (1 if value in (0.0, -a, 1.0) else 2, f"{value:.6g}") for value in plain}
     sign, minus = (-1.0, "-") if a < 0 else (1.0, "")
-    return {sign * value: (2, f"{minus}{name}") for value, name in numbers.items()} | found
+    times = {value * a: (3, f"{name} times {a:.6g}") for value, name in numbers.items()} if abs(a) >= SMALL else {}
+    return times | {sign * value: (2, f"{minus}{name}") for value, name in numbers.items()} | found

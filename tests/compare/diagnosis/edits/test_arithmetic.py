@@ -67,6 +67,10 @@ POWERS = {
 }
 NUMBERS = {
     "by name": (lambda t: (t.Z + 0.3 * t.Y) * (t.Z + 10) + torch.log(t.Z**2 + 1e-5), OtherNumber("10", "1.7")),
+    "so many times": (
+        lambda t: (t.Z + 0.3 * t.Y) * (t.Z + 5 * 1.7) + torch.log(t.Z**2 + 1e-5),
+        OtherNumber("5 times 1.7", "1.7"),
+    ),
     "alpha": (lambda t: (t.Z + 0.7 * t.Y) * (t.Z + 1.7) + torch.log(t.Z**2 + 1e-5), OtherNumber("0.7", "0.3")),
     "a sign": (lambda t: (t.Z + 0.3 * t.Y) * (t.Z - 1.7) + torch.log(t.Z**2 + 1e-5), TermSign(("1.7",))),
     "the root": (
