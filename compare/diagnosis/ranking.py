@@ -72,13 +72,13 @@ def searched(scene: Scene) -> tuple[Cause, ...]:
 
 
 def _searches(scene: Scene) -> Iterator[Search]:
+    if scene.graph is None or sum(array.size for array in scene.tensors.values()) > MOST_RECORDED:
+        return
     observed = scene.observed
     later = frozenset(scene.tensors.keys() - scene.earlier)
     previous = {name: to_tensor(array) for name, array in scene.previous.items()}
     sizes = {n for a in scene.tensors.values() for n in a.shape if n > 2}
     known: set[tuple[str, ...]] = set()
-    if scene.graph is None or sum(array.size for array in scene.tensors.values()) > MOST_RECORDED:
-        return
     for form in FORMS:
         try:
             graph = scene.graph(form)

@@ -112,7 +112,7 @@ class Search:
 
     def fits(self) -> list[Fit]:
         """The edits that predict the tensor, cheap ones first, as far as the budget goes."""
-        values = {node: node.value for node in self.segment.graph.nodes}
+        values = self.segment.values
         seen: dict[tuple[Node, bytes], Fit | None] = {}
         found: list[Fit] = []
         for tiers in self.passes:

@@ -40,6 +40,11 @@ class Segment:
         return self.graph.segment(self.name)
 
     @cached_property
+    def values(self) -> Mapping[Node, Any]:
+        """What every step of the graph gave when it was recorded."""
+        return {node: node.value for node in self.graph.nodes}
+
+    @cached_property
     def users(self) -> Mapping[Node, tuple[Node, ...]]:
         """The steps of the segment that take what a step gives."""
         users: dict[Node, list[Node]] = {node: [] for node in self.steps}
@@ -176,14 +181,13 @@ def screen(segment: Segment, node: Node, recorded: Tensor, limit: float) -> Scre
     drawn = torch.Generator().manual_seed(1)
     probe = torch.randn(reference.shape, generator=drawn, dtype=torch.float64)
     step = torch.randn(before.shape, generator=drawn, dtype=torch.float64) * before.abs().clamp(min=1e-3)
-    values = {each: each.value for each in segment.graph.nodes}
     with torch.enable_grad():
         leaf = before.detach().clone().requires_grad_()
-        along = torch.sum(segment.predicted({node: lambda v: leaf}, values) * probe)
+        along = torch.sum(segment.predicted({node: lambda v: leaf}, segment.values) * probe)
         if not along.requires_grad:
             return None
         (slope,) = torch.autograd.grad(along, leaf)
-    there = torch.sum((segment.predicted({node: lambda v: before + step}, values) - reference) * probe)
+    there = torch.sum((segment.predicted({node: lambda v: before + step}, segment.values) - reference) * probe)
     change = torch.sum(slope * step)
     if not abs(float(there - change)) <= LINEAR * max(abs(float(change)), abs(float(there))):
         return None

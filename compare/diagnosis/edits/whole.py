@@ -193,8 +193,7 @@ def _updated(segment: Segment, observed: Observed, parameter: Node, direction: N
     def moved(times: float) -> Callable[[Values], Any]:
         return lambda v: v(parameter) + times * v(direction)
 
-    values = {node: node.value for node in segment.graph.nodes}
-    after = segment.predicted({parameter: moved(1.0)}, values) - observed.reference
+    after = segment.predicted({parameter: moved(1.0)}, segment.values) - observed.reference
     times = _multiple(observed.recorded - observed.reference, after)
     if times < 0:
         changes = {parameter: moved(times)}
