@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from handgrad.compare.diagnosis.bits import Observed
+from handgrad.compare.diagnosis.edits.edit import is_number
 from handgrad.compare.diagnosis.edits.segment import Segment
 from handgrad.compare.diagnosis.search import PASSES, Elsewhere, Search, named
 from handgrad.compare.errors import InputError
@@ -90,7 +91,7 @@ def _elsewhere(name: str, step: int, training: Training, dtype: str) -> Iterator
 def settings_of(optimizer: torch.optim.Optimizer, step: int) -> dict[float, str]:
     """The numbers of an optimiser's formula at a step, each with its name."""
     group: Mapping[str, Any] = optimizer.param_groups[0]
-    plain = {name: float(value) for name, value in group.items() if _is_number(value)}
+    plain = {name: float(value) for name, value in group.items() if is_number(value)}
     betas = group.get("betas", ())
     plain |= {f"beta{i}": float(beta) for i, beta in enumerate(betas, start=1)}
     numbers = dict(plain)
@@ -107,7 +108,3 @@ def settings_of(optimizer: torch.optim.Optimizer, step: int) -> dict[float, str]
         decay = plain["weight_decay"]
         numbers |= {"lr weight_decay": lr * decay, "1 - lr weight_decay": 1 - lr * decay}
     return {value: name for name, value in reversed(numbers.items()) if value not in (0.0, 1.0, 2.0, 0.5)}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from handgrad.compare.diagnosis.factors import LN2
 from handgrad.compare.diagnosis.scene import Scene
 from handgrad.compare.experiment.data import Data
 from handgrad.compare.experiment.recording import NetworkStep
 from handgrad.compare.experiment.settings import Settings
 from handgrad.compare.names import is_updated, of_velocity, updated
 from handgrad.compare.pipeline.evidence import Evidence
-from handgrad.compare.pipeline.scene import LN2, scene_of
+from handgrad.compare.pipeline.scene import scene_of
 from handgrad.compare.trace import Arrays, real
 
 

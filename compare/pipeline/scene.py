@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from handgrad.compare.diagnosis.factors import LN2
 from handgrad.compare.diagnosis.scene import Scene
 from handgrad.compare.diagnosis.search import Elsewhere
 from handgrad.compare.errors import InputError
@@ -21,7 +22,6 @@ from handgrad.compare.verdict.rounding import deviation, largest
 from handgrad.torchref.exchange import to_tensor
 
 Shape = tuple[int, ...]
-LN2 = float(np.log(2.0))
 
 
 def scene_of_records(

@@ -22,6 +22,7 @@ from handgrad.compare.diagnosis.edits.edit import (
     Words,
     apply,
     inside,
+    is_number,
     read,
     redo,
 )
@@ -227,8 +228,8 @@ def constants(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Ite
     """Another number where a step has one: by a name, twice, halved, turned, or another small one."""
     if node.kind not in NUMBERS_IN:
         return
-    places: list[tuple[int | str, float]] = [(i, each) for i, each in enumerate(node.args) if _is_number(each)]
-    places += [(name, each) for name, each in node.kwargs.items() if _is_number(each) and name == "alpha" and each != 1]
+    places: list[tuple[int | str, float]] = [(i, each) for i, each in enumerate(node.args) if is_number(each)]
+    places += [(name, each) for name, each in node.kwargs.items() if is_number(each) and name == "alpha" and each != 1]
     for place, number in places:
         for value, (tier, name) in _instead(float(number), numbers).items():
             if value != number and not (value == 0 and node.kind == "div" and place == 1):
@@ -239,10 +240,6 @@ def constants(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Ite
 
 def _other_number(node: Node, number: float, name: str, words: Words) -> Cause:
     return OtherNumber(name, words(number), words(node))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _instead(a: float, numbers: Mapping[float, str]) -> dict[float, tuple[int, str]]:

@@ -34,6 +34,11 @@ class Edit:
     fitted: bool = False
 
 
+def is_number(value: Any) -> bool:
+    """Whether it is a plain number, as stands in a formula."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def inside(segment: Segment, node: Node, words: Words) -> str:
     """The formula of a step, nothing where it is the tensor."""
     return "" if node is segment.target else words(node)

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from handgrad import tap
+from handgrad.compare.diagnosis.factors import LN2
 from handgrad.compare.pipeline.evidence import Evidence
 from handgrad.compare.pipeline.problem import problem_of
-from handgrad.compare.pipeline.scene import LN2, scene_of_records
+from handgrad.compare.pipeline.scene import scene_of_records
 from handgrad.compare.trace import in_precision
 from tests.corpus.layers import LINEAR, TANH
 
