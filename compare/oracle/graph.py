@@ -89,13 +89,15 @@ class Compound:
 class Graph:
     """All steps in order, and what they compute: the local reference of every tap, J and gradient, by its name.
 
-    `inputs` are the records, parameters and inputs by name, `compounds` what steps are the last of.
+    `inputs` are the records, parameters and inputs by name, `compounds` what steps are the last of;
+    `constants` depend on no input: numbers, masks that were drawn, counts.
     """
 
     nodes: tuple[Node, ...]
     outputs: Mapping[str, Node]
     inputs: Mapping[str, Node]
     compounds: Mapping[Node, Compound]
+    constants: frozenset[Node]
 
     def segment(self, name: str) -> tuple[Node, ...]:
         """The steps that a local reference is computed by, in order, with what they start from."""
@@ -143,7 +145,9 @@ class Recorder(TorchDispatchMode):
     @property
     def graph(self) -> Graph:
         """What has been noted."""
-        return Graph(tuple(self.nodes), dict(self.outputs), dict(self.inputs), dict(self.compounds))
+        return Graph(
+            tuple(self.nodes), dict(self.outputs), dict(self.inputs), dict(self.compounds), frozenset(self._constants)
+        )
 
     def given(self, name: str, tensor: Tensor) -> None:
         """A record, a parameter or an input, before it is used."""

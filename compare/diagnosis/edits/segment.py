@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from handgrad.compare.oracle.graph import FILLING, Graph, Node
+from handgrad.compare.oracle.graph import Graph, Node
 from handgrad.compare.thresholds import LINEAR
 
 Values = Callable[[Any], Any]  # what a step gives, and every number that is none
@@ -85,14 +85,10 @@ class Segment:
             groups.setdefault((*line, node.kind, nth, len(node.parents)), []).append(node)
         return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
-    @cached_property
+    @property
     def constants(self) -> frozenset[Node]:
-        """Steps that depend on no input: numbers, masks that were drawn, counts."""
-        moving: set[Node] = set()
-        for node in self.graph.nodes:
-            if node.name or (node.kind not in FILLING and any(parent in moving for parent in node.parents)):
-                moving.add(node)
-        return frozenset(node for node in self.graph.nodes if node not in moving)
+        """Steps that depend on no input."""
+        return self.graph.constants
 
     @cached_property
     def scope(self) -> Mapping[tuple[int, ...], tuple[Node, ...]]:
