@@ -78,6 +78,14 @@ class Counts:
     def add(self, row: str, column: str, outcome: Outcome) -> None:
         self.verdicts.setdefault((row, column), Counter())[outcome.verdict] += 1
 
+    def __add__(self, other: Counts) -> Counts:
+        verdicts = {
+            key: self.verdicts.get(key, Counter()) + other.verdicts.get(key, Counter())
+            for key in {**self.verdicts, **other.verdicts}
+        }
+        runs = {kind: self.runs.get(kind, []) + other.runs.get(kind, []) for kind in {**self.runs, **other.runs}}
+        return Counts(verdicts, runs, self.notes + other.notes)
+
     def add_runs(self, kind: str, outcome: Outcome) -> None:
         self.runs.setdefault(kind, []).append((outcome.by_hand, outcome.in_torch))
         if kind != "right":

@@ -9,6 +9,7 @@ The seed is fresh unless given, and printed. Exit 1 if a target is missed.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import secrets
 import sys
@@ -17,8 +18,9 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from functools import partial, reduce
 from importlib.util import find_spec
+from operator import add
 from statistics import median
 from typing import Any
 
@@ -28,6 +30,7 @@ from tabulate import tabulate
 
 import handgrad.manual.network
 from handgrad import Report, check_gradients, mlp
+from handgrad.compare.diagnosis import ranking
 from handgrad.compare.experiment.data import load
 from handgrad.compare.experiment.run import Experiment, run
 from handgrad.compare.experiment.sides import epoch_orders, in_torch, initial_parameters
@@ -35,7 +38,7 @@ from handgrad.compare.facts.failures import Overflow
 from handgrad.compare.names import is_updated
 from handgrad.compare.results import Finding
 from handgrad.torchref.exchange import to_array
-from tests.benchmarks.engines import PAIRS, engines_table, right_counts, wrong_counts
+from tests.benchmarks.engines import PAIRS, Counts, engines_table, right_counts, wrong_counts
 from tests.benchmarks.networks import (
     POOR,
     VARIANTS,
@@ -48,7 +51,7 @@ from tests.benchmarks.peers import PEERS, Steps
 from tests.benchmarks.targets import Target, at_least, at_most, cost, none, share
 from tests.benchmarks.verdict_costs import extra_costs
 from tests.corpus.cancelling import listed, stationary_point
-from tests.corpus.engines import ENGINES
+from tests.corpus.engines import ENGINES, REGIMES
 from tests.corpus.operations import BUILDERS
 
 MOVED = 1e-12  # a mistake counts if it moves a gradient or an update by more, relative to its maximum
@@ -263,10 +266,27 @@ def stationary_counts(seed: int, index: int) -> Counter[str]:
 
 def _gathered(function: Callable[[int, int], Counter[str]], seed: int, indices: Iterable[int]) -> Counter[str]:
     total: Counter[str] = Counter()
-    with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with ProcessPoolExecutor(max_workers=os.cpu_count(), initializer=_without_names) as pool:
         for counts in pool.map(partial(function, seed), indices):
             total += counts
     return total
+
+
+def _without_names() -> None:
+    """In this process no edit of the reference's graph is sought: a verdict does not depend on its name."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    ranking.searched = lambda scene: ()
+
+
+def _of_engines(seed: int, cells: int) -> tuple[Counts, Counts]:
+    """The verdicts on the engines' right code and on a sixth of it with planted errors, regime by regime."""
+    tasks = [(wrong_counts, cells // 6), (right_counts, cells)]
+    spawned = multiprocessing.get_context("spawn")  # JAX has threads, which a fork does not copy
+    with ProcessPoolExecutor(os.cpu_count(), spawned, _without_names) as pool:
+        futures = [[pool.submit(count, seed, n, (regime,)) for regime in REGIMES] for count, n in tasks]
+        wrong, right = (reduce(add, [future.result() for future in each]) for each in futures)
+    return right, wrong
 
 
 def rules_table(counts: Counter[str]) -> str:
@@ -341,10 +361,7 @@ def main(argv: list[str] | None = None) -> int:
     costs = extra_costs(arguments.seed)
     engines, notes = list[Target](), ["autograd and JAX are not installed: pip install handgrad[benchmarks]"]
     if all(find_spec(name) for name in ENGINES):
-        warnings.simplefilter("ignore")
-        torch.set_num_threads(1)
-        counted = right_counts(arguments.seed, arguments.cells), wrong_counts(arguments.seed, arguments.cells // 6)
-        engines, notes = engines_table(*counted)
+        engines, notes = engines_table(*_of_engines(arguments.seed, arguments.cells))
     table, met = targets_table(network, generic, off, poor, costs, engines)
     whole = costs["all in"]
     print(f"\n{rules_table(network)}\n\n{table}\n")
