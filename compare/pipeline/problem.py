@@ -11,7 +11,7 @@ import numpy as np
 from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.oracle.reference import Reference, input_names
 from handgrad.compare.sandbox import as_record
-from handgrad.compare.thresholds import FLOAT32_MAX
+from handgrad.compare.thresholds import FLOAT32_MAX, NORMALISED
 from handgrad.compare.trace import frozen, is_real
 from handgrad.compare.verdict.bounds import PRECISIONS
 
@@ -71,7 +71,7 @@ def checked_arrays(kind: str, values: Any, *, trained: bool) -> Arrays:
     """A mapping of names to arrays of real numbers; InputError, naming `kind`, for anything else.
 
     Those that are `trained` must be floating, and there must be one. Numbers of 16 bits and fewer, which float32 holds
-    as they are, become float32.
+    as they are, become float32. Inputs in float32 that are normalised there are normalised in float64.
     """
     if not isinstance(values, Mapping):
         raise InputError(f"{kind} is {kind_of(values)}; it must be a dict of names and arrays, like {{'W1': W1}}")
@@ -101,8 +101,18 @@ def checked_arrays(kind: str, values: Any, *, trained: bool) -> Arrays:
             raise InputError(f"{kind}[{name!r}] has shape {array.shape} and no entry; hand over at least one number")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise InputError(f"{kind}[{name!r}] holds nan or infinity; start from finite numbers")
-        arrays[str(name)] = array
+        arrays[str(name)] = array if trained or array.dtype != np.float32 else _normalised(array)
     return arrays
+
+
+def _normalised(array: np.ndarray) -> np.ndarray:
+    """In float64, where its sums or lengths along an axis are 1 in float32: a derivation may rely on probabilities."""
+    for axis in (axis for axis, size in enumerate(array.shape) if size > 1):
+        for power in (1, 2):
+            totals = (array.astype(np.float64) ** power).sum(axis, keepdims=True)
+            if 0 < np.max(np.abs(totals - 1)) <= NORMALISED:
+                array = frozen(array / totals ** (1 / power))
+    return array
 
 
 def _instead(array: np.ndarray) -> str:

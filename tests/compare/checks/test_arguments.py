@@ -224,19 +224,21 @@ def cosine_of_unit_rows(p, X, U):
     return {"J": (U @ w * (X @ w)).sum(), "dw": U.T @ (X @ w) + X.T @ (U @ w)}
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("rows", [1, 4])
-def test_probabilities_stay_probabilities(rows):
+def test_probabilities_stay_probabilities(rows, dtype):
     rng = np.random.default_rng(31)
-    Y = rng.dirichlet(np.ones(3), size=rows)
+    Y = rng.dirichlet(np.ones(3), size=rows).astype(dtype)
     params, X = {"W": rng.normal(size=(5, 3))}, rng.normal(size=(rows, 5))
     assert check_gradients(cross_entropy_of_probabilities, cross_entropy, params, (X, Y)).ok
 
 
-def test_rows_of_length_one_stay_so():
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_rows_of_length_one_stay_so(dtype):
     rng = np.random.default_rng(32)
     U = rng.normal(size=(6, 3))
     U /= np.linalg.norm(U, axis=1, keepdims=True)
-    params = {"w": rng.normal(size=3)}
+    U, params = U.astype(dtype), {"w": rng.normal(size=3)}
     assert check_gradients(cosine_of_unit_rows, cosine, params, (rng.normal(size=(6, 3)), U)).ok
 
 
@@ -249,3 +251,11 @@ def test_a_mistake_beside_probabilities_is_found():
         return {**cross_entropy_of_probabilities(p, X, T), "dW": cross_entropy_of_probabilities(p, X, Y)["dW"]}
 
     assert check_gradients(wrong, cross_entropy, params, batch).first.cause == IgnoresArguments(("dW",), ("Y",))
+
+
+def test_rows_of_float32_that_do_not_sum_to_one_are_left_as_they_are():
+    """A mistake of 1e-3 in the sums is the derivation's, which relies on them."""
+    rng = np.random.default_rng(34)
+    Y = (1.001 * rng.dirichlet(np.ones(3), size=4)).astype(np.float32)
+    params, batch = {"W": rng.normal(size=(5, 3))}, (rng.normal(size=(4, 5)), Y)
+    assert check_gradients(cross_entropy_of_probabilities, cross_entropy, params, batch).first.where.name == "dW"
