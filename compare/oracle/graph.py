@@ -217,7 +217,12 @@ class Recorder(TorchDispatchMode):
         if not parents or name_of(func) in FILLING:  # numbers alone, in the default dtype of the moment
             return Node(None, (), {}, _mapped(result, Tensor.detach))
         return Node(
-            func, args, kwargs, _mapped(result, Tensor.detach), parents=tuple(parents), place=self._lines.place()
+            func,
+            args,
+            kwargs,
+            _mapped(result, Tensor.detach),
+            parents=tuple(parents),
+            place=self._lines.place(name_of(func)),
         )
 
     def _write(self, func: Any, args: Any, kwargs: Any, written: Sequence[Tensor]) -> Any:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
 from handgrad.compare.ownership import is_theirs
-
-_A_LINE = re.compile(r'File "(.*)", line (\d+), in ')
 
 
 class Place(NamedTuple):
@@ -21,41 +18,51 @@ class Place(NamedTuple):
     file: str
     line: int
     visit: int
-    is_backward: bool
+    is_backward: bool = False
+
+
+class _Call(NamedTuple):
+    """A call of torch: its line, its place in the compiled code, and what is called."""
+
+    file: str
+    line: int
+    instruction: int
+    kind: str
 
 
 @dataclass
 class Lines:
-    """Where torch is called from, forward, or was for the step that is being differentiated."""
+    """Where torch is called from, forward, or was for the step that is being differentiated.
 
-    last: tuple[str, int, bool] | None = None
-    visits: Counter[tuple[str, int, bool]] = field(default_factory=Counter)
+    A line is come to again from another one, or where it calls again what it called first, as a loop in one line does.
+    """
 
-    def place(self) -> Place | None:
-        """The line that is at work now; None where it cannot be told."""
+    last: _Call | None = None
+    first: _Call | None = None
+    visits: Counter[tuple[str, int]] = field(default_factory=Counter)
+    differentiated: dict[int, Place] = field(default_factory=dict)  # by the number that autograd gives a step
+
+    def place(self, kind: str) -> Place | None:
+        """The line that is at work now, with a kind of operation; None where it cannot be told."""
         node = torch._C._current_autograd_node()
-        found = _line_of_code() if node is None else _line_of_traceback(node)
-        if found is None:
+        if node is not None:
+            done = self.differentiated.get(node._sequence_nr())
+            return done and done._replace(is_backward=True)
+        call = _call(kind)
+        if call is None:
             return None
-        here = (*found, node is not None)
-        if here != self.last:
-            self.last = here
-            self.visits[here] += 1
-        return Place(*found, self.visits[here], node is not None)
+        if self.last is None or call[:2] != self.last[:2] or call == self.first:
+            self.first = call
+            self.visits[call[:2]] += 1
+        self.last = call
+        place = Place(call.file, call.line, self.visits[call[:2]])
+        self.differentiated.setdefault(torch._C._autograd._get_sequence_nr() - 1, place)  # of the step just begun
+        return place
 
 
-def _line_of_code() -> tuple[str, int] | None:
-    """The innermost line that is the user's."""
+def _call(kind: str) -> _Call | None:
+    """The innermost call that is in the user's code."""
     frame = inspect.currentframe()
     while frame is not None and not is_theirs(frame.f_code.co_filename):
         frame = frame.f_back
-    return None if frame is None else (frame.f_code.co_filename, frame.f_lineno)
-
-
-def _line_of_traceback(node: Any) -> tuple[str, int] | None:
-    """The line whose step autograd differentiates, which it keeps where anomalies are looked for."""
-    for text in reversed(node.metadata.get("traceback_", [])):
-        found = _A_LINE.search(text)
-        if found and is_theirs(found[1]):
-            return found[1], int(found[2])
-    return None
+    return None if frame is None else _Call(frame.f_code.co_filename, frame.f_lineno, frame.f_lasti, kind)
