@@ -78,6 +78,11 @@ def layered(name: str) -> tuple[str, int | None]:
     return stem, int(name[len(stem) :]) if len(stem) < len(name) else None
 
 
+def is_sibling(one: str, other: str) -> bool:
+    """Whether two names differ in their number alone: layers, or steps over time."""
+    return one != other and layered(one)[0] == layered(other)[0]
+
+
 def phase_of(name: str) -> str:
     """The phase of a tensor that only its name is known of."""
     if is_updated(name):

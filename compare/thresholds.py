@@ -238,3 +238,6 @@ MOST_REPLAYS = 100  # replays of the reference for one tensor
 MOST_EXAMPLES = 64  # examples whose contributions are computed one by one
 MOST_NUMBERS = 2**22  # entries in these contributions, all together
 MOST_PLACES = 4096  # indices along an axis whose order is sought
+
+# Findings beside the first whose names differ from its in the number alone, and whose cause is sought as long.
+MOST_SIBLINGS = 4

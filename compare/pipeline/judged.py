@@ -19,6 +19,7 @@ from handgrad.compare.facts.causes import Cause, Scaled, Unknown, WrongSign, Zer
 from handgrad.compare.facts.remarks import BlindSpot, Note, ThenRaised
 from handgrad.compare.facts.updates import Ascends, LeftOut
 from handgrad.compare.names import is_updated
+from handgrad.compare.pipeline.shared import as_one
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import Code, Finding, Plot
 from handgrad.compare.source.suspects import located
@@ -118,29 +119,7 @@ def findings_of(judged: Judged) -> tuple[Finding, ...]:
         return (first_cause(scene),)
 
     named = attribution(culprits(judged.judgements), partial(causes, rank=diagnose), partial(causes, rank=one))
-    return _as_one(named, judged)
-
-
-def _as_one(findings: tuple[Finding, ...], judged: Judged) -> tuple[Finding, ...]:
-    """One finding for gradients off by the same factor where it may come in at a tensor that was not returned."""
-    codes = ("scale", "sign", "partial-batch")
-    first = next((f for f in findings if f.where.phase == "backward" and f.cause.code in codes), None)
-    if first is None or first.factor is None or judged.suspects[first.where.name].has_every_gradient:
-        return findings
-    alike = [
-        f for f in findings if f is first or (f.where[:2] == first.where[:2] and _is_off_by(first.factor, f, judged))
-    ]
-    lead, *others = alike
-    if not others:
-        return findings
-    one = replace(lead, cause=first.cause, together=tuple(f.where.name for f in others))
-    return tuple(one if finding is lead else finding for finding in findings if finding not in others)
-
-
-def _is_off_by(factor: float, finding: Finding, judged: Judged) -> bool:
-    """Whether a tensor is off by a factor."""
-    scene = judged.suspects[finding.where.name].scene(finding.where.name)
-    return scene is not None and scene.explained_by(factor * scene.reference)
+    return as_one(named, lambda name: judged.suspects[name].scene(name))
 
 
 def explained_update(judgement: Judgement) -> Cause:

@@ -61,7 +61,8 @@ def _suspects(finding: Finding, results: Results) -> Suspects:
     if finding.together and finding.factor is not None and finding.where.phase == "backward":
         names = (name, *finding.together)
         shared = {i: lines for i, code in pieces.items() if (lines := _read_by_all(code, names))}
-        if shared:
+        right = {name for (_, name), kind in states(results).items() if kind == "agrees"}
+        if shared and not any(set(pieces[i].tensors.get(name, ())) & {*shared[i]} for i in shared for name in right):
             return Suspects(shared, shared=names)
     own = {i: code.tensors[name] for i, code in pieces.items() if code.tensors.get(name)}
     doubts = {} if finding.equation else _unjudged(results, own)

@@ -10,9 +10,9 @@ import numpy as np
 
 from handgrad.compare.facts.causes import Cause, Unknown
 from handgrad.compare.facts.failures import Overflow
-from handgrad.compare.names import Key, gradient
+from handgrad.compare.names import Key, gradient, is_sibling
 from handgrad.compare.results import FAILING, UNSURE, Details, Excerpt, Finding, Row
-from handgrad.compare.thresholds import CAST_DERIVATIVE, CAST_GRADIENT, RIGHT_AFTER_ALL
+from handgrad.compare.thresholds import CAST_DERIVATIVE, CAST_GRADIENT, MOST_SIBLINGS, RIGHT_AFTER_ALL
 from handgrad.compare.verdict.bounds import Allowance
 from handgrad.compare.verdict.closeness import Local
 from handgrad.compare.verdict.judgement import Judgement, ReadBy
@@ -127,11 +127,16 @@ def culprits(judgements: Iterable[Judgement]) -> tuple[Finding, ...]:
 
 
 def attribution(findings: Sequence[Finding], diagnose: Diagnosis, first_cause: Diagnosis) -> tuple[Finding, ...]:
-    """Findings whose values are wrong with the causes that explain them: the first with all, the others with one."""
+    """Findings whose values are wrong with the causes that explain them: the first with all, the others with one.
+
+    Its siblings, as at other steps over time, are asked as it is, some of them: the mistake may be one.
+    """
     named = list[Finding]()
+    siblings = [f for f in findings[1:] if is_sibling(f.where.name, findings[0].where.name)][:MOST_SIBLINGS]
     for finding in findings:
         if finding.verdict == "FAULT" and finding.cause == Unknown():
-            first, *others = first_cause(finding) if named else diagnose(finding)
+            is_asked = not named or (finding in siblings and named[0].cause != Unknown())
+            first, *others = diagnose(finding) if is_asked else first_cause(finding)
             finding = replace(finding, cause=first, others=tuple(others))
         named.append(finding)
     return tuple(named)

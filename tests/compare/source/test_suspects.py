@@ -75,6 +75,11 @@ def test_a_factor_that_several_share_comes_in_before_them():
     assert results.first.line == SourceLine("mine.py", 13, 'e = (p["W"] @ X + p["b"] - Y) / n')
 
 
+def test_but_not_where_that_is_right():
+    results = run(wrong("dW", Scaled(0.5), together=("db",)), code=CODE[:2], agreeing=("e",))
+    assert only(results).shared == ()
+
+
 @pytest.mark.parametrize(
     "finding",
     [
