@@ -10,7 +10,7 @@ import numpy as np
 from handgrad.compare.diagnosis.scene import Scene
 from handgrad.compare.facts import updates as mistakes
 from handgrad.compare.facts.causes import Cause
-from handgrad.compare.thresholds import INFORMATIVE, MOST_PLACES, SINGLE_ENTRIES
+from handgrad.compare.thresholds import MOST_PLACES, SINGLE_ENTRIES
 
 
 def moved(scene: Scene) -> Iterator[Cause]:
@@ -68,7 +68,7 @@ def parts(scene: Scene) -> Iterator[Cause]:
     """Wrong in a few slices along an axis, or in a few single entries, and right in at least as many that are not 0."""
     wrong = scene.wrong
     right = ~wrong & (scene.reference != 0)
-    if wrong.size < 2 * INFORMATIVE or not wrong.any() or right.sum() < wrong.sum():
+    if not wrong.any() or right.sum() < max(2, wrong.sum()):
         return
     for axis in range(wrong.ndim if wrong.ndim > 1 else 0):
         slices = np.flatnonzero(wrong.any(axis=tuple(a for a in range(wrong.ndim) if a != axis)))

@@ -261,6 +261,7 @@ HOW_PLACES = {
     "earlier-zero": "{0} is read one place earlier along {1}, zero at the start",
     "reversed": "{0} runs backwards along {1}",
     "exchanged": "{1} of {0} are exchanged",
+    "in-memory": "{0} is read in the order of its memory, as if it were contiguous",
 }
 
 

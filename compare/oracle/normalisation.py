@@ -89,9 +89,18 @@ def batch_norm(
     momentum: float,
     eps: float,
 ) -> Any:
-    """y = (x - mean) / sqrt(variance + eps) * w + b over all axes but the second."""
+    """y = (x - mean) / sqrt(variance + eps) * w + b over all axes but the second.
+
+    The running statistics go on to (1 - momentum) of themselves and momentum of the mean and the sample variance.
+    """
     if not training:
         return NotImplemented
+    axes = [0, *range(2, x.ndim)]
+    if running_mean is not None:
+        running_mean.copy_((1 - momentum) * running_mean + momentum * x.mean(axes))
+    if running_var is not None:
+        squares = ((x - x.mean(axes, keepdim=True)) ** 2).sum(axes)
+        running_var.copy_((1 - momentum) * running_var + momentum * (squares / (x.numel() // x.shape[1] - 1)))
     return batch_norm_of_batch(x, w, b, training, momentum, eps)
 
 

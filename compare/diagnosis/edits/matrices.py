@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import permutations
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from handgrad.compare.diagnosis.edits.edit import (
@@ -27,6 +28,7 @@ from handgrad.compare.facts.edits import (
     FactorInside,
     KernelSetting,
     OperandOrder,
+    OperandPlaces,
     OtherKernel,
     OtherReduction,
     PartOfSum,
@@ -145,12 +147,20 @@ def _reordered(node: Node, order: tuple[int, ...], changes: Mapping[Node, Change
 
 
 def transposes(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
-    """A transpose left out where the shape allows it."""
-    if node.kind not in ("t", "transpose", "permute") or not isinstance(node.args[0], Node):
+    """A transpose left out where the shape allows it; a view read as if it were contiguous."""
+    if node.kind not in ("t", "transpose", "permute", "slice") or not isinstance(node.args[0], Node):
         return
-    of = node.args[0]
-    if of.value.shape == node.value.shape:
+    of, shape = node.args[0], node.value.shape
+    if node.kind != "slice" and of.value.shape == shape:
         yield Edit(1, LEFT_OUT, lambda w: OperandTransposed(w(of)), {node: read(of)})
+        return
+
+    def in_memory(v: Values) -> Any:
+        base = v(of).contiguous()
+        start = node.operation(base, *node.args[1:], **node.kwargs).storage_offset()
+        return base.flatten()[start:][: node.value.numel()].reshape(shape)
+
+    yield Edit(2, OPERAND, lambda w: OperandPlaces(w(node), "in-memory", ()), {node: in_memory})
 
 
 def scatters(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
@@ -182,11 +192,33 @@ def convolutions(segment: Segment, node: Node, numbers: Mapping[float, str]) -> 
                 yield _other_kernel(node, i, how)
     for place, setting in SETTINGS.items() if node.kind == "convolution" else ():
         for value in range(MOST_SETTING + 1):
-            other = [value] * len(node.args[place])
-            if other != [*node.args[place]]:
-                due = " and ".join(map(str, dict.fromkeys(node.args[place])))
-                changes = {node: redo(node, {place: read(other)})}
-                yield Edit(2, OTHER, _told(KernelSetting(setting, value, due)), changes)
+            if any(used != value for used in node.args[place]):
+                other = [value] * len(node.args[place])
+                yield _other_setting(node, setting, value, node.args[place], redo(node, {place: read(other)}))
+    if node.kind == "convolution_backward" and not node.args[7] and not any(node.args[5]):
+        for value in range(1, max(node.args[4])):
+            yield _other_setting(node, "stride", value, node.args[4], _with_stride(node, value))
+
+
+def _other_setting(node: Node, setting: str, value: int, due: Sequence[int], change: Change) -> Edit:
+    cause = KernelSetting(setting, value, " and ".join(map(str, dict.fromkeys(due))))
+    return Edit(2, OTHER, _told(cause), {node: change})
+
+
+def _with_stride(node: Node, stride: int) -> Change:
+    """A convolution's backward pass whose windows lie closer than forward: the end of the input is not reached."""
+
+    def change(v: Values) -> Any:
+        gradient, x, kernel = (v(each) for each in node.args[:3])
+        sizes = zip(gradient.shape[2:], kernel.shape[2:], node.args[6], x.shape[2:], strict=True)
+        read_of = [(n - 1) * stride + by * (k - 1) + 1 for n, k, by, _ in sizes]
+        seen = x[(..., *(slice(n) for n in read_of))]
+        of_x, *others = node.operation(gradient, seen, kernel, node.args[3], [stride] * len(read_of), *node.args[5:])
+        rest = [(0, n - m) for n, m in zip(x.shape[2:], read_of, strict=True)]
+        whole = None if of_x is None else F.pad(of_x, [by for pair in rest[::-1] for by in pair])
+        return [whole, *others]
+
+    return change
 
 
 def _other_kernel(node: Node, i: int, how: str) -> Edit:

@@ -51,6 +51,14 @@ def test_one_entry():
     assert diagnose(Scene("T", wrong, R)) == (Isolated(((1, 2),)),)
 
 
+def test_one_entry_of_three():
+    assert diagnose(Scene("T", np.array([3.0, 1.0, 2.0]), np.array([3.0, 1.7, 2.0]))) == (Isolated(((1,),)),)
+
+
+def test_of_two_entries_neither_is_isolated():
+    assert diagnose(Scene("T", np.array([3.0, 1.0]), np.array([3.0, 1.7]))) == (Unknown(),)
+
+
 SLICES = {
     "rows that differ": (0, [0, 3], lambda a: a**2 + 3, SlicesDiffer(0, (0, 3))),
     "a row of zeros": (0, [2], lambda a: 0 * a, SlicesDiffer(0, (2,), zero=True)),

@@ -125,6 +125,13 @@ def normalised(p: Params, X: Tensor, Y: Tensor) -> Tensor:
     return (F.log_softmax(C[:, :3, 0], 1) * Y).sum() + C.var() + F.rms_norm(Z, (3,)).std()
 
 
+def running_statistics(p: Params, X: Tensor, Y: Tensor) -> Tensor:
+    mean, variance = Y[0].clone(), Y[1].clone().exp()
+    Z = F.batch_norm(X @ p["W"], mean, variance, p["b"], training=True, momentum=0.2)
+    tap("m", mean)
+    return (Z * Y).sum() + (tap("v", variance) * Y).sum()
+
+
 def losses(p: Params, X: Tensor, Y: Tensor) -> Tensor:
     Z = tap("Z", X @ p["W"] + p["b"])
     labels = Y.argmax(1)
@@ -147,7 +154,8 @@ def compiled(p: Params, X: Tensor, Y: Tensor) -> Tensor:
 
 REFERENCES = (
     branch, item, while_loop, rows_written, views_written, added_in_place, dropout, boolean_mask, double_backward,
-    custom_function, attention, sorted_values, lstm, normalised, losses, embedded,
+    custom_function, attention, sorted_values, lstm, normalised, running_statistics,
+    losses, embedded,
     pytest.param(compiled, marks=pytest.mark.filterwarnings("ignore")),  # torch warns of our hooks on modules
 )  # fmt: skip
 FORMS: tuple[Form, ...] = ("textbook", "stable")

@@ -19,6 +19,7 @@ from handgrad.compare.facts.edits import (
     FactorInside,
     KernelSetting,
     OperandOrder,
+    OperandPlaces,
     OtherKernel,
     OtherReduction,
     PartOfSum,
@@ -67,6 +68,11 @@ def embedded(p, X, Y):
 def convolved(p, X, Y):
     t = SimpleNamespace(**p, X=X)
     return (tap("F", F.conv2d(image(t), kernels(t), padding=1)) ** 2).sum()
+
+
+def joined(p, X, Y):
+    A = tap("A", X @ p["W"])
+    return (torch.cat([A, X, A.exp()], 1) * torch.cat([X.exp(), Y.sin(), Y], 1)).sum()
 
 
 def resized(p, X, Y):
@@ -186,6 +192,38 @@ def test_finds_a_kernel_turned(how):
 
     said = fitting(convolutions, search_of(convolved, "F", wrong))
     assert [(type(cause), cause.how) for cause in said] == [(OtherKernel, how)]
+
+
+@pytest.mark.parametrize("start", [0, 7])
+def test_finds_a_view_that_is_read_as_if_it_were_contiguous(start):
+    """The gradient of what was joined is a slice, whose rows do not lie beside each other."""
+
+    def wrong(t):
+        whole = torch.cat([t.X.exp(), t.Y.sin(), t.Y], 1)
+        parts = {0: whole[:, :3], 7: whole[:, 7:]}
+        parts[start] = whole.flatten()[start : start + 15].reshape(5, 3)
+        return parts[0] + parts[7] * t.A.exp()
+
+    (cause,) = {type(each): each for each in causes(joined, "dA", wrong, ["A"])}.values()
+    assert isinstance(cause, OperandPlaces)
+    assert (cause.how, cause.axes) == ("in-memory", ())
+
+
+def test_finds_windows_that_lie_closer_in_the_backward_pass():
+    def wrong(t):
+        x, dF = image(t), t.Y[0, 0].expand(1, 2, 2, 1)
+        return torch.stack([
+            torch.stack([(x[0, c, i : i + 2, j : j + 1] * dF[0, 0]).sum() for i in range(3) for j in range(3)])
+            for c in range(2)
+        ])  # fmt: skip
+
+    def reference(p, X, Y):
+        K = tap("K", torch.cat([p["U"], p["U"].sin()]).reshape(1, 2, 3, 3))
+        t = SimpleNamespace(**p, X=X)
+        return (F.conv2d(image(t), K, stride=2) * Y[0, 0]).sum()
+
+    said = fitting(convolutions, search_of(reference, "dK", lambda t: wrong(t).reshape(1, 2, 3, 3)))
+    assert said == [KernelSetting("stride", 1, "2")]
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
