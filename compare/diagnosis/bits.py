@@ -89,6 +89,6 @@ class Observed:
         return float(least.scatter_reduce(0, groups, of_entries.double(), "amin").sum())
 
 
-def price(tier: int, tried: int, fitted: bool) -> float:
-    """What a hypothesis pays: its tier, one bit, the number of its like, and the bits of a number that was fitted."""
-    return tier + 1 + log2(max(tried, 1)) + (MOST_BITS if fitted else 0.0)
+def price(tier: int, tried: int, fitted: bool, edits: int = 1) -> float:
+    """What a hypothesis pays: its tier, of each edit a bit and the number of its like, and a fitted number's bits."""
+    return tier + edits * (1 + log2(max(tried, 1))) + (MOST_BITS if fitted else 0.0)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
@@ -35,7 +36,7 @@ from handgrad.compare.diagnosis.edits.segment import Screen, Segment, like, scre
 from handgrad.compare.diagnosis.edits.whole import at_named_steps, clipped, fitted, inserted, updated, whole
 from handgrad.compare.diagnosis.edits.wording import Formulas
 from handgrad.compare.facts.causes import Cause
-from handgrad.compare.facts.edits import Repeated
+from handgrad.compare.facts.edits import Both, Repeated
 from handgrad.compare.oracle.graph import Node
 from handgrad.compare.thresholds import EXACT
 
@@ -51,6 +52,8 @@ WORTH_A_SCREEN = 4  # steps that an evaluation takes
 MOST_KEPT = 4096  # entries of a value that is remembered, so that it is not evaluated again
 NEAR_MISS = 256.0  # what leaves so many times more than the best does is none
 MOST_CONFIRMED = 200
+# A second mistake is sought beside the edits that leave so small a part of the difference, some of them.
+NEAR, MOST_NEAR, OF_A_SECOND = 1 / 8, 3, (0, 1, 2)
 ODD = (RuntimeError, LookupError, TypeError, ValueError, ArithmeticError, AssertionError)  # an edit that cannot be made
 
 
@@ -90,6 +93,7 @@ class Search:
     passes: Sequence[tuple[int, ...]] = PASSES
     tried: Counter[int] = field(default_factory=Counter)
     work: int = 0
+    near: list[tuple[float, Edit]] = field(default_factory=list)  # edits that leave little, with how much
     _screens: dict[Node, Screen | None] = field(default_factory=dict)
 
     def edits(self) -> Iterator[Edit]:
@@ -144,16 +148,41 @@ class Search:
             self.work += STEP
             seen[key] = None
             return None
-        plan = self.segment.plan(frozenset(edit.changes))
-        self.work += sum(STEP + _size(node) for node in plan)
-        predicted = self.segment.predicted(edit.changes, values)
-        fit = None
-        if self.observed.is_explained_by(predicted):
-            predicted = predicted.double()
-            fit = Fit(edit, predicted, self.observed.residue(predicted))
+        fit = self._tried(edit, values)
         if key is not None:
             seen[key] = fit
         return fit
+
+    def _tried(self, edit: Edit, values: Mapping[Node, Any]) -> Fit | None:
+        """The edit's prediction, where that is the tensor; what comes near to it is noted."""
+        plan = self.segment.plan(frozenset(edit.changes))
+        self.work += sum(STEP + _size(node) for node in plan)
+        predicted = self.segment.predicted(edit.changes, values)
+        if self.observed.is_explained_by(predicted):
+            predicted = predicted.double()
+            return Fit(edit, predicted, self.observed.residue(predicted))
+        if isinstance(predicted, Tensor) and predicted.shape == self.observed.recorded.shape:
+            left = float((self.observed.recorded - predicted).abs().sum() / self.observed.difference.sum())
+            if left < NEAR and not edit.fitted and edit.count == 1:
+                self.near.append((left, edit))
+        return None
+
+    def pairs(self) -> list[Fit]:
+        """Two edits at once that predict the tensor: a second one beside each of those that come nearest."""
+        found: list[Fit] = []
+        values, most = self.segment.values, self.work + MOST_WORK // 4
+        nearest = sorted(self.near, key=lambda pair: (pair[0], pair[1].tier))[:MOST_NEAR]
+        for edit in self.edits() if nearest else ():
+            for _, first in nearest if edit.tier in OF_A_SECOND else ():
+                if self.work >= most:
+                    return found
+                if first.changes.keys() & edit.changes.keys():
+                    continue
+                self.tried[edit.tier] += 1
+                with suppress(*ODD):
+                    fit = self._tried(_both(first, edit), values)
+                    found += [] if fit is None else [fit]
+        return found
 
     def _screened(self, node: Node, value: Any) -> bool:
         """Whether one scalar product tells that a value in a step's place gives another tensor."""
@@ -168,9 +197,22 @@ class Search:
         return of_node is not None and of_node.rules_out(value)
 
 
+def _both(first: Edit, second: Edit) -> Edit:
+    """Two edits as one: the second is told after the first, and pays for both."""
+    changes = {**first.changes, **second.changes}
+    tier, rank = first.tier + second.tier, max(first.rank, second.rank)
+    return Edit(tier, rank, lambda w: Both(first.cause(w), second.cause(w)), changes, count=2)
+
+
 def named(searches: Iterable[Search], elsewhere: Callable[[], Iterable[Elsewhere]]) -> list[Cause]:
-    """The causes that survive in one form of the formula or another, best first: one of each code."""
-    told = [pair for search in searches for pair in _told(search, elsewhere)]
+    """The causes that survive in one form of the formula or another, best first: one of each code.
+
+    Where no edit does, two at once are tried.
+    """
+    runs = cache(lambda: tuple(elsewhere()))
+    known = [(search, search.fits) for search in searches]
+    told = [pair for search, fits in known for pair in _told(search, fits, runs)]
+    told = told or [pair for search, _ in known for pair in _told(search, search.pairs, runs)]
     told.sort(key=lambda pair: pair[0])
     by_code: dict[str, Cause] = {}
     for _, cause in told:
@@ -178,13 +220,16 @@ def named(searches: Iterable[Search], elsewhere: Callable[[], Iterable[Elsewhere
     return [*by_code.values()]
 
 
-def _told(search: Search, elsewhere: Callable[[], Iterable[Elsewhere]]) -> list[tuple[tuple[float, ...], Cause]]:
+def _told(
+    search: Search, find: Callable[[], list[Fit]], elsewhere: Callable[[], Iterable[Elsewhere]]
+) -> list[tuple[tuple[float, ...], Cause]]:
     """The causes that survive, each with its rank."""
     with torch.no_grad():
-        fits = _exact(search.fits())
+        fits = _exact(find())
         for fit in fits:
             fit.bits = search.observed.bits(fit.predicted)
-            fit.cost = price(fit.edit.tier, search.tried[fit.edit.tier], fit.edit.fitted)
+            tried = search.tried[fit.edit.tier] if fit.edit.count == 1 else search.tried.total()
+            fit.cost = price(fit.edit.tier, tried, fit.edit.fitted, fit.edit.count)
         fits = sorted(fits, key=_rank(search.segment))[:MOST_CONFIRMED]
         for there in elsewhere() if fits else ():
             with suppress(*ODD):  # what has been recorded is the path of one run, as through a mask

@@ -27,6 +27,21 @@ class Repeated(Cause):
         return f"{self.mistake}, each of {self.visits} times"
 
 
+class Both(Cause):
+    """Two mistakes in one tensor; its code is that of the first, which is the larger."""
+
+    mistake: Cause
+    second: Cause
+
+    @property
+    def code(self) -> str:  # type: ignore[override]  # of the class everywhere else
+        """That of the first."""
+        return self.mistake.code
+
+    def __str__(self) -> str:
+        return f"{self.mistake}; and {self.second}"
+
+
 class MissingTerm(Cause, code="missing-term"):
     """Terms of a sum that are left out, each with its sign."""
 

@@ -24,7 +24,7 @@ class Edit:
     """`changes` holds what some steps give instead; `cause` is made once the edit explains the tensor.
 
     Tier 0 is a relation of the whole tensor, 1 and 2 an edit of one step, 3 to 5 another tensor in an operand's place,
-    6 has a number `fitted` to the tensor. `rank` is one of the numbers above.
+    6 has a number `fitted` to the tensor. `rank` is one of the numbers above, `count` of how many mistakes it is.
     """
 
     tier: int
@@ -32,6 +32,7 @@ class Edit:
     cause: Callable[[Words], Cause]
     changes: Mapping[Node, Change]
     fitted: bool = False
+    count: int = 1
 
 
 def is_number(value: Any) -> bool:

@@ -12,13 +12,16 @@ from handgrad.compare.diagnosis.edits.edit import LEFT_OUT, OTHER, Edit
 from handgrad.compare.diagnosis.search import MOST_WORK, Elsewhere, named
 from handgrad.compare.facts.causes import Scaled, WrongSign, Zero
 from handgrad.compare.facts.edits import (
+    Both,
     Epsilon,
     FactorForm,
     MissingFactor,
     MissingTerm,
     OtherFunction,
+    OtherNumber,
     OtherReduction,
     Repeated,
+    TermSign,
 )
 from tests.compare.diagnosis.planted import causes, drawn, reruns, search_of
 
@@ -84,6 +87,54 @@ def test_names_no_fitted_number_in_one_entry(factor):
 def test_one_entry_and_no_rerun_is_no_evidence_of_a_fitted_number(factor):
     search = search_of(cost, "J", lambda t: factor * right_cost(t.Y, t.Z), ["Z"], like=shares)
     assert not named([search], list)
+
+
+# --- two mistakes at once
+
+
+def normalised(p, X, Y):
+    Z = tap("Z", X @ p["W"])
+    return (tap("A", (Z - Z.mean(1, keepdim=True)) / (Z.var(1, correction=0, keepdim=True) + 1e-4).sqrt()) * Y).sum()
+
+
+def with_small_term(p, X, Y):
+    Z = tap("Z", X @ p["W"])
+    return (tap("A", torch.tanh(Z + p["b"]) * Y + Z.sin() / 500) * Y).sum()
+
+
+TWO = {
+    "deviation of the sample, and epsilon outside": (
+        normalised, lambda t: (t.Z - t.Z.mean(1, keepdim=True)) / (t.Z.std(1, keepdim=True) + 1e-4),
+        (OtherReduction, OtherNumber), Epsilon,
+    ),
+    "bias, and a sign": (
+        with_small_term, lambda t: torch.tanh(t.Z) * t.Y - t.Z.sin() / 500, MissingTerm, (TermSign, OtherNumber)
+    ),
+    "function, and another": (
+        with_small_term, lambda t: torch.sigmoid(t.Z + t.b) * t.Y + t.Z / 500, OtherFunction, OtherFunction
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", TWO)
+def test_names_two_mistakes_of_which_one_is_small(what):
+    reference, wrong, first, second = TWO[what]
+    said = causes(reference, "A", wrong, ["Z"])[0]
+    assert isinstance(said, Both)
+    assert isinstance(said.mistake, first)
+    assert isinstance(said.second, second)
+    assert said.code == said.mistake.code
+
+
+@pytest.mark.parametrize("small", [1e-2, 1e-4])
+def test_what_is_near_a_mistake_and_no_second_one_has_no_name(small):
+    drawn_again = iter(range(9))
+
+    def wrong(t):
+        noise = torch.randn(5, 3, generator=torch.Generator().manual_seed(next(drawn_again)), dtype=torch.float64)
+        return torch.tanh(t.Z) * t.Y + small * noise
+
+    assert causes(with_small_term, "A", wrong, ["Z"]) == []
 
 
 # --- nothing explains it
@@ -164,7 +215,7 @@ def test_names_at_most_one_of_each_code():
 @pytest.mark.parametrize("wrong", [lambda t: torch.tanh(t.Z), lambda t: 2 * torch.tanh(t.Z) * t.Y])
 def test_what_is_named_has_bits_left_over(wrong):
     search = search_of(layer, "A", wrong, ["Z"])
-    said = module._told(search, reruns(search, wrong))
+    said = module._told(search, search.fits, reruns(search, wrong))
     assert said
     assert all(rank[0] <= -ENOUGH_BITS // 8 for rank, _ in said)
 

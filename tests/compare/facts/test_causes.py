@@ -108,6 +108,7 @@ EXAMPLES: tuple[Fact, ...] = (
     updates.SlicesZero(1, (3,)),
     updates.Isolated(((1, 2),)),
     updates.Isolated(((1,), (4,))),
+    edits.Both(edits.MissingTerm(("+ b",), "h @ U + b"), edits.RowsOverwritten()),
     edits.Repeated(edits.MissingTerm(("+ b",), "h @ U + b"), 3),
     edits.MissingTerm(("- xhat * mean(dO * xhat)",)),
     edits.MissingTerm(("- mean(dO)", "- xhat * mean(dO * xhat)"), "rstd * (dO - mean(dO) - xhat * mean(dO * xhat))"),
