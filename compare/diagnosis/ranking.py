@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -39,18 +40,34 @@ MOST_RECORDED = 2**19  # numbers that were at hand
 BY_THEMSELVES: tuple[Family, ...] = (zero, scaled, moved)  # they need nothing but the two tensors
 
 
-@np.errstate(all="ignore")
+@dataclass(frozen=True)
+class Diagnosis:
+    """The causes that explain a tensor, the most exact first, and the edit of the graph that the first is, if it is."""
+
+    causes: tuple[Cause, ...]
+    explanation: Explanation | None = None
+
+
 def diagnose(scene: Scene) -> tuple[Cause, ...]:
     """All causes that explain a wrong tensor, one for each code, the most exact first; `Unknown` alone if none does."""
+    return diagnosis_of(scene).causes
+
+
+@np.errstate(all="ignore")
+def diagnosis_of(scene: Scene) -> Diagnosis:
+    """The same, with the edit."""
     if not _is_finite(scene):
-        return (Unknown(),)
+        return Diagnosis((Unknown(),))
     causes = _one_per_code(_causes(scene, FAMILIES))
     exact = tuple(cause for cause in causes if fitted_of(cause) is None)
     kinks = tuple(cause for cause in _causes(scene, (masks,)) if cause.code == "kink")
     sure = tuple(cause for cause in causes if cause.code in ("regularisation", "updated-weights"))
     if exact or kinks or sure:
-        return exact or kinks or sure
-    return tuple(each.cause for each in searched(scene)) or causes or (_first(scene, GENERAL),)
+        return Diagnosis(exact or kinks or sure)
+    edits = searched(scene)
+    if edits:
+        return Diagnosis(tuple(each.cause for each in edits), edits[0])
+    return Diagnosis(causes or (_first(scene, GENERAL),))
 
 
 @np.errstate(all="ignore")

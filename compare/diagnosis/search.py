@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -95,6 +95,15 @@ class Explanation:
             values = self.segment.graph.valued(inputs)
             tensor: Tensor = self.segment.predicted(self.edit.changes, values)
             return tensor
+
+    def explains(self, name: str, observed: Observed) -> bool:
+        """Whether the edit gives another tensor of the graph as well."""
+        if name not in self.segment.graph.outputs:
+            return False
+        segment = replace(self.segment, name=name)
+        with torch.no_grad(), suppress(*ODD):
+            return observed.is_explained_by(segment.predicted(self.edit.changes, segment.values))
+        return False
 
 
 @dataclass

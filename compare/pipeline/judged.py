@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from handgrad.compare.diagnosis.factors import Factors
-from handgrad.compare.diagnosis.ranking import diagnose, explained, first_cause
+from handgrad.compare.diagnosis.ranking import diagnosis_of, explained, first_cause
 from handgrad.compare.diagnosis.scene import Scene
+from handgrad.compare.diagnosis.search import Explanation
 from handgrad.compare.facts.causes import Cause, Scaled, Unknown, WrongSign, Zero
 from handgrad.compare.facts.remarks import BlindSpot, Note, ThenRaised
 from handgrad.compare.facts.updates import Ascends, LeftOut
@@ -115,10 +116,18 @@ def findings_of(judged: Judged) -> tuple[Finding, ...]:
             return (Unknown(),)
         return judged.suspects[name].adapt(name, rank(scene))
 
-    def one(scene: Scene) -> tuple[Cause, ...]:
-        return (first_cause(scene),)
+    edits: list[Explanation] = []
 
-    named = attribution(culprits(judged.judgements), partial(causes, rank=diagnose), partial(causes, rank=one))
+    def every(scene: Scene) -> tuple[Cause, ...]:
+        diagnosis = diagnosis_of(scene)
+        edits.extend(filter(None, [diagnosis.explanation]))
+        return diagnosis.causes
+
+    def one(scene: Scene) -> tuple[Cause, ...]:
+        shared = next((edit.cause for edit in edits if edit.explains(scene.name, scene.observed)), None)
+        return (shared or first_cause(scene),)
+
+    named = attribution(culprits(judged.judgements), partial(causes, rank=every), partial(causes, rank=one))
     return as_one(named, lambda name: judged.suspects[name].scene(name))
 
 

@@ -43,8 +43,8 @@ def _is_one_mistake(one: Finding, other: Finding, scene: Callable[[str], Scene |
 
 
 def _are_near(one: Finding, other: Finding) -> bool:
-    """Whether both are of the update, or both of what is before it."""
-    return (one.where.phase == "update") == (other.where.phase == "update")
+    """Whether both are values, or of J and the gradients, or of the update."""
+    return one.where.phase == other.where.phase or {one.where.phase, other.where.phase} == {"loss", "backward"}
 
 
 def _is_off_by(factor: float | None, scene: Scene | None) -> bool:

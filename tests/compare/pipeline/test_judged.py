@@ -117,11 +117,11 @@ def test_the_first_finding_has_all_causes_and_the_others_one():
     judgements = [judged("dZ", "FAULT"), judged("dW", "FAULT")]
 
     def scene(name):
-        return Scene(name, 2 * DUE, DUE, tensors={"C": DUE})
+        return Scene(name, (2 if name == "dZ" else -1) * DUE, DUE, tensors={"C": DUE})
 
     first, second = findings_of(collected([step(*judgements, scene=scene)]))
     assert (first.cause, first.others) == (Scaled(2.0), (WrongTerm(1.0, "C"),))
-    assert (second.cause, second.others) == (Scaled(2.0), ())
+    assert (second.cause, second.others) == (WrongSign(), ())
 
 
 def test_a_check_may_know_more_of_a_cause():
@@ -200,10 +200,13 @@ def test_a_sign_and_a_short_batch_are_factors_too():
     assert [(f.where.name, f.cause, f.together) for f in findings_of(run)] == [("dW", partial, ("db",))]
 
 
-def test_values_are_no_gradients_and_zero_is_no_factor():
+def test_values_are_no_gradients():
     judgements = [judged("Z", "FAULT", phase="forward"), judged("J", "FAULT", phase="loss")]
     assert len(findings_of(collected([step(*judgements, has_every_gradient=False)]))) == 2
-    assert of_factors({"dW": 0.0, "db": 0.0}) == [("dW", None, ()), ("db", None, ())]
+
+
+def test_gradients_that_are_zero_are_one_finding():
+    assert of_factors({"dW": 0.0, "db": 0.0}) == [("dW", None, ("db",))]
 
 
 # --- updates by themselves

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from handgrad import check_gradients, check_updates, tap
+from handgrad.compare.facts.causes import Unknown
 from handgrad.compare.facts.updates import Ascends
 
 RNG = np.random.default_rng(41)
@@ -62,6 +63,30 @@ def test_one_wrong_derivative_at_every_step_is_one_finding():
 def test_so_is_one_that_only_the_graph_explains():
     (finding,) = checked(recurrent(lambda h: 1 - 2 * h**2))
     assert (finding.where.name, finding.together) == ("dz4", ("dz3", "dz2", "dz1"))
+
+
+@pytest.mark.parametrize("slope", [lambda h: 1 - h, lambda h: 1 + h**2, lambda h: 1 - 2 * h**2])
+def test_gradients_that_one_edit_of_the_reference_gives_are_one_finding(slope):
+    """Nothing is recorded before them, so each is wrong by itself."""
+    returned = ("J", "dW", "dU", "db")
+
+    def derivation(p, X, Y):
+        records = recurrent(slope)(p, X, Y)
+        return {name: records[name] for name in returned}
+
+    (finding,) = checked(derivation)
+    assert {finding.where.name, *finding.together} == {"dW", "dU", "db"}
+    assert not isinstance(finding.cause, Unknown)
+
+
+def test_but_not_one_that_is_wrong_otherwise():
+    def derivation(p, X, Y):
+        records = recurrent(lambda h: 1 - h)(p, X, Y)
+        return {name: records[name] for name in ("J", "dU", "db")} | {"dW": records["dW"] + 0.1 * p["W"].sum(0)}
+
+    by_name = {finding.where.name: finding for finding in checked(derivation)}
+    assert by_name.keys() == {"db", "dW"}
+    assert by_name["db"].together == ("dU",)
 
 
 def test_a_loss_off_by_the_factor_of_its_gradient_is_one_finding():
