@@ -45,7 +45,7 @@ class Diagnosis:
     """The causes that explain a tensor, the most exact first, and the edit of the graph that the first is, if it is."""
 
     causes: tuple[Cause, ...]
-    explanation: Explanation | None = None
+    edit: Explanation | None = None
 
 
 def diagnose(scene: Scene) -> tuple[Cause, ...]:

@@ -5,8 +5,9 @@ Every check makes `JudgedStep`s, each in its own way; what happens with them is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,8 +20,7 @@ from handgrad.compare.diagnosis.search import Explanation
 from handgrad.compare.facts.causes import Cause, Scaled, Unknown, WrongSign, Zero
 from handgrad.compare.facts.remarks import BlindSpot, Note, ThenRaised
 from handgrad.compare.facts.updates import Ascends, LeftOut
-from handgrad.compare.names import is_updated
-from handgrad.compare.pipeline.shared import as_one
+from handgrad.compare.names import is_sibling, is_updated
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import Code, Finding, Plot
 from handgrad.compare.source.suspects import located
@@ -30,6 +30,7 @@ from handgrad.compare.verdict.judgement import Judgement
 Rank = Callable[[Scene], tuple[Cause, ...]]
 Scenes = Callable[[str], Scene | None]
 Adapt = Callable[[str, tuple[Cause, ...]], tuple[Cause, ...]]
+NUMBER_OF_A_NAME = re.compile(r"(?<=[A-Za-z_])\d+")
 Sides = tuple[np.ndarray, np.ndarray]  # by hand and in torch
 
 
@@ -120,7 +121,7 @@ def findings_of(judged: Judged) -> tuple[Finding, ...]:
 
     def every(scene: Scene) -> tuple[Cause, ...]:
         diagnosis = diagnosis_of(scene)
-        edits.extend(filter(None, [diagnosis.explanation]))
+        edits.extend(filter(None, [diagnosis.edit]))
         return diagnosis.causes
 
     def one(scene: Scene) -> tuple[Cause, ...]:
@@ -128,7 +129,53 @@ def findings_of(judged: Judged) -> tuple[Finding, ...]:
         return (shared or first_cause(scene),)
 
     named = attribution(culprits(judged.judgements), partial(causes, rank=every), partial(causes, rank=one))
-    return as_one(named, lambda name: judged.suspects[name].scene(name))
+    return _as_one(named, lambda name: judged.suspects[name].scene(name))
+
+
+def _as_one(findings: Sequence[Finding], scene: Scenes) -> tuple[Finding, ...]:
+    """Findings of one step that are off by one mistake, as the first of them; the cause is the first that is known."""
+    leads: list[Finding] = []
+    for finding in findings:
+        at = next((i for i, lead in enumerate(leads) if _is_one_mistake(lead, finding, scene)), None)
+        if at is None:
+            leads.append(finding)
+            continue
+        lead = leads[at]
+        cause = finding.cause if isinstance(lead.cause, Unknown) else lead.cause
+        leads[at] = replace(lead, cause=cause, together=(*lead.together, finding.where.name))
+    return tuple(leads)
+
+
+def _is_one_mistake(one: Finding, other: Finding, scene: Scenes) -> bool:
+    """Whether two findings are off by the same factor, have one cause, or one but for the number in their names."""
+    if one.where.step != other.where.step or {one.verdict, other.verdict} != {"FAULT"} or not _are_near(one, other):
+        return False
+    if isinstance(one.cause, Unknown) and isinstance(other.cause, Unknown):
+        return False
+    if one.cause == other.cause:
+        return True
+    if is_sibling(one.where.name, other.where.name) and _pattern(one.cause) == _pattern(other.cause):
+        return True
+    return any(_is_off_by(a.factor, scene(b.where.name)) for a, b in ((one, other), (other, one)))
+
+
+def _are_near(one: Finding, other: Finding) -> bool:
+    """Whether both are values, or of J and the gradients, or of the update."""
+    return one.where.phase == other.where.phase or {one.where.phase, other.where.phase} == {"loss", "backward"}
+
+
+def _is_off_by(factor: float | None, scene: Scene | None) -> bool:
+    """Whether a tensor is off by a factor."""
+    return factor is not None and scene is not None and scene.explained_by(factor * scene.reference)
+
+
+def _pattern(value: Any) -> Any:
+    """A cause, its facts without the numbers of tensors' names."""
+    if isinstance(value, Cause):
+        return type(value), tuple(_pattern(getattr(value, each.name)) for each in fields(value))
+    if isinstance(value, tuple):
+        return tuple(map(_pattern, value))
+    return NUMBER_OF_A_NAME.sub("", value) if isinstance(value, str) else value
 
 
 def explained_update(judgement: Judgement) -> Cause:
