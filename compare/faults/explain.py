@@ -70,11 +70,9 @@ def as_page(explanation: Explanation) -> str:
 def listed() -> str:
     """All causes in a line each, by group."""
     codes = max(map(len, explanations()))
-    groups = (
-        "\n".join([group, *(f"  {cause.code:{codes}}  {cause.line}" for cause in causes)])
-        for group, causes in groupby(explanations().values(), attrgetter("group"))
-    )
-    return "\n\n".join([*groups, f"{len(explanations())} causes; handgrad explain CAUSE shows one."]) + "\n"
+    lines = [[group, *(f"  {one.code:{codes}}  {one.line}" for one in causes)] for group, causes in _groups()]
+    lines.append([f"{len(explanations())} causes; handgrad explain CAUSE shows one."])
+    return "\n\n".join(map("\n".join, lines)) + "\n"
 
 
 def listed_as_json() -> str:
@@ -90,7 +88,11 @@ def listed_as_markdown() -> str:
 
 def listed_as_page() -> str:
     """The table of all causes as a page."""
-    return html.page("causes", html.rendered("causes.html", causes=tuple(explanations().values())))
+    return html.page("causes", html.rendered("causes.html", groups=_groups()))
+
+
+def _groups() -> list[tuple[str, tuple[Explanation, ...]]]:
+    return [(group, tuple(causes)) for group, causes in groupby(explanations().values(), attrgetter("group"))]
 
 
 def _fields(explanation: Explanation) -> dict[str, object]:
