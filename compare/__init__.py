@@ -2,7 +2,7 @@
 
     cli          commands, flags, template
     notes        the statements of the lecture notes, proved
-    faults       the catalogue of known mistakes, planting, audit
+    faults       the catalogue of known mistakes, causes explained, planting, audit
     experiment   the notes' network: settings, data, its bounds, many steps at once
     checks       gradients, updates, training, initialiser
     pipeline     what every check goes through: record, judge, attribute, name, report

@@ -7,8 +7,6 @@ import pytest
 
 import handgrad.compare
 from handgrad.compare.cli.commands import main
-from handgrad.compare.facts import causes, edits, failures, operands, updates
-from handgrad.compare.facts.causes import Cause
 from tests.documents import DOCUMENTS, SLOW, blocks, blocks_of, change_of, followed, masked, updated
 from tests.repository import ROOT
 
@@ -85,19 +83,6 @@ def test_the_number_of_known_mistakes_is_right():
 
     for document in ("README.md", "docs/reading-a-report.md"):
         assert re.findall(r"(\d+) known mistakes", TEXTS[document]) == [str(len(catalogue()))]
-
-
-def codes_of_causes():
-    modules = (causes, edits, operands, updates, failures)
-    kinds = [kind for module in modules for kind in vars(module).values() if isinstance(kind, type)]
-    codes = {getattr(kind, "code", None) for kind in kinds if issubclass(kind, Cause)}
-    return {code for code in codes if isinstance(code, str)}
-
-
-def test_every_cause_is_in_the_table():
-    (table,) = re.findall(r"^\| cause \|.*?\n\n", TEXTS["docs/reading-a-report.md"], flags=re.DOTALL | re.MULTILINE)
-    first_cells = re.findall(r"^\| (`.*?) \|", table, flags=re.MULTILINE)
-    assert {code for cell in first_cells for code in re.findall(r"`([\w-]+)`", cell)} == codes_of_causes()
 
 
 def test_the_json_that_is_described_is_that_of_the_schema():

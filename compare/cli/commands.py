@@ -281,22 +281,36 @@ def _faults(arguments: argparse.Namespace) -> int:
     """
     from handgrad.compare.faults.catalogue import catalogue
 
-    entries = catalogue()
-    if arguments.name is not None and arguments.name not in entries:
-        remedy = f"{nearest(arguments.name, entries)}handgrad faults lists all"
-        raise InputError(f"{arguments.name!r} is not in the catalogue; {remedy}")
-    check_output(arguments.output, "", arguments.format)
+    fault = _entry(arguments, arguments.name, catalogue(), "is not in the catalogue; {}handgrad faults lists all")
     from handgrad.compare.faults import lesson
 
-    if arguments.name is None:
-        whole = {"json": lesson.listed_as_json, "markdown": lesson.listed_as_markdown, "html": lesson.listed_as_page}
-        text = whole.get(arguments.format, lesson.listed)()
-    else:
-        one = {"json": lesson.as_json, "markdown": lesson.as_markdown, "html": lesson.as_page}
-        text = one.get(arguments.format, lesson.as_text)(lesson.prepared(entries[arguments.name], arguments.seed))
+    form = arguments.format
+    text = lesson.LIST[form]() if fault is None else lesson.ONE[form](lesson.prepared(fault, arguments.seed))
     emit(text, arguments.output)
     return EQUAL
 
 
-_COMMANDS = (_check, _init, _show, _notes, _faults, _diff, _audit)
+def _explain(arguments: argparse.Namespace) -> int:
+    """Every cause that a finding may have, in a line each. With CAUSE: what it means, an example of it wrong and
+    right with what a check says, and how to tell it from others. Always exits 0, unless CAUSE is unknown (2).
+    """
+    from handgrad.compare.faults.explanations import explanations
+
+    cause = _entry(arguments, arguments.cause, explanations(), "is no cause; {}handgrad explain lists all")
+    from handgrad.compare.faults import explain
+
+    form = arguments.format
+    emit(explain.LIST[form]() if cause is None else explain.ONE[form](cause), arguments.output)
+    return EQUAL
+
+
+def _entry(arguments: argparse.Namespace, name: str | None, entries: Mapping[str, Any], unknown: str) -> Any:
+    """The entry of a name, None without one, before anything slow is done; InputError for one that is unknown."""
+    if name is not None and name not in entries:
+        raise InputError(f"{name!r} {unknown.format(nearest(name, entries))}")
+    check_output(arguments.output, "", arguments.format)
+    return None if name is None else entries[name]
+
+
+_COMMANDS = (_check, _init, _show, _notes, _faults, _explain, _diff, _audit)
 FUNCTIONS: dict[str, Callable[[argparse.Namespace], int]] = {f.__name__.removeprefix("_"): f for f in _COMMANDS}

@@ -59,6 +59,7 @@ COMMANDS = {
     "show": "show a report that was stored as JSON, in any format",
     "notes": "show the lecture notes statement by statement: as written, corrected, proved in numbers",
     "faults": "list known mistakes, or show one: its equation, its code, its numbers and what to learn from it",
+    "explain": "list the causes that a finding may have, or explain one: wrong and right code, its neighbours",
     "diff": "compare two reports that were stored as JSON",
     "audit": "say which known mistakes a fixture could not reveal",
 }
@@ -76,6 +77,7 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         FORMAT,
         OUTPUT,
     ),
+    "explain": (Flag("cause", nargs="?", metavar="CAUSE", help="the code of a cause, such as scale"), FORMAT, OUTPUT),
     "diff": (
         Flag("first", metavar="A.json", help="a stored report"),
         Flag("second", metavar="B.json", help="another of the same check"),

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import textwrap
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher, unified_diff
 from typing import Any
@@ -91,9 +92,19 @@ def as_text(lesson: Lesson) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def indented(title: str, content: str) -> str:
+    """A text inside another, under a title."""
+    return f"{title}\n\n{textwrap.indent(content.rstrip(), '  ')}"
+
+
 def as_json(lesson: Lesson) -> str:
+    """A lesson as JSON."""
+    return json.text(content(lesson))
+
+
+def content(lesson: Lesson) -> dict[str, Any]:
     """A lesson's facts and its report."""
-    return json.text({**_fields(lesson.fault), "report": json.content(lesson.report)})
+    return {**_fields(lesson.fault), "report": json.content(lesson.report)}
 
 
 def as_markdown(lesson: Lesson) -> str:
@@ -157,3 +168,7 @@ def _right(fault: Fault) -> str:
 def _first(fault: Fault) -> str:
     """The tensor that is wrong first, of any network: dW[L] for dW{L}."""
     return fault.first.format(L="[L]", H="[L-1]", R="(Z or A)")
+
+
+LIST = {"text": listed, "json": listed_as_json, "markdown": listed_as_markdown, "html": listed_as_page}
+ONE = {"text": as_text, "json": as_json, "markdown": as_markdown, "html": as_page}

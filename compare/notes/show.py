@@ -1,7 +1,6 @@
 """The statements as a table, one of them as its whole story, as JSON, or as a page."""
 
 import inspect
-import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,7 +8,7 @@ from tabulate import tabulate
 
 from handgrad.compare.errors import InputError
 from handgrad.compare.faults.catalogue import catalogue
-from handgrad.compare.faults.lesson import Lesson, as_text, prepared
+from handgrad.compare.faults.lesson import Lesson, as_text, indented, prepared
 from handgrad.compare.notes.evidence import Evidence, Statement
 from handgrad.compare.notes.literal import LITERAL
 from handgrad.compare.report import html, json, markdown
@@ -121,14 +120,10 @@ def story(statement: Statement) -> str:
         *map(_listed, told.code),
         "" if told.literal is None else f"as written, {_listed(told.literal)}",
         "\n".join(("Exactly, by sympy:", *(f"  {line}" for line in told.proofs))) if told.proofs else "",
-        "" if told.check is None else _indented("A check of it as written", brief(told.check)),
-        "" if told.mistake is None else _indented("A known mistake in it", as_text(told.mistake)),
+        "" if told.check is None else indented("A check of it as written", brief(told.check)),
+        "" if told.mistake is None else indented("A known mistake in it", as_text(told.mistake)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _indented(title: str, content: str) -> str:
-    return f"{title}\n\n{textwrap.indent(content.rstrip(), '  ')}"
 
 
 def _listed(listing: Listing) -> str:

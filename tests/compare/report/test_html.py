@@ -195,7 +195,8 @@ def test_the_default_run_stays_small(tmp_path, capsys):
 
 
 def test_the_pages_of_mistakes_and_notes_need_nothing(tmp_path):
-    for command in (["faults"], ["faults", "tanh-derivative-at-z"], ["notes", "--id", "L2"], ["notes", "--id", "I5"]):
+    ones = (["faults", "tanh-derivative-at-z"], ["explain", "shape"], ["notes", "--id", "L2"], ["notes", "--id", "I5"])
+    for command in (["faults"], ["explain"], *ones):
         path = tmp_path / "page.html"
         assert main([*command, "--format", "html", "--output", str(path)]) == 0
         needs_nothing(path.read_text(encoding="utf-8"))
