@@ -69,7 +69,7 @@ def _joined(*blocks: str) -> str:
 def _outcome(results: Results) -> str:
     """The notes, then what was checked and how it came out."""
     notes = [printable(str(note)) for note in results.notes]
-    return "\n\n".join([*notes, "\n".join([*setting(results), *closing(results)])])
+    return _joined("\n".join(notes), "\n".join([*setting(results), *closing(results)])).rstrip()
 
 
 def _findings(results: Results, colour: bool) -> tuple[list[str], list[str]]:
@@ -91,7 +91,7 @@ def _block(finding: Finding) -> tuple[str, list[str]]:
     left_out = [said.cause] if len(cause) > most else []
     body = [*_limited(cause, most), *worst]
     more, rest = _that_fit(said, LINES - 1 - len(body))
-    text = printable(finding.line.text) if finding.line is not None else equation(finding)
+    text = printable(finding.line.text.partition("  #")[0]) if finding.line is not None else equation(finding)
     head = [_headed(finding, text)]
     if text and len(head[0]) > WIDTH and len(body) + len(more) + 2 <= LINES:  # there is room for a line of its own
         head = [_headed(finding, ""), _cut(text, WIDTH - 2)]

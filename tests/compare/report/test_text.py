@@ -7,7 +7,7 @@ from handgrad.compare.facts.remarks import AsFloat32, FromZero
 from handgrad.compare.names import Key
 from handgrad.compare.report.summary import closing
 from handgrad.compare.report.text import brief, in_full, render, render_all, side_by_side
-from handgrad.compare.results import Details, Finding, Results, Row, SourceLine, Worst
+from handgrad.compare.results import Finding, Results, Row, SourceLine, Worst
 from tests.compare.report.samples import FAILING, GOLDEN, PASSING, SAMPLES
 
 KEY = Key(1, "backward", "dW1")
