@@ -38,7 +38,7 @@ class Row(NamedTuple):
 
 
 class SourceLine(NamedTuple):
-    """A line of the derivation: the name of its file, its number there, and its text."""
+    """A line of the derivation: its file as the path from the current folder, its number there, and its text."""
 
     file: str
     number: int
@@ -168,6 +168,11 @@ class Details(NamedTuple):
     excerpts: tuple[Excerpt, ...] = ()
     code: tuple[Code, ...] = ()
     plots: tuple[Plot, ...] = ()
+
+    @property
+    def is_untapped(self) -> bool:
+        """Whether the reference taps nothing, so that neither J nor a gradient can be told wrong by itself."""
+        return {*self.reads} == {"J"}
 
     @property
     def by_hand(self) -> dict[str, Code]:

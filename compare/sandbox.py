@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from itertools import combinations
-from pathlib import Path
 from traceback import FrameSummary, extract_tb
 from typing import Any
 
@@ -22,7 +21,7 @@ from handgrad.compare.autograd import unit_upstream
 from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.facts.failures import NotReal, Raised
 from handgrad.compare.mapping import as_mapping
-from handgrad.compare.ownership import is_theirs
+from handgrad.compare.ownership import is_theirs, named
 from handgrad.compare.per_example import OfExamples
 from handgrad.compare.trace import Arrays, frozen, same
 
@@ -168,11 +167,11 @@ def located(error: BaseException) -> Raised:
     """An exception with the user's own file and line, without frames of handgrad or of libraries."""
     name = type(error).__name__
     if isinstance(error, SyntaxError) and error.filename:
-        return Raised(name, _line(error.msg), Path(error.filename).name, error.lineno or 0)
+        return Raised(name, _line(error.msg), named(error.filename), error.lineno or 0)
     frames = _their_frames(error)
     if not frames:
         return Raised(name, _line(error))
-    return Raised(name, _line(error), Path(frames[-1].filename).name, frames[-1].lineno or 0)
+    return Raised(name, _line(error), named(frames[-1].filename), frames[-1].lineno or 0)
 
 
 def assigned_at(error: BaseException) -> str:

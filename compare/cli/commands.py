@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
-from handgrad.compare.cli.flags import DIFFERENT, EQUAL, STOPPED, UNUSABLE, parser
+from handgrad.compare.cli.flags import BRIEF, DIFFERENT, EQUAL, STOPPED, UNUSABLE, parser
 from handgrad.compare.cli.output import check_output, emit, is_coloured, rendered
 from handgrad.compare.errors import InputError, did_you_mean, nearest
 
@@ -97,13 +97,23 @@ def _check_file(arguments: argparse.Namespace) -> int:
 
     with shown():
         reports = check_file(arguments.file, arguments.only, settings)
-    if len(reports) == 1:
-        return _written({ALONE: next(iter(reports.values()))}, arguments)
-    status = _written(reports, arguments)
-    if arguments.output is not None or arguments.format == "text":
+    sides = "" if arguments.show is None else _sides(arguments.show, reports)
+    status = _written(reports if len(reports) > 1 else {ALONE: next(iter(reports.values()))}, arguments)
+    if len(reports) > 1 and arguments.extent != BRIEF and (arguments.output is not None or arguments.format == "text"):
         outcomes = (f"{name} {'OK' if report.ok else 'differs'}" for name, report in reports.items())
         print(f"\n{len(reports)} checks of {arguments.file}: {', '.join(outcomes)}.")
+    print(sides, end="", flush=True)
     return status
+
+
+def _sides(name: str, reports: Mapping[str, Report]) -> str:
+    """Both sides of a tensor in each check that compared it; InputError where none did."""
+    from handgrad.compare.report.text import side_by_side
+
+    having = [report for report in reports.values() if any(name == other for _, other in report.arrays)]
+    having = having or [max(reports.values(), key=lambda report: len(report.arrays))]  # which says what there is
+    parts = (side_by_side(name, report.step_of(name), *report.tensor(name)) for report in having)
+    return "".join(f"\n{part}" for part in parts)
 
 
 FOR_FILES = ("steps", "seed", "dtype")  # of the experiment's flags, those that a file's checks take too
@@ -121,7 +131,10 @@ def _settings_of_file(arguments: argparse.Namespace) -> dict[str, Any]:
     if "dtype" in given:
         Settings(dtype=given["dtype"])  # raises for an unknown one
         given["precisions"] = printed_first(given.pop("dtype"))
-    check_output(arguments.output, arguments.file, getattr(arguments, "format", "text"))
+    form = getattr(arguments, "format", "text")
+    check_output(arguments.output, arguments.file, form)
+    if getattr(arguments, "show", None) is not None and arguments.output is None and form != "text":
+        raise InputError(f"--show prints text, which is no {form}; write the report to a file with --output")
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -136,9 +149,10 @@ def _given(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _fixture(arguments: argparse.Namespace) -> tuple[Experiment, Data]:
     """The notes' network and its data as the flags describe them, the layers fitted to the data unless given."""
-    if arguments.only is not None:
-        flag = f"--only {arguments.only} picks a check of a file"
-        raise InputError(f"{flag}; name the file, as in handgrad check FILE.py")
+    for flag, does in (("only", "picks a check"), ("show", "shows a tensor of a check")):
+        if getattr(arguments, flag, None) is not None:
+            said = f"--{flag} {getattr(arguments, flag)} {does} of a file"
+            raise InputError(f"{said}; name the file, as in handgrad check FILE.py")
     from handgrad.compare.experiment.settings import Settings
 
     source, given = getattr(arguments, "data", "breast-cancer"), _given(arguments)
@@ -235,7 +249,7 @@ def _written(reports: Mapping[str, Report], arguments: argparse.Namespace) -> in
     if arguments.strict:  # kept with a report, so that `show` exits as the check did
         reports = {name: strictly(report) for name, report in reports.items()}
     colour = arguments.output is None and is_coloured()
-    emit(rendered(reports, arguments.format, colour=colour, table=arguments.table), arguments.output)
+    emit(rendered(reports, arguments.format, colour=colour, extent=arguments.extent), arguments.output)
     if arguments.output is not None:
         print("\n".join(line for report in reports.values() for line in closing(report)), flush=True)
     return DIFFERENT if differing(reports) or not reports else EQUAL

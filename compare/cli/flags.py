@@ -46,10 +46,18 @@ SUBJECT = (
 )
 FORMAT = Flag("--format", choices=FORMATS, default="text", help="how to show it (default text)")
 OUTPUT = Flag("--output", metavar="FILE", help="write it to FILE, replacing that")
+TABLE, BRIEF = "table", "brief"  # how much of a report is shown as text, if not the usual
 REPORT = (
-    FORMAT,
+    Flag(*FORMAT.names, **{**FORMAT.options, "choices": (*FORMATS, "github")}),
     Flag("--output", metavar="FILE", help="write it to FILE, replacing that, and print the outcome only"),
-    Flag("--table", action="store_true", help="as text: a row per tensor also where one differs"),
+    Flag("--brief", dest="extent", action="store_const", const=BRIEF, help="as text: findings only"),
+    Flag(
+        "--table",
+        dest="extent",
+        action="store_const",
+        const=TABLE,
+        help="as text: a row per tensor also where one differs",
+    ),
     Flag("--strict", action="store_true", help="exit 1 also for what is neither shown right nor wrong (WEAK, UNTOLD)"),
 )
 
@@ -64,7 +72,11 @@ COMMANDS = {
     "audit": "say which known mistakes a fixture could not reveal",
 }
 FLAGS: dict[str, tuple[Flag, ...]] = {
-    "check": (*SUBJECT, *REPORT),
+    "check": (
+        *SUBJECT,
+        *REPORT,
+        Flag("--show", metavar="NAME", help="of a file's check, also both sides of this tensor, such as dA1"),
+    ),
     "init": (
         Flag("file", metavar="FILE.py", help="the new file"),
         Flag("--broken", action="store_true", help="with one mistake, to see what a check says"),

@@ -9,21 +9,22 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from handgrad.compare.cli.flags import BRIEF, TABLE
 from handgrad.compare.errors import InputError
 
 if TYPE_CHECKING:
     from handgrad.compare.report.report import Report
 
 
-def rendered(reports: Mapping[str, Report], form: str, *, colour: bool = False, table: bool = False) -> str:
-    """One report, or several by name, in a format; as text in colour or with a row per tensor, if asked for."""
+def rendered(reports: Mapping[str, Report], form: str, *, colour: bool = False, extent: str | None = None) -> str:
+    """One report, or several by name, in a format; as text in colour, in full or in brief, if asked for."""
     from handgrad.compare.results import ALONE
 
     alone = reports[ALONE] if [*reports] == [ALONE] else None
     if form == "text":
-        from handgrad.compare.report.text import in_full, render, render_all
+        from handgrad.compare.report.text import brief, in_full, render, render_all
 
-        one = in_full if table else render
+        one = {BRIEF: brief, TABLE: in_full}.get(extent or "", render)
         return render_all(reports, colour=colour, one=one) if alone is None else one(alone, colour=colour)
     renderer = import_module(f"handgrad.compare.report.{form}")
     return str(renderer.render_all(reports) if alone is None else renderer.render(alone))

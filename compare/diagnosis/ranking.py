@@ -25,7 +25,6 @@ from handgrad.compare.diagnosis.search import Explanation, Search, explanations
 from handgrad.compare.diagnosis.steps import orders, updates, velocities
 from handgrad.compare.diagnosis.sums import bias_sums, examples
 from handgrad.compare.diagnosis.terms import added
-from handgrad.compare.errors import InputError
 from handgrad.compare.facts.causes import Cause, Unknown, fitted_of
 from handgrad.compare.oracle.graph import FORMS
 from handgrad.torchref.exchange import to_tensor
@@ -36,7 +35,6 @@ FACTORS: tuple[Family, ...] = (scaled, data_part)
 TENSORS: tuple[Family, ...] = (overwritten, copied, moved, added, derivatives, operands, examples)
 FAMILIES = (*KINDS, *FACTORS, *TENSORS)
 GENERAL: tuple[Family, ...] = (unnamed_scale, masks, parts)  # asked only where no formula explains the tensor
-MOST_RECORDED = 2**19  # numbers that were at hand
 BY_THEMSELVES: tuple[Family, ...] = (zero, scaled, moved)  # they need nothing but the two tensors
 
 
@@ -97,19 +95,14 @@ def searched(scene: Scene) -> tuple[Explanation, ...]:
 
 
 def _searches(scene: Scene) -> Iterator[Search]:
-    if scene.graph is None or sum(array.size for array in scene.tensors.values()) > MOST_RECORDED:
-        return
     observed = scene.observed
     later = frozenset(scene.tensors.keys() - scene.earlier)
     previous = {name: to_tensor(array) for name, array in scene.previous.items()}
     sizes = {n for a in scene.tensors.values() for n in a.shape if n > 2}
     known: set[tuple[str, ...]] = set()
     for form in FORMS:
-        try:
-            graph = scene.graph(form)
-        except InputError:  # what the reference does cannot be looked at inside
-            return
-        if scene.name not in graph.outputs:
+        graph = scene.recorded_graph(form)
+        if graph is None or scene.name not in graph.outputs:
             return
         segment = Segment(graph, scene.name, later)
         kinds = tuple(node.kind for node in segment.steps)

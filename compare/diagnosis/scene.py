@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from handgrad.compare.diagnosis.bits import ENOUGH_BITS, MOST_BITS, Observed
 from handgrad.compare.diagnosis.search import Elsewhere
+from handgrad.compare.errors import InputError
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.names import gradient, is_gradient, is_updated, of_gradient
 from handgrad.compare.oracle.graph import Form, Graph
@@ -18,6 +20,7 @@ from handgrad.compare.trace import Arrays
 from handgrad.torchref.exchange import to_tensor
 
 Array = np.ndarray
+MOST_RECORDED = 2**19  # numbers that were at hand
 PRICE_OF_FAMILIES = ENOUGH_BITS + 8.0  # some two hundred formulas are tried on a tensor
 
 
@@ -89,6 +92,14 @@ class Scene:
         return (
             self.observed.bits(to_tensor(np.asarray(predicted, np.float64))) >= PRICE_OF_FAMILIES + fitted * MOST_BITS
         )
+
+    def recorded_graph(self, form: Form) -> Graph | None:
+        """The graph in a form; None where there is none, and of large tensors, as every step is kept."""
+        if self.graph is None or sum(array.size for array in self.tensors.values()) > MOST_RECORDED:
+            return None
+        with suppress(InputError):  # what the reference does cannot be looked at inside
+            return self.graph(form)
+        return None
 
     @cached_property
     def observed(self) -> Observed:

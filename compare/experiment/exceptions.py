@@ -5,7 +5,6 @@ from __future__ import annotations
 import linecache
 import re
 from collections.abc import Collection
-from dataclasses import replace
 from inspect import getargvalues
 from pathlib import Path
 from traceback import walk_tb
@@ -24,7 +23,7 @@ def located_by_hand(error: BaseException) -> tuple[Raised, str]:
     On a line without a label, in the function that raised it, that is the equation of the closest line above which is
     no head of a loop.
     """
-    label, frames, raised = "", _frames_by_hand(error), located(error)
+    label, frames = "", _frames_by_hand(error)
     for frame, number in frames:
         first = frame.f_code.co_firstlineno if frame is frames[-1][0] else number
         lines = [linecache.getline(frame.f_code.co_filename, at) for at in range(number, first - 1, -1)]
@@ -33,7 +32,7 @@ def located_by_hand(error: BaseException) -> tuple[Raised, str]:
             *(re.search(r"[^:\s]\s*# \(([A-Z]\d)\)", line) for line in lines[1:]),
         ]
         label = next((match[1] for match in matches if match), label)
-    return replace(raised, file=f"manual/{raised.file}") if frames else raised, label
+    return located(error), label
 
 
 def recorded_before(error: BaseException, due: Collection[str]) -> dict[str, np.ndarray]:

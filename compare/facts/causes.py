@@ -23,11 +23,8 @@ def fitted_of(cause: Cause) -> float | None:
     return fitted
 
 
-class Unknown(Cause, code="unknown"):
+class Unknown(Cause, code="unknown", sentence="nothing known explains it"):
     """Nothing explains it."""
-
-    def __str__(self) -> str:
-        return ""
 
 
 class OfNumbers(Cause):

@@ -1,7 +1,9 @@
 """What a report remarks beside its findings: notes, blind spots, and the circumstances of a finding."""
 
+from typing import NamedTuple
+
 from handgrad.compare.facts.causes import Cause
-from handgrad.compare.facts.fact import Fact, counted, enumerated, number
+from handgrad.compare.facts.fact import Fact, counted, enumerated, listed, number
 from handgrad.compare.facts.failures import Raised
 
 
@@ -312,6 +314,43 @@ class Reads(Fact, code="reads", sentence="it is computed from {tensors}"):
     """What a tensor is computed from."""
 
     tensors: tuple[str, ...]
+
+
+class Tap(NamedTuple):
+    """A value that the reference could tap: its name there, and the file and line that assign it."""
+
+    name: str
+    file: str
+    line: int
+
+
+class Unrecorded(Fact, code="unrecorded"):
+    """Where nothing was recorded: between tensors that are right and one that nothing explains.
+
+    `names` are the tensors there, to be returned next; `taps` those values that the reference must tap for that. `act`
+    is what hands tensors over: a derivation returns, a trainer yields.
+    """
+
+    start: tuple[str, ...]
+    end: str
+    names: tuple[str, ...] = ()
+    taps: tuple[Tap, ...] = ()
+    act: str = "return"
+
+    def __str__(self) -> str:
+        """Between J and db1 nothing was recorded: return dZ1, dA1."""
+        between = f"between {listed(self.start, 3)} and {self.end} nothing"
+        hand_over = f"{self.act} {listed(self.names, 6)}"
+        if self.taps:
+            files = dict.fromkeys(tap.file for tap in self.taps[:6])
+            return f"{between} is tapped: tap {enumerated([*map(self._in, files)])} in the reference, and {hand_over}"
+        if self.names:
+            return f"{between} was recorded: {hand_over}"
+        return f"{between} is tapped: if several operations lead there, tap a value between them and {self.act} it"
+
+    def _in(self, file: str) -> str:
+        """H (line 3), C (line 4) of net.py."""
+        return f"{', '.join(f'{tap.name} (line {tap.line})' for tap in self.taps[:6] if tap.file == file)} of {file}"
 
 
 class FromZero(Fact, code="from-zero", sentence="started from 0, where small steps show"):

@@ -86,7 +86,7 @@ def as_text(lesson: Lesson) -> str:
         f"Why it happens: {fault.why}",
         _difference(fault),
         "\n".join(setting(lesson.report)),
-        brief(lesson.report),
+        brief(lesson.report).rstrip(),
         f"Lesson: {fault.lesson}",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -24,6 +24,7 @@ from handgrad.compare.names import is_sibling, is_updated
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import Code, Finding, Plot
 from handgrad.compare.source.suspects import located
+from handgrad.compare.source.unrecorded import narrowed
 from handgrad.compare.verdict.attribution import attribution, consequences, culprits, outranks
 from handgrad.compare.verdict.judgement import Judgement
 
@@ -233,4 +234,8 @@ def reported(
         details=consequences(judged.judgements, judged.reads)._replace(code=tuple(code), plots=tuple(plots)),
         arrays=judged.arrays,
     )
-    return located(report)
+
+    def scene(name: str) -> Scene | None:
+        return judged.suspects[name].scene(name) if name in judged.suspects else None
+
+    return narrowed(located(report), scene)

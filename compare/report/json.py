@@ -33,7 +33,7 @@ def content(results: Results) -> dict[str, Any]:
         "schema": SCHEMA,
         "ok": results.ok,
         "rows": results.rows,
-        "findings": [{**vars(finding), "text": str(words(finding, results))} for finding in results.findings],
+        "findings": [{**vars(finding), "text": str(words(finding))} for finding in results.findings],
         "notes": results.notes,
         "blind_spots": results.blind_spots,
         "environment": results.environment,

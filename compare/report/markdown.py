@@ -45,7 +45,7 @@ def _section(results: Results, heading: str) -> list[str]:
     blocks = [f"{heading} {verdict}", *map(escaped, [outcome, *summary.setting(results)])]
     if results.findings:
         headings = ("tensor", "where", "verdict", "cause", "what is wrong")
-        blocks.append(grid(headings, [_culprit(finding, results) for finding in results.findings]))
+        blocks.append(grid(headings, [_culprit(finding) for finding in results.findings]))
     blocks += [f"- {escaped(str(note))}" for note in results.notes]
     columns, rows = summary.table(results)
     tensors = grid(columns, rows)
@@ -53,9 +53,9 @@ def _section(results: Results, heading: str) -> list[str]:
     return [*blocks, hidden, *_folded(f"All {counted(len(rows), 'tensor')}, each at its worst step", tensors)]
 
 
-def _culprit(finding: Finding, results: Results) -> tuple[str, ...]:
+def _culprit(finding: Finding) -> tuple[str, ...]:
     where = [location(finding), finding.line.text] if finding.line is not None else [equation(finding)]
-    return place(finding), "  ".join(where), finding.verdict, finding.cause.code, str(words(finding, results))
+    return place(finding), "  ".join(where), finding.verdict, finding.cause.code, str(words(finding))
 
 
 def _line(name: str, results: Results) -> tuple[str, ...]:

@@ -112,7 +112,7 @@ def _cards(results: Results) -> tuple[Card, ...]:
     return tuple(
         Card(
             finding,
-            words(finding, results),
+            words(finding),
             _hint(results.details.suspects.get(finding.where.name, Suspects())),
             () if near[i] in near[:i] else near[i],
             _entries(finding, excerpts.get(finding.where.name), results),

@@ -34,6 +34,14 @@ class Report(Results):
         Raises InputError, a ValueError, for what was not compared, for a stored report, and for one of a check that
         keeps no arrays: of the notes' network, and of an initialiser.
         """
+        step = self.step_of(name) if step is None else step
+        if (step, name) not in self.arrays:
+            steps = [str(number) for number, other in self.arrays if other == name]
+            raise InputError(f"{name} was not compared at step {step!r}; it was at {enumerated(steps)}")
+        return self.arrays[step, name]
+
+    def step_of(self, name: str) -> int:
+        """The step that `tensor` takes where none is asked for; InputError as there."""
         if not self.arrays:
             raise InputError(
                 "this report holds no arrays: check_gradients, check_updates and check_training keep those that they "
@@ -43,12 +51,8 @@ class Report(Results):
         if not steps:
             names = dict.fromkeys(other for _, other in self.arrays)
             raise InputError(f"no tensor {name!r} was compared; {did_you_mean(name, names)}")
-        if step is None:
-            found = (finding.where.step for finding in self.findings if name in (finding.where.name, *finding.together))
-            step = next((number for number in found if number in steps), steps[0])
-        if step not in steps:
-            raise InputError(f"{name} was not compared at step {step!r}; it was at {enumerated([*map(str, steps)])}")
-        return self.arrays[step, name]
+        found = (finding.where.step for finding in self.findings if name in (finding.where.name, *finding.together))
+        return next((number for number in found if number in steps), steps[0])
 
     def raise_if_failed(self, strict: bool = False) -> None:
         """Raise ParityError, an AssertionError, if the report is not ok; with `strict`, any finding raises.

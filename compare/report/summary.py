@@ -9,7 +9,6 @@ from handgrad.compare.facts.fact import counted
 from handgrad.compare.facts.failures import Overflow
 from handgrad.compare.report.words import printable
 from handgrad.compare.results import FAILING, UNSURE, Finding, Results, Row
-from handgrad.compare.source.unrecorded import is_untapped
 
 R = TypeVar("R", bound=Results)
 COLUMNS = ("eq.", "tensor", "shape", "step", "x rounding", "max |diff|", "at", "by hand", "torch", "verdict")
@@ -61,8 +60,10 @@ def _failure(results: Results, culprit: Finding) -> str:
     if isinstance(culprit.cause, Overflow):
         return f"{first} overflows on both sides, at step {where.step}{among}."
     is_wrong = "is missing" if culprit.verdict == "MISSING" else "differs"
-    if where.phase != "update" and is_untapped(results):
-        return f"{first} {is_wrong}, at step {where.step}{among}; the reference taps nothing before it."
+    if where.phase != "update" and results.details.is_untapped:
+        differ = counted(len(results.findings), "tensor differs", "tensors differ")
+        untold = "which is wrong by itself cannot be told: the reference taps nothing"
+        return f"{first} {is_wrong}, at step {where.step}; {differ}{among}, and {untold}."
     return f"{first} {is_wrong}, at step {where.step}; {_by_themselves(results.findings)}{among}."
 
 

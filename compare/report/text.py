@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from handgrad.compare.report.summary import aligned, closing, deciding, setting, table
 from handgrad.compare.report.words import Words, equation, location, place, printable, words
 from handgrad.compare.results import Finding, Results
+
+if TYPE_CHECKING:
+    import numpy as np
 
 WIDTH, LINES = 80, 6  # of the first finding, at most
 _GREEN, _RED, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[0m"
@@ -23,9 +27,26 @@ def render(results: Results, *, colour: bool = False) -> str:
 def in_full(results: Results, *, colour: bool = False) -> str:
     """As render, with a row per tensor in any case, and how sure each finding is."""
     findings, left_out = _findings(results, colour)
-    evidence = [(place(finding), words(finding, results).evidence) for finding in results.findings]
+    evidence = [(place(finding), words(finding).evidence) for finding in results.findings]
     details = _details([*left_out, *(f"{where}: {said}" for where, said in evidence if said)])
     return _joined(*findings, details, _table(results, colour), _outcome(results))
+
+
+def brief(results: Results, *, colour: bool = False) -> str:
+    """What is wrong and nothing else; where nothing is, the outcome in a line."""
+    findings, _ = _findings(results, colour)
+    return _joined(*(findings or [closing(results)[0]]))
+
+
+def side_by_side(name: str, step: int, by_hand: np.ndarray, torch: np.ndarray) -> str:
+    """Both sides of a tensor and their difference, as NumPy prints arrays: of large ones the corners."""
+    import numpy as np  # showing a stored report needs none
+
+    with np.errstate(all="ignore"):
+        sides = {"by hand": by_hand, "torch": torch, "by hand - torch": np.subtract(by_hand, torch, dtype=np.float64)}
+    shape = f", {'x'.join(map(str, by_hand.shape))}" if by_hand.shape else ""
+    blocks = (f"{side}:\n{np.array2string(np.asarray(array), max_line_width=WIDTH)}" for side, array in sides.items())
+    return "\n".join((printable(f"{name} at step {step}{shape}"), *blocks)) + "\n"
 
 
 def render_all(
@@ -41,12 +62,6 @@ def render_all(
     return "\n\n".join(blocks) or "No check ran.\n"
 
 
-def brief(results: Results) -> str:
-    """The finding that decides, and the outcome in a line."""
-    findings, _ = _findings(results, colour=False)
-    return _joined(*findings[:1], closing(results)[0]).rstrip()
-
-
 def _joined(*blocks: str) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
@@ -54,7 +69,7 @@ def _joined(*blocks: str) -> str:
 def _outcome(results: Results) -> str:
     """The notes, then what was checked and how it came out."""
     notes = [printable(str(note)) for note in results.notes]
-    return "\n\n".join([*notes, "\n".join([*setting(results), *closing(results)])])
+    return _joined("\n".join(notes), "\n".join([*setting(results), *closing(results)])).rstrip()
 
 
 def _findings(results: Results, colour: bool) -> tuple[list[str], list[str]]:
@@ -62,28 +77,31 @@ def _findings(results: Results, colour: bool) -> tuple[list[str], list[str]]:
     first = deciding(results)
     if first is None:
         return [], []
-    block, left_out = _block(first, results)
-    others = [(f, f"{f.cause.code}: {words(f, results).cause}") for f in results.findings if f is not first]
-    lines = [_coloured(_headed(finding, text), finding.verdict, colour) for finding, text in others]
+    block, left_out = _block(first)
+    others = [(f, f"{f.cause.code}: {words(f).cause}") for f in results.findings if f is not first]
+    lines = [_coloured(_cut(_headed(finding, text), WIDTH), finding.verdict, colour) for finding, text in others]
     return [_coloured(block, first.verdict, colour), "\n".join(lines)], left_out
 
 
-def _block(finding: Finding, results: Results) -> tuple[str, list[str]]:
+def _block(finding: Finding) -> tuple[str, list[str]]:
     """A finding in six lines at most, and what had no room there."""
-    said = words(finding, results)
+    said = words(finding)
     cause, worst = _beside(said.cause, finding.cause.code), _limited(_wrapped(said.worst), 1)
     most = max(2, LINES - 1 - len(worst) - len(said.consequences))
     left_out = [said.cause] if len(cause) > most else []
     body = [*_limited(cause, most), *worst]
     more, rest = _that_fit(said, LINES - 1 - len(body))
-    text = printable(finding.line.text) if finding.line is not None else equation(finding)
-    return "\n  ".join((_headed(finding, text), *body, *more)), left_out + rest
+    text = printable(finding.line.text.partition("  #")[0]) if finding.line is not None else equation(finding)
+    head = [_headed(finding, text)]
+    if text and len(head[0]) > WIDTH and len(body) + len(more) + 2 <= LINES:  # there is room for a line of its own
+        head = [_headed(finding, ""), _cut(text, WIDTH - 2)]
+    return "\n  ".join((_cut(head[0], WIDTH), *head[1:], *body, *more)), left_out + rest
 
 
 def _headed(finding: Finding, text: str) -> str:
     """A line that says where a finding stands, and a text on it."""
     parts = (f"{finding.verdict}  {place(finding)}", location(finding), text)
-    return _cut("   ".join(part for part in parts if part), WIDTH)
+    return "   ".join(part for part in parts if part)
 
 
 def _limited(lines: list[str], most: int) -> list[str]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from handgrad.compare.equations import EQUATIONS
-from handgrad.compare.facts.causes import Unknown
 from handgrad.compare.facts.fact import counted, listed
 from handgrad.compare.facts.remarks import Persists
-from handgrad.compare.results import Finding, Results
-from handgrad.compare.source.unrecorded import to_record
+from handgrad.compare.results import Finding
 
 LONGEST = 500  # characters of what a cause says; an exception of the user's may go on
 
@@ -38,9 +36,9 @@ class Words(NamedTuple):
         return "; ".join(filter(None, (self.cause, *self.remarks, self.evidence)))
 
 
-def words(finding: Finding, results: Results) -> Words:
+def words(finding: Finding) -> Words:
     """The parts of a finding, without control characters."""
-    cause = printable(_cause(finding, results))
+    cause = printable(str(finding.cause))
     circumstances = [fact for fact in finding.circumstances if not isinstance(fact, Persists)]
     return Words(
         cause if len(cause) <= LONGEST else f"{cause[:LONGEST]} ...",
@@ -50,15 +48,6 @@ def words(finding: Finding, results: Results) -> Words:
         tuple(map(printable, _consequences(finding))),
         _evidence(finding),
     )
-
-
-def _cause(finding: Finding, results: Results) -> str:
-    """The sentence of the cause; where nothing known explains the finding, what would tell more."""
-    if not isinstance(finding.cause, Unknown):
-        return str(finding.cause)
-    sentence = str(finding.cause) or "nothing known explains it"
-    remedy = to_record(results, finding)
-    return sentence if remedy is None else f"{sentence}: {remedy}"
 
 
 def _worst(finding: Finding) -> str:

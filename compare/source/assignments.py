@@ -35,7 +35,7 @@ def tapping(name: str, pieces: Iterable[Piece], reads: Mapping[str, Iterable[str
     taps_in_loops: Spans = set()  # over names
     for position, piece in enumerate(pieces):
         for node in statements_of(piece.tree):
-            if isinstance(node, ast.Call) and _callee(node) == "tap" and node.args:
+            if isinstance(node, ast.Call) and callee(node) == "tap" and node.args:
                 taps |= {span(piece, node) for value in values if _may_be(node.args[0], value)}
                 taps_in_loops |= {span(piece, node)} if isinstance(node.args[0], ast.Name) else set()
             elif isinstance(node, ast.Return) and "J" in values and position == 0:
@@ -53,7 +53,7 @@ def _may_be(node: ast.AST | None, name: str) -> bool:
     return re.fullmatch("".join(parts), name) is not None
 
 
-def _callee(call: ast.Call) -> str:
+def callee(call: ast.Call) -> str:
     """The name of what is called, without what it belongs to."""
     target = call.func
     return target.id if isinstance(target, ast.Name) else target.attr if isinstance(target, ast.Attribute) else ""
@@ -88,7 +88,7 @@ def _items(node: ast.AST) -> Iterator[tuple[ast.AST | None, ast.expr]]:
         yield from zip(node.keys, node.values, strict=True)
     elif isinstance(node, ast.DictComp):
         yield node.key, node.value
-    elif isinstance(node, ast.Call) and _callee(node) == "dict":
+    elif isinstance(node, ast.Call) and callee(node) == "dict":
         yield from ((ast.Constant(keyword.arg), keyword.value) for keyword in node.keywords)
     elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Subscript):
         yield node.target.slice, node.value
@@ -120,9 +120,9 @@ def _lines(value: _Value, piece: Piece, pieces: list[Piece], depth: int = CALLS)
             lines = [_assigning(("attribute", name), other, pieces, depth) for other in pieces]
         case ast.Call() as call:
             functions = (other for other in pieces if isinstance(other.tree, ast.FunctionDef))
-            callee = next((other for other in functions if other.name == _callee(call)), piece)
-            results = _results(callee.tree, value.place) if callee is not piece else ()
-            lines = [_lines(_Value(result), callee, pieces, depth - 1) for result in results]
+            called = next((other for other in functions if other.name == callee(call)), piece)
+            results = _results(called.tree, value.place) if called is not piece else ()
+            lines = [_lines(_Value(result), called, pieces, depth - 1) for result in results]
     return set().union(*lines) or own
 
 

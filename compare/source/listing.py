@@ -7,14 +7,14 @@ import functools
 import linecache
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from textwrap import dedent
 from types import MappingProxyType
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from handgrad.compare.ownership import named
 from handgrad.compare.results import Code
-from handgrad.compare.source.assignments import Spans, computing, tapping
+from handgrad.compare.source.assignments import Spans, callee, computing, tapping
 from handgrad.compare.source.pieces import Piece, Span, piece_around, pieces_of, span, statements_of
 
 
@@ -49,6 +49,16 @@ def _statement(file: str, line: int) -> Span:
     text = "".join(linecache.getlines(file))
     lines = ((node.lineno, node.end_lineno or node.lineno) for node in _simple_statements(text))
     return (file, *next(((first, last) for first, last in lines if first <= line <= last), (line, line)))
+
+
+def assigned(file: str, line: int) -> list[str]:
+    """The names that the statement which a line belongs to assigns; none of one that taps."""
+    text = "".join(linecache.getlines(file))
+    node = next((n for n in _simple_statements(text) if n.lineno <= line <= (n.end_lineno or n.lineno)), ast.Pass())
+    if any(isinstance(each, ast.Call) and callee(each) == "tap" for each in ast.walk(node)):
+        return []
+    targets = getattr(node, "targets", [getattr(node, "target", ast.Pass())])
+    return _names(targets, ast.Store)
 
 
 @functools.lru_cache(maxsize=32)
@@ -119,7 +129,7 @@ def _code(side: str, pieces: Iterable[Piece], spans: Mapping[str, Spans]) -> tup
     return tuple(
         Code(
             side,
-            Path(piece.file).name,
+            named(piece.file),
             piece.first,
             "\n".join(piece.lines),
             {name: lines for name, at in spans.items() if (lines := _within(piece, at))},

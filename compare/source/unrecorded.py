@@ -2,50 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
+from dataclasses import replace
+from itertools import chain
+from typing import TypeVar
 
-from handgrad.compare.facts.fact import Fact, listed
+from handgrad.compare.diagnosis.scene import Scene
+from handgrad.compare.facts.causes import Unknown
+from handgrad.compare.facts.remarks import Tap, Unrecorded
 from handgrad.compare.names import gradient, is_updated, of_updated, of_velocity
+from handgrad.compare.oracle.graph import FORMS
+from handgrad.compare.ownership import named
 from handgrad.compare.results import Finding, Results
+from handgrad.compare.source.listing import assigned
 
+R = TypeVar("R", bound=Results)
 Reads = Mapping[str, tuple[str, ...]]
 
 
-class Unrecorded(Fact, code="unrecorded"):
-    """What the derivation did not return, between two tensors: the names that the reference taps there, if any.
+def narrowed(results: R, scenes: Callable[[str], Scene | None]) -> R:
+    """The same results, each finding that nothing explains with what to return or tap next.
 
-    `act` is what hands tensors over: a derivation returns, a trainer yields.
+    `scenes` give the material on a tensor by name: where the reference taps nothing, the graph of the first says which
+    of its lines lie there.
     """
-
-    start: tuple[str, ...]
-    end: str
-    names: tuple[str, ...] = ()
-    act: str = "return"
-
-    def __str__(self) -> str:
-        """Between J and db1 nothing was recorded: return dZ1, dA1."""
-        between = f"between {listed(self.start, 3)} and {self.end} nothing"
-        if self.names:
-            return f"{between} was recorded: {self.act} {listed(self.names, 6)}"
-        return f"{between} is tapped: if several operations lead there, tap a value between them and {self.act} it"
+    findings = list[Finding]()
+    is_first = True
+    for finding in results.findings:
+        if isinstance(finding.cause, Unknown) and (fact := to_record(results, finding)) is not None:
+            if is_first and not fact.names:
+                fact = _with_taps(fact, results.details.reads, scenes(finding.where.name))
+            finding, is_first = replace(finding, circumstances=(fact, *finding.circumstances)), False
+        findings.append(finding)
+    return replace(results, findings=tuple(findings))
 
 
-class NothingTapped(
-    Fact,
-    code="nothing-tapped",
-    sentence='nothing is tapped: write Z1 = tap("Z1", ...) in the reference for each value, and {act} Z1 and dZ1',
-):
-    """The reference taps nothing at all; `act`: see Unrecorded."""
+def _with_taps(fact: Unrecorded, reads: Reads, scene: Scene | None) -> Unrecorded:
+    """With the values that the reference could tap there, as its graph has it: none of large tensors."""
+    graph = None if scene is None else scene.recorded_graph(FORMS[0])
+    if graph is None or fact.end not in graph.outputs:
+        return fact
+    known, is_backward = {"J", *reads, *chain(*reads.values())}, fact.end in _of_gradients(reads)
+    places = (node.place for node in graph.segment(fact.end) if node.place is not None)
+    lines = dict.fromkeys(place[:2] for place in places if place.is_backward == is_backward)
+    lines.pop((graph.outputs["J"].place or ("", 0))[:2], None)
+    at = {name: line for line in reversed(lines) for name in assigned(*line) if name not in known}
+    taps = tuple(Tap(name, named(file), line) for name, (file, line) in reversed(at.items()))
+    return replace(fact, names=tuple(gradient(t.name) if is_backward else t.name for t in taps), taps=taps)
 
-    act: str = "return"
 
-
-def is_untapped(results: Results) -> bool:
-    """Whether the reference taps nothing, so that neither J nor a gradient can be told wrong by itself."""
-    return {*results.details.reads} == {"J"}
-
-
-def to_record(results: Results, finding: Finding) -> Fact | None:
+def to_record(results: Results, finding: Finding) -> Unrecorded | None:
     """What to return or tap to narrow down the mistake in a tensor; None where what it is computed from is not known.
 
     Nor is anything where it differs only in another precision than that printed: there its operation rounds.
@@ -61,14 +67,12 @@ def to_record(results: Results, finding: Finding) -> Fact | None:
     recorded = {row.name for row in results.rows}
     due = gradient(of_updated(name) if is_updated(name) else of_velocity(name))
     if due in gradients:
-        return None if due in recorded else Unrecorded(("J",), name, (due,), act)
+        return None if due in recorded else Unrecorded(("J",), name, (due,), act=act)
     computed_from = gradients if name in gradients else reads
     if name not in computed_from:
         return None
-    if is_untapped(results):
-        return NothingTapped(act)
     start, names = _before(name, computed_from, recorded)
-    return Unrecorded(start, name, ("J", *names) if "J" in start and "J" not in recorded else names, act)
+    return Unrecorded(start, name, ("J", *names) if "J" in start and "J" not in recorded else names, act=act)
 
 
 def _of_gradients(reads: Reads) -> dict[str, tuple[str, ...]]:

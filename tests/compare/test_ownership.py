@@ -9,7 +9,7 @@ import torch
 import handgrad.compare.errors
 import handgrad.manual.network
 import handgrad.torchref.network
-from handgrad.compare.ownership import is_theirs
+from handgrad.compare.ownership import is_theirs, named
 
 FILES = {
     "this test": (__file__, True),
@@ -29,3 +29,12 @@ FILES = {
 @pytest.mark.parametrize(("file", "expected"), FILES.values(), ids=FILES)
 def test_a_file_is_the_users_if_it_is_neither_ours_nor_of_a_library(file, expected):
     assert is_theirs(file) == expected
+
+
+def test_a_file_is_named_by_its_path_from_here_or_else_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert named("mine.py") == named(str(tmp_path / "mine.py")) == "mine.py"
+    assert named(str(tmp_path / "nets" / "mine.py")) == "nets/mine.py"
+    assert named(str(tmp_path.parent / "mine.py")) == "mine.py"
+    assert named("<stdin>") == "<stdin>"
+    assert named(handgrad.manual.network.__file__) == "manual/network.py"

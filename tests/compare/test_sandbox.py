@@ -10,6 +10,7 @@ import torch
 
 from handgrad.compare.errors import InputError
 from handgrad.compare.facts.failures import NotReal, Raised
+from handgrad.compare.ownership import named
 from handgrad.compare.per_example import per_example
 from handgrad.compare.sandbox import (
     Call,
@@ -25,7 +26,7 @@ from handgrad.compare.sandbox import (
 
 PARAMS = {"w": np.array([1.0, 2.0])}
 BATCH = {"x": np.array([3.0, 4.0])}
-HERE = "test_sandbox.py"
+HERE = named(__file__)
 
 
 def right(p, x):

@@ -14,6 +14,7 @@ from handgrad.compare.facts.causes import Scaled, Unknown, WrongSign, Zero
 from handgrad.compare.facts.failures import Mutates, NotComputed, Raised, RaisesAgain, TwoAnswers
 from handgrad.compare.facts.remarks import Float32Only, Float64Only, Persists
 from handgrad.compare.names import Key
+from handgrad.compare.ownership import named
 from tests.corpus.layers import CLASSIC, LINEAR, SQUARES, TANH
 from tests.corpus.operations import BUILDERS
 
@@ -258,7 +259,7 @@ def test_a_derivation_that_raises_when_called_again_is_not_repeatable():
     (finding,) = check_gradients(once, *TANH[1:]).findings
     assert isinstance(finding.cause, RaisesAgain)
     raised = finding.cause.raised
-    assert (raised.exception, raised.message, raised.file) == ("RuntimeError", "cache is full", "test_gradients.py")
+    assert (raised.exception, raised.message, raised.file) == ("RuntimeError", "cache is full", named(__file__))
 
 
 @pytest.mark.parametrize("precisions", PRECISIONS, ids=" ".join)
@@ -359,7 +360,7 @@ def test_a_derivation_that_runs_in_float64_alone_is_recognised():
     assert report.findings == ()
     (note,) = report.notes
     assert isinstance(note, Float64Only)
-    assert (note.raised.exception, note.raised.file) == ("AssertionError", "test_gradients.py")
+    assert (note.raised.exception, note.raised.file) == ("AssertionError", named(__file__))
     assert report.environment["precisions"] == ["float64"]
 
 

@@ -27,6 +27,7 @@ from handgrad.compare.facts.updates import (
 )
 from handgrad.compare.names import Key
 from handgrad.compare.operations import names, operation
+from handgrad.compare.ownership import named
 from tests.compare.checks.weights import sparse, truncated
 
 SHAPE = (16, 30)
@@ -179,7 +180,7 @@ def test_one_side_without_spread_has_no_factor(spread, code):
 
 def test_an_exception_is_a_finding_with_its_line():
     cause = check_initializer(lambda s, rng: rng.standard_normal(s) @ rng.random(3), he, SHAPE).first.cause
-    assert (type(cause), cause.exception, cause.file) == (Raised, "ValueError", "test_initializer.py")
+    assert (type(cause), cause.exception, cause.file) == (Raised, "ValueError", named(__file__))
     assert cause.line > 0
 
 

@@ -7,6 +7,7 @@ import torch
 from handgrad import check_training, check_updates
 from handgrad.compare.facts.failures import Raised, RaisesAgain, TwoAnswers
 from handgrad.compare.facts.remarks import Float64Only
+from handgrad.compare.ownership import named
 from tests.compare.checks.trainers import BATCHES, PARAMS, plain, reference, sgd, trainer
 
 GRADIENTS = ("A1", "dW1", "db1", "dW2", "db2")
@@ -29,7 +30,7 @@ def test_a_trainer_that_raises_in_float32_alone_is_judged_in_float64_with_a_note
     report = check_training(picky, reference, sgd, PARAMS, BATCHES)
     assert report.findings == (), str(report)
     (note,) = (note for note in report.notes if isinstance(note, Float64Only))
-    assert (note.raised.exception, note.raised.file) == ("AssertionError", "test_raising.py")
+    assert (note.raised.exception, note.raised.file) == ("AssertionError", named(__file__))
     assert report.environment["precisions"] == ["float64"]
     assert len({row.step for row in report.rows}) == len(BATCHES)
     assert not check_training(wrong, reference, sgd, PARAMS, BATCHES).ok

@@ -21,6 +21,7 @@ from handgrad.compare.facts.failures import (
 )
 from handgrad.compare.facts.remarks import Float32Only, NotTapped, VelocityTimes
 from handgrad.compare.facts.updates import OptimizerReset, OtherMomentum
+from handgrad.compare.ownership import named
 from tests.compare.checks.trainers import (
     BATCHES,
     PARAMS,
@@ -277,7 +278,7 @@ def test_what_a_trainer_does_is_a_finding(train, where, cause):
 
 def test_a_failure_is_described_by_what_was_seen():
     raised = check_training(failing, reference, sgd, PARAMS, BATCHES).findings[-1].cause
-    assert (raised.exception, raised.message, raised.file) == ("RuntimeError", "out of data", "test_training.py")
+    assert (raised.exception, raised.message, raised.file) == ("RuntimeError", "out of data", named(__file__))
     assert raised.line > 1
     none = check_training(lambda p, b: (None for _ in b), reference, sgd, PARAMS, BATCHES).first.cause
     assert (none.who, none.did, none.instead) == ("trainer", "yields", "None")

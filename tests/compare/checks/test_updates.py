@@ -22,6 +22,7 @@ from handgrad.compare.facts.failures import (
 )
 from handgrad.compare.facts.remarks import Float32Only, FromZero, NoBuffer, VelocityTimes
 from handgrad.compare.facts.updates import LeftOut, OptimizerReset, OtherDecay, OtherMomentum, OtherUpdate
+from handgrad.compare.ownership import named
 from tests.compare.checks.optimizers import (
     PARAMS,
     RIGHT,
@@ -324,7 +325,7 @@ def test_misbehaviour_is_a_finding(update, cause):
 
 def test_an_exception_is_placed_and_what_came_instead_is_named():
     raised = check_updates(lambda p, g, s: p["V"], sgd(), PARAMS).first.cause
-    assert (raised.exception, raised.message, raised.file) == ("KeyError", "'V'", "test_updates.py")
+    assert (raised.exception, raised.message, raised.file) == ("KeyError", "'V'", named(__file__))
     instead = check_updates(lambda p, g, s: dict(p), sgd(), PARAMS).first.cause
     assert (instead.who, instead.did, instead.instead) == ("update", "returned", "a dict")
 
@@ -343,7 +344,7 @@ BAD = {
     "no optimiser": (lambda: check_updates(in_place(1), lambda t: None, PARAMS), "optimizer returns None"),
     "raises": (
         lambda: check_updates(in_place(1), lambda t: t.x, PARAMS),
-        r"the optimizer raises AttributeError in test_up",
+        r"the optimizer raises AttributeError in \S*test_up",
     ),
     "closure": (lambda: check_updates(in_place(1), torch.optim.LBFGS, PARAMS), "LBFGS raises TypeError"),
     "steps": (

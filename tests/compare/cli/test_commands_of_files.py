@@ -21,6 +21,11 @@ REFUSED = {
     "a seed": (["mine.py", "--seed", "5"], "--seed says nothing to gradients; leave it out"),
     "steps": (["mine.py", "--steps", "5"], "--steps says nothing to gradients; leave it out"),
     "the file as output": (["mine.py", "--output", "mine.py"], "--output mine.py is the input file itself"),
+    "one tensor among JSON": (
+        ["mine.py", "--show", "dw", "--format", "json"],
+        "write the report to a file with --output",
+    ),
+    "an unknown tensor": (["mine.py", "--show", "dW"], "no tensor 'dW' was compared; did you mean 'dw'?"),
     "a program as output": (["mine.py", "--output", "other.py"], "is the name of a program and would replace it"),
 }
 
@@ -48,6 +53,43 @@ def test_gradients_that_are_zero_on_both_sides_exit_2(in_folder, capsys):
 def test_the_precision_of_a_file_is_that_of_the_flag(in_folder, capsys):
     code, out, _ = run(capsys, "check", "mine.py", "--dtype", "float32", "--format", "json")
     assert (code, parsed(out)["environment"]["dtype"]) == (0, "float32")
+
+
+def test_both_sides_of_a_tensor_are_shown_after_the_report(in_folder, capsys):
+    _, report, _ = run(capsys, "check", "mine.py")
+    code, out, _ = run(capsys, "check", "mine.py", "--show", "dw")
+    assert code == 0
+    assert out.startswith(report)
+    assert out.removeprefix(report) == (
+        "\ndw at step 1, 2\nby hand:\n[1. 2.]\ntorch:\n[1. 2.]\nby hand - torch:\n[0. 0.]\n"
+    )
+    Path("wrong.py").write_text(LINEAR.replace('"dw": X', '"dw": 2 * X'))
+    code, out, _ = run(capsys, "check", "wrong.py", "--show", "dw", "--format", "json", "--output", "report.json")
+    assert code == 1
+    assert "by hand:\n[2. 4.]\ntorch:\n[1. 2.]" in out
+    assert parsed(Path("report.json").read_text())["ok"] is False
+
+
+def test_of_several_checks_those_show_a_tensor_that_compared_it(in_folder, capsys):
+    Path("two.py").write_text(
+        LINEAR + "def initializer(shape, rng):\n    return np.ones(shape)\n\n"
+        "from torch.nn.init import ones_ as torch_initializer\nshape = (4, 6)\n"
+    )
+    code, out, _ = run(capsys, "check", "two.py", "--brief", "--show", "J")
+    assert (code, out.count("by hand:")) == (0, 1)
+    assert "checks of two.py" not in out
+    code, out, err = run(capsys, "check", "two.py", "--show", "dW")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+def test_a_wrong_line_is_annotated_from_where_the_command_runs(in_folder, capsys):
+    Path("sub").mkdir()
+    Path("sub/wrong.py").write_text(LINEAR.replace('"dw": X', '"dw": 2 * X'))
+    code, out, _ = run(capsys, "check", "sub/wrong.py", "--format", "github")
+    assert code == 1
+    assert out.startswith("::error file=sub/wrong.py,line=6,")
+    _, out, _ = run(capsys, "check", "sub/wrong.py", "--brief")
+    assert "sub/wrong.py:6" in out.splitlines()[0]
 
 
 def test_several_checks_of_a_file_are_reports_by_name_and_one_outcome(in_folder, capsys):

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from handgrad.compare.diagnosis.ranking import MOST_RECORDED, diagnose, explained, first_cause, of_families, searched
-from handgrad.compare.diagnosis.scene import Scene
+from handgrad.compare.diagnosis.ranking import diagnose, explained, first_cause, of_families, searched
+from handgrad.compare.diagnosis.scene import MOST_RECORDED, Scene
 from handgrad.compare.facts.causes import Scaled, Unknown, factor_of, fitted_of
 from handgrad.compare.facts.operands import Accumulated, UpdatedOperand
 from handgrad.compare.facts.updates import Transposed

@@ -10,6 +10,7 @@ from handgrad.compare.experiment.run import run
 from handgrad.compare.facts.failures import Raised, WrongShape
 from handgrad.compare.facts.remarks import ThenRaised
 from handgrad.compare.faults.planting import planted
+from handgrad.compare.ownership import named
 from tests.compare.experiment.networks import DATA, LOSSES, NETWORK, OPTIMIZERS, TRAINING, experiment, run_with
 
 
@@ -129,5 +130,5 @@ def test_what_a_function_was_handed_is_not_recorded_under_another_name_either():
 def test_an_exception_from_elsewhere_has_its_own_place_and_no_equation():
     error = caught(lambda: {}["W1"])
     raised, label = located_by_hand(error)
-    assert (raised.exception, raised.file, label) == ("KeyError", "test_exceptions.py", "")
+    assert (raised.exception, raised.file, label) == ("KeyError", named(__file__), "")
     assert recorded_before(error, {"W1"}) == {}

@@ -88,7 +88,7 @@ def stopping(p, X, Y):
 
 
 REFUSED = {
-    "raises": (raising, "the reference raises RuntimeError in test_reference.py line "),
+    "raises": (raising, r"the reference raises RuntimeError in \S*test_reference.py line "),
     "stops": (stopping, "the reference raises SystemExit"),
     "whole numbers": (whole, "Y holds int64 and passes unchanged"),
     "calls backward": (backward, "it must leave backward"),

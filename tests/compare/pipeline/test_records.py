@@ -10,9 +10,10 @@ from handgrad.compare.facts.failures import NotComputed, NotReal, Raised, Return
 from handgrad.compare.facts.operands import Overwritten, SharesMemory
 from handgrad.compare.facts.remarks import Float32Only, Float64Inside, NotJudged
 from handgrad.compare.names import Key
+from handgrad.compare.ownership import named
 from tests.corpus.layers import LINEAR, SQUARES, TANH
 
-HERE = "test_records.py"
+HERE = named(__file__)
 
 
 def names_of(report):

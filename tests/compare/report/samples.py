@@ -15,7 +15,7 @@ from handgrad.compare.results import Code, Details, Excerpt, Finding, Row, Worst
 from handgrad.compare.source.suspects import located
 
 GOLDEN = Path(__file__).parent / "golden"
-FORMATS = {"text": "txt", "markdown": "md", "json": "json", "html": "html"}
+FORMATS = {"text": "txt", "markdown": "md", "json": "json", "html": "html", "github": "github"}
 
 DERIVATION = """def derivation(p, X, Y):
     Z1 = p["W1"] @ X + p["b1"]

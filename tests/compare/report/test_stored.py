@@ -56,6 +56,8 @@ def made(kind):
         return tuple(made(inner) for inner in arguments if inner is not Ellipsis)
     if issubclass(kind, Fact):
         return of_type(kind if kind.__name__ in stored.FACTS else Zero)
+    if hasattr(kind, "_fields"):
+        return kind(*map(made, get_type_hints(kind).values()))
     return {int: 2, float: float("inf"), str: "mean", bool: True}[kind]
 
 

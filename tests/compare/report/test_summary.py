@@ -58,8 +58,8 @@ def finding(verdict="FAULT", cause=None, **facts):
          "dW1 is the first tensor that differs, at step 1; 1 tensor wrong by itself among 1 compared tensor "
          "of 1 step."),
         (Results((ROW,), (finding(cause=Unknown()),), details=Details(reads={"J": ("W1",)})), "FAULT",
-         "dW1 is the first tensor that differs, at step 1 among 1 compared tensor of 1 step; the reference taps "
-         "nothing before it."),
+         "dW1 is the first tensor that differs, at step 1; 1 tensor differs among 1 compared tensor of 1 step, and "
+         "which is wrong by itself cannot be told: the reference taps nothing."),
     ],
 )  # fmt: skip
 def test_the_outcome_is_told_by_the_type_of_the_cause(results, verdict, sentence):

@@ -1,11 +1,13 @@
+import numpy as np
 import pytest
 
 from handgrad.compare.facts.causes import Scaled, Unknown
 from handgrad.compare.facts.failures import LosesDigits, Raised, UnknownName
 from handgrad.compare.facts.remarks import AsFloat32, FromZero
 from handgrad.compare.names import Key
-from handgrad.compare.report.text import brief, in_full, render, render_all
-from handgrad.compare.results import Details, Finding, Results, Row, SourceLine, Worst
+from handgrad.compare.report.summary import closing
+from handgrad.compare.report.text import brief, in_full, render, render_all, side_by_side
+from handgrad.compare.results import Finding, Results, Row, SourceLine, Worst
 from tests.compare.report.samples import FAILING, GOLDEN, PASSING, SAMPLES
 
 KEY = Key(1, "backward", "dW1")
@@ -85,11 +87,12 @@ def test_the_table_stands_where_nothing_fails_or_where_it_is_asked_for():
     assert "max |diff|" in render(weak)
 
 
-def test_where_nothing_is_tapped_it_says_so_and_counts_nothing():
-    finding = Finding(KEY, "FAULT", Unknown())
-    text = render(Results((ROW,), (finding,), details=Details(reads={"J": ("W1", "X")})))
-    assert "nothing is tapped" in text
-    assert "by itself" not in text
+def test_a_line_of_code_that_is_cut_beside_its_place_has_a_line_of_its_own_where_there_is_room():
+    code = "dW1 = " + "x + " * 14 + "x"
+    short = Finding(KEY, "FAULT", Scaled(2.0), SourceLine("a_file_with_a_name.py", 7, code))
+    assert block(short)[:2] == ["FAULT  dW1 at step 1   a_file_with_a_name.py:7", f"  {code}"]
+    assert LONG.line.file in block(LONG)[0]
+    assert block(LONG)[0].endswith("...")
 
 
 def test_verdicts_alone_are_coloured():
@@ -108,11 +111,23 @@ def test_several_stand_under_their_names():
     assert render_all({}) == "No check ran.\n"
 
 
-def test_brief_is_the_finding_and_the_outcome():
-    first, outcome = brief(FAILING).split("\n\n")
-    assert render(FAILING).startswith(f"{first}\n\n")
-    assert outcome.startswith("FAULT: dZ1 is the first tensor that differs, at step 1; 2 tensors wrong by themselves")
-    assert brief(PASSING).startswith("OK: by hand and torch agree on all 10 tensors")
+def test_brief_is_the_findings_and_where_there_is_none_the_outcome():
+    first, others, *_ = render(FAILING).split("\n\n")
+    assert brief(FAILING) == f"{first}\n\n{others}\n"
+    assert brief(FAILING, colour=True).count("\x1b[31mFAULT\x1b[0m") == 2
+    assert brief(PASSING).rstrip() == closing(PASSING)[0]
+    weak = Results((ROW._replace(verdict="WEAK"),), (Finding(KEY, "WEAK", LosesDigits()),))
+    assert brief(weak).startswith("WEAK  dW1 at step 1\n")
+
+
+@pytest.mark.parametrize("array", [np.array(2.0), np.arange(3.0), np.ones((200, 300)), np.array([np.nan, np.inf])])
+def test_both_sides_of_a_tensor_stand_above_their_difference_in_80_columns(array):
+    head, *lines = side_by_side("dA1", 2, array, array.astype(np.float32) / 2).splitlines()
+    assert head.startswith("dA1 at step 2")
+    assert [line for line in lines if line.endswith(":")] == ["by hand:", "torch:", "by hand - torch:"]
+    assert max(map(len, lines)) <= 80
+    assert len(lines) < 60, "large ones are cut as NumPy cuts them"
+    assert side_by_side("a\x1b\nb", 1, array, array).splitlines()[0].startswith("a\\x1b\\nb at step 1")
 
 
 def test_control_characters_do_not_reach_the_terminal():

@@ -2,19 +2,18 @@ import pytest
 
 from handgrad.compare.facts.causes import Scaled, Unknown
 from handgrad.compare.facts.failures import Raised
-from handgrad.compare.facts.remarks import AsFloat32, Persists
+from handgrad.compare.facts.remarks import AsFloat32, Persists, Unrecorded
 from handgrad.compare.facts.updates import Masked
 from handgrad.compare.names import Key
 from handgrad.compare.report.words import equation, location, place, printable, words
-from handgrad.compare.results import Details, Finding, Results, Row, SourceLine, Worst
+from handgrad.compare.results import Finding, SourceLine, Worst
 
 KEY = Key(3, "backward", "dW2")
-NONE = Results(())
 
 
-def said(results=NONE, **facts):
+def said(**facts):
     cause = facts.pop("cause", Scaled(2.0))
-    return words(Finding(KEY, "FAULT", cause, **facts), results)
+    return words(Finding(KEY, "FAULT", cause, **facts))
 
 
 @pytest.mark.parametrize(
@@ -76,11 +75,9 @@ def test_other_causes_and_circumstances_are_said_in_their_order():
 
 
 def test_what_nothing_explains_says_what_to_return():
-    row = Row(3, "backward", "dW2", "", (2,), 1.0, verdict="FAULT")
-    reads = {"Z2": ("W2",), "J": ("Z2",)}
-    assert said(cause=Unknown()).cause == "nothing known explains it"
-    parts = said(Results((row,), details=Details(reads=reads)), cause=Unknown())
-    assert parts.cause == "nothing known explains it: between J and dW2 nothing was recorded: return J, dZ2"
+    fact = Unrecorded(("J",), "dW2", ("dZ2",))
+    parts = said(cause=Unknown(), circumstances=(fact, Persists("moves")))
+    assert (parts.cause, parts.circumstances) == (str(Unknown()), (str(fact),))
 
 
 def test_place_line_and_equation():

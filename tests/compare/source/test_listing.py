@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from handgrad import check_gradients, check_training, check_updates, per_example
+from handgrad.compare.ownership import named
 from handgrad.compare.results import Code
 from handgrad.compare.source import listing
 from tests.compare.source.written import module, texts
@@ -121,7 +122,7 @@ def test_a_report_has_the_code_of_both_sides_with_the_wrong_line():
     by_hand, in_torch = report.details.code
     (line,) = by_hand.tensors["dw"]
     assert by_hand.text.splitlines()[line - by_hand.first].strip() == 'dw = -2 * p["w"] * x'
-    assert (by_hand.side, in_torch.side, by_hand.file) == ("by hand", "torch", "test_listing.py")
+    assert (by_hand.side, in_torch.side, by_hand.file) == ("by hand", "torch", named(__file__))
     (entries,) = report.details.excerpts
     assert entries.by_hand == ((-0.6, 2.8),)
     assert entries.torch == ((0.6, -2.8),)

@@ -10,6 +10,7 @@ import handgrad
 from handgrad.compare.facts.causes import Scaled, Unknown, Zero
 from handgrad.compare.facts.failures import Overflow, Raised
 from handgrad.compare.names import Key, phase_of
+from handgrad.compare.ownership import named
 from handgrad.compare.results import Code, Details, Finding, Results, Row, SourceLine, Suspects
 from handgrad.compare.source.suspects import located, suspects_of
 
@@ -144,7 +145,7 @@ def test_the_line_to_look_at_is_where_a_common_factor_comes_in():
     report = handgrad.check_gradients(halved, reference, *PROBLEM)
     assert report.first.cause.code == "scale"
     line = inspect.getsourcelines(halved)[1] + 1
-    assert report.first.line == SourceLine("test_suspects.py", line, 'e = (p["W"] @ X + p["b"] - Y) / 2')
+    assert report.first.line == SourceLine(named(__file__), line, 'e = (p["W"] @ X + p["b"] - Y) / 2')
     assert report.details.suspects[report.first.where.name].shared
     assert f"test_suspects.py, line {line}" in report.to_html()
 
@@ -214,4 +215,4 @@ def test_a_line_that_alone_can_be_wrong_is_sure(derivation, text):
     report = handgrad.check_gradients(derivation, two_layers_tapped, LAYERS, EXAMPLES)
     suspects = report.details.suspects[report.first.where.name]
     assert (suspects.sure, suspects.doubts) == (True, {})
-    assert report.first.line[:2] == ("test_suspects.py", line_of(derivation, text))
+    assert report.first.line[:2] == (named(__file__), line_of(derivation, text))

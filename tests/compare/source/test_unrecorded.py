@@ -1,11 +1,18 @@
 from dataclasses import replace
+from functools import partial
 
+import numpy as np
 import pytest
+import torch
 
-from handgrad.compare.facts.causes import Unknown
+from handgrad import check_gradients, tap
+from handgrad.compare.facts.causes import Scaled, Unknown
+from handgrad.compare.facts.remarks import AsFloat32, Tap, Unrecorded
 from handgrad.compare.names import Key, phase_of
+from handgrad.compare.ownership import named
+from handgrad.compare.report.stored import read
 from handgrad.compare.results import Details, Finding, Results, Row, Worst
-from handgrad.compare.source.unrecorded import NothingTapped, Unrecorded, is_untapped, to_record
+from handgrad.compare.source.unrecorded import narrowed, to_record
 
 
 def wrong(name, dtype=""):
@@ -50,7 +57,6 @@ def test_what_to_return_next_lies_between_the_tensor_and_what_was_recorded(recor
 def test_a_trainer_yields_what_a_derivation_returns():
     assert to_record(results("J", "db1", "W1_next"), wrong("db1")).act == "yield"
     assert to_record(results("J", "db1"), wrong("db1")).act == "return"
-    assert to_record(results("dW1", "W1_next", reads={"J": ("W1", "X")}), wrong("dW1")) == NothingTapped("yield")
 
 
 def test_where_one_precision_alone_differs_there_is_nothing_to_tap():
@@ -63,23 +69,145 @@ def test_a_value_that_is_read_twice_leads_to_both_readers_once():
     assert to_record(results("J", "dA", reads=reads), wrong("dX")) == Unrecorded(("dA", "J"), "dX", ("dH", "dB"))
 
 
-def test_where_nothing_is_tapped_that_is_said():
+def test_where_nothing_is_tapped_nothing_can_be_returned_yet():
     bare = results("dW1", reads={"J": ("W1", "X")})
-    assert is_untapped(bare)
-    assert to_record(bare, wrong("dW1")) == NothingTapped()
+    assert bare.details.is_untapped
+    assert to_record(bare, wrong("dW1")) == Unrecorded(("J",), "dW1", ("J",))
+    bare = results("J", "dW1", reads={"J": ("W1", "X")})
+    assert to_record(bare, wrong("dW1")) == Unrecorded(("J",), "dW1")
     assert to_record(bare, wrong("W1_next")) is None, "its gradient was returned"
-    assert not is_untapped(results())
-    assert not is_untapped(results(reads={}))
+    assert not results().details.is_untapped
+    assert not results(reads={}).details.is_untapped
     assert to_record(results("W1_next", reads={}), wrong("W1_next")) is None
 
 
-def test_each_says_what_to_do():
-    assert str(Unrecorded(("J",), "db1", ("dZ1", "dA1"))) == ("between J and db1 nothing was recorded: return dZ1, dA1")
-    assert str(Unrecorded(("dA1",), "dZ1")) == (
-        "between dA1 and dZ1 nothing is tapped: if several operations lead there, tap a value between them and "
-        "return it"
+def test_every_finding_that_nothing_explains_says_what_to_return_before_its_other_circumstances():
+    first, second = (replace(wrong(name), circumstances=(AsFloat32(),)) for name in ("dZ1", "dW1"))
+    named_one = replace(wrong("dA1"), cause=Scaled(2.0))
+    run = replace(results("J", "dA1", "dZ1", "dW1"), findings=(named_one, first, second))
+    told = narrowed(run, lambda _: None).findings
+    assert told[0] == named_one
+    assert told[1].circumstances == (Unrecorded(("dA1",), "dZ1"), AsFloat32())
+    assert told[2].circumstances == (Unrecorded(("dZ1",), "dW1"), AsFloat32())
+    assert narrowed(replace(run, findings=(named_one,)), lambda _: None).findings == (named_one,)
+
+
+# --- which lines of the reference a tap belongs on
+
+rng = np.random.default_rng(7)
+PARAMS = {"W1": rng.standard_normal((4, 3)), "W2": rng.standard_normal((2, 4))}
+BATCH = (rng.standard_normal((3, 6)), rng.standard_normal((2, 6)))
+
+
+def derivation(p, X, Y, *, returned=()):
+    """Wrong in dH, by a term that no formula gives."""
+    H = np.tanh(p["W1"] @ X)
+    S = H * H + np.sin(H)
+    O = p["W2"] @ S
+    dO = O - Y
+    dS = p["W2"].T @ dO
+    dH = dS * (2 * H + np.cos(H)) + 0.1 * np.sort(dS, axis=1) * np.exp(H)
+    own = {"dO": dO, "dS": dS, "dH": dH}
+    due = {"J": (dO**2).sum() / 2, "dW2": dO @ S.T, "dW1": (dH * (1 - H**2)) @ X.T}
+    return {**{name: own[name] for name in returned}, **due}
+
+
+def bare(p, X, Y):
+    H = torch.tanh(p["W1"] @ X)
+    S = H * H + torch.sin(
+        H,
     )
-    assert "tap(" in str(NothingTapped())
-    assert str(Unrecorded(tuple("abcdef"), "J", tuple("123456789"))) == (
-        "between a, b, c ... and J nothing was recorded: return 1, 2, 3, 4, 5, 6 ..."
-    )
+    O = p["W2"] @ S
+    return ((O - Y) ** 2).sum() / 2
+
+
+def tapped_late(p, X, Y):
+    H = torch.tanh(p["W1"] @ X)
+    S = H * H + torch.sin(H)
+    O = tap("O", p["W2"] @ S)
+    return ((O - Y) ** 2).sum() / 2
+
+
+def tapped_all(p, X, Y):
+    H = tap("H", torch.tanh(p["W1"] @ X))
+    S = tap("S", H * H + torch.sin(H))
+    return ((tap("O", p["W2"] @ S) - Y) ** 2).sum() / 2
+
+
+def helper(p, X):
+    H, both = torch.tanh(p["W1"] @ X), None
+    both = H * H
+    both += torch.sin(H)
+    return both
+
+
+def in_a_helper(p, X, Y):
+    out = {}
+    out["O"] = p["W2"] @ helper(p, X)
+    cost = ((out["O"] - Y) ** 2).sum()
+    return cost / 2
+
+
+def taps_of(reference, *lines):
+    """Taps of a reference by name and line after its def."""
+    start = reference.__code__.co_firstlineno
+    return tuple(Tap(name, named(__file__), start + line) for name, line in lines)
+
+
+@pytest.mark.parametrize(
+    ("reference", "returned", "fact"),
+    [
+        (bare, (), Unrecorded(("J",), "dW1", ("dO", "dS", "dH"), taps_of(bare, ("O", 5), ("S", 2), ("H", 1)))),
+        (tapped_late, ("dO",), Unrecorded(("dO",), "dW1", ("dS", "dH"), taps_of(tapped_late, ("S", 2), ("H", 1)))),
+        (tapped_late, (), Unrecorded(("J",), "dW1", ("dO",))),
+        (tapped_all, ("dO",), Unrecorded(("dO",), "dW1", ("dH", "dS"))),
+        (tapped_all, ("dO", "dS"), Unrecorded(("dS",), "dW1", ("dH",))),
+        (tapped_all, ("dO", "dS", "dH"), Unrecorded(("dS",), "dH")),
+        (
+            in_a_helper,
+            (),
+            Unrecorded(
+                ("J",),
+                "dW1",
+                ("dcost", "dboth", "dH"),
+                (*taps_of(in_a_helper, ("cost", 3)), *taps_of(helper, ("both", 3), ("H", 1))),
+            ),
+        ),
+    ],
+)
+def test_an_unknown_mistake_says_what_to_return_or_tap_next(reference, returned, fact):
+    report = check_gradients(partial(derivation, returned=returned), reference, PARAMS, BATCH)
+    (finding,) = report.findings
+    assert finding.cause == Unknown()
+    assert finding.circumstances[0] == fact
+    (stored,) = read(report.to_json(), "it").values()
+    assert stored.findings[0].circumstances[0] == fact
+
+
+def test_a_value_that_nothing_explains_asks_for_values():
+    def wrong_value(p, X, Y):
+        return {**derivation(p, X, Y), "O": p["W2"] @ (np.sort(p["W1"] @ X, axis=0) ** 3 + 0.2 * np.exp(p["W1"] @ X))}
+
+    finding = check_gradients(wrong_value, tapped_late, PARAMS, BATCH).first
+    assert (finding.where.name, finding.cause) == ("O", Unknown())
+    fact = finding.circumstances[0]
+    assert fact.names == ("H", "S")
+    assert fact.taps == taps_of(tapped_late, ("H", 1), ("S", 2))
+
+
+def test_right_code_and_a_mistake_with_a_name_are_asked_for_nothing():
+    def right(p, X, Y):
+        H = np.tanh(p["W1"] @ X)
+        S = H * H + np.sin(H)
+        dO = p["W2"] @ S - Y
+        dH = p["W2"].T @ dO * (2 * H + np.cos(H))
+        return {"J": (dO**2).sum() / 2, "dW2": dO @ S.T, "dW1": (dH * (1 - H**2)) @ X.T}
+
+    def doubled(p, X, Y):
+        due = right(p, X, Y)
+        return {**due, "dW2": 2 * due["dW2"]}
+
+    assert check_gradients(right, bare, PARAMS, BATCH).findings == ()
+    (finding,) = check_gradients(doubled, bare, PARAMS, BATCH).findings
+    assert finding.cause.code == "scale"
+    assert not any(isinstance(fact, Unrecorded) for fact in finding.circumstances)
