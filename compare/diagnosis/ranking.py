@@ -20,7 +20,7 @@ from handgrad.compare.diagnosis.losses import cost_forms, loss_forms
 from handgrad.compare.diagnosis.operands import copied, operands, overwritten
 from handgrad.compare.diagnosis.places import masks, moved, parts
 from handgrad.compare.diagnosis.scene import Family, Scene
-from handgrad.compare.diagnosis.search import Search, named
+from handgrad.compare.diagnosis.search import Explanation, Search, explanations
 from handgrad.compare.diagnosis.steps import orders, updates, velocities
 from handgrad.compare.diagnosis.sums import bias_sums, examples
 from handgrad.compare.diagnosis.terms import added
@@ -48,7 +48,9 @@ def diagnose(scene: Scene) -> tuple[Cause, ...]:
     exact = tuple(cause for cause in causes if fitted_of(cause) is None)
     kinks = tuple(cause for cause in _causes(scene, (masks,)) if cause.code == "kink")
     sure = tuple(cause for cause in causes if cause.code in ("regularisation", "updated-weights"))
-    return exact or kinks or sure or searched(scene) or causes or (_first(scene, GENERAL),)
+    if exact or kinks or sure:
+        return exact or kinks or sure
+    return tuple(each.cause for each in searched(scene)) or causes or (_first(scene, GENERAL),)
 
 
 @np.errstate(all="ignore")
@@ -63,12 +65,18 @@ def explained(recorded: np.ndarray, reference: np.ndarray, dtype: str = "float64
     return first_cause(scene, families=BY_THEMSELVES)
 
 
-def searched(scene: Scene) -> tuple[Cause, ...]:
+@np.errstate(all="ignore")
+def of_families(scene: Scene) -> tuple[Cause, ...]:
+    """Every cause by which a family explains a wrong tensor."""
+    return tuple(_causes(scene, (*FAMILIES, *GENERAL))) if _is_finite(scene) else ()
+
+
+def searched(scene: Scene) -> tuple[Explanation, ...]:
     """The edits of the reference's own graph that explain a wrong tensor, at most one of another kind beside the first.
 
     In the textbook's form, and in torch's where that differs. Of large tensors none is recorded: every step is kept.
     """
-    return tuple(named(_searches(scene), scene.elsewhere)[:2])
+    return tuple(explanations(_searches(scene), scene.elsewhere)[:2])
 
 
 def _searches(scene: Scene) -> Iterator[Search]:

@@ -78,6 +78,22 @@ class Fit:
         return self.bits - self.cost
 
 
+@dataclass(frozen=True)
+class Explanation:
+    """An edit that survives, as the cause that it is."""
+
+    cause: Cause
+    edit: Edit
+    segment: Segment
+
+    def predicted(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """The tensor that the edit gives where inputs and records, by name, are others."""
+        with torch.no_grad():
+            values = self.segment.graph.valued(inputs)
+            tensor: Tensor = self.segment.predicted(self.edit.changes, values)
+            return tensor
+
+
 @dataclass
 class Search:
     """The search in one segment; `previous` are tensors of the step before, `numbers` the names of numbers."""
@@ -170,16 +186,21 @@ class Search:
 
 def named(searches: Iterable[Search], elsewhere: Callable[[], Iterable[Elsewhere]]) -> list[Cause]:
     """The causes that survive in one form of the formula or another, best first: one of each code."""
+    return [each.cause for each in explanations(searches, elsewhere)]
+
+
+def explanations(searches: Iterable[Search], elsewhere: Callable[[], Iterable[Elsewhere]]) -> list[Explanation]:
+    """The same with the edits that they are."""
     told = [pair for search in searches for pair in _told(search, elsewhere)]
     told.sort(key=lambda pair: pair[0])
-    by_code: dict[str, Cause] = {}
-    for _, cause in told:
-        by_code.setdefault(cause.code, cause)
+    by_code: dict[str, Explanation] = {}
+    for _, explanation in told:
+        by_code.setdefault(explanation.cause.code, explanation)
     return [*by_code.values()]
 
 
-def _told(search: Search, elsewhere: Callable[[], Iterable[Elsewhere]]) -> list[tuple[tuple[float, ...], Cause]]:
-    """The causes that survive, each with its rank."""
+def _told(search: Search, elsewhere: Callable[[], Iterable[Elsewhere]]) -> list[tuple[tuple[float, ...], Explanation]]:
+    """What survives, each with its rank."""
     with torch.no_grad():
         fits = _exact(search.fits())
         for fit in fits:
@@ -193,8 +214,9 @@ def _told(search: Search, elsewhere: Callable[[], Iterable[Elsewhere]]) -> list[
                 fits = [fit for fit in fits if _holds(fit, search.segment, seen, values)]
     accepted = [fit for fit in fits if fit.net >= ENOUGH_BITS]
     words = Formulas(search.segment, search.numbers)
-    told = [(fit, fit.edit.cause(words)) for fit in accepted]
-    return [((*_rank(search.segment)(fit), len(str(cause))), cause) for fit, cause in told]
+    rank = _rank(search.segment)
+    told = [(fit, Explanation(fit.edit.cause(words), fit.edit, search.segment)) for fit in accepted]
+    return [((*rank(fit), len(str(explanation.cause))), explanation) for fit, explanation in told]
 
 
 def _together(of_steps: Sequence[Iterator[Edit]]) -> Iterator[Edit]:

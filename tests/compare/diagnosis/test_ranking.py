@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from handgrad.compare.diagnosis.ranking import MOST_RECORDED, diagnose, explained, first_cause, searched
+from handgrad.compare.diagnosis.ranking import MOST_RECORDED, diagnose, explained, first_cause, of_families, searched
 from handgrad.compare.diagnosis.scene import Scene
 from handgrad.compare.facts.causes import Scaled, Unknown, factor_of, fitted_of
 from handgrad.compare.facts.operands import Accumulated, UpdatedOperand
@@ -28,6 +28,17 @@ def test_random_wrong_answers_are_unknown(amount):
         rng = np.random.default_rng(seed)
         reference, noise = rng.standard_normal((5, 5)), rng.standard_normal((5, 5))
         assert of(reference + amount * noise, reference) == (Unknown(),), seed
+
+
+@pytest.mark.parametrize("recorded", [3 * R, -R, R.T])
+def test_the_families_say_what_they_say_of_another_draw_as_well(recorded):
+    first, *_ = of(recorded)
+    assert first in of_families(Scene("T", recorded, R, numbers=SIZES))
+    assert first not in of_families(Scene("T", recorded + 0.1 * np.eye(4), R, numbers=SIZES))
+
+
+def test_the_families_say_nothing_of_what_is_not_finite():
+    assert of_families(Scene("T", R + np.inf, R)) == ()
 
 
 @pytest.mark.parametrize("size", [1, 2])

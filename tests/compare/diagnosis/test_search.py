@@ -9,7 +9,7 @@ from handgrad import tap
 from handgrad.compare.diagnosis import search as module
 from handgrad.compare.diagnosis.bits import ENOUGH_BITS
 from handgrad.compare.diagnosis.edits.edit import LEFT_OUT, OTHER, Edit
-from handgrad.compare.diagnosis.search import MOST_WORK, Elsewhere, named
+from handgrad.compare.diagnosis.search import MOST_WORK, Elsewhere, explanations, named
 from handgrad.compare.facts.causes import Scaled, WrongSign, Zero
 from handgrad.compare.facts.edits import (
     Epsilon,
@@ -118,6 +118,17 @@ def test_names_nothing_that_another_run_refutes():
     assert [type(cause) for cause in said][:1] == [OtherFunction]
     refuted = search_of(layer, "A", lambda t: t.Z * t.Y, ["Z"])
     assert not named([refuted], reruns(refuted, lambda t: t.Z * t.Y + t.Y))
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda t: t.Z * t.Y, lambda t: torch.tanh(t.Z) + t.Y, lambda t: -torch.tanh(t.Z) * t.Y]
+)
+def test_what_is_named_predicts_the_tensor_on_other_numbers(wrong):
+    search = search_of(layer, "A", wrong, ["Z"])
+    said = explanations([search], reruns(search, wrong))
+    assert said
+    for there in reruns(search, wrong)():
+        assert all(torch.allclose(each.predicted(there.inputs), there.recorded, rtol=1e-12) for each in said)
 
 
 def test_the_reference_itself_is_no_mistake():
