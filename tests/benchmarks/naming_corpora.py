@@ -170,7 +170,4 @@ def of_pair(seed: int, index: int) -> list[Outcome]:
     title = "two in one tensor" if len(where) == 1 else "two in two tensors"
     code = checked(operation, made(other.planted(one.planted(right))), [seed, index])
     what = f"{one.what} {other.what}"
-    findings = code.report().findings
-    return [
-        _of_finding(title, operation.name, what, code, finding) for finding in findings if finding.where.name in where
-    ]
+    return [_of_finding(title, operation.name, what, code, finding) for finding in code.report().findings]
