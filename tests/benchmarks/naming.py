@@ -24,6 +24,7 @@ import torch
 from tabulate import tabulate
 
 from tests.benchmarks.naming_corpora import (
+    EDITS,
     RIGHT,
     SECOND,
     UNKNOWN,
@@ -92,7 +93,7 @@ def targets(outcomes: Sequence[Outcome], costs: Sequence[tuple[float, str]]) -> 
     """What is wanted of what was run."""
     by = {title: [each for each in outcomes if each.corpus == title] for title in {each.corpus for each in outcomes}}
     rows = []
-    for title in sorted(title for title in by if title.startswith("edits")):
+    for title in sorted(title for title in by if title.startswith(EDITS)):
         number, named, *_ = counted(by[title])
         rows.append(at_least(f"random {title}: named", named, number, 0.75))
     if "answers" in by:
@@ -108,21 +109,25 @@ def targets(outcomes: Sequence[Outcome], costs: Sequence[tuple[float, str]]) -> 
 
 # --- all of it
 
+CORPORA = (*WRITTEN, "updates", *(f"{EDITS}{corpus}" for corpus in WRITTEN), "answers", "pairs", "cost")
 Measure = tuple[Callable[[Any], list[Outcome]], Sequence[Any]]  # what is measured, and on which mistakes
 
 
-def measures(arguments: argparse.Namespace) -> dict[str, Measure]:
-    """What can be run, by the name of its corpus."""
-    seed = arguments.seed
-    found: dict[str, Measure] = {
-        corpus: (partial(of_written, corpus, seed), _indices(operations(corpus))) for corpus in WRITTEN
-    }
-    found["updates"] = partial(of_rule, seed), _indices(rules())
-    for corpus in WRITTEN:
-        title = "edits" if corpus == "slips" else f"edits of {corpus}"
-        found[title] = partial(of_edit, corpus, seed), range(arguments.edits)
-    found["answers"] = partial(of_answer, seed), range(arguments.answers)
-    found["pairs"] = partial(of_pair, seed), range(arguments.pairs)
+def measures(arguments: argparse.Namespace, corpora: Sequence[str]) -> list[Measure]:
+    """What is to be run."""
+    seed, found = arguments.seed, list[Measure]()
+    for corpus in corpora:
+        written = corpus.removeprefix(EDITS)
+        if corpus in WRITTEN:
+            found.append((partial(of_written, corpus, seed), _indices(operations(corpus))))
+        elif written in WRITTEN:
+            found.append((partial(of_edit, written, seed), range(arguments.edits)))
+        elif corpus == "updates":
+            found.append((partial(of_rule, seed), _indices(rules())))
+        elif corpus == "answers":
+            found.append((partial(of_answer, seed), range(arguments.answers)))
+        elif corpus == "pairs":
+            found.append((partial(of_pair, seed), range(arguments.pairs)))
     return found
 
 
@@ -147,24 +152,20 @@ def main(argv: list[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=secrets.randbelow(2**31), help="fresh unless given")
-    parser.add_argument("--corpus", action="append", help="one of those of the first table, or cost; all unless given")
+    parser.add_argument("--corpus", action="append", choices=CORPORA, help="all unless given")
     parser.add_argument("--edits", type=int, default=200, help="random edits of each written corpus")
     parser.add_argument("--answers", type=int, default=1000, help="random wrong answers")
     parser.add_argument("--pairs", type=int, default=100, help="pairs of slips")
     arguments = parser.parse_args(argv)
-    known = measures(arguments)
-    wanted = arguments.corpus or [*known, "cost"]
-    if unknown := {*wanted} - {*known, "cost"}:
-        parser.error(f"no corpus {sorted(unknown)[0]!r}; there are {', '.join([*known, 'cost'])}")
+    wanted = arguments.corpus or CORPORA
     started = time.perf_counter()
     print(f"seed {arguments.seed}", flush=True)
     outcomes = []
-    for each in gathered([known[corpus] for corpus in known if corpus in wanted]):
+    for each in gathered(measures(arguments, wanted)):
         outcomes.append(each)
-        if each.how != RIGHT and (each.corpus != "answers" or each.how == WRONG):
-            print(
-                f"{each.how}: {each.corpus}, {each.operation}, {each.tensor}: {each.what}\n    {each.said}", flush=True
-            )
+        if each.how != (UNKNOWN if each.corpus == "answers" else RIGHT):
+            print(f"{each.how}: {each.corpus}, {each.operation}, {each.tensor}: {each.what}", flush=True)
+            print(f"    {each.said}", flush=True)
     _on_one_thread()
     costs = seconds(arguments.seed) if "cost" in wanted else []
     for cost, what in sorted(costs, reverse=True)[:5]:

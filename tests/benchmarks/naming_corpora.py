@@ -21,6 +21,7 @@ from tests.corpus.planted import Operation, made
 __all__ = ["Outcome", "of_answer", "of_edit", "of_pair", "of_rule", "of_written", "operations", "rules"]
 
 WRITTEN = {"slips": "slips", "fresh one": "fresh_one", "fresh two": "fresh_two"}
+EDITS = "edits of "
 CHANGED = 1e-9  # share by which an edit must change some tensor to be a mistake
 MOST_TRIES = 200  # edits until one can be run and changes something
 RIGHT, SECOND, WRONG, UNKNOWN, UNSEEN = "right first", "right second", "wrong", "unknown", "not found"
@@ -93,7 +94,6 @@ def of_rule(seed: int, index: tuple[int, int]) -> list[Outcome]:
 
 def of_edit(corpus: str, seed: int, index: int) -> list[Outcome]:
     """One random edit of a right derivation that runs, keeps every shape and changes something."""
-    title = "edits" if corpus == "slips" else f"edits of {corpus}"
     for attempt in range(MOST_TRIES):
         rng = np.random.default_rng([seed, index, attempt, 1])
         of = operations(corpus)
@@ -102,7 +102,7 @@ def of_edit(corpus: str, seed: int, index: int) -> list[Outcome]:
         right = checked(operation, made(operation.derivation), [seed, index, attempt])
         code = checked(operation, made(source), [seed, index, attempt])
         if _is_mistake(code, right):
-            return [outcome(title, operation.name, what, code)]
+            return [outcome(f"{EDITS}{corpus}", operation.name, what, code)]
     return []
 
 

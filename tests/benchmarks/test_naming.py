@@ -168,13 +168,16 @@ def test_pairs_are_slips_that_can_be_made_together():
 
 
 def test_a_name_is_counted_once():
-    outcomes = [Outcome("edits", "an operation", "", how) for how in (RIGHT, RIGHT, SECOND, WRONG, UNKNOWN, UNSEEN)]
+    outcomes = [
+        Outcome("edits of slips", "an operation", "", how) for how in (RIGHT, RIGHT, SECOND, WRONG, UNKNOWN, UNSEEN)
+    ]
     assert counted(outcomes) == [6, 4, 2, 3, 1, 1, 1]
 
 
 def test_targets_are_met_or_not():
     right, wrong, unknown = (
-        Outcome(title, "", "", how) for title, how in (("edits", RIGHT), ("answers", WRONG), ("answers", UNKNOWN))
+        Outcome(title, "", "", how)
+        for title, how in (("edits of slips", RIGHT), ("answers", WRONG), ("answers", UNKNOWN))
     )
     assert [met for *_, met in targets([right, unknown], [(0.4, "")])] == [True, True, True]
     assert [met for *_, met in targets([replace(right, how=UNKNOWN), wrong], [(1.6, "")])] == [False, False, False]
