@@ -24,10 +24,12 @@ LEFT_OUT = ("exp", "log", "sqrt", "tanh", "abs", "maximum")
 
 
 def edited(source: str, rng: np.random.Generator) -> tuple[str, str]:
-    """A source with one random edit, and the edit: what stood there, and what stands there now."""
+    """A source with one edit in a random place, and the edit: what stood there, and what stands there now."""
     tree = ast.parse(source)
-    places = [(place, each) for place in _expressions(tree) for each in _replacements(place, _names(tree, place))]
-    place, replacement = places[int(rng.integers(len(places)))]
+    places = [(place, [*_replacements(place, _names(tree, place))]) for place in _expressions(tree)]
+    usable = [each for each in places if each[1]]
+    place, possible = usable[int(rng.integers(len(usable)))]
+    replacement = possible[int(rng.integers(len(possible)))]
     what = f"{ast.unparse(place)} -> {ast.unparse(replacement)}"
     return ast.unparse(_Replaced(place, replacement).visit(tree)), what
 
@@ -123,7 +125,8 @@ def _bent(rng: np.random.Generator, right: Array) -> Callable[[Array], Array]:
 
 def _saturated(rng: np.random.Generator, right: Array) -> Callable[[Array], Array]:
     a, b, c = rng.uniform(0.3, 3.0, 3)
-    return lambda v: np.tanh(a * v + b) * np.exp(-c * v * v) + 0.1 * v
+    scale = max(np.abs(right).max(), 1e-9)  # far out nothing but the last term would be left, which is a factor
+    return lambda v: np.tanh(a * v / scale + b) * np.exp(-c * (v / scale) ** 2) + 0.1 * v / scale
 
 
 ANSWERS: dict[str, tuple[int, Callable[[np.random.Generator, Array], Callable[[Array], Array]]]] = {
