@@ -1,4 +1,4 @@
-"""Operations with mistakes that are planted as text: written before anything was run on them."""
+"""Code with mistakes that are planted as text: derivations of operations, and update rules."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ class Mistake:
     old: str
     new: str
 
+    def planted(self, source: str) -> str:
+        """A source with the mistake in it."""
+        if source.count(self.old) != 1:
+            raise ValueError(f"{self.old!r} stands {source.count(self.old)} times in the source of: {self.what}")
+        return source.replace(self.old, self.new)
+
 
 @dataclass(frozen=True)
 class Operation:
@@ -29,3 +35,21 @@ class Operation:
     derivation: str
     draw: Callable[[np.random.Generator], tuple[Arrays, tuple[Any, ...]]]
     mistakes: tuple[Mistake, ...]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An optimiser of torch's, a right update as source, and mistakes; `draw` gives parameters."""
+
+    name: str
+    optimizer: Callable[..., Any]
+    update: str
+    draw: Callable[[np.random.Generator], Arrays]
+    mistakes: tuple[Mistake, ...]
+
+
+def made(source: str, **known: Any) -> Callable[..., Any]:
+    """The function that a source defines; it may use np, and what else is `known`."""
+    names = {"np": np, **known}
+    exec(compile(source, "<planted>", "exec"), names)
+    return next(value for name, value in names.items() if name in ("derivation", "update"))
