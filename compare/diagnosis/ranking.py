@@ -75,13 +75,13 @@ def _searches(scene: Scene) -> Iterator[Search]:
     if scene.graph is None or sum(array.size for array in scene.tensors.values()) > MOST_RECORDED:
         return
     observed = scene.observed
-    later = frozenset(scene.tensors.keys() - scene.earlier)
-    previous = {name: to_tensor(array) for name, array in scene.previous.items()}
+    times = {name: to_tensor(array) for name, array in scene.other_times.items()}
+    later = frozenset(scene.tensors.keys() - scene.earlier) | times.keys()
     sizes = {n for a in scene.tensors.values() for n in a.shape if n > 2}
     known: set[tuple[str, ...]] = set()
     for form in FORMS:
         try:
-            graph = scene.graph(form)
+            graph = scene.graph(form).beside(times)
         except InputError:  # what the reference does cannot be looked at inside
             return
         if scene.name not in graph.outputs:
@@ -90,7 +90,7 @@ def _searches(scene: Scene) -> Iterator[Search]:
         kinds = tuple(node.kind for node in segment.steps)
         if kinds not in known and observed.is_same(segment.target.value):
             known.add(kinds)
-            yield Search(segment, observed, names_of(sizes), scene.parameters, previous)
+            yield Search(segment, observed, names_of(sizes), scene.parameters)
 
 
 def _causes(scene: Scene, families: tuple[Family, ...]) -> Iterator[Cause]:
