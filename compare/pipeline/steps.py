@@ -169,19 +169,15 @@ def _records(training: Training, index: int, previous: Arrays, known: Read | Non
     problem, taken = training.problem, training.taken[index]
     if problem is None:
         return JudgedStep(index + 1, []), Read([], {})
-    own = {*training.params, *map(velocity, training.params), *map(updated, training.params)}
-
-    def yielded(side: Taken) -> dict[str, np.ndarray]:
-        return {name: array for name, array in side.records.items() if name not in own}
 
     def situations(dtype: str, by: float) -> Iterator[Situation]:
         for moved in training.moved(dtype, by):
             steps = moved.runs[dtype].steps
             if len(steps) > index:
                 batch = in_precision(moved.batches[index], dtype)
-                yield Situation(steps[index].before, batch, yielded(steps[index]))
+                yield Situation(steps[index].before, batch, steps[index].others)
 
-    calls = {dtype: Call(yielded(side)) for dtype, side in taken.items()}
+    calls = {dtype: Call(side.others) for dtype, side in taken.items()}
     before = {dtype: side.before for dtype, side in taken.items()}
     elsewhere = {dtype: partial(situations, dtype) for dtype in taken}
     returned = Returned(index + 1, calls, before, previous=previous, elsewhere=elsewhere, known=known)
