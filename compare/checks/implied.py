@@ -81,6 +81,7 @@ class Implied:
         """Whether all batches have the same sizes, where a factor of every step may be one of these."""
         return all(self._sizes(index) == self._sizes(0) for index in range(len(self.steps)))
 
+    @np.errstate(all="ignore")
     def causes(self, name: str, index: int) -> tuple[Cause, ...]:
         """What is wrong about a gradient at a step; if several mistakes are it, those that explain another step too."""
         scene = self._scene(name, index)

@@ -152,8 +152,13 @@ def judged_steps(training: Training) -> Iterator[JudgedStep]:
             arrays={**recorded.arrays, **arrays},
             stop=recorded.stop or any(j.finding and j.finding.cause.code in ("missing", "shape") for j in judged),
         )
-        side = finest(taken)
-        previous = {**side.before, **{n: a for n, a in side.records.items() if not is_updated(n)}}
+        previous = _had(training, index, finest(taken))
+
+
+def _had(training: Training, index: int, side: Taken) -> dict[str, np.ndarray]:
+    """What a step was handed, and computed before its update."""
+    batch = training.batches[index] if training.batches else {}
+    return {**batch, **side.before, **{n: a for n, a in side.records.items() if not is_updated(n)}}
 
 
 def _settled_later(training: Training, index: int) -> Read | None:
@@ -175,7 +180,8 @@ def _records(training: Training, index: int, previous: Arrays, known: Read | Non
             steps = moved.runs[dtype].steps
             if len(steps) > index:
                 batch = in_precision(moved.batches[index], dtype)
-                yield Situation(steps[index].before, batch, steps[index].others)
+                previous = _had(moved, index - 1, steps[index - 1]) if index else {}
+                yield Situation(steps[index].before, batch, steps[index].others, previous)
 
     calls = {dtype: Call(side.others) for dtype, side in taken.items()}
     before = {dtype: side.before for dtype, side in taken.items()}

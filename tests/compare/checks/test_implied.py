@@ -249,3 +249,15 @@ def test_a_gradient_that_is_yielded_is_judged_itself():
 
     report = check_training(train, two_layers, descent, PARAMS, BATCHES)
     assert [(f.where.name, type(f.cause)) for f in report.findings] == [("dW1", Transposed)]
+
+
+@pytest.mark.parametrize(("mistake", "cause"), [("stale batch", Stale("X")), ("all stale", OfStepBefore())])
+def test_a_stale_gradient_that_is_yielded_is_named_too(mistake, cause):
+    def train(params, batches):
+        p, before = dict(params), None
+        for X, Y in batches:
+            g, before = of_two_layers(mistake, p, X, Y, before), (p, X, Y)
+            p = {name: w - w.dtype.type(0.05) * g[name] for name, w in p.items()}
+            yield {**p, **{f"d{name}": g[name] for name in p}}
+
+    assert cause in {f.cause for f in check_training(train, two_layers, descent, PARAMS, BATCHES).findings}
