@@ -62,6 +62,11 @@ def updated(parameter: str) -> str:
     return f"{parameter}_next"
 
 
+def before(name: str) -> str:
+    """The name of a tensor of the step before."""
+    return f"{name} before"
+
+
 def is_updated(name: str) -> bool:
     """Whether a name is that of an updated parameter."""
     return name.endswith("_next")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from handgrad.compare.checks.formulas import formula_instead
+from handgrad.compare.checks.implied import gradient_instead
 from handgrad.compare.environment import environment
 from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.facts.remarks import Float32Only
@@ -81,7 +82,7 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: S
         outcome, alone = judged_training(outcome.training.in_float32(), REMEDY), [Float32Only()]
     training, judged, findings, still = outcome
     findings = rule_instead(without_consequences(findings, outcome), [outcome])
-    findings = formula_instead(findings, [outcome])
+    findings = formula_instead(gradient_instead(findings, outcome), [outcome])
     run, ends = training.runs[training.printed], ended(training)
     if len(still) == len(problem.params) and not findings and not ends:
         findings = (nothing_moved(still[0], "choose params, batches and a rate with which something moves"),)

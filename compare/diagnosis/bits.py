@@ -21,7 +21,8 @@ DISTINCT = 4.0  # allowances: an entry that is off by more is wrong
 class Observed:
     """A wrong tensor beside the reference on the same, both in float64; `dtype` is the precision of the records.
 
-    `allowed` is what rounding is known to do to it, if that is known; `share` is what it may do to any tensor.
+    `allowed` is what rounding is known to do to it, if that is known; `share` is what it may do to any tensor. `noise`
+    is how far each entry is open besides, as in a tensor that was recovered from others: below it there is no evidence.
     """
 
     recorded: Tensor
@@ -29,6 +30,7 @@ class Observed:
     dtype: str = "float64"
     allowed: float = 0.0
     share: float | None = None
+    noise: float = 0.0
 
     @cached_property
     def difference(self) -> Tensor:
@@ -45,7 +47,7 @@ class Observed:
         """How far rounding may leave a prediction off."""
         share = UNEXPLAINED[self.dtype] if self.share is None else self.share
         own = share * float(self.recorded.abs().max()) if self.recorded.numel() else 0.0
-        return max(own, self.allowed)
+        return max(own, self.allowed, self.noise)
 
     @cached_property
     def limit(self) -> float:
@@ -77,13 +79,13 @@ class Observed:
     def bits(self, predicted: Tensor) -> float:
         """log2(difference from the reference / difference from the prediction), over wrong and distinct entries."""
         unit = UNIT_ROUNDOFF[self.dtype]
-        allowed = 16 * unit * predicted.abs() + 8 * unit * max(self.largest, float(predicted.abs().max()))
+        allowed = 16 * unit * predicted.abs() + 8 * unit * max(self.largest, float(predicted.abs().max())) + self.noise
         left = torch.maximum((self.recorded - predicted).abs(), allowed)
         wrong = self.difference > DISTINCT * allowed
         if not bool(wrong.any()):
             return 0.0
         of_entries = torch.log2(self.difference[wrong] / left[wrong]).clamp(0.0, MOST_BITS)
-        places = torch.round(self.recorded[wrong] / self.largest * COPIES)
+        places = torch.round(self.recorded[wrong] / max(self.largest / COPIES, DISTINCT * self.noise))
         _, groups = torch.unique(places, return_inverse=True)
         least = torch.full((int(groups.max()) + 1,), MOST_BITS, dtype=torch.float64)
         return float(least.scatter_reduce(0, groups, of_entries.double(), "amin").sum())

@@ -82,7 +82,7 @@ def data_part(scene: Scene) -> Iterator[Cause]:
         rest = _without(scene, through)
         if rest is None or rest.shape != scene.recorded.shape or not rest.any():
             continue
-        own = Scene(scene.name, scene.recorded - rest, scene.reference - rest, scene.dtype, numbers=scene.numbers)
+        own = replace(scene, recorded=scene.recorded - rest, reference=scene.reference - rest, rounding=0.0)
         for cause in scaled(own):
             if scene.explained_by(rest + cause.factor * own.reference):
                 yield replace(cause, part=part)

@@ -96,19 +96,19 @@ def searched(scene: Scene) -> tuple[Explanation, ...]:
 
 def _searches(scene: Scene) -> Iterator[Search]:
     observed = scene.observed
-    later = frozenset(scene.tensors.keys() - scene.earlier)
-    previous = {name: to_tensor(array) for name, array in scene.previous.items()}
+    times = {name: to_tensor(array) for name, array in scene.other_times.items()}
+    later = frozenset(scene.tensors.keys() - scene.earlier) | times.keys()
     sizes = {n for a in scene.tensors.values() for n in a.shape if n > 2}
     known: set[tuple[str, ...]] = set()
     for form in FORMS:
         graph = scene.recorded_graph(form)
         if graph is None or scene.name not in graph.outputs:
             return
-        segment = Segment(graph, scene.name, later)
+        segment = Segment(graph.beside(times), scene.name, later)
         kinds = tuple(node.kind for node in segment.steps)
         if kinds not in known and observed.is_same(segment.target.value):
             known.add(kinds)
-            yield Search(segment, observed, names_of(sizes), scene.parameters, previous)
+            yield Search(segment, observed, names_of(sizes), scene.parameters)
 
 
 def _causes(scene: Scene, families: tuple[Family, ...]) -> Iterator[Cause]:

@@ -13,7 +13,7 @@ from handgrad.compare.diagnosis.bits import ENOUGH_BITS, MOST_BITS, Observed
 from handgrad.compare.diagnosis.search import Elsewhere
 from handgrad.compare.errors import InputError
 from handgrad.compare.facts.causes import Cause
-from handgrad.compare.names import gradient, is_gradient, is_updated, of_gradient
+from handgrad.compare.names import before, gradient, is_gradient, is_updated, of_gradient, updated
 from handgrad.compare.oracle.graph import Form, Graph
 from handgrad.compare.thresholds import EQUAL, SCREEN, UNEXPLAINED, UNEXPLAINED_SHARE, UNIT_ROUNDOFF
 from handgrad.compare.trace import Arrays
@@ -28,14 +28,14 @@ PRICE_OF_FAMILIES = ENOUGH_BITS + 8.0  # some two hundred formulas are tried on 
 class Scene:
     """One wrong tensor in the finest precision that was run.
 
-    `recorded` is what the derivation has, `reference` what torch makes of the same inputs; `rounding` may move that so
-    far. `tensors` are all that the
-    derivation had at hand in that step, by name: parameters, the batch, values and gradients, "vW before" for a
-    velocity before the step, and "all of X" for the data that a batch is taken from. `reads` says what each value is
-    computed from. `replay` gives the reference of every tensor with some of `tensors` replaced. `previous` are the
-    tensors of the step before, `updated` the parameters after this one. `numbers` names what a factor may be;
-    `settings` are the rates of the update and the number of the step. `graph` is the reference's own, recorded on what
-    was returned, and `elsewhere` reruns the derivation where all has moved.
+    `recorded` is what the derivation has, `reference` what torch makes of the same inputs; `rounding` may move that
+    so far, and `noise` leaves each recorded entry open. `tensors` are all that the derivation had at hand in that
+    step, by name: parameters, the batch, values and gradients, "vW before" for a velocity before the step, and "all
+    of X" for the data that a batch is taken from. `reads` says what each value is computed from. `replay` gives the
+    reference of every tensor with some of `tensors` replaced. `previous` are the tensors of the step before,
+    `updated` the parameters after this one. `numbers` names what a factor may be; `settings` are the rates of the
+    update and the number of the step. `graph` is the reference's own, recorded on what was returned, and
+    `elsewhere` reruns the derivation where all has moved.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Scene:
     reference: Array
     dtype: str = "float64"
     rounding: float = 0.0
+    noise: float = 0.0
     tensors: Arrays = field(default_factory=dict)
     parameters: frozenset[str] = frozenset()
     inputs: frozenset[str] = frozenset()
@@ -54,6 +55,12 @@ class Scene:
     settings: Mapping[str, float] = field(default_factory=dict)
     graph: Callable[[Form], Graph] | None = None
     elsewhere: Callable[[], Iterable[Elsewhere]] = tuple
+
+    @property
+    def other_times(self) -> Arrays:
+        """The tensors of the step before and the parameters after this one, by names that say so."""
+        earlier = {before(name): array for name, array in self.previous.items()}
+        return earlier | {updated(name): array for name, array in self.updated.items()}
 
     @cached_property
     def difference(self) -> Array:
@@ -69,7 +76,7 @@ class Scene:
     def allowed(self) -> float:
         """What rounding may leave of the difference: of an update, which may be a small step, a few roundings."""
         share = SCREEN * UNIT_ROUNDOFF[self.dtype] if is_updated(self.name) else UNEXPLAINED[self.dtype]
-        return max(self.rounding, float(share * np.max(np.abs(self.recorded), initial=0.0)))
+        return max(self.rounding, self.noise, float(share * np.max(np.abs(self.recorded), initial=0.0)))
 
     @cached_property
     def wrong(self) -> Array:
@@ -104,7 +111,7 @@ class Scene:
     @cached_property
     def observed(self) -> Observed:
         """The two sides, for what counts bits."""
-        return Observed(to_tensor(self.recorded), to_tensor(self.reference), self.dtype, self.allowed)
+        return Observed(to_tensor(self.recorded), to_tensor(self.reference), self.dtype, self.allowed, noise=self.noise)
 
     def explaining(self, predictions: Iterable[tuple[Cause, Array | None]]) -> Iterator[Cause]:
         """The causes that predict the recorded tensor."""

@@ -33,7 +33,8 @@ from handgrad.compare.diagnosis.edits.matrices import (
 from handgrad.compare.diagnosis.edits.operands import at_one_use, operands
 from handgrad.compare.diagnosis.edits.reductions import reductions
 from handgrad.compare.diagnosis.edits.segment import Screen, Segment, like, screen
-from handgrad.compare.diagnosis.edits.whole import at_named_steps, clipped, fitted, inserted, updated, whole
+from handgrad.compare.diagnosis.edits.times import at_any_rate, other_times
+from handgrad.compare.diagnosis.edits.whole import at_named_steps, clipped, fitted, inserted, whole
 from handgrad.compare.diagnosis.edits.wording import Formulas
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.edits import Both, Repeated
@@ -59,10 +60,11 @@ ODD = (RuntimeError, LookupError, TypeError, ValueError, ArithmeticError, Assert
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """A rerun of the derivation where everything has moved: inputs and records by name, and the tensor there."""
+    """The derivation at another place: inputs and records by name, and the tensor there with its noise."""
 
     inputs: Mapping[str, Tensor]
     recorded: Tensor
+    noise: float = 0.0
 
 
 @dataclass(eq=False)
@@ -108,13 +110,12 @@ class Explanation:
 
 @dataclass
 class Search:
-    """The search in one segment; `previous` are tensors of the step before, `numbers` the names of numbers."""
+    """The search in one segment; `numbers` are the names of numbers."""
 
     segment: Segment
     observed: Observed
     numbers: Mapping[float, str] = field(default_factory=dict)
     parameters: frozenset[str] = frozenset()
-    previous: Mapping[str, Tensor] = field(default_factory=dict)
     passes: Sequence[tuple[int, ...]] = PASSES
     tried: Counter[int] = field(default_factory=Counter)
     work: int = 0
@@ -125,7 +126,8 @@ class Search:
         """All hypotheses: of the whole, of every visit of a line, of single steps from the tensor backwards, fitted."""
         segment, numbers = self.segment, self.numbers
         yield from _as_far_as_possible(whole(segment, numbers))
-        yield from _as_far_as_possible(inserted(segment, self.previous))
+        yield from _as_far_as_possible(inserted(segment))
+        yield from _as_far_as_possible(other_times(segment, self.parameters))
         yield from _as_far_as_possible(clipped(segment, self.observed))
         yield from _as_far_as_possible(everywhere(segment, numbers))
         for group in segment.repeated:
@@ -136,7 +138,7 @@ class Search:
             if node.operation is not None or node not in segment.constants:
                 for kind in OF_A_CONSTANT if node in segment.constants else OF_A_STEP:
                     yield from _as_far_as_possible(kind(segment, node, numbers))
-        yield from _as_far_as_possible(updated(segment, self.observed, self.parameters))
+        yield from _as_far_as_possible(at_any_rate(segment, self.observed, self.parameters))
         yield from _as_far_as_possible(fitted(segment, self.observed, self.parameters))
 
     def fits(self) -> list[Fit]:
@@ -261,7 +263,8 @@ def _told(
         for there in elsewhere() if fits else ():
             with suppress(*ODD):  # what has been recorded is the path of one run, as through a mask
                 values = search.segment.graph.valued(there.inputs)
-                seen = Observed(there.recorded, values[search.segment.target].double(), search.observed.dtype)
+                due, dtype = values[search.segment.target].double(), search.observed.dtype
+                seen = Observed(there.recorded, due, dtype, noise=there.noise)
                 fits = [fit for fit in fits if _holds(fit, search.segment, seen, values)]
     accepted = [fit for fit in fits if fit.net >= ENOUGH_BITS]
     words = Formulas(search.segment, search.numbers)

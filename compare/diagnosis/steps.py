@@ -9,7 +9,7 @@ import numpy as np
 from handgrad.compare.diagnosis.scene import Array, Scene
 from handgrad.compare.facts import updates as mistakes
 from handgrad.compare.facts.causes import Cause
-from handgrad.compare.names import gradient, is_updated, of_updated, of_velocity, velocity
+from handgrad.compare.names import before, gradient, is_updated, of_updated, of_velocity, velocity
 from handgrad.compare.thresholds import CANCELLED, EQUAL, INFORMATIVE
 
 # the settings of torch.optim.SGD that make it these rules
@@ -41,7 +41,7 @@ def velocities(scene: Scene) -> Iterator[Cause]:
     dw = scene.tensors.get(gradient(name))
     if beta and dw is not None and scene.settings.get("step") == 1:
         yield from _started_elsewhere(scene, name, (1 - beta) * dw, beta)
-    names = {"before": f"{scene.name} before", "gradient": gradient(name), "weights": name}
+    names = {"before": before(scene.name), "gradient": gradient(name), "weights": name}
     arrays = {term: scene.tensors.get(tensor) for term, tensor in names.items()}
     terms = {term: a for term, a in arrays.items() if a is not None and a.shape == scene.recorded.shape and a.any()}
     fitted = _fitted(scene.recorded, terms)
@@ -116,7 +116,7 @@ def _momentum_forms(scene: Scene, name: str, rate: float) -> Iterator[tuple[mist
     """Other formulas of the weights updated by a velocity, with what they predict."""
     v, dw = velocity(name), gradient(name)
     w, step, g = (scene.tensors[of] for of in (name, v, dw))
-    before = scene.tensors.get(f"{v} before", np.zeros_like(w))
+    earlier = scene.tensors.get(before(v), np.zeros_like(w))
     beta, t = scene.settings.get("beta", 0.0), int(scene.settings.get("step", 1))
     formula = mistakes.MomentumFormula
     yield formula(f"{name} - rate {dw}", "the velocity is not used"), w - rate * g
@@ -126,7 +126,7 @@ def _momentum_forms(scene: Scene, name: str, rate: float) -> Iterator[tuple[mist
     yield nesterov, w - rate * (beta * step + (1 - beta) * g)
     yield formula(f"{name} - rate (beta {v} + {dw})"), w - rate * (beta * step + g)
     late = formula(f"{name} - rate {v} of the step before", "it is updated before the velocity")
-    yield late, w - rate * before
+    yield late, w - rate * earlier
 
 
 def _fitted(target: Array, terms: dict[str, Array]) -> dict[str, float] | None:

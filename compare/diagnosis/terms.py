@@ -8,7 +8,7 @@ from math import isclose
 from handgrad.compare.diagnosis.factors import named_factors
 from handgrad.compare.diagnosis.scene import Scene
 from handgrad.compare.facts.causes import Cause
-from handgrad.compare.facts.operands import Accumulated, DecayAdded, WrongTerm
+from handgrad.compare.facts.operands import Accumulated, DecayAdded, OfStepBefore, WrongTerm
 from handgrad.compare.thresholds import EQUAL, TIMES
 
 
@@ -19,7 +19,10 @@ def added(scene: Scene) -> Iterator[Cause]:
         l2 = scene.settings.get("l2", 0.0)
         plain = bool(l2) and any(isclose(c / l2, times, rel_tol=EQUAL) for times in TIMES)
         yield DecayAdded(c, scene.of, l2, () if l2 else named_factors(c, scene.numbers), plain)
-    c = scene.multiple_of(scene.previous.get(scene.name), (1.0,))
+    earlier = scene.previous.get(scene.name)
+    if scene.explained_by(earlier):
+        yield OfStepBefore()
+    c = scene.multiple_of(earlier, (1.0,))
     if c is not None and abs(c - 1) <= EQUAL:
         yield Accumulated(scene.name)
     for name, other in scene.alike():

@@ -81,8 +81,25 @@ class UpdatedOperand(OfOperand, code="updated-weights"):
     sentence = "it reads the updated {operand}: compute all gradients before any update"
 
 
+class UpdatedTogether(Cause, code="updated-weights"):
+    """It reads several parameters after this step's update."""
+
+    sentence = "it reads the updated {operands}: compute all gradients before any update"
+    operands: tuple[str, ...]
+
+
 class Stale(OfOperand, code="stale", sentence="it reads {operand} of the step before"):
     """It reads a tensor of the step before."""
+
+
+class StaleTogether(Cause, code="stale", sentence="it reads {operands} of the step before"):
+    """It reads several tensors of the step before."""
+
+    operands: tuple[str, ...]
+
+
+class OfStepBefore(Cause, code="stale", sentence="it is that of the step before"):
+    """It is what the step before had under its name."""
 
 
 class Accumulated(Cause, code="accumulated"):

@@ -1,6 +1,6 @@
 """Mistakes in optimisers, initialisers and the order of examples, and in where entries stand: as in causes.py."""
 
-from handgrad.compare.facts.causes import Cause, OfNumbers
+from handgrad.compare.facts.causes import Cause, OfNumbers, factor_of
 from handgrad.compare.facts.fact import counted, listed
 
 # --- velocities and updates
@@ -107,6 +107,25 @@ class OtherMomentum(OtherOptimizer, code="momentum-form"):
 
 class OtherDecay(OtherOptimizer, code="regularisation"):
     """The difference is its weight decay."""
+
+
+class OfGradient(Cause):
+    """A mistake in the gradient that the parameter was updated along, as the update implies it; its code is of that."""
+
+    mistake: Cause
+
+    @property
+    def code(self) -> str:  # type: ignore[override]  # of the class everywhere else
+        """That of the mistake."""
+        return self.mistake.code
+
+    @property
+    def factor(self) -> float | None:
+        """Of the gradient, where the mistake is one."""
+        return factor_of(self.mistake)
+
+    def __str__(self) -> str:
+        return f"in its gradient, as the update shows that: {self.mistake}"
 
 
 # --- initialisers

@@ -11,7 +11,7 @@ made, is a constant.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -109,6 +109,11 @@ class Graph:
                     seen.add(parent)
                     pending.append(parent)
         return tuple(node for node in self.nodes if node in seen)
+
+    def beside(self, tensors: Mapping[str, Tensor]) -> Graph:
+        """The same with more inputs, which no step takes."""
+        more = {name: Node(None, (), {}, t, name) for name, t in tensors.items() if name not in self.inputs}
+        return replace(self, nodes=(*more.values(), *self.nodes), inputs={**self.inputs, **more})
 
     def valued(self, inputs: Mapping[str, Tensor]) -> dict[Node, Any]:
         """What every step gives where some inputs are others: what the graph says that replay does there."""

@@ -7,7 +7,9 @@ What rounding explains is measured: the same steps are taken again with drawn ro
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ from handgrad.compare.names import gradient, updated, velocity
 from handgrad.compare.oracle.graph import Graph, Recorder
 from handgrad.compare.oracle.noise import Noise
 from handgrad.compare.sandbox import CAUGHT, defaulting_to, located
-from handgrad.compare.thresholds import NOISE_RUNS
+from handgrad.compare.thresholds import EQUAL, NOISE_RUNS
 from handgrad.compare.trace import Arrays, in_precision, is_real
 from handgrad.torchref.exchange import to_array, to_tensor
 
@@ -28,6 +30,14 @@ OwnGradients = Callable[[Arrays], Arrays]  # torch's own, at parameters
 
 MOMENTS = ("momentum", "betas", "alpha", "rho")
 """Settings of torch's optimisers that are shares of a moment which it keeps from step to step."""
+LONG = 2.0**60  # a gradient beside which all else that a step is made of is rounded off
+
+
+class Line(NamedTuple):
+    """What a step makes of each entry as its gradient goes: `start` where that is 0, `slope` more with each unit."""
+
+    start: np.ndarray
+    slope: np.ndarray
 
 
 class Follower:
@@ -75,6 +85,21 @@ class Follower:
         buffers = {velocity(name): self._buffer(name) for name in self.leaves}
         tensors = self.leaves | {name: buffer for name, buffer in buffers.items() if buffer is not None}
         return {name: to_array(tensor) for name, tensor in tensors.items()}
+
+    def lines(self, params: Arrays) -> dict[str, Line]:
+        """What the next step makes of each parameter along any gradient, as far as that is a line in the gradient.
+
+        It is of SGD, whatever its momentum and weight decay; what divides by the size of the gradient has none.
+        """
+
+        def along(size: float) -> Arrays:
+            every = {gradient(name): np.full(array.shape, size) for name, array in params.items()}
+            return deepcopy(self).step(params, every)
+
+        start, far, near = map(along, (0.0, LONG, -LONG / 4))
+        lines = {name: Line(start[name], (far[name] - start[name]) / LONG) for name in params}
+        nearer = {name: (near[name] - start[name]) / (-LONG / 4) for name in params}
+        return {n: line for n, line in lines.items() if line.slope.all() and _near(line.slope, nearer[n])}
 
     def recorded(self, params: Arrays, gradients: Arrays) -> Graph:
         """The operations of one step, of which each updated parameter is an output and torch's state an input."""
@@ -205,3 +230,7 @@ class _Noisy:
 
 def _fits(record: np.ndarray, shape: tuple[int, ...]) -> bool:
     return is_real(record) and record.shape == shape
+
+
+def _near(one: np.ndarray, other: np.ndarray) -> bool:
+    return bool((np.abs(one - other) <= EQUAL * np.abs(one)).all())

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,11 +46,12 @@ Derive = Callable[[Arrays, Arrays], Arrays]
 
 
 class Situation(NamedTuple):
-    """What the derivation was handed, in float64 or float32, and what it returned."""
+    """What the derivation was handed, in float64 or float32, what it returned, and what the step before had."""
 
     params: Arrays
     batch: Arrays
     records: Arrays
+    previous: Arrays = MappingProxyType({})
 
 
 Elsewhere = Callable[[float], Iterable[Situation]]  # the derivation where everything has moved by a share
@@ -189,7 +191,7 @@ class Evidence(Witness):
         """What the derivation returned, and the reference on that, where everything has moved by a share."""
         if by not in self._places:
             self._places[by] = []
-            for params, batch, records in self.situations(by) if self.situations is not None else ():
+            for params, batch, records, _ in self.situations(by) if self.situations is not None else ():
                 with suppress(InputError):  # there the reference does not run
                     self._places[by].append((records, self._replayed(params, batch, records)))
         return self._places[by]

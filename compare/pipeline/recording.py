@@ -13,7 +13,7 @@ from handgrad.compare.errors import kind_of
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.failures import Aliased, Mutates, ReturnedInstead, TooManyYields
 from handgrad.compare.mapping import as_mapping
-from handgrad.compare.names import PHASES, Key, of_velocity, updated
+from handgrad.compare.names import PHASES, Key, of_velocity, updated, velocity
 from handgrad.compare.results import Finding
 from handgrad.compare.sandbox import CAUGHT, as_record, fresh, located, quietly
 from handgrad.compare.trace import is_real, same
@@ -64,6 +64,12 @@ class Taken:
             for name, array in after.items()
             if array is not None and is_real(array) and array.shape == self.before[name].shape
         }
+
+    @property
+    def others(self) -> Arrays:
+        """What it computed beside the updated parameters and their velocities."""
+        own = {*self.before, *map(velocity, self.before), *map(updated, self.before)}
+        return {name: array for name, array in self.records.items() if name not in own}
 
 
 @dataclass(frozen=True)

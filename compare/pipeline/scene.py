@@ -12,6 +12,7 @@ from handgrad.compare.diagnosis.factors import LN2
 from handgrad.compare.diagnosis.scene import Scene
 from handgrad.compare.diagnosis.search import Elsewhere
 from handgrad.compare.errors import InputError
+from handgrad.compare.names import before
 from handgrad.compare.oracle.reference import run_on_records
 from handgrad.compare.pipeline.evidence import Evidence
 from handgrad.compare.sandbox import quietly
@@ -99,8 +100,8 @@ def scene_of(name: str, here: Evidence, local: Arrays, records: Arrays, reads: R
 
 def _elsewhere(name: str, here: Evidence) -> Iterator[Elsewhere]:
     """The derivation where everything has moved far, once."""
-    for params, batch, records in here.situations(MOVE_FOR_NAMES) if here.situations is not None else ():
-        handed = {**params, **batch, **real(records)}
+    for params, batch, records, previous in here.situations(MOVE_FOR_NAMES) if here.situations is not None else ():
+        handed = {**params, **batch, **real(records), **{before(n): array for n, array in real(previous).items()}}
         if name in handed and all(np.isfinite(array).all() for array in real(handed).values()):
             tensors = {n: to_tensor(in_precision({n: a}, "float64")[n]) for n, a in handed.items() if n != "J"}
             recorded = to_tensor(np.asarray(records[name], dtype=np.float64).reshape(np.shape(here.records[name])))

@@ -152,8 +152,13 @@ def judged_steps(training: Training) -> Iterator[JudgedStep]:
             arrays={**recorded.arrays, **arrays},
             stop=recorded.stop or any(j.finding and j.finding.cause.code in ("missing", "shape") for j in judged),
         )
-        side = finest(taken)
-        previous = {**side.before, **{n: a for n, a in side.records.items() if not is_updated(n)}}
+        previous = _had(training, index, finest(taken))
+
+
+def _had(training: Training, index: int, side: Taken) -> dict[str, np.ndarray]:
+    """What a step was handed, and computed before its update."""
+    batch = training.batches[index] if training.batches else {}
+    return {**batch, **side.before, **{n: a for n, a in side.records.items() if not is_updated(n)}}
 
 
 def _settled_later(training: Training, index: int) -> Read | None:
@@ -169,19 +174,16 @@ def _records(training: Training, index: int, previous: Arrays, known: Read | Non
     problem, taken = training.problem, training.taken[index]
     if problem is None:
         return JudgedStep(index + 1, []), Read([], {})
-    own = {*training.params, *map(velocity, training.params), *map(updated, training.params)}
-
-    def yielded(side: Taken) -> dict[str, np.ndarray]:
-        return {name: array for name, array in side.records.items() if name not in own}
 
     def situations(dtype: str, by: float) -> Iterator[Situation]:
         for moved in training.moved(dtype, by):
             steps = moved.runs[dtype].steps
             if len(steps) > index:
                 batch = in_precision(moved.batches[index], dtype)
-                yield Situation(steps[index].before, batch, yielded(steps[index]))
+                previous = _had(moved, index - 1, steps[index - 1]) if index else {}
+                yield Situation(steps[index].before, batch, steps[index].others, previous)
 
-    calls = {dtype: Call(yielded(side)) for dtype, side in taken.items()}
+    calls = {dtype: Call(side.others) for dtype, side in taken.items()}
     before = {dtype: side.before for dtype, side in taken.items()}
     elsewhere = {dtype: partial(situations, dtype) for dtype in taken}
     returned = Returned(index + 1, calls, before, previous=previous, elsewhere=elsewhere, known=known)

@@ -13,11 +13,12 @@ from handgrad.compare.diagnosis.bits import Observed
 from handgrad.compare.diagnosis.edits.edit import CURIOUS, LEFT_OUT, OPERAND, OTHER, Edit, Words, apply, read
 from handgrad.compare.diagnosis.edits.operands import FORMULAS, NEAR, formula
 from handgrad.compare.diagnosis.edits.segment import Segment, Values
+from handgrad.compare.diagnosis.edits.times import multiple
 from handgrad.compare.facts.causes import Cause, Scaled, WrongSign, Zero
 from handgrad.compare.facts.edits import Clipped, ExtraTerm, FactorForm, OperandPlaces
-from handgrad.compare.facts.operands import Accumulated, Copied, DecayAdded, UpdatedAtRate, WrongTerm
+from handgrad.compare.facts.operands import Copied, DecayAdded, WrongTerm
 from handgrad.compare.facts.updates import AxesPermuted
-from handgrad.compare.names import gradient, of_gradient, velocity
+from handgrad.compare.names import of_gradient
 from handgrad.compare.oracle.graph import Node
 from handgrad.compare.thresholds import FITTED
 
@@ -81,14 +82,11 @@ def _round(value: float) -> float:
 # --- what does not belong
 
 
-def inserted(segment: Segment, previous: Mapping[str, Tensor]) -> Iterator[Edit]:
-    """What does not belong: a term or a factor too much, another tensor altogether, the sum over steps."""
+def inserted(segment: Segment) -> Iterator[Edit]:
+    """What does not belong: a term or a factor too much, another tensor altogether."""
     node = segment.target
     if not node.value.is_floating_point():
         return
-    before = previous.get(segment.name)
-    if before is not None and before.shape == node.value.shape:
-        yield Edit(1, LEFT_OUT, lambda w: Accumulated(segment.name), {node: lambda v: v(node) + before})
     for name, other in segment.graph.outputs.items():
         if other is not node and other.value.shape == node.value.shape:
             yield _held(node, name, other)
@@ -156,10 +154,10 @@ def fitted(segment: Segment, observed: Observed, parameters: frozenset[str]) -> 
     node = segment.target
     difference = observed.recorded - observed.reference
     for other in segment.alike(node):
-        times = _multiple(difference, other.value)
+        times = multiple(difference, other.value)
         if times:
             yield _term(segment, other, times, parameters)
-    times = _multiple(observed.recorded, observed.reference)
+    times = multiple(observed.recorded, observed.reference)
     if times:
         changes = {node: apply(lambda x: times * x, node)}
         yield Edit(6, CURIOUS, lambda w: Scaled(times), changes, fitted=True)
@@ -173,39 +171,3 @@ def _term(segment: Segment, other: Node, times: float, parameters: frozenset[str
         return DecayAdded(times, label) if is_decay else WrongTerm(times, words(other))
 
     return Edit(6, CURIOUS, cause, {node: lambda v: v(node) + times * v(other)}, fitted=True)
-
-
-def updated(segment: Segment, observed: Observed, parameters: frozenset[str]) -> Iterator[Edit]:
-    """A parameter read after a step along its gradient or velocity, at whatever rate, where the tensor is linear."""
-    inputs = segment.graph.inputs
-    directions = {**segment.graph.outputs, **inputs}  # the gradient of a parameter is no record that replay reads
-    for name in sorted(parameters & inputs.keys()):
-        for of in (gradient(name), velocity(name)) if inputs[name] in segment.distance else ():
-            direction = directions.get(of, segment.target)
-            if direction is not segment.target and direction.value.shape == inputs[name].value.shape:
-                yield from _updated(segment, observed, inputs[name], direction)
-
-
-def _updated(segment: Segment, observed: Observed, parameter: Node, direction: Node) -> Iterator[Edit]:
-    if direction.value.numel() < 2:
-        return
-
-    def moved(times: float) -> Callable[[Values], Any]:
-        return lambda v: v(parameter) + times * v(direction)
-
-    after = segment.predicted({parameter: moved(1.0)}, segment.values) - observed.reference
-    times = _multiple(observed.recorded - observed.reference, after)
-    if times < 0:
-        changes = {parameter: moved(times)}
-        yield Edit(6, LEFT_OUT, lambda w: UpdatedAtRate(parameter.name, w(direction), -times), changes, fitted=True)
-
-
-def _multiple(target: Tensor, of: Tensor) -> float:
-    """c that makes c times a tensor come nearest to a target; 0 where there is none."""
-    if not of.is_floating_point() or of.shape != target.shape or not of.numel():
-        return 0.0
-    scale = float(of.abs().max())
-    if not 0 < scale < float("inf"):
-        return 0.0
-    unit = of / scale
-    return float((target / scale * unit).sum() / (unit * unit).sum())

@@ -20,7 +20,7 @@ from handgrad.compare.facts.failures import (
     WrongShape,
 )
 from handgrad.compare.facts.remarks import Float32Only, NotTapped, VelocityTimes
-from handgrad.compare.facts.updates import OptimizerReset, OtherMomentum
+from handgrad.compare.facts.updates import OfGradient, OptimizerReset, OtherMomentum
 from handgrad.compare.ownership import named
 from tests.compare.checks.trainers import (
     BATCHES,
@@ -102,7 +102,7 @@ def test_a_velocity_that_is_lost_and_not_yielded_shows_in_the_update():
     assert {type(finding.cause) for finding in never.findings} == {OtherMomentum}, str(never)
 
 
-def test_a_factor_that_is_another_at_another_step_is_said_so():
+def test_a_factor_that_is_the_size_of_each_batch_is_one_of_the_gradient():
     """Divided by the examples twice, a gradient is 1/5 of what it should be, and 1/3 for a batch of three."""
 
     def averaging(p, batches):
@@ -114,7 +114,10 @@ def test_a_factor_that_is_another_at_another_step_is_said_so():
 
     first = check_training(averaging, reference, descent, PARAMS, BATCHES).first
     assert (first.where.name, first.factor) == ("W2_next", pytest.approx(0.2))
-    assert first.cause == Scaled(first.factor, of_update=True, varies=True)
+    assert first.others == (Scaled(first.factor, of_update=True, varies=True),)
+    assert isinstance(first.cause, OfGradient)
+    assert isinstance(first.cause.mistake, Scaled)
+    assert first.cause.mistake.names
 
 
 def test_the_list_of_batches_is_the_trainers_own():

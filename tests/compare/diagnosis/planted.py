@@ -51,24 +51,30 @@ def search_of(
     name: str,
     wrong: Wrong,
     records: Sequence[str] = (),
-    previous: Sequence[str] = (),
+    times: Mapping[str, str] | None = None,
     like: Callable[[Tensor], Tensor] = lambda x: x,
     form: Form = "textbook",
 ) -> Search:
+    """`times`: for tensors of another time, the one whose draw stands for each."""
     tensors = drawn(1, like)
     segment = segment_of(reference, name, records, tensors, form)
+    others = {n: tensors[of] for n, of in (times or {}).items()}
+    segment = Segment(segment.graph.beside(others), name, frozenset(others))
     observed = Observed(wrong(SimpleNamespace(**tensors)).double().contiguous(), segment.target.value.double())
-    return Search(segment, observed, names_of(SIZES), frozenset(PARAMETERS), {n: tensors[n] for n in previous})
+    return Search(segment, observed, names_of(SIZES), frozenset(PARAMETERS))
 
 
 def reruns(
-    search: Search, wrong: Wrong, like: Callable[[Tensor], Tensor] = lambda x: x
+    search: Search,
+    wrong: Wrong,
+    like: Callable[[Tensor], Tensor] = lambda x: x,
+    times: Mapping[str, str] | None = None,
 ) -> Callable[[], Iterator[Elsewhere]]:
     def elsewhere() -> Iterator[Elsewhere]:
         for seed in (2, 3):
             moved = drawn(seed, like)
-            inputs = {n: moved[n] for n in search.segment.graph.inputs}
-            yield Elsewhere(inputs, wrong(SimpleNamespace(**(moved | {n: drawn(1, like)[n] for n in search.previous}))))
+            inputs = {n: moved[(times or {}).get(n, n)] for n in search.segment.graph.inputs}
+            yield Elsewhere(inputs, wrong(SimpleNamespace(**moved)))
 
     return elsewhere
 
@@ -78,12 +84,12 @@ def causes(
     name: str,
     wrong: Wrong,
     records: Sequence[str] = (),
-    previous: Sequence[str] = (),
+    times: Mapping[str, str] | None = None,
     like: Callable[[Tensor], Tensor] = lambda x: x,
 ) -> list[Cause]:
     """What the search says of a tensor that holds what `wrong` gives, without the formulas that it stands in."""
-    search = search_of(reference, name, wrong, records, previous, like)
-    return [*map(_bare, named([search], reruns(search, wrong, like)))]
+    search = search_of(reference, name, wrong, records, times, like)
+    return [*map(_bare, named([search], reruns(search, wrong, like, times)))]
 
 
 def fitting(enumeration: Callable[..., Iterator[Edit]], search: Search) -> list[Cause]:

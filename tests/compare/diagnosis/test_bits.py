@@ -49,6 +49,21 @@ def test_fewer_digits_are_less_evidence():
     assert observed(recorded, "float32").bits(recorded) < 0.6 * observed(recorded).bits(recorded)
 
 
+def test_below_the_noise_of_an_entry_there_is_no_evidence():
+    recorded = REFERENCE * 1.5
+    noisy = Observed(recorded, REFERENCE, noise=1e-6)
+    assert noisy.bits(recorded) < 0.6 * observed(recorded).bits(recorded)
+    assert noisy.is_explained_by(recorded + 0.9e-6)
+    assert not noisy.is_explained_by(recorded + 1.1e-6)
+    assert Observed(recorded, REFERENCE, noise=1.0).bits(recorded) == 0
+
+
+def test_entries_that_are_equal_to_within_the_noise_are_one_coincidence():
+    recorded = torch.full((4,), 7.0, dtype=torch.float64) + 1e-7 * torch.arange(4)
+    one, four = (Observed(r, torch.zeros_like(r), noise=1e-6) for r in (recorded[:1], recorded))
+    assert four.bits(recorded) == pytest.approx(one.bits(recorded[:1]))
+
+
 @pytest.mark.parametrize("predicted", [REFERENCE[:3] * 1.5, 7.0, torch.zeros(0), REFERENCE * torch.nan])
 def test_what_has_another_shape_or_is_not_finite_explains_nothing(predicted):
     assert not observed(REFERENCE * 1.5).is_explained_by(predicted)

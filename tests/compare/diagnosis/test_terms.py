@@ -5,7 +5,7 @@ import pytest
 
 from handgrad.compare.diagnosis.ranking import diagnose
 from handgrad.compare.diagnosis.scene import Scene
-from handgrad.compare.facts.operands import Accumulated, DecayAdded, WrongTerm
+from handgrad.compare.facts.operands import Accumulated, DecayAdded, OfStepBefore, WrongTerm
 
 RNG = np.random.default_rng(11)
 R, W = RNG.standard_normal((3, 4)), RNG.standard_normal((3, 4))
@@ -32,6 +32,7 @@ def test_the_decay_of_j_is_plainly_missing_or_twice_there(times, is_plain):
 def test_gradients_summed_over_two_steps():
     before = W[::-1]
     assert causes(R + before, previous={"dW": before}) == (Accumulated("dW"),)
+    assert causes(before, previous={"dW": before}) == (OfStepBefore(),)
 
 
 def test_a_term_is_added_as_often_as_a_plain_number_says():

@@ -60,7 +60,10 @@ EXAMPLES: tuple[Fact, ...] = (
     operands.WrongTerm(0.5, "dA2"),
     operands.UpdatedAtRate("W2", "dW2", 0.1),
     operands.UpdatedOperand("W2"),
+    operands.UpdatedTogether(("W2", "W3")),
     operands.Stale("A1"),
+    operands.StaleTogether(("W1", "b1")),
+    operands.OfStepBefore(),
     operands.Accumulated("dW1"),
     operands.Overwritten("A1"),
     operands.SharesMemory("A1"),
@@ -84,6 +87,7 @@ EXAMPLES: tuple[Fact, ...] = (
     updates.OtherUpdate("torch.optim.SGD(lr=0.1, maximize=True)", "ascends"),
     updates.OtherMomentum("torch.optim.SGD(lr=0.1, momentum=0.9)"),
     updates.OtherDecay("torch.optim.Adam(lr=0.1, weight_decay=0.02)"),
+    updates.OfGradient(causes.Scaled(2.0, ("n",))),
     updates.InitializerFamily("normal", "uniform"),
     updates.InitializerFamily("normal", "uniform", samples=4096),
     updates.InitializerMean(0.5, 0.0),
@@ -310,6 +314,7 @@ def test_only_some_causes_have_a_factor_or_a_fitted_number():
     assert factor_of(causes.Scaled(2.0)) == 2.0
     assert factor_of(causes.WrongSign()) == -1.0
     assert factor_of(causes.BiasSum("dZ1", "mean", 1 / 6)) == 1 / 6
+    assert factor_of(updates.OfGradient(causes.Scaled(2.0))) == 2.0
     assert factor_of(operands.Unused("b1")) is None
     assert fitted_of(operands.DecayAdded(0.25, "W1")) == 0.25
     assert fitted_of(operands.DecayAdded(0.5, "W1", l2=0.5, plain=True)) is None

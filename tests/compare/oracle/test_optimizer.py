@@ -48,6 +48,34 @@ def test_a_recorded_velocity_replaces_torchs():
     np.testing.assert_allclose(after["vb"], 1.9 * GRADIENTS["db"])
 
 
+LINES = {
+    "plain": {},
+    "momentum": {"momentum": 0.9},
+    "dampening": {"momentum": 0.9, "dampening": 0.5},
+    "nesterov": {"momentum": 0.9, "nesterov": True},
+    "decay": {"momentum": 0.9, "weight_decay": 0.1},
+    "ascent": {"maximize": True},
+}
+
+
+@pytest.mark.parametrize("settings", LINES.values(), ids=LINES)
+@pytest.mark.parametrize("rate", [1e-1, 1e-6])
+def test_a_step_of_sgd_is_a_line_in_the_gradient(settings, rate):
+    follower = Follower(lambda tensors: torch.optim.SGD(tensors, lr=rate, **settings), PARAMS)
+    for factor in (1.0, -3.0, 0.5):
+        along = {name: factor * array for name, array in GRADIENTS.items()}
+        lines = follower.lines(PARAMS)
+        after = follower.step(PARAMS, along)
+        for name in PARAMS:
+            implied = (after[name] - lines[name].start) / lines[name].slope
+            np.testing.assert_allclose(implied, along[f"d{name}"], rtol=0, atol=1e-15 * 3 / rate)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.RMSprop, torch.optim.Adagrad, torch.optim.Rprop])
+def test_what_divides_by_the_size_of_the_gradient_has_no_line(kind):
+    assert not Follower(lambda tensors: kind(tensors, lr=0.1), PARAMS).lines(PARAMS)
+
+
 class Needing(torch.optim.SGD):
     """An optimiser whose step needs an argument."""
 

@@ -7,7 +7,7 @@ from handgrad import tap
 from handgrad.compare.diagnosis.edits.whole import at_named_steps, clipped
 from handgrad.compare.facts.causes import Scaled, WrongSign, Zero
 from handgrad.compare.facts.edits import Clipped, ExtraTerm, FactorForm, OperandPlaces
-from handgrad.compare.facts.operands import Accumulated, Copied, DecayAdded, UpdatedAtRate, WrongTerm
+from handgrad.compare.facts.operands import Copied, DecayAdded, WrongTerm
 from handgrad.compare.facts.updates import AxesPermuted
 from tests.compare.diagnosis.planted import causes, fitting, search_of
 
@@ -68,15 +68,6 @@ def with_U(p, X, Y):
     return (tap("C", torch.exp(T) + p["b"]) * Y[:3] * p["U"]).sum()
 
 
-def test_finds_the_sum_over_steps():
-    said = causes(layer, "dW", lambda t: dW(t) + t.dW, ["dZ"], previous=["dW"])
-    assert said[0] == Accumulated("dW")
-
-
-def test_the_step_before_is_asked_for_under_its_own_name():
-    assert not causes(layer, "dZ", lambda t: t.dA * (1 - torch.tanh(t.Z) ** 2) + t.A, ["dA", "Z"], previous=["A"])
-
-
 def test_finds_a_term_in_a_named_step_before():
     search = search_of(named_before, "C", lambda t: torch.exp(torch.tanh(t.U) + t.b + t.U) * t.b)
     assert fitting(at_named_steps, search) == [ExtraTerm("U")]
@@ -125,30 +116,3 @@ def test_finds_an_unnamed_multiple():
     assert type(said) is Scaled
     assert said.factor == pytest.approx(1.37)
     assert not said.names
-
-
-def test_finds_a_parameter_read_after_a_step_along_its_gradient():
-    def reference(p, X, Y):
-        return (tap("A", tap("Z", X @ p["W"]) @ p["U"]) * Y).sum()
-
-    (said, *_) = causes(reference, "dZ", lambda t: t.dA @ (t.U - 0.013 * t.Z.T @ t.dA).T, ["Z", "A", "dA"])
-    assert type(said) is UpdatedAtRate
-    assert (said.operand, said.direction) == ("U", "dU")
-    assert said.rate == pytest.approx(0.013)
-
-
-def test_finds_a_parameter_read_after_a_step_along_its_velocity():
-    def reference(p, X, Y):
-        return (tap("A", tap("Z", X @ p["W"]) @ p["U"]) * tap("vU", torch.tanh(p["U"]))[0] * Y).sum()
-
-    (said, *_) = causes(reference, "dZ", lambda t: t.dA @ (t.U - 0.24 * t.vU).T, ["Z", "A", "dA", "vU"])
-    assert type(said) is UpdatedAtRate
-    assert (said.operand, said.direction) == ("U", "vU")
-    assert said.rate == pytest.approx(0.24)
-
-
-def test_a_step_upwards_is_no_update():
-    def reference(p, X, Y):
-        return (tap("A", tap("Z", X @ p["W"]) @ p["U"]) * Y).sum()
-
-    assert not causes(reference, "dZ", lambda t: t.dA @ (t.U + 0.013 * t.Z.T @ t.dA).T, ["Z", "A", "dA"])
