@@ -264,7 +264,9 @@ SLIPS = {
     ),
     "adam amsgrad forgotten": Slip(of(O.Adam, amsgrad=True), adam(), MOMENTUM, ("amsgrad",)),
     "adamw decay coupled": Slip(ADAMW, adam(grad=coupled), DECAYED),
-    "adamw decay without the rate": Slip(ADAMW, adam(lambda x: (1 - DECAY) * x.w - LR * ratio(x)), DECAYED, ("lr",)),
+    "adamw decay without the rate": Slip(
+        ADAMW, adam(lambda x: (1 - DECAY) * x.w - LR * ratio(x)), DECAYED, ("without-rate",)
+    ),
     "adamw decay forgotten": Slip(ADAMW, adam(), DECAYED, ("weight_decay",)),
     "adamw decay after the step": Slip(ADAMW, adam(lambda x: (x.w - LR * ratio(x)) * (1 - LR * DECAY)), DECAYED),
     "adamw decay of the other sign": Slip(
@@ -375,7 +377,7 @@ SLIPS = {
     ),
     "sgd dampening forgotten": Slip(of(O.SGD, momentum=0.9, dampening=0.5), sgd(), MOMENTUM, ("dampening",)),
     "sgd dampening where none is due": Slip(
-        HEAVY, sgd(v=first(lambda x: x.g, lambda x: 0.9 * x.v + 0.7 * x.g)), MOMENTUM
+        HEAVY, sgd(v=first(lambda x: x.g, lambda x: 0.9 * x.v + 0.7 * x.g)), (*MOMENTUM, "scale")
     ),
     "sgd average": Slip(HEAVY, sgd(v=lambda x: 0.9 * x.v + 0.1 * x.g), MOMENTUM),
     "sgd average from the gradient": Slip(
