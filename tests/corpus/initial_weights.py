@@ -86,7 +86,7 @@ WRONG = {
     "conv fan of all": Weights(CONV, normal(sqrt(2 / prod(CONV))), he, SCALE, ("fan_in",)),
     "conv1d fan out for fan in": Weights(CONV1D, normal(sqrt(2 / fan(CONV1D, 0))), he, SCALE, ("fan_out", "fan_in")),
     "conv glorot by one fan": Weights(CONV, normal(sqrt(1 / fan(CONV, 1))), I.xavier_normal_, SCALE, ("fan_in",)),
-    "gain forgotten": Weights(DENSE, normal(sqrt(1 / 20)), he, SCALE, ("fan_in",)),
+    "gain forgotten": Weights(DENSE, normal(sqrt(1 / 20)), he, SCALE, ("shape[1]",)),
     "gain of tanh squared": Weights(
         DENSE,
         normal(GAIN**2 * sqrt(2 / 50)),
@@ -98,14 +98,14 @@ WRONG = {
         DENSE, normal(sqrt(2 / 50)), lambda w: I.xavier_normal_(w, gain=GAIN), SCALE, ("5/3",)
     ),
     "gain of leaky relu forgotten": Weights(
-        DENSE, normal(sqrt(2 / 20)), lambda w: I.kaiming_normal_(w, a=0.2), SCALE, ("fan_in",)
+        DENSE, normal(sqrt(2 / 20)), lambda w: I.kaiming_normal_(w, a=0.2), SCALE, ("shape[1]",)
     ),
     "bound for spread": Weights(
         DENSE, uniform(sqrt(2 / 20)), lambda w: I.kaiming_uniform_(w, nonlinearity="relu"), SCALE
     ),
-    "no root": Weights(DENSE, normal(2 / 20), he, SCALE, ("2/fan_in",)),
-    "torch's default by he": Weights(DENSE, uniform(sqrt(6 / 20)), linear, SCALE, ("fan_in",)),
-    "torch's default by 1/n": Weights(DENSE, uniform(1 / 20), linear, SCALE, ("fan_in",)),
+    "no root": Weights(DENSE, normal(2 / 20), he, SCALE, ("2/shape[1]",)),
+    "torch's default by he": Weights(DENSE, uniform(sqrt(6 / 20)), linear, SCALE, ("shape[1]",)),
+    "torch's default by 1/n": Weights(DENSE, uniform(1 / 20), linear, SCALE, ("shape[1]",)),
     "normal for torch's default": Weights(DENSE, normal(sqrt(1 / 20)), linear, FAMILY, ("normal", "uniform")),
     "cut and rescaled": Weights(DENSE, cut(sqrt(2 / 20) / OF_CUT), he, FAMILY, ("2",)),
     "cut and not rescaled": Weights(DENSE, cut(sqrt(2 / 20)), he, (*FAMILY, *SCALE), ("2",)),
