@@ -16,6 +16,7 @@ Draws = Mapping[str, Sequence[np.ndarray]]  # by family, the draws that weights 
 RARE = 1 / 2.0 ** np.arange(13, 3, -1)  # shares of a distribution, in 2^19 numbers of which a part shows
 SHARES = np.concatenate([RARE, np.arange(1, 16) / 16, 1 - RARE[::-1]])
 ENOUGH = 2**19  # numbers to compare these shares of
+GAINS = {"": 1.0, "5/3 ": 5 / 3, "(5/3)^2 ": 25 / 9}  # of tanh in torch, and its square
 
 
 class Distribution(NamedTuple):
@@ -174,14 +175,27 @@ def _share(squares: np.ndarray, total: np.ndarray) -> np.ndarray:
 
 
 def formulas(spread: float, shape: tuple[int, ...]) -> tuple[str, ...]:
-    """The usual formulas that give a standard deviation, in the sizes of a matrix."""
-    return tuple(form for form, value in _usual(shape) if abs(value - spread) <= SAME_FORMULA * spread)
+    """The usual formulas that give a standard deviation, in sizes and fans; with the gain of tanh if none else does."""
+    usual = dict(_usual(shape))
+    return next(filter(None, (_near(spread, usual, gain) for gain in GAINS.items())), ())
+
+
+def _near(spread: float, usual: Mapping[str, float], gain: tuple[str, float]) -> tuple[str, ...]:
+    told, times = gain
+    return tuple(f"{told}{form}" for form, value in usual.items() if abs(times * value / spread - 1) <= SAME_FORMULA)
 
 
 def _usual(shape: tuple[int, ...]) -> Iterator[tuple[str, float]]:
-    if len(shape) != 2:
+    if len(shape) < 2:
         return
-    sizes = {"shape[0]": shape[0], "shape[1]": shape[1], "(shape[0] + shape[1])": sum(shape)}
+    sizes = {"shape[0]": shape[0], "shape[1]": shape[1], "(shape[0] + shape[1])": sum(shape[:2])}
+    if kernel := prod(shape[2:]) if len(shape) > 2 else 0:
+        fans = {
+            "fan_out": shape[0] * kernel,
+            "fan_in": shape[1] * kernel,
+            "(fan_in + fan_out)": sum(shape[:2]) * kernel,
+        }
+        sizes = fans | sizes | {"size": prod(shape)}
     for (size, n), c in product(sizes.items(), (1, 2)):
         yield f"sqrt({c}/{size})", sqrt(c / n)
         yield f"{c}/{size}", c / n

@@ -48,22 +48,6 @@ def relatives(due: torch.optim.Optimizer) -> Iterator[Rule]:
             reverses = ("ascends" if changes["maximize"] else "descends") if "maximize" in changes else ""
             named = cause(_shown(kind, settings, changes), reverses)
             yield Rule(named, _factory(kind, {**settings, **changes}), differs)
-    if kind in (torch.optim.Adam, torch.optim.AdamW):
-        yield from _forms_of_adam(settings, is_decoupled=kind is torch.optim.AdamW)
-
-
-def _forms_of_adam(settings: Mapping[str, Any], *, is_decoupled: bool) -> Iterator[Rule]:
-    """Adam in the forms that torch has no setting for."""
-    plain = {name: settings[name] for name in ("lr", "betas", "eps", "weight_decay")} | {"decoupled": is_decoupled}
-    forms: list[tuple[OtherOptimizer, str, bool]] = [
-        (OtherMomentum("Adam without bias correction"), "bias_correction", False),
-        (OtherUpdate("Adam with eps inside the square root"), "eps_inside", True),
-    ]
-    if settings["weight_decay"]:
-        other = "Adam with weight_decay in the gradient" if is_decoupled else "AdamW"
-        forms.insert(0, (OtherUpdate(other), "decoupled", not is_decoupled))
-    for cause, name, value in forms:
-        yield Rule(cause, _factory(_Adam, {**plain, name: value}), frozenset({(name, value)}))
 
 
 def _shown(kind: type, settings: Mapping[str, Any], changes: Mapping[str, Any]) -> str:
@@ -113,29 +97,3 @@ def _momenta(lr: float, m: float) -> Iterator[Change]:
             yield OtherMomentum, {"momentum": m, **form, "lr": rate}
     yield OtherMomentum, {"momentum": 0.0, **plain, "lr": lr}
     yield OtherMomentum, {"momentum": round(1 - m, 12), **plain, "lr": lr}
-
-
-class _Adam(torch.optim.Optimizer):
-    """Adam in the forms that torch has no setting for."""
-
-    def __init__(self, params: Any, **settings: Any) -> None:
-        """Settings as of torch.optim.Adam, and the form: decoupled, bias_correction, eps_inside."""
-        super().__init__(params, {"bias_correction": True, "eps_inside": False, **settings})
-
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # no loss is returned
-        """One step."""
-        (group,) = self.param_groups
-        lr, (beta1, beta2), eps, decay = (group[name] for name in ("lr", "betas", "eps", "weight_decay"))
-        for w in (w for w in group["params"] if w.grad is not None):
-            state = self.state[w]
-            state["t"] = t = state.get("t", 0) + 1
-            g = w.grad if group["decoupled"] else w.grad + decay * w
-            if group["decoupled"]:
-                w.mul_(1 - lr * decay)
-            state["m"] = m = torch.lerp(state.get("m", torch.zeros_like(w)), g, 1 - beta1)
-            state["s"] = s = torch.lerp(state.get("s", torch.zeros_like(w)), g * g, 1 - beta2)
-            if group["bias_correction"]:
-                m, s = m / (1 - beta1**t), s / (1 - beta2**t)
-            root = (s + eps).sqrt() if group["eps_inside"] else s.sqrt() + eps
-            w.sub_(lr * m / root)

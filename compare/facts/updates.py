@@ -1,7 +1,7 @@
 """Mistakes in optimisers, initialisers and the order of examples, and in where entries stand: as in causes.py."""
 
 from handgrad.compare.facts.causes import Cause, OfNumbers, factor_of
-from handgrad.compare.facts.fact import counted, listed
+from handgrad.compare.facts.fact import counted, listed, number
 
 # --- velocities and updates
 
@@ -126,6 +126,105 @@ class OfGradient(Cause):
 
     def __str__(self) -> str:
         return f"in its gradient, as the update shows that: {self.mistake}"
+
+
+# --- slips in an optimiser's step
+
+
+class Counted(Cause, code="momentum-form"):
+    """t is counted in another way, or does not enter; `how` is a key of HOW_COUNTED."""
+
+    how: str
+
+    def __str__(self) -> str:
+        return HOW_COUNTED.get(self.how, self.how)
+
+
+HOW_COUNTED = {
+    "stuck": "t stays 1 at every step",
+    "ahead": "t is one ahead: it is 2 at the first step",
+    "behind": "t is one behind: it is 0 at the first step",
+    "per-parameter": "t advances with every parameter, where it must advance once a step",
+    "left-out": "the bias correction is left out: no moment is divided by 1 - beta^t",
+}
+
+
+class StateCorrected(Cause, code="momentum-form", sentence="{state} is divided by 1 - {share}^t, which torch does not"):
+    """A bias correction where none is due."""
+
+    state: str
+    share: str
+
+
+class StateStart(Cause, code="momentum-form"):
+    """What is kept from step to step starts from something else than in torch; `twin`: see VelocityForm."""
+
+    state: str
+    start: str
+    due: str = ""
+    twin: str = ""
+
+    def __str__(self) -> str:
+        due = f", where torch sets it to {self.due} at the first step" if self.due else ", which is not torch's start"
+        twin = f". torch.optim.SGD({self.twin}) is that rule" if self.twin else ""
+        return f"{self.state} starts from {self.start}{due}{twin}"
+
+
+class DecayForm(Cause, code="regularisation"):
+    """Weight decay left out, where none is due, or in another place; `how` is a key of HOW_DECAY."""
+
+    how: str
+    weight_decay: float
+    is_due: bool = True
+
+    def __str__(self) -> str:
+        due = "" if self.is_due else ", where torch has none"
+        return f"{HOW_DECAY.get(self.how, self.how).format(number(self.weight_decay))}{due}"
+
+
+HOW_DECAY = {
+    "left-out": "the weight decay of {0} is left out",
+    "gradient": "weight decay enters the gradient: dw + {0} w",
+    "apart": "weight decay is apart from the gradient: lr {0} w is subtracted from w",
+    "without-rate": "weight decay does not have the rate: {0} w is subtracted from w",
+    "after": "weight decay comes after the step: (1 - lr {0}) times what the step makes of w",
+}
+
+
+class EpsilonPlace(Cause, code="constant", sentence="{eps} is added to {of}, where it belongs with {belongs}"):
+    """The small number stands before or after a root or a division."""
+
+    eps: str
+    of: str
+    belongs: str
+
+
+class OtherSetting(Cause, code="constant"):
+    """A setting of the optimiser that is another number."""
+
+    name: str
+    used: float
+    due: float
+
+    def __str__(self) -> str:
+        parts = round(self.due / self.used) if self.used else 0
+        share = f", 1/{parts} of it" if parts > 2 and abs(parts * self.used / self.due - 1) < 1e-6 else ""
+        return f"{self.name} is {self.used:.6g} where {self.due:.6g} is due{share}"
+
+
+class DecaySetting(OtherSetting, code="regularisation"):
+    """The weight decay is another number, as one that is divided by the size of the batch."""
+
+
+class ClippedGradient(Cause, code="function"):
+    """The gradient is clipped before the step: by value, by its norm, or by that of all gradients."""
+
+    bound: float
+    by: str
+
+    def __str__(self) -> str:
+        how = f"to [-{self.bound:g}, {self.bound:g}]" if self.by == "value" else f"to {self.bound:g} by the {self.by}"
+        return f"the gradient is clipped {how} before the step"
 
 
 # --- initialisers

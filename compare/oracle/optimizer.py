@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from handgrad.compare.errors import InputError, kind_of
-from handgrad.compare.names import gradient, updated, velocity
-from handgrad.compare.oracle.graph import Graph, Recorder
+from handgrad.compare.names import gradient, velocity
 from handgrad.compare.oracle.noise import Noise
 from handgrad.compare.sandbox import CAUGHT, defaulting_to, located
 from handgrad.compare.thresholds import EQUAL, NOISE_RUNS
@@ -80,8 +79,8 @@ class Follower:
 
     def step(self, params: Arrays, gradients: Arrays) -> dict[str, np.ndarray]:
         """The parameters after one step from `params` along `gradients`, and, as v<name>, the momentum buffers."""
-        self._hand(params, gradients)
-        self._go()
+        self.hand(params, gradients)
+        self.go()
         buffers = {velocity(name): self._buffer(name) for name in self.leaves}
         tensors = self.leaves | {name: buffer for name, buffer in buffers.items() if buffer is not None}
         return {name: to_array(tensor) for name, tensor in tensors.items()}
@@ -101,29 +100,16 @@ class Follower:
         nearer = {name: (near[name] - start[name]) / (-LONG / 4) for name in params}
         return {n: line for n, line in lines.items() if line.slope.all() and _near(line.slope, nearer[n])}
 
-    def recorded(self, params: Arrays, gradients: Arrays) -> Graph:
-        """The operations of one step, of which each updated parameter is an output and torch's state an input."""
-        self._hand(params, gradients)
-        recorder = Recorder("textbook")
-        for name, leaf in self.leaves.items():
-            kept = {key: t for key, t in self.optimizer.state[leaf].items() if isinstance(t, Tensor) and t.ndim}
-            along = {} if leaf.grad is None else {gradient(name): leaf.grad}
-            for given, tensor in {name: leaf, **along, **{f"{key} of {name}": t for key, t in kept.items()}}.items():
-                recorder.given(given, tensor)
-        with recorder:
-            self._go()
-        for name, leaf in self.leaves.items():
-            recorder.computed(updated(name), leaf)
-        return recorder.graph
-
-    def _hand(self, params: Arrays, gradients: Arrays) -> None:
+    def hand(self, params: Arrays, gradients: Arrays) -> None:
+        """Put parameters and gradients in their places."""
         with torch.no_grad():
             for name, leaf in self.leaves.items():
                 leaf.copy_(to_tensor(params[name]))
                 along = gradients.get(gradient(name))
                 leaf.grad = None if along is None else to_tensor(along.astype(np.float64))
 
-    def _go(self) -> None:
+    def go(self) -> None:
+        """Take torch's step."""
         try:
             with defaulting_to("float64"):
                 self.optimizer.step()
@@ -188,16 +174,6 @@ class Followers:
         if is_real(array):
             self.steps[-1].velocities[name] = array.astype(np.float64)
             self.follower.set_velocity(name, array.astype(np.float64))
-
-    def recorded(self) -> Graph:
-        """The operations of the last step, after all before it."""
-        follower = Follower(self.build, self.params)
-        *earlier, last = self.steps
-        for step in earlier:
-            follower.step(step.before, step.gradients())
-            for name, array in step.velocities.items():
-                follower.set_velocity(name, array)
-        return follower.recorded(last.before, last.gradients())
 
     def noisy(self, by: float) -> list[dict[str, np.ndarray]]:
         """What the last step comes to where each operation is off by one rounding of a size, from the first step on."""

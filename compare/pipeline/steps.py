@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from typing import NamedTuple
 
@@ -59,6 +59,15 @@ class Training:
     problem: Problem | None = None
     gradients: Sequence[Arrays] = ()
     moved: Callable[[str, float], Sequence[Training]] = _nowhere
+    _own: dict[tuple[str, int], Arrays] = field(default_factory=dict, init=False)
+
+    def own(self, index: int, dtype: str, params: Arrays) -> Arrays:
+        """Torch's own gradients at what a step starts from, found once however many optimisers are asked."""
+        if (dtype, index) not in self._own:
+            assert self.problem is not None
+            run = run_on_records(self.problem.reference, params, self.batches[index], {})
+            self._own[dtype, index] = run.gradients
+        return self._own[dtype, index]
 
     @property
     def printed(self) -> str:
@@ -274,12 +283,7 @@ def _followed(training: Training, index: int, dtype: str, taken: Taken, follower
 
     By the names of records: parameters by their updated names, and velocities.
     """
-
-    def own(params: Arrays) -> Arrays:
-        assert training.problem is not None
-        batch = training.batches[index]
-        return run_on_records(training.problem.reference, params, batch, {}).gradients
-
+    own = partial(training.own, index, dtype)
     result = followers.step(taken.before, {**taken.records, **training.given(index, dtype)}, own)
     return {updated(name) if name in taken.before else name: array for name, array in result.items()}
 

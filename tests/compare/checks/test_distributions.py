@@ -95,3 +95,14 @@ def test_formulas_are_those_of_a_matrix():
     )
     assert formulas(0.123, (16, 30)) == ()
     assert formulas(0.5, (4,)) == ()
+
+
+def test_the_fans_of_a_convolution_and_the_gain_of_tanh_have_formulas():
+    conv, line = (16, 8, 3, 3), (12, 8, 5)
+    assert formulas((2 / (8 * 9)) ** 0.5, conv)[0] == "sqrt(2/fan_in)"
+    assert "sqrt(2/fan_out)" in formulas((2 / (12 * 5)) ** 0.5, line)
+    assert "sqrt(2/(fan_in + fan_out))" in formulas((2 / (24 * 9)) ** 0.5, conv)
+    assert "sqrt(1/shape[1])" in formulas((1 / 8) ** 0.5, conv)
+    assert formulas(5 / 3 * (2 / 50) ** 0.5, (30, 20)) == ("5/3 sqrt(2/(shape[0] + shape[1]))",)
+    assert "(5/3)^2 sqrt(2/(shape[0] + shape[1]))" in formulas(25 / 9 * (2 / 50) ** 0.5, (30, 20))
+    assert formulas(0.123, conv) == ()

@@ -8,7 +8,7 @@ from handgrad import check_training, check_updates
 from handgrad.compare.facts.causes import Scaled, Unknown
 from handgrad.compare.facts.edits import MissingTerm, OtherOperand
 from handgrad.compare.facts.operands import DecayAdded
-from handgrad.compare.facts.updates import OtherOptimizer, OtherUpdate
+from handgrad.compare.facts.updates import OtherOptimizer, OtherSetting, OtherUpdate
 from tests.compare.checks import trainers
 from tests.compare.checks.optimizers import PARAMS, adam, heavy_ball, momentum
 from tests.compare.checks.trainers import BATCHES, gradients, reference
@@ -186,6 +186,9 @@ def test_a_wrong_setting_is_named_rightly_or_not_at_all(precisions, drawn):
                 "lr",
                 pytest.approx(value, rel=4e-3),
             )
+        elif isinstance(cause, OtherSetting):
+            due = value[0] if name == "betas" else value
+            assert (cause.name, cause.used) == ("beta1" if name == "betas" else name, pytest.approx(due, rel=4e-3))
         else:
             assert isinstance(cause, Unknown), cause
 

@@ -80,16 +80,6 @@ UPDATES = {
         lambda w: SGD(w, lr=0.1, weight_decay=0.02),
         OtherDecay("torch.optim.SGD(lr=0.1, weight_decay=0.02)"),
     ),
-    "decoupled": (
-        lambda w: Adam(w, lr=0.1, weight_decay=0.1),
-        lambda w: AdamW(w, lr=0.1, weight_decay=0.1),
-        OtherUpdate("AdamW"),
-    ),
-    "coupled": (
-        lambda w: AdamW(w, lr=0.1, weight_decay=0.1),
-        lambda w: Adam(w, lr=0.1, weight_decay=0.1),
-        OtherUpdate("Adam with weight_decay in the gradient"),
-    ),
     "another epsilon": (
         lambda w: Adam(w, lr=0.1),
         lambda w: Adam(w, lr=0.1, eps=1e-5),
@@ -101,25 +91,6 @@ UPDATES = {
 @pytest.mark.parametrize(("due", "made", "cause"), UPDATES.values(), ids=UPDATES)
 def test_the_optimiser_that_an_update_is_instead(due, made, cause):
     assert causes_of(due([leaf()]), made)[0] == cause
-
-
-class Uncorrected(Adam):
-    """Adam whose moments are taken as they are."""
-
-    def step(self, closure=None):
-        (group,) = self.param_groups
-        beta1, beta2 = group["betas"]
-        for w in group["params"]:
-            state = self.state[w]
-            state["m"] = beta1 * state.get("m", 0) + (1 - beta1) * w.grad
-            state["s"] = beta2 * state.get("s", 0) + (1 - beta2) * w.grad**2
-            with torch.no_grad():
-                w -= group["lr"] * state["m"] / (state["s"].sqrt() + group["eps"])
-
-
-def test_adam_without_bias_correction():
-    due = Adam([leaf()], lr=0.1)
-    assert causes_of(due, lambda w: Uncorrected(w, lr=0.1)) == [OtherMomentum("Adam without bias correction")]
 
 
 @pytest.mark.parametrize("due", [SGD, Adam, AdamW, torch.optim.RMSprop], ids=lambda kind: kind.__name__)

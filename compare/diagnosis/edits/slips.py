@@ -1,0 +1,384 @@
+"""Slips that only update rules have: how t counts, where decay and eps stand, what a state starts from, clipping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from handgrad.compare.diagnosis.edits.edit import LEFT_OUT, OTHER, Edit, Words, apply, read, redo
+from handgrad.compare.diagnosis.edits.segment import Change, Segment
+from handgrad.compare.facts.causes import Cause, Unknown
+from handgrad.compare.facts.edits import NumbersExchanged, OtherNumber, TermTimes
+from handgrad.compare.facts.updates import (
+    ClippedGradient,
+    Counted,
+    DecayForm,
+    DecaySetting,
+    EpsilonPlace,
+    OtherSetting,
+    StateCorrected,
+    StateStart,
+)
+from handgrad.compare.oracle.graph import Node
+from handgrad.compare.oracle.recurrence import (
+    AFTER,
+    COUNT,
+    DECAY,
+    GRADIENT,
+    NORM,
+    NORM_OF_ALL,
+    POSITION,
+    TOTAL,
+    WEIGHTS,
+    before,
+)
+from handgrad.compare.thresholds import EPSILONS
+
+Start = Callable[[Mapping[str, Tensor]], Any]  # of what the first step takes
+RATE, BUFFER = "lr", "momentum_buffer"
+VELOCITY = (RATE, "momentum", "dampening")  # settings of SGD without which its velocity is another
+STARTS = (1.0, 0.5, *EPSILONS)
+SHARES = tuple(i / 32 for i in range(1, 32)) + tuple(1 - 2.0**-i for i in range(6, 24))
+SIZES = tuple(2.0**i for i in range(-60, 30, 2))
+
+
+NOTHING = Unknown()  # of torch's own course
+
+
+def _says(cause: Cause) -> Callable[[Words], Cause]:
+    """A cause that has no formula in it."""
+    return lambda words: cause
+
+
+@dataclass(frozen=True)
+class Slip:
+    """An edit of every step, what states start from, and whether the first steps are as all others.
+
+    `fitted`: it has a number that was fitted.
+    """
+
+    tier: int = 0
+    rank: int = LEFT_OUT
+    cause: Callable[[Words], Cause] = lambda words: NOTHING
+    changes: Mapping[Node, Change] = field(default_factory=dict)
+    starts: Mapping[str, Start] = field(default_factory=dict)
+    uniform: bool = False
+    fitted: bool = False
+
+    @classmethod
+    def of(cls, edit: Edit) -> Slip:
+        """An edit of the graph, at every step."""
+        return cls(edit.tier, edit.rank, edit.cause, edit.changes)
+
+    @property
+    def from_the_first(self) -> Slip:
+        """The same with first steps as all others."""
+        return replace(self, uniform=True)
+
+
+@dataclass(frozen=True)
+class Unsettled:
+    """A slip with a number that is open, and the numbers between which it is sought."""
+
+    of: Callable[[float], Slip]
+    numbers: Sequence[float]
+
+    def slip(self, number: float, uniform: bool) -> Slip:
+        """The slip with a number."""
+        return replace(self.of(number), uniform=uniform, fitted=True, tier=5)
+
+
+def slips(segment: Segment, decays: Sequence[float]) -> Iterator[Slip]:
+    """All that need no number; `decays` are the weight decays of other parameters."""
+    yield from _starts(segment)
+    yield from _counted(segment)
+    yield from _decays(segment)
+    for number in decays:
+        yield from (replace(_decayed(segment, how, number), tier=1) for how in DECAYS)
+    yield from _epsilons(segment)
+    yield from _corrected(segment)
+    yield from _shares(segment)
+
+
+def unsettled(segment: Segment, settings: Mapping[str, float]) -> Iterator[Unsettled]:
+    """All that have a number of their own."""
+    inputs = segment.graph.inputs
+    for name, due in settings.items():
+        if inputs[name] in segment.users and segment.users[inputs[name]]:
+            yield Unsettled(partial(_setting, inputs[name], due), _around(due))
+    if DECAY not in settings or inputs[DECAY] not in segment.distance:
+        for how in DECAYS:
+            yield Unsettled(partial(_decayed, segment, how), (*_minus(SIZES), *SIZES))
+    for name, node in segment.graph.outputs.items():
+        if name != AFTER and node.kind == "add" and node.value.ndim:
+            for part in range(2):
+                yield Unsettled(partial(_part, name, node, part), SIZES)
+    for by in ("value", NORM, NORM_OF_ALL):
+        yield Unsettled(partial(_clipped, segment, by), SIZES)
+
+
+def _minus(sizes: Sequence[float]) -> tuple[float, ...]:
+    return tuple(-size for size in reversed(sizes))
+
+
+def _around(due: float) -> tuple[float, ...]:
+    return (0.0, *SHARES) if 0.5 <= due < 1 else (0.0, *SIZES)
+
+
+# --- settings
+
+
+def _setting(node: Node, due: float, used: float) -> Slip:
+    told = (DecaySetting if node.name == DECAY else OtherSetting)(node.name, used, due)
+    return Slip(
+        5,
+        OTHER,
+        _says(told),
+        {node: lambda v: torch.full_like(v(node), used)},
+    )
+
+
+def _part(name: str, node: Node, part: int, times: float) -> Slip:
+    """A term of a state so many times what it should be."""
+    term = node.args[part]
+    told = f"{times:.6g} times"
+    return Slip(
+        5, OTHER, lambda w: TermTimes(w(term), told, times, name), {node: lambda v: v(node) + (times - 1) * v(term)}
+    )
+
+
+def _shares(segment: Segment) -> Iterator[Slip]:
+    """A share and what is left of 1, or two shares, exchanged; the same in the moments alone."""
+    shares = [node for node in segment.graph.inputs.values() if _is_share(segment, node)]
+    for node in shares:
+        swapped = apply(lambda x: 1 - x, node)
+        name = node.name
+        yield Slip(1, OTHER, _says(OtherNumber(f"1 - {name}", name)), {node: swapped})
+        for other in shares:
+            if other is not node:
+                yield Slip(2, OTHER, _says(OtherNumber(other.name, node.name)), {node: read(other)})
+    for i, one in enumerate(shares):
+        for other in shares[i + 1 :]:
+            cause = _says(NumbersExchanged(one.name, other.name))
+            yield Slip(1, OTHER, cause, {one: read(other), other: read(one)})
+            moments = [node for node in segment.steps if node.kind != "pow" and {one, other} & {*node.parents}]
+            swap = {one: other, other: one}
+            changes = {
+                node: redo(node, {i: read(swap[each]) for i, each in enumerate(node.args) if each in swap})
+                for node in moments
+            }
+            yield Slip(3, OTHER, cause, changes)
+
+
+def _is_share(segment: Segment, node: Node) -> bool:
+    """Whether a setting is one of what is kept and what is left of 1."""
+    return not node.value.ndim and any(each.kind == "rsub" for each in segment.users.get(node, ()))
+
+
+# --- t
+
+
+def _counted(segment: Segment) -> Iterator[Slip]:
+    """t stuck, one off, or counted with every parameter; moments that are not corrected."""
+    node = segment.graph.inputs.get(before(COUNT))
+    if node is None or segment.graph.outputs[COUNT] not in segment.distance:
+        return
+    yield Slip(0, OTHER, _says(Counted("stuck")), {node: apply(torch.zeros_like, node)})
+    yield Slip(0, OTHER, _says(Counted("ahead")), {}, {COUNT: lambda first: 1.0})
+    yield Slip(0, OTHER, _says(Counted("behind")), {}, {COUNT: lambda first: -1.0})
+    every, total = segment.graph.outputs[COUNT], segment.graph.inputs[TOTAL]
+    start = {COUNT: lambda first: first[POSITION] + 1 - first[TOTAL]}
+    yield Slip(0, OTHER, _says(Counted("per-parameter")), {every: lambda v: v(node) + v(total)}, start)
+    corrections = [each for each in segment.steps if each.kind == "rsub" and _is_power(each.args[0])]
+    if corrections:
+        yield Slip(0, OTHER, _says(Counted("left-out")), {each: apply(torch.ones_like, each) for each in corrections})
+
+
+def _is_power(node: Any) -> bool:
+    return isinstance(node, Node) and node.kind == "pow"
+
+
+# --- what a state starts from
+
+
+def _starts(segment: Segment) -> Iterator[Slip]:
+    """The first steps as all others; every state from another number, the weights, the gradient or its square."""
+    states = [name for name in segment.graph.outputs if name not in (AFTER, COUNT)]
+    for name in states:
+        if not segment.graph.outputs[name].value.ndim:
+            continue
+        yield _from_zero(segment, name)
+        yield from (_start(name, f"{number:g}", _number(number)) for number in STARTS)
+        yield _start(name, WEIGHTS, lambda first: first[WEIGHTS])
+        yield _start(name, GRADIENT, lambda first: first[GRADIENT])
+        yield _start(name, f"{GRADIENT}^2", lambda first: first[GRADIENT] ** 2)
+
+
+def _number(number: float) -> Start:
+    return lambda first: number
+
+
+def _start(state: str, told: str, start: Start) -> Slip:
+    tier = 0 if told == WEIGHTS else 1
+    return Slip(tier, LEFT_OUT, _says(StateStart(state, told)), {}, {state: start}, uniform=True)
+
+
+def _from_zero(segment: Segment, state: str) -> Slip:
+    """A velocity that is 0 before the first step, which torch sets to the first gradient."""
+    settings = {name: float(node.value) for name, node in segment.graph.inputs.items() if name in VELOCITY}
+    due = GRADIENT if state == BUFFER else ""
+    rate = settings.get(RATE, 1.0) * (1 - settings.get("dampening", 0.0))
+    twin = f"lr={rate:.6g}, momentum={settings['momentum']:.6g}" if due and len(settings) == len(VELOCITY) else ""
+    return Slip(0, LEFT_OUT, _says(StateStart(state, "0", due, twin)), {}, {state: _number(0.0)}, uniform=True)
+
+
+# --- weight decay
+
+Joined = Callable[[Any, Any, Any, Any], Any]  # of where it enters, the weights, the decay and the rate
+DECAYS: dict[str, tuple[str, Joined]] = {
+    "gradient": (GRADIENT, lambda g, w, decay, rate: g + decay * w),
+    "apart": (AFTER, lambda after, w, decay, rate: after - rate * decay * w),
+    "without-rate": (AFTER, lambda after, w, decay, rate: after - decay * w),
+    "after": (AFTER, lambda after, w, decay, rate: after * (1 - rate * decay)),
+}
+
+
+def _decays(segment: Segment) -> Iterator[Slip]:
+    """Decay left out, or in another place."""
+    decay = segment.graph.inputs.get(DECAY)
+    if decay is None or not segment.users.get(decay):
+        return
+    nothing = {user: apply(torch.zeros_like, user) for user in segment.users[decay]}
+    number = float(decay.value)
+    yield Slip(0, LEFT_OUT, _says(DecayForm("left-out", number)), nothing)
+    for how in DECAYS:
+        yield Slip(1, OTHER, _says(DecayForm(how, number)), nothing | _decaying(segment, how, read(decay)))
+        turned = nothing | _decaying(segment, how, apply(torch.neg, decay))
+        yield Slip(1, OTHER, _says(DecayForm(how, -number)), turned)
+
+
+def _decayed(segment: Segment, how: str, number: float) -> Slip:
+    """Decay where torch has none."""
+    return Slip(5, OTHER, _says(DecayForm(how, number, is_due=False)), _decaying(segment, how, read(number)))
+
+
+def _decaying(segment: Segment, how: str, decay: Change) -> dict[Node, Change]:
+    at, joined = DECAYS[how]
+    node = segment.graph.outputs[at] if at == AFTER else segment.graph.inputs[at]
+    w, rate = segment.graph.inputs[WEIGHTS], segment.graph.inputs.get(RATE, 1.0)
+    return {node: lambda v: joined(v(node), v(w), decay(v), v(rate))}
+
+
+# --- eps
+
+
+def _epsilons(segment: Segment) -> Iterator[Slip]:
+    """eps added earlier or later on the way from a moment to the divisor, at one of its places or at all."""
+    eps = segment.graph.inputs.get("eps")
+    sums = [node for node in segment.steps if node.kind == "add" and eps is not None and node.args[1] is eps]
+    moved = [[*_earlier(segment, node), *_later(segment, node)] for node in sums]
+    for forms in moved:
+        yield from forms
+    if len(sums) > 1:
+        for joint in zip(*moved, strict=False):
+            changes = {node: change for form in joint for node, change in form.changes.items()}
+            yield replace(joint[0], changes=changes)
+
+
+def _earlier(segment: Segment, node: Node) -> Iterator[Slip]:
+    total, eps = node.args
+    of = total
+
+    def inside(v: Any) -> Any:
+        return torch.sqrt(v(total) ** 2 + v(eps))
+
+    if total.kind in ("sqrt", "div"):
+        yield Slip(1, OTHER, lambda w: EpsilonPlace("eps", f"({w(total)})^2 inside the root", w(total)), {node: inside})
+    while isinstance(of, Node) and of.kind in ("sqrt", "div"):
+        of = of.args[0]
+        if not isinstance(of, Node) or not of.value.ndim:
+            return
+        chain = _between(of, total)
+        yield _moved(segment, of, total, {node: _again(chain, of, eps)})
+
+
+def _between(first: Node, last: Node) -> list[Node]:
+    """The steps from one to another, each taking the one before as its first argument."""
+    chain, node = [], last
+    while node is not first:
+        chain.append(node)
+        node = node.args[0]
+    return chain[::-1]
+
+
+def _again(chain: Sequence[Node], of: Node, eps: Node) -> Change:
+    """Steps done again from one to which eps is added."""
+
+    def change(v: Any) -> Any:
+        value = v(of) + v(eps)
+        for node in chain:
+            value = node.operation(value, *(v(each) for each in node.args[1:]))
+        return value
+
+    return change
+
+
+def _later(segment: Segment, node: Node) -> Iterator[Slip]:
+    total, eps = node.args
+    chain, last = [], node
+    while (
+        len(users := segment.users.get(last, ())) == 1 and users[0].kind in ("sqrt", "div") and users[0].args[0] is last
+    ):
+        last = users[0]
+        chain.append(last)
+        if not last.value.ndim:
+            return
+
+        def change(v: Any, chain: tuple[Node, ...] = tuple(chain)) -> Any:
+            value = v(total)
+            for step in chain:
+                value = step.operation(value, *(v(each) for each in step.args[1:]))
+            return value + v(eps)
+
+        yield _moved(segment, last, total, {last: change})
+
+
+def _moved(segment: Segment, of: Node, belongs: Node, changes: Mapping[Node, Change]) -> Slip:
+    return Slip(1, OTHER, lambda w: EpsilonPlace("eps", w(of), w(belongs)), changes)
+
+
+# --- corrections, clipping
+
+
+def _corrected(segment: Segment) -> Iterator[Slip]:
+    """A moment that is divided by 1 - beta^t where torch does not."""
+    count = segment.graph.outputs.get(COUNT)
+    shares = [node for node in segment.graph.inputs.values() if _is_share(segment, node)]
+    for name, state in segment.graph.outputs.items() if count is not None else ():
+        if name in (AFTER, COUNT) or not state.value.ndim:
+            continue
+        for user in segment.users.get(state, ()):
+            for share in shares:
+                corrected = _divided(state, share, count)
+                places: dict[int | str, Change] = {i: corrected for i, each in enumerate(user.args) if each is state}
+                yield Slip(2, OTHER, _says(StateCorrected(name, share.name)), {user: redo(user, places)})
+
+
+def _divided(state: Node, share: Node, count: Node | None) -> Change:
+    return lambda v: v(state) / (1 - v(share) ** v(count))
+
+
+def _clipped(segment: Segment, by: str, bound: float) -> Slip:
+    node = segment.graph.inputs[GRADIENT]
+
+    def change(v: Any) -> Any:
+        if by == "value":
+            return v(node).clamp(-bound, bound)
+        return v(node) * (bound / v(segment.graph.inputs[by])).clamp(max=1.0)
+
+    return Slip(5, OTHER, _says(ClippedGradient(bound, by)), {node: change})
