@@ -17,7 +17,8 @@ from handgrad.compare.diagnosis.factors import unnamed_scale
 from handgrad.compare.diagnosis.ranking import diagnose, first_cause
 from handgrad.compare.diagnosis.scene import Scene
 from handgrad.compare.diagnosis.search import Elsewhere
-from handgrad.compare.facts.causes import Cause, Scaled, Unknown, WrongSign, factor_of
+from handgrad.compare.facts.causes import Cause, PartialBatch, Scaled, Unknown, WrongSign, factor_of
+from handgrad.compare.facts.operands import DecayAdded
 from handgrad.compare.facts.updates import OfGradient
 from handgrad.compare.names import gradient, is_updated, of_updated
 from handgrad.compare.oracle.optimizer import Follower
@@ -174,7 +175,7 @@ def gradient_instead(findings: tuple[Finding, ...], outcome: JudgedTraining) -> 
     named = [*filter(_is_open, findings)][:MOST_NAMED]
     last = max((finding.where.step for finding in named), default=-MOST_OTHERS)
     implied = Implied.of(outcome.training, last + MOST_OTHERS)
-    return _as_one([_with_gradient(finding, implied) if finding in named else finding for finding in findings])
+    return tuple(_with_gradient(finding, implied) if finding in named else finding for finding in findings)
 
 
 def _is_open(finding: Finding) -> bool:
@@ -185,25 +186,14 @@ def _is_open(finding: Finding) -> bool:
 def _with_gradient(finding: Finding, implied: Implied) -> Finding:
     """A finding with the mistakes in its gradient before its own cause, unless they may as well be ones of the rate."""
     own, causes = finding.cause, implied.causes(gradient(of_updated(finding.where.name)), finding.where.step - 1)
-    if isinstance(own, Scaled) and not own.varies and not implied.is_of_one_size:
-        causes = tuple(cause for cause in causes if type(cause) is not Scaled)  # at another size it is the same factor
-    told = [OfGradient(cause) for cause in causes if not _is_of_rate(cause)]
+    if isinstance(own, Scaled) and not own.varies:  # one factor at every size is the rate's, in whatever words
+        of_factor = [cause for cause in causes if isinstance(cause, (Scaled, PartialBatch))]
+        causes = tuple(cause for cause in of_factor if type(cause) is not Scaled or implied.is_of_one_size)
+    told = [OfGradient(cause) for cause in causes if not _is_of_rule(cause)]
     update = [] if own == Unknown() else [own]
     return replace(finding, cause=told[0], others=(*update, *told[1:])[:1]) if told else finding
 
 
-def _is_of_rate(cause: Cause) -> bool:
-    """Whether a mistake may as well be one of the rate, or nothing is told."""
-    return isinstance(cause, (Unknown, WrongSign)) or (isinstance(cause, Scaled) and not cause.names)
-
-
-def _as_one(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """One finding for the updates of a step along gradients with the same mistake."""
-    alike: dict[object, list[Finding]] = {}
-    for finding in findings:
-        is_shared = isinstance(finding.cause, OfGradient)
-        alike.setdefault((finding.where.step, finding.cause) if is_shared else finding.where, []).append(finding)
-    return tuple(
-        replace(first, together=(*first.together, *(finding.where.name for finding in others)))
-        for first, *others in alike.values()
-    )
+def _is_of_rule(cause: Cause) -> bool:
+    """Whether a mistake may as well be one of the rate or of the weight decay, or nothing is told."""
+    return isinstance(cause, (Unknown, WrongSign, DecayAdded)) or (isinstance(cause, Scaled) and not cause.names)

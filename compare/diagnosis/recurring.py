@@ -33,7 +33,8 @@ OF_A_STEP = (sums, *OF_A_NUMBER)
 CURIOUS = 5  # the first tier of edits that are not asked for
 EXACT_SHARE = 2.0**-12  # of what rounding explains: what leaves no more is as exact as any
 MOST_WRONG = 8  # entries with which a number is sought
-ITERATIONS, CLOSE, NEAR = 60, 2.0**-50, 2.0**-26  # of its search, and what ends it
+MOST_WORK = 600_000  # operations of recurrences that are evaluated: about two seconds on one core
+ITERATIONS, CLOSE, MOST_DIGITS = 60, 2.0**-50, 9  # of its search, what ends it, and of its decimals
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,11 @@ class Rollout:
     """A recurrence along the steps of a course, edited or not; its formula is that of `graph`."""
 
     def __init__(self, graph: Graph, course: Course) -> None:
-        """Torch's own course is rolled out once, from the starts that give it; `is_torchs` says whether any do."""
+        """Torch's own course is rolled out once, from the starts that give it; `is_torchs` says whether any do.
+
+        `work` counts the operations that have been evaluated.
+        """
+        self.work = 0
         self.graph, self.course, self.recurrence = graph, course, course.recurrence
         self.segment = Whole(graph, AFTER, frozenset(OF_THE_RUN))
         self.settings = {
@@ -111,6 +116,7 @@ class Rollout:
 
     def _step(self, index: int, state: Mapping[str, Tensor], slip: Slip) -> dict[Node, Any]:
         """What every node gives at a step."""
+        self.work += len(self.segment.steps)
         given = {**self.settings, **state, **self.course.steps[index].inputs}
         early = None if slip.uniform else self.recurrence.early.get(index)
         if early is not None:
@@ -230,6 +236,8 @@ def _found(rollouts: Sequence[Rollout]) -> list[Found]:
     usual = slips(rollouts[0].segment, rollouts[0].recurrence.decays)
     for stage in (usual, _edits(rollouts[0].segment), _settled(rollouts)):
         for slip in stage:
+            if sum(rollout.work for rollout in rollouts) > MOST_WORK:
+                return found
             tried[slip.tier] += 1
             for form in (slip, slip.from_the_first) if rollouts[0].recurrence.early else (slip,):
                 residue, bits = _left(rollouts, form)
@@ -281,9 +289,7 @@ def _settled(rollouts: Sequence[Rollout]) -> Iterator[Slip]:
     for family in unsettled(rollouts[0].segment, rollouts[0].recurrence.settings):
         for uniform in (False, True) if rollouts[0].recurrence.early else (False,):
             solved = (_solved(rollout, family, index, entry, uniform) for rollout, index, entry in wrong)
-            numbers = dict.fromkeys(
-                each for number in solved if number is not None for each in (_short(number), number)
-            )
+            numbers = dict.fromkeys(each for number in solved if number is not None for each in _decimals(number))
             yield from (family.slip(number, uniform) for number in numbers)
 
 
@@ -331,8 +337,7 @@ def _enclosed(off: Callable[[float], float], left: tuple[float, float], right: t
     return b
 
 
-def _short(number: float) -> float:
-    """The shortest decimal that is as near as can be told."""
-    return next(
-        (s for s in (float(f"{number:.{d}g}") for d in range(1, 9)) if abs(s - number) < NEAR * abs(number)), number
-    )
+def _decimals(number: float) -> Iterator[float]:
+    """A number with few digits first: one that was found in float32, or through a small eps, has few of its own."""
+    yield from (float(f"{number:.{digits}g}") for digits in range(1, MOST_DIGITS))
+    yield number

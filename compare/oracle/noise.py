@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
 from handgrad.compare.oracle.kernels import contracted, decomposition, kind_of, name_of, out_of_place
 from handgrad.compare.thresholds import UNIT_ROUNDOFF
@@ -21,6 +21,11 @@ from handgrad.compare.thresholds import UNIT_ROUNDOFF
 FEW, SEVERAL, TWO = 1.0, 4.0, 2.0  # roundings of an operation's result, by how it is evaluated
 WHOLE = {"add", "sub", "mul", "rsub", "mm", "bmm", "mv", "dot", "sum", "cumsum"}  # exact where all numbers are whole
 ROUNDED = (torch.float64, torch.float32, torch.complex128, torch.complex64)
+
+
+def is_noisy() -> bool:
+    """Whether what torch computes now is off by roundings, so that it is another each time."""
+    return any(isinstance(mode, Noise) for mode in _get_current_dispatch_mode_stack())
 
 
 class Noise(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch annotates neither this nor __init__

@@ -129,12 +129,11 @@ def findings_of(judged: Judged) -> tuple[Finding, ...]:
         shared = next((edit.cause for edit in edits if edit.explains(scene.name, scene.observed)), None)
         return (shared or first_cause(scene),)
 
-    named = attribution(culprits(judged.judgements), partial(causes, rank=every), partial(causes, rank=one))
-    return _as_one(named, lambda name: judged.suspects[name].scene(name))
+    return attribution(culprits(judged.judgements), partial(causes, rank=every), partial(causes, rank=one))
 
 
-def _as_one(findings: Sequence[Finding], scene: Scenes) -> tuple[Finding, ...]:
-    """Findings of one step that are off by one mistake, as the first of them; the cause is the first that is known."""
+def as_one(findings: Sequence[Finding], scene: Scenes = _no_scene) -> tuple[Finding, ...]:
+    """Findings that are off by one mistake, as the first of them; the cause is the first that is known."""
     leads: list[Finding] = []
     for finding in findings:
         at = next((i for i, lead in enumerate(leads) if _is_one_mistake(lead, finding, scene)), None)
@@ -143,16 +142,18 @@ def _as_one(findings: Sequence[Finding], scene: Scenes) -> tuple[Finding, ...]:
             continue
         lead = leads[at]
         cause = finding.cause if isinstance(lead.cause, Unknown) else lead.cause
-        leads[at] = replace(lead, cause=cause, together=(*lead.together, finding.where.name))
+        leads[at] = replace(lead, cause=cause, together=(*lead.together, finding.where.name, *finding.together))
     return tuple(leads)
 
 
 def _is_one_mistake(one: Finding, other: Finding, scene: Scenes) -> bool:
     """Whether two findings are off by the same factor, have one cause, or one but for the number in their names."""
-    if one.where.step != other.where.step or {one.verdict, other.verdict} != {"FAULT"} or not _are_near(one, other):
+    if {one.verdict, other.verdict} != {"FAULT"} or not _are_near(one, other):
         return False
     if isinstance(one.cause, Unknown) and isinstance(other.cause, Unknown):
         return False
+    if one.where.step != other.where.step:  # an update rule is one, wherever it first shows
+        return one.where.phase == "update" and one.cause == other.cause
     if one.cause == other.cause:
         return True
     if is_sibling(one.where.name, other.where.name) and _pattern(one.cause) == _pattern(other.cause):
@@ -224,18 +225,18 @@ def reported(
     code: Iterable[Code] = (),
     plots: Iterable[Plot] = (),
 ) -> Report:
-    """The report on a run, with the line of the derivation that each finding leads to."""
+    """The report on a run: one finding for a mistake, with the line of the derivation that it leads to."""
+
+    def scene(name: str) -> Scene | None:
+        return judged.suspects[name].scene(name) if name in judged.suspects else None
+
     report = Report(
         rows=tuple(judgement.row for judgement in judged.judgements),
-        findings=tuple(findings),
+        findings=as_one(findings, scene),
         notes=tuple(dict.fromkeys([*judged.notes, *notes])),
         blind_spots=tuple(blind_spots),
         environment=environment,
         details=consequences(judged.judgements, judged.reads)._replace(code=tuple(code), plots=tuple(plots)),
         arrays=judged.arrays,
     )
-
-    def scene(name: str) -> Scene | None:
-        return judged.suspects[name].scene(name) if name in judged.suspects else None
-
     return narrowed(located(report), scene)

@@ -50,7 +50,7 @@ def test_an_epsilon_in_the_loss_is_a_finding_on_J_alone():
 
 def test_a_gradient_that_is_that_of_another_loss_is_its_own_losses():
     report = check_gradients(*SQUARES.scaled("J", 2).scaled("dW", 2).scaled("db", 2))
-    assert [(f.where.name, f.together) for f in report.findings] == [("J", ()), ("db", ("dW",))]
+    assert [(f.where.name, f.together) for f in report.findings] == [("J", ("db", "dW"))]
     assert own_loss_of(report) == []
 
 

@@ -47,6 +47,7 @@ def twice(lr):
 
 
 NO_EPSILON = OtherUpdate("torch.optim.Adam(lr=0.001, betas=(0.9, 0.999), eps=0)")
+BETA = {OtherSetting("beta1", 0.8, 0.9)}
 TRAINERS = {
     "twice": (descent(2e-5), lambda w: SGD(w, lr=1e-5), SINGLE, {twice(1e-5)}),
     "twice, float64": (descent(2e-5), lambda w: SGD(w, lr=1e-5), DOUBLE, {twice(1e-5)}),
@@ -54,16 +55,21 @@ TRAINERS = {
     "ascent": (descent(-1e-5), lambda w: SGD(w, lr=1e-5), SINGLE, "ascends"),
     "three times": (descent(3e-3), lambda w: SGD(w, lr=1e-3), SINGLE, {Scaled(3.0, of_update=True)}),
     "three times, tiny": (descent(3e-10), lambda w: SGD(w, lr=1e-10), DOUBLE, {Scaled(3.0, of_update=True)}),
-    "beta of another size": (adam(b1=0.8), lambda w: Adam(w, lr=1e-3), SINGLE, {Unknown()}),
-    "the same in float64": (adam(b1=0.8), lambda w: Adam(w, lr=1e-3), DOUBLE, {Unknown()}),
-    "the same at 1e-12": (adam(b1=0.8, lr=1e-12), lambda w: Adam(w, lr=1e-12), DOUBLE, {Unknown()}),
+    "beta of another size": (adam(b1=0.8), lambda w: Adam(w, lr=1e-3), SINGLE, BETA),
+    "the same in float64": (adam(b1=0.8), lambda w: Adam(w, lr=1e-3), DOUBLE, BETA),
+    "the same at 1e-12": (adam(b1=0.8, lr=1e-12), lambda w: Adam(w, lr=1e-12), DOUBLE, BETA),
     "momentum at 1e-12": (
         momentum(heavy_ball, lr=1e-12, mu=0.8),
         lambda w: SGD(w, lr=1e-12, momentum=0.9),
         DOUBLE,
-        {Unknown()},
+        {OtherSetting("momentum", 0.8, 0.9)},
     ),
-    "an epsilon that no other explains": (adam(eps=3e-11), lambda w: Adam(w, lr=1e-3), DOUBLE, {Unknown()}),
+    "an epsilon that no other explains": (
+        adam(eps=3e-11),
+        lambda w: Adam(w, lr=1e-3),
+        DOUBLE,
+        {OtherSetting("eps", 3e-11, 1e-8)},
+    ),
 }
 
 
@@ -145,7 +151,8 @@ def test_a_decay_that_is_in_the_yielded_gradient_is_named_there_alone(mu, precis
 def test_an_update_that_is_wrong_beside_its_gradient_is_a_finding_of_its_own():
     optimizer = lambda w: SGD(w, lr=0.1, weight_decay=0.01)  # noqa: E731  # it has settings
     report = check_training(decaying(0.01, uses=0.07), reference, optimizer, trainers.PARAMS, BATCHES)
-    assert {f"{name}_next" for name in trainers.PARAMS} <= {finding.where.name for finding in report.findings}
+    named = {name for finding in report.findings for name in (finding.where.name, *finding.together)}
+    assert {f"{name}_next" for name in trainers.PARAMS} <= named
     right = check_training(decaying(0.0), reference, optimizer, trainers.PARAMS, BATCHES)
     assert right.ok, str(right)
 

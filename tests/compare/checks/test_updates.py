@@ -7,7 +7,6 @@ import torch
 from handgrad import InputError, check_updates
 from handgrad.compare.checks.updates import exposing_gradients
 from handgrad.compare.facts.causes import Scaled, Unknown
-from handgrad.compare.facts.edits import Epsilon
 from handgrad.compare.facts.failures import (
     Mutates,
     NeverMoves,
@@ -21,7 +20,16 @@ from handgrad.compare.facts.failures import (
     WrongShape,
 )
 from handgrad.compare.facts.remarks import Float32Only, FromZero, NoBuffer, VelocityTimes
-from handgrad.compare.facts.updates import LeftOut, OptimizerReset, OtherDecay, OtherMomentum, OtherUpdate
+from handgrad.compare.facts.updates import (
+    Counted,
+    DecayForm,
+    EpsilonPlace,
+    LeftOut,
+    OptimizerReset,
+    OtherDecay,
+    OtherMomentum,
+    OtherUpdate,
+)
 from handgrad.compare.ownership import named
 from tests.compare.checks.optimizers import (
     PARAMS,
@@ -55,12 +63,12 @@ def test_a_velocity_in_another_convention_is_a_note():
 
 
 WRONG = {
-    "epsilon inside the root": (adam(inside=True), RIGHT["Adam"][1], 1, "W1_next", OtherUpdate),
+    "epsilon inside the root": (adam(inside=True), RIGHT["Adam"][1], 1, "W1_next", EpsilonPlace),
     "epsilon ten times too large": (adam(eps=1e-7), RIGHT["Adam"][1], 1, "W1_next", OtherUpdate),
-    "no bias correction": (adam(corrected=False), RIGHT["Adam"][1], 1, "W1_next", OtherMomentum),
-    "decoupled for L2": (adam(decay=0.1, decoupled=True), RIGHT["Adam with L2"][1], 1, "W1_next", OtherUpdate),
-    "L2 for decoupled": (adam(decay=0.1), RIGHT["AdamW"][1], 1, "W1_next", OtherUpdate),
-    "counter per parameter": (per_parameter, RIGHT["Adam"][1], 1, "b1_next", Unknown),
+    "no bias correction": (adam(corrected=False), RIGHT["Adam"][1], 1, "W1_next", Counted),
+    "decoupled for L2": (adam(decay=0.1, decoupled=True), RIGHT["Adam with L2"][1], 1, "W1_next", DecayForm),
+    "L2 for decoupled": (adam(decay=0.1), RIGHT["AdamW"][1], 1, "W1_next", DecayForm),
+    "counter per parameter": (per_parameter, RIGHT["Adam"][1], 1, "b1_next", Counted),
     "Nesterov for heavy ball": (momentum(nesterov), sgd(momentum=0.9), 1, "W1_next", OtherMomentum),
     "heavy ball for Nesterov": (momentum(heavy_ball), sgd(momentum=0.9, nesterov=True), 1, "W1_next", OtherMomentum),
     "the notes' average for heavy ball": (momentum(notes), sgd(momentum=0.9), 1, "vW1", Scaled),
@@ -81,7 +89,7 @@ WRONG = {
         RIGHT["RMSprop"][1],
         1,
         "W1_next",
-        Epsilon,
+        EpsilonPlace,
     ),
     "dampening left out": (momentum(heavy_ball), sgd(momentum=0.9, dampening=0.1), 2, "vW1", OtherMomentum),
     "a factor at the first step alone": (
@@ -189,9 +197,9 @@ def test_a_state_that_is_lost_is_called_reset_and_the_update_only_follows(shown)
 
     report = check_updates(update, sgd(momentum=0.9), PARAMS)
     names = [f"v{name}" if shown else f"{name}_next" for name in PARAMS]
-    assert [(f.where.step, f.where.name, f.cause) for f in report.findings] == [
-        (4, name, OptimizerReset()) for name in names
-    ], str(report)
+    (finding,) = report.findings
+    assert (finding.where.step, finding.cause) == (4, OptimizerReset()), str(report)
+    assert [finding.where.name, *finding.together] == names
 
 
 def test_an_update_that_is_wrong_where_its_velocity_is_right_is_a_finding_of_its_own():
@@ -200,7 +208,7 @@ def test_an_update_that_is_wrong_where_its_velocity_is_right_is_a_finding_of_its
         return {n: w - 0.1 * (1 if n == "W1" else -7) * v[f"v{n}"] for n, w in params.items()}, v
 
     report = check_updates(update, sgd(momentum=0.9), PARAMS)
-    assert {finding.where.name for finding in report.findings} == {"b1_next", "W2_next"}
+    assert {name for f in report.findings for name in (f.where.name, *f.together)} == {"b1_next", "W2_next"}
 
 
 def test_what_is_wrong_at_another_step_than_a_lost_velocity_is_not_taken_to_follow_from_it():
@@ -214,10 +222,13 @@ def test_what_is_wrong_at_another_step_than_a_lost_velocity_is_not_taken_to_foll
         return params, {"t": t + 1, **{f"v{name}": v[name] for name in v}}
 
     report = check_updates(ascending_later, sgd(momentum=0.9), PARAMS)
-    resets = {(f.where.step, f.where.name) for f in report.findings if f.cause == OptimizerReset()}
-    assert resets == {(3, f"v{name}") for name in PARAMS}, str(report)
-    others = {(f.where.step, f.where.name) for f in report.findings if f.cause != OptimizerReset()}
-    assert others == {(4, f"{name}_next") for name in PARAMS}, str(report)
+    by_cause = {
+        (f.cause == OptimizerReset(), f.where.step, name)
+        for f in report.findings
+        for name in (f.where.name, *f.together)
+    }
+    resets, others = {(True, 3, f"v{name}") for name in PARAMS}, {(False, 4, f"{name}_next") for name in PARAMS}
+    assert by_cause == resets | others, str(report)
 
 
 def test_a_gradient_that_is_changed_beside_a_lost_velocity_is_a_finding_of_its_own():
@@ -243,7 +254,7 @@ def test_what_ends_a_run_comes_after_what_was_wrong_before():
         return {n: w - 0.3 * grads[f"d{n}"] for n, w in params.items()}, (state or 0) + 1
 
     findings = check_updates(update, sgd(), PARAMS).findings
-    assert [f.where.step for f in findings] == [1, 1, 1, 3]
+    assert [(f.where.step, len(f.together)) for f in findings] == [(1, 2), (3, 0)]
     assert isinstance(findings[-1].cause, Raised)
 
 

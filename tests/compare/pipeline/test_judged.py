@@ -12,6 +12,7 @@ from handgrad.compare.facts.updates import Ascends, LeftOut, Reversed
 from handgrad.compare.names import Key
 from handgrad.compare.pipeline.judged import (
     JudgedStep,
+    as_one,
     collected,
     explained_update,
     findings_of,
@@ -159,11 +160,15 @@ def test_a_fault_at_a_later_step_wins_over_weak_before_it():
 # --- one mistake, one finding
 
 
+def in_one(run):
+    return as_one(findings_of(run), lambda name: run.suspects[name].scene(name))
+
+
 def of_factors(factors, **more):
     """Gradients off by factors, where not that of every tap was returned."""
     judgements = [judged(name, "FAULT", sides=(factor * DUE, DUE)) for name, factor in factors.items()]
     run = collected([step(*judgements, has_every_gradient=False, **more)])
-    return [(f.where.name, f.factor, f.together) for f in findings_of(run)]
+    return [(f.where.name, f.factor, f.together) for f in in_one(run)]
 
 
 def test_gradients_of_one_factor_are_one_finding():
@@ -177,7 +182,7 @@ def test_gradients_of_several_factors_are_several(factors):
 
 def test_one_of_a_single_entry_may_share_the_factor():
     judgements = [judged("db", "FAULT", sides=(2 * SMALL, SMALL)), judged("dW", "FAULT")]
-    (finding,) = findings_of(collected([step(*judgements, has_every_gradient=False)]))
+    (finding,) = in_one(collected([step(*judgements, has_every_gradient=False)]))
     assert (finding.where.name, finding.cause, finding.together) == ("db", Scaled(2.0), ("dW",))
 
 
@@ -188,7 +193,7 @@ def test_a_factor_in_float32_is_one_to_within_its_roundings():
         return Scene(name, sides[name][0].astype(float), sides[name][1], dtype="float32")
 
     judgements = [judged(name, "FAULT", sides=both) for name, both in sides.items()]
-    (finding,) = findings_of(collected([step(*judgements, scene=scene, has_every_gradient=False)]))
+    (finding,) = in_one(collected([step(*judgements, scene=scene, has_every_gradient=False)]))
     assert (finding.cause, finding.together) == (Scaled(2.0), ("db",))
 
 
@@ -197,12 +202,12 @@ def test_a_sign_and_a_short_batch_are_factors_too():
     partial = PartialBatch(0.5, "n/(batch size)")
     judgements = [judged(name, "FAULT", sides=(0.5 * DUE, DUE)) for name in ("dW", "db")]
     run = collected([step(*judgements, adapt=lambda *_: (partial,), has_every_gradient=False)])
-    assert [(f.where.name, f.cause, f.together) for f in findings_of(run)] == [("dW", partial, ("db",))]
+    assert [(f.where.name, f.cause, f.together) for f in in_one(run)] == [("dW", partial, ("db",))]
 
 
 def test_values_are_no_gradients():
     judgements = [judged("Z", "FAULT", phase="forward"), judged("J", "FAULT", phase="loss")]
-    assert len(findings_of(collected([step(*judgements, has_every_gradient=False)]))) == 2
+    assert len(in_one(collected([step(*judgements, has_every_gradient=False)]))) == 2
 
 
 def test_gradients_that_are_zero_are_one_finding():
