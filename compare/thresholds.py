@@ -228,13 +228,11 @@ KNOWN = 2.0**-8  # relative: how far rounding may leave a factor open that is na
 FITTED = 1e-6  # relative: two numbers that were fitted to tensors, or such a number and the exact one near it
 WHOLE = 1e-6  # how often an example counts, as it was fitted, and a whole number
 CANCELLED = 1e-10  # share: a term that contributes less of a tensor has the coefficient 0
-LIKE_A_SUM = 1e-3  # relative: a gradient and the sum of another, to see which axes are summed
 SINGLE_ENTRIES = 3  # wrong entries that are called single ones however small the tensor is
 
 EPSILONS = (*(10.0**-k for k in range(1, 17)), 2.0**-52, 2.0**-23)  # that people add in a logarithm or a root
 TIMES = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)  # how often a term is missing (below 0) or too many
 
-MOST_REPLAYS = 100  # replays of the reference for one tensor
 MOST_EXAMPLES = 64  # examples whose contributions are computed one by one
 MOST_NUMBERS = 2**22  # entries in these contributions, all together
 MOST_PLACES = 4096  # indices along an axis whose order is sought

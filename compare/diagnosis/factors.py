@@ -75,18 +75,25 @@ def scaled(scene: Scene) -> Iterator[WrongSign | PartialBatch | Scaled]:
 
 
 def data_part(scene: Scene) -> Iterator[Cause]:
-    """A factor on all of a gradient but a term that no example contributes to, weight decay, or on one of its parts."""
-    readers = scene.readers if scene.of in scene.parameters else ()
-    parts = {"": readers} | ({reader: (reader,) for reader in readers} if len(readers) > 1 else {})
-    for part, through in parts.items():
-        rest = _without(scene, through)
+    """A factor on all of J or a gradient but a term that no example contributes to, weight decay, or on one part."""
+    for part, rest in _rests(scene).items():
         if rest is None or rest.shape != scene.recorded.shape or not rest.any():
             continue
-        own = replace(scene, recorded=scene.recorded - rest, reference=scene.reference - rest, rounding=0.0)
+        recorded, reference = np.asarray(scene.recorded - rest), np.asarray(scene.reference - rest)
+        own = replace(scene, recorded=recorded, reference=reference, rounding=0.0)
         for cause in scaled(own):
             if scene.explained_by(rest + cause.factor * own.reference):
                 yield replace(cause, part=part)
                 return
+
+
+def _rests(scene: Scene) -> dict[str, Array | None]:
+    """What is left of J or a gradient without what examples contribute, or without what comes through one value."""
+    if scene.name == "J":
+        return {"": scene.tensors.get("penalty")}
+    readers = scene.readers if scene.of in scene.parameters else ()
+    parts = {"": readers} | ({reader: (reader,) for reader in readers} if len(readers) > 1 else {})
+    return {part: _without(scene, through) for part, through in parts.items()}
 
 
 def _without(scene: Scene, through: tuple[str, ...]) -> Array | None:

@@ -14,25 +14,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from handgrad.compare.diagnosis.activations import derivatives
+from handgrad.compare.diagnosis.edits.roles import of_bias
 from handgrad.compare.diagnosis.edits.segment import Segment
 from handgrad.compare.diagnosis.factors import data_part, names_of, scaled, unnamed_scale, zero
-from handgrad.compare.diagnosis.losses import cost_forms, loss_forms
-from handgrad.compare.diagnosis.operands import copied, operands, overwritten
+from handgrad.compare.diagnosis.operands import of_another_moment, overwritten
 from handgrad.compare.diagnosis.places import masks, moved, parts
 from handgrad.compare.diagnosis.scene import Family, Scene
 from handgrad.compare.diagnosis.search import Explanation, Search, explanations
 from handgrad.compare.diagnosis.steps import orders, updates, velocities
-from handgrad.compare.diagnosis.sums import bias_sums, examples
+from handgrad.compare.diagnosis.sums import examples
 from handgrad.compare.diagnosis.terms import added
-from handgrad.compare.facts.causes import Cause, Unknown, fitted_of
+from handgrad.compare.facts.causes import Cause, Scaled, Unknown, fitted_of
 from handgrad.compare.oracle.graph import FORMS
 from handgrad.torchref.exchange import to_tensor
 
 # another form of one kind of equation; a factor; another tensor or term, or its entries in other places
-KINDS: tuple[Family, ...] = (zero, orders, updates, velocities, cost_forms, loss_forms, bias_sums)
+KINDS: tuple[Family, ...] = (zero, orders, updates, velocities)
 FACTORS: tuple[Family, ...] = (scaled, data_part)
-TENSORS: tuple[Family, ...] = (overwritten, copied, moved, added, derivatives, operands, examples)
+TENSORS: tuple[Family, ...] = (overwritten, moved, added, of_another_moment, examples)
 FAMILIES = (*KINDS, *FACTORS, *TENSORS)
 GENERAL: tuple[Family, ...] = (unnamed_scale, masks, parts)  # asked only where no formula explains the tensor
 BY_THEMSELVES: tuple[Family, ...] = (zero, scaled, moved)  # they need nothing but the two tensors
@@ -59,9 +58,9 @@ def diagnosis_of(scene: Scene) -> Diagnosis:
     causes = _one_per_code(_causes(scene, FAMILIES))
     exact = tuple(cause for cause in causes if fitted_of(cause) is None)
     kinks = tuple(cause for cause in _causes(scene, (masks,)) if cause.code == "kink")
-    sure = tuple(cause for cause in causes if cause.code in ("regularisation", "updated-weights"))
+    sure = tuple(cause for cause in causes if cause.code == "regularisation")
     if exact or kinks or sure:
-        return Diagnosis(exact or kinks or sure)
+        return Diagnosis((*_of_bias(scene, exact),) or kinks or sure)
     edits = searched(scene)
     if edits:
         return Diagnosis(tuple(each.cause for each in edits), edits[0])
@@ -94,8 +93,15 @@ def searched(scene: Scene) -> tuple[Explanation, ...]:
     return tuple(explanations(_searches(scene), scene.elsewhere)[:2])
 
 
+def _of_bias(scene: Scene, causes: Iterable[Cause]) -> Iterator[Cause]:
+    """A factor of a gradient that is a sum may be that of a mean."""
+    for cause in causes:
+        is_of_sum = isinstance(cause, Scaled) and scene.of in scene.parameters
+        search = next(_searches(scene), None) if is_of_sum else None
+        yield cause if search is None else of_bias(search.segment, cause, search.words, scene.parameters)
+
+
 def _searches(scene: Scene) -> Iterator[Search]:
-    observed = scene.observed
     times = {name: to_tensor(array) for name, array in scene.other_times.items()}
     later = frozenset(scene.tensors.keys() - scene.earlier) | times.keys()
     sizes = {n for a in scene.tensors.values() for n in a.shape if n > 2}
@@ -106,9 +112,9 @@ def _searches(scene: Scene) -> Iterator[Search]:
             return
         segment = Segment(graph.beside(times), scene.name, later)
         kinds = tuple(node.kind for node in segment.steps)
-        if kinds not in known and observed.is_same(segment.target.value):
+        if kinds not in known and scene.observed.is_same(segment.target.value):
             known.add(kinds)
-            yield Search(segment, observed, names_of(sizes), scene.parameters)
+            yield Search(segment, scene.observed, names_of(sizes), scene.parameters)
 
 
 def _causes(scene: Scene, families: tuple[Family, ...]) -> Iterator[Cause]:

@@ -166,11 +166,6 @@ class Scene:
             return frozenset(values - self.descend(self.name))
         return frozenset(values | {gradient(value) for value in self.descend(self.of)} & gradients)
 
-    def alike(self) -> Iterator[tuple[str, Array]]:
-        """The earlier tensors that have this one's shape, gradients first."""
-        names = sorted(self.earlier, key=lambda name: (not of_gradient(name), [*self.tensors].index(name)))
-        return ((name, self.tensors[name]) for name in names if self.tensors[name].shape == self.recorded.shape)
-
 
 Family = Callable[[Scene], Iterator[Cause]]
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from handgrad.compare.diagnosis.bits import ENOUGH_BITS, Observed, price
 from handgrad.compare.diagnosis.edits.arithmetic import constants, powers, products, sums
 from handgrad.compare.diagnosis.edits.edit import Edit, Words
 from handgrad.compare.diagnosis.edits.everywhere import everywhere
-from handgrad.compare.diagnosis.edits.functions import comparisons, derivatives, functions, masks
+from handgrad.compare.diagnosis.edits.functions import comparisons, derivatives, functions, losses, masks
 from handgrad.compare.diagnosis.edits.matrices import (
     convolutions,
     factors_inside,
@@ -32,6 +32,7 @@ from handgrad.compare.diagnosis.edits.matrices import (
 )
 from handgrad.compare.diagnosis.edits.operands import at_one_use, operands
 from handgrad.compare.diagnosis.edits.reductions import reductions
+from handgrad.compare.diagnosis.edits.roles import told as cause_of
 from handgrad.compare.diagnosis.edits.segment import Screen, Segment, like, screen
 from handgrad.compare.diagnosis.edits.times import at_any_rate, other_times
 from handgrad.compare.diagnosis.edits.whole import at_named_steps, clipped, fitted, inserted, whole
@@ -42,8 +43,9 @@ from handgrad.compare.oracle.graph import Node
 from handgrad.compare.thresholds import EXACT
 
 OF_A_STEP = (
-    sums, products, powers, constants, reductions, functions, derivatives, comparisons, masks, products_of_matrices,
-    factors_inside, parts, settings, transposes, convolutions, scatters, operands, at_named_steps, at_one_use,
+    sums, products, powers, constants, reductions, functions, derivatives, losses, comparisons, masks,
+    products_of_matrices, factors_inside, parts, settings, transposes, convolutions, scatters, operands, at_named_steps,
+    at_one_use,
 )  # fmt: skip
 OF_A_CONSTANT = (comparisons, constants, masks)  # as of a mask that depends on places alone
 PASSES = ((0, 1), (2,), (3,), (4,), (5, 6))  # tiers
@@ -122,6 +124,11 @@ class Search:
     near: list[tuple[float, Edit]] = field(default_factory=list)  # edits that leave little, with how much
     _screens: dict[Node, Screen | None] = field(default_factory=dict)
 
+    @cached_property
+    def words(self) -> Formulas:
+        """Its steps as formulas."""
+        return Formulas(self.segment, self.numbers)
+
     def edits(self) -> Iterator[Edit]:
         """All hypotheses: of the whole, of every visit of a line, of single steps from the tensor backwards, fitted."""
         segment, numbers = self.segment, self.numbers
@@ -139,7 +146,7 @@ class Search:
                 for kind in OF_A_CONSTANT if node in segment.constants else OF_A_STEP:
                     yield from _as_far_as_possible(kind(segment, node, numbers))
         yield from _as_far_as_possible(at_any_rate(segment, self.observed, self.parameters))
-        yield from _as_far_as_possible(fitted(segment, self.observed, self.parameters))
+        yield from _as_far_as_possible(fitted(segment, self.observed))
 
     def fits(self) -> list[Fit]:
         """The edits that predict the tensor, cheap ones first, as far as the budget goes."""
@@ -267,9 +274,9 @@ def _told(
                 seen = Observed(there.recorded, due, dtype, noise=there.noise)
                 fits = [fit for fit in fits if _holds(fit, search.segment, seen, values)]
     accepted = [fit for fit in fits if fit.net >= ENOUGH_BITS]
-    words = Formulas(search.segment, search.numbers)
     rank = _rank(search.segment)
-    told = [(fit, Explanation(fit.edit.cause(words), fit.edit, search.segment)) for fit in accepted]
+    causes = (cause_of(search.segment, fit.edit, search.words, search.parameters) for fit in accepted)
+    told = [(fit, Explanation(cause, fit.edit, search.segment)) for fit, cause in zip(accepted, causes, strict=True)]
     return [((*rank(fit), len(str(explanation.cause))), explanation) for fit, explanation in told]
 
 

@@ -1,4 +1,4 @@
-"""A difference that is a multiple of another tensor: weight decay, a term left out, added, or kept from before."""
+"""A difference that is a multiple of another tensor: weight decay, or what is kept from the step before."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from math import isclose
 from handgrad.compare.diagnosis.factors import named_factors
 from handgrad.compare.diagnosis.scene import Scene
 from handgrad.compare.facts.causes import Cause
-from handgrad.compare.facts.operands import Accumulated, DecayAdded, OfStepBefore, WrongTerm
+from handgrad.compare.facts.operands import Accumulated, DecayAdded, OfStepBefore
 from handgrad.compare.thresholds import EQUAL, TIMES
 
 
 def added(scene: Scene) -> Iterator[Cause]:
-    """Regularisation, gradients accumulated over steps, and terms missing or too many."""
+    """Regularisation, and gradients accumulated over steps."""
     c = scene.multiple_of(scene.tensors.get(scene.of)) if scene.of in scene.parameters else None
     if c is not None:
         l2 = scene.settings.get("l2", 0.0)
@@ -25,7 +25,3 @@ def added(scene: Scene) -> Iterator[Cause]:
     c = scene.multiple_of(earlier, (1.0,))
     if c is not None and abs(c - 1) <= EQUAL:
         yield Accumulated(scene.name)
-    for name, other in scene.alike():
-        c = None if name in (scene.name, scene.of) else scene.multiple_of(other, TIMES)
-        if c is not None and any(abs(c - times) <= EQUAL for times in TIMES):
-            yield WrongTerm(c, name)

@@ -84,21 +84,6 @@ class PartialBatch(Cause, code="partial-batch"):
         return f"every entry is {factor}: a short batch is divided by the nominal size"
 
 
-class MeanOfLosses(Cause, code="scale"):
-    """J has the right penalty and a wrong mean of the losses, which is off by a factor."""
-
-    factor: float
-    names: tuple[str, ...]
-
-    def __str__(self) -> str:
-        named = f"{self.factor:.12g} = {' or '.join(self.names[:3])}"
-        return f"the mean of the losses in it is {named} times torch's; the penalty is right"
-
-
-class PartialMeanOfLosses(MeanOfLosses, code="partial-batch"):
-    """The same, because a short batch is divided by the nominal size."""
-
-
 PLAIN = (2.0, 0.5)  # factors too common to be named after a size
 
 
@@ -116,28 +101,15 @@ def _part(part: str | None) -> str:
 
 # --- sums over examples
 
-HOW = {
-    "mean": "the mean of {of} over the examples where their sum is due",
-    "sum-of-all": "the sum of all of {of} in every entry",
-    "mean-of-all": "the mean of all of {of} in every entry",
-    "sum-of-absolute": "the sum of |{of}|",
-    "sum-of-squares": "the sum of squares of {of}",
-    "first-alone": "{of} of the first example alone",
-    "last-alone": "{of} of the last example alone",
-    "without-first": "the sum of {of} without the first example",
-    "without-last": "the sum of {of} without the last example",
-}
-
 
 class BiasSum(Cause, code="bias-sum"):
-    """A gradient that must be a sum of another along some axes is something else: `how` is a key of HOW."""
+    """A gradient that must be a sum of another along some axes is something else, as the mean."""
 
+    sentence = "it is {how} of {of} where {due} is due"
     of: str
     how: str
+    due: str
     factor: float | None = None
-
-    def __str__(self) -> str:
-        return f"it is {HOW[self.how].format(of=self.of)}"
 
 
 class Examples(Cause, code="dropped-example"):
@@ -189,6 +161,14 @@ class DerivativeTwice(Cause, code="activation-derivative"):
     by: str
 
 
+class InDerivative(Cause, code="activation-derivative"):
+    """A mistake in the formula of a function's derivative."""
+
+    sentence = "in the derivative of {function}, {mistake}"
+    function: str
+    mistake: Cause
+
+
 class DerivativeAt(Cause, code="activation-derivative"):
     """A derivative is taken at another tensor."""
 
@@ -197,10 +177,10 @@ class DerivativeAt(Cause, code="activation-derivative"):
     belongs: str
 
 
-class LossFormula(Cause, code="loss-formula", sentence="it is {formula}"):
-    """The losses follow another formula."""
+class LossFormula(Cause, code="loss-formula", sentence="in the loss, {mistake}"):
+    """A mistake in the formula of the loss."""
 
-    formula: str
+    mistake: Cause
 
 
 class LabelsSwapped(Cause, code="loss-formula"):
@@ -208,9 +188,3 @@ class LabelsSwapped(Cause, code="loss-formula"):
 
     sentence = "1 - {labels} is used where {labels} belongs: the labels are swapped"
     labels: str
-
-
-class PenaltyTimes(Cause, code="regularisation", sentence="the penalty enters {times} times"):
-    """The penalty enters J with a wrong factor."""
-
-    times: float

@@ -7,13 +7,6 @@ from handgrad.compare.facts.causes import Cause
 # --- operands and terms
 
 
-class WrongOperand(Cause, code="wrong-operand", sentence="{used} is used where {belongs} belongs"):
-    """Another tensor in an operand's place."""
-
-    used: str
-    belongs: str
-
-
 class OfOperand(Cause):
     """A mistake in one operand."""
 
@@ -30,22 +23,10 @@ class Unused(OfOperand, code="wrong-operand", sentence="{operand} is not used"):
     """An operand does not enter."""
 
 
-class OperandSign(OfOperand, code="sign", sentence="{operand} enters with the wrong sign"):
-    """An operand enters with the wrong sign."""
-
-
 class Copied(Cause, code="wrong-operand", sentence="it is {tensor} itself"):
     """It is another tensor, unchanged."""
 
     tensor: str
-
-
-class PathMissing(Cause, code="wrong-operand"):
-    """A gradient has the part that comes through one tensor, and not those that come through others."""
-
-    sentence = "it is {gradient} itself: the part that comes through {missing} is missing"
-    gradient: str
-    missing: tuple[str, ...]
 
 
 class WrongTerm(Cause, code="wrong-operand"):

@@ -8,8 +8,7 @@ import pytest
 
 from handgrad import tap
 from handgrad.compare.facts.causes import Scaled, Unknown, WrongSign
-from handgrad.compare.facts.edits import MissingTerm, Repeated
-from handgrad.compare.facts.operands import WrongOperand
+from handgrad.compare.facts.edits import MissingTerm, OtherOperand, Repeated
 from handgrad.compare.facts.updates import AtKink, Isolated, SlicesDiffer, SlicesZero
 from tests.benchmarks.naming import counted, targets
 from tests.benchmarks.naming_corpora import (
@@ -113,7 +112,7 @@ def test_a_name_that_holds_on_these_numbers_alone_is_wrong(what):
         (AtKink("Z", 3), AtKink("A", 3), False),
         (Repeated(MissingTerm(("+ Z",)), 3), Repeated(MissingTerm(("+ Z",)), 3), True),
         (Repeated(MissingTerm(("+ Z",)), 3), Repeated(MissingTerm(("+ A",)), 3), False),
-        (WrongOperand("X", "Y"), WrongOperand("X", "Y"), True),
+        (OtherOperand("X", "Y"), OtherOperand("X", "Y"), True),
     ],
 )
 def test_two_causes_are_alike_by_their_facts(one, other, expected):

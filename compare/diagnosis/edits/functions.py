@@ -22,7 +22,7 @@ from handgrad.compare.diagnosis.edits.edit import (
     read,
 )
 from handgrad.compare.diagnosis.edits.segment import Change, Segment, Values
-from handgrad.compare.facts.causes import Cause, DerivativeAt
+from handgrad.compare.facts.causes import Cause, DerivativeAt, WrongDerivative
 from handgrad.compare.facts.edits import OtherFunction, OtherMask
 from handgrad.compare.oracle.graph import Node
 
@@ -83,6 +83,8 @@ def _functions(segment: Segment, node: Node, kind: str, of: Any, tier_of_rare: i
     yield edit(2, f"{kind} of the double", lambda x: own(2 * x))
     yield edit(2, f"{kind} of the half", lambda x: own(x / 2))
     yield edit(2, f"1 - {kind}", lambda x: 1 - own(x))
+    if kind == "log1p":
+        yield edit(2, "the logarithm to base 2 of 1 +", lambda x: torch.log2(1 + x))
     if kind == "sqrt":
         yield edit(2, "the cube root", lambda x: x ** (1 / 3), POWER)
 
@@ -109,9 +111,28 @@ def _derivative(node: Node, gradient: Node, of: Node, kind: str, name: str) -> E
     def cause(words: Words) -> Cause:
         if name == kind and of.args:  # the derivative of tanh takes what tanh gives
             return DerivativeAt(words(of), words(of.args[0]))
-        return OtherFunction(f"the derivative of {name}", f"that of {kind}", words(of))
+        return WrongDerivative(words(gradient), f"{name}'({words(of)})")
 
     return Edit(2, OTHER, cause, {node: change})
+
+
+def losses(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
+    """The squared error where the cross-entropy of two belongs."""
+    compound = segment.graph.compounds.get(node)
+    if compound is None or compound.kind not in ("binary_cross_entropy", "binary_cross_entropy_with_logits"):
+        return
+    of, labels = compound.args[:2]
+    is_of_p = compound.kind == "binary_cross_entropy"
+    for name, times in {"the squared error": 1.0, "half the squared error": 0.5}.items():
+        yield _squared(node, of, labels, is_of_p, name, times)
+
+
+def _squared(node: Node, of: Node, labels: Node, is_of_p: bool, name: str, times: float) -> Edit:
+    def change(v: Values) -> Any:
+        errors = times * ((v(of) if is_of_p else v(of).sigmoid()) - v(labels)) ** 2
+        return errors if node.value.ndim else errors.mean()
+
+    return Edit(2, OTHER, lambda w: OtherFunction(name, "the cross-entropy", w(of)), {node: change})
 
 
 def comparisons(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:

@@ -44,7 +44,7 @@ def reductions(segment: Segment, node: Node, numbers: Mapping[float, str]) -> It
     if count < 2:
         return
     kind = KINDS[node.kind]
-    due = f"{kind} {_along(axes)}"
+    due = due_of(node)
 
     def edit(tier: int, used: str, function: Function, rank: int = OTHER) -> Edit:
         def cause(words: Words) -> Cause:
@@ -77,6 +77,11 @@ def reductions(segment: Segment, node: Node, numbers: Mapping[float, str]) -> It
     if node.kind in ("sum", "mean"):
         yield from _parts(segment, node, axes, scale)
     yield Edit(1, OTHER, not_reduced, {node: read(of)})
+
+
+def due_of(node: Node) -> str:
+    """What a step is: the sum over axis 1."""
+    return f"{KINDS[node.kind]} {_along(axes_of(node))}"
 
 
 def axes_of(node: Node) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import permutations
 from typing import Any
 
 import torch
@@ -14,15 +13,15 @@ from handgrad.compare.diagnosis.edits.edit import CURIOUS, LEFT_OUT, OPERAND, OT
 from handgrad.compare.diagnosis.edits.operands import FORMULAS, NEAR, formula
 from handgrad.compare.diagnosis.edits.segment import Segment, Values
 from handgrad.compare.diagnosis.edits.times import multiple
-from handgrad.compare.facts.causes import Cause, Scaled, WrongSign, Zero
+from handgrad.compare.facts.causes import Cause, DerivativeTooMuch, Scaled, WrongSign, Zero
 from handgrad.compare.facts.edits import Clipped, ExtraTerm, FactorForm, OperandPlaces
-from handgrad.compare.facts.operands import Copied, DecayAdded, WrongTerm
-from handgrad.compare.facts.updates import AxesPermuted
+from handgrad.compare.facts.operands import Copied, WrongTerm
 from handgrad.compare.names import of_gradient
 from handgrad.compare.oracle.graph import Node
 from handgrad.compare.thresholds import FITTED
 
 ROUND = tuple(digit * 10.0**k for k in range(-6, 7) for digit in (1, 2, 2.5, 3, 4, 5, 8))
+DERIVATIVES = ("{} (1 - {})", "(1 - {}^2)", "tanh'({})", "sigmoid'({})", "[{} > 0]")  # of activations
 EXTRA: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"extra": torch.mul, "extra-divisor": torch.div}
 
 
@@ -35,27 +34,16 @@ def whole(segment: Segment, numbers: Mapping[float, str]) -> Iterator[Edit]:
     shape = node.value.shape
     yield Edit(0, LEFT_OUT, lambda w: WrongSign(), {node: apply(torch.neg, node)})
     yield Edit(0, LEFT_OUT, lambda w: Zero(), {node: apply(torch.zeros_like, node)})
-    for axes in permutations(range(len(shape))):
-        if axes != tuple(range(len(shape))) and tuple(shape[a] for a in axes) == tuple(shape):
-            yield _permuted(node, axes)
-    for axis in range(len(shape)):
-        if shape[axis] > 1:
-            yield _moved(node, "reversed", lambda x, axis: x.flip(axis), axis)
-            yield _moved(node, "earlier", lambda x, axis: x.roll(1, axis), axis)
-            yield _moved(node, "later", lambda x, axis: x.roll(-1, axis), axis)
-            if axis and shape[axis - 1] > 1:
-                yield _moved(node, "reversed", torch.Tensor.flip, axis - 1, axis)
+    for axis in range(1, len(shape)):
+        if shape[axis] > 1 and shape[axis - 1] > 1:
+            yield _turned(node, axis - 1, axis)
     for times, name in {2.0: "2", 0.5: "1/2", **numbers}.items():
         yield _scaled(node, times, name)
         yield _scaled(node, -times, name)
 
 
-def _permuted(node: Node, axes: tuple[int, ...]) -> Edit:
-    return Edit(0, OPERAND, lambda w: AxesPermuted(axes), {node: apply(lambda x: x.permute(axes), node)})
-
-
-def _moved(node: Node, how: str, move: Callable[..., Tensor], *axes: int) -> Edit:
-    return Edit(0, OPERAND, lambda w: OperandPlaces("", how, axes), {node: apply(lambda x: move(x, *axes), node)})
+def _turned(node: Node, *axes: int) -> Edit:
+    return Edit(0, OPERAND, lambda w: OperandPlaces("", "reversed", axes), {node: apply(lambda x: x.flip(axes), node)})
 
 
 def _scaled(node: Node, factor: float, name: str) -> Edit:
@@ -128,7 +116,10 @@ def _extra(segment: Segment, node: Node, other: Node) -> Iterator[Edit]:
         function, joined = FORMULAS.get(told, _itself), EXTRA[how]
 
         def cause(words: Words) -> Cause:
-            return FactorForm(formula(told, words(other)), how, within(words))
+            times = formula(told, words(other))
+            if how == "extra" and told in DERIVATIVES and is_target:
+                return DerivativeTooMuch(times)
+            return FactorForm(times, how, within(words))
 
         def change(v: Values) -> Any:
             return joined(v(node), function(v(other)))
@@ -149,25 +140,20 @@ def _itself(x: Tensor) -> Tensor:
 # --- fitted numbers
 
 
-def fitted(segment: Segment, observed: Observed, parameters: frozenset[str]) -> Iterator[Edit]:
+def fitted(segment: Segment, observed: Observed) -> Iterator[Edit]:
     """One number fitted to the tensor: a multiple of a tensor in scope added, or a multiple of torch's own."""
     node = segment.target
     difference = observed.recorded - observed.reference
     for other in segment.alike(node):
         times = multiple(difference, other.value)
         if times:
-            yield _term(segment, other, times, parameters)
+            yield _term(node, other, times)
     times = multiple(observed.recorded, observed.reference)
     if times:
         changes = {node: apply(lambda x: times * x, node)}
         yield Edit(6, CURIOUS, lambda w: Scaled(times), changes, fitted=True)
 
 
-def _term(segment: Segment, other: Node, times: float, parameters: frozenset[str]) -> Edit:
-    node, label = segment.target, segment.labels.get(other, "")
-    is_decay = label in parameters and label == of_gradient(segment.name)
-
-    def cause(words: Words) -> Cause:
-        return DecayAdded(times, label) if is_decay else WrongTerm(times, words(other))
-
-    return Edit(6, CURIOUS, cause, {node: lambda v: v(node) + times * v(other)}, fitted=True)
+def _term(node: Node, other: Node, times: float) -> Edit:
+    change = {node: lambda v: v(node) + times * v(other)}
+    return Edit(6, CURIOUS, lambda w: WrongTerm(times, w(other)), change, fitted=True)

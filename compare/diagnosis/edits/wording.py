@@ -35,6 +35,17 @@ def _holds_nodes(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and any(isinstance(each, Node) for each in value)
 
 
+def _of_view(node: Node) -> Any:
+    return node.args[-1 if node.kind in ("copy", "written") else 0]
+
+
+def shown(node: Node) -> Node:
+    """The step whose result a copy or a view shows."""
+    while node.kind in THROUGH:
+        node = _of_view(node)
+    return node
+
+
 def _number(text: str) -> tuple[str, int]:
     """The name or the digits of a number, and how tightly that holds together: 1/5, 3^2, -7 or 2.5."""
     return text, PRODUCT if "/" in text else UNARY if "^" in text or text[:1] == "-" else ATOM
@@ -128,7 +139,7 @@ class Formulas:
         if kind in ("t", "transpose", "permute"):
             return f"{text(args[0], ATOM)}^T", UNARY
         if kind in THROUGH:
-            return self._at(args[-1] if kind in ("copy", "written") else args[0], depth)
+            return self._at(_of_view(node), depth)
         if kind in SYMBOLS:
             return f"[{text(args[0])} {SYMBOLS[kind]} {text(args[1])}]", ATOM
         if kind in REDUCTIONS:

@@ -8,8 +8,8 @@ import torch
 
 from handgrad import InputError, check_gradients, tap
 from handgrad.compare.facts.causes import Examples, Scaled, WrongSign
+from handgrad.compare.facts.edits import MissingTerm
 from handgrad.compare.facts.failures import WrongShape
-from handgrad.compare.facts.operands import PathMissing
 from tests.corpus.layers import TANH, Layer
 
 RNG = np.random.default_rng(8)
@@ -228,7 +228,7 @@ def windows_by_hand(p, X, Y):
 PARTS = {
     "one of two uses, minus": (siamese_by_hand(-1), siamese, "dW", WrongSign("v")),
     "one of two uses, twice": (siamese_by_hand(2), siamese, "dW", Scaled(2.0, part="v")),
-    "a second path": (two_paths_by_hand, two_paths, "dm", PathMissing("dz", ("J",))),
+    "a second path": (two_paths_by_hand, two_paths, "dm", MissingTerm(("+ 2 * m",))),
     "a window": (windows_by_hand, windows, "dW", Examples((5,), (), positions=True)),
 }
 

@@ -6,7 +6,7 @@ import pytest
 from handgrad.compare.diagnosis.factors import Factors, named_factors
 from handgrad.compare.diagnosis.ranking import diagnose
 from handgrad.compare.diagnosis.scene import Scene
-from handgrad.compare.facts.causes import PartialBatch, Scaled, WrongSign, Zero
+from handgrad.compare.facts.causes import PartialBatch, Scaled, Unknown, WrongSign, Zero
 
 RNG = np.random.default_rng(11)
 R = RNG.standard_normal((4, 4))
@@ -134,3 +134,19 @@ def test_a_factor_must_explain_every_entry_and_every_step():
     one = Factors.of(3 * change[:1, :2], change[:1, :2], U)
     assert (one.entries, one.simplest) == (2, None), "two entries have a factor by chance"
     assert one.both(Factors.of(3 * change, change, U)).simplest == 3.0
+
+
+def cost(mean, penalty=0.25, **numbers):
+    """J = mean of the losses + penalty, with the mean off by a factor."""
+    recorded, due = np.array(mean * 0.71 + penalty), np.array(0.71 + penalty)
+    return diagnose(Scene("J", recorded, due, tensors={"penalty": np.array(penalty)}, numbers=numbers))
+
+
+def test_the_mean_of_the_losses_is_off_and_the_penalty_is_right():
+    assert cost(5.0, n=5) == (Scaled(pytest.approx(5.0), ("n",), part=""),)
+    named = "n/(batch size)"
+    assert cost(0.625, n=5, **{"batch size": 8})[0] == PartialBatch(pytest.approx(0.625), named, part="")
+
+
+def test_a_mean_off_by_no_known_factor_is_unknown():
+    assert cost(1.237) == (Unknown(),)

@@ -5,7 +5,7 @@ import pytest
 
 from handgrad.compare.diagnosis.ranking import diagnose
 from handgrad.compare.diagnosis.scene import Scene
-from handgrad.compare.facts.operands import Accumulated, DecayAdded, OfStepBefore, WrongTerm
+from handgrad.compare.facts.operands import Accumulated, DecayAdded, OfStepBefore
 
 RNG = np.random.default_rng(11)
 R, W = RNG.standard_normal((3, 4)), RNG.standard_normal((3, 4))
@@ -33,11 +33,3 @@ def test_gradients_summed_over_two_steps():
     before = W[::-1]
     assert causes(R + before, previous={"dW": before}) == (Accumulated("dW"),)
     assert causes(before, previous={"dW": before}) == (OfStepBefore(),)
-
-
-def test_a_term_is_added_as_often_as_a_plain_number_says():
-    S = RNG.standard_normal((3, 4))
-    for times, expected in ((0.5, (WrongTerm(pytest.approx(0.5), "S"),)), (0.3, ())):
-        recorded = R + times * S
-        scene = Scene("T", recorded, R, tensors={"S": S, "T": recorded}, reads={"T": frozenset("S"), "S": frozenset()})
-        assert tuple(cause for cause in diagnose(scene) if cause.code != "unknown") == expected

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from handgrad.compare.facts import causes, edits, failures, operands, remarks, updates
-from handgrad.compare.facts.causes import HOW, Cause, factor_of, fitted_of
+from handgrad.compare.facts.causes import Cause, factor_of, fitted_of
 from handgrad.compare.facts.fact import Fact, content_of
 from handgrad.compare.facts.remarks import Note
 
@@ -36,9 +36,7 @@ EXAMPLES: tuple[Fact, ...] = (
     causes.Scaled(3.0, of_update=True, varies=True),
     causes.PartialBatch(0.75, "n/(batch size)"),
     causes.PartialBatch(0.75, "n/(batch size)", part=""),
-    causes.MeanOfLosses(6.0, ("n",)),
-    causes.PartialMeanOfLosses(0.75, ("n/(batch size)",)),
-    *(causes.BiasSum("dZ1", how) for how in HOW),
+    causes.BiasSum("dZ1", "the mean", "the sum over axis 1", 1 / 6),
     causes.Examples((2,), ()),
     causes.Examples((2, 4), ((5, 2),), positions=True),
     causes.WrongDerivative("dA1", "(1 - Z1^2)"),
@@ -46,15 +44,12 @@ EXAMPLES: tuple[Fact, ...] = (
     causes.DerivativeMissing("A1", "Z1"),
     causes.DerivativeTwice("A1", "Z1"),
     causes.DerivativeAt("Z1", "A1"),
-    causes.LossFormula("the loss with an epsilon of 1e-08 in the logarithm"),
+    causes.LossFormula(edits.Epsilon(1e-8, "inside-every", "log")),
+    causes.InDerivative("sigmoid", edits.MissingFactor("1 - A1", inside="A1 * (1 - A1)")),
     causes.LabelsSwapped("Y"),
-    causes.PenaltyTimes(2.0),
-    operands.WrongOperand("Z1", "A1"),
     operands.OperandTransposed("W2"),
     operands.Unused("b1"),
-    operands.OperandSign("b1"),
     operands.Copied("dA1"),
-    operands.PathMissing("dA1", ("A2", "A3")),
     operands.WrongTerm(-1.0, "dA2"),
     operands.WrongTerm(-2.0, "dA2"),
     operands.WrongTerm(0.5, "dA2"),
@@ -324,7 +319,7 @@ def test_facts_are_equal_by_their_fields_and_frozen(fact):
 def test_only_some_causes_have_a_factor_or_a_fitted_number():
     assert factor_of(causes.Scaled(2.0)) == 2.0
     assert factor_of(causes.WrongSign()) == -1.0
-    assert factor_of(causes.BiasSum("dZ1", "mean", 1 / 6)) == 1 / 6
+    assert factor_of(causes.BiasSum("dZ1", "the mean", "the sum over axis 1", 1 / 6)) == 1 / 6
     assert factor_of(updates.OfGradient(causes.Scaled(2.0))) == 2.0
     assert factor_of(operands.Unused("b1")) is None
     assert fitted_of(operands.DecayAdded(0.25, "W1")) == 0.25

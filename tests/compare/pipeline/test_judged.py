@@ -6,7 +6,7 @@ import pytest
 from handgrad.compare.diagnosis.scene import Scene
 from handgrad.compare.facts.causes import PartialBatch, Scaled, Unknown, WrongSign, Zero
 from handgrad.compare.facts.failures import LosesDigits, Raised
-from handgrad.compare.facts.operands import SharesMemory, WrongTerm
+from handgrad.compare.facts.operands import Accumulated, SharesMemory
 from handgrad.compare.facts.remarks import BlindSpot, Float32Only, FromZero, OutOfRange, ThenRaised
 from handgrad.compare.facts.updates import Ascends, LeftOut, Reversed
 from handgrad.compare.names import Key
@@ -114,14 +114,14 @@ def test_a_tensor_that_is_weak_keeps_its_cause():
 
 
 def test_the_first_finding_has_all_causes_and_the_others_one():
-    """Twice is what adding it once more makes of it too."""
+    """Twice is what adding that of the step before makes of it too."""
     judgements = [judged("dZ", "FAULT"), judged("dW", "FAULT")]
 
     def scene(name):
-        return Scene(name, (2 if name == "dZ" else -1) * DUE, DUE, tensors={"C": DUE})
+        return Scene(name, (2 if name == "dZ" else -1) * DUE, DUE, previous={name: DUE})
 
     first, second = findings_of(collected([step(*judgements, scene=scene)]))
-    assert (first.cause, first.others) == (Scaled(2.0), (WrongTerm(1.0, "C"),))
+    assert (first.cause, first.others) == (Scaled(2.0), (Accumulated("dZ"),))
     assert (second.cause, second.others) == (WrongSign(), ())
 
 

@@ -218,7 +218,7 @@ UNREADABLE = {
         "findings[0].cause.at must be a text and is '3'",
     ),
     "facts that make no sentence": (
-        found(cause={"code": "bias-sum", "type": "BiasSum", "of": "dZ1", "how": "sideways", "text": ""}),
+        found(cause={"code": "bias-sum", "type": "BiasSum", "of": "dZ1", "how": 1, "text": ""}),
         "findings[0].cause must be the facts of a BiasSum",
     ),
     "no place": (found(where=None), "findings[0].where must be an object and is 'None'"),

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from handgrad import tap
 from handgrad.compare.diagnosis.edits.functions import DERIVATIVES, comparisons, derivatives, functions, masks
-from handgrad.compare.facts.causes import DerivativeAt
+from handgrad.compare.facts.causes import DerivativeAt, WrongDerivative
 from handgrad.compare.facts.edits import OtherFunction, OtherMask
 from tests.compare.diagnosis.planted import causes, fitting, search_of
 
@@ -110,7 +110,7 @@ def test_knows_compound_functions_by_their_names():
 def test_finds_the_derivative_of_another_function(name):
     search = search_of(backward, "dZ", lambda t: t.dA * DERIVATIVES[name](torch.tanh(t.Z)), ["Z", "dA"])
     (said,) = fitting(derivatives, search)
-    assert said == OtherFunction(f"the derivative of {name}", "that of tanh", "A")
+    assert said == WrongDerivative("dA", f"{name}'(A)")
 
 
 def test_finds_the_derivative_of_another_function_at_what_it_is_of():
@@ -118,7 +118,7 @@ def test_finds_the_derivative_of_another_function_at_what_it_is_of():
         return (tap("A", F.silu(tap("Z", X @ p["W"]))) * Y).sum()
 
     said = causes(reference, "dZ", lambda t: t.dA * DERIVATIVES["gelu"](t.Z), ["Z", "dA"])
-    assert said[0] == OtherFunction("the derivative of gelu", "that of silu", "Z")
+    assert said[0] == WrongDerivative("dA", "gelu'(Z)")
 
 
 def test_finds_a_derivative_at_what_the_function_gives():
