@@ -228,7 +228,7 @@ def windows_by_hand(p, X, Y):
 PARTS = {
     "one of two uses, minus": (siamese_by_hand(-1), siamese, "dW", WrongSign("v")),
     "one of two uses, twice": (siamese_by_hand(2), siamese, "dW", Scaled(2.0, part="v")),
-    "a second path": (two_paths_by_hand, two_paths, "dm", MissingTerm(("+ 2 * m",))),
+    "a second path": (two_paths_by_hand, two_paths, "dm", MissingTerm(("+ m * 2",), "m * 2 + dz")),
     "a window": (windows_by_hand, windows, "dW", Examples((5,), (), positions=True)),
 }
 

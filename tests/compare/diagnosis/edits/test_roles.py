@@ -57,8 +57,8 @@ DERIVATIVES = {
     "sigmoid, a factor": (torch.sigmoid, lambda t: t.dA * s(t), InDerivative),
     "sigmoid, the other factor": (torch.sigmoid, lambda t: t.dA * (1 - s(t)), InDerivative),
     "tanh, no square": (torch.tanh, lambda t: t.dA * (1 - a(t)), InDerivative),
-    "tanh, of the sigmoid": (torch.tanh, lambda t: t.dA * a(t) * (1 - a(t)), InDerivative),
-    "sigmoid, of tanh": (torch.sigmoid, lambda t: t.dA * (1 - s(t) ** 2), InDerivative),
+    "tanh, of the sigmoid": (torch.tanh, lambda t: t.dA * t.A * (1 - t.A), InDerivative),
+    "sigmoid, of tanh": (torch.sigmoid, lambda t: t.dA * (1 - t.A**2), InDerivative),
     "softmax, the diagonal": (lambda Z: torch.softmax(Z, 1), lambda t: t.dA * p(t) * (1 - p(t)), InDerivative),
     "softmax, the other axis": (
         lambda Z: torch.softmax(Z, 1), lambda t: p(t) * (t.dA - (t.dA * p(t)).sum(0)), InDerivative
