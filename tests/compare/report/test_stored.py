@@ -218,8 +218,18 @@ UNREADABLE = {
         "findings[0].cause.at must be a text and is '3'",
     ),
     "facts that make no sentence": (
-        found(cause={"code": "bias-sum", "type": "BiasSum", "of": "dZ1", "how": 1, "text": ""}),
-        "findings[0].cause must be the facts of a BiasSum",
+        found(
+            cause={
+                "code": "shape",
+                "type": "WrongShape",
+                "shape": [1],
+                "due": [2],
+                "dtype": "",
+                "values": "odd",
+                "text": "",
+            }
+        ),
+        "findings[0].cause must be the facts of a WrongShape",
     ),
     "no place": (found(where=None), "findings[0].where must be an object and is 'None'"),
     "ok no boolean": (changed(ok="yes"), "ok must be true or false and is 'yes'"),
