@@ -59,9 +59,11 @@ def diagnosis_of(scene: Scene) -> Diagnosis:
     exact = tuple(cause for cause in causes if fitted_of(cause) is None)
     kinks = tuple(cause for cause in _causes(scene, (masks,)) if cause.code == "kink")
     sure = tuple(cause for cause in causes if cause.code == "regularisation")
-    if exact or kinks or sure:
-        return Diagnosis((*_of_bias(scene, exact),) or kinks or sure)
+    if exact or (sure and not kinks):
+        return Diagnosis((*_of_bias(scene, exact),) or sure)
     edits = searched(scene)
+    if kinks and not (edits and edits[0].cause.code == "missing-factor"):  # zeros that a mask has made are no kink
+        return Diagnosis(kinks)
     if edits:
         return Diagnosis(tuple(each.cause for each in edits), edits[0])
     return Diagnosis(causes or (_first(scene, GENERAL),))

@@ -30,12 +30,14 @@ from tabulate import tabulate
 
 import handgrad.manual.network
 from handgrad import Report, check_gradients, mlp
-from handgrad.compare.diagnosis import ranking
+from handgrad.compare.diagnosis.ranking import Diagnosis
 from handgrad.compare.experiment.data import load
 from handgrad.compare.experiment.run import Experiment, run
 from handgrad.compare.experiment.sides import epoch_orders, in_torch, initial_parameters
+from handgrad.compare.facts.causes import Unknown
 from handgrad.compare.facts.failures import Overflow
 from handgrad.compare.names import is_updated
+from handgrad.compare.pipeline import judged
 from handgrad.compare.results import Finding
 from handgrad.torchref.exchange import to_array
 from tests.benchmarks.engines import PAIRS, Counts, engines_table, right_counts, wrong_counts
@@ -273,10 +275,11 @@ def _gathered(function: Callable[[int, int], Counter[str]], seed: int, indices: 
 
 
 def _without_names() -> None:
-    """In this process no edit of the reference's graph is sought: a verdict does not depend on its name."""
+    """In this process no cause is sought: a verdict does not depend on its name."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    ranking.searched = lambda scene: ()
+    judged.diagnosis_of = lambda scene: Diagnosis((Unknown(),))
+    judged.first_cause = lambda scene: Unknown()
 
 
 def _of_engines(seed: int, cells: int) -> tuple[Counts, Counts]:

@@ -62,6 +62,13 @@ def test_a_velocity_in_another_convention_is_a_note():
     assert note.factor == pytest.approx(0.1)
 
 
+RMSPROP_INSIDE = scaled(lambda s: np.sqrt(s + 1e-8), 0.0, 0.99, 0.01)
+
+
+def without_bias(p, g, s):
+    return {n: w - 0.1 * g[f"d{n}"] * (n != "b1") for n, w in p.items()}, s
+
+
 WRONG = {
     "epsilon inside the root": (adam(inside=True), RIGHT["Adam"][1], 1, "W1_next", EpsilonPlace),
     "epsilon ten times too large": (adam(eps=1e-7), RIGHT["Adam"][1], 1, "W1_next", OtherUpdate),
@@ -77,20 +84,8 @@ WRONG = {
     "rate twice": (in_place(0.1), sgd(), 1, "W1_next", OtherUpdate),
     "update lost": (lambda p, g, s: None, sgd(), 1, "W1_next", NeverMoves),
     "decay missing": (RIGHT["gradient descent"][0], sgd(weight_decay=0.5), 1, "W1_next", OtherDecay),
-    "bias left out": (
-        lambda p, g, s: ({n: w - 0.1 * g[f"d{n}"] * (n != "b1") for n, w in p.items()}, s),
-        sgd(),
-        1,
-        "b1_next",
-        LeftOut,
-    ),
-    "epsilon of RMSprop inside": (
-        scaled(lambda s: np.sqrt(s + 1e-8), 0.0, 0.99, 0.01),
-        RIGHT["RMSprop"][1],
-        1,
-        "W1_next",
-        EpsilonPlace,
-    ),
+    "bias left out": (without_bias, sgd(), 1, "b1_next", LeftOut),
+    "epsilon of RMSprop inside": (RMSPROP_INSIDE, RIGHT["RMSprop"][1], 1, "W1_next", EpsilonPlace),
     "dampening left out": (momentum(heavy_ball), sgd(momentum=0.9, dampening=0.1), 2, "vW1", OtherMomentum),
     "a factor at the first step alone": (
         momentum(heavy_ball, mu=0.8),
