@@ -29,6 +29,7 @@ FILLING = {
     "full_like", "zeros_like", "ones_like", "new_zeros", "new_full", "new_ones", "empty_like", "new_empty",
     "new_empty_strided",
 }  # fmt: skip
+FAR_BELOW = -1e4
 Key = tuple[Any, ...]
 UNCHANGED = {"alias", "clone", "contiguous", "detach", "lift_fresh", "lift_fresh_copy"}  # the result is the argument
 
@@ -122,6 +123,13 @@ class Graph:
             if node not in values:
                 values[node] = node.value if node.operation is None else node.evaluated(values)
         return values
+
+
+def polygamma(n: int, x: Tensor) -> Tensor:
+    """torch.polygamma, which takes as long as its argument lies below 0: an edit may put any number there."""
+    if bool((x < FAR_BELOW).any()):
+        raise ValueError(f"polygamma of {float(x.min()):g} is not evaluated")
+    return torch.polygamma(n, x)
 
 
 def getitem(values: Sequence[Any], index: int) -> Any:
@@ -221,14 +229,9 @@ class Recorder(TorchDispatchMode):
         parents = dict.fromkeys([*_nodes(args), *_nodes(tuple(kwargs.values()))])
         if not parents or name_of(func) in FILLING:  # numbers alone, in the default dtype of the moment
             return Node(None, (), {}, _mapped(result, Tensor.detach))
-        return Node(
-            func,
-            args,
-            kwargs,
-            _mapped(result, Tensor.detach),
-            parents=tuple(parents),
-            place=self._lines.place(name_of(func)),
-        )
+        done = polygamma if func is torch.ops.aten.polygamma.default else func
+        place = self._lines.place(name_of(func))
+        return Node(done, args, kwargs, _mapped(result, Tensor.detach), parents=tuple(parents), place=place)
 
     def _write(self, func: Any, args: Any, kwargs: Any, written: Sequence[Tensor]) -> Any:
         """Do an operation in place: what it writes to is a new tensor, and so is every view of that memory."""

@@ -221,3 +221,16 @@ def test_the_textbook_has_the_steps_that_a_stable_form_has_not() -> None:
 def test_every_form_of_the_textbook_stands_for_an_operation_of_torch() -> None:
     assert textbook(torch.ops.aten.tanh_backward.default) is not None
     assert textbook(torch.ops.aten.tanh.default) is None
+
+
+def test_polygamma_is_evaluated_again_nearby_alone() -> None:
+    """Far below 0 torch counts up to it, one by one."""
+
+    def reference(p: Params, X: Tensor, Y: Tensor) -> Tensor:
+        return torch.polygamma(2, p["b"].abs() + 1).sum() + (X @ p["W"] * Y).sum()
+
+    graph, local = graph_and_replay(reference, {}, "textbook")
+    (node,) = (node for node in graph.segment("J") if node.kind == "polygamma")
+    np.testing.assert_allclose(graph.outputs["J"].value.numpy(), local["J"])
+    with pytest.raises(ValueError, match="polygamma"):
+        node.evaluated({node.parents[0]: torch.full((3,), -1e9)})
