@@ -283,8 +283,8 @@ def _without_names() -> None:
 
 
 def _of_engines(seed: int, cells: int) -> tuple[Counts, Counts]:
-    """The verdicts on the engines' right code and on a sixth of it with planted errors, regime by regime."""
-    tasks = [(wrong_counts, cells // 6), (right_counts, cells)]
+    """The verdicts on the engines' right code and on a twelfth of it with planted errors, by regime."""
+    tasks = [(wrong_counts, cells // 12), (right_counts, cells)]
     spawned = multiprocessing.get_context("spawn")  # JAX has threads, which a fork does not copy
     with ProcessPoolExecutor(os.cpu_count(), spawned, _without_names) as pool:
         futures = [[pool.submit(count, seed, n, (regime,)) for regime in REGIMES] for count, n in tasks]
@@ -357,6 +357,7 @@ def main(argv: list[str] | None = None) -> int:
     started = time.perf_counter()
     print(f"seed {arguments.seed}")
     network = _gathered(network_counts, arguments.seed, range(arguments.cases))
+    print(f"\n{rules_table(network)}\n", flush=True)
     generic = _gathered(operation_counts, arguments.seed, range(arguments.operations))
     off = _gathered(switched_off_counts, arguments.seed, range(arguments.cases // 2))
     poor = _gathered(poor_counts, arguments.seed, range(arguments.cases // 20))
@@ -367,7 +368,7 @@ def main(argv: list[str] | None = None) -> int:
         engines, notes = engines_table(*_of_engines(arguments.seed, arguments.cells))
     table, met = targets_table(network, generic, off, poor, costs, engines)
     whole = costs["all in"]
-    print(f"\n{rules_table(network)}\n\n{table}\n")
+    print(f"{table}\n")
     print(
         "extra cost of a whole run beside both sides in one precision (second precision, replay, verdict, report): "
         f"{median(whole):.1f}x ({min(whole):.1f} to {max(whole):.1f}) a torch step"
