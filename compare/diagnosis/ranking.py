@@ -20,7 +20,7 @@ from handgrad.compare.diagnosis.factors import data_part, names_of, scaled, unna
 from handgrad.compare.diagnosis.operands import of_another_moment, overwritten
 from handgrad.compare.diagnosis.places import masks, moved, parts
 from handgrad.compare.diagnosis.scene import Family, Scene
-from handgrad.compare.diagnosis.search import Explanation, Search, explanations
+from handgrad.compare.diagnosis.search import PASSES, Explanation, Search, explanations
 from handgrad.compare.diagnosis.steps import orders, updates, velocities
 from handgrad.compare.diagnosis.sums import examples
 from handgrad.compare.diagnosis.terms import added
@@ -34,6 +34,7 @@ FACTORS: tuple[Family, ...] = (scaled, data_part)
 TENSORS: tuple[Family, ...] = (overwritten, moved, added, of_another_moment, examples)
 FAMILIES = (*KINDS, *FACTORS, *TENSORS)
 GENERAL: tuple[Family, ...] = (unnamed_scale, masks, parts)  # asked only where no formula explains the tensor
+MOST_TIER = max(map(max, PASSES))
 BY_THEMSELVES: tuple[Family, ...] = (zero, scaled, moved)  # they need nothing but the two tensors
 
 
@@ -51,8 +52,8 @@ def diagnose(scene: Scene) -> tuple[Cause, ...]:
 
 
 @np.errstate(all="ignore")
-def diagnosis_of(scene: Scene) -> Diagnosis:
-    """The same, with the edit."""
+def diagnosis_of(scene: Scene, most: int = MOST_TIER) -> Diagnosis:
+    """The same, with the edit; none of a tier beyond `most` is tried."""
     if not _is_finite(scene):
         return Diagnosis((Unknown(),))
     causes = _one_per_code(_causes(scene, FAMILIES))
@@ -61,7 +62,7 @@ def diagnosis_of(scene: Scene) -> Diagnosis:
     sure = tuple(cause for cause in causes if cause.code == "regularisation")
     if exact or (sure and not kinks):
         return Diagnosis((*_of_bias(scene, exact),) or sure)
-    edits = searched(scene)
+    edits = searched(scene, most)
     if kinks and not (edits and edits[0].cause.code == "missing-factor"):  # zeros that a mask has made are no kink
         return Diagnosis(kinks)
     if edits:
@@ -87,12 +88,12 @@ def of_families(scene: Scene) -> tuple[Cause, ...]:
     return tuple(_causes(scene, (*FAMILIES, *GENERAL))) if _is_finite(scene) else ()
 
 
-def searched(scene: Scene) -> tuple[Explanation, ...]:
+def searched(scene: Scene, most: int = MOST_TIER) -> tuple[Explanation, ...]:
     """The edits of the reference's own graph that explain a wrong tensor, at most one of another kind beside the first.
 
     In the textbook's form, and in torch's where that differs. Of large tensors none is recorded: every step is kept.
     """
-    return tuple(explanations(_searches(scene), scene.elsewhere)[:2])
+    return tuple(explanations(_searches(scene, most), scene.elsewhere)[:2])
 
 
 def _of_bias(scene: Scene, causes: Iterable[Cause]) -> Iterator[Cause]:
@@ -103,7 +104,8 @@ def _of_bias(scene: Scene, causes: Iterable[Cause]) -> Iterator[Cause]:
         yield cause if search is None else of_bias(search.segment, cause, search.words, scene.parameters)
 
 
-def _searches(scene: Scene) -> Iterator[Search]:
+def _searches(scene: Scene, most: int = MOST_TIER) -> Iterator[Search]:
+    passes = [tiers for tiers in PASSES if min(tiers) <= most]
     times = {name: to_tensor(array) for name, array in scene.other_times.items()}
     later = frozenset(scene.tensors.keys() - scene.earlier) | times.keys()
     sizes = {n for a in scene.tensors.values() for n in a.shape if n > 2}
@@ -116,7 +118,7 @@ def _searches(scene: Scene) -> Iterator[Search]:
         kinds = tuple(node.kind for node in segment.steps)
         if kinds not in known and scene.observed.is_same(segment.target.value):
             known.add(kinds)
-            yield Search(segment, scene.observed, names_of(sizes), scene.parameters)
+            yield Search(segment, scene.observed, names_of(sizes), scene.parameters, passes)
 
 
 def _causes(scene: Scene, families: tuple[Family, ...]) -> Iterator[Cause]:

@@ -19,7 +19,7 @@ from torch import Tensor
 from handgrad.compare.diagnosis.bits import DISTINCT, ENOUGH_BITS, MOST_BITS, price
 from handgrad.compare.diagnosis.edits.arithmetic import constants, powers, products, sums
 from handgrad.compare.diagnosis.edits.functions import functions
-from handgrad.compare.diagnosis.edits.operands import at_one_use, operands
+from handgrad.compare.diagnosis.edits.operands import at_one_use, operands, other_tensors
 from handgrad.compare.diagnosis.edits.segment import Segment, like
 from handgrad.compare.diagnosis.edits.slips import Slip, Unsettled, slips, unsettled
 from handgrad.compare.diagnosis.edits.wording import Formulas
@@ -28,7 +28,7 @@ from handgrad.compare.facts.causes import Cause
 from handgrad.compare.oracle.graph import Graph, Node
 from handgrad.compare.oracle.recurrence import AFTER, OF_THE_RUN, Recurrence, before
 
-OF_A_NUMBER = (products, powers, constants, functions, operands, at_one_use)
+OF_A_NUMBER = (products, powers, constants, functions, operands, other_tensors, at_one_use)
 OF_A_STEP = (sums, *OF_A_NUMBER)
 CURIOUS = 5  # the first tier of edits that are not asked for
 EXACT_SHARE = 2.0**-12  # of what rounding explains: what leaves no more is as exact as any

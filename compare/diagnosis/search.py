@@ -30,7 +30,7 @@ from handgrad.compare.diagnosis.edits.matrices import (
     settings,
     transposes,
 )
-from handgrad.compare.diagnosis.edits.operands import at_one_use, operands
+from handgrad.compare.diagnosis.edits.operands import at_one_use, operands, other_tensors
 from handgrad.compare.diagnosis.edits.reductions import reductions
 from handgrad.compare.diagnosis.edits.roles import told as cause_of
 from handgrad.compare.diagnosis.edits.segment import Screen, Segment, like, screen
@@ -44,13 +44,16 @@ from handgrad.compare.thresholds import EXACT
 
 OF_A_STEP = (
     sums, products, powers, constants, reductions, functions, derivatives, losses, comparisons, masks,
-    products_of_matrices, factors_inside, parts, settings, transposes, convolutions, scatters, operands, at_named_steps,
-    at_one_use,
+    products_of_matrices, factors_inside, parts, settings, transposes, convolutions, scatters, operands, other_tensors,
+    at_named_steps, at_one_use,
 )  # fmt: skip
+LOWEST = {derivatives: 2, losses: 2, factors_inside: 2, parts: 2, settings: 2, other_tensors: 3, at_one_use: 3}  # tiers
 OF_A_CONSTANT = (comparisons, constants, masks)  # as of a mask that depends on places alone
 PASSES = ((0, 1), (2,), (3,), (4,), (5, 6))  # tiers
 # Entries that are evaluated, a step counting as many as it takes the time of: about a second on one core.
 STEP, MOST_WORK = 2_000, 200_000_000
+MADE = 100  # the same for a change of a step that is only thought of
+MOST_VISITS = 64  # of a line that is edited at all of them
 WORTH_A_SCREEN = 4  # steps that an evaluation takes
 MOST_KEPT = 4096  # entries of a value that is remembered, so that it is not evaluated again
 NEAR_MISS = 256.0  # what leaves so many times more than the best does is none
@@ -129,8 +132,12 @@ class Search:
         """Its steps as formulas."""
         return Formulas(self.segment, self.numbers)
 
-    def edits(self) -> Iterator[Edit]:
-        """All hypotheses: of the whole, of every visit of a line, of single steps from the tensor backwards, fitted."""
+    def edits(self, most: int) -> Iterator[Edit]:
+        """All hypotheses of tiers up to one, and some beyond.
+
+        They are of the whole, of every visit of a line, of single steps from the tensor backwards, and fitted.
+        """
+        kinds = [kind for kind in OF_A_STEP if LOWEST.get(kind, 1) <= most]
         segment, numbers = self.segment, self.numbers
         yield from _as_far_as_possible(whole(segment, numbers))
         yield from _as_far_as_possible(inserted(segment))
@@ -138,12 +145,12 @@ class Search:
         yield from _as_far_as_possible(clipped(segment, self.observed))
         yield from _as_far_as_possible(everywhere(segment, numbers))
         for group in segment.repeated:
-            for kind in OF_A_STEP:
+            for kind in kinds if len(group) <= MOST_VISITS else ():
                 yield from _as_far_as_possible(_together([kind(segment, node, numbers) for node in group]))
         place = {node: i for i, node in enumerate(segment.steps)}
         for node in sorted(segment.steps, key=lambda node: (segment.distance[node], -place[node])):
             if node.operation is not None or node not in segment.constants:
-                for kind in OF_A_CONSTANT if node in segment.constants else OF_A_STEP:
+                for kind in OF_A_CONSTANT if node in segment.constants else kinds:
                     yield from _as_far_as_possible(kind(segment, node, numbers))
         yield from _as_far_as_possible(at_any_rate(segment, self.observed, self.parameters))
         yield from _as_far_as_possible(fitted(segment, self.observed))
@@ -154,11 +161,12 @@ class Search:
         seen: dict[tuple[Node, bytes], Fit | None] = {}
         found: list[Fit] = []
         for tiers in self.passes:
-            for edit in self.edits():
-                if edit.tier not in tiers:
-                    continue
+            for edit in self.edits(max(tiers)):
                 if self.work >= MOST_WORK:
                     return found
+                if edit.tier not in tiers:
+                    self.work += MADE * len(edit.changes)
+                    continue
                 self.tried[edit.tier] += 1
                 try:
                     fit = self._fit(edit, values, seen)
@@ -206,7 +214,7 @@ class Search:
         found: list[Fit] = []
         values, most = self.segment.values, self.work + MOST_WORK // 4
         nearest = sorted(self.near, key=lambda pair: (pair[0], pair[1].tier))[:MOST_NEAR]
-        for edit in self.edits() if nearest else ():
+        for edit in self.edits(max(OF_A_SECOND)) if nearest else ():
             for _, first in nearest if edit.tier in OF_A_SECOND else ():
                 if self.work >= most:
                     return found

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from handgrad.compare.diagnosis.factors import Factors
-from handgrad.compare.diagnosis.ranking import diagnosis_of, explained, first_cause
+from handgrad.compare.diagnosis.ranking import MOST_TIER, diagnosis_of, explained, first_cause
 from handgrad.compare.diagnosis.scene import Scene
 from handgrad.compare.diagnosis.search import Explanation
 from handgrad.compare.facts.causes import Cause, Scaled, Unknown, WrongSign, Zero
@@ -121,7 +121,7 @@ def findings_of(judged: Judged) -> tuple[Finding, ...]:
     edits: list[Explanation] = []
 
     def every(scene: Scene) -> tuple[Cause, ...]:
-        diagnosis = diagnosis_of(scene)
+        diagnosis = diagnosis_of(scene, edits[0].edit.tier if edits else MOST_TIER)  # siblings are asked as far as it
         edits.extend(filter(None, [diagnosis.edit]))
         return diagnosis.causes
 

@@ -77,8 +77,14 @@ class Instead:
 
 
 def operands(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
-    """Everything that may stand in a step's place."""
-    for instead in _instead(segment, node, numbers):
+    """A step's own tensor in another way: its negative, nothing, multiples, its entries in other places."""
+    for instead in _itself(segment, node, numbers):
+        yield instead.everywhere(node)
+
+
+def other_tensors(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
+    """Another tensor in a step's place, or a formula of one."""
+    for instead in _others(segment, node):
         yield instead.everywhere(node)
 
 
@@ -86,18 +92,15 @@ def at_one_use(segment: Segment, node: Node, numbers: Mapping[float, str]) -> It
     """The same for a step that several take, at one of them alone."""
     for i, each in enumerate(node.args):
         if isinstance(each, Node) and len(segment.users.get(each, ())) > 1:
-            for instead in _instead(segment, each, numbers):
+            for instead in (*_itself(segment, each, numbers), *_others(segment, each)):
                 if instead.tier <= 4:
                     yield instead.at(node, i)
 
 
-def _instead(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Instead]:
-    if not isinstance(node.value, Tensor):
-        return
-    if node.value.is_floating_point():
+def _itself(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Instead]:
+    if isinstance(node.value, Tensor) and node.value.is_floating_point():
         yield from _own(segment, node, numbers)
         yield from _places(node)
-    yield from _others(segment, node)
 
 
 # --- formulas of the operand itself
@@ -174,6 +177,8 @@ def _shifted(x: Tensor, axis: int) -> Tensor:
 
 def _others(segment: Segment, node: Node) -> Iterator[Instead]:
     """Other tensors in scope: of the same shape, one that spreads to the shape, a formula of one."""
+    if not isinstance(node.value, Tensor):
+        return
     for other in segment.alike(node):
         yield _other(node, other, 3 if other in segment.labels else 4, OPERAND)
     shape = tuple(node.value.shape)
