@@ -239,3 +239,12 @@ MOST_PLACES = 4096  # indices along an axis whose order is sought
 
 # Findings beside the first whose names differ from its in the number alone, and whose cause is sought as long.
 MOST_SIBLINGS = 4
+
+# Relative: how far an optimiser's settings move where a step is recorded, so that no two of its numbers are equal.
+MOVE_SETTINGS = 2.0**-10
+
+# Of what rounding explains: an edited rule of update that leaves no more is as exact as any.
+EXACT_SHARE = 2.0**-12
+
+# Relative: two tries of a number in a rule of update that lie so near end the search for it.
+CLOSE = 2.0**-50

@@ -202,7 +202,7 @@ def test_a_parity_test_passes_and_fails_readably_when_the_backward_pass_is_broke
     assert "FAULT test_backward.py::test_backward: dZ1 at step 1 (my_derivation.py:29)" in output
     assert not re.search(r"^\S*compare/\w+\.py:\d+", output, flags=re.MULTILINE), "frames of ours are hidden"
     if not workers:
-        (shown,) = blocks(DOCUMENT, "console")
+        shown, *_ = blocks(DOCUMENT, "console")
         report = re.search(r"^=+ FAILURES.*(?=^=+ short test summary)", output, flags=re.DOTALL | re.MULTILINE)[0]
         assert masked(report) == masked(shown.partition("\n")[2])
 

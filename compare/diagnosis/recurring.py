@@ -27,14 +27,14 @@ from handgrad.compare.diagnosis.search import NEAR_MISS, ODD
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.oracle.graph import Graph, Node
 from handgrad.compare.oracle.recurrence import AFTER, OF_THE_RUN, Recurrence, before
+from handgrad.compare.thresholds import CLOSE, EXACT_SHARE
 
 OF_A_NUMBER = (products, powers, constants, functions, operands, other_tensors, at_one_use)
 OF_A_STEP = (sums, *OF_A_NUMBER)
 CURIOUS = 5  # the first tier of edits that are not asked for
-EXACT_SHARE = 2.0**-12  # of what rounding explains: what leaves no more is as exact as any
 MOST_WRONG = 8  # entries with which a number is sought
 MOST_WORK = 600_000  # operations of recurrences that are evaluated: about two seconds on one core
-ITERATIONS, CLOSE, MOST_DIGITS = 60, 2.0**-50, 9  # of its search, what ends it, and of its decimals
+ITERATIONS, MOST_DIGITS = 60, 9  # of its search, and of its decimals
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Mistakes in optimisers, initialisers and the order of examples, and in where entries stand: as in causes.py."""
 
+from math import isfinite
+
 from handgrad.compare.facts.causes import Cause, OfNumbers, factor_of
 from handgrad.compare.facts.fact import counted, listed, number
 
@@ -207,9 +209,10 @@ class OtherSetting(Cause, code="constant"):
     due: float
 
     def __str__(self) -> str:
-        parts = round(self.due / self.used) if self.used else 0
-        share = f", 1/{parts} of it" if parts > 2 and abs(parts * self.used / self.due - 1) < 1e-6 else ""
-        return f"{self.name} is {self.used:.6g} where {self.due:.6g} is due{share}"
+        share = self.due / self.used if self.used else 0.0
+        parts = round(share) if isfinite(share) else 0
+        of_it = f", 1/{parts} of it" if parts > 2 and abs(parts * self.used / self.due - 1) < 1e-6 else ""
+        return f"{self.name} is {self.used:.6g} where {self.due:.6g} is due{of_it}"
 
 
 class DecaySetting(OtherSetting, code="regularisation"):

@@ -19,9 +19,9 @@ from handgrad.compare.names import gradient, updated
 from handgrad.compare.oracle.graph import Graph, Node, Recorder
 from handgrad.compare.oracle.kernels import name_of
 from handgrad.compare.oracle.optimizer import Follower, Optimizer
+from handgrad.compare.thresholds import MOVE_SETTINGS
 
 WARM = 12  # steps before the one that is recorded: t is then a number that no formula has
-MOVED = 2.0**-10  # relative: how far settings move at most
 WEIGHTS, GRADIENT, COUNT, DECAY, DIGITS = "w", gradient("w"), "t", "weight_decay", 12
 AFTER = updated(WEIGHTS)
 POSITION, TOTAL, NORM, NORM_OF_ALL = "position", "parameters", "norm of the gradient", "norm of all gradients"
@@ -74,7 +74,7 @@ def _recorded(follower: Follower, params: Mapping[str, np.ndarray], name: str) -
     settings = dict(_settings(group))
     table: list[_Number] = []
     moved = {
-        key: _Number(value * (1 - MOVED * (0.2 + 0.61803 * i % 0.8)), (key,), table)
+        key: _Number(value * (1 - MOVE_SETTINGS * (0.2 + 0.61803 * i % 0.8)), (key,), table)
         for i, (key, value) in enumerate(settings.items(), start=1)
     }
     _replace(group, moved)

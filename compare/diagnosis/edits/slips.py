@@ -43,7 +43,7 @@ Start = Callable[[Mapping[str, Tensor]], Any]  # of what the first step takes
 RATE, BUFFER = "lr", "momentum_buffer"
 VELOCITY = (RATE, "momentum", "dampening")  # settings of SGD without which its velocity is another
 STARTS = (1.0, 0.5, *EPSILONS)
-SHARES = tuple(i / 32 for i in range(1, 32)) + tuple(1 - 2.0**-i for i in range(6, 24))
+SHARES = tuple(i / 32 for i in range(1, 32)) + tuple(1 - 0.5**i for i in range(6, 24))
 SIZES = tuple(2.0**i for i in range(-60, 30, 2))
 
 

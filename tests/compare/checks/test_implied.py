@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from handgrad import check_training, tap
-from handgrad.compare.facts.causes import PartialBatch, Scaled, Unknown
-from handgrad.compare.facts.edits import FactorForm, MissingFactor, PartOfSum
+from handgrad.compare.facts.causes import InDerivative, PartialBatch, Scaled, Unknown
+from handgrad.compare.facts.edits import FactorForm, PartOfSum
 from handgrad.compare.facts.operands import OfStepBefore, Stale, StaleTogether, UpdatedOperand
 from handgrad.compare.facts.updates import OfGradient, OtherMomentum, OtherUpdate, Transposed
 
@@ -114,7 +114,7 @@ MISTAKES = {
     "stale batch": (2, "stale", Stale),
     "all stale": (2, "stale", OfStepBefore),
     "nominal": (3, "partial-batch", PartialBatch),
-    "no derivative": (1, "missing-factor", MissingFactor),
+    "no derivative": (1, "activation-derivative", InDerivative),
     "no mean": (1, "scale", Scaled),
     "loss": (1, "missing-factor", FactorForm),
 }

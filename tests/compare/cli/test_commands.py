@@ -182,12 +182,17 @@ def test_bad_input_is_one_line_exit_2_and_writes_nothing(flags, message, data_fi
 
 
 SLIPS = {
-    "a syntax error": ("network.py", "return W @ A_prev + b", "return W @ A_prev +", "SyntaxError in network.py line"),
+    "a syntax error": (
+        "network.py",
+        "return W @ A_prev + b",
+        "return W @ A_prev +",
+        "SyntaxError in manual/network.py line",
+    ),
     "a bad import": (
         "losses.py",
         "import numpy as np",
         "import numpi as np",
-        "ModuleNotFoundError in losses.py line 1",
+        "ModuleNotFoundError in manual/losses.py line 1",
     ),
     "a renamed function": (
         "optimizers.py",

@@ -171,7 +171,8 @@ CAST_GRADIENT = ("dW = dZ @ A_prev.T  #", "dW = (dZ @ A_prev.T).astype(np.float3
 
 
 def faults_of(report):
-    return {finding.where.name for finding in report.findings if finding.verdict == "FAULT"}
+    faults = (finding for finding in report.findings if finding.verdict == "FAULT")
+    return {name for finding in faults for name in (finding.where.name, *finding.together)}
 
 
 def test_a_cast_to_float32_is_weak_and_fails_only_when_strict():

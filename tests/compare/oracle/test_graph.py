@@ -234,3 +234,17 @@ def test_polygamma_is_evaluated_again_nearby_alone() -> None:
     np.testing.assert_allclose(graph.outputs["J"].value.numpy(), local["J"])
     with pytest.raises(ValueError, match="polygamma"):
         node.evaluated({node.parents[0]: torch.full((3,), -1e9)})
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 3), (1, 3, 4), (1, 2, 3)], ids=str)
+def test_a_convolution_is_not_differentiated_along_what_is_none_of_its_results(shape: tuple[int, ...]) -> None:
+    """torch reads memory that is not there."""
+
+    def reference(p: Params, X: Tensor, Y: Tensor) -> Tensor:
+        return (F.conv1d(X[None], torch.stack([p["W"].T[:, :3]] * 5, 1)) * Y[0, :, None]).sum()
+
+    graph, local = graph_and_replay(reference, {}, "textbook")
+    np.testing.assert_allclose(graph.outputs["dW"].value.numpy(), local["dW"])
+    (node,) = (node for node in graph.segment("dW") if node.kind == "convolution_backward")
+    with pytest.raises(ValueError, match="convolution"):
+        node.evaluated({node.args[0]: torch.ones(shape, dtype=torch.float64)})

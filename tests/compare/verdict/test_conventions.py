@@ -145,8 +145,9 @@ def test_a_mistake_beside_dz_without_the_mean_is_all_that_is_found(line, right, 
     losses, (module, *lines) = MEAN_LATE
     changed = [(old, new.replace(right, wrong) if old == line else new) for old, new in lines]
     report = run(losses, (module, *changed), batch_size=4, steps=3)
-    found = {(f.where.step, f.where.name) for f in report.findings}
-    assert found == {(step, f"{name}{layer}") for layer in range(1, 5)}, str(report)
+    (finding,) = report.findings
+    found = {finding.where.name, *finding.together}
+    assert (finding.where.step, found) == (step, {f"{name}{layer}" for layer in range(1, 5)}), str(report)
     assert report.notes == (MeanLeftOut("n"),)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from handgrad import tap
-from handgrad.compare.diagnosis.edits.operands import FORMULAS, at_one_use, formula, operands
+from handgrad.compare.diagnosis.edits.operands import FORMULAS, at_one_use, formula, operands, other_tensors
 from handgrad.compare.facts.causes import LabelsSwapped
 from handgrad.compare.facts.edits import OneForAll, OperandPlaces, OtherOperand, TermSign, TermTimes
 from handgrad.compare.facts.operands import OperandTransposed, Unused
@@ -89,7 +89,7 @@ def test_knows_every_formula(told):
     def wrong(t):
         return torch.tanh(t.Z * FORMULAS[told](t.Y)) + t.b
 
-    said = fitting(operands, search_of(reference, "A", wrong, ["Z"], like=lambda x: x.abs() + 0.1))
+    said = fitting(other_tensors, search_of(reference, "A", wrong, ["Z"], like=lambda x: x.abs() + 0.1))
     assert OtherOperand(formula(told, "Y"), "X @ W") in said
 
 
