@@ -140,7 +140,14 @@ def convolution_backward(gradient: Tensor, x: Tensor, kernel: Tensor, sizes: Any
     return torch.ops.aten.convolution_backward.default(gradient, x, kernel, sizes, *settings)
 
 
+def view(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """A reshape: what is put in a tensor's place may lie in memory in another way."""
+    return x.reshape(shape)
+
+
 GUARDED = {
+    torch.ops.aten.view.default: view,
+    torch.ops.aten._unsafe_view.default: view,
     torch.ops.aten.polygamma.default: polygamma,
     torch.ops.aten.convolution_backward.default: convolution_backward,
 }

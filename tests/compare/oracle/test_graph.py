@@ -248,3 +248,13 @@ def test_a_convolution_is_not_differentiated_along_what_is_none_of_its_results(s
     (node,) = (node for node in graph.segment("dW") if node.kind == "convolution_backward")
     with pytest.raises(ValueError, match="convolution"):
         node.evaluated({node.args[0]: torch.ones(shape, dtype=torch.float64)})
+
+
+def test_a_view_of_what_lies_in_memory_otherwise_is_a_reshape() -> None:
+    def reference(p: Params, X: Tensor, Y: Tensor) -> Tensor:
+        return (tap("Z", X @ p["W"]).view(15).exp() * Y.view(15)).sum()
+
+    records = {"Z": RNG.normal(size=(5, 3))}
+    graph, local = graph_and_replay(reference, records, "textbook")
+    other = {"Z": torch.from_numpy(np.asfortranarray(records["Z"]))}
+    np.testing.assert_allclose(graph.valued(other)[graph.outputs["J"]].numpy(), local["J"])
