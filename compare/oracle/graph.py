@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from handgrad.compare.oracle.guarded import GUARDED
 from handgrad.compare.oracle.kernels import decomposition, name_of, out_of_place
 from handgrad.compare.oracle.lines import Lines, Place
 from handgrad.compare.oracle.normalisation import told_to
@@ -29,7 +30,6 @@ FILLING = {
     "full_like", "zeros_like", "ones_like", "new_zeros", "new_full", "new_ones", "empty_like", "new_empty",
     "new_empty_strided",
 }  # fmt: skip
-FAR_BELOW = -1e4
 Key = tuple[Any, ...]
 UNCHANGED = {"alias", "clone", "contiguous", "detach", "lift_fresh", "lift_fresh_copy"}  # the result is the argument
 
@@ -123,34 +123,6 @@ class Graph:
             if node not in values:
                 values[node] = node.value if node.operation is None else node.evaluated(values)
         return values
-
-
-def polygamma(n: int, x: Tensor) -> Tensor:
-    """torch.polygamma, which takes as long as its argument lies below 0: an edit may put any number there."""
-    if bool((x < FAR_BELOW).any()):
-        raise ValueError(f"polygamma of {float(x.min()):g} is not evaluated")
-    return torch.polygamma(n, x)
-
-
-def convolution_backward(gradient: Tensor, x: Tensor, kernel: Tensor, sizes: Any, *settings: Any) -> Any:
-    """torch's, which reads beyond its operands where their shapes do not belong together: an edit may change one."""
-    due = torch.ops.aten.convolution.default(x.to("meta"), kernel.to("meta"), None, *settings[:-1]).shape
-    if gradient.shape != due:
-        raise ValueError(f"a gradient of shape {tuple(gradient.shape)} is none of a convolution of {tuple(due)}")
-    return torch.ops.aten.convolution_backward.default(gradient, x, kernel, sizes, *settings)
-
-
-def view(x: Tensor, shape: Sequence[int]) -> Tensor:
-    """A reshape: what is put in a tensor's place may lie in memory in another way."""
-    return x.reshape(shape)
-
-
-GUARDED = {
-    torch.ops.aten.view.default: view,
-    torch.ops.aten._unsafe_view.default: view,
-    torch.ops.aten.polygamma.default: polygamma,
-    torch.ops.aten.convolution_backward.default: convolution_backward,
-}
 
 
 def getitem(values: Sequence[Any], index: int) -> Any:

@@ -1,0 +1,41 @@
+"""Operations of torch that a recorded graph evaluates again otherwise: they must bear what an edit puts there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["GUARDED", "convolution_backward", "polygamma", "view"]
+
+FAR_BELOW = -1e4
+
+
+def polygamma(n: int, x: Tensor) -> Tensor:
+    """torch.polygamma, which takes as long as its argument lies below 0: an edit may put any number there."""
+    if bool((x < FAR_BELOW).any()):
+        raise ValueError(f"polygamma of {float(x.min()):g} is not evaluated")
+    return torch.polygamma(n, x)
+
+
+def convolution_backward(gradient: Tensor, x: Tensor, kernel: Tensor, sizes: Any, *settings: Any) -> Any:
+    """torch's, which reads beyond its operands where their shapes do not belong together: an edit may change one."""
+    due = torch.ops.aten.convolution.default(x.to("meta"), kernel.to("meta"), None, *settings[:-1]).shape
+    if gradient.shape != due:
+        raise ValueError(f"a gradient of shape {tuple(gradient.shape)} is none of a convolution of {tuple(due)}")
+    return torch.ops.aten.convolution_backward.default(gradient, x, kernel, sizes, *settings)
+
+
+def view(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """A reshape: what is put in a tensor's place may lie in memory in another way."""
+    return x.reshape(shape)
+
+
+GUARDED = {
+    torch.ops.aten.view.default: view,
+    torch.ops.aten._unsafe_view.default: view,
+    torch.ops.aten.polygamma.default: polygamma,
+    torch.ops.aten.convolution_backward.default: convolution_backward,
+}
