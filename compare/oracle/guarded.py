@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
-
-__all__ = ["GUARDED", "convolution_backward", "polygamma", "view"]
 
 FAR_BELOW = -1e4
 
@@ -31,6 +30,28 @@ def convolution_backward(gradient: Tensor, x: Tensor, kernel: Tensor, sizes: Any
 def view(x: Tensor, shape: Sequence[int]) -> Tensor:
     """A reshape: what is put in a tensor's place may lie in memory in another way."""
     return x.reshape(shape)
+
+
+def within_shapes(func: Any, name: str, args: Sequence[Any]) -> Callable[..., Any]:
+    """A backward operation that raises where operands have other shapes than it was recorded with, or odd indices.
+
+    Those of pooling trust them, and read or write memory that is not theirs.
+    """
+    shapes = [each.shape if isinstance(each, Tensor) else None for each in args]
+    most = prod(shapes[1][-2:]) if len(shapes) > 1 and shapes[1] is not None else 0
+
+    def backward(*given: Any, **kwargs: Any) -> Any:
+        for value, shape in zip(given, shapes, strict=True):
+            if shape is None:
+                continue
+            if value.shape != shape:
+                raise ValueError(f"{name} of shape {tuple(value.shape)} is not evaluated; it was {tuple(shape)}")
+            if value.dtype == torch.int64 and not bool(((value >= 0) & (value < most)).all()):
+                raise ValueError(f"{name} is not evaluated with indices beyond {most}")
+        return func(*given, **kwargs)
+
+    backward.__name__ = name
+    return backward
 
 
 GUARDED = {

@@ -258,3 +258,17 @@ def test_a_view_of_what_lies_in_memory_otherwise_is_a_reshape() -> None:
     graph, local = graph_and_replay(reference, records, "textbook")
     other = {"Z": torch.from_numpy(np.asfortranarray(records["Z"]))}
     np.testing.assert_allclose(graph.valued(other)[graph.outputs["J"]].numpy(), local["J"])
+
+
+@pytest.mark.parametrize("place", ["gradient", "indices"])
+def test_pooling_is_not_differentiated_along_what_is_none_of_its_results(place: str) -> None:
+    def reference(p: Params, X: Tensor, Y: Tensor) -> Tensor:
+        return (F.max_pool2d((X @ p["W"])[None], 2, stride=1) * Y[None, :4, :2]).sum()
+
+    graph, local = graph_and_replay(reference, {}, "textbook")
+    np.testing.assert_allclose(graph.outputs["dW"].value.numpy(), local["dW"])
+    (node,) = (node for node in graph.segment("dW") if node.kind == "max_pool2d_with_indices_backward")
+    odd = {"gradient": (node.args[0], torch.ones(1, 9, 9, dtype=torch.float64)), "indices": (node.args[-1], 999)}
+    of, value = odd[place]
+    with pytest.raises(ValueError, match="not evaluated"):
+        node.evaluated({of: value if isinstance(value, Tensor) else torch.full_like(of.value, value)})
