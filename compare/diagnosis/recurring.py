@@ -166,7 +166,7 @@ def _evaluated(nodes: Iterable[Node], values: dict[Node, Any], changes: Mapping[
     values |= {node: like(changes[node](of), values[node]) for node in given if node in changes}
     for node in nodes:
         if node.operation is not None:
-            values[node] = node.operation(*map(of, node.args))
+            values[node] = node.done(of)
             if node in changes:
                 values[node] = like(changes[node](of), values[node])
     return values

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -31,6 +32,7 @@ FILLING = {
     "new_empty_strided",
 }  # fmt: skip
 Key = tuple[Any, ...]
+Values = Callable[[Any], Any]  # what a step gives, and every number that is none
 UNCHANGED = {"alias", "clone", "contiguous", "detach", "lift_fresh", "lift_fresh_copy"}  # the result is the argument
 
 
@@ -57,25 +59,23 @@ class Node:
 
     def evaluated(self, values: Mapping[Node, Any]) -> Any:
         """What the step gives where some of what it takes has other values."""
-        args, kwargs = self.taken(values)
-        return self.operation(*args, **kwargs)
+        return self.done(lambda each: values.get(each, each.value) if isinstance(each, Node) else each)
 
-    def taken(self, values: Mapping[Node, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The values of what it takes, some replaced."""
-        args = tuple(_filled(each, values) for each in self.args)
-        return args, {name: _filled(each, values) for name, each in self.kwargs.items()} if self.kwargs else {}
+    def done(self, of: Values, instead: Mapping[int | str, Callable[[Values], Any]] = MappingProxyType({})) -> Any:
+        """The step done with what `of` makes of each node and number, and with something else in some places."""
+        args = [instead[i](of) if i in instead else _each(of, each) for i, each in enumerate(self.args)]
+        if not self.kwargs:
+            return self.operation(*args)
+        kwargs = {name: instead[name](of) if name in instead else _each(of, each) for name, each in self.kwargs.items()}
+        return self.operation(*args, **kwargs)
 
 
 def _kind(operation: Any) -> str:
     return name_of(operation) if hasattr(operation, "_schema") else str(operation.__name__)
 
 
-def _filled(value: Any, values: Mapping[Node, Any]) -> Any:
-    if isinstance(value, Node):
-        return values.get(value, value.value)
-    if isinstance(value, (list, tuple)):
-        return [_filled(each, values) for each in value]
-    return value
+def _each(of: Values, value: Any) -> Any:
+    return [_each(of, each) for each in value] if isinstance(value, (list, tuple)) else of(value)
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,10 @@ from handgrad.compare.diagnosis.edits.edit import (
     read,
     redo,
 )
-from handgrad.compare.diagnosis.edits.segment import Change, Segment, Values
+from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.edits import FactorForm, MissingFactor, MissingTerm, OtherNumber, TermSign, TermTimes
-from handgrad.compare.oracle.graph import Node
+from handgrad.compare.oracle.graph import Node, Values
 from handgrad.compare.thresholds import EPSILONS
 
 MOST_TERMS = 24

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from handgrad.compare.diagnosis.edits.segment import Change, Segment, Values
+from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.oracle.graph import Node
 
@@ -57,14 +57,4 @@ def read(node: Any) -> Change:
 
 def redo(node: Node, instead: Mapping[int | str, Change]) -> Change:
     """A step done again with something else in some places, which are positions and keywords."""
-
-    def change(v: Values) -> Any:
-        args = [instead[i](v) if i in instead else _taken(v, each) for i, each in enumerate(node.args)]
-        kwargs = {name: instead[name](v) if name in instead else v(each) for name, each in node.kwargs.items()}
-        return node.operation(*args, **kwargs)
-
-    return change
-
-
-def _taken(v: Values, value: Any) -> Any:
-    return [*map(v, value)] if isinstance(value, (list, tuple)) else v(value)
+    return lambda v: node.done(v, instead)

@@ -21,10 +21,10 @@ from handgrad.compare.diagnosis.edits.edit import (
     inside,
     read,
 )
-from handgrad.compare.diagnosis.edits.segment import Change, Segment, Values
+from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts.causes import Cause, DerivativeAt, WrongDerivative
 from handgrad.compare.facts.edits import OtherFunction, OtherMask
-from handgrad.compare.oracle.graph import Node
+from handgrad.compare.oracle.graph import Node, Values
 
 FUNCTIONS: dict[str, Function] = {
     "exp": torch.exp, "log": torch.log, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "relu": torch.relu,

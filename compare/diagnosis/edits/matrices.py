@@ -22,7 +22,7 @@ from handgrad.compare.diagnosis.edits.edit import (
     read,
     redo,
 )
-from handgrad.compare.diagnosis.edits.segment import Change, Segment, Values
+from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.edits import (
     FactorInside,
@@ -37,7 +37,7 @@ from handgrad.compare.facts.edits import (
     Setting,
 )
 from handgrad.compare.facts.operands import OperandTransposed
-from handgrad.compare.oracle.graph import Node
+from handgrad.compare.oracle.graph import Node, Values
 
 PRODUCTS = ("mm", "bmm")
 PARTS, MOST_PARTS = ("slice", "select", "split"), 4

@@ -22,10 +22,10 @@ from handgrad.compare.diagnosis.edits.edit import (
     inside,
     read,
 )
-from handgrad.compare.diagnosis.edits.segment import Change, Segment, Values
+from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.edits import NotReduced, OtherReduction, PartOfSum
-from handgrad.compare.oracle.graph import Node
+from handgrad.compare.oracle.graph import Node, Values
 
 KINDS = {"sum": "the sum", "mean": "the mean", "amax": "the maximum", "amin": "the minimum", "prod": "the product"}
 ALONG: dict[str, Callable[..., Tensor]] = {

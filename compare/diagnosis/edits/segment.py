@@ -11,10 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from handgrad.compare.oracle.graph import Graph, Node
+from handgrad.compare.oracle.graph import Graph, Node, Values
 from handgrad.compare.thresholds import LINEAR
 
-Values = Callable[[Any], Any]  # what a step gives, and every number that is none
 Change = Callable[[Values], Any]  # what a step gives instead
 
 
@@ -146,7 +145,7 @@ class Segment:
         for node in self.plan(frozenset(changes)):
             change = changes.get(node)
             if change is None:
-                changed[node] = _evaluated(node, of)
+                changed[node] = node.done(of)
             else:
                 changed[node] = like(change(before if node.operation is None else of), node.value)
         return of(self.target)
@@ -189,13 +188,6 @@ def screen(segment: Segment, node: Node, recorded: Tensor, limit: float) -> Scre
         return None
     due = float(torch.sum((recorded - reference) * probe))
     return Screen(before, slope, due, 4 * limit * float(probe.abs().sum()))
-
-
-def _evaluated(node: Node, of: Values) -> Any:
-    args = [of(each) if each.__class__ is not list else [*map(of, each)] for each in node.args]
-    if not node.kwargs:
-        return node.operation(*args)
-    return node.operation(*args, **{name: of(each) for name, each in node.kwargs.items()})
 
 
 def like(value: Any, before: Any) -> Any:

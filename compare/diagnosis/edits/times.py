@@ -13,7 +13,7 @@ from torch import Tensor
 
 from handgrad.compare.diagnosis.bits import Observed
 from handgrad.compare.diagnosis.edits.edit import LEFT_OUT, OPERAND, Edit, Words, read, redo
-from handgrad.compare.diagnosis.edits.segment import Change, Segment, Values
+from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.operands import (
     Accumulated,
@@ -25,7 +25,7 @@ from handgrad.compare.facts.operands import (
     UpdatedTogether,
 )
 from handgrad.compare.names import before, gradient, updated, velocity
-from handgrad.compare.oracle.graph import Node
+from handgrad.compare.oracle.graph import Node, Values
 from handgrad.compare.thresholds import EQUAL
 
 TIMES: tuple[tuple[Callable[[str], str], Callable[[str], Cause], Callable[[tuple[str, ...]], Cause]], ...] = (

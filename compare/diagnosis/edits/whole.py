@@ -11,13 +11,13 @@ from torch import Tensor
 from handgrad.compare.diagnosis.bits import Observed
 from handgrad.compare.diagnosis.edits.edit import CURIOUS, LEFT_OUT, OPERAND, OTHER, Edit, Words, apply, read
 from handgrad.compare.diagnosis.edits.operands import FORMULAS, NEAR, formula
-from handgrad.compare.diagnosis.edits.segment import Segment, Values
+from handgrad.compare.diagnosis.edits.segment import Segment
 from handgrad.compare.diagnosis.edits.times import multiple
 from handgrad.compare.facts.causes import Cause, DerivativeTooMuch, Scaled, WrongSign, Zero
 from handgrad.compare.facts.edits import Clipped, ExtraTerm, FactorForm, OperandPlaces
 from handgrad.compare.facts.operands import Copied, WrongTerm
 from handgrad.compare.names import of_gradient
-from handgrad.compare.oracle.graph import Node
+from handgrad.compare.oracle.graph import Node, Values
 from handgrad.compare.thresholds import FITTED
 
 ROUND = tuple(digit * 10.0**k for k in range(-6, 7) for digit in (1, 2, 2.5, 3, 4, 5, 8))
