@@ -80,6 +80,7 @@ class Evidence(Witness):
     differentiated: frozenset[str] = frozenset()
     _with_noise: dict[float, list[Arrays]] = field(default_factory=dict, init=False)
     _places: dict[float, list[tuple[Arrays, Arrays]]] = field(default_factory=dict, init=False)
+    _graphs: dict[Form, Graph] = field(default_factory=dict, init=False)
     _in_vain: list[str] = field(default_factory=list, init=False)  # the tensors whose slope was taken and told nothing
 
     @cached_property
@@ -104,8 +105,11 @@ class Evidence(Witness):
         return local
 
     def graph(self, form: Form) -> Graph:
-        """The reference's own steps on the records."""
-        return recorded_graph(self.reference, self.params, self.batch, self._used(self.records), form)
+        """The reference's own steps on the records, recorded where they are first asked for."""
+        if form not in self._graphs:
+            used = self._used(self.records)
+            self._graphs[form] = recorded_graph(self.reference, self.params, self.batch, used, form)
+        return self._graphs[form]
 
     def _used(self, records: Arrays) -> Arrays:
         """The records that stand in taps' places."""

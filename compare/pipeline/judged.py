@@ -47,9 +47,8 @@ class JudgedStep(NamedTuple):
     """The verdicts on one step, notes, and what values are computed from.
 
     `scene(name)` gives the material that the cause of a wrong tensor is sought in, `adapt(name, causes)` what else is
-    known of it. `ended` holds what ended the run here. `stop`: nothing can be judged after it. `has_every_gradient`:
-    that of every tap was recorded. `absent_signs` are those that the inputs of ReLUs on the way to a tensor never have,
-    `arrays` both sides of what was compared, by name.
+    known of it. `ended` holds what ended the run here. `stop`: nothing can be judged after it. `absent_signs` are those
+    that the inputs of ReLUs on the way to a tensor never have, `arrays` both sides of what was compared, by name.
     """
 
     number: int
@@ -60,7 +59,6 @@ class JudgedStep(NamedTuple):
     adapt: Adapt = _as_they_are
     ended: tuple[Finding, ...] = ()
     stop: bool = False
-    has_every_gradient: bool = True
     absent_signs: frozenset[tuple[str, str]] = frozenset()
     arrays: Mapping[str, Sides] = {}
 
@@ -77,6 +75,13 @@ class Judged:
     suspects: dict[str, JudgedStep] = field(default_factory=dict)
     absent_signs: frozenset[tuple[str, str]] = frozenset()  # at every step
     arrays: dict[tuple[int, str], Sides] = field(default_factory=dict)
+    _scenes: dict[str, Scene | None] = field(default_factory=dict, init=False)
+
+    def scene(self, name: str) -> Scene | None:
+        """The material that the cause of a wrong tensor is sought in, made once; None where there is none."""
+        if name not in self._scenes:
+            self._scenes[name] = self.suspects[name].scene(name) if name in self.suspects else None
+        return self._scenes[name]
 
     @property
     def has_finding(self) -> bool:
@@ -111,7 +116,7 @@ def findings_of(judged: Judged) -> tuple[Finding, ...]:
 
     def causes(finding: Finding, rank: Rank) -> tuple[Cause, ...]:
         name = finding.where.name
-        scene = judged.suspects[name].scene(name)
+        scene = judged.scene(name)
         if scene is None and finding.where.phase == "update":
             return (explained_update(by_key[finding.where]),)
         if scene is None:
@@ -132,7 +137,7 @@ def findings_of(judged: Judged) -> tuple[Finding, ...]:
     return attribution(culprits(judged.judgements), partial(causes, rank=every), partial(causes, rank=one))
 
 
-def as_one(findings: Sequence[Finding], scene: Scenes = _no_scene) -> tuple[Finding, ...]:
+def as_one(findings: Sequence[Finding], scene: Scenes) -> tuple[Finding, ...]:
     """Findings that are off by one mistake, as the first of them; the cause is the first that is known."""
     leads: list[Finding] = []
     for finding in findings:
@@ -226,17 +231,13 @@ def reported(
     plots: Iterable[Plot] = (),
 ) -> Report:
     """The report on a run: one finding for a mistake, with the line of the derivation that it leads to."""
-
-    def scene(name: str) -> Scene | None:
-        return judged.suspects[name].scene(name) if name in judged.suspects else None
-
     report = Report(
         rows=tuple(judgement.row for judgement in judged.judgements),
-        findings=as_one(findings, scene),
+        findings=as_one(findings, judged.scene),
         notes=tuple(dict.fromkeys([*judged.notes, *notes])),
         blind_spots=tuple(blind_spots),
         environment=environment,
         details=consequences(judged.judgements, judged.reads)._replace(code=tuple(code), plots=tuple(plots)),
         arrays=judged.arrays,
     )
-    return narrowed(located(report), scene)
+    return narrowed(located(report), judged.scene)

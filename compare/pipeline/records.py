@@ -79,11 +79,9 @@ def judge_records(problem: Problem, returned: Returned) -> tuple[JudgedStep, Rep
     notes += names.not_tapped(fits[printed].records, judged)
     notes += [NotJudged(n) for n in independent if gradient(n) in everything.keys() - end_to_end.gradients.keys()]
     reads = end_to_end.reads
-    taps = {*map(gradient, end_to_end.values)} & end_to_end.gradients.keys()
     scene = partial(scene_of_records, evidence=read.sides, reads=reads, previous=returned.previous, usual=problem.usual)
     aliased = partial(_with_alias, call=calls[printed], end_to_end=end_to_end)
     step = JudgedStep(number, judged, notes, reads, scene, aliased, ended)
-    step = step._replace(has_every_gradient=bool(taps) and taps <= everything.keys())
     torch = {**end_to_end.values, **end_to_end.gradients}
     arrays = {name: (array, torch[name]) for name, array in made.records.items() if name in torch}
     return step._replace(absent_signs=end_to_end.absent_signs, arrays=arrays), end_to_end, read

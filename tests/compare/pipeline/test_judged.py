@@ -161,13 +161,13 @@ def test_a_fault_at_a_later_step_wins_over_weak_before_it():
 
 
 def in_one(run):
-    return as_one(findings_of(run), lambda name: run.suspects[name].scene(name))
+    return as_one(findings_of(run), run.scene)
 
 
 def of_factors(factors, **more):
-    """Gradients off by factors, where not that of every tap was returned."""
+    """Gradients off by factors."""
     judgements = [judged(name, "FAULT", sides=(factor * DUE, DUE)) for name, factor in factors.items()]
-    run = collected([step(*judgements, has_every_gradient=False, **more)])
+    run = collected([step(*judgements, **more)])
     return [(f.where.name, f.factor, f.together) for f in in_one(run)]
 
 
@@ -182,7 +182,7 @@ def test_gradients_of_several_factors_are_several(factors):
 
 def test_one_of_a_single_entry_may_share_the_factor():
     judgements = [judged("db", "FAULT", sides=(2 * SMALL, SMALL)), judged("dW", "FAULT")]
-    (finding,) = in_one(collected([step(*judgements, has_every_gradient=False)]))
+    (finding,) = in_one(collected([step(*judgements)]))
     assert (finding.where.name, finding.cause, finding.together) == ("db", Scaled(2.0), ("dW",))
 
 
@@ -193,7 +193,7 @@ def test_a_factor_in_float32_is_one_to_within_its_roundings():
         return Scene(name, sides[name][0].astype(float), sides[name][1], dtype="float32")
 
     judgements = [judged(name, "FAULT", sides=both) for name, both in sides.items()]
-    (finding,) = in_one(collected([step(*judgements, scene=scene, has_every_gradient=False)]))
+    (finding,) = in_one(collected([step(*judgements, scene=scene)]))
     assert (finding.cause, finding.together) == (Scaled(2.0), ("db",))
 
 
@@ -201,13 +201,13 @@ def test_a_sign_and_a_short_batch_are_factors_too():
     assert of_factors({"dW": -1.0, "db": -1.0}) == [("dW", -1.0, ("db",))]
     partial = PartialBatch(0.5, "n/(batch size)")
     judgements = [judged(name, "FAULT", sides=(0.5 * DUE, DUE)) for name in ("dW", "db")]
-    run = collected([step(*judgements, adapt=lambda *_: (partial,), has_every_gradient=False)])
+    run = collected([step(*judgements, adapt=lambda *_: (partial,))])
     assert [(f.where.name, f.cause, f.together) for f in in_one(run)] == [("dW", partial, ("db",))]
 
 
 def test_values_are_no_gradients():
     judgements = [judged("Z", "FAULT", phase="forward"), judged("J", "FAULT", phase="loss")]
-    assert len(in_one(collected([step(*judgements, has_every_gradient=False)]))) == 2
+    assert len(in_one(collected([step(*judgements)]))) == 2
 
 
 def test_gradients_that_are_zero_are_one_finding():
