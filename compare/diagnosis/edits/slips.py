@@ -24,7 +24,7 @@ from handgrad.compare.facts.updates import (
     StateCorrected,
     StateStart,
 )
-from handgrad.compare.oracle.graph import Node
+from handgrad.compare.oracle.graph import Node, Values
 from handgrad.compare.oracle.recurrence import (
     AFTER,
     COUNT,
@@ -304,7 +304,7 @@ def _earlier(segment: Segment, node: Node) -> Iterator[Slip]:
         if not isinstance(of, Node) or not of.value.ndim:
             return
         chain = _between(of, total)
-        yield _moved(segment, of, total, {node: _again(chain, of, eps)})
+        yield _moved(segment, of, total, {node: _before(of, chain, eps)})
 
 
 def _between(first: Node, last: Node) -> list[Node]:
@@ -316,16 +316,21 @@ def _between(first: Node, last: Node) -> list[Node]:
     return chain[::-1]
 
 
-def _again(chain: Sequence[Node], of: Node, eps: Node) -> Change:
+def _before(of: Node, chain: Sequence[Node], eps: Node) -> Change:
     """Steps done again from one to which eps is added."""
+    return lambda v: _along(chain, v(of) + v(eps), v)
 
-    def change(v: Any) -> Any:
-        value = v(of) + v(eps)
-        for node in chain:
-            value = node.operation(value, *(v(each) for each in node.args[1:]))
-        return value
 
-    return change
+def _after(of: Node, chain: Sequence[Node], eps: Node) -> Change:
+    """Steps done again from one, and eps added to what they give."""
+    return lambda v: _along(chain, v(of), v) + v(eps)
+
+
+def _along(chain: Sequence[Node], value: Any, v: Values) -> Any:
+    """What steps, each taking the one before as its first argument, make of a value."""
+    for node in chain:
+        value = node.operation(value, *map(v, node.args[1:]))
+    return value
 
 
 def _later(segment: Segment, node: Node) -> Iterator[Slip]:
@@ -338,14 +343,7 @@ def _later(segment: Segment, node: Node) -> Iterator[Slip]:
         chain.append(last)
         if not last.value.ndim:
             return
-
-        def change(v: Any, chain: tuple[Node, ...] = tuple(chain)) -> Any:
-            value = v(total)
-            for step in chain:
-                value = step.operation(value, *(v(each) for each in step.args[1:]))
-            return value + v(eps)
-
-        yield _moved(segment, last, total, {last: change})
+        yield _moved(segment, last, total, {last: _after(total, tuple(chain), eps)})
 
 
 def _moved(segment: Segment, of: Node, belongs: Node, changes: Mapping[Node, Change]) -> Slip:
