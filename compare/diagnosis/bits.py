@@ -94,3 +94,14 @@ class Observed:
 def price(tier: int, tried: int, fitted: bool, edits: int = 1) -> float:
     """What a hypothesis pays: its tier, of each edit a bit and the number of its like, and a fitted number's bits."""
     return tier + edits * (1 + log2(max(tried, 1))) + (MOST_BITS if fitted else 0.0)
+
+
+def multiple(target: Tensor, of: Tensor) -> float:
+    """c that makes c times a tensor come nearest to a target, in the sense of least squares; 0 where there is none."""
+    if not of.is_floating_point() or of.shape != target.shape or not of.numel():
+        return 0.0
+    scale = float(of.abs().max())
+    if not 0 < scale < float("inf"):
+        return 0.0
+    unit = of / scale  # so that no square overflows
+    return float((target / scale * unit).sum() / (unit * unit).sum())

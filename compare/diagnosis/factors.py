@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from handgrad.compare.diagnosis.scene import Array, Scene, multiple
+from handgrad.compare.diagnosis.scene import Array, Scene
 from handgrad.compare.facts.causes import Cause, PartialBatch, Scaled, WrongSign, Zero
 from handgrad.compare.names import gradient
 from handgrad.compare.thresholds import EQUAL, FITTED, INFORMATIVE, KNOWN, UNEXPLAINED_SHARE
@@ -105,14 +105,14 @@ def _without(scene: Scene, through: tuple[str, ...]) -> Array | None:
 
 def unnamed_scale(scene: Scene) -> Iterator[Cause]:
     """Any other factor."""
-    factor = multiple(scene.recorded, scene.reference)
+    factor = scene.times
     if factor not in (0.0, 1.0) and scene.explained_by(factor * scene.reference, fitted=1):
         yield Scaled(factor)
 
 
 def _candidates(scene: Scene) -> Iterator[float]:
     """The exact factors near the one that fits best: whole numbers, one over them, and those with a name."""
-    fitted = multiple(scene.recorded, scene.reference)
+    fitted = scene.times
     if not np.isfinite(fitted):
         return
     simple = float(round(fitted)) if abs(fitted) >= 1 else 1 / round(1 / fitted) if fitted else 0.0

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from handgrad.compare.diagnosis.bits import ENOUGH_BITS, MOST_BITS, Observed
+from handgrad.compare.diagnosis.bits import ENOUGH_BITS, MOST_BITS, Observed, multiple
 from handgrad.compare.diagnosis.search import Elsewhere
 from handgrad.compare.errors import InputError
 from handgrad.compare.facts.causes import Cause
@@ -121,9 +121,14 @@ class Scene:
         """c where the difference is c times another tensor, to within rounding; one of the exact ones is not fitted."""
         if other is None or other.shape != self.recorded.shape or not other.any():
             return None
-        c = multiple(self.difference, other)
+        c = multiple(to_tensor(self.difference), to_tensor(other))
         is_exact = any(abs(c - times) <= EQUAL for times in exact)
         return c if c and self.explained_by(self.reference + c * other, fitted=not is_exact) else None
+
+    @property
+    def times(self) -> float:
+        """The factor of the reference that comes nearest to the recorded tensor; 0 where there is none."""
+        return multiple(self.observed.recorded, self.observed.reference)
 
     def replayed(self, replacements: Arrays, of: str = "") -> Array | None:
         """The reference of this tensor, or of another, with some of its inputs replaced; None where there is none."""
@@ -168,10 +173,3 @@ class Scene:
 
 
 Family = Callable[[Scene], Iterator[Cause]]
-
-
-def multiple(target: Array, of: Array) -> float:
-    """The number that makes a tensor come nearest to a target, in the sense of least squares."""
-    scale = np.max(np.abs(of), initial=0.0)  # so that no square overflows
-    unit = of / scale
-    return float(np.vdot(target / scale, unit) / np.vdot(unit, unit))

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from handgrad.compare.diagnosis.bits import Observed
+from handgrad.compare.diagnosis.bits import Observed, multiple
 from handgrad.compare.diagnosis.edits.edit import LEFT_OUT, OPERAND, Edit, Words, read, redo
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts.causes import Cause
@@ -119,14 +119,3 @@ def _short(rate: float) -> float:
     """A rate with few digits, where that is one to within how it was fitted."""
     short = float(f"{rate:.6g}")
     return short if isclose(short, rate, rel_tol=EQUAL) else rate
-
-
-def multiple(target: Tensor, of: Tensor) -> float:
-    """c that makes c times a tensor come nearest to a target; 0 where there is none."""
-    if not of.is_floating_point() or of.shape != target.shape or not of.numel():
-        return 0.0
-    scale = float(of.abs().max())
-    if not 0 < scale < float("inf"):
-        return 0.0
-    unit = of / scale
-    return float((target / scale * unit).sum() / (unit * unit).sum())

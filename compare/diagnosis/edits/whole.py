@@ -8,11 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from handgrad.compare.diagnosis.bits import Observed
+from handgrad.compare.diagnosis.bits import Observed, multiple
 from handgrad.compare.diagnosis.edits.edit import CURIOUS, LEFT_OUT, OPERAND, OTHER, Edit, Words, apply, read
 from handgrad.compare.diagnosis.edits.operands import FORMULAS, NEAR, formula
 from handgrad.compare.diagnosis.edits.segment import Segment
-from handgrad.compare.diagnosis.edits.times import multiple
 from handgrad.compare.facts.causes import Cause, DerivativeTooMuch, Scaled, WrongSign, Zero
 from handgrad.compare.facts.edits import Clipped, ExtraTerm, FactorForm, OperandPlaces
 from handgrad.compare.facts.operands import Copied, WrongTerm

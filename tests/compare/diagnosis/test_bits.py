@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from handgrad.compare.diagnosis.bits import ENOUGH_BITS, MOST_BITS, Observed, price
+from handgrad.compare.diagnosis.bits import ENOUGH_BITS, MOST_BITS, Observed, multiple, price
 
 REFERENCE = torch.tensor([1.0, -2.0, 3.5, 0.25], dtype=torch.float64)
 
@@ -106,3 +106,8 @@ def test_a_hypothesis_pays_for_its_tier_its_like_and_its_fitted_number():
 def test_one_entry_pays_for_a_named_formula_and_not_for_a_fitted_number():
     assert MOST_BITS - price(2, 1000, False) > ENOUGH_BITS
     assert MOST_BITS - price(6, 10, True) < ENOUGH_BITS
+
+
+def test_the_multiple_that_comes_nearest_does_not_overflow():
+    assert multiple(3e200 * REFERENCE, 1e200 * REFERENCE) == pytest.approx(3.0)
+    assert multiple(REFERENCE, REFERENCE + 1e-9) == pytest.approx(1.0)
