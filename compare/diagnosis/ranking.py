@@ -58,10 +58,12 @@ def diagnosis_of(scene: Scene, most: int = MOST_TIER) -> Diagnosis:
         return Diagnosis((Unknown(),))
     causes = _one_per_code(_causes(scene, FAMILIES))
     exact = tuple(cause for cause in causes if fitted_of(cause) is None)
+    if exact:
+        return Diagnosis((*_of_bias(scene, exact),))
     kinks = tuple(cause for cause in _causes(scene, (masks,)) if cause.code == "kink")
     sure = tuple(cause for cause in causes if cause.code == "regularisation")
-    if exact or (sure and not kinks):
-        return Diagnosis((*_of_bias(scene, exact),) or sure)
+    if sure and not kinks:
+        return Diagnosis(sure)
     edits = searched(scene, most)
     if kinks and not (edits and edits[0].cause.code == "missing-factor"):  # zeros that a mask has made are no kink
         return Diagnosis(kinks)

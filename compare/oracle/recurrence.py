@@ -347,11 +347,14 @@ class _Lift:
             near: dict[float, tuple[Callable[..., Any], float]] = {
                 item + 1: (torch.add, 1.0),
                 2 * item: (torch.mul, 2.0),
+                item - 1: (torch.sub, 1.0),
+                1 - item: (torch.rsub, 1.0),
             }
-            near |= {item - 1: (torch.sub, 1.0)}
-            near |= {1 - item: (torch.rsub, 1.0)}
-            if value == item or value in near:
-                return own if value == item else self._step(near[value][0], own, near[value][1])
+            if value == item:
+                return own
+            if value in near:
+                operation, number = near[value]
+                return self._step(operation, own, number)
         return value
 
     def _formula(self, how: Any) -> tuple[Any, float]:
