@@ -220,7 +220,6 @@ UNEXPLAINED = {"float64": CUT * UNIT_ROUNDOFF["float32"], "float32": 64 * UNIT_R
 # Share of the difference that a hypothesis may leave: one that removes less explains something else.
 UNEXPLAINED_SHARE = 2.0**-5
 
-LINEAR = 1e-9  # relative: a slope that predicts a change so well is all there is
 EXACT = 2.0**-49  # relative: what an edit may leave that is as exact as any
 EQUAL = 1e-9  # relative: a factor, a coefficient, and the number that a hypothesis says
 SAME_TENSOR = 2.0**-16  # of the largest entry: how far a tensor may be off the one that its name is asked about

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
+from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from handgrad.compare.diagnosis.bits import ENOUGH_BITS, Observed, price
-from handgrad.compare.diagnosis.edits.arithmetic import constants, powers, products, sums
+from handgrad.compare.diagnosis.edits.arithmetic import constants, multiples_of_terms, powers, products, sums
 from handgrad.compare.diagnosis.edits.edit import Edit, Words
 from handgrad.compare.diagnosis.edits.everywhere import everywhere
 from handgrad.compare.diagnosis.edits.functions import comparisons, derivatives, functions, losses, masks
@@ -30,10 +31,18 @@ from handgrad.compare.diagnosis.edits.matrices import (
     settings,
     transposes,
 )
-from handgrad.compare.diagnosis.edits.operands import at_one_use, operands, other_tensors
+from handgrad.compare.diagnosis.edits.operands import (
+    at_one_use,
+    formulas,
+    multiples,
+    named_tensors,
+    operands,
+    other_tensors,
+    others_at_one_use,
+)
 from handgrad.compare.diagnosis.edits.reductions import reductions
 from handgrad.compare.diagnosis.edits.roles import told as cause_of
-from handgrad.compare.diagnosis.edits.segment import Screen, Segment, like, screen
+from handgrad.compare.diagnosis.edits.segment import Segment, like
 from handgrad.compare.diagnosis.edits.times import at_any_rate, other_times
 from handgrad.compare.diagnosis.edits.whole import at_named_steps, clipped, fitted, inserted, whole
 from handgrad.compare.diagnosis.edits.wording import Formulas
@@ -44,22 +53,26 @@ from handgrad.compare.thresholds import EXACT
 
 OF_A_STEP = (
     sums, products, powers, constants, reductions, functions, derivatives, losses, comparisons, masks,
-    products_of_matrices, factors_inside, parts, settings, transposes, convolutions, scatters, operands, other_tensors,
-    at_named_steps, at_one_use,
+    products_of_matrices, factors_inside, parts, settings, transposes, convolutions, scatters, operands, named_tensors,
+    multiples_of_terms, multiples, other_tensors, formulas, at_named_steps, at_one_use, others_at_one_use,
 )  # fmt: skip
-LOWEST = {derivatives: 2, losses: 2, factors_inside: 2, parts: 2, settings: 2, other_tensors: 3, at_one_use: 3}  # tiers
+LOWEST = {
+    derivatives: 2, losses: 2, factors_inside: 2, parts: 2, settings: 2, named_tensors: 3, at_one_use: 3,
+    multiples_of_terms: 3,     multiples: 4, other_tensors: 4, others_at_one_use: 4, formulas: 5,
+}  # fmt: skip  # tiers
 OF_A_CONSTANT = (comparisons, constants, masks)  # as of a mask that depends on places alone
 PASSES = ((0, 1), (2,), (3,), (4,), (5, 6))  # tiers
 # Entries that are evaluated, a step counting as many as it takes the time of: about a second on one core.
 STEP, MOST_WORK = 2_000, 200_000_000
-MADE = 100  # the same for a change of a step that is only thought of
+EVALUATED, MADE = 2_000, 100  # the same for an edit that is evaluated, and for one that is only thought of
 MOST_VISITS = 64  # of a line that is edited at all of them
-WORTH_A_SCREEN = 4  # steps that an evaluation takes
+MOST_AT_ONCE, MOST_ENTRIES = 128, 2**22  # edits that are evaluated together, and all entries that they make
 MOST_KEPT = 4096  # entries of a value that is remembered, so that it is not evaluated again
 NEAR_MISS = 256.0  # what leaves so many times more than the best does is none
 MOST_CONFIRMED = 200
 # A second mistake is sought beside the edits that leave so small a part of the difference, some of them.
 NEAR, MOST_NEAR, OF_A_SECOND = 1 / 8, 3, (0, 1, 2)
+Prediction = tuple[Tensor, float] | None  # a tensor that is the recorded one, and the largest difference that is left
 ODD = (RuntimeError, LookupError, TypeError, ValueError, ArithmeticError, AssertionError)  # an edit that cannot be made
 
 
@@ -125,7 +138,7 @@ class Search:
     tried: Counter[int] = field(default_factory=Counter)
     work: int = 0
     near: list[tuple[float, Edit]] = field(default_factory=list)  # edits that leave little, with how much
-    _screens: dict[Node, Screen | None] = field(default_factory=dict)
+    _seen: dict[Any, Prediction] = field(default_factory=dict)
 
     @cached_property
     def words(self) -> Formulas:
@@ -148,8 +161,9 @@ class Search:
             for kind in kinds if len(group) <= MOST_VISITS else ():
                 yield from _as_far_as_possible(_together([kind(segment, node, numbers) for node in group]))
         place = {node: i for i, node in enumerate(segment.steps)}
+        within = {node for group in segment.repeated for node in group[1:-1]}
         for node in sorted(segment.steps, key=lambda node: (segment.distance[node], -place[node])):
-            if node.operation is not None or node not in segment.constants:
+            if node not in within and (node.operation is not None or node not in segment.constants):
                 for kind in OF_A_CONSTANT if node in segment.constants else kinds:
                     yield from _as_far_as_possible(kind(segment, node, numbers))
         yield from _as_far_as_possible(at_any_rate(segment, self.observed, self.parameters))
@@ -157,86 +171,104 @@ class Search:
 
     def fits(self) -> list[Fit]:
         """The edits that predict the tensor, cheap ones first, as far as the budget goes."""
-        values = self.segment.values
-        seen: dict[tuple[Node, bytes], Fit | None] = {}
         found: list[Fit] = []
         for tiers in self.passes:
-            for edit in self.edits(max(tiers)):
+            for edits in _of_the_same_steps(self.edits(max(tiers))):
                 if self.work >= MOST_WORK:
                     return found
-                if edit.tier not in tiers:
-                    self.work += MADE * len(edit.changes)
-                    continue
-                self.tried[edit.tier] += 1
-                try:
-                    fit = self._fit(edit, values, seen)
-                except ODD:
-                    continue
-                if fit is not None:
-                    found.append(fit)
+                found += self._fits([edit for edit in edits if edit.tier in tiers])
+                self.work += MADE * sum(len(edit.changes) for edit in edits)
         return found
-
-    def _fit(self, edit: Edit, values: Mapping[Node, Any], seen: dict[tuple[Node, bytes], Fit | None]) -> Fit | None:
-        key = None
-        if len(edit.changes) == 1:
-            ((node, change),) = edit.changes.items()
-            value = like(change(lambda each: values[each] if isinstance(each, Node) else each), node.value)
-            if isinstance(value, Tensor) and value.numel() <= MOST_KEPT:
-                key = node, value.contiguous().numpy().tobytes()
-                if key in seen:
-                    known = seen[key]
-                    return None if known is None else Fit(edit, known.predicted, known.residue)
-        if key is not None and self._screened(key[0], value):
-            self.work += STEP
-            seen[key] = None
-            return None
-        fit = self._tried(edit, values)
-        if key is not None:
-            seen[key] = fit
-        return fit
-
-    def _tried(self, edit: Edit, values: Mapping[Node, Any]) -> Fit | None:
-        """The edit's prediction, where that is the tensor; what comes near to it is noted."""
-        plan = self.segment.plan(frozenset(edit.changes))
-        self.work += sum(STEP + _size(node) for node in plan)
-        predicted = self.segment.predicted(edit.changes, values)
-        if self.observed.is_explained_by(predicted):
-            predicted = predicted.double()
-            return Fit(edit, predicted, self.observed.residue(predicted))
-        if isinstance(predicted, Tensor) and predicted.shape == self.observed.recorded.shape:
-            left = float((self.observed.recorded - predicted).abs().sum() / self.observed.difference.sum())
-            if left < NEAR and not edit.fitted and edit.count == 1:
-                self.near.append((left, edit))
-        return None
 
     def pairs(self) -> list[Fit]:
         """Two edits at once that predict the tensor: a second one beside each of those that come nearest."""
         found: list[Fit] = []
-        values, most = self.segment.values, self.work + MOST_WORK // 4
+        most = self.work + MOST_WORK // 4
         nearest = sorted(self.near, key=lambda pair: (pair[0], pair[1].tier))[:MOST_NEAR]
-        for edit in self.edits(max(OF_A_SECOND)) if nearest else ():
-            for _, first in nearest if edit.tier in OF_A_SECOND else ():
+        for edits in _of_the_same_steps(self.edits(max(OF_A_SECOND))) if nearest else ():
+            seconds = [edit for edit in edits if edit.tier in OF_A_SECOND]
+            for _, first in nearest:
                 if self.work >= most:
                     return found
-                if first.changes.keys() & edit.changes.keys():
-                    continue
-                self.tried[edit.tier] += 1
-                with suppress(*ODD):
-                    fit = self._tried(_both(first, edit), values)
-                    found += [] if fit is None else [fit]
+                if seconds and not first.changes.keys() & seconds[0].changes.keys():
+                    found += self._fits([_both(first, edit) for edit in seconds])
         return found
 
-    def _screened(self, node: Node, value: Any) -> bool:
-        """Whether one scalar product tells that a value in a step's place gives another tensor."""
-        if len(self.segment.plan(frozenset({node}))) < WORTH_A_SCREEN:
-            return False
-        if node not in self._screens:
-            try:
-                self._screens[node] = screen(self.segment, node, self.observed.recorded, self.observed.limit)
-            except ODD:
-                self._screens[node] = None
-        of_node = self._screens[node]
-        return of_node is not None and of_node.rules_out(value)
+    def _fits(self, edits: Sequence[Edit]) -> list[Fit]:
+        """Those of some edits of the same steps that predict the tensor; what was evaluated once is not again."""
+        by_value: dict[Any, list[Edit]] = {}
+        odd: list[Edit] = []
+        for edit in edits:
+            self.tried[edit.tier] += 1
+            with suppress(*ODD):
+                key = self._value(edit)
+                if key is None:
+                    odd.append(edit)
+                else:
+                    by_value.setdefault(key, []).append(edit)
+        fresh = [key for key in by_value if key not in self._seen]
+        predicted = self._predicted([by_value[key][0] for key in fresh])
+        self._seen.update(zip(fresh, predicted, strict=True))
+        known = [(edit, self._seen[key]) for key, of_key in by_value.items() for edit in of_key]
+        known += [(edit, self._one(edit)) for edit in odd]
+        return [Fit(edit, *tensor) for edit, tensor in known if tensor is not None]
+
+    def _value(self, edit: Edit) -> Any:
+        """What tells an edit from others of the same steps: what its step gives then, if that is one small tensor.
+
+        None where it gives what is not of the same shape and dtype.
+        """
+        node, change = next(iter(edit.changes.items()))
+        value = like(change(lambda each: self.segment.values[each] if isinstance(each, Node) else each), node.value)
+        if not isinstance(value, Tensor) or value.shape != node.value.shape or value.dtype != node.value.dtype:
+            return None
+        if len(edit.changes) > 1 or value.numel() > MOST_KEPT:
+            return edit
+        return node, value.contiguous().numpy().tobytes()
+
+    def _predicted(self, edits: Sequence[Edit]) -> list[Prediction]:
+        """What edits of the same steps predict, as many at once as memory allows."""
+        if not edits:
+            return []
+        plan = self.segment.plan(frozenset(edits[0].changes))
+        entries = sum(map(_size, plan))
+        found: list[Prediction] = []
+        for chunk in _chunks(edits, max(1, min(MOST_AT_ONCE, MOST_ENTRIES // max(entries, 1)))):
+            self.work += STEP * len(plan) + (EVALUATED + entries) * len(chunk)
+            found += self._at_once(chunk) or [self._one(edit) for edit in chunk]
+        return found
+
+    def _at_once(self, edits: Sequence[Edit]) -> list[Prediction]:
+        """What they predict, evaluated together; nothing where an operation cannot be done for many."""
+        if len(edits) > 1:
+            with suppress(*ODD):
+                return self._judged(edits, self.segment.alternatives([edit.changes for edit in edits]))
+        return []
+
+    def _one(self, edit: Edit) -> Prediction:
+        """What one predicts."""
+        with suppress(*ODD):
+            predicted = self.segment.predicted(edit.changes, self.segment.values)
+            if isinstance(predicted, Tensor):
+                return self._judged([edit], predicted.unsqueeze(0))[0]
+        return None
+
+    def _judged(self, edits: Sequence[Edit], predicted: Tensor) -> list[Prediction]:
+        """Predictions that are the tensor, each with what it leaves; what comes near to it is noted."""
+        if predicted.shape[1:] != self.observed.recorded.shape or predicted.is_complex() or not predicted.numel():
+            return [None] * len(edits)
+        left = (self.observed.recorded - predicted.double()).abs().reshape(len(edits), -1)
+        residues = left.amax(1).tolist()
+        shares = (left.sum(1) / self.observed.difference.sum()).tolist()
+        is_one = [not edit.fitted and edit.count == 1 for edit in edits]
+        limit = self.observed.limit
+        self.near += [
+            (share, edit)
+            for edit, residue, share, one in zip(edits, residues, shares, is_one, strict=True)
+            if one and share < NEAR and not residue <= limit
+        ]
+        found = zip(predicted.double(), residues, strict=True)
+        return [(tensor, residue) if residue <= limit else None for tensor, residue in found]
 
 
 def _both(first: Edit, second: Edit) -> Edit:
@@ -286,6 +318,16 @@ def _told(
     causes = (cause_of(search.segment, fit.edit, search.words, search.parameters) for fit in accepted)
     told = [(fit, Explanation(cause, fit.edit, search.segment)) for fit, cause in zip(accepted, causes, strict=True)]
     return [((*rank(fit), len(str(explanation.cause))), explanation) for fit, explanation in told]
+
+
+def _of_the_same_steps(edits: Iterator[Edit]) -> Iterator[list[Edit]]:
+    for steps, group in groupby(edits, key=lambda edit: frozenset(edit.changes)):
+        if steps:
+            yield [*group]
+
+
+def _chunks(edits: Sequence[Edit], size: int) -> Iterator[Sequence[Edit]]:
+    return (edits[i : i + size] for i in range(0, len(edits), size))
 
 
 def _together(of_steps: Sequence[Iterator[Edit]]) -> Iterator[Edit]:

@@ -32,6 +32,11 @@ def view(x: Tensor, shape: Sequence[int]) -> Tensor:
     return x.reshape(shape)
 
 
+def copy(over: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
+    """torch.ops.aten.copy, which torch.vmap knows as these operations alone."""
+    return source.to(over.dtype).expand(over.shape).clone()
+
+
 def within_shapes(func: Any, name: str, args: Sequence[Any]) -> Callable[..., Any]:
     """A backward operation that raises where operands have other shapes than it was recorded with, or odd indices.
 
@@ -55,6 +60,7 @@ def within_shapes(func: Any, name: str, args: Sequence[Any]) -> Callable[..., An
 
 
 GUARDED = {
+    torch.ops.aten.copy.default: copy,
     torch.ops.aten.view.default: view,
     torch.ops.aten._unsafe_view.default: view,
     torch.ops.aten.polygamma.default: polygamma,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from handgrad.compare.oracle.graph import Graph, Node, Values
-from handgrad.compare.thresholds import LINEAR
 
 Change = Callable[[Values], Any]  # what a step gives instead
 
@@ -78,11 +77,17 @@ class Segment:
         for node in self.steps:
             if node.place is None:
                 continue
-            nth = visits[node.place, node.kind]
-            visits[node.place, node.kind] += 1
+            sort = (node.kind, getattr(node.value, "shape", None))
+            nth = visits[node.place, sort]
+            visits[node.place, sort] += 1
             line = (node.place.file, node.place.line, node.place.is_backward)
-            groups.setdefault((*line, node.kind, nth, len(node.parents)), []).append(node)
+            groups.setdefault((*line, sort, nth, len(node.parents)), []).append(node)
         return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+
+    @cached_property
+    def mates(self) -> Mapping[Node, tuple[Node, ...]]:
+        """The same by each of the steps."""
+        return {node: group for group in self.repeated for node in group}
 
     @property
     def constants(self) -> frozenset[Node]:
@@ -111,6 +116,14 @@ class Segment:
         same = [each for each in others if each.value.is_floating_point() == value.is_floating_point()]
         return tuple(sorted(same, key=lambda each: not each.name))
 
+    def is_named(self, node: Node) -> bool:
+        """Whether a step has a name."""
+        return node in self.labels
+
+    def is_unnamed(self, node: Node) -> bool:
+        """Whether it has none."""
+        return node not in self.labels
+
     def plan(self, changed: frozenset[Node]) -> tuple[Node, ...]:
         """The steps that give something else once some do, and these, in order."""
         if changed not in self._plans:
@@ -126,6 +139,53 @@ class Segment:
     @cached_property
     def _plans(self) -> dict[frozenset[Node], tuple[Node, ...]]:
         return {}
+
+    def alternatives(self, changes: Sequence[Mapping[Node, Change]]) -> Tensor:
+        """The tensor by each of several changes of the same steps, one after another along a new first axis.
+
+        All other steps are done for all of them at once, by torch.vmap. Raises what torch raises where that cannot be.
+        """
+        changed = frozenset(changes[0])
+        plan = self.plan(changed)
+        touched = {*plan}
+        many: dict[Node, Tensor] = {}
+        begun = 0
+        for i, node in enumerate(plan):
+            if node in changed:
+                is_touched = not touched.isdisjoint(node.parents)
+                steps = plan[begun : i + is_touched]
+                many |= self._at_once(steps, steps, many)
+                begun = i + 1
+                known = {} if node.operation is None else many
+                instead = [each[node](self._of(known, k)) for k, each in enumerate(changes)]
+                many[node] = torch.stack([like(value, node.value) for value in instead])
+        if begun < len(plan):
+            many |= self._at_once(plan[begun:], [self.target], many)
+        return many[self.target]
+
+    def _of(self, many: Mapping[Node, Tensor], k: int) -> Values:
+        """What steps give with the change of a number."""
+        return lambda of: (many[of][k] if of in many else self.values[of]) if isinstance(of, Node) else of
+
+    def _at_once(self, steps: Sequence[Node], given: Sequence[Node], many: Mapping[Node, Tensor]) -> dict[Node, Tensor]:
+        """What steps give for every one of many values of those before them."""
+        if not all(isinstance(node.value, Tensor) for node in given):
+            raise TypeError("torch.vmap stacks tensors alone")
+        taken = [*{parent: None for node in steps for parent in node.parents if parent in many}]
+        if not taken:
+            return {}
+
+        def run(*tensors: Tensor) -> tuple[Tensor, ...]:
+            here: dict[Node, Any] = dict(zip(taken, tensors, strict=True))
+
+            def of(node: Any) -> Any:
+                return here.get(node, self.values[node]) if isinstance(node, Node) else node
+
+            for node in steps:
+                here[node] = node.done(of)
+            return tuple(here[node] for node in given)
+
+        return dict(zip(given, torch.vmap(run)(*(many[node] for node in taken)), strict=True))
 
     def predicted(self, changes: Mapping[Node, Change], values: Mapping[Node, Any]) -> Any:
         """The tensor where some steps give something else, `values` being what all steps give otherwise.
@@ -144,50 +204,11 @@ class Segment:
 
         for node in self.plan(frozenset(changes)):
             change = changes.get(node)
-            if change is None:
+            if change is None or any(parent in changed for parent in node.parents):
                 changed[node] = node.done(of)
-            else:
+            if change is not None:
                 changed[node] = like(change(before if node.operation is None else of), node.value)
         return of(self.target)
-
-
-@dataclass(frozen=True)
-class Screen:
-    """How a tensor in which one step enters linearly answers to a change of it, seen along a random direction."""
-
-    before: Tensor
-    slope: Tensor
-    due: float  # along the direction, recorded minus reference
-    tolerance: float
-
-    def rules_out(self, value: Any) -> bool:
-        """Whether a value in the step's place cannot give the recorded tensor."""
-        if not isinstance(value, Tensor) or value.shape != self.before.shape or value.dtype != self.before.dtype:
-            return False
-        change = float(torch.sum((value - self.before) * self.slope))
-        return not abs(change - self.due) <= self.tolerance + LINEAR * abs(change)
-
-
-def screen(segment: Segment, node: Node, recorded: Tensor, limit: float) -> Screen | None:
-    """The screen of a step; None where the tensor is not linear in it, which one more evaluation shows."""
-    before, reference = node.value, segment.target.value
-    if not isinstance(before, Tensor) or before.dtype != torch.float64 or reference.dtype != torch.float64:
-        return None
-    drawn = torch.Generator().manual_seed(1)
-    probe = torch.randn(reference.shape, generator=drawn, dtype=torch.float64)
-    step = torch.randn(before.shape, generator=drawn, dtype=torch.float64) * before.abs().clamp(min=1e-3)
-    with torch.enable_grad():
-        leaf = before.detach().clone().requires_grad_()
-        along = torch.sum(segment.predicted({node: lambda v: leaf}, segment.values) * probe)
-        if not along.requires_grad:
-            return None
-        (slope,) = torch.autograd.grad(along, leaf)
-    there = torch.sum((segment.predicted({node: lambda v: before + step}, segment.values) - reference) * probe)
-    change = torch.sum(slope * step)
-    if not abs(float(there - change)) <= LINEAR * max(abs(float(change)), abs(float(there))):
-        return None
-    due = float(torch.sum((recorded - reference) * probe))
-    return Screen(before, slope, due, 4 * limit * float(probe.abs().sum()))
 
 
 def like(value: Any, before: Any) -> Any:

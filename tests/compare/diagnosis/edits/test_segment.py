@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from handgrad import tap
-from handgrad.compare.diagnosis.edits.segment import Segment, like, screen
-from tests.compare.diagnosis.planted import drawn, segment_of
+from handgrad.compare.diagnosis.edits.segment import Segment, like
+from handgrad.compare.diagnosis.search import _of_the_same_steps
+from tests.compare.diagnosis.planted import drawn, search_of, segment_of
 
 
 def chain(p, X, Y):
@@ -151,27 +152,42 @@ def test_another_shape_stays_where_it_cannot_spread():
     assert like([1], [2]) == [1]
 
 
-@pytest.mark.parametrize("kind", ["mul", "mm"])
-def test_a_screen_lets_the_right_value_through_and_stops_others(kind):
+def recurrent(p, X, Y):
+    h, J = X @ p["W"], 0.0
+    for t in range(3):
+        r = torch.sigmoid(h @ p["U"] + Y[t])
+        h = torch.tanh(r * (h @ p["U"]) + p["b"]) + r * h
+        J = J + (h * Y).sum()
+    return J
+
+
+@pytest.mark.parametrize("name", ["J", "dU"])
+def test_many_changes_at_once_give_what_each_gives_alone(name):
+    search = search_of(recurrent, name, lambda t: torch.zeros(3, 3) if name == "dU" else torch.zeros(()))
+    compared, of_loops = 0, 0
+    with torch.no_grad():
+        for edits in _of_the_same_steps(search.edits(3)):
+            some = [edit for edit in edits[:8] if search._value(edit) is not None]
+            if len(some) > 1:
+                together = search.segment.alternatives([edit.changes for edit in some])
+                alone = [search.segment.predicted(edit.changes, search.segment.values) for edit in some]
+                torch.testing.assert_close(together, torch.stack(alone), rtol=1e-11, atol=1e-11, equal_nan=True)
+                compared, of_loops = compared + len(some), of_loops + (len(some[0].changes) > 1)
+    assert compared > 400
+    assert of_loops > 20
+
+
+def test_a_changed_step_after_another_starts_from_what_that_gives():
     t = drawn(1)
-
-    def reference(p, X, Y):
-        return (tap("A", tap("Z", X @ p["W"]) * Y @ p["U"] + p["b"]) * Y).sum()
-
-    segment = segment_of(reference, "A", ["Z"], t)
-    (node,) = of_kind(segment, kind)
-    right = torch.exp(node.value)
-    recorded = segment.predicted({node: lambda v: right}, values_of(segment))
-    found = screen(segment, node, recorded, 1e-13)
-    assert found is not None
-    assert not found.rules_out(right)
-    assert found.rules_out(node.value)
-    assert found.rules_out(right + 1e-4)
-    assert not found.rules_out(right[:2])  # another shape: it has to be evaluated
-    assert not found.rules_out(3.0)
+    segment = segment_of(lambda p, X, Y: (tap("A", (X @ p["W"] + p["b"]) * 2 + p["b"]) * Y).sum(), "A", [], t)
+    both = {node: lambda v, node=node: v(node) + 1 for node in of_kind(segment, "add")}
+    torch.testing.assert_close(segment.predicted(both, values_of(segment)), segment.target.value + 3)
+    torch.testing.assert_close(segment.alternatives([both, both])[1], segment.target.value + 3)
 
 
-def test_where_the_tensor_is_not_linear_there_is_no_screen():
-    segment = segment_of(chain, "A", ["Z"], drawn(1))
-    assert screen(segment, segment.graph.inputs["Z"], segment.target.value, 1e-13) is None
-    assert screen(segment, segment.graph.inputs["Y"], segment.target.value, 1e-13) is not None
+def test_what_gives_several_tensors_is_not_done_for_many_at_once():
+    segment = segment_of(lambda p, X, Y: (tap("A", (X @ p["W"]).max(0)[0] * p["b"]) * Y).sum(), "A", [], drawn(1))
+    (product,), (last,) = of_kind(segment, "mm"), of_kind(segment, "mul")
+    changes = {product: lambda v: v(product) * 2, last: lambda v: v(last) * 2}
+    with pytest.raises(TypeError):
+        segment.alternatives([changes, changes])
