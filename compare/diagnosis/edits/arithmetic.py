@@ -57,19 +57,15 @@ class Term:
 
 
 def sums(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
-    """Terms left out, of the wrong sign, counted twice, or so many times what they should be."""
-    if node.kind not in SUMS or _is_term(segment, node):
-        return
-    terms = merged(segment, node)
-    if len(terms) < 2:
-        return
+    """Terms left out, of the wrong sign, counted twice; one alone is kept, as where each overwrites the one before."""
+    terms = _terms(segment, node)
     for term in terms:
         yield _without(segment, node, (term,), 1)
         yield _turned(segment, node, (term,), 1)
         yield _times(segment, node, term, 2.0, "twice", 1)
         yield _times(segment, node, term, 0.5, "half of", 2)
-        for value, name in numbers.items() if isinstance(term.of, Node) else ():  # a number has edits of its own
-            yield _times(segment, node, term, value, f"{name} times", 3)
+        if len(terms) > 3:
+            yield _without(segment, node, tuple(each for each in terms if each is not term), 2)
     for i, one in enumerate(terms if len(terms) > 2 else []):
         for other in terms[i + 1 :]:
             yield _without(segment, node, (one, other), 2)
@@ -81,6 +77,21 @@ def sums(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator
             return v(one.of) * v(other.of)
 
         yield Edit(4, CURIOUS, lambda w: FactorForm(w(other.of), "product", inside(segment, node, w)), {node: product})
+
+
+def multiples_of_terms(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
+    """A term so many times what it should be."""
+    for term in _terms(segment, node):
+        for value, name in numbers.items() if isinstance(term.of, Node) else ():  # a number has edits of its own
+            yield _times(segment, node, term, value, f"{name} times", 3)
+
+
+def _terms(segment: Segment, node: Node) -> tuple[Term, ...]:
+    """The terms of a sum that is not a term itself; none of what is no sum."""
+    if node.kind not in SUMS or _is_term(segment, node):
+        return ()
+    terms = merged(segment, node)
+    return terms if len(terms) > 1 else ()
 
 
 def merged(segment: Segment, node: Node) -> tuple[Term, ...]:

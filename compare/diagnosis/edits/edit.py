@@ -40,6 +40,12 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def is_like(one: Node, other: Node) -> bool:
+    """Whether two steps give tensors of the same shape and dtype."""
+    a, b = one.value, other.value
+    return isinstance(a, Tensor) and isinstance(b, Tensor) and a.shape == b.shape and a.dtype == b.dtype
+
+
 def inside(segment: Segment, node: Node, words: Words) -> str:
     """The formula of a step, nothing where it is the tensor."""
     return "" if node is segment.target else words(node)

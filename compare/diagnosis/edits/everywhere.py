@@ -16,23 +16,29 @@ from handgrad.compare.diagnosis.edits.edit import (
     SMALL,
     Edit,
     Function,
+    Words,
     apply,
+    is_like,
     read,
     redo,
 )
 from handgrad.compare.diagnosis.edits.functions import FUNCTIONS, USUAL
 from handgrad.compare.diagnosis.edits.reductions import KINDS, axes_of
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
+from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.edits import (
     Epsilon,
     NumbersExchanged,
     NumbersShifted,
     OperandsExchanged,
     OtherFunction,
+    OtherOperand,
     OtherReduction,
+    Repeated,
 )
 from handgrad.compare.names import layered
 from handgrad.compare.oracle.graph import Node
+from handgrad.compare.oracle.lines import Place
 from handgrad.compare.thresholds import EPSILONS
 
 ROOTS_AND_LOGS: dict[str, Function] = {"log": torch.log, "sqrt": torch.sqrt}
@@ -52,6 +58,7 @@ def everywhere(segment: Segment, numbers: Mapping[float, str]) -> Iterator[Edit]
     yield from _exchanged_numbers(steps)
     yield from _exchanged_tensors(segment)
     yield from _shifted_numbers(segment)
+    yield from _other_variables(segment)
 
 
 # --- epsilons
@@ -218,3 +225,50 @@ def _shifted_numbers(segment: Segment) -> Iterator[Edit]:
 
 def _shifted(stem: str, by: int, changes: Mapping[Node, Change]) -> Edit:
     return Edit(2, OPERAND, lambda w: NumbersShifted(stem, by), changes)
+
+
+# --- variables of a loop
+
+
+def _other_variables(segment: Segment) -> Iterator[Edit]:
+    """An operand of a step that a loop does again and again is another variable of the same visit."""
+    variables = _variables(segment)
+    for group in segment.repeated:
+        for i, first in enumerate(group[0].args):
+            due = [node.args[i] for node in group if len(node.args) > i and isinstance(node.args[i], Node)]
+            if isinstance(first, Node) and isinstance(first.value, Tensor) and len(due) == len(group):
+                for variable in variables:
+                    visits = [node.place.visit for node in group if node.place is not None]
+                    used = [variable[visit] for visit in visits if visit in variable]
+                    if len(used) == len(group) and used != due and all(is_like(each, first) for each in used):
+                        yield _other_variable(group, i, used)
+
+
+def _variables(segment: Segment) -> list[dict[int, Node]]:
+    """What lines of loops give, and what they take from elsewhere, by the visit."""
+    given: dict[tuple[str, int], dict[int, Node]] = {}
+    taken: list[dict[int, Node]] = []
+    for group in segment.repeated:
+        visits = [(node.place, node) for node in group if node.place is not None and not node.place.is_backward]
+        for place, node in visits:
+            given.setdefault(place[:2], {})[place.visit] = node
+        for args in zip(*(node.args for _, node in visits), strict=False):
+            pairs = [*zip(visits, args, strict=True)]
+            if all(isinstance(arg, Node) and _is_from_elsewhere(arg, place) for (place, _), arg in pairs):
+                taken.append({place.visit: arg for (place, _), arg in pairs})
+    distinct = {tuple(each.items()): each for each in (*given.values(), *taken)}
+    return [*distinct.values()]
+
+
+def _is_from_elsewhere(node: Node, place: Place) -> bool:
+    return node.place is None or node.place[:3] != place[:3]
+
+
+def _other_variable(group: Sequence[Node], i: int, used: Sequence[Node]) -> Edit:
+    node, other = group[0], used[0]
+    changes = {node: redo(node, {i: read(other)}) for node, other in zip(group, used, strict=True)}
+
+    def cause(words: Words) -> Cause:
+        return Repeated(OtherOperand(words(other), words(node.args[i]), words(node)), len(group))
+
+    return Edit(3, OPERAND, cause, changes)

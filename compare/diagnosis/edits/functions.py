@@ -44,6 +44,7 @@ DERIVATIVES: dict[str, Function] = {
     "x sigmoid(1.702 x)": lambda x: torch.sigmoid(1.702 * x) * (1 + 1.702 * x * (1 - torch.sigmoid(1.702 * x))),
 }
 USUAL = ("exp", "log", "tanh", "sigmoid", "relu", "sqrt", "log2", "log10")
+OF_VALUES: dict[str, Function] = {"{0} (1 - {0})": lambda a: a * (1 - a), "(1 - {0}^2)": lambda a: 1 - a * a}
 COMPARISONS: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
     "gt": (">", torch.gt), "ge": (">=", torch.ge), "lt": ("<", torch.lt),
     "le": ("<=", torch.le), "eq": ("==", torch.eq), "ne": ("!=", torch.ne),
@@ -100,6 +101,13 @@ def derivatives(segment: Segment, node: Node, numbers: Mapping[float, str]) -> I
     kind = compound.kind.removesuffix("_backward").replace("threshold", "relu")
     for name in DERIVATIVES:
         yield _derivative(node, gradient, of, kind, name)
+    for told, function in OF_VALUES.items():
+        yield _of_value(node, gradient, of, told, function)
+
+
+def _of_value(node: Node, gradient: Node, of: Node, told: str, function: Function) -> Edit:
+    change = {node: lambda v: v(gradient) * function(v(of))}
+    return Edit(2, OTHER, lambda w: WrongDerivative(w(gradient), told.format(w(of))), change)
 
 
 def _derivative(node: Node, gradient: Node, of: Node, kind: str, name: str) -> Edit:

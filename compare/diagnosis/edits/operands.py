@@ -20,6 +20,7 @@ from handgrad.compare.diagnosis.edits.edit import (
     Function,
     Words,
     apply,
+    is_like,
     read,
     redo,
 )
@@ -78,47 +79,85 @@ class Instead:
 
 def operands(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
     """A step's own tensor in another way: its negative, nothing, multiples, its entries in other places."""
-    for instead in _itself(segment, node, numbers):
+    for instead in _itself(segment, node):
+        yield instead.everywhere(node)
+
+
+def multiples(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
+    """A named multiple of it, its square or root."""
+    for instead in _multiples(node, numbers):
+        yield instead.everywhere(node)
+
+
+def named_tensors(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
+    """A tensor that has a name in a step's place."""
+    for instead in _others(segment, node, segment.is_named):
         yield instead.everywhere(node)
 
 
 def other_tensors(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
-    """Another tensor in a step's place, or a formula of one."""
-    for instead in _others(segment, node):
+    """One that has none, or one that spreads to the shape."""
+    for instead in (*_others(segment, node, segment.is_unnamed), *_spread(segment, node)):
+        yield instead.everywhere(node)
+
+
+def formulas(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
+    """A formula of one."""
+    for instead in _formulas(segment, node):
         yield instead.everywhere(node)
 
 
 def at_one_use(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
-    """The same for a step that several take, at one of them alone."""
+    """A step's own tensor in another way, or one that has a name, at one of several steps that take it."""
+    for i, each in _shared(segment, node):
+        for instead in (*_itself(segment, each), *_skipped(each), *_others(segment, each, segment.is_named)):
+            yield instead.at(node, i)
+
+
+def others_at_one_use(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
+    """One that has none there."""
+    for i, each in _shared(segment, node):
+        others = _others(segment, each, segment.is_unnamed)
+        for instead in (*_multiples(each, numbers), *others, *_spread(segment, each)):
+            yield instead.at(node, i)
+
+
+def _shared(segment: Segment, node: Node) -> Iterator[tuple[int, Node]]:
     for i, each in enumerate(node.args):
-        if isinstance(each, Node) and len(segment.users.get(each, ())) > 1:
-            for instead in (*_itself(segment, each, numbers), *_others(segment, each)):
-                if instead.tier <= 4:
-                    yield instead.at(node, i)
+        if isinstance(each, Node) and any(len(segment.users[mate]) > 1 for mate in segment.mates.get(each, (each,))):
+            yield i, each
 
 
-def _itself(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Instead]:
+def _itself(segment: Segment, node: Node) -> Iterator[Instead]:
     if isinstance(node.value, Tensor) and node.value.is_floating_point():
-        yield from _own(segment, node, numbers)
+        yield from _own(segment, node)
         yield from _places(node)
 
 
 # --- formulas of the operand itself
 
 
-def _own(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Instead]:
-    """Its negative, nothing, 1 minus it, a row of it, multiples, powers."""
+def _own(segment: Segment, node: Node) -> Iterator[Instead]:
+    """Its negative, nothing, 1 minus it, a row of it, twice and half of it."""
     if node is not segment.target:
         yield Instead(2, SIGN, lambda w, at: TermSign((w(node),), at), apply(torch.neg, node))
         yield Instead(2, LEFT_OUT, lambda w, at: Unused(w(node)), apply(torch.zeros_like, node))
     value = node.value
     if node.name and value.numel() and bool((value >= 0).all() and (value <= 1).all()):
         yield Instead(1, OPERAND, lambda w, at: LabelsSwapped(w(node)), apply(lambda x: 1 - x, node))
+    for times, name in {2.0: "twice", 0.5: "half of"}.items():
+        yield _multiple(node, 3, times, name)
+
+
+def _multiples(node: Node, numbers: Mapping[float, str]) -> Iterator[Instead]:
+    value = node.value
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        return
     for axis in range(value.ndim):
         if value.shape[axis] > 1:
             yield from _of_an_axis(node, axis)
-    for times, name in {2.0: "twice", 0.5: "half of", **{c: f"{n} times" for c, n in numbers.items()}}.items():
-        yield _multiple(node, times, name)
+    for times, name in numbers.items():
+        yield _multiple(node, 4, times, f"{name} times")
     yield _own_formula(node, 4, POWER, "{}^2", lambda x: x * x)
     if bool((value >= 0).all()):
         yield _own_formula(node, 4, POWER, "sqrt({})", torch.sqrt)
@@ -134,8 +173,7 @@ def _of_an_axis(node: Node, axis: int) -> Iterator[Instead]:
     yield _own_formula(node, 4, OTHER, told, lambda x: x - x.mean(axis, keepdim=True))
 
 
-def _multiple(node: Node, times: float, name: str) -> Instead:
-    tier = 3 if times in (2.0, 0.5) else 4
+def _multiple(node: Node, tier: int, times: float, name: str) -> Instead:
     return Instead(tier, SIZE, lambda w, at: TermTimes(w(node), name, times, at), apply(lambda x: times * x, node))
 
 
@@ -175,20 +213,35 @@ def _shifted(x: Tensor, axis: int) -> Tensor:
 # --- other tensors
 
 
-def _others(segment: Segment, node: Node) -> Iterator[Instead]:
-    """Other tensors in scope: of the same shape, one that spreads to the shape, a formula of one."""
-    if not isinstance(node.value, Tensor):
-        return
-    for other in segment.alike(node):
-        yield _other(node, other, 3 if other in segment.labels else 4, OPERAND)
-    shape = tuple(node.value.shape)
+def _others(segment: Segment, node: Node, among: Callable[[Node], bool]) -> Iterator[Instead]:
+    """Other tensors in scope of the same shape."""
+    if isinstance(node.value, Tensor):
+        for other in filter(among, segment.alike(node)):
+            yield _other(node, other, 3 if segment.is_named(other) else 4, OPERAND)
+
+
+def _skipped(node: Node) -> Iterator[Instead]:
+    """What the step was made from: the step is forgotten."""
+    for parent in node.parents:
+        if is_like(parent, node):
+            yield _other(node, parent, 3, LEFT_OUT)
+
+
+def _spread(segment: Segment, node: Node) -> Iterator[Instead]:
+    """Those that spread to the shape."""
+    shape = tuple(node.value.shape) if isinstance(node.value, Tensor) else ()
     for other_shape, others in segment.scope.items() if shape else ():
         if other_shape in (shape, ()) or not _spreads(other_shape, shape):
             continue
         for other in others:
             if other.value.dtype == node.value.dtype and other.value.numel() > 1 and other is not node:
                 yield _other(node, other, 4, OPERAND)
-    if node is segment.target or not node.value.is_floating_point() or not shape:
+
+
+def _formulas(segment: Segment, node: Node) -> Iterator[Instead]:
+    """Formulas of itself and of others of the same shape."""
+    value = node.value
+    if node is segment.target or not isinstance(value, Tensor) or not value.is_floating_point() or not value.ndim:
         return
     for other in (node, *segment.alike(node)):
         if other in segment.labels or other in segment.distance:

@@ -106,5 +106,10 @@ def fitting(enumeration: Callable[..., Iterator[Edit]], search: Search) -> list[
     return found
 
 
+def either(*enumerations: Callable[..., Iterator[Edit]]) -> Callable[..., Iterator[Edit]]:
+    """Several enumerations as one."""
+    return lambda segment, node, numbers: (edit for each in enumerations for edit in each(segment, node, numbers))
+
+
 def _bare(cause: Cause) -> Cause:
     return replace(cause, inside="") if hasattr(cause, "inside") else cause

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from handgrad import tap
-from handgrad.compare.diagnosis.edits.arithmetic import constants, powers, products, sums
+from handgrad.compare.diagnosis.edits.arithmetic import constants, multiples_of_terms, powers, products, sums
 from handgrad.compare.facts.causes import Scaled
 from handgrad.compare.facts.edits import FactorForm, MissingFactor, MissingTerm, OtherNumber, TermSign, TermTimes
-from tests.compare.diagnosis.planted import causes, fitting, search_of
+from tests.compare.diagnosis.planted import causes, either, fitting, search_of
 
 
 def three_terms(p, X, Y):
@@ -85,7 +85,7 @@ NUMBERS = {
 def test_finds_an_edit_of_a_sum(what):
     wrong, expected = SUMS[what]
     assert causes(three_terms, "A", wrong, ["Z"])[0] == expected
-    assert expected in fitting(sums, search_of(three_terms, "A", wrong, ["Z"]))
+    assert expected in fitting(either(sums, multiples_of_terms), search_of(three_terms, "A", wrong, ["Z"]))
 
 
 @pytest.mark.parametrize("what", PRODUCTS)

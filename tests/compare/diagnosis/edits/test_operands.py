@@ -4,11 +4,24 @@ import pytest
 import torch
 
 from handgrad import tap
-from handgrad.compare.diagnosis.edits.operands import FORMULAS, at_one_use, formula, operands, other_tensors
+from handgrad.compare.diagnosis.edits.operands import (
+    FORMULAS,
+    at_one_use,
+    formula,
+    formulas,
+    multiples,
+    named_tensors,
+    operands,
+    other_tensors,
+    others_at_one_use,
+)
 from handgrad.compare.facts.causes import LabelsSwapped
 from handgrad.compare.facts.edits import OneForAll, OperandPlaces, OtherOperand, TermSign, TermTimes
 from handgrad.compare.facts.operands import OperandTransposed, Unused
-from tests.compare.diagnosis.planted import causes, fitting, search_of
+from tests.compare.diagnosis.planted import causes, either, fitting, search_of
+
+WAYS, ANOTHER = either(operands, multiples), either(named_tensors, other_tensors, formulas)
+ONE_USE = either(at_one_use, others_at_one_use)
 
 
 def mixed(p, X, Y):
@@ -64,7 +77,7 @@ OTHERS = {
 @pytest.mark.parametrize("what", OWN)
 def test_finds_the_operand_in_another_way(what):
     wrong, expected = OWN[what]
-    assert expected in fitting(operands, search_of(mixed, "A", wrong, ["Z"]))
+    assert expected in fitting(WAYS, search_of(mixed, "A", wrong, ["Z"]))
     assert causes(mixed, "A", wrong, ["Z"])
 
 
@@ -72,7 +85,7 @@ def test_finds_the_operand_in_another_way(what):
 def test_finds_another_tensor(what):
     wrong, expected = OTHERS[what]
     said = causes(with_another, "A", wrong, ["Z", "h1"])
-    assert expected in (said[0], *fitting(operands, search_of(with_another, "A", wrong, ["Z", "h1"])))
+    assert expected in (said[0], *fitting(WAYS, search_of(with_another, "A", wrong, ["Z", "h1"])))
 
 
 def with_another(p, X, Y):
@@ -89,7 +102,7 @@ def test_knows_every_formula(told):
     def wrong(t):
         return torch.tanh(t.Z * FORMULAS[told](t.Y)) + t.b
 
-    said = fitting(other_tensors, search_of(reference, "A", wrong, ["Z"], like=lambda x: x.abs() + 0.1))
+    said = fitting(ANOTHER, search_of(reference, "A", wrong, ["Z"], like=lambda x: x.abs() + 0.1))
     assert OtherOperand(formula(told, "Y"), "X @ W") in said
 
 
@@ -99,7 +112,7 @@ def test_finds_1_minus_the_labels():
 
 
 def test_what_is_no_share_has_no_opposite():
-    assert LabelsSwapped("Y") not in fitting(operands, search_of(mixed, "A", lambda t: out(t, y=1 - t.Y), ["Z"]))
+    assert LabelsSwapped("Y") not in fitting(WAYS, search_of(mixed, "A", lambda t: out(t, y=1 - t.Y), ["Z"]))
 
 
 def test_finds_a_square_operand_transposed():
@@ -111,7 +124,7 @@ def test_finds_axes_exchanged():
     def wrong(t):
         return torch.tanh(t.V.reshape(3, 2, 2)[:2].transpose(0, 1) * t.X[0].reshape(2, 2))
 
-    said = fitting(operands, search_of(a_cube, "R", wrong))
+    said = fitting(WAYS, search_of(a_cube, "R", wrong))
     assert [cause.axes for cause in said if isinstance(cause, OperandPlaces) and cause.how == "exchanged"] == [(0, 1)]
 
 
@@ -127,7 +140,7 @@ def test_finds_another_tensor_at_one_use_alone():
 
     (said, *_) = causes(twice_used, "A", wrong, ["Z"])
     assert said == OtherOperand("Z", "exp(Z) * Y")
-    assert fitting(at_one_use, search_of(twice_used, "A", wrong, ["Z"])) == [said]
+    assert fitting(ONE_USE, search_of(twice_used, "A", wrong, ["Z"])) == [said]
 
 
 def test_finds_a_sign_at_one_use_alone():
@@ -135,7 +148,7 @@ def test_finds_a_sign_at_one_use_alone():
         H = torch.exp(t.Z) * t.Y
         return torch.tanh(H) + torch.sin(H) * -t.Y
 
-    assert TermSign(("Y",)) in fitting(at_one_use, search_of(twice_used, "A", wrong, ["Z"]))
+    assert TermSign(("Y",)) in fitting(ONE_USE, search_of(twice_used, "A", wrong, ["Z"]))
 
 
 def test_finds_a_square_at_one_use_alone():
@@ -143,7 +156,7 @@ def test_finds_a_square_at_one_use_alone():
         H = torch.exp(t.Z) * t.Y
         return torch.tanh(H) + torch.sin(H) * t.Y**2
 
-    assert OtherOperand("Y^2", "Y") in fitting(at_one_use, search_of(twice_used, "A", wrong, ["Z"]))
+    assert OtherOperand("Y^2", "Y") in fitting(ONE_USE, search_of(twice_used, "A", wrong, ["Z"]))
 
 
 def test_finds_a_root_at_one_use_alone():
@@ -152,10 +165,10 @@ def test_finds_a_root_at_one_use_alone():
         return torch.tanh(H) + torch.sin(H) * t.Y.sqrt()
 
     search = search_of(twice_used, "A", wrong, ["Z"], like=torch.exp)
-    assert OtherOperand("sqrt(Y)", "Y") in fitting(at_one_use, search)
+    assert OtherOperand("sqrt(Y)", "Y") in fitting(ONE_USE, search)
 
 
 def test_what_comes_later_is_no_operand():
     """dA does not exist where A is computed."""
     search = search_of(mixed, "A", lambda t: t.dA, ["Z", "dA"])
-    assert OtherOperand("dA", "Z * Y") not in fitting(operands, search)
+    assert OtherOperand("dA", "Z * Y") not in fitting(WAYS, search)
