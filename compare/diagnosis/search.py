@@ -19,11 +19,18 @@ from torch import Tensor
 
 from handgrad.compare.diagnosis.bits import ENOUGH_BITS, Observed, price
 from handgrad.compare.diagnosis.edits.arithmetic import constants, multiples_of_terms, powers, products, sums
+from handgrad.compare.diagnosis.edits.convolutions import convolutions
 from handgrad.compare.diagnosis.edits.edit import Edit, Words
 from handgrad.compare.diagnosis.edits.everywhere import everywhere
-from handgrad.compare.diagnosis.edits.functions import comparisons, derivatives, functions, losses, masks
+from handgrad.compare.diagnosis.edits.functions import (
+    comparisons,
+    derivatives,
+    functions,
+    losses,
+    masks,
+    of_another_function,
+)
 from handgrad.compare.diagnosis.edits.matrices import (
-    convolutions,
     factors_inside,
     parts,
     products_of_matrices,
@@ -40,6 +47,7 @@ from handgrad.compare.diagnosis.edits.operands import (
     other_tensors,
     others_at_one_use,
 )
+from handgrad.compare.diagnosis.edits.recomputed import recomputed
 from handgrad.compare.diagnosis.edits.reductions import reductions
 from handgrad.compare.diagnosis.edits.roles import told as cause_of
 from handgrad.compare.diagnosis.edits.segment import Segment, like
@@ -54,10 +62,10 @@ from handgrad.compare.thresholds import EXACT
 OF_A_STEP = (
     sums, products, powers, constants, reductions, functions, derivatives, losses, comparisons, masks,
     products_of_matrices, factors_inside, parts, settings, transposes, convolutions, scatters, operands, named_tensors,
-    multiples_of_terms, multiples, other_tensors, formulas, at_named_steps, at_one_use, others_at_one_use,
+    multiples_of_terms, multiples, other_tensors, formulas, at_named_steps, at_one_use, recomputed, others_at_one_use,
 )  # fmt: skip
 LOWEST = {
-    derivatives: 2, losses: 2, factors_inside: 2, parts: 2, settings: 2, named_tensors: 3, at_one_use: 3,
+    derivatives: 2, losses: 2, factors_inside: 2, parts: 2, settings: 2, named_tensors: 3, at_one_use: 3, recomputed: 3,
     multiples_of_terms: 3,     multiples: 4, other_tensors: 4, others_at_one_use: 4, formulas: 5,
 }  # fmt: skip  # tiers
 OF_A_CONSTANT = (comparisons, constants, masks)  # as of a mask that depends on places alone
@@ -154,6 +162,7 @@ class Search:
         segment, numbers = self.segment, self.numbers
         yield from _as_far_as_possible(whole(segment, numbers))
         yield from _as_far_as_possible(inserted(segment))
+        yield from _as_far_as_possible(of_another_function(segment))
         yield from _as_far_as_possible(other_times(segment, self.parameters))
         yield from _as_far_as_possible(clipped(segment, self.observed))
         yield from _as_far_as_possible(everywhere(segment, numbers))

@@ -42,6 +42,21 @@ class Both(Cause):
         return f"{self.mistake}; and {self.second}"
 
 
+class AtOneUse(Cause):
+    """A mistake in what one step takes alone, as where a backward pass computes it again; its code is the mistake's."""
+
+    mistake: Cause
+    where: str
+
+    @property
+    def code(self) -> str:  # type: ignore[override]  # of the class everywhere else
+        """That of the mistake."""
+        return self.mistake.code
+
+    def __str__(self) -> str:
+        return f"{self.mistake}, as {self.where} takes it"
+
+
 class MissingTerm(Cause, code="missing-term"):
     """Terms of a sum that are left out, each with its sign."""
 
@@ -304,7 +319,7 @@ class KernelSetting(Cause, code="kernel"):
 
     sentence = "the {setting} of the convolution is {value} where {due} belongs"
     setting: str
-    value: int
+    value: int | str
     due: str
 
 

@@ -28,7 +28,15 @@ from handgrad.compare.diagnosis.edits.edit import (
 )
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts.causes import Cause
-from handgrad.compare.facts.edits import FactorForm, MissingFactor, MissingTerm, OtherNumber, TermSign, TermTimes
+from handgrad.compare.facts.edits import (
+    FactorForm,
+    MissingFactor,
+    MissingTerm,
+    OtherNumber,
+    OtherOperand,
+    TermSign,
+    TermTimes,
+)
 from handgrad.compare.oracle.graph import Node, Values
 from handgrad.compare.thresholds import EPSILONS
 
@@ -36,7 +44,7 @@ MOST_TERMS = 24
 POWERS = (1.0, 2.0, 3.0, 0.5, -0.5, -1.0, -1.5, -2.0, -3.0, 1.5)
 SUMS = ("add", "sub", "rsub")
 NUMBERS_IN = (
-    *SUMS, "mul", "div", "pow", "gt", "ge", "lt", "le", "clamp", "clamp_min", "clamp_max", "tril", "triu",
+    *SUMS, "mul", "div", "pow", "eq", "ne", "gt", "ge", "lt", "le", "clamp", "clamp_min", "clamp_max", "tril", "triu",
 )  # fmt: skip
 
 
@@ -71,12 +79,49 @@ def sums(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator
             yield _without(segment, node, (one, other), 2)
             yield _turned(segment, node, (one, other), 2)
     if len(terms) == 2:
+        yield from _parentheses(node, *terms)
+        yield from _parentheses(node, *terms[::-1])
         one, other = terms
 
         def product(v: Values) -> Any:
             return v(one.of) * v(other.of)
 
         yield Edit(4, CURIOUS, lambda w: FactorForm(w(other.of), "product", inside(segment, node, w)), {node: product})
+
+
+def _parentheses(node: Node, one: Term, other: Term) -> Iterator[Edit]:
+    """a * b + c read as (a + c) * b, and c where the other term is 0 alone, as if it were assigned first."""
+    product = one.of
+    if not isinstance(product, Node):
+        return
+    for i in (0, 1) if product.kind == "mul" else (0,) if product.kind == "div" else ():
+        yield _inside_of(node, one, other, i)
+
+    def assigned(v: Values) -> Any:
+        first = v(one.of)
+        return one.times * first + other.times * v(other.of) * (first == 0).to(first.dtype)
+
+    def cause(w: Words) -> Cause:
+        return OtherOperand(f"{w(other.of)} where {w(one.of)} is 0", w(other.of), w(node))
+
+    yield Edit(4, CURIOUS, cause, {node: assigned})
+
+
+def _inside_of(node: Node, one: Term, other: Term, i: int) -> Edit:
+    """The term within one of the product's operands."""
+    product = one.of
+
+    def added(v: Values) -> Any:
+        operands = [v(each) for each in product.args[:2]]
+        operands[i] = one.times * operands[i] + other.times * v(other.of)
+        return product.operation(*operands)
+
+    def cause(w: Words) -> Cause:
+        operands = [w(each) for each in product.args[:2]]
+        operands[i] = f"({operands[i]} {'-' if other.times < 0 else '+'} {w(other.of)})"
+        return OtherOperand(f" {'*' if product.kind == 'mul' else '/'} ".join(operands), w(node))
+
+    return Edit(2, OTHER, cause, {node: added})
 
 
 def multiples_of_terms(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import combinations
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,7 +39,7 @@ from handgrad.compare.facts.edits import (
     Repeated,
 )
 from handgrad.compare.names import layered
-from handgrad.compare.oracle.graph import Node
+from handgrad.compare.oracle.graph import Node, Values
 from handgrad.compare.oracle.lines import Place
 from handgrad.compare.thresholds import EPSILONS
 
@@ -55,6 +57,9 @@ def everywhere(segment: Segment, numbers: Mapping[float, str]) -> Iterator[Edit]
     yield from _moved_epsilons(segment, steps)
     yield from _functions(steps)
     yield from _axes(steps)
+    means = steps.get("mean", [])
+    for nodes in (means, [node for node in means if node.place is not None and node.place.is_backward]):
+        yield from _counts(nodes, numbers)
     yield from _exchanged_numbers(steps)
     yield from _exchanged_tensors(segment)
     yield from _shifted_numbers(segment)
@@ -169,6 +174,21 @@ def _other_axis(nodes: Sequence[Node], axis: int) -> Edit:
     used = f"each sum, mean or maximum over axis {axis}"
     due = f"one over axis {axes_of(nodes[0])[0]}"
     return Edit(2, OTHER, lambda w: OtherReduction(used, due, w(nodes[0].args[0])), changes)
+
+
+def _counts(nodes: Sequence[Node], numbers: Mapping[float, str]) -> Iterator[Edit]:
+    """Every mean over another number."""
+    for number, name in numbers.items() if len(nodes) > 1 else ():
+        if number < 1:
+            yield _other_count(nodes, number, name)
+
+
+def _other_count(nodes: Sequence[Node], number: float, name: str) -> Edit:
+    def counted(v: Values, node: Node) -> Any:
+        return v(node) * (number * node.args[0].value.numel() / node.value.numel())
+
+    changes = {node: partial(counted, node=node) for node in nodes}
+    return Edit(3, CONSTANT, lambda w: OtherReduction(f"{name} of the sum", "every mean", w(nodes[0].args[0])), changes)
 
 
 # --- two in each other's place

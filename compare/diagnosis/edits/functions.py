@@ -24,6 +24,7 @@ from handgrad.compare.diagnosis.edits.edit import (
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts.causes import Cause, DerivativeAt, WrongDerivative
 from handgrad.compare.facts.edits import OtherFunction, OtherMask
+from handgrad.compare.names import of_gradient
 from handgrad.compare.oracle.graph import Node, Values
 
 FUNCTIONS: dict[str, Function] = {
@@ -103,6 +104,18 @@ def derivatives(segment: Segment, node: Node, numbers: Mapping[float, str]) -> I
         yield _derivative(node, gradient, of, kind, name)
     for told, function in OF_VALUES.items():
         yield _of_value(node, gradient, of, told, function)
+
+
+def of_another_function(segment: Segment) -> Iterator[Edit]:
+    """A gradient that is a returned one times the derivative of another function altogether."""
+    name = of_gradient(segment.name)
+    own = segment.graph.inputs.get(name, segment.graph.outputs.get(name))
+    if own is None or not segment.target.value.is_floating_point():
+        return
+    for gradient in segment.alike(segment.target):
+        if gradient.name and of_gradient(gradient.name):
+            for used in DERIVATIVES:
+                yield _derivative(segment.target, gradient, own, "", used)
 
 
 def _of_value(node: Node, gradient: Node, of: Node, told: str, function: Function) -> Edit:
@@ -186,6 +199,8 @@ def masks(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterato
     yield edit(1, "{1} everywhere", apply(spread, one), LEFT_OUT)
     yield edit(1, "{2} everywhere", apply(spread, other), LEFT_OUT)
     yield edit(1, "the opposite", lambda v: torch.where(v(mask), v(other), v(one)))
+    if isinstance(other, Node) and other.value.is_floating_point():
+        yield edit(2, "0 for {1}", lambda v: torch.where(v(mask), 0.0, v(other)))
     if isinstance(one, Node) and one.value.is_floating_point():
         yield edit(2, "an added mask", lambda v: v(one) + torch.where(v(mask), 0.0, -1.0))
         yield edit(2, "0 for {2}", lambda v: torch.where(v(mask), v(one), 0.0))

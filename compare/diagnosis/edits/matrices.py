@@ -1,12 +1,11 @@
-"""Edits of matrix products, transposes, convolutions and scatters."""
+"""Edits of matrix products, transposes, parts and scatters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from itertools import permutations
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from handgrad.compare.diagnosis.edits.edit import (
@@ -15,7 +14,6 @@ from handgrad.compare.diagnosis.edits.edit import (
     OPERAND,
     OTHER,
     Edit,
-    Function,
     Words,
     apply,
     inside,
@@ -26,10 +24,8 @@ from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.edits import (
     FactorInside,
-    KernelSetting,
     OperandOrder,
     OperandPlaces,
-    OtherKernel,
     OtherReduction,
     PartOfSum,
     PartsReordered,
@@ -41,15 +37,6 @@ from handgrad.compare.oracle.graph import Node, Values
 
 PRODUCTS = ("mm", "bmm")
 PARTS, MOST_PARTS = ("slice", "select", "split"), 4
-KERNELS: dict[str, Function] = {
-    "turned": lambda x: x.flip([*range(2, x.ndim)]),
-    "transposed": lambda x: x.transpose(-1, -2),
-    "flipped": lambda x: x.flip(-1),
-    "flipped-first": lambda x: x.flip(-2),
-    "channels": lambda x: x.transpose(0, 1),
-}
-SETTINGS = {3: "stride", 4: "padding", 5: "dilation"}
-MOST_SETTING = 3
 
 
 # --- products
@@ -180,51 +167,6 @@ def settings(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iter
         if isinstance(value, bool):
             changes = {node: redo(node, {i: read(not value)})}
             yield Edit(2, OTHER, _told(Setting(argument.name, not value, node.kind)), changes)
-
-
-def convolutions(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
-    """Operands turned, flipped or transposed, and other strides, paddings and dilations."""
-    if node.kind not in ("convolution", "convolution_backward"):
-        return
-    for i, each in enumerate(node.args[:3]):
-        if isinstance(each, Node) and each.value.ndim >= 3:
-            for how in KERNELS:
-                yield _other_kernel(node, i, how)
-    for place, setting in SETTINGS.items() if node.kind == "convolution" else ():
-        for value in range(MOST_SETTING + 1):
-            if any(used != value for used in node.args[place]):
-                other = [value] * len(node.args[place])
-                yield _other_setting(node, setting, value, node.args[place], redo(node, {place: read(other)}))
-    if node.kind == "convolution_backward" and not node.args[7] and not any(node.args[5]):
-        for value in range(1, max(node.args[4])):
-            yield _other_setting(node, "stride", value, node.args[4], _with_stride(node, value))
-
-
-def _other_setting(node: Node, setting: str, value: int, due: Sequence[int], change: Change) -> Edit:
-    cause = KernelSetting(setting, value, " and ".join(map(str, dict.fromkeys(due))))
-    return Edit(2, OTHER, _told(cause), {node: change})
-
-
-def _with_stride(node: Node, stride: int) -> Change:
-    """A convolution's backward pass whose windows lie closer than forward: the end of the input is not reached."""
-
-    def change(v: Values) -> Any:
-        gradient, x, kernel = (v(each) for each in node.args[:3])
-        sizes = zip(gradient.shape[2:], kernel.shape[2:], node.args[6], x.shape[2:], strict=True)
-        read_of = [(n - 1) * stride + by * (k - 1) + 1 for n, k, by, _ in sizes]
-        seen = x[(..., *(slice(n) for n in read_of))]
-        of_x, *others = node.operation(gradient, seen, kernel, node.args[3], [stride] * len(read_of), *node.args[5:])
-        rest = [(0, n - m) for n, m in zip(x.shape[2:], read_of, strict=True)]
-        whole = None if of_x is None else F.pad(of_x, [by for pair in rest[::-1] for by in pair])
-        return [whole, *others]
-
-    return change
-
-
-def _other_kernel(node: Node, i: int, how: str) -> Edit:
-    operand = node.args[i]
-    changes = {node: redo(node, {i: apply(KERNELS[how], operand)})}
-    return Edit(1, OTHER, lambda w: OtherKernel(w(operand), how), changes)
 
 
 def _told(cause: Cause) -> Callable[[Words], Cause]:

@@ -109,20 +109,21 @@ def formulas(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iter
 
 def at_one_use(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
     """A step's own tensor in another way, or one that has a name, at one of several steps that take it."""
-    for i, each in _shared(segment, node):
+    for i, each in shared(segment, node):
         for instead in (*_itself(segment, each), *_skipped(each), *_others(segment, each, segment.is_named)):
             yield instead.at(node, i)
 
 
 def others_at_one_use(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
     """One that has none there."""
-    for i, each in _shared(segment, node):
+    for i, each in shared(segment, node):
         others = _others(segment, each, segment.is_unnamed)
         for instead in (*_multiples(each, numbers), *others, *_spread(segment, each)):
             yield instead.at(node, i)
 
 
-def _shared(segment: Segment, node: Node) -> Iterator[tuple[int, Node]]:
+def shared(segment: Segment, node: Node) -> Iterator[tuple[int, Node]]:
+    """What a step takes and others take as well, with its place."""
     for i, each in enumerate(node.args):
         if isinstance(each, Node) and any(len(segment.users[mate]) > 1 for mate in segment.mates.get(each, (each,))):
             yield i, each

@@ -2,11 +2,20 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from handgrad import tap
 from handgrad.compare.diagnosis.edits.arithmetic import constants, multiples_of_terms, powers, products, sums
 from handgrad.compare.facts.causes import Scaled
-from handgrad.compare.facts.edits import FactorForm, MissingFactor, MissingTerm, OtherNumber, TermSign, TermTimes
+from handgrad.compare.facts.edits import (
+    FactorForm,
+    MissingFactor,
+    MissingTerm,
+    OtherNumber,
+    OtherOperand,
+    TermSign,
+    TermTimes,
+)
 from tests.compare.diagnosis.planted import causes, either, fitting, search_of
 
 
@@ -141,3 +150,47 @@ def test_a_named_sum_inside_a_sum_keeps_its_name():
         return (tap("A", tap("Z", X @ p["W"] + p["b"]) + torch.tanh(Y) + X[0, 0]) * Y).sum()
 
     assert causes(reference, "A", lambda t: torch.tanh(t.Y) + t.X[0, 0])[0] == MissingTerm(("+ Z",))
+
+
+def scaled(p, X, Y):
+    Z = tap("Z", X @ p["W"])
+    return (tap("A", torch.tanh(Z * p["b"] + Y)) * Y).sum()
+
+
+PARENTHESES = {
+    "first": (lambda t: torch.tanh((t.Z + t.Y) * t.b), "(Z + Y) * b"),
+    "second": (lambda t: torch.tanh(t.Z * (t.b + t.Y)), "Z * (b + Y)"),
+}
+
+
+@pytest.mark.parametrize("where", PARENTHESES)
+def test_finds_parentheses_in_another_place(where):
+    wrong, used = PARENTHESES[where]
+    assert OtherOperand(used, "Z * b + Y") in fitting(sums, search_of(scaled, "A", wrong, ["Z"]))
+    assert causes(scaled, "A", wrong, ["Z"])[0] == OtherOperand(used, "Z * b + Y")
+
+
+def test_finds_a_term_inside_a_quotient():
+    def reference(p, X, Y):
+        Z = tap("Z", X @ p["W"])
+        return (tap("A", torch.tanh(Z / p["b"].exp() - Y)) * Y).sum()
+
+    def wrong(t):
+        return torch.tanh((t.Z - t.Y) / t.b.exp())
+
+    assert causes(reference, "A", wrong, ["Z"])[0] == OtherOperand("(Z - Y) / exp(b)", "Z / exp(b) - Y")
+
+
+def test_finds_what_is_assigned_and_not_added():
+    def smoothed(p, X, Y):
+        Z = tap("Z", X @ p["W"])
+        Q = 0.9 * F.one_hot(Y[:, 0].gt(0).long(), 3).double() + 0.04
+        return (tap("A", torch.log(Q) * Z) * Y).sum()
+
+    def wrong(t):
+        Q = torch.full((5, 3), 0.04, dtype=torch.float64)
+        Q[torch.arange(5), t.Y[:, 0].gt(0).long()] = 0.9
+        return torch.log(Q) * t.Z
+
+    (said,) = fitting(sums, search_of(smoothed, "A", wrong, ["Z"]))
+    assert type(said) is OtherOperand

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from handgrad import tap
 from handgrad.compare.diagnosis.edits.everywhere import everywhere
@@ -129,6 +130,23 @@ def test_finds_a_softmax_over_the_other_axis():
     said = causes(softmax, "A", lambda t: softmax_over(t.Z, 0), ["Z"])
     assert said[0].code == OtherReduction.code
     assert [type(cause) for cause in at_once(softmax, lambda t: softmax_over(t.Z, 0), ["Z"])] == [OtherReduction]
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_finds_every_mean_of_a_backward_pass_over_another_number(count):
+    """Layer normalisation of rows of 4, whose gradient has two means; those of the forward pass are right."""
+
+    def wrong(t):
+        x = t.E - t.E.mean(1, keepdim=True)
+        spread = (x**2).mean(1, keepdim=True).add(1e-5).sqrt()
+        g, xhat = t.E, x / spread
+        return (g - g.sum(1, keepdim=True) / count - xhat * (g * xhat).sum(1, keepdim=True) / count) / spread
+
+    def reference(p, X, Y):
+        return (F.layer_norm(p["E"], (4,)) * p["E"].detach()).sum()
+
+    said = causes(reference, "dE", wrong)
+    assert said[0] == OtherReduction(f"1/{count} of the sum", "every mean", said[0].of)
 
 
 def at_once(reference, wrong, records):

@@ -5,7 +5,14 @@ import torch
 import torch.nn.functional as F
 
 from handgrad import tap
-from handgrad.compare.diagnosis.edits.functions import DERIVATIVES, comparisons, derivatives, functions, masks
+from handgrad.compare.diagnosis.edits.functions import (
+    DERIVATIVES,
+    OF_VALUES,
+    comparisons,
+    derivatives,
+    functions,
+    masks,
+)
 from handgrad.compare.facts.causes import DerivativeAt, WrongDerivative
 from handgrad.compare.facts.edits import OtherFunction, OtherMask
 from tests.compare.diagnosis.planted import causes, fitting, search_of
@@ -124,6 +131,39 @@ def test_finds_the_derivative_of_another_function_at_what_it_is_of():
 def test_finds_a_derivative_at_what_the_function_gives():
     said = causes(backward, "dZ", lambda t: t.dA * DERIVATIVES["tanh"](torch.tanh(t.Z)), ["Z", "dA"])
     assert DerivativeAt("A", "Z") in said
+
+
+@pytest.mark.parametrize(("told", "function"), OF_VALUES.items())
+def test_finds_a_derivative_by_the_value_of_another_function(told, function):
+    of = torch.sigmoid if "^2" in told else torch.tanh
+
+    def reference(p, X, Y):
+        return (tap("A", of(tap("Z", X @ p["W"]))) * Y).sum()
+
+    said = causes(reference, "dZ", lambda t: t.dA * function(of(t.Z)), ["Z", "dA"])
+    assert said[0] == WrongDerivative("dA", told.format("A"))
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "relu"])
+def test_finds_the_derivative_of_a_function_that_is_made_of_others(name):
+    def swish(p, X, Y):
+        Z = tap("Z", X @ p["W"])
+        return (tap("A", Z * torch.sigmoid(Z)) * Y).sum()
+
+    said = causes(swish, "dZ", lambda t: t.dA * DERIVATIVES[name](t.Z), ["Z", "dA"])
+    assert WrongDerivative("dA", f"{name}'(Z)") in said
+
+
+def test_finds_scores_that_are_masked_with_zero():
+    def masked(p, X, Y):
+        Z = tap("Z", X @ p["W"])
+        return (tap("A", torch.softmax(Z.masked_fill(Y > 0, float("-inf")), 1)) * Y).sum()
+
+    def wrong(t):
+        return torch.softmax(t.Z.masked_fill(t.Y > 0, 0.0), 1)
+
+    assert OtherMask("0 for -inf", "[Y > 0]") in fitting(masks, search_of(masked, "A", wrong, ["Z"]))
+    assert causes(masked, "A", wrong, ["Z"])[0].code == "mask"
 
 
 @pytest.mark.parametrize("what", COMPARISONS)

@@ -1,6 +1,4 @@
-"""Products of matrices, transposes, convolutions and scatters: each kind of edit is found where it was planted."""
-
-from types import SimpleNamespace
+"""Products of matrices, transposes, parts and scatters: each kind of edit is found where it was planted."""
 
 import pytest
 import torch
@@ -8,8 +6,6 @@ import torch.nn.functional as F
 
 from handgrad import tap
 from handgrad.compare.diagnosis.edits.matrices import (
-    KERNELS,
-    convolutions,
     parts,
     products_of_matrices,
     settings,
@@ -17,10 +13,8 @@ from handgrad.compare.diagnosis.edits.matrices import (
 )
 from handgrad.compare.facts.edits import (
     FactorInside,
-    KernelSetting,
     OperandOrder,
     OperandPlaces,
-    OtherKernel,
     OtherReduction,
     PartOfSum,
     PartsReordered,
@@ -65,11 +59,6 @@ def embedded(p, X, Y):
     return (tap("R", F.embedding(ROWS, p["W"])) * Y).sum()
 
 
-def convolved(p, X, Y):
-    t = SimpleNamespace(**p, X=X)
-    return (tap("F", F.conv2d(image(t), kernels(t), padding=1)) ** 2).sum()
-
-
 def joined(p, X, Y):
     A = tap("A", X @ p["W"])
     return (torch.cat([A, X, A.exp()], 1) * torch.cat([X.exp(), Y.sin(), Y], 1)).sum()
@@ -80,15 +69,6 @@ def resized(p, X, Y):
 
 
 ROWS = torch.tensor([0, 2, 2, 1, 3])
-
-
-def kernels(t):
-    return torch.stack([t.U, t.U.sin(), t.U.exp(), t.U**2]).reshape(2, 2, 3, 3)
-
-
-def image(t):
-    X = t.X.reshape(1, 1, 5, 4)
-    return torch.cat([X, X.exp()], 1)
 
 
 PRODUCTS = {
@@ -105,11 +85,6 @@ SUMMED = {
     "first": (lambda t: torch.tanh(t.Z[:, :1] @ t.U[:1]) + t.Y, PartOfSum("U", 0, 0, alone=True)),
     "last": (lambda t: torch.tanh(t.Z[:, 2:] @ t.U[2:]) + t.Y, PartOfSum("U", 0, 2, alone=True)),
     "without": (lambda t: torch.tanh(t.Z[:, [0, 2]] @ t.U[[0, 2]]) + t.Y, PartOfSum("U", 0, 1)),
-}
-SETTINGS = {
-    "padding": (0, {"padding": 0}),
-    "stride": (2, {"padding": 1, "stride": 2}),
-    "dilation": (2, {"padding": 1, "dilation": 2}),
 }
 
 
@@ -185,15 +160,6 @@ def test_rows_that_occur_once_are_no_mistake():
     assert causes(reference, "dW", lambda t: t.Y[[0, 2, 1, 3]] * 1.37) != [RowsOverwritten()]
 
 
-@pytest.mark.parametrize("how", KERNELS)
-def test_finds_a_kernel_turned(how):
-    def wrong(t):
-        return F.conv2d(image(t), KERNELS[how](kernels(t)), padding=1)
-
-    said = fitting(convolutions, search_of(convolved, "F", wrong))
-    assert [(type(cause), cause.how) for cause in said] == [(OtherKernel, how)]
-
-
 @pytest.mark.parametrize("start", [0, 7])
 def test_finds_a_view_that_is_read_as_if_it_were_contiguous(start):
     """The gradient of what was joined is a slice, whose rows do not lie beside each other."""
@@ -207,33 +173,6 @@ def test_finds_a_view_that_is_read_as_if_it_were_contiguous(start):
     (cause,) = {type(each): each for each in causes(joined, "dA", wrong, ["A"])}.values()
     assert isinstance(cause, OperandPlaces)
     assert (cause.how, cause.axes) == ("in-memory", ())
-
-
-def test_finds_windows_that_lie_closer_in_the_backward_pass():
-    def wrong(t):
-        x, dF = image(t), t.Y[0, 0].expand(1, 2, 2, 1)
-        return torch.stack([
-            torch.stack([(x[0, c, i : i + 2, j : j + 1] * dF[0, 0]).sum() for i in range(3) for j in range(3)])
-            for c in range(2)
-        ])  # fmt: skip
-
-    def reference(p, X, Y):
-        K = tap("K", torch.cat([p["U"], p["U"].sin()]).reshape(1, 2, 3, 3))
-        t = SimpleNamespace(**p, X=X)
-        return (F.conv2d(image(t), K, stride=2) * Y[0, 0]).sum()
-
-    said = fitting(convolutions, search_of(reference, "dK", lambda t: wrong(t).reshape(1, 2, 3, 3)))
-    assert said == [KernelSetting("stride", 1, "2")]
-
-
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_finds_another_setting_of_a_convolution(setting):
-    value, kwargs = SETTINGS[setting]
-
-    def wrong(t):
-        return (F.conv2d(image(t), kernels(t), **kwargs) ** 2).sum()
-
-    assert causes(convolved, "J", wrong)[0] == KernelSetting(setting, value, "1")
 
 
 def test_finds_a_switch_the_other_way():

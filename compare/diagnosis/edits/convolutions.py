@@ -1,0 +1,130 @@
+"""Edits of convolutions and of their backward passes: kernels, settings, borders, windows that overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from handgrad.compare.diagnosis.edits.edit import OTHER, Edit, Function, apply, read, redo
+from handgrad.compare.diagnosis.edits.segment import Change, Segment
+from handgrad.compare.facts.edits import KernelSetting, OtherKernel, RowsOverwritten
+from handgrad.compare.oracle.graph import Node, Values
+
+KERNELS: dict[str, Function] = {
+    "turned": lambda x: x.flip([*range(2, x.ndim)]),
+    "transposed": lambda x: x.transpose(-1, -2),
+    "flipped": lambda x: x.flip(-1),
+    "flipped-first": lambda x: x.flip(-2),
+    "channels": lambda x: x.transpose(0, 1),
+}
+SETTINGS = {3: "stride", 4: "padding", 5: "dilation"}
+MOST_SETTING = 3
+BORDERS = {"replicate": "the edge's values", "reflect": "a reflection", "circular": "the other end"}
+OF_THE_CUT = "first place that is kept of the padded gradient"  # a setting
+MOST_WINDOWS = 256
+
+
+def convolutions(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
+    """Operands turned, flipped or transposed, other strides, paddings, dilations and borders."""
+    if node.kind not in ("convolution", "convolution_backward"):
+        return
+    for i, each in enumerate(node.args[:3]):
+        if isinstance(each, Node) and each.value.ndim >= 3:
+            for how in KERNELS:
+                yield _other_kernel(node, i, how)
+    yield from _forward(node) if node.kind == "convolution" else _backward(node)
+
+
+def _other_kernel(node: Node, i: int, how: str) -> Edit:
+    operand = node.args[i]
+    changes = {node: redo(node, {i: apply(KERNELS[how], operand)})}
+    return Edit(1, OTHER, lambda w: OtherKernel(w(operand), how), changes)
+
+
+def _other_setting(node: Node, setting: str, value: int | str, due: Sequence[Any], change: Change) -> Edit:
+    cause = KernelSetting(setting, value, " and ".join(map(str, dict.fromkeys(due))))
+    return Edit(2, OTHER, lambda words: cause, {node: change})
+
+
+def _forward(node: Node) -> Iterator[Edit]:
+    for place, setting in SETTINGS.items():
+        for value in range(MOST_SETTING + 1):
+            if any(used != value for used in node.args[place]):
+                other = [value] * len(node.args[place])
+                yield _other_setting(node, setting, value, node.args[place], redo(node, {place: read(other)}))
+    padding = node.args[4]
+    for mode, told in BORDERS.items() if any(padding) else ():
+        around = apply(partial(F.pad, pad=_both_ends(padding), mode=mode), node.args[0])
+        change = redo(node, {0: around, 4: read([0] * len(padding))})
+        yield _other_setting(node, "padding", told, ["zeros"], change)
+
+
+def _backward(node: Node) -> Iterator[Edit]:
+    """Windows that lie closer than forward, another cut of the padding, sums that are overwritten."""
+    stride, padding = node.args[4:6]
+    if node.args[7]:  # transposed
+        return
+    for value in range(1, max(stride)):
+        change = _with_windows(node, [value] * len(stride), padding)
+        yield _other_setting(node, "stride", value, stride, change)
+    for times in (0, 2) if any(padding) else ():
+        first = [times * each for each in padding]
+        yield _other_setting(node, OF_THE_CUT, max(first), padding, _with_windows(node, stride, first))
+    if node.args[10][0]:  # the gradient of the input is asked for
+        yield Edit(2, OTHER, lambda words: RowsOverwritten(), {node: _overwritten(node)})
+
+
+def _both_ends(padding: Sequence[int]) -> list[int]:
+    return [each for each in padding[::-1] for _ in range(2)]
+
+
+def _cut(x: Tensor, first: Sequence[int], sizes: Sequence[int]) -> Tensor:
+    for axis, (i, n) in enumerate(zip(first, sizes, strict=True), x.ndim - len(sizes)):
+        x = x.narrow(axis, i, n)
+    return x
+
+
+def _with_windows(node: Node, stride: Sequence[int], first: Sequence[int]) -> Change:
+    """The backward pass with windows at another stride, the padded gradient cut from some places on.
+
+    With a smaller stride the end of the input is not reached.
+    """
+
+    def change(v: Values) -> Any:
+        gradient, x, kernel = (v(each) for each in node.args[:3])
+        padding, dilation = node.args[5:7]
+        padded = F.pad(x, _both_ends(padding))
+        sizes = zip(gradient.shape[2:], kernel.shape[2:], stride, dilation, strict=True)
+        reached = [(n - 1) * step + by * (k - 1) + 1 for n, k, step, by in sizes]
+        seen = _cut(padded, [0] * len(reached), reached)
+        zeros = [0] * len(reached)
+        rest = (node.args[3], [*stride], zeros, *node.args[6:])
+        of_x, *others = node.operation(gradient, seen, kernel, *rest)
+        beyond = [(0, n - m) for n, m in zip(padded.shape[2:], reached, strict=True)]
+        whole = None if of_x is None else F.pad(of_x, [by for pair in beyond[::-1] for by in pair])
+        return [None if whole is None else _cut(whole, first, x.shape[2:]), *others]
+
+    return change
+
+
+def _overwritten(node: Node) -> Change:
+    """The backward pass where an entry in several windows has the gradient of the last alone."""
+
+    def change(v: Values) -> Any:
+        gradient, x, kernel = (v(each) for each in node.args[:3])
+        windows = gradient[0, 0].numel()
+        if windows > MOST_WINDOWS:
+            raise ValueError(f"{windows} windows are too many to be done one after another")
+        of_x = torch.zeros_like(x)
+        for window in torch.eye(windows, dtype=x.dtype).reshape(windows, *gradient.shape[2:]):
+            given = node.operation(gradient * window, x, kernel, *node.args[3:])[0]
+            within = node.operation(window.expand_as(gradient), x, torch.ones_like(kernel), *node.args[3:])[0]
+            of_x = torch.where(within != 0, given, of_x)
+        return [of_x, *v(node)[1:]]
+
+    return change
