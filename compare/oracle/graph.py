@@ -91,7 +91,7 @@ class Graph:
     """All steps in order, and what they compute: the local reference of every tap, J and gradient, by its name.
 
     `inputs` are the records, parameters and inputs by name, `compounds` what steps are the last of;
-    `constants` depend on no input: numbers, masks that were drawn, counts.
+    `constants` depend on no input: numbers, masks that were drawn, counts. `variables` are names in the user's code.
     """
 
     nodes: tuple[Node, ...]
@@ -99,6 +99,7 @@ class Graph:
     inputs: Mapping[str, Node]
     compounds: Mapping[Node, Compound]
     constants: frozenset[Node]
+    variables: Mapping[Node, str] = field(default_factory=dict)
 
     def segment(self, name: str) -> tuple[Node, ...]:
         """The steps that a local reference is computed by, in order, with what they start from."""

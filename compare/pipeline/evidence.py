@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from handgrad.compare.oracle.inexact import PutRight
 from handgrad.compare.oracle.noise import Noise
 from handgrad.compare.oracle.reference import Reference, recorded_graph, run_on_records
 from handgrad.compare.pipeline.finite_differences import quotient, slope
+from handgrad.compare.source.variables import variables
 from handgrad.compare.thresholds import (
     FAR,
     LEFT_OF_FLOAT32,
@@ -108,7 +109,8 @@ class Evidence(Witness):
         """The reference's own steps on the records, recorded where they are first asked for."""
         if form not in self._graphs:
             used = self._used(self.records)
-            self._graphs[form] = recorded_graph(self.reference, self.params, self.batch, used, form)
+            graph = recorded_graph(self.reference, self.params, self.batch, used, form)
+            self._graphs[form] = replace(graph, variables=variables(graph))
         return self._graphs[form]
 
     def _used(self, records: Arrays) -> Arrays:

@@ -36,7 +36,7 @@ def by_hand(
     spans = read(pieces)
     for name, returned in names.items():
         if returned in made:
-            spans[name] = _narrowed(_statement(*made[returned]), spans[name])
+            spans[name] = _narrowed(statement(*made[returned]), spans[name])
     places = {(file, line, line) for lines in spans.values() for file, line, _ in lines}
     elsewhere = sorted(place[:2] for place in places if not any(_within(piece, {place}) for piece in pieces))
     more = (piece_around(*at) for at in elsewhere)
@@ -44,7 +44,7 @@ def by_hand(
     return _code("by hand", pieces, spans)
 
 
-def _statement(file: str, line: int) -> Span:
+def statement(file: str, line: int) -> Span:
     """The lines of the statement that a line belongs to."""
     text = "".join(linecache.getlines(file))
     lines = ((node.lineno, node.end_lineno or node.lineno) for node in _simple_statements(text))

@@ -74,12 +74,22 @@ def inserted(segment: Segment) -> Iterator[Edit]:
     node = segment.target
     if not node.value.is_floating_point():
         return
+    own = _after(segment)
     for name, other in segment.graph.outputs.items():
-        if other is not node and other.value.shape == node.value.shape:
+        if other is not node and other not in own and other.value.shape == node.value.shape:
             yield _held(node, name, other)
     for other in segment.alike(node):
         yield _copied(node, other)
     yield from extra(segment, node)
+
+
+def _after(segment: Segment) -> set[Node]:
+    """What is computed from the tensor's own record: that may be the record again, and says nothing of it."""
+    after = {segment.graph.inputs.get(segment.name)}
+    for node in segment.graph.nodes:
+        if not after.isdisjoint(node.parents):
+            after.add(node)
+    return {node for node in after if node is not None}
 
 
 def _held(node: Node, name: str, other: Node) -> Edit:

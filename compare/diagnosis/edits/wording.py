@@ -57,14 +57,16 @@ class Formulas:
     def __init__(self, segment: Segment, numbers: Mapping[float, str]) -> None:
         """`numbers` are the names of numbers."""
         self.segment, self.numbers = segment, numbers
+        self.names = {**segment.graph.variables, **segment.labels}
+        self.names.pop(segment.target, None)
         self._made: dict[Node, str] = {}
 
     def __call__(self, value: Any) -> str:
         """A step by its name, or else as the deepest formula that is not too long; a number by name or digits."""
         if not isinstance(value, Node):
             return self.number(value)
-        if value in self.segment.labels and value is not self.segment.target:
-            return self.segment.labels[value]
+        if value in self.names:
+            return self.names[value]
         if value not in self._made:
             texts = (self._at(value, depth)[0] for depth in DEPTHS)
             self._made[value] = next((text for text in texts if len(text) <= LONGEST), self._at(value, DEPTHS[-1])[0])
@@ -86,8 +88,8 @@ class Formulas:
             return ", ".join(self._at(each, depth)[0] for each in value), ATOM
         if not isinstance(value, Node):
             return _number(self.number(value))
-        if value in self.segment.labels and value is not self.segment.target:
-            return self.segment.labels[value], ATOM
+        if value in self.names:
+            return self.names[value], ATOM
         if value.operation is None or (value in self.segment.constants and _is_one_number(value)):
             return _number(self._constant(value))
         compound = self.segment.graph.compounds.get(value)

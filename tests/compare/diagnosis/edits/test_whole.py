@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from handgrad import tap
-from handgrad.compare.diagnosis.edits.whole import at_named_steps, clipped
+from handgrad.compare.diagnosis.edits.whole import at_named_steps, clipped, inserted
 from handgrad.compare.facts.causes import DerivativeTooMuch, Scaled, WrongSign, Zero
 from handgrad.compare.facts.edits import Clipped, ExtraTerm, FactorForm, OperandPlaces
 from handgrad.compare.facts.operands import Copied, WrongTerm
@@ -105,3 +105,16 @@ def test_finds_an_unnamed_multiple():
     assert type(said) is Scaled
     assert said.factor == pytest.approx(1.37)
     assert not said.names
+
+
+def test_what_is_made_from_a_tensor_is_not_what_it_holds():
+    """A is Z again where Z is positive, whatever Z holds; a tensor beside it that holds the same is told."""
+
+    def rectified(p, X, Y):
+        A = tap("A", torch.relu(tap("Z", X @ p["W"])))
+        return (A * tap("F", torch.exp(X @ p["W"]).sin()) * Y).sum()
+
+    segment = search_of(rectified, "Z", lambda t: t.dZ.abs() + 1, ["Z"]).segment
+    held = [edit.cause(str) for edit in inserted(segment) if edit.tier == 2]
+    assert Copied("F") in held
+    assert Copied("A") not in held
