@@ -18,12 +18,13 @@ from torch import Tensor
 
 from handgrad.compare.diagnosis.bits import DISTINCT, ENOUGH_BITS, MOST_BITS, price
 from handgrad.compare.diagnosis.edits.arithmetic import constants, powers, products, sums
+from handgrad.compare.diagnosis.edits.edit import ODD
 from handgrad.compare.diagnosis.edits.functions import functions
 from handgrad.compare.diagnosis.edits.operands import at_one_use, operands, other_tensors
 from handgrad.compare.diagnosis.edits.segment import Segment, like
 from handgrad.compare.diagnosis.edits.slips import Slip, Unsettled, slips, unsettled
 from handgrad.compare.diagnosis.edits.wording import Formulas
-from handgrad.compare.diagnosis.search import NEAR_MISS, ODD
+from handgrad.compare.diagnosis.search import NEAR_MISS
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.oracle.graph import Graph, Node
 from handgrad.compare.oracle.recurrence import AFTER, OF_THE_RUN, Recurrence, before

@@ -18,70 +18,32 @@ import torch
 from torch import Tensor
 
 from handgrad.compare.diagnosis.bits import ENOUGH_BITS, Observed, price
-from handgrad.compare.diagnosis.edits.arithmetic import constants, multiples_of_terms, powers, products, sums
-from handgrad.compare.diagnosis.edits.convolutions import convolutions
-from handgrad.compare.diagnosis.edits.edit import Edit, Words
-from handgrad.compare.diagnosis.edits.everywhere import everywhere
-from handgrad.compare.diagnosis.edits.functions import (
-    comparisons,
-    derivatives,
-    functions,
-    losses,
-    masks,
-    of_another_function,
-)
-from handgrad.compare.diagnosis.edits.matrices import (
-    factors_inside,
-    parts,
-    products_of_matrices,
-    scatters,
-    settings,
-    transposes,
-)
-from handgrad.compare.diagnosis.edits.operands import (
-    at_one_use,
-    formulas,
-    multiples,
-    named_tensors,
-    operands,
-    other_tensors,
-    others_at_one_use,
-)
-from handgrad.compare.diagnosis.edits.recomputed import recomputed
-from handgrad.compare.diagnosis.edits.reductions import reductions
+from handgrad.compare.diagnosis.edits.edit import ODD, Edit
+from handgrad.compare.diagnosis.edits.hypotheses import PASSES, hypotheses
 from handgrad.compare.diagnosis.edits.roles import told as cause_of
 from handgrad.compare.diagnosis.edits.segment import Segment, like
-from handgrad.compare.diagnosis.edits.times import at_any_rate, other_times
-from handgrad.compare.diagnosis.edits.whole import at_named_steps, clipped, fitted, inserted, whole
 from handgrad.compare.diagnosis.edits.wording import Formulas
 from handgrad.compare.facts.causes import Cause
-from handgrad.compare.facts.edits import Both, Repeated
+from handgrad.compare.facts.compounds import Alternative, Both
 from handgrad.compare.oracle.graph import Node
-from handgrad.compare.thresholds import EXACT
+from handgrad.compare.thresholds import EQUAL, EXACT
 
-OF_A_STEP = (
-    sums, products, powers, constants, reductions, functions, derivatives, losses, comparisons, masks,
-    products_of_matrices, factors_inside, parts, settings, transposes, convolutions, scatters, operands, named_tensors,
-    multiples_of_terms, multiples, other_tensors, formulas, at_named_steps, at_one_use, recomputed, others_at_one_use,
-)  # fmt: skip
-LOWEST = {
-    derivatives: 2, losses: 2, factors_inside: 2, parts: 2, settings: 2, named_tensors: 3, at_one_use: 3, recomputed: 3,
-    multiples_of_terms: 3,     multiples: 4, other_tensors: 4, others_at_one_use: 4, formulas: 5,
-}  # fmt: skip  # tiers
-OF_A_CONSTANT = (comparisons, constants, masks)  # as of a mask that depends on places alone
-PASSES = ((0, 1), (2,), (3,), (4,), (5, 6))  # tiers
 # Entries that are evaluated, a step counting as many as it takes the time of: about a second on one core.
 STEP, MOST_WORK = 2_000, 200_000_000
 EVALUATED, MADE = 2_000, 100  # the same for an edit that is evaluated, and for one that is only thought of
-MOST_VISITS = 64  # of a line that is edited at all of them
 MOST_AT_ONCE, MOST_ENTRIES = 128, 2**22  # edits that are evaluated together, and all entries that they make
 MOST_KEPT = 4096  # entries of a value that is remembered, so that it is not evaluated again
 NEAR_MISS = 256.0  # what leaves so many times more than the best does is none
 MOST_CONFIRMED = 200
 # A second mistake is sought beside the edits that leave so small a part of the difference, some of them.
 NEAR, MOST_NEAR, OF_A_SECOND = 1 / 8, 3, (0, 1, 2)
+TELLING: dict[str, Callable[[Tensor], Tensor]] = {
+    "numbers ten times as large": lambda x: 10 * x,
+    "numbers a hundredth as large": lambda x: x / 100,
+    "positive numbers alone": torch.abs,
+    "negative numbers alone": lambda x: -x.abs(),
+}
 Prediction = tuple[Tensor, float] | None  # a tensor that is the recorded one, and the largest difference that is left
-ODD = (RuntimeError, LookupError, TypeError, ValueError, ArithmeticError, AssertionError)  # an edit that cannot be made
 
 
 @dataclass(frozen=True)
@@ -154,29 +116,8 @@ class Search:
         return Formulas(self.segment, self.numbers)
 
     def edits(self, most: int) -> Iterator[Edit]:
-        """All hypotheses of tiers up to one, and some beyond.
-
-        They are of the whole, of every visit of a line, of single steps from the tensor backwards, and fitted.
-        """
-        kinds = [kind for kind in OF_A_STEP if LOWEST.get(kind, 1) <= most]
-        segment, numbers = self.segment, self.numbers
-        yield from _as_far_as_possible(whole(segment, numbers))
-        yield from _as_far_as_possible(inserted(segment))
-        yield from _as_far_as_possible(of_another_function(segment))
-        yield from _as_far_as_possible(other_times(segment, self.parameters))
-        yield from _as_far_as_possible(clipped(segment, self.observed))
-        yield from _as_far_as_possible(everywhere(segment, numbers))
-        for group in segment.repeated:
-            for kind in kinds if len(group) <= MOST_VISITS else ():
-                yield from _as_far_as_possible(_together([kind(segment, node, numbers) for node in group]))
-        place = {node: i for i, node in enumerate(segment.steps)}
-        within = {node for group in segment.repeated for node in group[1:-1]}
-        for node in sorted(segment.steps, key=lambda node: (segment.distance[node], -place[node])):
-            if node not in within and (node.operation is not None or node not in segment.constants):
-                for kind in OF_A_CONSTANT if node in segment.constants else kinds:
-                    yield from _as_far_as_possible(kind(segment, node, numbers))
-        yield from _as_far_as_possible(at_any_rate(segment, self.observed, self.parameters))
-        yield from _as_far_as_possible(fitted(segment, self.observed))
+        """All hypotheses of tiers up to one, and some beyond."""
+        return hypotheses(self.segment, self.observed, self.numbers, self.parameters, most)
 
     def fits(self) -> list[Fit]:
         """The edits that predict the tensor, cheap ones first, as far as the budget goes."""
@@ -293,7 +234,10 @@ def named(searches: Iterable[Search], elsewhere: Callable[[], Iterable[Elsewhere
 
 
 def explanations(searches: Iterable[Search], elsewhere: Callable[[], Iterable[Elsewhere]]) -> list[Explanation]:
-    """The same with the edits that they are; where no edit survives, two at once are tried."""
+    """The same with the edits that they are; where no edit survives, two at once are tried.
+
+    After the first, those alone are told that differ from it on some data.
+    """
     runs = cache(lambda: tuple(elsewhere()))
     known = [*searches]
     told = [pair for search in known for pair in _told(search, search.fits, runs)]
@@ -302,7 +246,21 @@ def explanations(searches: Iterable[Search], elsewhere: Callable[[], Iterable[El
     by_code: dict[str, Explanation] = {}
     for _, explanation in told:
         by_code.setdefault(explanation.cause.code, explanation)
-    return [*by_code.values()]
+    found = [*by_code.values()]
+    others = ((other, _telling(found[0], other)) for other in found[1:])
+    return [*found[:1], *(replace(other, cause=Alternative(other.cause, data)) for other, data in others if data)]
+
+
+def _telling(first: Explanation, other: Explanation) -> str:
+    """The data on which two formulas differ; nothing where they are one and the same."""
+    for data, function in TELLING.items():
+        inputs = first.segment.graph.inputs.items()
+        there = {name: function(node.value) for name, node in inputs if node.value.is_floating_point()}
+        with suppress(*ODD):
+            one, two = (each.predicted(there).double() for each in (first, other))
+            if float((one - two).abs().max()) > EQUAL * float(one.abs().max()):
+                return data
+    return ""
 
 
 def _told(
@@ -339,19 +297,6 @@ def _chunks(edits: Sequence[Edit], size: int) -> Iterator[Sequence[Edit]]:
     return (edits[i : i + size] for i in range(0, len(edits), size))
 
 
-def _together(of_steps: Sequence[Iterator[Edit]]) -> Iterator[Edit]:
-    """The same edit of several steps, made at all of them."""
-    for edits in zip(*of_steps, strict=False):
-        first = edits[0]
-        if all(edit.tier == first.tier and edit.rank == first.rank for edit in edits):
-            changes = {node: change for edit in edits for node, change in edit.changes.items()}
-            yield Edit(first.tier, first.rank, _repeated(first, len(edits)), changes)
-
-
-def _repeated(edit: Edit, times: int) -> Callable[[Words], Cause]:
-    return lambda words: Repeated(edit.cause(words), times)
-
-
 def _exact(fits: Sequence[Fit]) -> list[Fit]:
     """Without those that leave much more than the best does."""
     if not fits:
@@ -382,11 +327,3 @@ def _holds(fit: Fit, segment: Segment, there: Observed, values: Mapping[Node, An
 
 def _size(node: Node) -> int:
     return node.value.numel() if isinstance(node.value, Tensor) else 1
-
-
-def _as_far_as_possible(edits: Iterator[Edit]) -> Iterator[Edit]:
-    """Edits up to one that cannot be made on such tensors."""
-    try:
-        yield from edits
-    except ODD:
-        return

@@ -12,51 +12,6 @@ def _in(formula: str) -> str:
     return f" in {formula}" if formula else ""
 
 
-class Repeated(Cause):
-    """One mistake made at each of so many visits of a line, as in a loop over time; its code is that of the mistake."""
-
-    mistake: Cause
-    visits: int
-
-    @property
-    def code(self) -> str:  # type: ignore[override]  # of the class everywhere else
-        """That of the mistake."""
-        return self.mistake.code
-
-    def __str__(self) -> str:
-        return f"{self.mistake}, each of {self.visits} times"
-
-
-class Both(Cause):
-    """Two mistakes in one tensor; its code is that of the first, which is the larger."""
-
-    mistake: Cause
-    second: Cause
-
-    @property
-    def code(self) -> str:  # type: ignore[override]  # of the class everywhere else
-        """That of the first."""
-        return self.mistake.code
-
-    def __str__(self) -> str:
-        return f"{self.mistake}; and {self.second}"
-
-
-class AtOneUse(Cause):
-    """A mistake in what one step takes alone, as where a backward pass computes it again; its code is the mistake's."""
-
-    mistake: Cause
-    where: str
-
-    @property
-    def code(self) -> str:  # type: ignore[override]  # of the class everywhere else
-        """That of the mistake."""
-        return self.mistake.code
-
-    def __str__(self) -> str:
-        return f"{self.mistake}, as {self.where} takes it"
-
-
 class MissingTerm(Cause, code="missing-term"):
     """Terms of a sum that are left out, each with its sign."""
 

@@ -156,7 +156,7 @@ def _operand(waiting: list[_Node]) -> _Node:
         if [after.text for after in waiting[:2]] == ["^", "T"]:
             above = f"<mrow>{above}<mi>T</mi></mrow>"
             del waiting[:2]
-        node = _Node(f"<msup>{node.html}{above}</msup>", "atom", text=node.text)
+        node = _Node(f"<msup>{node.html}{above}</msup>", "atom")
     return node
 
 

@@ -13,9 +13,10 @@ import numpy as np
 from handgrad import Report, check_gradients, check_updates
 from handgrad.compare.checks.updates import exposing_gradients
 from handgrad.compare.diagnosis.bits import Observed
+from handgrad.compare.diagnosis.edits.edit import ODD
 from handgrad.compare.diagnosis.ranking import of_families, searched
 from handgrad.compare.diagnosis.scene import Scene
-from handgrad.compare.diagnosis.search import ODD, Explanation
+from handgrad.compare.diagnosis.search import Explanation
 from handgrad.compare.facts.causes import Cause, Unknown
 from handgrad.compare.facts.fact import Fact
 from handgrad.compare.facts.updates import Isolated, Masked, SlicesDiffer

@@ -8,7 +8,8 @@ import pytest
 
 from handgrad import tap
 from handgrad.compare.facts.causes import Scaled, Unknown, WrongSign
-from handgrad.compare.facts.edits import MissingTerm, OtherOperand, Repeated
+from handgrad.compare.facts.compounds import Repeated
+from handgrad.compare.facts.edits import MissingTerm, OtherOperand
 from handgrad.compare.facts.updates import AtKink, Isolated, SlicesDiffer, SlicesZero
 from tests.benchmarks.naming import counted, targets
 from tests.benchmarks.naming_corpora import (

@@ -16,6 +16,7 @@ Words = Callable[[Any], str]  # a step, or a number, as a formula
 Function = Callable[[Tensor], Tensor]
 LEFT_OUT, OPERAND, SIGN, POWER, OTHER, CONSTANT, SIZE, CURIOUS = range(8)  # of two edits that fit, the first is told
 SMALL = 1e-2  # a number below is one that keeps a divisor from zero
+ODD = (RuntimeError, LookupError, TypeError, ValueError, ArithmeticError, AssertionError)  # an edit that cannot be made
 MOST_INDICES = 32  # of an axis: each is left out of a sum
 
 

@@ -28,6 +28,7 @@ from handgrad.compare.diagnosis.edits.functions import FUNCTIONS, USUAL
 from handgrad.compare.diagnosis.edits.reductions import KINDS, axes_of
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts.causes import Cause
+from handgrad.compare.facts.compounds import Repeated
 from handgrad.compare.facts.edits import (
     Epsilon,
     NumbersExchanged,
@@ -36,7 +37,6 @@ from handgrad.compare.facts.edits import (
     OtherFunction,
     OtherOperand,
     OtherReduction,
-    Repeated,
 )
 from handgrad.compare.names import layered
 from handgrad.compare.oracle.graph import Node, Values

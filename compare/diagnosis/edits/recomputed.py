@@ -11,7 +11,7 @@ from handgrad.compare.diagnosis.edits.functions import functions, masks
 from handgrad.compare.diagnosis.edits.operands import shared
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts.causes import Cause
-from handgrad.compare.facts.edits import AtOneUse
+from handgrad.compare.facts.compounds import AtOneUse
 from handgrad.compare.oracle.graph import Node, Values
 
 FAR = 3  # steps between a step and what is computed otherwise for it

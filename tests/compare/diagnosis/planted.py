@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from handgrad.compare.diagnosis.bits import Observed
-from handgrad.compare.diagnosis.edits.edit import Edit
+from handgrad.compare.diagnosis.edits.edit import ODD, Edit
 from handgrad.compare.diagnosis.edits.segment import Segment
 from handgrad.compare.diagnosis.edits.wording import Formulas
 from handgrad.compare.diagnosis.factors import names_of
-from handgrad.compare.diagnosis.search import ODD, Elsewhere, Search, named
+from handgrad.compare.diagnosis.search import Elsewhere, Search, named
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.oracle.graph import Form
 from handgrad.compare.oracle.reference import recorded_graph

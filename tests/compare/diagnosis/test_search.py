@@ -8,22 +8,21 @@ import torch
 from handgrad import tap
 from handgrad.compare.diagnosis import search as module
 from handgrad.compare.diagnosis.bits import ENOUGH_BITS
-from handgrad.compare.diagnosis.edits.edit import LEFT_OUT, OTHER, Edit
-from handgrad.compare.diagnosis.search import MOST_WORK, Elsewhere, explanations, named
-from handgrad.compare.facts.causes import Scaled, WrongDerivative, WrongSign, Zero
+from handgrad.compare.diagnosis.edits import hypotheses
+from handgrad.compare.diagnosis.edits.edit import OTHER, Edit
+from handgrad.compare.diagnosis.search import MOST_WORK, Elsewhere, Explanation, explanations, named
+from handgrad.compare.facts.causes import Scaled, WrongSign, Zero
+from handgrad.compare.facts.compounds import Alternative, Both
 from handgrad.compare.facts.edits import (
-    Both,
     Epsilon,
-    FactorForm,
     MissingFactor,
     MissingTerm,
     OtherFunction,
     OtherNumber,
-    OtherOperand,
     OtherReduction,
-    Repeated,
     TermSign,
 )
+from handgrad.compare.facts.operands import Unused
 from tests.compare.diagnosis.planted import causes, drawn, reruns, search_of
 
 
@@ -36,14 +35,6 @@ def layer(p, X, Y):
 def cost(p, X, Y):
     P = tap("Z", torch.sigmoid(X @ p["W"]))
     return -(Y * torch.log(P) + (1 - Y) * torch.log(1 - P)).mean()
-
-
-def loop(p, X, Y):
-    h = X @ p["W"]
-    for _ in range(3):
-        g = h @ p["U"] + p["b"]
-        h = torch.tanh(g) * Y
-    return (tap("A", h) * Y).sum()
 
 
 def shares(x):
@@ -239,7 +230,7 @@ def test_an_edit_that_cannot_be_made_ends_nothing(monkeypatch):
         yield Edit(1, OTHER, lambda w: Zero(), {node: lambda v: v(node) @ torch.zeros(77, 77)})
         raise RuntimeError("odd")
 
-    monkeypatch.setattr(module, "everywhere", lambda segment, numbers: odd(segment, segment.target, numbers))
+    monkeypatch.setattr(hypotheses, "everywhere", lambda segment, numbers: odd(segment, segment.target, numbers))
     assert causes(layer, "A", lambda t: torch.tanh(t.Z), ["Z"])[0] == MissingFactor("Y")
 
 
@@ -291,104 +282,33 @@ def test_a_rerun_of_another_shape_ends_in_no_traceback():
     named([search], lambda: [Elsewhere(moved, torch.zeros(2, 2, dtype=torch.float64))])
 
 
-# --- loops
+# --- alternatives
 
 
-AT_EVERY_VISIT = {
-    "factor": (lambda h, t: torch.tanh(h @ t.U + t.b), MissingFactor),
-    "function": (lambda h, t: torch.sin(h @ t.U + t.b) * t.Y, OtherFunction),
-    "division": (lambda h, t: torch.tanh(h @ t.U + t.b) / t.Y, FactorForm),
-}
+def test_what_is_one_and_the_same_is_told_once():
+    """(1 - A^2) left out of dA (1 - A^2), and dA itself in its place."""
+    said = causes(layer, "dZ", lambda t: t.dA * t.Y, ["Z", "dA"])
+    assert len(said) == 1
 
 
-@pytest.mark.parametrize("what", AT_EVERY_VISIT)
-def test_finds_a_mistake_at_every_visit_of_a_line(what):
-    step, expected = AT_EVERY_VISIT[what]
+def test_an_alternative_says_which_data_would_tell():
+    """Of positive numbers a ReLU and the absolute value are left out alike."""
 
-    def wrong(t):
-        h = t.X @ t.W
-        for _ in range(3):
-            h = step(h, t)
-        return h
+    def formula(of):
+        def change(v):
+            return of(v(segment.graph.inputs["Z"]))
 
-    (said, *_) = causes(loop, "A", wrong)
-    assert type(said) is Repeated
-    assert (type(said.mistake), said.visits, said.code) == (expected, 3, expected.code)
+        node = segment.target
+        return Explanation(Unused("Z"), Edit(1, OTHER, lambda w: Unused("Z"), {node: change}), segment)
 
+    def reference(p, X, Y):
+        return (tap("A", torch.exp(tap("Z", X @ p["W"]))) * Y).sum()
 
-def gated(p, X, Y):
-    h, J = X @ p["W"], 0.0
-    for t in range(3):
-        r = torch.sigmoid(h @ p["U"] + Y[t])
-        n = torch.tanh(r * (h @ p["U"]) + p["b"])
-        h = n + r * h
-        J = J + (h * Y).sum()
-    return J
-
-
-def by_hand(t, change=""):
-    """dU, with a mistake at every step of the backward pass."""
-    h, dh, dU = t.X @ t.W, torch.zeros(5, 3), torch.zeros(3, 3)
-    steps = []
-    for i in range(3):
-        r = torch.sigmoid(h @ t.U + t.Y[i])
-        u = h @ t.U
-        n = torch.tanh(r * u + t.b)
-        steps.append((h, r, u, n))
-        h = n + r * h
-    for before, r, u, n in reversed(steps):
-        dh = dh + t.Y
-        dn = dh * (n * (1 - n) if change == "derivative" else 1 - n * n)
-        dr = (dn * (before if change == "variable" else u) + dh * before) * r * (1 - r)
-        du = dn if change == "skipped at one use" else dn * r
-        dU = dU + before.T @ (du + dr)
-        dh = (0 if change == "term" else dh * r) + (dn * r) @ t.U.T + dr @ t.U.T
-    return dU
-
-
-IN_LOOPS = {
-    "derivative": WrongDerivative,
-    "variable": OtherOperand,
-    "skipped at one use": OtherOperand,
-    "term": MissingTerm,
-}
-
-
-def test_the_loop_by_hand_is_right():
-    search = search_of(gated, "dU", by_hand)
-    assert search.observed.is_same(search.observed.recorded)
-
-
-@pytest.mark.parametrize("change", IN_LOOPS)
-def test_finds_a_mistake_at_every_step_of_a_backward_pass(change):
-    (said, *_) = causes(gated, "dU", lambda t: by_hand(t, change))
-    assert type(said) is Repeated
-    assert type(said.mistake) is IN_LOOPS[change]
-    assert said.visits == (2 if change == "term" else 3)  # where the loop begins, nothing is carried on
-
-
-def test_what_each_step_overwrites_is_a_sum_of_one_term():
-    def summed(p, X, Y):
-        return sum(((X[i] @ p["W"]).exp() * Y[i]).sum() for i in range(5))
-
-    def wrong(t):
-        return t.X[:1].T @ ((t.X[:1] @ t.W).exp() * t.Y[:1])
-
-    (said, *_) = causes(summed, "dW", wrong)
-    assert type(said) is MissingTerm
-    assert len(said.terms) == 4
-
-
-def test_edits_of_another_tier_are_not_made_together():
-    search = search_of(loop, "A", lambda t: t.X @ t.W)
-    one, other = search.segment.steps[-2:]
-
-    def edits(node, *tiers):
-        return iter([Edit(tier, LEFT_OUT, lambda w: Zero(), {node: lambda v: 0.0}) for tier in tiers])
-
-    together = [*module._together([edits(one, 1, 2, 3), edits(other, 1, 3, 3)])]
-    assert [edit.tier for edit in together] == [1, 3]
-    assert all({*edit.changes} == {one, other} for edit in together)
+    segment = search_of(reference, "A", lambda t: t.Z, ["Z"]).segment
+    assert module._telling(formula(torch.relu), formula(torch.abs))
+    assert module._telling(formula(torch.relu), formula(torch.sin))
+    assert module._telling(formula(torch.square), formula(lambda x: x.abs() ** 2)) == ""
+    assert str(Alternative(Zero(), "negative numbers alone")).endswith("(negative numbers alone would tell)")
 
 
 def test_no_search_names_nothing():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from handgrad.compare.facts import causes, edits, failures, operands, remarks, updates
+from handgrad.compare.facts import causes, compounds, edits, failures, operands, remarks, updates
 from handgrad.compare.facts.causes import Cause, factor_of, fitted_of
 from handgrad.compare.facts.fact import Fact, content_of
 from handgrad.compare.facts.remarks import Note
@@ -118,9 +118,11 @@ EXAMPLES: tuple[Fact, ...] = (
     updates.SlicesZero(1, (3,)),
     updates.Isolated(((1, 2),)),
     updates.Isolated(((1,), (4,))),
-    edits.Both(edits.MissingTerm(("+ b",), "h @ U + b"), edits.RowsOverwritten()),
-    edits.AtOneUse(edits.MissingTerm(("+ b",), "h @ U + b"), "X^T @ g"),
-    edits.Repeated(edits.MissingTerm(("+ b",), "h @ U + b"), 3),
+    compounds.Both(edits.MissingTerm(("+ b",), "h @ U + b"), edits.RowsOverwritten()),
+    compounds.Compound(edits.MissingTerm(("+ b",), "h @ U + b")),
+    compounds.Alternative(edits.MissingTerm(("+ b",), "h @ U + b"), "positive numbers alone"),
+    compounds.AtOneUse(edits.MissingTerm(("+ b",), "h @ U + b"), "X^T @ g"),
+    compounds.Repeated(edits.MissingTerm(("+ b",), "h @ U + b"), 3),
     edits.MissingTerm(("- xhat * mean(dO * xhat)",)),
     edits.MissingTerm(("- mean(dO)", "- xhat * mean(dO * xhat)"), "rstd * (dO - mean(dO) - xhat * mean(dO * xhat))"),
     edits.TermSign(("X @ W",)),
@@ -258,7 +260,7 @@ CODES = {
 }  # fmt: skip
 """The codes of causes, part of the public API: a cause that has another breaks what users have written."""
 
-MODULES = (causes, edits, operands, updates, failures, remarks)
+MODULES = (causes, compounds, edits, operands, updates, failures, remarks)
 TYPES = {
     kind
     for module in MODULES

@@ -43,6 +43,7 @@ def test_every_equation_is_well_formed_and_complete(text):
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=60) | st.text("()[]{}^_/|'\"-+*=,. aZdW1nsqrt", max_size=60))
 @example("A\uabf0")  # a digit of another script
+@example("AA0a[0")  # a word with an index that is left open
 def test_any_text_is_shown_and_escaped(text):
     text = "".join(c for c in text if c.isprintable())
     element = parsed(text)

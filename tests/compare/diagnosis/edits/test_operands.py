@@ -129,8 +129,12 @@ def test_finds_axes_exchanged():
 
 
 def test_finds_a_root():
-    said = causes(mixed, "A", lambda t: out(t, y=t.Y.sqrt()), ["Z"], like=lambda x: x.exp() + 1)
-    assert OtherOperand("sqrt(Y)", "Y") in said
+    def wrong(t):
+        return out(t, y=t.Y.sqrt())
+
+    search = search_of(mixed, "A", wrong, ["Z"], like=lambda x: x.exp() + 1)
+    assert OtherOperand("sqrt(Y)", "Y") in fitting(WAYS, search)
+    assert [cause.code for cause in causes(mixed, "A", wrong, ["Z"], like=lambda x: x.exp() + 1)] == ["missing-factor"]
 
 
 def test_finds_another_tensor_at_one_use_alone():

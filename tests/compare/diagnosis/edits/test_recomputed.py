@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from handgrad.compare.diagnosis.edits.recomputed import recomputed
-from handgrad.compare.facts.edits import AtOneUse, FactorForm, MissingFactor, MissingTerm, OtherFunction
+from handgrad.compare.facts.compounds import AtOneUse
+from handgrad.compare.facts.edits import FactorForm, MissingFactor, MissingTerm, OtherFunction
 from tests.compare.diagnosis.planted import causes, fitting, search_of
 
 
