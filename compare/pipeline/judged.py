@@ -31,6 +31,7 @@ from handgrad.compare.verdict.judgement import Judgement
 Rank = Callable[[Scene], tuple[Cause, ...]]
 Scenes = Callable[[str], Scene | None]
 Adapt = Callable[[str, tuple[Cause, ...]], tuple[Cause, ...]]
+MOST_LATER, TIER_OF_LATER = 3, 2  # findings after the first whose own edits are tried, and the tiers
 NUMBER_OF_A_NAME = re.compile(r"(?<=[A-Za-z_])\d+")
 Sides = tuple[np.ndarray, np.ndarray]  # by hand and in torch
 
@@ -130,9 +131,16 @@ def findings_of(judged: Judged) -> tuple[Finding, ...]:
         edits.extend(filter(None, [diagnosis.edit]))
         return diagnosis.causes
 
+    later: list[str] = []
+
     def one(scene: Scene) -> tuple[Cause, ...]:
         shared = next((edit.cause for edit in edits if edit.explains(scene.name, scene.observed)), None)
-        return (shared or first_cause(scene),)
+        if shared is not None or len(later) == MOST_LATER:
+            return (shared or first_cause(scene),)
+        later.append(scene.name)
+        diagnosis = diagnosis_of(scene, TIER_OF_LATER)
+        edits.extend(filter(None, [diagnosis.edit]))
+        return diagnosis.causes[:1]
 
     return attribution(culprits(judged.judgements), partial(causes, rank=every), partial(causes, rank=one))
 
