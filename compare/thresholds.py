@@ -170,6 +170,15 @@ LINEAR_WEIGHTS = 3  # weights: fewer are linear in any draw
 FEW_WEIGHTS = 32  # weights: of fewer, some may be equal by chance
 DISTINCT_WEIGHTS = 0.9  # of the distinct numbers in torch: fewer are not by chance
 SAME_FORMULA = 1e-6  # of a standard deviation: how far a formula for it may be off
+FINE_SPREAD = 1e-3  # share: a spread that may be off by more is near some formula by chance
+MOST_INPUTS = 10**4  # of a layer whose bias is bounded by 1/sqrt(inputs): of more, any bound is near one
+
+# The law of weights by samples: what explains them is apart from them by at most so much of what CHANCE allows. Bounds
+# of a cut that are tried, in deviations, and how far what the edge and the spread show may be from one, as a share.
+EXPLAINED = 2 / 3
+CUTS = tuple(k / 10 for k in range(10, 36))
+NEAR_CUT = 0.01
+NARROWEST = 3.0  # deviations: of a thousand normal numbers or more, the largest is beyond
 
 # --- slopes by differences (pipeline.finite_differences, checks.own_loss)
 

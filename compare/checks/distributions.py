@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
-from math import log, prod, sqrt
+from math import inf, log, prod, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -16,16 +15,21 @@ Draws = Mapping[str, Sequence[np.ndarray]]  # by family, the draws that weights 
 RARE = 1 / 2.0 ** np.arange(13, 3, -1)  # shares of a distribution, in 2^19 numbers of which a part shows
 SHARES = np.concatenate([RARE, np.arange(1, 16) / 16, 1 - RARE[::-1]])
 ENOUGH = 2**19  # numbers to compare these shares of
-GAINS = {"": 1.0, "5/3 ": 5 / 3, "(5/3)^2 ": 25 / 9}  # of tanh in torch, and its square
+UNKNOWN = "of no known law"
 
 
 class Distribution(NamedTuple):
-    """A family, its mean and spread (the standard deviation), and whether they are exact in float64."""
+    """A family, its mean and spread (the standard deviation), and whether they are exact in float64.
+
+    `off` is how far the spread may be off, as a share; `parent` the spread before entries were cut off, if they were.
+    """
 
     family: str
     mean: float
     spread: float
     exact: bool
+    off: float = SAME_FORMULA
+    parent: float = 0.0
 
 
 class Apart(NamedTuple):
@@ -88,31 +92,32 @@ def of_samples(a: np.ndarray, b: np.ndarray) -> tuple[Distribution, Distribution
     means = [float(x.mean()) for x in (a, b)]
     variances = [((x - mean) ** 2).mean((1, 2))[:, None] for x, mean in zip((a, b), means, strict=True)]
     first, second = (
-        Distribution("neither normal nor uniform", mean, sqrt(variance.mean()), exact=False)
+        Distribution(UNKNOWN, mean, sqrt(variance.mean()), exact=False, off=inf)
         for mean, variance in zip(means, variances, strict=True)
     )
     tests, unit = 3 * prod(n + 1 for n in a.shape[1:]) + 2 * len(SHARES), _largest(a, b)  # no fewer than there are
     spreads = first.spread + second.spread or 1.0
-    mean = _furthest("mean", "", (a.mean((1, 2))[:, None], b.mean((1, 2))[:, None]), tests, unit).allowed
-    spread = _furthest("variance", "", variances, tests, unit * spreads).allowed / spreads
-    matched = a
-    if abs(first.mean - second.mean) > mean or abs(first.spread - second.spread) > spread:
-        matched = second.mean + (a - first.mean) * (second.spread / first.spread if first.spread else 0.0)
-    shape = _furthest("distribution", "", _shapes(matched, b), tests, 4)
+    mean = furthest_of("mean", "", (a.mean((1, 2))[:, None], b.mean((1, 2))[:, None]), tests, unit).allowed
+    spread = furthest_of("variance", "", variances, tests, unit * spreads).allowed / spreads
+    ratio = second.spread / first.spread if first.spread and abs(first.spread - second.spread) > spread else 1.0
+    matched = a if abs(first.mean - second.mean) <= mean else a + (second.mean / ratio - first.mean)
+    matched = ratio * matched  # orthogonal ones stay so where only the spread differs
+    shape = furthest_of("distribution", "", _shapes(matched, b), tests, 4)
     zeros = [np.abs(x) <= FLOAT32_WEIGHTS * unit for x in (a, b)]
-    found = (_furthest(of, place, x, tests, size) for of, place, x, size in _statistics(matched, b, zeros))
-    return first, second, Apart(a.size, _rho(shape), mean, spread), max(found, key=_rho)
+    found = (furthest_of(of, place, x, tests, size) for of, place, x, size in _statistics(matched, b, zeros))
+    return first, second, Apart(a.size, rho(shape), mean, spread), max(found, key=rho)
 
 
 def _largest(*arrays: np.ndarray) -> float:
     return max(float(max(x.max(), -x.min())) for x in arrays) or 1.0
 
 
-def _rho(found: Statistic) -> float:
+def rho(found: Statistic) -> float:
+    """How many times what is allowed both sides are apart."""
     return abs(found.by_hand - found.torch) / found.allowed
 
 
-def _furthest(of: str, place: str, statistics: Sequence[np.ndarray], tests: int, size: float) -> Statistic:
+def furthest_of(of: str, place: str, statistics: Sequence[np.ndarray], tests: int, size: float) -> Statistic:
     """Of statistics of both sides, (draws, statistics), computed from numbers of a size, the one that differs most.
 
     Where both sides draw alike, the difference d of two draws is as likely to be -d: then |sum d| is more than
@@ -156,7 +161,7 @@ def _statistics(
                 yield f"unevenness of the columns by {of}", "", [_unevenness(x) for x in columns], 4
         yield of, "entry", [x.reshape(len(x), -1) for x in sides], size
     if a.shape[1] > 1:
-        yield "unevenness of the squared singular values", "", [_of_singular_values(x) for x in (a, b)], 4
+        yield "unevenness of the squared singular values", "", [of_singular_values(x) for x in (a, b)], 4
 
 
 def _unevenness(x: np.ndarray) -> np.ndarray:
@@ -164,39 +169,11 @@ def _unevenness(x: np.ndarray) -> np.ndarray:
     return _share(x.shape[1] * np.square(x).sum(1), x.sum(1))
 
 
-def _of_singular_values(x: np.ndarray) -> np.ndarray:
-    """The same of the squared singular values of each draw, (draws, 1), whose squares the products x x^T sum up to."""
+def of_singular_values(x: np.ndarray) -> np.ndarray:
+    """The same of the squared singular values of each draw, (draws, 1): tr (x x^T)^2 is the sum of their squares."""
     small = x if x.shape[1] < x.shape[2] else x.swapaxes(1, 2)
     return _share(small.shape[1] * np.square(small @ small.swapaxes(1, 2)).sum((1, 2)), np.square(x).sum((1, 2)))
 
 
 def _share(squares: np.ndarray, total: np.ndarray) -> np.ndarray:
     return np.where(total > 0, squares / np.where(total > 0, total, 1) ** 2, 1)[:, None]
-
-
-def formulas(spread: float, shape: tuple[int, ...]) -> tuple[str, ...]:
-    """The usual formulas that give a standard deviation, in sizes and fans; with the gain of tanh if none else does."""
-    usual = dict(_usual(shape))
-    return next(filter(None, (_near(spread, usual, gain) for gain in GAINS.items())), ())
-
-
-def _near(spread: float, usual: Mapping[str, float], gain: tuple[str, float]) -> tuple[str, ...]:
-    told, times = gain
-    return tuple(f"{told}{form}" for form, value in usual.items() if abs(times * value / spread - 1) <= SAME_FORMULA)
-
-
-def _usual(shape: tuple[int, ...]) -> Iterator[tuple[str, float]]:
-    if len(shape) < 2:
-        return
-    sizes = {"shape[0]": shape[0], "shape[1]": shape[1], "(shape[0] + shape[1])": sum(shape[:2])}
-    if kernel := prod(shape[2:]) if len(shape) > 2 else 0:
-        fans = {
-            "fan_out": shape[0] * kernel,
-            "fan_in": shape[1] * kernel,
-            "(fan_in + fan_out)": sum(shape[:2]) * kernel,
-        }
-        sizes = fans | sizes | {"size": prod(shape)}
-    for (size, n), c in product(sizes.items(), (1, 2)):
-        yield f"sqrt({c}/{size})", sqrt(c / n)
-        yield f"{c}/{size}", c / n
-        yield f"sqrt({c}/(3 {size}))", sqrt(c / n / 3)

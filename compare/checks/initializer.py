@@ -17,13 +17,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from handgrad.compare.checks import distributions
-from handgrad.compare.checks.distributions import Apart, Distribution, Statistic
+from handgrad.compare.checks import distributions, spreads
+from handgrad.compare.checks.distributions import UNKNOWN, Apart, Distribution, Statistic
+from handgrad.compare.checks.laws import law_of
 from handgrad.compare.environment import environment
 from handgrad.compare.errors import InputError
 from handgrad.compare.facts import failures
 from handgrad.compare.facts.causes import Cause
-from handgrad.compare.facts.updates import InitializerFamily, InitializerMean, InitializerScale, InitializerStatistic
+from handgrad.compare.facts.weights import (
+    InitializerMean,
+    InitializerRepeated,
+    InitializerStatistic,
+)
 from handgrad.compare.names import Key
 from handgrad.compare.pipeline.blind_spots import of_initializer
 from handgrad.compare.report.report import Report
@@ -190,21 +195,26 @@ def _compared(by_hand: _Side, in_torch: _Side, shape: tuple[int, ...], seed: int
             return _only(failures.SameWeights())
     distinct, due = len(np.unique(own)), len(np.unique(theirs))
     if prod(shape) >= FEW_WEIGHTS and 1 < distinct < DISTINCT_WEIGHTS * due:
-        return _only(failures.FewDistinct(distinct, own.size, due))
+        return _only(_repeated(own, by_hand.weights(seed + 2)) or failures.FewDistinct(distinct, own.size, due))
     ours, torchs = (_linear_throughout(side, shape, seed) for side in (by_hand, in_torch))
     if ours is not None and torchs is not None:
         rounding = EXACT_WEIGHTS if ours.exact and torchs.exact else FLOAT32_WEIGHTS
         allowed = rounding * max(abs(torchs.mean), torchs.spread)
-        return _rows(ours, torchs, Apart(0, 0.0, allowed, allowed), shape)
+        apart = Apart(0, 0.0, allowed, allowed)
+        rows = _rows(ours, torchs, apart, shape)
+        return rows, _findings(rows, None, (ours, torchs), 0)
     calls = max(min(CALLS, ceil(SAMPLES / prod(shape))), DRAWS if prod(shape) <= LARGE else 1)
     seeds = range(seed + 1, seed + 1 + calls)
     a, b = (_stacked(side.weights, seeds, shape) for side in (by_hand, in_torch))
     if a is None or b is None:
         return _only(failures.DrawsNotFinite(calls, shape))
     first, second, apart, furthest = distributions.of_samples(a, b)
-    rows, findings = _rows(ours or first, torchs or second, apart, shape)
-    row, differs = _furthest(furthest, shape)
-    return [*rows, row], [*findings, *differs]
+    row, statistic = _furthest(furthest, shape)
+    rows = [*_rows(ours or first, torchs or second, apart, shape), row]
+    if all(row.verdict == "OK" for row in rows):
+        return rows, ()
+    ours, torchs = (known or law_of(x, shape, seed) for known, x in ((ours, a), (torchs, b)))
+    return rows, _findings(rows, statistic, (ours, torchs), apart.samples)
 
 
 def _stacked(weights: Callable[[int], np.ndarray], seeds: range, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -224,8 +234,8 @@ def _stacked(weights: Callable[[int], np.ndarray], seeds: range, shape: tuple[in
     return draws.reshape(len(seeds), shape[0] if 1 < shape[0] < prod(shape) else 1, -1)
 
 
-def _furthest(found: Statistic, shape: tuple[int, ...]) -> tuple[Row, list[Finding]]:
-    """The row on the statistic of a draw that differs most, and what is wrong about it."""
+def _furthest(found: Statistic, shape: tuple[int, ...]) -> tuple[Row, InitializerStatistic]:
+    """The row on the statistic of a draw that differs most, and what is wrong if it is."""
     of, place, at, own, other, allowed = found
     sizes = {"row": shape[:1], "column": shape[1:], "entry": shape}
     index = index_of(at, sizes[place]) if place in sizes else ()
@@ -234,8 +244,16 @@ def _furthest(found: Statistic, shape: tuple[int, ...]) -> tuple[Row, list[Findi
         index = (at * length, (at + 1) * length - 1)
     rho, verdict = _times(abs(own - other), allowed)
     row = Row(1, "forward", "statistic", "", shape, abs(own - other), (), own, other, rho, "samples", verdict)
-    cause = InitializerStatistic(own, other, of, place, index)
-    return row, [] if verdict == "OK" else [Finding(Key(1, "forward", "statistic"), "FAULT", cause)]
+    return row, InitializerStatistic(own, other, of, place, index)
+
+
+def _repeated(first: np.ndarray, second: np.ndarray) -> InitializerRepeated | None:
+    """Along which axis all weights are the same draw, in two of them."""
+    along = [k for k in range(first.ndim) if all((w == w.take([0], k)).all() for w in (first, second))]
+    if len(along) == 1 and first.ndim > 1:
+        axis = along[0]
+        return InitializerRepeated(("rows", "columns")[axis] if first.ndim == 2 else f"slices along axis {axis}")
+    return None
 
 
 def _values(own: np.ndarray, theirs: np.ndarray) -> Outcome:
@@ -271,8 +289,8 @@ def _linear_throughout(side: _Side, shape: tuple[int, ...], seed: int) -> Distri
     return first
 
 
-def _rows(ours: Distribution, torchs: Distribution, apart: Apart, shape: tuple[int, ...]) -> Outcome:
-    """The rows on family, mean and spread, and what is wrong about them, the family first."""
+def _rows(ours: Distribution, torchs: Distribution, apart: Apart, shape: tuple[int, ...]) -> list[Row]:
+    """The rows on family, mean and spread."""
     basis = "samples" if apart.samples else "bound"
     is_same = apart.distance <= 1 if apart.samples else ours.family == torchs.family
     far, rho, verdict = (0.0, apart.distance, "OK") if is_same else (1.0, inf, "FAULT")
@@ -281,17 +299,25 @@ def _rows(ours: Distribution, torchs: Distribution, apart: Apart, shape: tuple[i
         own, other = getattr(ours, name), getattr(torchs, name)
         rho, verdict = _times(abs(own - other), getattr(apart, name))
         rows.append(Row(1, "forward", name, "", shape, abs(own - other), (), own, other, rho, basis, verdict))
-    causes = (
-        InitializerFamily(ours.family, torchs.family, apart.samples),
-        InitializerMean(ours.mean, torchs.mean),
-        _cause_of_spread(ours.spread, torchs.spread, shape),
-    )
-    differing = ((row, cause) for row, cause in zip(rows, causes, strict=True) if row.verdict == "FAULT")
-    return rows, [Finding(Key(1, "forward", row.name), "FAULT", cause) for row, cause in differing]
+    return rows
 
 
-def _cause_of_spread(own: float, other: float, shape: tuple[int, ...]) -> Cause:
-    if not own or not other:
-        return failures.ZeroSpread(own, other)
-    usual = (distributions.formulas(spread, shape) for spread in (own, other))
-    return InitializerScale(own / other, own, other, *usual)
+def _findings(
+    rows: Sequence[Row], statistic: Cause | None, sides: tuple[Distribution, Distribution], samples: int
+) -> list[Finding]:
+    """What is wrong about the rows; one finding where the laws of both sides are known, and are others."""
+    ours, torchs = sides
+    shape = rows[0].shape
+    causes = {
+        "family": spreads.cause_of_family(ours, torchs, shape, samples),
+        "mean": InitializerMean(ours.mean, torchs.mean),
+        "spread": spreads.cause_of_spread(ours, torchs, shape),
+        "statistic": statistic,
+    }
+    wrong = [row.name for row in rows if row.verdict == "FAULT"]
+    if UNKNOWN not in (ours.family, torchs.family):
+        causes["statistic"] = causes["family"]
+        moved = ours.family == torchs.family and {"mean", "spread"} & {*wrong}  # which samples undo to within chance
+        wrong = [name for name in wrong if name not in (("family", "statistic") if moved else ())]
+        wrong = [name for name in wrong if name != "statistic" or "family" not in wrong]
+    return [Finding(Key(1, "forward", name), "FAULT", cause) for name in wrong if (cause := causes[name])]

@@ -1,8 +1,8 @@
-"""Mistakes in optimisers, initialisers and the order of examples, and in where entries stand: as in causes.py."""
+"""Mistakes in optimisers and the order of examples, and in where entries stand: as in causes.py."""
 
 from math import isfinite
 
-from handgrad.compare.facts.causes import Cause, OfNumbers, factor_of
+from handgrad.compare.facts.causes import Cause, factor_of
 from handgrad.compare.facts.fact import counted, listed, number
 
 # --- velocities and updates
@@ -228,63 +228,6 @@ class ClippedGradient(Cause, code="function"):
     def __str__(self) -> str:
         how = f"to [-{self.bound:g}, {self.bound:g}]" if self.by == "value" else f"to {self.bound:g} by the {self.by}"
         return f"the gradient is clipped {how} before the step"
-
-
-# --- initialisers
-
-
-class InitializerFamily(Cause, code="initializer-family"):
-    """The weights are of another distribution; `samples` is how many show that, where samples were drawn."""
-
-    by_hand: str
-    torch: str
-    samples: int = 0
-
-    def __str__(self) -> str:
-        by_samples = f"; the distributions differ in {self.samples} samples" if self.samples else ""
-        return f"by hand the weights are {self.by_hand}, in torch {self.torch}{by_samples}"
-
-
-class InitializerMean(OfNumbers, code="initializer-family"):
-    """The weights have another mean."""
-
-    def __str__(self) -> str:
-        return f"by hand the mean is {self.by_hand:.7g}, in torch {self.torch:.7g}"
-
-
-class InitializerStatistic(OfNumbers, code="initializer-family"):
-    """A number that each draw has, as the mean of row (3,), is another on the average over the draws.
-
-    The place is an entry, a row, a column, the diagonal, entries from one to another, or "" where it is the whole draw.
-    """
-
-    of: str
-    place: str
-    index: tuple[int, ...]
-
-    def __str__(self) -> str:
-        index = f" ({', '.join(map(str, self.index))})" if self.index else ""
-        place = f" of {self.place}{index}" if self.place else ""
-        return f"over the draws, the {self.of}{place} is {self.by_hand:.4g} by hand, in torch {self.torch:.4g}"
-
-
-class InitializerScale(Cause, code="initializer-scale"):
-    """The weights have another standard deviation; the formulas are those of the shape that give each of both."""
-
-    factor: float
-    by_hand: float
-    torch: float
-    by_hand_formulas: tuple[str, ...] = ()
-    torch_formulas: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        ours = f"{self.by_hand:.7g}{_equal(self.by_hand_formulas)}"
-        theirs = f"{self.torch:.7g}{_equal(self.torch_formulas)}"
-        return f"the standard deviation is {self.factor:.7g} times torch's: by hand {ours}, in torch {theirs}"
-
-
-def _equal(formulas: tuple[str, ...]) -> str:
-    return f" = {' or '.join(formulas)}" if formulas else ""
 
 
 # --- where entries stand

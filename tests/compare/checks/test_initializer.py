@@ -10,7 +10,6 @@ import handgrad.torchref.initializers
 from handgrad import InputError, check_initializer
 from handgrad.compare.facts.failures import (
     DrawsNotFinite,
-    FewDistinct,
     NotReal,
     Raised,
     SameWeights,
@@ -20,9 +19,10 @@ from handgrad.compare.facts.failures import (
     WrongShape,
     ZeroSpread,
 )
-from handgrad.compare.facts.updates import (
+from handgrad.compare.facts.weights import (
     InitializerFamily,
     InitializerMean,
+    InitializerRepeated,
     InitializerScale,
 )
 from handgrad.compare.names import Key
@@ -124,14 +124,20 @@ def test_what_is_clipped_is_wider_than_what_is_truncated():
     assert 1.08 <= factor < 1.1
 
 
+HE = ("kaiming_normal_(nonlinearity='relu')",)
 WRONG = {
     "rand for randn": (
         lambda s, rng: rng.random(s) * np.sqrt(2 / s[1]),
         he,
         "family",
-        InitializerFamily("uniform", "normal"),
+        InitializerFamily("uniform", "normal", torch_calls=HE),
     ),
-    "zeros for normal": (lambda s, rng: np.zeros(s), he, "family", InitializerFamily("constant", "normal")),
+    "zeros for normal": (
+        lambda s, rng: np.zeros(s),
+        he,
+        "family",
+        InitializerFamily("constant", "normal", torch_calls=HE),
+    ),
     "always the same": (lambda s, rng: np.random.default_rng(0).standard_normal(s), he, "values", SameWeights()),
     "transposed": (
         lambda s, rng: rng.standard_normal(s[::-1]),
@@ -244,7 +250,7 @@ def test_equal_units_are_found(axis):
         return np.broadcast_to(np.expand_dims(one, axis), shape) * np.sqrt(2 / sum(shape))
 
     report = check_initializer(lambda s, rng: np.array(tiled(s, rng)), nn.init.xavier_normal_, (30, 20))
-    assert report.first.cause == FewDistinct((30, 20)[1 - axis], 600, 600)
+    assert report.first.cause == InitializerRepeated(("rows", "columns")[axis])
 
 
 def test_an_initialiser_that_fails_for_some_draws_is_a_finding():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from handgrad.compare.facts import causes, compounds, edits, failures, operands, remarks, updates
+from handgrad.compare.facts import causes, compounds, edits, failures, operands, remarks, updates, weights
 from handgrad.compare.facts.causes import Cause, factor_of, fitted_of
 from handgrad.compare.facts.fact import Fact, content_of
 from handgrad.compare.facts.remarks import Note
@@ -94,15 +94,20 @@ EXAMPLES: tuple[Fact, ...] = (
     updates.OtherMomentum("torch.optim.SGD(lr=0.1, momentum=0.9)"),
     updates.OtherDecay("torch.optim.Adam(lr=0.1, weight_decay=0.02)"),
     updates.OfGradient(causes.Scaled(2.0, ("n",))),
-    updates.InitializerFamily("normal", "uniform"),
-    updates.InitializerFamily("normal", "uniform", samples=4096),
-    updates.InitializerMean(0.5, 0.0),
-    updates.InitializerStatistic(1.0, 0.0, "mean", "entry", (10,)),
-    updates.InitializerStatistic(0.0, 1.0, "share of zeros", "column", (2, 0, 1)),
-    updates.InitializerStatistic(-0.06, 0.001, "mean", "the diagonal", ()),
-    updates.InitializerStatistic(1.66, 1.0, "unevenness of the squared singular values", "", ()),
-    updates.InitializerScale(2.0, 0.2, 0.1),
-    updates.InitializerScale(2.0, 0.2, 0.1, ("sqrt(2/n)",), ("1/sqrt(2 n)", "sqrt(1/m)")),
+    weights.InitializerFamily("normal", "uniform"),
+    weights.InitializerFamily("normal", "uniform", samples=4096),
+    weights.InitializerFamily("uniform", "normal", 0, ("kaiming_uniform_()",), ("kaiming_normal_()", "normal_()")),
+    *(weights.InitializerFamily("normal, cut at 2 deviations", "normal", 9, cut=how) for how in weights.HOW_CUT),
+    weights.InitializerRepeated("rows"),
+    weights.InitializerMean(0.5, 0.0),
+    weights.InitializerStatistic(1.0, 0.0, "mean", "entry", (10,)),
+    weights.InitializerStatistic(0.0, 1.0, "share of zeros", "column", (2, 0, 1)),
+    weights.InitializerStatistic(-0.06, 0.001, "mean", "the diagonal", ()),
+    weights.InitializerStatistic(1.66, 1.0, "unevenness of the squared singular values", "", ()),
+    weights.InitializerScale(2.0, 0.2, 0.1),
+    weights.InitializerScale(2.0, 0.2, 0.1, ("sqrt(2/n)",), ("1/sqrt(2 n)", "sqrt(1/m)")),
+    weights.InitializerScale(2.0, 0.2, 0.1, ("sqrt(2/n)",), (), ("kaiming_normal_()",), ("normal_()",)),
+    weights.InitializerScale(1.25, 0.25, 0.2, rescaled="by hand"),
     updates.OtherOrder("X"),
     updates.OtherExamples("X"),
     updates.Transposed(),
@@ -260,7 +265,7 @@ CODES = {
 }  # fmt: skip
 """The codes of causes, part of the public API: a cause that has another breaks what users have written."""
 
-MODULES = (causes, compounds, edits, operands, updates, failures, remarks)
+MODULES = (causes, compounds, edits, operands, updates, weights, failures, remarks)
 TYPES = {
     kind
     for module in MODULES

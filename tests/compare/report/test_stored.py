@@ -5,7 +5,9 @@ import re
 import subprocess
 import sys
 from dataclasses import fields, replace
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from types import UnionType
 from typing import Union, get_args, get_origin, get_type_hints
 
@@ -15,10 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from handgrad import InputError, Report, load_report, load_reports
+from handgrad.compare import facts
 from handgrad.compare.cli import main
 from handgrad.compare.facts.causes import Zero
 from handgrad.compare.facts.fact import Fact
-from handgrad.compare.facts.remarks import ThenRaised
+from handgrad.compare.facts.remarks import BlindSpot, ThenRaised
 from handgrad.compare.report import json as written
 from handgrad.compare.report import stored
 from handgrad.compare.report.diff import difference
@@ -76,6 +79,13 @@ def test_every_fact_comes_back_with_its_type(name):
     (read, _) = again.findings[0].circumstances
     assert read == fact
     assert type(read) is type(fact)
+
+
+def test_every_type_of_fact_is_known():
+    modules = [import_module(f"{facts.__name__}.{module.name}") for module in iter_modules(facts.__path__)]
+    kinds = {kind for module in modules for kind in vars(module).values() if isinstance(kind, type)}
+    due = {kind.__name__ for kind in kinds if issubclass(kind, Fact) and (hasattr(kind, "code") or kind is BlindSpot)}
+    assert {*stored.FACTS} == due
 
 
 def test_a_fact_of_a_later_version_keeps_its_sentence():
