@@ -65,16 +65,24 @@ def _forward(node: Node) -> Iterator[Edit]:
 
 
 def _backward(node: Node) -> Iterator[Edit]:
-    """Windows that lie closer than forward, another cut of the padding, sums that are overwritten."""
-    stride, padding = node.args[4:6]
+    """Windows elsewhere than forward, another cut of the padding, sums that are overwritten."""
+    stride, padding, dilation = node.args[4:7]
     if node.args[7]:  # transposed
         return
     for value in range(1, max(stride)):
-        change = _with_windows(node, [value] * len(stride), padding)
-        yield _other_setting(node, "stride", value, stride, change)
-    for times in (0, 2) if any(padding) else ():
-        first = [times * each for each in padding]
-        yield _other_setting(node, OF_THE_CUT, max(first), padding, _with_windows(node, stride, first))
+        yield _other_setting(node, "stride", value, stride, _with_windows(node, padding, stride=[value] * len(stride)))
+    for value in range(1, max(dilation)):
+        closer = _with_windows(node, padding, dilation=[value] * len(dilation))
+        yield _other_setting(node, "dilation", value, dilation, closer)
+    for axis, by in enumerate(padding):
+        for times in (0, 2) if by else ():
+            first = [*padding[:axis], times * by, *padding[axis + 1 :]]
+            yield _other_setting(
+                node, f"{OF_THE_CUT} along axis {axis + 2}", times * by, [by], _with_windows(node, first)
+            )
+    for times in (0, 2) if sum(by > 0 for by in padding) > 1 else ():
+        first = [times * by for by in padding]
+        yield _other_setting(node, OF_THE_CUT, max(first), padding, _with_windows(node, first))
     if node.args[10][0]:  # the gradient of the input is asked for
         yield Edit(2, OTHER, lambda words: RowsOverwritten(), {node: _overwritten(node)})
 
@@ -89,22 +97,21 @@ def _cut(x: Tensor, first: Sequence[int], sizes: Sequence[int]) -> Tensor:
     return x
 
 
-def _with_windows(node: Node, stride: Sequence[int], first: Sequence[int]) -> Change:
-    """The backward pass with windows at another stride, the padded gradient cut from some places on.
+def _with_windows(node: Node, first: Sequence[int], stride: Sequence[int] = (), dilation: Sequence[int] = ()) -> Change:
+    """The backward pass with windows at another stride or dilation, the padded gradient cut from some places on.
 
-    With a smaller stride the end of the input is not reached.
+    Where windows lie closer the end of the input is not reached.
     """
+    stride, padding, dilation = stride or node.args[4], node.args[5], dilation or node.args[6]
 
     def change(v: Values) -> Any:
         gradient, x, kernel = (v(each) for each in node.args[:3])
-        padding, dilation = node.args[5:7]
         padded = F.pad(x, _both_ends(padding))
         sizes = zip(gradient.shape[2:], kernel.shape[2:], stride, dilation, strict=True)
         reached = [(n - 1) * step + by * (k - 1) + 1 for n, k, step, by in sizes]
-        seen = _cut(padded, [0] * len(reached), reached)
         zeros = [0] * len(reached)
-        rest = (node.args[3], [*stride], zeros, *node.args[6:])
-        of_x, *others = node.operation(gradient, seen, kernel, *rest)
+        settings = (node.args[3], [*stride], zeros, [*dilation], *node.args[7:])
+        of_x, *others = node.operation(gradient, _cut(padded, zeros, reached), kernel, *settings)
         beyond = [(0, n - m) for n, m in zip(padded.shape[2:], reached, strict=True)]
         whole = None if of_x is None else F.pad(of_x, [by for pair in beyond[::-1] for by in pair])
         return [None if whole is None else _cut(whole, first, x.shape[2:]), *others]

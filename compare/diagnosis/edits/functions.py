@@ -198,6 +198,8 @@ def masks(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterato
 
     yield edit(1, "{1} everywhere", apply(spread, one), LEFT_OUT)
     yield edit(1, "{2} everywhere", apply(spread, other), LEFT_OUT)
+    if isinstance(mask, Node) and mask.value.ndim > 1 and mask.value.shape[-1] == mask.value.shape[-2]:
+        yield edit(1, "the mask transposed", lambda v: torch.where(v(mask).mT, v(one), v(other)))
     yield edit(1, "the opposite", lambda v: torch.where(v(mask), v(other), v(one)))
     if isinstance(other, Node) and other.value.is_floating_point():
         yield edit(2, "0 for {1}", lambda v: torch.where(v(mask), 0.0, v(other)))

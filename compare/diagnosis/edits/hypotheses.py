@@ -19,6 +19,7 @@ from handgrad.compare.diagnosis.edits.functions import (
 )
 from handgrad.compare.diagnosis.edits.matrices import (
     factors_inside,
+    joined,
     parts,
     products_of_matrices,
     scatters,
@@ -44,13 +45,14 @@ from handgrad.compare.facts.compounds import Repeated
 
 OF_A_STEP = (
     sums, products, powers, constants, reductions, functions, derivatives, losses, comparisons, masks,
-    products_of_matrices, factors_inside, parts, settings, transposes, convolutions, scatters, operands, named_tensors,
-    multiples_of_terms, multiples, other_tensors, formulas, at_named_steps, at_one_use, recomputed, others_at_one_use,
+    products_of_matrices, factors_inside, parts, joined, settings, transposes, convolutions, scatters, operands,
+    named_tensors, multiples_of_terms, multiples, other_tensors, formulas, at_named_steps, at_one_use, recomputed,
+    others_at_one_use,
 )  # fmt: skip
-LOWEST = {
-    derivatives: 2, losses: 2, factors_inside: 2, parts: 2, settings: 2, named_tensors: 3, at_one_use: 3, recomputed: 3,
-    multiples_of_terms: 3,     multiples: 4, other_tensors: 4, others_at_one_use: 4, formulas: 5,
-}  # fmt: skip  # tiers
+LOWEST = {  # tiers, where it is not 1
+    derivatives: 2, losses: 2, factors_inside: 2, parts: 2, joined: 2, settings: 2, named_tensors: 3, at_one_use: 3,
+    recomputed: 3, multiples_of_terms: 3, multiples: 4, other_tensors: 4, others_at_one_use: 4, formulas: 5,
+}  # fmt: skip
 OF_A_CONSTANT = (comparisons, constants, masks)  # as of a mask that depends on places alone
 PASSES = ((0, 1), (2,), (3,), (4,), (5, 6))  # tiers
 MOST_VISITS = 64  # of a line that is edited at all of them

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import permutations
 from typing import Any
 
@@ -123,6 +123,19 @@ def parts(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterato
         changes = {part: redo(other, {}) for part, other in moved}  # all are parts of one tensor
         if changes:
             yield _reordered(node, order, changes)
+
+
+def joined(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
+    """The tensors that are joined to one, in another order."""
+    if node.kind != "cat" or len({_shape(each) for each in node.args[0]}) > 1:
+        return
+    for order in permutations(range(len(node.args[0]))) if len(node.args[0]) <= MOST_PARTS else ():
+        if order != tuple(sorted(order)):
+            yield _reordered(node, order, {node: redo(node, {0: _in_order(node.args[0], order)})})
+
+
+def _in_order(parts: Sequence[Node], order: Sequence[int]) -> Change:
+    return lambda v: [v(parts[i]) for i in order]
 
 
 def _shape(node: Node) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -159,9 +160,21 @@ def _multiples(node: Node, numbers: Mapping[float, str]) -> Iterator[Instead]:
             yield from _of_an_axis(node, axis)
     for times, name in numbers.items():
         yield _multiple(node, 4, times, f"{name} times")
+        if value.numel() == 1:
+            yield _number(node, times, name)
     yield _own_formula(node, 4, POWER, "{}^2", lambda x: x * x)
     if bool((value >= 0).all()):
         yield _own_formula(node, 4, POWER, "sqrt({})", torch.sqrt)
+
+
+def _number(node: Node, number: float, name: str) -> Instead:
+    """A number in place of what is computed, as the number of examples for the sum of their weights."""
+    return Instead(
+        4,
+        CONSTANT,
+        lambda w, at: OtherOperand(name, w(node), at),
+        apply(partial(torch.full_like, fill_value=number), node),
+    )
 
 
 def _own_formula(node: Node, tier: int, rank: int, told: str, function: Function) -> Instead:

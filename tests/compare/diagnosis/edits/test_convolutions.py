@@ -89,7 +89,7 @@ def upstream(Y):
     return Y[:4, :2].reshape(1, 2, 2, 2)
 
 
-def by_hand(t, stride=2, first=1, is_added=True):
+def by_hand(t, stride=2, first=(1, 1), is_added=True):
     """dE, from the windows in their order."""
     gradient, K = upstream(t.Y), kernels(t)[:, 0]
     whole = torch.zeros(6, 6, dtype=torch.float64)
@@ -98,13 +98,15 @@ def by_hand(t, stride=2, first=1, is_added=True):
             window = torch.einsum("c,ckl->kl", gradient[0, :, i, j], K)
             part = whole[i * stride : i * stride + 3, j * stride : j * stride + 3]
             part.copy_(part + window if is_added else window)
-    return whole[first : first + 4, first : first + 4]
+    return whole[first[0] : first[0] + 4, first[1] : first[1] + 4]
 
 
 BACKWARD = {
     "stride": ({"stride": 1}, KernelSetting("stride", 1, "2")),
-    "cut at the end": ({"first": 0}, KernelSetting(OF_THE_CUT, 0, "1")),
-    "cut at the start": ({"first": 2}, KernelSetting(OF_THE_CUT, 2, "1")),
+    "cut at the end": ({"first": (0, 0)}, KernelSetting(OF_THE_CUT, 0, "1")),
+    "cut at the start": ({"first": (2, 2)}, KernelSetting(OF_THE_CUT, 2, "1")),
+    "cut along the height": ({"first": (0, 1)}, KernelSetting(f"{OF_THE_CUT} along axis 2", 0, "1")),
+    "cut along the width": ({"first": (1, 2)}, KernelSetting(f"{OF_THE_CUT} along axis 3", 2, "1")),
     "overwritten": ({"is_added": False}, RowsOverwritten()),
 }
 
@@ -123,6 +125,20 @@ def test_finds_a_mistake_in_a_backward_pass(what):
 
     assert expected in fitting(convolutions, search_of(padded, "dE", wrong))
     assert causes(padded, "dE", wrong)[0] == expected
+
+
+def test_finds_a_dilation_that_the_backward_pass_forgets():
+    def reference(p, X, Y):
+        K = p["U"][:, :2].reshape(1, 3, 2)
+        return (F.conv1d(p["E"][None, :3], K, dilation=2) * Y[:2, 0]).sum()
+
+    def wrong(t):
+        dE = torch.zeros(4, 4, dtype=torch.float64)
+        for i in range(2):
+            dE[:3, i : i + 2] += t.U[:, :2] * t.Y[i, 0]
+        return dE
+
+    assert KernelSetting("dilation", 1, "2") in causes(reference, "dE", wrong)
 
 
 def test_finds_windows_that_are_overwritten_along_one_axis():

@@ -154,6 +154,18 @@ def test_finds_the_derivative_of_a_function_that_is_made_of_others(name):
     assert WrongDerivative("dA", f"{name}'(Z)") in said
 
 
+def test_finds_a_mask_along_the_other_axis():
+    def reference(p, X, Y):
+        T = tap("T", torch.tanh(p["U"]))
+        return (tap("C", torch.where(torch.ones(3, 3).tril() > 0, T * 2, T.exp())) * Y[:3]).sum()
+
+    def wrong(t):
+        return torch.where(torch.ones(3, 3).tril().T > 0, t.T * 2, t.T.exp())
+
+    assert causes(reference, "C", wrong, ["T"])[0].code in ("mask", "wrong-operand")
+    assert "the mask transposed" in [cause.used for cause in fitting(masks, search_of(reference, "C", wrong, ["T"]))]
+
+
 def test_finds_scores_that_are_masked_with_zero():
     def masked(p, X, Y):
         Z = tap("Z", X @ p["W"])

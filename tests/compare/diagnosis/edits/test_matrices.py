@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from handgrad import tap
 from handgrad.compare.diagnosis.edits.matrices import (
+    joined,
     parts,
     products_of_matrices,
     settings,
@@ -59,7 +60,7 @@ def embedded(p, X, Y):
     return (tap("R", F.embedding(ROWS, p["W"])) * Y).sum()
 
 
-def joined(p, X, Y):
+def three_joined(p, X, Y):
     A = tap("A", X @ p["W"])
     return (torch.cat([A, X, A.exp()], 1) * torch.cat([X.exp(), Y.sin(), Y], 1)).sum()
 
@@ -170,9 +171,22 @@ def test_finds_a_view_that_is_read_as_if_it_were_contiguous(start):
         parts[start] = whole.flatten()[start : start + 15].reshape(5, 3)
         return parts[0] + parts[7] * t.A.exp()
 
-    (cause,) = {type(each): each for each in causes(joined, "dA", wrong, ["A"])}.values()
+    (cause,) = {type(each): each for each in causes(three_joined, "dA", wrong, ["A"])}.values()
     assert isinstance(cause, OperandPlaces)
     assert (cause.how, cause.axes) == ("in-memory", ())
+
+
+def test_finds_what_is_joined_in_another_order():
+    def reference(p, X, Y):
+        both = torch.cat([X @ p["W"], Y], 1)
+        return (tap("R", torch.tanh(both)) * torch.cat([Y, Y], 1).exp()).sum()
+
+    def wrong(t):
+        return torch.tanh(torch.cat([t.Y, t.X @ t.W], 1))
+
+    (said,) = fitting(joined, search_of(reference, "R", wrong))
+    assert (type(said), said.order) == (PartsReordered, (1, 0))
+    assert type(causes(reference, "R", wrong)[0]) is PartsReordered
 
 
 def test_finds_a_switch_the_other_way():

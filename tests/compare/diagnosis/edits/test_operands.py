@@ -176,3 +176,12 @@ def test_what_comes_later_is_no_operand():
     """dA does not exist where A is computed."""
     search = search_of(mixed, "A", lambda t: t.dA, ["Z", "dA"])
     assert OtherOperand("dA", "Z * Y") not in fitting(WAYS, search)
+
+
+def test_finds_a_number_of_examples_for_the_sum_of_their_weights():
+    def weighted(p, X, Y):
+        w = Y[:, :1].exp()
+        return (tap("Z", X @ p["W"]) * w).sum() / w.sum()
+
+    said = fitting(WAYS, search_of(weighted, "J", lambda t: (t.Z * t.Y[:, :1].exp()).sum() / 5, ["Z"]))
+    assert OtherOperand("5", "sum(exp(Y[...]))") in said
