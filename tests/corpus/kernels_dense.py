@@ -10,7 +10,7 @@ from tests.corpus.planted import Mistake
 
 def normal(generator, *shape, scale=1.0):
     """Draw normal numbers of a standard deviation."""
-    return scale * torch.randn(*shape, generator=generator, dtype=torch.float64)
+    return scale * torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
 # linear --------------------------------------------------------------------------------------------------------------

@@ -12,11 +12,11 @@ from tests.corpus.kernels_arithmetic import (
     EXACT,
     FLOAT32,
     PRECISIONS,
-    TF32,
     poor,
     truncated,
     variants,
 )
+from tests.corpus.kernels_bugs import BUGS, function_of_bug
 from tests.corpus.kernels_planted import (
     cotangents_of,
     doubled,
@@ -110,3 +110,34 @@ def test_sums_in_16_bits_stall():
     ones = torch.ones(500)
     assert poor(BFLOAT16).sum(ones, 0) == 256
     assert variants(BFLOAT16, 1)[0].sum(ones, 0) == 500
+
+
+# --- the bugs of public kernels
+
+
+def of_bug(bug, layout):
+    """Gradients of the reference, of the mended kernel and of the one with the bug, for one layout of dy."""
+    generator = torch.Generator().manual_seed(7)
+    inputs = bug.draw(generator)
+    cotangents = [layout(dy) for dy in cotangents_of(bug.reference, inputs, generator)]
+    functions = bug.reference, function_of_bug(bug), function_of_bug(bug, bug.mistake)
+    kept = [dy.clone() for dy in cotangents]
+    gradients = [gradients_of(function, inputs, cotangents) for function in functions]
+    return gradients, any(not torch.equal(dy, was) for dy, was in zip(cotangents, kept, strict=True))
+
+
+def strided(tensor):
+    return torch.stack([tensor, tensor], -1)[..., 0]
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.report)
+def test_a_bug_shows_and_its_mended_kernel_is_right(bug):
+    (right, mended, wrong), overwritten = of_bug(bug, torch.clone)
+    assert size_of(mended, right) < 1e-12
+    (also_right, also_mended, misread), _ = of_bug(bug, strided)
+    assert size_of(also_mended, also_right) < 1e-12
+    shown = {
+        "apex #1430": overwritten,
+        "pytorch #194719": size_of(wrong, right) < 1e-12 and size_of(misread, right) > 0.1,
+    }
+    assert shown.get(bug.report, size_of(wrong, right) > 0.1)
