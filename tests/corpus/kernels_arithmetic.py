@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -87,8 +88,8 @@ def parts(number: int) -> Order:
 class Arithmetic:
     """What a kernel computes with: sums in an order, and what is rounded.
 
-    Rounded are the `operand`s of a matmul, each `piece` of a sum, the `running` sum after each piece, what stands
-    `between` two formulas, and each `constant`.
+    Rounded are the `operand`s of a matmul, each `piece` of a sum but of a row's, the `running` sum after each piece,
+    what stands `between` two formulas, and each `constant`.
     """
 
     name: str
@@ -117,25 +118,25 @@ class Arithmetic:
     def matmul(self, A: Tensor, B: Tensor) -> Tensor:
         """A B, of (..., m, k) and (..., k, n)."""
         A, B = self._wide(self.operand(A)), self._wide(self.operand(B))
-        return self._added(A[..., i] @ B[..., i, :] for i in self.order(A.shape[-1]))
+        return self._added(self.piece(A[..., i] @ B[..., i, :]) for i in self.order(A.shape[-1]))
 
     def sum(self, A: Tensor, axis: int) -> Tensor:
         """The sum along an axis, which is gone."""
-        A = self._wide(A.movedim(axis, -1))
-        return self._added(A[..., i].sum(-1) for i in self.order(A.shape[-1]))
+        return self._added(map(self.piece, self._pieces(A.movedim(axis, -1))))
 
     def row_sum(self, A: Tensor) -> Tensor:
-        """The sum along the last axis, which stays."""
-        return self.sum(A, -1).unsqueeze(-1)
+        """The sum along the last axis, which stays; a row's sums are never stored on the way."""
+        return self._added(self._pieces(A)).unsqueeze(-1)
 
     def _wide(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.accumulator or self.compute)
 
+    def _pieces(self, A: Tensor) -> Iterator[Tensor]:
+        A = self._wide(A)
+        return (A[..., i].sum(-1) for i in self.order(A.shape[-1]))
+
     def _added(self, pieces: Iterable[Tensor]) -> Tensor:
-        first, *others = map(self.piece, pieces)
-        for piece in others:
-            first = self.running(first + piece)
-        return first.to(self.compute)
+        return reduce(lambda total, piece: self.running(total + piece), pieces).to(self.compute)
 
 
 EXACT = Arithmetic("exact", DOUBLE.storage, DOUBLE.compute, DOUBLE.operand)

@@ -10,6 +10,7 @@ from tests.corpus.kernels_arithmetic import (
     BFLOAT16,
     DOUBLE,
     EXACT,
+    FLOAT16,
     FLOAT32,
     PRECISIONS,
     poor,
@@ -80,6 +81,17 @@ def test_variants_are_close_and_differ_in_bits(name, precision):
         wide = gradients_of(function, wide, [cotangent.float() for cotangent in cotangents])
         seen.add(b"".join(gradient.numpy().tobytes() for gradient in wide))
     assert len(seen) >= FEWEST.get((name, precision.storage), 7)
+
+
+@pytest.mark.parametrize(("name", "shape"), NAMES)
+def test_large_inputs_do_not_overflow_in_float16(name, shape):
+    kernel, generator = KERNELS[name], torch.Generator().manual_seed(7)
+    inputs = inputs_of(kernel, generator, kernel.shapes[shape], torch.float16, 30.0)
+    cotangents = cotangents_of(kernel.reference, inputs, generator)
+    for a in variants(FLOAT16, 1):
+        function = function_of(kernel, a)
+        tensors = [*outputs_of(function, inputs), *gradients_of(function, inputs, cotangents)]
+        assert all(tensor.isfinite().all() for tensor in tensors), a.name
 
 
 def test_a_gradient_slips_where_it_is_told_to():
