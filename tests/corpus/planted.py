@@ -52,4 +52,4 @@ def made(source: str, **known: Any) -> Callable[..., Any]:
     """The function that a source defines; it may use np, and what else is `known`."""
     names = {"np": np, **known}
     exec(compile(source, "<planted>", "exec"), names)
-    return next(value for name, value in names.items() if name in ("derivation", "update"))
+    return next(value for name, value in names.items() if name in ("derivation", "update", "backward"))
