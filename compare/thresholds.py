@@ -138,9 +138,11 @@ NOTHING_FAR = 64.0
 # --- one coarse precision and nothing finer (oracle.coarse, verdict.coarse)
 
 # Relative error of one rounding of what is stored, by format, and the smallest number of it: below 2^-24 float16 has
-# none, the others are flushed to 0 below their smallest normal number.
-COARSE_UNITS = {"bfloat16": 2.0**-8, "float16": 2.0**-11, "float32": 2.0**-24}
-COARSE_SMALLEST = {"bfloat16": 2.0**-126, "float16": 2.0**-25, "float32": 2.0**-126}
+# none, the others are flushed to 0 below their smallest normal number. The reference itself is off by float64's own
+# rounding, so 2^13 of that stand for it, where no finer rule is at hand: what differs between layouts, and second
+# derivatives.
+COARSE_UNITS = {"bfloat16": 2.0**-8, "float16": 2.0**-11, "float32": 2.0**-24, "float64": 2.0**-40}
+COARSE_SMALLEST = {"bfloat16": 2.0**-126, "float16": 2.0**-25, "float32": 2.0**-126, "float64": 2.0**-1022}
 
 # Share of an operand that TF32 cuts off at most: it keeps 10 bits, and hardware truncates.
 TRUNCATED = 2.0**-10
@@ -186,6 +188,10 @@ MOST_DIRECTIONS = 40
 # Times what rounding explains: in float32 alone an entry or a slice that is not further off, and off along no
 # direction, is not told. Flash attention with a sharp softmax reaches 2.1.
 FLOAT32_UNTOLD = 5.0
+
+# Roundings of the largest entry: a gradient that is further from 4 times, or a quarter of, another is not linear in its
+# upstream gradient. Right code is off by less than one, where small numbers are flushed to 0.
+NOT_LINEAR = 2.0
 
 # Share of TF32's deviation that half of the entries reach where products are done in it.
 LIKE_TF32 = 0.1

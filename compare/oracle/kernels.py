@@ -25,9 +25,9 @@ _KINDS = {
     "exact": """
         _conj _has_same_storage_numel _local_scalar_dense _reshape_alias _to_copy _unsafe_view abs alias all amax amin
         any arange argmax argmin argsort as_strided as_strided_scatter bernoulli bitwise_and bitwise_not bitwise_or
-        bitwise_xor broadcast_in_dim broadcast_to bucketize cat ceil chunk clamp clamp_max clamp_min clone constant_pad_nd
-        convert_element_type copy
-        count_nonzero cummax cummin detach diag diag_embed diagonal diagonal_backward diagonal_copy diagonal_scatter
+        bitwise_xor broadcast_in_dim broadcast_to bucketize cat ceil chunk clamp clamp_max clamp_min clone
+        constant_pad_nd convert_element_type copy count_nonzero
+        cummax cummin detach diag diag_embed diagonal diagonal_backward diagonal_copy diagonal_scatter
         embedding empty empty_like empty_permuted empty_strided eq equal expand expand_copy eye fill flip floor
         full full_like gather ge gt hardtanh hardtanh_backward heaviside im2col imag index index_copy index_fill
         index_select is_nonzero is_pinned is_same_size isfinite isinf isnan item le lift_fresh lift_fresh_copy
@@ -57,9 +57,9 @@ _KINDS = {
 
 _DECOMPOSED = """
     _batch_norm_no_update _batch_norm_with_update _log_softmax _log_softmax_backward_data _native_batch_norm_legit
-    _native_batch_norm_legit_functional _safe_softmax _softmax _softmax_backward_data addcdiv addcmul addmm addmv baddbmm
-    batch_norm_backward binary_cross_entropy binary_cross_entropy_backward binary_cross_entropy_with_logits dot elu
-    elu_backward frac gelu gelu_backward glu glu_backward hardsigmoid hardswish hardswish_backward huber_loss
+    _native_batch_norm_legit_functional _safe_softmax _softmax _softmax_backward_data addcdiv addcmul addmm addmv
+    baddbmm batch_norm_backward binary_cross_entropy binary_cross_entropy_backward binary_cross_entropy_with_logits
+    dot elu elu_backward frac gelu gelu_backward glu glu_backward hardsigmoid hardswish hardswish_backward huber_loss
     huber_loss_backward leaky_relu_backward lerp log_sigmoid_forward log_sigmoid_backward logaddexp logsumexp mish
     mish_backward mse_loss mse_loss_backward native_batch_norm native_batch_norm_backward native_group_norm
     native_group_norm_backward native_layer_norm native_layer_norm_backward nll_loss_backward nll_loss_forward rsub

@@ -31,7 +31,7 @@ class Step(NamedTuple):
     terms: int = 0
 
 
-class Effect(Following):
+class Effect(Following):  # type: ignore[no-untyped-call]  # as Stepwise
     """While entered, the result of one step is larger by a share; `steps` lists all that there are."""
 
     def __init__(self, of: Step | None = None, share: float = 0.0) -> None:

@@ -27,7 +27,10 @@ class Format(NamedTuple):
         return max(self.stored, self.truncated)
 
 
-FORMATS = {name: Format(name, unit, COARSE_SMALLEST[name]) for name, unit in COARSE_UNITS.items()}
+FORMATS = {
+    name: Format(name, unit, COARSE_SMALLEST[name], min(unit, UNIT_ROUNDOFF["float32"]))
+    for name, unit in COARSE_UNITS.items()
+}
 TF32 = FORMATS["float32"]._replace(name="TF32", truncated=TRUNCATED)
 
 

@@ -27,7 +27,7 @@ EXPONENTIALS = ("exp", "exp2", "expm1")
 PASSING = ("clone", "neg", "_to_copy", "tril", "triu", "relu")  # what is made of a tag by what was made of a product
 
 
-class Roundings(Following):
+class Roundings(Following):  # type: ignore[no-untyped-call]  # as Stepwise
     """While entered, everything that inputs reach is off by the roundings of a format, drawn from a seed."""
 
     def __init__(self, format: Format, seed: int) -> None:
@@ -190,7 +190,7 @@ class Roundings(Following):
 def _terms(name: str, args: Any, result: Tensor) -> int:
     """How many numbers are added for an entry of a sum."""
     if name == "convolution":
-        return max(1, args[1][0].numel())
+        return max(1, int(args[1][0].numel()))
     if name in (*PUTS, "index_add", "scatter_add"):
         return max(1, sum(t.numel() for t in floating(args)) // max(1, result.numel()))
     return contracted(name, args, result)

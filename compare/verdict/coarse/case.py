@@ -1,4 +1,4 @@
-"""A reference on some draws, and what rounding does to everything that comes out: many kernels are judged against it."""
+"""A reference on some draws, and what rounding does to all that comes out: many kernels are judged against it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from handgrad.compare.oracle.coarse.formats import Format
 from handgrad.compare.oracle.coarse.roundings import Roundings
 from handgrad.compare.thresholds import COARSE_RUNS, MOST_DIRECTIONS, NULL_RUNS, SHARE_OF_STEP
 from handgrad.compare.verdict.coarse.deviation import Deviation, deviation_of
-from handgrad.compare.verdict.coarse.directions import Directions, directions_of
-from handgrad.compare.verdict.coarse.statistics import Null, Statistics, null_of, statistics
+from handgrad.compare.verdict.coarse.directions import Along, Directions, directions_of
+from handgrad.compare.verdict.coarse.statistics import Null, Statistics, entry_limit, null_of, statistics
 
 SEED, SPACING = 1_000_000, 1000  # of the first noise run, and between draws
 
@@ -35,6 +35,16 @@ class Measure:
         pairs = zip(kernels, self.deviation.references, strict=True)
         differences = [kernel.double() - reference for kernel, reference in pairs]
         return statistics(self.deviation, self.directions, self.null, differences, self.unit)
+
+    def explained(self, kernels: Sequence[Tensor]) -> Along | None:
+        """The step, or None for the tensor itself, whose share leaves nothing that rounding does not explain."""
+        pairs = zip(kernels, self.deviation.references, strict=True)
+        difference = self.deviation.whitened(
+            self.deviation.unbiased([kernel.double() - reference for kernel, reference in pairs])
+        )
+        limit = entry_limit(difference, self.null)
+        lefts = self.directions.explaining(difference)
+        return next((along for along, left in lefts if float(left.abs().max()) <= limit), None)
 
 
 @dataclass(frozen=True)

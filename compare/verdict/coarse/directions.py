@@ -40,7 +40,7 @@ class Directions:
 
     `units` are of one rounded constant, with the unit roundoff, `noise` what the noise runs reach, `lengths` that of
     what each step does in whole; the first `whole` rows are of steps as they are. `resolution` is, by step, the
-    smallest share of it that would have been a FAULT; infinite where the whole of it would not have shown.
+    smallest share of it that would have been a FAULT: infinite where the whole of a step would not have shown.
     """
 
     steps: tuple[Step | None, ...]
@@ -86,7 +86,7 @@ def directions_of(deviation: Deviation, effects: Sequence[tuple[Step, Sequence[T
     is_apart[0] = False
     others = is_apart.nonzero().reshape(-1).tolist()
     named = [steps[i] for i in [*kept, *(kept[i] for i in others)]]
-    is_whole = torch.tensor([steps[i] is None or steps[i].axis is None for i in kept], device=matrix.device)
+    is_whole = torch.tensor([step is None or step.axis is None for step in named[: len(kept)]], device=matrix.device)
     rows_apart = rest[others] / apart[others][:, None]
     parts = [(rows @ matrix.T).abs()[:, is_whole].amax(1), (rows_apart @ rest.T).abs()[:, is_whole].amax(1)]
     units = unit * torch.maximum(torch.cat(parts), LEAST_UNIT * lengths[0])
@@ -95,8 +95,9 @@ def directions_of(deviation: Deviation, effects: Sequence[tuple[Step, Sequence[T
     noise = ALONG_NOISE * (rows @ runs.T).square().mean(1).sqrt()
     seen = _shows(everything)
     seen[0] = True
+    is_told = seen | torch.tensor([step is not None and step.constant is not None for step in steps])
     least = (CONSTANTS_FAULT * units + noise)[alike] / everything.norm(dim=1).clamp(min=LEAST)
-    shares = torch.where(seen, least, torch.full_like(least, torch.inf)).tolist()
+    shares = torch.where(is_told.to(seen.device), least, torch.full_like(least, torch.inf)).tolist()
     return Directions(
         tuple(named),
         rows,

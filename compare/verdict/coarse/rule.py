@@ -1,10 +1,10 @@
 """The verdict on one tensor in a coarse precision: the reference's own rounding allows, and directions accuse.
 
-    FAULT    an entry or a slice is off by more than rounding explains, or a direction by more than two roundings of a
-             constant, and by more than noise runs are that are judged as if they were kernels
-    UNTOLD   along a direction it is off by one to two; or a factor of 0.9 could not be told; or noise runs are off as
-             much; or, in float32 alone, entries or slices are off by a little, and no direction is
-    OK       otherwise
+FAULT    an entry or a slice is off by more than rounding explains, or a direction by more than two roundings of a
+         constant, and by more than noise runs are that are judged as if they were kernels
+UNTOLD   along a direction it is off by one to two; or a factor of 0.9 could not be told; or noise runs are off as
+         much; or, in float32 alone, entries or slices are off by a little, and no direction is
+OK       otherwise
 """
 
 from __future__ import annotations

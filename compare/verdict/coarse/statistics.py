@@ -17,7 +17,7 @@ from handgrad.compare.verdict.coarse.directions import Along, Directions
 class Statistics(NamedTuple):
     """The entry and the slice that are furthest off, above 1 where rounding does not explain it; and along what.
 
-    `draw` and `entry`, a position, are where the entry stands; `axis` and `index` say which slice it is.
+    `draw` and `entry`, a position, are where the entry stands.
     """
 
     by_entry: float
@@ -25,8 +25,6 @@ class Statistics(NamedTuple):
     along: Along
     draw: int = 0
     entry: int = 0
-    axis: int = 0
-    index: int = 0
 
     @property
     def times(self) -> dict[str, float]:
@@ -50,8 +48,13 @@ def null_of(deviation: Deviation) -> Null:
     """The largest that noise runs reach."""
     runs = deviation.whitened_runs
     entry = max((float(run.abs().max()) for run in runs if run.numel()), default=0.0)
-    by_slice = (_slice(deviation, [run[m] for run in deviation.runs], 0.0)[0] for m in range(len(runs)))
+    by_slice = (_slice(deviation, [run[m] for run in deviation.runs], 0.0) for m in range(len(runs)))
     return Null(entry, max(by_slice, default=0.0))
+
+
+def entry_limit(scaled: Tensor, null: Null) -> float:
+    """How many standard deviations the largest of so many entries may be off."""
+    return max(math.sqrt(2 * math.log(2 * scaled.numel() / CHANCE_OF_ENTRY)), null.entry)
 
 
 def statistics(
@@ -63,35 +66,25 @@ def statistics(
     if not scaled.numel():
         return Statistics(0.0, 0.0, Along(0.0, 0.0, None))
     at = int(scaled.abs().argmax())
-    by_chance = math.sqrt(2 * math.log(2 * scaled.numel() / CHANCE_OF_ENTRY))
-    by_entry = float(scaled[at].abs()) / max(by_chance, null.entry)
-    off, axis, index = _slice(deviation, differences, CONSTANTS_FAULT * unit / OF_SLICE)
+    by_entry = float(scaled[at].abs()) / entry_limit(scaled, null)
+    off = _slice(deviation, differences, CONSTANTS_FAULT * unit / OF_SLICE)
     sizes = [difference.numel() for difference in differences]
     draw = 0
     while at >= sizes[draw]:
         at -= sizes[draw]
         draw += 1
-    return Statistics(
-        by_entry, off / (OF_SLICE * max(1.0, null.slice)), directions.farthest(scaled), draw, at, axis, index
-    )
+    return Statistics(by_entry, off / (OF_SLICE * max(1.0, null.slice)), directions.farthest(scaled), draw, at)
 
 
-def _slice(deviation: Deviation, differences: Sequence[Tensor], share: float) -> tuple[float, int, int]:
-    """The largest ratio of a slice's root mean square to its deviation, over axes, its axis and its index."""
-    best = (0.0, 0, 0)
-    for axis in range(differences[0].dim()):
-        off = allowed = None
-        for difference, reference, spread in zip(
-            differences, deviation.references, deviation.deviations, strict=True
-        ):
-            others = [other for other in range(difference.dim()) if other != axis]
-            squares, variances = difference.square(), spread.square() + (share * reference).square()
-            squares, variances = ((t.sum(others) if others else t) for t in (squares, variances))
-            off, allowed = (squares, variances) if off is None else (off + squares, allowed + variances)
-        assert off is not None
-        assert allowed is not None
-        ratios = (off / allowed.clamp(min=LEAST)).sqrt()
-        if ratios.numel() and float(ratios.max()) > best[0]:
-            best = (float(ratios.max()), axis, int(ratios.argmax()))
-    return best
+def _slice(deviation: Deviation, differences: Sequence[Tensor], share: float) -> float:
+    """The largest ratio of a slice's root mean square to its deviation, over axes and indices."""
+    pairs = [*zip(deviation.references, deviation.deviations, strict=True)]
+    squares = [difference.square() for difference in differences]
+    variances = [spread.square() + (share * reference).square() for reference, spread in pairs]
 
+    def ratio(axis: int) -> float:
+        others = [other for other in range(squares[0].dim()) if other != axis]
+        off, allowed = (torch.stack([t.sum(others) if others else t for t in of]).sum(0) for of in (squares, variances))
+        return float((off / allowed.clamp(min=LEAST)).sqrt().max())
+
+    return max((ratio(axis) for axis in range(squares[0].dim()) if squares[0].numel()), default=0.0)
