@@ -185,6 +185,10 @@ LEAST_UNIT, MOST_BIAS = 0.25, 1.3
 # Directions of steps, and of their last entries, that are looked at, at most.
 MOST_DIRECTIONS = 40
 
+# Share of a difference that lies along a direction that may explain it; of so many directions each is tried so often,
+# the share of the step being improved each time.
+NEARLY, MOST_NEAR, TRIES_FOR_SHARE = 0.9, 6, 5
+
 # Times what rounding explains: in float32 alone an entry or a slice that is not further off, and off along no
 # direction, is not told. Flash attention with a sharp softmax reaches 2.1.
 FLOAT32_UNTOLD = 5.0

@@ -22,7 +22,7 @@ from handgrad.compare.names import PHASES, Key
 from handgrad.compare.oracle.coarse.effects import Effect
 from handgrad.compare.oracle.coarse.evaluation import Draw, evaluate, is_floating
 from handgrad.compare.report.report import Report
-from handgrad.compare.results import Details, Finding
+from handgrad.compare.results import FAILING, Details, Finding
 from handgrad.compare.sandbox import undisturbed
 from handgrad.compare.thresholds import COARSE_DRAWS, MANY_NUMBERS
 
@@ -64,15 +64,21 @@ def _report(subject: Subject, second: bool) -> Report:
     count = COARSE_DRAWS if numbers <= MANY_NUMBERS else 1
     draws = [plain._replace(cotangents=_cotangents(first.floating, drawn)) for _ in range(count)]
     told = first_order(subject, draws)
-    if second:
+    if second and _is_right(told):  # else what is wrong is wrong in its derivative as well
         backward = second_of(subject, draws[0])
         outputs = [subject.inputs[i] for i in subject.trained]
         along = [second_draw(backward, draw, _cotangents(outputs, drawn)) for draw in draws]
         told = _both(told, second_order(backward, along))
-    elif not any(isinstance(each.cause, NoGradient) for each in told.wrong):
+    elif not second and not any(isinstance(each.cause, NoGradient) for each in told.wrong):
         note = note_on_second(subject, draws[0])
         told = replace(told, notes=(*told.notes, *([note] if note is not None else [])))
     return _reported(subject, len(due), told)
+
+
+def _is_right(told: Told) -> bool:
+    """Whether nothing is wrong about first derivatives."""
+    is_fine = told.fine is None or told.fine.ok
+    return is_fine and not told.wrong and not any(each.row.verdict in FAILING for each in told.verdicts.values())
 
 
 def _cotangents(outputs: Sequence[Tensor], drawn: torch.Generator) -> tuple[Tensor, ...]:

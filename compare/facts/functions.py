@@ -200,6 +200,17 @@ class SecondCut(Cause, code="double-backward"):
     of: str
 
 
+class SecondOff(Cause, code="double-backward"):
+    """Second derivatives with respect to something are wrong where the gradients are right."""
+
+    sentence = (
+        "second derivatives with respect to {of} are wrong: what the backward reads from ctx and not from "
+        "ctx.saved_tensors, or of what the forward computed, is a constant where it is differentiated; compute it anew "
+        "from the inputs, or mark the backward @once_differentiable"
+    )
+    of: str
+
+
 class SecondAbsent(Cause, code="double-backward"):
     """The gradients cannot be differentiated at all; `raised` says so, where it does."""
 

@@ -105,8 +105,15 @@ def _takes(operation: Any) -> list[str]:
 
 @cache
 def decomposition(operation: Any) -> Callable[..., Any] | None:
-    """What torch does instead of an operation in simpler ones, where the table says that this is looked at."""
-    return _decompositions().get(operation)
+    """What torch does instead of an operation in simpler ones, where the table says that this is looked at.
+
+    What torch itself only puts together from others, as softmax inside of attention, is looked at in any case.
+    """
+    known = _decompositions().get(operation)
+    if known is not None or name_of(operation).removesuffix("_") in _KIND_OF or not hasattr(operation, "decompose"):
+        return known
+    is_composite = torch._C._dispatch_has_kernel_for_dispatch_key(operation.name(), "CompositeImplicitAutograd")
+    return operation.decompose if is_composite else None
 
 
 @cache

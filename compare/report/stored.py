@@ -11,7 +11,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 from handgrad.compare.errors import InputError
-from handgrad.compare.facts import causes, edits, failures, operands, remarks, updates
+from handgrad.compare.facts import causes, edits, failures, functions, operands, remarks, updates
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.fact import Fact, listed
 from handgrad.compare.facts.remarks import BlindSpot, Note
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 OLDER, OLDER_OF_SEVERAL = "handgrad.report/1", "handgrad.reports/1"  # their causes and notes are sentences
 FACTS: dict[str, type[Fact]] = {
     name: kind
-    for module in (causes, edits, operands, updates, failures, remarks)
+    for module in (causes, edits, operands, updates, failures, functions, remarks)
     for name, kind in vars(module).items()
     if isinstance(kind, type) and issubclass(kind, Fact) and (hasattr(kind, "code") or kind is BlindSpot)
 }

@@ -16,10 +16,10 @@ from handgrad.compare.checks.functions.passes import Pass, expanded, run
 from handgrad.compare.checks.functions.second import told_of_second
 from handgrad.compare.checks.functions.structure import Wrong, misshapen, situations
 from handgrad.compare.checks.functions.subject import Subject
-from handgrad.compare.checks.functions.verdicts import Verdict, in_tf32, kernels_of, names_of, verdicts
+from handgrad.compare.checks.functions.verdicts import Verdict, in_tf32, kernels_of, names_of, verdicts, with_cause
 from handgrad.compare.errors import InputError
 from handgrad.compare.facts.failures import Mutates
-from handgrad.compare.facts.functions import CoarserInside, OpaqueSteps
+from handgrad.compare.facts.functions import CoarserInside, OpaqueSteps, SecondOff
 from handgrad.compare.facts.remarks import BlindSpot, Note
 from handgrad.compare.names import Key
 from handgrad.compare.oracle.coarse.effects import Effect
@@ -93,7 +93,14 @@ def second_order(subject: Subject, draws: Sequence[Draw]) -> Told:
         return Told({}, tuple(wrong[:1]))
     case = case_of(subject.reference, draws, FORMATS[subject.dtype])
     kernels = {i: tensors for i, tensors in kernels_of(subject, passes).items() if i >= count}
-    return Told(verdicts(case, names_of(subject, case), kernels), tuple(wrong))
+    judged = verdicts(case, names_of(subject, case), kernels)
+    named = {i: _of_second(each, subject.names[subject.trained[i - count]]) for i, each in judged.items()}
+    return Told(named, tuple(wrong))
+
+
+def _of_second(verdict: Verdict, name: str) -> Verdict:
+    """A verdict on second derivatives with respect to an input."""
+    return with_cause(verdict, SecondOff(name)) if verdict.row.verdict == "FAULT" else verdict
 
 
 def _unusable(subject: Subject, draw: Draw, made: Pass, plain: Sequence[Tensor]) -> tuple[Wrong, ...]:

@@ -169,9 +169,8 @@ def _apart(subject: Subject, base: Pass, made: Pass, is_off: Off) -> list[str]:
     """The outputs and gradients that are other bits than in the plain pass, and off."""
     names = subject.outputs(len(base.floating))
     pairs: list[tuple[str, int, Tensor | None, Tensor | None]] = []
-    pairs += [
-        (name, i, *both) for i, (name, *both) in enumerate(zip(names, made.floating, base.floating, strict=False))
-    ]
+    for i, (name, y, first) in enumerate(zip(names, made.floating, base.floating, strict=False)):
+        pairs.append((name, i, y, first))
     for k, position in enumerate(subject.trained):
         if position in made.gradients:
             own, plain = made.gradients[position], base.gradients.get(position)

@@ -94,7 +94,7 @@ def _cause(case: Case, position: int, tensors: Sequence[Tensor], judged: Judged)
     """The step whose share explains the whole difference, or the one that it is furthest off along, alone."""
     if not any(bool(t.any()) for t in tensors):
         return Zero()
-    along = case.measures[position].explained(tensors)
+    along = case.explained(position, tensors)
     times = judged.statistics.times
     if along is None and times["along"] > 1 and max(times["entry"], times["slice"]) <= 1:
         along = judged.statistics.along

@@ -60,6 +60,7 @@ class Following(Stepwise):  # type: ignore[no-untyped-call]  # as Stepwise
             result = super().compound(known, func, args, kwargs)
         finally:
             self.depth -= 1
+        result = tuple(result) if isinstance(result, tuple) else result  # without the names that some have
         return result if self.depth else self.stored(result)
 
     def stored(self, result: Any) -> Any:

@@ -13,7 +13,7 @@ from handgrad.compare.oracle.coarse.effects import Effect, Step
 from handgrad.compare.oracle.coarse.evaluation import Draw, Reference, evaluate
 from handgrad.compare.oracle.coarse.formats import Format
 from handgrad.compare.oracle.coarse.roundings import Roundings
-from handgrad.compare.thresholds import COARSE_RUNS, MOST_DIRECTIONS, NULL_RUNS, SHARE_OF_STEP
+from handgrad.compare.thresholds import COARSE_RUNS, MOST_DIRECTIONS, NULL_RUNS, SHARE_OF_STEP, TRIES_FOR_SHARE
 from handgrad.compare.verdict.coarse.deviation import Deviation, deviation_of
 from handgrad.compare.verdict.coarse.directions import Along, Directions, directions_of
 from handgrad.compare.verdict.coarse.statistics import Null, Statistics, entry_limit, null_of, statistics
@@ -36,15 +36,10 @@ class Measure:
         differences = [kernel.double() - reference for kernel, reference in pairs]
         return statistics(self.deviation, self.directions, self.null, differences, self.unit)
 
-    def explained(self, kernels: Sequence[Tensor]) -> Along | None:
-        """The step, or None for the tensor itself, whose share leaves nothing that rounding does not explain."""
+    def scaled(self, kernels: Sequence[Tensor]) -> Tensor:
+        """How far tensors, by draw, are off, in standard deviations."""
         pairs = zip(kernels, self.deviation.references, strict=True)
-        difference = self.deviation.whitened(
-            self.deviation.unbiased([kernel.double() - reference for kernel, reference in pairs])
-        )
-        limit = entry_limit(difference, self.null)
-        lefts = self.directions.explaining(difference)
-        return next((along for along, left in lefts if float(left.abs().max()) <= limit), None)
+        return self.deviation.whitened(self.deviation.unbiased([k.double() - reference for k, reference in pairs]))
 
 
 @dataclass(frozen=True)
@@ -66,6 +61,33 @@ class Case:
             [measure([made[m][i] for made in runs]) for i, measure in enumerate(self.measures)]
             for m in range(NULL_RUNS)
         ]
+
+    def explained(self, position: int, kernels: Sequence[Tensor]) -> Along | None:
+        """The step, or the tensor itself, whose share makes a tensor what it is to within rounding; None without one.
+
+        The share is looked for by evaluating the reference with it, as what a step contributes may not be linear.
+        """
+        measure = self.measures[position]
+        difference = measure.scaled(kernels)
+        limit = entry_limit(difference, measure.null)
+        for along, towards in measure.directions.nearest(difference):
+            share = along.share
+            for _ in range(TRIES_FOR_SHARE):
+                left = difference - self._with(position, along.step, share)
+                if float(left.abs().max()) <= limit:
+                    return along._replace(share=share)
+                share += float(left @ towards)
+                if not math.isfinite(share):
+                    break
+        return None
+
+    def _with(self, position: int, step: Step | None, share: float) -> Tensor:
+        """How far the reference is off, in standard deviations, where a step is larger by a share."""
+        measure = self.measures[position]
+        if step is None:
+            return share * measure.deviation.whitened(measure.deviation.references)
+        made = [evaluate(self.reference, draw, Effect(step, share))[position] for draw in self.draws]
+        return measure.scaled(made)
 
 
 def case_of(reference: Reference, draws: Sequence[Draw], format: Format) -> Case:

@@ -19,7 +19,16 @@ import torch
 from torch import Tensor
 
 from handgrad.compare.oracle.coarse.effects import Step
-from handgrad.compare.thresholds import ALONG_NOISE, APART, CONSTANTS_FAULT, LEAST_UNIT, PARALLEL, VISIBLE
+from handgrad.compare.thresholds import (
+    ALONG_NOISE,
+    APART,
+    CONSTANTS_FAULT,
+    LEAST_UNIT,
+    MOST_NEAR,
+    NEARLY,
+    PARALLEL,
+    VISIBLE,
+)
 from handgrad.compare.verdict.coarse.deviation import LEAST, Deviation
 
 
@@ -61,14 +70,13 @@ class Directions:
         share = float(along[first] / self.lengths[first].clamp(min=LEAST))
         return Along(float(roundings[first]), share, self.steps[first])
 
-    def explaining(self, difference: Tensor) -> list[tuple[Along, Tensor]]:
-        """Each step's share of a difference that comes nearest to it, and what that leaves, the least first."""
+    def nearest(self, difference: Tensor) -> list[tuple[Along, Tensor]]:
+        """The steps whose direction a difference, in standard deviations, nearly has, with that, the nearest first."""
         along = self.rows[: self.whole] @ difference
-        lefts = []
-        for i in torch.argsort(along.abs(), descending=True)[:8].tolist():
-            share = float(along[i] / self.lengths[i].clamp(min=LEAST))
-            lefts.append((Along(0.0, share, self.steps[i]), difference - along[i] * self.rows[i]))
-        return lefts
+        order = torch.argsort(along.abs(), descending=True).tolist()
+        near = [i for i in order if float(along[i].abs()) >= NEARLY * float(difference.norm())]
+        shares = (along / self.lengths[: self.whole].clamp(min=LEAST)).tolist()
+        return [(Along(0.0, shares[i], self.steps[i]), self.rows[i] / self.lengths[i]) for i in near[:MOST_NEAR]]
 
 
 def directions_of(deviation: Deviation, effects: Sequence[tuple[Step, Sequence[Tensor]]], unit: float) -> Directions:
