@@ -57,7 +57,7 @@ def _report(subject: Subject, second: bool) -> Report:
     plain = Draw(subject.inputs, subject.trained, ())
     due = evaluate(subject.reference, plain, Effect())[: -len(subject.trained)]
     first = run(subject, plain)
-    wrong = tuple(misshapen(subject, first, due, dict.fromkeys(subject.trained, False)))
+    wrong = tuple(misshapen(subject, plain, first, due, dict.fromkeys(subject.trained, False)))
     if wrong:
         return _reported(subject, len(due), Told({}, wrong, first.changed, line=first.line))
     numbers = sum(t.numel() for t in (*due, *(subject.inputs[i] for i in subject.trained)))

@@ -14,7 +14,7 @@ from handgrad.compare.checks.functions.causes import explained
 from handgrad.compare.checks.functions.hidden import hidden_steps
 from handgrad.compare.checks.functions.passes import Pass, expanded, run
 from handgrad.compare.checks.functions.second import told_of_second
-from handgrad.compare.checks.functions.structure import Wrong, misshapen, situations
+from handgrad.compare.checks.functions.structure import Wrong, misshapen, other_answers, situations
 from handgrad.compare.checks.functions.subject import Subject
 from handgrad.compare.checks.functions.verdicts import Verdict, in_tf32, kernels_of, names_of, verdicts, with_cause
 from handgrad.compare.errors import InputError
@@ -65,14 +65,18 @@ def first_order(subject: Subject, draws: Sequence[Draw]) -> Told:
     notes += [CoarserInside("float32")] if is_coarser else []
     notes += [OpaqueSteps(case.opaque)] if case.opaque else []
     finer = fine.report_on(subject, draws[0]) if is_fine else None
+    is_off = partial(_is_off, case, kernels)
+    again = tuple(other_answers(subject, draws[0], passes[0], is_off))
+    if again:
+        return replace(told, wrong=(*told.wrong, *again))
     linear = tuple(upstream.not_linear(subject, draws[0], passes[0], case.format))
     spots: tuple[BlindSpot, ...] = ()
     if any(each.row.verdict in FAILED for each in judged.values()):
         known = {each.name: each.cause for each in linear}
         judged, more = explained(subject, draws[0], passes[0], judged, known)
         notes += more
-    elif finer is None or finer.ok:
-        linear += tuple(_unlike(subject, draws[0], passes[0], case, partial(_is_off, case, kernels)))
+    elif passes[0].is_connected and (finer is None or finer.ok):
+        linear += tuple(_unlike(subject, draws[0], passes[0], case, is_off))
         spots = hidden_steps(case) if finer is None else ()
     named = {each.finding.where.name for each in judged.values() if each.finding is not None}
     wrong = (*told.wrong, *(each for each in linear if each.name not in named))
@@ -107,7 +111,7 @@ def _unusable(subject: Subject, draw: Draw, made: Pass, plain: Sequence[Tensor])
     """What keeps a pass from being judged, beside the reference's outputs and gradients."""
     count = len(draw.cotangents)
     wanted = {i: bool(g.any()) for i, g in zip(subject.trained, plain[count:], strict=True)}
-    return tuple(misshapen(subject, made, plain[:count], wanted))
+    return tuple(misshapen(subject, draw, made, plain[:count], wanted))
 
 
 def _judged(
@@ -124,6 +128,8 @@ def _judged(
 
 def _is_off(case: Case, kernels: Mapping[int, Sequence[Tensor]], position: int, tensor: Tensor) -> bool:
     """Whether a tensor is a FAULT where it is that of the first draw in place of what the plain pass gave."""
+    if not bool(torch.isfinite(tensor).all()):
+        return True
     others = kernels[position][1:] if position in kernels else []
     return len(others) + 1 < len(case.draws) or judge(case, position, [tensor, *others]).verdict == "FAULT"
 
@@ -137,7 +143,8 @@ def _unlike(
 
     def is_off_there(k: int, tensor: Tensor) -> bool:
         there = case_of(subject.reference, [even], case.format)
-        return judge(there, len(draw.cotangents) + k, [tensor]).verdict == "FAULT"
+        is_finite = bool(torch.isfinite(tensor).all())
+        return not is_finite or judge(there, len(draw.cotangents) + k, [tensor]).verdict == "FAULT"
 
     yield from upstream.for_one_number(subject, draw, is_off_there)
 

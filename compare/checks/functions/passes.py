@@ -27,14 +27,13 @@ Layout = Callable[[Tensor], Tensor]
 class Pass:
     """What came out: outputs and gradients, by the position of the input, None where there is none.
 
-    `changed` is what the function changed that it was handed; `shapes` of the gradients that its backward returned, by
-    position, where they are known. `raised` ended it, in the forward or, where there are outputs, in the backward.
+    `changed` is what the function changed that it was handed. `raised` ended it, in the forward or, where there are
+    outputs, in the backward, which begins on `line`. `is_connected`: an output requires a gradient.
     """
 
     outputs: tuple[Any, ...] = ()
     gradients: Mapping[int, Tensor | None] = field(default_factory=dict)
     changed: tuple[Mutates, ...] = ()
-    shapes: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     raised: Raised | None = None
     line: SourceLine | None = None
     is_connected: bool = True
@@ -105,14 +104,12 @@ def _passed(subject: Subject, draw: Draw, needed: Collection[int] | None, inputs
     if not pairs or not leaves:
         none = dict.fromkeys(leaves)
         return replace(made, gradients=none, changed=_changed(subject, draw, handed), is_connected=bool(pairs))
-    shapes = dict[int, tuple[int, ...]]()
-    _watch(due, leaves, shapes)
     ys, cs = zip(*pairs, strict=True)
     try:
         with quietly():
             found = torch.autograd.grad(ys, [*leaves.values()], cs, allow_unused=True)
     except CAUGHT as error:
-        return replace(made, raised=located(error), changed=_changed(subject, draw, handed), shapes=shapes)
+        return replace(made, raised=located(error), changed=_changed(subject, draw, handed))
     outputs_changed = [
         Mutates("backward", "output", name)
         for name, y, before in zip(subject.outputs(len(due)), due, [h for h in held if is_floating(h)], strict=True)
@@ -125,7 +122,7 @@ def _passed(subject: Subject, draw: Draw, needed: Collection[int] | None, inputs
     ]
     changed = (*_changed(subject, draw, handed), *upstream_changed, *outputs_changed)
     gradients = {i: None if g is None else g.detach() for i, g in zip(leaves, found, strict=True)}
-    return replace(made, gradients=gradients, changed=changed, shapes=shapes)
+    return replace(made, gradients=gradients, changed=changed)
 
 
 def _called(subject: Subject, handed: list[Any]) -> tuple[Any, ...]:
@@ -151,19 +148,41 @@ def same_bits(a: Tensor | None, b: Tensor | None) -> bool:
     return bool(torch.equal(a, b)) or bool(((a == b) | ((a != a) & (b != b))).all())  # nan
 
 
-def _watch(outputs: list[Tensor], leaves: Mapping[int, Tensor], shapes: dict[int, tuple[int, ...]]) -> None:
-    """Note the shapes that a backward of the user's returns, before torch looks at them."""
+def returned_shapes(subject: Subject, draw: Draw) -> dict[int, tuple[int, ...]]:
+    """The shapes of the gradients that a backward of the user's returns, by position, before torch looks at them."""
+    handed = [contiguous(t) if isinstance(t, Tensor) else t for t in draw.inputs]
+    leaves = {i: handed[i].requires_grad_() for i in draw.trained}
     positions = {id(leaf): i for i, leaf in leaves.items()}
-    nodes: set[Any] = {y.grad_fn for y in outputs if isinstance(y.grad_fn, BackwardCFunction)}
-    for node in nodes:
-        ends = [positions.get(id(getattr(after, "variable", None))) for after, _ in node.next_functions]
+    shapes: dict[int, tuple[int, ...]] = {}
+    try:
+        due = [y for y in _called(subject, handed) if is_floating(y)]
+        nodes: list[Any] = [y.grad_fn for y in due if isinstance(y.grad_fn, BackwardCFunction)]
+        for node in nodes[:1]:
+            ends = [positions.get(id(getattr(after, "variable", None))) for after, _ in node.next_functions]
+            with _noting(node._forward_cls, ends, shapes), quietly():
+                torch.autograd.grad(due, [*leaves.values()], [contiguous(c) for c in draw.cotangents])
+    except CAUGHT:  # it is told already
+        pass
+    return shapes
 
-        def note(given: Any, _: Any, ends: list[int | None] = ends) -> None:
-            for end, returned in zip(ends, given, strict=False):
-                if end is not None and isinstance(returned, Tensor):
-                    shapes[end] = tuple(returned.shape)
 
-        node.register_hook(note)
+@contextmanager
+def _noting(kind: Any, ends: list[int | None], shapes: dict[int, tuple[int, ...]]) -> Iterator[None]:
+    """While entered, the backward of a class notes the shapes that it returns, of what ends in an input."""
+    backward = kind.__dict__["backward"]
+
+    def noting(ctx: Any, *given: Any) -> Any:
+        returned = backward.__func__(ctx, *given)
+        several = returned if isinstance(returned, tuple) else (returned,)
+        tensors = [(end, g) for end, g in zip(ends, several, strict=False) if end is not None]
+        shapes.update({end: tuple(g.shape) for end, g in tensors if isinstance(g, Tensor)})
+        return returned
+
+    kind.backward = staticmethod(noting)
+    try:
+        yield
+    finally:
+        kind.backward = backward
 
 
 def _line_of(outputs: tuple[Any, ...]) -> SourceLine | None:

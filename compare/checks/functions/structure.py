@@ -20,6 +20,7 @@ from handgrad.compare.checks.functions.passes import (
     Pass,
     contiguous,
     filled_memory,
+    returned_shapes,
     run,
     same_bits,
     strided,
@@ -61,17 +62,20 @@ Off = Callable[[int, Tensor], bool]
 """Whether an output or a gradient, by its position among them, is off where another pass makes it so."""
 
 
-def misshapen(subject: Subject, made: Pass, due: Sequence[Tensor], wanted: Mapping[int, bool]) -> Iterator[Wrong]:
+def misshapen(
+    subject: Subject, draw: Draw, made: Pass, due: Sequence[Tensor], wanted: Mapping[int, bool]
+) -> Iterator[Wrong]:
     """What keeps the plain pass from being judged: exceptions, types, shapes, and gradients that are None.
 
     `due` are the reference's outputs; `wanted` says of which inputs its gradient is not 0 everywhere.
     """
     names = subject.outputs(len(due))
     if made.raised is not None:
+        returned = returned_shapes(subject, draw) if made.outputs and not made.raised.file else {}
         shapes = [
-            Wrong(subject.gradients[k], WrongShape(made.shapes[i], tuple(subject.inputs[i].shape)))
+            Wrong(subject.gradients[k], WrongShape(returned[i], tuple(subject.inputs[i].shape)))
             for k, i in enumerate(subject.trained)
-            if i in made.shapes and not _broadcasts(tuple(subject.inputs[i].shape), made.shapes[i])
+            if i in returned and not _broadcasts(tuple(subject.inputs[i].shape), returned[i])
         ]
         yield from shapes or [Wrong(names[0] if not made.outputs else subject.gradients[0], made.raised)]
         return
@@ -98,6 +102,15 @@ def _broadcasts(shape: tuple[int, ...], returned: tuple[int, ...]) -> bool:
         return False
 
 
+def other_answers(subject: Subject, draw: Draw, base: Pass, is_off: Off) -> Iterator[Wrong]:
+    """What is off where the same is asked again."""
+    made = run(subject, draw)
+    if made.raised is not None:
+        yield Wrong(_first(subject, made), RaisesWhere("again", made.raised))
+        return
+    yield from (Wrong(name, OtherAnswer()) for name in _apart(subject, base, made, is_off))
+
+
 def situations(subject: Subject, draw: Draw, base: Pass, is_off: Off) -> Iterator[Wrong]:
     """What is wrong in some situation and right in the plain pass, which agrees."""
 
@@ -107,10 +120,6 @@ def situations(subject: Subject, draw: Draw, base: Pass, is_off: Off) -> Iterato
             return
         yield from (Wrong(name, cause(name)) for name in _apart(subject, base, made, is_off))
 
-    again = [*compared(run(subject, draw), lambda _: OtherAnswer(), "again")]
-    if again:
-        yield from again
-        return
     for situation, (inputs, cotangents) in LAYOUTS.items():
         made = run(subject, draw, inputs=inputs, cotangents=cotangents)
         yield from compared(made, lambda _, situation=situation: WrongFor(situation), situation)  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""The verdict in one coarse precision: right kernels pass, in any arithmetic; factors, terms and entries are a FAULT."""
+"""The verdict in one coarse precision: right kernels pass, in any arithmetic; factors and entries are a FAULT."""
 
 import pytest
 import torch
