@@ -19,7 +19,7 @@ from handgrad.compare.checks.functions.subject import Subject
 from handgrad.compare.checks.functions.verdicts import Verdict, in_tf32, kernels_of, names_of, verdicts, with_cause
 from handgrad.compare.errors import InputError
 from handgrad.compare.facts.failures import Mutates
-from handgrad.compare.facts.functions import CoarserInside, OpaqueSteps, SecondOff
+from handgrad.compare.facts.functions import CoarserInside, OpaqueSteps, SecondAbsent, SecondOff
 from handgrad.compare.facts.remarks import BlindSpot, Note
 from handgrad.compare.names import Key
 from handgrad.compare.oracle.coarse.effects import Effect
@@ -92,9 +92,9 @@ def second_order(subject: Subject, draws: Sequence[Draw]) -> Told:
     count = len(draws[0].cotangents)
     if not any(bool(g.any()) for g in plain[count:]):
         return Told({})
+    if not passes[0].has_gradients:
+        return Told({}, (Wrong(subject.gradients[0], SecondAbsent(passes[0].raised)),))
     wrong = [told_of_second(each) for each in _unusable(subject, draws[0], passes[0], plain)]
-    if passes[0].raised is not None or not passes[0].is_connected:
-        return Told({}, tuple(wrong[:1]))
     case = case_of(subject.reference, draws, FORMATS[subject.dtype])
     kernels = {i: tensors for i, tensors in kernels_of(subject, passes).items() if i >= count}
     judged = verdicts(case, names_of(subject, case), kernels)

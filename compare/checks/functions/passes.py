@@ -39,6 +39,11 @@ class Pass:
     is_connected: bool = True
 
     @property
+    def has_gradients(self) -> bool:
+        """Whether it came to its end and gave any gradient."""
+        return self.raised is None and any(g is not None for g in self.gradients.values())
+
+    @property
     def floating(self) -> list[Tensor]:
         """The outputs that have a gradient."""
         return [y for y in self.outputs if is_floating(y)]

@@ -11,8 +11,7 @@ from torch import Tensor
 from handgrad.compare.checks.functions.passes import Pass, run
 from handgrad.compare.checks.functions.structure import Wrong
 from handgrad.compare.checks.functions.subject import Subject
-from handgrad.compare.facts.failures import Raised
-from handgrad.compare.facts.functions import NoGradient, NoSecondDerivative, RaisesWhere, SecondAbsent, SecondCut
+from handgrad.compare.facts.functions import NoGradient, NoSecondDerivative, SecondCut
 from handgrad.compare.names import gradient
 from handgrad.compare.oracle.coarse.effects import Effect
 from handgrad.compare.oracle.coarse.evaluation import Draw, evaluate, is_floating
@@ -61,13 +60,7 @@ def _differentiable(value: Tensor) -> Tensor:
 def told_of_second(wrong: Wrong) -> Wrong:
     """What is wrong about a plain pass of the backward, said of second derivatives."""
     cause = wrong.cause
-    if isinstance(cause, NoGradient):
-        return wrong._replace(cause=SecondCut(cause.input) if cause.connected else SecondAbsent())
-    if isinstance(cause, Raised):
-        return wrong._replace(cause=SecondAbsent(cause))
-    if isinstance(cause, RaisesWhere):
-        return wrong._replace(cause=SecondAbsent(cause.raised))
-    return wrong
+    return wrong._replace(cause=SecondCut(cause.input)) if isinstance(cause, NoGradient) else wrong
 
 
 def second_draw(second: Subject, draw: Draw, cotangents: tuple[Tensor, ...]) -> Draw:
@@ -80,7 +73,7 @@ def note_on_second(subject: Subject, draw: Draw) -> NoSecondDerivative | None:
     second = second_of(subject, draw)
     along = second_draw(second, draw, tuple(torch.ones_like(draw.inputs[i]) for i in subject.trained))
     made = run(second, along)
-    if made.raised is not None or not made.is_connected:
+    if not made.has_gradients:
         return NoSecondDerivative() if _has_second(second, along) else None
     cut = _cut(second, along, made)
     return NoSecondDerivative(cut) if cut else None

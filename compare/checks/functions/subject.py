@@ -75,7 +75,7 @@ def subject_of(function: Any, reference: Any, inputs: Any) -> Subject:
     if len({*names}) < len(names):
         raise InputError(f"{', '.join(names)} are not distinct; rename the parameters of the reference")
     checked = [_checked(name, value) for name, value in zip(names, values, strict=True)]
-    trained = _trained(names, values)
+    trained = _trained(names, values, len(inputs))
     return Subject(function, reference, tuple(checked), tuple(names), trained)
 
 
@@ -108,13 +108,14 @@ def _checked(name: str, value: Any) -> Any:
     return value.detach()
 
 
-def _trained(names: Sequence[str], values: Sequence[Any]) -> tuple[int, ...]:
-    """The floating inputs that require a gradient, or all of them where none does."""
-    floats = [i for i, value in enumerate(values) if is_floating(value)]
-    if not floats:
+def _trained(names: Sequence[str], values: Sequence[Any], count: int) -> tuple[int, ...]:
+    """The floating inputs that require a gradient, or all of them where none does, and the parameters that do."""
+    floats = [i for i, value in enumerate(values[:count]) if is_floating(value)]
+    parameters = [i for i, value in enumerate(values) if i >= count and is_floating(value) and value.requires_grad]
+    if not floats and not parameters:
         held = ", ".join(f"{n} {kind_of(v)}" for n, v in zip(names, values, strict=True)) or "nothing"
         raise InputError(f"no input is a floating tensor ({held}); hand over what the gradient is with respect to")
-    return tuple([i for i in floats if values[i].requires_grad] or floats)
+    return (*([i for i in floats if values[i].requires_grad] or floats), *parameters)
 
 
 # --- modules
