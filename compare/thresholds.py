@@ -137,11 +137,11 @@ NOTHING_FAR = 64.0
 
 # --- one coarse precision and nothing finer (oracle.coarse, verdict.coarse)
 
-# Relative error of one rounding of what is stored, by format, and the smallest number of it: below 2^-24 float16 has
-# none, the others are flushed to 0 below their smallest normal number. The reference itself is off by float64's own
-# rounding, so 2^13 of that stand for it, where no finer rule is at hand: what differs between layouts, and second
-# derivatives.
+# Relative error of one rounding of what is stored, by format. The reference itself is off by float64's own rounding, so
+# 2^13 of that stand for it, where no finer rule is at hand: what differs between layouts, and second derivatives.
 COARSE_UNITS = {"bfloat16": 2.0**-8, "float16": 2.0**-11, "float32": 2.0**-24, "float64": 2.0**-40}
+
+# The smallest number by format: below 2^-24 float16 has none, the others are flushed to 0 below their smallest normal one.
 COARSE_SMALLEST = {"bfloat16": 2.0**-126, "float16": 2.0**-25, "float32": 2.0**-126, "float64": 2.0**-1022}
 
 # Share of an operand that TF32 cuts off at most: it keeps 10 bits, and hardware truncates.

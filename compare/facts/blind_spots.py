@@ -210,4 +210,4 @@ def _remedies(condition: Condition) -> str:
 
 def _open(text: str) -> str:
     """A template with the places that are filled in left open."""
-    return re.sub(r"\{\w+\}", "...", text)
+    return re.sub(r"\{\w+(:[^}]*)?\}", "...", text)

@@ -119,7 +119,7 @@ def _named(along: Along, resolution: float, case: Case) -> Cause:
 
 def _rounded(number: float, resolution: float) -> float:
     """A fitted number with the digits that can be told."""
-    return round(number, min(SHOWN_DIGITS, max(2, 1 - math.floor(math.log10(max(resolution, 1e-12))))))  # noqa: RUF100
+    return round(number, min(SHOWN_DIGITS, max(2, 1 - math.floor(math.log10(resolution or 1.0)))))
 
 
 def in_tf32(case: Case, keys: Sequence[Key], kernels: Mapping[int, Sequence[Tensor]]) -> dict[int, Verdict] | None:

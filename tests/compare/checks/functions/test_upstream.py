@@ -64,7 +64,7 @@ class Both(Function):
 
 
 def test_of_several_outputs_the_one_whose_upstream_gradient_is_mistaken():
-    x, w = inputs()
+    x, _ = inputs()
     report = check_function(Both.apply, lambda x, w: (x * w, x + w), (x, x.flip(0).contiguous()))
     (finding,) = report.findings
     assert (finding.where.name, finding.cause) == ("dw", ThroughUpstream(("dy2",), ("dy1",)))
