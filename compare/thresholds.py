@@ -141,7 +141,7 @@ NOTHING_FAR = 64.0
 # 2^13 of that stand for it, where no finer rule is at hand: what differs between layouts, and second derivatives.
 COARSE_UNITS = {"bfloat16": 2.0**-8, "float16": 2.0**-11, "float32": 2.0**-24, "float64": 2.0**-40}
 
-# The smallest number by format: below 2^-24 float16 has none, the others are flushed to 0 below their smallest normal one.
+# The smallest number by format: below 2^-24 float16 has none, the others are flushed to 0 below their smallest normal.
 COARSE_SMALLEST = {"bfloat16": 2.0**-126, "float16": 2.0**-25, "float32": 2.0**-126, "float64": 2.0**-1022}
 
 # Share of an operand that TF32 cuts off at most: it keeps 10 bits, and hardware truncates.

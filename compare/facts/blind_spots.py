@@ -94,8 +94,8 @@ _OF_GRADIENTS = (
 _OF_FUNCTIONS = (
     Condition(
         "constant-hidden",
-        "another number up to {least:.2g} where {constant:g} is added{line}",
-        "it is added to numbers of about {size:.2g}",
+        "another number up to {most} where {constant} is added{line}",
+        "it is added to numbers of about {size}",
         "use inputs so small that these come near it",
     ),
     Condition(
@@ -210,4 +210,4 @@ def _remedies(condition: Condition) -> str:
 
 def _open(text: str) -> str:
     """A template with the places that are filled in left open."""
-    return re.sub(r"\{\w+(:[^}]*)?\}", "...", text)
+    return re.sub(r"\{\w+\}", "...", text)

@@ -28,8 +28,8 @@ def _constants(case: Case) -> Iterator[BlindSpot]:
     for step in case.steps:
         least = _least(case, step) if step.constant is not None and not _is_backward(step) else 0.0
         if step.constant is not None and least > 1:
-            most = abs(step.constant) * (1 + least)
-            yield blind_spot("constant-hidden", least=most, constant=step.constant, size=step.size, line=_line(step))
+            words = {"most": f"{abs(step.constant) * (1 + least):.2g}", "constant": f"{step.constant:g}"}
+            yield blind_spot("constant-hidden", size=f"{step.size:.2g}", line=_line(step), **words)
 
 
 def _counts(case: Case, whole: Iterable[Step]) -> Iterator[BlindSpot]:

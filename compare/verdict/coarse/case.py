@@ -76,7 +76,7 @@ class Case:
                 left = difference - self._with(position, along.step, share)
                 if float(left.abs().max()) <= limit:
                     return along._replace(share=share)
-                share += float(left @ towards)
+                share += float(left.dot(towards))
                 if not math.isfinite(share):
                     break
         return None

@@ -36,7 +36,7 @@ class Deviation:
         if not self.bias:
             return [*differences]
         biases, scaled = self.whitened(self.bias), self.whitened(differences)
-        share = float(biases @ scaled) / max(float(biases @ biases), LEAST)
+        share = float(biases.dot(scaled)) / max(float(biases.dot(biases)), LEAST)
         times = min(max(share, 0.0), MOST_BIAS)
         return [difference - times * bias for difference, bias in zip(differences, self.bias, strict=True)]
 
