@@ -135,6 +135,71 @@ LEFT_OF_FLOAT32 = 2.0**-19
 # Units of what rounding explains: so far what is nothing but rounding may be off.
 NOTHING_FAR = 64.0
 
+# --- one coarse precision and nothing finer (oracle.coarse, verdict.coarse)
+
+# Relative error of one rounding of what is stored, by format. The reference itself is off by float64's own rounding, so
+# 2^13 of that stand for it, where no finer rule is at hand: what differs between layouts, and second derivatives.
+COARSE_UNITS = {"bfloat16": 2.0**-8, "float16": 2.0**-11, "float32": 2.0**-24, "float64": 2.0**-40}
+
+# The smallest number by format: below 2^-24 float16 has none, the others are flushed to 0 below their smallest normal.
+COARSE_SMALLEST = {"bfloat16": 2.0**-126, "float16": 2.0**-25, "float32": 2.0**-126, "float64": 2.0**-1022}
+
+# Share of an operand that TF32 cuts off at most: it keeps 10 bits, and hardware truncates.
+TRUNCATED = 2.0**-10
+
+# Roundings of float32: a fast exponential; others are FEW_ROUNDINGS off.
+EXP_ROUNDINGS = 256.0
+
+# Smallest numbers of the format: sums of parts that are stored where they are that small. Without: 2 of 560 right
+# convolutions in float16 were a FAULT.
+SUBNORMAL_PARTS = 4.0
+
+# Noise runs of each draw; more that are judged as if they were kernels, of which a FAULT must be so many times worse.
+COARSE_RUNS, NULL_RUNS, WORSE_THAN_NULL = 8, 16, 1.5
+
+# Draws of inputs and cotangents, of up to so many numbers that come out; of more, one.
+COARSE_DRAWS, MANY_NUMBERS = 3, 30_000
+
+# Share of a tensor's root mean square, and of an entry's own rounding, that a deviation never falls below.
+OF_TENSOR, OF_ENTRY = 0.1, 0.3
+
+# Times the deviation that a slice's root mean square may be off, and chance that a right entry is flagged.
+OF_SLICE, CHANCE_OF_ENTRY = 1.4, 1e-9
+
+# Roundings of one constant: beyond the second a whole step is off (FAULT), beyond the first nothing is told.
+CONSTANTS_FAULT, CONSTANTS_UNTOLD = 2.0, 1.0
+
+# Standard deviations of the noise along a direction that are left out, and that a direction must reach in some entry.
+ALONG_NOISE, VISIBLE = 7.0, 8.0
+
+# Share: where a factor that is further from 1 could not be told, nothing is.
+COARSE_BLIND = 0.1
+
+# Relative: by how much a step is made larger; directions that are so nearly parallel are one.
+SHARE_OF_STEP, PARALLEL, APART = 2.0**-16, 1 - 1e-5, 1e-4
+
+# Share of a constant's unit, along the gradient, that a direction's is at least: errors of nearly constant values
+# correlate with the values themselves. Share of the noise's mean that may be removed, as of truncated operands.
+LEAST_UNIT, MOST_BIAS = 0.25, 1.3
+
+# Directions of steps, and of their last entries, that are looked at, at most.
+MOST_DIRECTIONS = 40
+
+# Share of a difference that lies along a direction that may explain it; of so many directions each is tried so often,
+# the share of the step being improved each time.
+NEARLY, MOST_NEAR, TRIES_FOR_SHARE = 0.9, 6, 5
+
+# Times what rounding explains: in float32 alone an entry or a slice that is not further off, and off along no
+# direction, is not told. Flash attention with a sharp softmax reaches 2.1.
+FLOAT32_UNTOLD = 5.0
+
+# Roundings of the largest entry: a gradient that is further from 4 times, or a quarter of, another is not linear in its
+# upstream gradient. Right code is off by less than one, where small numbers are flushed to 0.
+NOT_LINEAR = 2.0
+
+# Share of TF32's deviation that half of the entries reach where products are done in it.
+LIKE_TF32 = 0.1
+
 # --- what follows from another tensor (verdict.attribution)
 
 # Share: the gradient that reads a value cast to float32 is off by a few roundings of 2^-24.

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from handgrad.compare.checks.function import check_function as check_function
     from handgrad.compare.checks.gradients import check_gradients as check_gradients
     from handgrad.compare.checks.initializer import check_initializer as check_initializer
     from handgrad.compare.checks.training import check_training as check_training
@@ -29,6 +30,7 @@ _MODULES = {
     "ParityError": "compare.errors",
     "Report": "compare.report.report",
     "Row": "compare.results",
+    "check_function": "compare.checks.function",
     "check_gradients": "compare.checks.gradients",
     "check_initializer": "compare.checks.initializer",
     "check_training": "compare.checks.training",

@@ -82,6 +82,10 @@ class Parity:
         """handgrad.check_gradients(derivation, reference, params, batch, *, precisions)."""
         return self._run("check_gradients", arguments, settings)
 
+    def check_function(self, *arguments: Any, **settings: Any) -> Report:
+        """handgrad.check_function(function, reference, inputs, *, second)."""
+        return self._run("check_function", arguments, settings)
+
     def check_updates(self, *arguments: Any, **settings: Any) -> Report:
         """handgrad.check_updates(update, optimizer, params, *, steps, gradients, precisions)."""
         return self._run("check_updates", arguments, settings)

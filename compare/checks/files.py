@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from handgrad.compare.checks.function import check_function
 from handgrad.compare.checks.gradients import check_gradients
 from handgrad.compare.checks.initializer import check_initializer
 from handgrad.compare.checks.training import check_training
@@ -39,6 +40,7 @@ CHECKS = {
     "updates": FileCheck(check_updates, ("update", "optimizer", "params"), ("steps", "gradients", "precisions")),
     "training": FileCheck(check_training, ("trainer", "reference", "optimizer", "params", "batches"), ("precisions",)),
     "initializer": FileCheck(check_initializer, ("initializer", "torch_initializer", "shape"), ("seed",)),
+    "function": FileCheck(check_function, ("function", "reference", "inputs"), ("second",)),
 }
 
 

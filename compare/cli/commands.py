@@ -73,9 +73,10 @@ def _located(error: Exception) -> str:
 
 def _check(arguments: argparse.Namespace) -> int:
     """Check a file that defines derivation, reference, params and batch (or update, optimizer, params; or trainer,
-    reference, optimizer, params, batches; or initializer, torch_initializer, shape). Without a file: train the
-    lecture notes' network by hand and in torch.nn on the same weights and batches, and compare every intermediate,
-    gradient, velocity and updated weight. Exit 0: all equal, 1: a difference, 2: unusable input.
+    reference, optimizer, params, batches; or initializer, torch_initializer, shape; or function, reference, inputs).
+    Without a file: train the lecture notes' network by hand and in torch.nn on the same weights and batches, and
+    compare every intermediate, gradient, velocity and updated weight. Exit 0: all equal, 1: a difference, 2: unusable
+    input.
     """
     if arguments.file is not None:
         return _check_file(arguments)

@@ -91,6 +91,26 @@ _OF_GRADIENTS = (
     ),
     Condition("one-precision", "what the other would show: {what}", "{dtype} alone", "use both precisions"),
 )
+_OF_FUNCTIONS = (
+    Condition(
+        "constant-hidden",
+        "another number up to {most} where {constant} is added{line}",
+        "it is added to numbers of about {size}",
+        "use inputs so small that these come near it",
+    ),
+    Condition(
+        "count-hidden",
+        "{terms} - 1 for {terms} in {operation}{line}",
+        "the two differ by less than rounding",
+        "use {most} or fewer",
+    ),
+    Condition(
+        "step-hidden",
+        "what these steps compute: {steps}",
+        "the whole result of each moves nothing by more than rounding",
+        "use inputs of another scale, or a float32 build",
+    ),
+)
 _OF_STEPS = (
     Condition("few-steps", "state that builds up", "{steps}", "use 5 or more"),
     Condition(
@@ -159,6 +179,7 @@ CONDITIONS = {
     for condition in (
         *_OF_WHAT_IS_HANDED_OVER,
         *_OF_GRADIENTS,
+        *_OF_FUNCTIONS,
         *_OF_STEPS,
         *_OF_INITIALIZERS,
         *_OF_THE_NOTES_NETWORK,

@@ -38,7 +38,7 @@ def _check_of_problem(fault: Fault, rng: np.random.Generator) -> Report:
     exec(compile(edited(importlib.import_module(fault.module), fault.edits), f"{fault.name}.py", "exec"), names)
     names |= names["draw"](rng)
     (check,) = (check for check in CHECKS.values() if all(need in names for need in check.needs))
-    return check.function(*(names[need] for need in check.needs))
+    return check.run(names)
 
 
 def expected_first(fault: Fault, experiment: Experiment) -> str:

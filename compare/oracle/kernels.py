@@ -25,8 +25,9 @@ _KINDS = {
     "exact": """
         _conj _has_same_storage_numel _local_scalar_dense _reshape_alias _to_copy _unsafe_view abs alias all amax amin
         any arange argmax argmin argsort as_strided as_strided_scatter bernoulli bitwise_and bitwise_not bitwise_or
-        bitwise_xor broadcast_to bucketize cat ceil chunk clamp clamp_max clamp_min clone constant_pad_nd copy
-        count_nonzero cummax cummin detach diag diag_embed diagonal diagonal_backward diagonal_copy diagonal_scatter
+        bitwise_xor broadcast_in_dim broadcast_to bucketize cat ceil chunk clamp clamp_max clamp_min clone
+        constant_pad_nd convert_element_type copy count_nonzero
+        cummax cummin detach diag diag_embed diagonal diagonal_backward diagonal_copy diagonal_scatter
         embedding empty empty_like empty_permuted empty_strided eq equal expand expand_copy eye fill flip floor
         full full_like gather ge gt hardtanh hardtanh_backward heaviside im2col imag index index_copy index_fill
         index_select is_nonzero is_pinned is_same_size isfinite isinf isnan item le lift_fresh lift_fresh_copy
@@ -56,9 +57,9 @@ _KINDS = {
 
 _DECOMPOSED = """
     _batch_norm_no_update _batch_norm_with_update _log_softmax _log_softmax_backward_data _native_batch_norm_legit
-    _native_batch_norm_legit_functional _softmax _softmax_backward_data addcdiv addcmul addmm addmv baddbmm
-    batch_norm_backward binary_cross_entropy binary_cross_entropy_backward binary_cross_entropy_with_logits dot elu
-    elu_backward frac gelu gelu_backward glu glu_backward hardsigmoid hardswish hardswish_backward huber_loss
+    _native_batch_norm_legit_functional _safe_softmax _softmax _softmax_backward_data addcdiv addcmul addmm addmv
+    baddbmm batch_norm_backward binary_cross_entropy binary_cross_entropy_backward binary_cross_entropy_with_logits
+    dot elu elu_backward frac gelu gelu_backward glu glu_backward hardsigmoid hardswish hardswish_backward huber_loss
     huber_loss_backward leaky_relu_backward lerp log_sigmoid_forward log_sigmoid_backward logaddexp logsumexp mish
     mish_backward mse_loss mse_loss_backward native_batch_norm native_batch_norm_backward native_group_norm
     native_group_norm_backward native_layer_norm native_layer_norm_backward nll_loss_backward nll_loss_forward rsub
@@ -66,6 +67,11 @@ _DECOMPOSED = """
     soft_margin_loss_backward std std_mean tanh_backward var var_mean xlogy"""
 
 _KIND_OF = {name: kind for kind, names in _KINDS.items() for name in names.split()}
+
+
+def is_looked_into(operation: Any) -> bool:
+    """Whether the table knows how an operation rounds, itself or by another of its name."""
+    return kind_of(operation) != "opaque" or name_of(operation) in _DECOMPOSED.split()
 
 
 def name_of(operation: Any) -> str:
@@ -99,8 +105,15 @@ def _takes(operation: Any) -> list[str]:
 
 @cache
 def decomposition(operation: Any) -> Callable[..., Any] | None:
-    """What torch does instead of an operation in simpler ones, where the table says that this is looked at."""
-    return _decompositions().get(operation)
+    """What torch does instead of an operation in simpler ones, where the table says that this is looked at.
+
+    What torch itself only puts together from others, as softmax inside of attention, is looked at in any case.
+    """
+    known = _decompositions().get(operation)
+    if known is not None or name_of(operation).removesuffix("_") in _KIND_OF or not hasattr(operation, "decompose"):
+        return known
+    is_composite = torch._C._dispatch_has_kernel_for_dispatch_key(operation.name(), "CompositeImplicitAutograd")
+    return operation.decompose if is_composite else None
 
 
 @cache

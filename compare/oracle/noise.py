@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
-from handgrad.compare.oracle.kernels import contracted, decomposition, kind_of, name_of, out_of_place
+from handgrad.compare.oracle.kernels import contracted, name_of
+from handgrad.compare.oracle.stepwise import Stepwise
 from handgrad.compare.thresholds import UNIT_ROUNDOFF
 
 FEW, SEVERAL, TWO = 1.0, 4.0, 2.0  # roundings of an operation's result, by how it is evaluated
@@ -28,37 +29,24 @@ def is_noisy() -> bool:
     return any(isinstance(mode, Noise) for mode in _get_current_dispatch_mode_stack())
 
 
-class Noise(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch annotates neither this nor __init__
+class Noise(Stepwise):  # type: ignore[no-untyped-call]  # as Stepwise
     """While entered, everything that torch computes is off by roundings of a size, drawn from a seed."""
 
     def __init__(self, size: float, seed: int) -> None:
         """Nothing is drawn from torch's own generator, so that a reference which draws gets the same numbers."""
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.size = size
         self._drawn = torch.Generator().manual_seed(seed)
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Do an operation and round what it gives; one in place writes what the one that makes a new tensor gives."""
-        kwargs = kwargs or {}
-        kind = kind_of(func)
-        if kind == "exact":
-            result = func(*args, **kwargs)
-            return self._rounded_constant(result) if name_of(func) == "lift_fresh" else result
-        if name_of(func).endswith("_"):
-            anew = out_of_place(func)
-            if anew is None:
-                return func(*args, **kwargs)
-            changed = self.__torch_dispatch__(anew, types, args, kwargs)
-            if isinstance(args[0], Tensor):
-                return args[0].copy_(changed)
-            for tensor, to in zip(args[0], changed, strict=True):  # of a list, each
-                tensor.copy_(to)
-            return None
-        known = decomposition(func)
-        with self:
-            if known is not None:
-                return known(*args, **kwargs)
-            if name_of(func) in ("add", "sub") and kwargs.get("alpha", 1) != 1:  # which rounds the product as well
+    def copied(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """The same, but for a constant that is rounded."""
+        result = func(*args, **kwargs)
+        return self._rounded_constant(result) if name_of(func) == "lift_fresh" else result
+
+    def step(self, kind: str, func: Any, args: Any, kwargs: Any) -> Any:
+        """Do an operation and round what it gives."""
+        if name_of(func) in ("add", "sub") and kwargs.get("alpha", 1) != 1:  # which rounds the product as well
+            with self:
                 return func(args[0], args[1] * kwargs["alpha"])
         args = tuple(self._rounded_constant(each) if isinstance(each, float) else each for each in args)
         result = func(*args, **kwargs)

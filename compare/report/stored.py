@@ -11,7 +11,17 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 from handgrad.compare.errors import InputError
-from handgrad.compare.facts import causes, compounds, edits, failures, operands, remarks, updates, weights
+from handgrad.compare.facts import (
+    causes,
+    compounds,
+    edits,
+    failures,
+    functions,
+    operands,
+    remarks,
+    updates,
+    weights,
+)
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.fact import Fact, listed
 from handgrad.compare.facts.remarks import BlindSpot, Note
@@ -27,7 +37,7 @@ if TYPE_CHECKING:
 OLDER, OLDER_OF_SEVERAL = "handgrad.report/1", "handgrad.reports/1"  # their causes and notes are sentences
 FACTS: dict[str, type[Fact]] = {
     name: kind
-    for module in (causes, compounds, edits, operands, updates, weights, failures, remarks)
+    for module in (causes, compounds, edits, operands, updates, weights, failures, functions, remarks)
     for name, kind in vars(module).items()
     if isinstance(kind, type) and issubclass(kind, Fact) and (hasattr(kind, "code") or kind is BlindSpot)
 }

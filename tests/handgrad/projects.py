@@ -69,6 +69,9 @@ def test_training(parity):
 def test_initializer(parity):
     assert parity.check_initializer(initializer, torch.nn.init.normal_, (4, 6), seed=1).ok
 
+def test_function(parity):
+    assert parity.check_function(torch.exp, torch.exp, (torch.ones(3, 2).bfloat16(),)).ok
+
 def test_experiment(parity):
     from handgrad import Experiment
     assert parity.check_experiment(Experiment(steps=2), "synthetic").ok

@@ -13,10 +13,10 @@ def test_every_check_passes_and_returns_its_report(project):
     project.makepyfile(test_it=PASSING)
     result = project.runpytest()
     assert result.ret == 0
-    result.assert_outcomes(passed=5)
+    result.assert_outcomes(passed=6)
     lines = summary(result)
     assert re.fullmatch(
-        r"5 checks agree; the closest to being flagged is 0\.\d+ of what rounding explains: \w+, test_it.py::test_\w+",
+        r"6 checks agree; the closest to being flagged is 0\.\d+ of what rounding explains: \w+, test_it.py::test_\w+",
         lines[0],
     )
     assert any(re.match(r"not shown by 1 check: weight decay", line) for line in lines[1:])

@@ -116,7 +116,7 @@ def test_a_report_file_that_cannot_be_written_fails_the_session_and_says_so(proj
     project.makepyfile(test_it=PASSING)
     result = project.runpytest_subprocess("-k", "updates", "--parity-report=occupied/parity.md")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.assert_outcomes(passed=1, deselected=4)
+    result.assert_outcomes(passed=1, deselected=5)
     assert "occupied/parity.md cannot be written" in summary(result)[-1]
 
 
@@ -146,7 +146,7 @@ def test_a_file_that_cannot_be_collected_is_told_in_the_report_which_is_written_
     result = project.runpytest_subprocess(*workers, "--parity-report=parity.md")
     assert result.ret != 0
     lines = summary(result)
-    assert lines[0].endswith("1 check could not run") or lines[0].startswith("5 checks agree, 1 check could not run")
+    assert lines[0].endswith("1 check could not run") or lines[0].startswith("6 checks agree, 1 check could not run")
     assert "could not run test_broken.py: it cannot be collected; see pytest's errors" in lines
     assert "test_broken.py" in project.path.joinpath("parity.md").read_text()
     assert "an older one" not in project.path.joinpath("parity.md").read_text()

@@ -44,6 +44,17 @@ def initializer(shape, rng):
 
 torch_initializer, shape = torch.nn.init.normal_, (4, 6)
 """
+FUNCTION = """
+import torch
+
+def function(x, w):
+    return x * w
+
+def reference(x, w):
+    return x * w
+
+inputs = (torch.linspace(-1, 2, 15).reshape(5, 3).bfloat16(), torch.tensor([0.5, 2.0, -1.25]).bfloat16())
+"""
 EVERYTHING = GRADIENTS + UPDATES + TRAINING + INITIALIZER
 
 
@@ -59,7 +70,7 @@ def write(tmp_path):
 
 def test_every_complete_check_is_run(write, capsys):
     reports = check_file(write(EVERYTHING))
-    assert [*reports] == [*CHECKS]
+    assert [*reports, "function"] == [*CHECKS]
     for name, report in reports.items():
         assert report.findings == ()
         assert report.environment["check"].startswith(f"check_{name}")
@@ -69,7 +80,18 @@ def test_every_complete_check_is_run(write, capsys):
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_only_runs_one(name, write):
-    assert [*check_file(write(EVERYTHING), only=name)] == [name]
+    content = FUNCTION if name == "function" else EVERYTHING
+    assert [*check_file(write(content), only=name)] == [name]
+
+
+def test_a_function_is_checked_with_its_reference_and_its_inputs(write):
+    (report,) = check_file(write(FUNCTION)).values()
+    assert report.findings == ()
+    assert [row.name for row in report.rows] == ["y", "dx", "dw"]
+    cut = FUNCTION.replace("return x * w", "return x.detach() * w", 1)
+    assert not check_file(write(cut, "wrong.py"))["function"].ok
+    with pytest.raises(InputError, match="function lacks inputs"):
+        check_file(write(FUNCTION.partition("inputs =")[0], "half.py"))
 
 
 def test_settings_come_before_those_of_the_file(write):
@@ -147,7 +169,7 @@ def test_an_unknown_check_is_asked_for(write):
 
 def test_an_audit_has_the_blind_spots_of_the_checks_and_of_their_data(write):
     spots = {name: {spot.code for spot in spots} for name, spots in audit_file(write(EVERYTHING)).items()}
-    assert [*spots] == [*CHECKS]
+    assert [*spots, "function"] == [*CHECKS]
     assert "equal-entries" in spots["gradients"], "the batch is all ones"
     assert {"equal-entries", "parameters-alone", "no-short-batch"} <= spots["training"]
     assert spots["initializer"] == set()

@@ -51,6 +51,12 @@ def test_the_codes_are_stable():
 
 WORDS = {
     "n": 3,
+    "most": 3,
+    "constant": 1e-5,
+    "size": 1.0,
+    "line": "",
+    "terms": 4096,
+    "operation": "mean",
     "limit": 0.05,
     "where": "J",
     "what": "x",

@@ -60,6 +60,8 @@ MADE = {
     "initializer": lambda: handgrad.check_initializer(
         lambda s, rng: rng.random(s), torch.nn.init.normal_, (40, 60), seed=2
     ),
+    "a function": lambda: handgrad.check_function(torch.exp, torch.exp, torch.ones(3, 2).bfloat16()),
+    "a wrong function": lambda: handgrad.check_function(lambda x: x * 1.1, torch.clone, torch.ones(3, 2).half()),
     "the notes' network": lambda: handgrad.Experiment(steps=2).run("synthetic"),
     "free running": lambda: handgrad.Experiment(steps=2, free_running=True).run("synthetic"),
 }

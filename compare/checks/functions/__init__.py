@@ -1,0 +1,11 @@
+"""The check of a torch function with a backward of its own. Its files in the order of reading:
+
+subject      what is checked: both callables, their inputs, the names of what comes out
+passes       one forward and backward pass of the user's, and what it did
+structure    what a pass must not depend on: layouts, other inputs, other calls
+upstream     how gradients follow the upstream gradient
+second       the backward as a function of its own
+verdicts     every output and gradient judged, with its cause
+fine         a function that computes in float64, judged as a derivation is
+hidden       what the inputs could not have shown
+"""

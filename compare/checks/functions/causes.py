@@ -1,0 +1,74 @@
+"""The causes of what is wrong that only other passes tell: with other upstream gradients, and in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from handgrad.compare.checks.functions import fine, upstream
+from handgrad.compare.checks.functions.passes import Pass, run
+from handgrad.compare.checks.functions.subject import Subject
+from handgrad.compare.checks.functions.verdicts import Verdict, kernels_of, with_cause
+from handgrad.compare.facts.causes import Cause, Unknown
+from handgrad.compare.facts.functions import Float64Too, ThroughUpstream
+from handgrad.compare.facts.remarks import Note
+from handgrad.compare.names import gradient
+from handgrad.compare.oracle.coarse.evaluation import Draw
+from handgrad.compare.oracle.coarse.formats import FORMATS
+from handgrad.compare.report.report import Report
+from handgrad.compare.verdict.coarse.case import case_of
+from handgrad.compare.verdict.coarse.rule import judge
+
+Judgements = dict[int, Verdict]
+
+
+def explained(
+    subject: Subject, draw: Draw, base: Pass, judged: Judgements, known: Mapping[str, Cause]
+) -> tuple[Judgements, list[Note]]:
+    """The verdicts with such causes, and a note where one is from float64; `known` has causes by tensor."""
+    count, causes, notes = len(draw.cotangents), dict(known), list[Note]()
+    wrong = {subject.trained[i - count]: i for i, each in judged.items() if i >= count and each.row.verdict == "FAULT"}
+    for position, cause in upstream.misread(subject, draw, base, wrong).items():
+        causes.setdefault(judged[wrong[position]].row.name, cause)
+    judged = {i: _named(each, causes) for i, each in judged.items()}
+    judged = _by_upstream(subject, draw, judged) if count > 1 else judged
+    if subject.dtype != "float64" and any(map(_is_unknown, judged.values())):
+        there = _causes_of(fine.named_in(subject, draw))
+        unknown = {i for i, each in judged.items() if _is_unknown(each) and each.row.name in there}
+        judged = {i: _named(each, there) if i in unknown else each for i, each in judged.items()}
+        notes += [Float64Too()] if unknown else []
+    return judged, notes
+
+
+def _named(verdict: Verdict, causes: Mapping[str, Cause]) -> Verdict:
+    """The verdict with the cause that its tensor has, if it has one and is wrong."""
+    name = verdict.row.name
+    return with_cause(verdict, causes[name]) if verdict.row.verdict == "FAULT" and name in causes else verdict
+
+
+def _causes_of(report: Report | None) -> dict[str, Cause]:
+    """The causes that a report knows, by tensor."""
+    found = [] if report is None else report.findings
+    known = (finding for finding in found if not isinstance(finding.cause, Unknown))
+    return {name: finding.cause for finding in known for name in (finding.where.name, *finding.together)}
+
+
+def _by_upstream(subject: Subject, draw: Draw, judged: Judgements) -> Judgements:
+    """Of gradients that nothing else explains, through which of several upstream gradients they are wrong."""
+    count = len(draw.cotangents)
+    unknown = {i for i, each in judged.items() if i >= count and _is_unknown(each)}
+    through: dict[int, tuple[list[str], list[str]]] = {i: ([], []) for i in unknown}
+    for k, name in enumerate(map(gradient, subject.outputs(count) if unknown else ())):
+        alone = upstream.only(draw, k)
+        case = case_of(subject.reference, [alone], FORMATS[subject.dtype])
+        kernels = kernels_of(subject, [run(subject, alone)])
+        for i in unknown & kernels.keys():
+            is_wrong = judge(case, i, kernels[i]).verdict == "FAULT"
+            through[i][0 if is_wrong else 1].append(name)
+    causes = {
+        i: ThroughUpstream(tuple(wrong), tuple(right)) for i, (wrong, right) in through.items() if wrong and right
+    }
+    return {i: with_cause(each, causes[i]) if i in causes else each for i, each in judged.items()}
+
+
+def _is_unknown(verdict: Verdict) -> bool:
+    return verdict.finding is not None and isinstance(verdict.finding.cause, Unknown)

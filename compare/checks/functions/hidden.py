@@ -1,0 +1,57 @@
+"""Which steps of the reference a mistake could stand in that these inputs would not show, and what would show it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+from handgrad.compare.facts.blind_spots import blind_spot
+from handgrad.compare.facts.remarks import BlindSpot
+from handgrad.compare.oracle.coarse.effects import Step
+from handgrad.compare.verdict.coarse.case import Case
+
+AVERAGES = ("mean", "var", "std", "var_mean")
+
+
+def hidden_steps(case: Case) -> tuple[BlindSpot, ...]:
+    """Constants, counts and whole steps whose change would be taken for rounding, each told once."""
+    ends = {step.number for step in case.steps if step.axis is not None and math.isfinite(_least(case, step))}
+    whole = [step for step in case.steps if step.axis is None and step.constant is None]
+    silent = [step for step in whole if math.isinf(_least(case, step)) and step.number not in ends]
+    steps = ", ".join(dict.fromkeys(f"{step.operation}{_line(step)}" for step in silent))
+    spots = [*_constants(case), *_counts(case, whole)]
+    return tuple(dict.fromkeys([*spots, *([blind_spot("step-hidden", steps=steps)] if silent else [])]))
+
+
+def _constants(case: Case) -> Iterator[BlindSpot]:
+    """Constants that may be more than twice what they are; the backward has them again."""
+    for step in case.steps:
+        least = _least(case, step) if step.constant is not None and not _is_backward(step) else 0.0
+        if step.constant is not None and least > 1:
+            words = {"most": f"{abs(step.constant) * (1 + least):.2g}", "constant": f"{step.constant:g}"}
+            yield blind_spot("constant-hidden", size=f"{step.size:.2g}", line=_line(step), **words)
+
+
+def _counts(case: Case, whole: Iterable[Step]) -> Iterator[BlindSpot]:
+    """Averages whose count may be off by one."""
+    for step in whole:
+        least = _least(case, step)
+        if step.terms > 1 and step.operation in AVERAGES and least * step.terms > 1:
+            most = max(1, math.floor(1 / least))
+            yield blind_spot("count-hidden", terms=step.terms, operation=step.operation, line=_line(step), most=most)
+
+
+def _least(case: Case, step: Step) -> float:
+    """The smallest share of a step that would have shown in some tensor."""
+    return min(measure.directions.resolution[step] for measure in case.measures)
+
+
+def _is_backward(step: Step) -> bool:
+    return step.place is not None and step.place.is_backward
+
+
+def _line(step: Step) -> str:
+    """In which line of the reference it is done, or nothing."""
+    if step.place is None:
+        return ""
+    return f" in line {step.place.line} of the reference{', differentiated' * step.place.is_backward}"

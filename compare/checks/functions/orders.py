@@ -1,0 +1,161 @@
+"""First and second derivatives, each judged on some draws: verdicts, findings, notes, and what would not have shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from handgrad.compare.checks.functions import fine, upstream
+from handgrad.compare.checks.functions.causes import explained
+from handgrad.compare.checks.functions.hidden import hidden_steps
+from handgrad.compare.checks.functions.passes import Pass, expanded, run
+from handgrad.compare.checks.functions.second import told_of_second
+from handgrad.compare.checks.functions.structure import Wrong, misshapen, other_answers, situations
+from handgrad.compare.checks.functions.subject import Subject
+from handgrad.compare.checks.functions.verdicts import Verdict, in_tf32, kernels_of, names_of, verdicts, with_cause
+from handgrad.compare.errors import InputError
+from handgrad.compare.facts.failures import Mutates
+from handgrad.compare.facts.functions import CoarserInside, OpaqueSteps, SecondAbsent, SecondOff
+from handgrad.compare.facts.remarks import BlindSpot, Note
+from handgrad.compare.names import Key
+from handgrad.compare.oracle.coarse.effects import Effect
+from handgrad.compare.oracle.coarse.evaluation import Draw, evaluate
+from handgrad.compare.oracle.coarse.formats import FORMATS
+from handgrad.compare.report.report import Report
+from handgrad.compare.results import SourceLine
+from handgrad.compare.verdict.coarse.case import Case, case_of
+from handgrad.compare.verdict.coarse.rule import judge
+
+FAILED = ("FAULT", "NONFINITE")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is said: verdicts by position, what is wrong beside them, what was changed, notes and blind spots.
+
+    `fine` is the report of the finer rule, where the function computes in float64; `line` that of the backward.
+    """
+
+    verdicts: Mapping[int, Verdict]
+    wrong: tuple[Wrong, ...] = ()
+    changed: tuple[Mutates, ...] = ()
+    notes: tuple[Note, ...] = ()
+    spots: tuple[BlindSpot, ...] = ()
+    fine: Report | None = None
+    line: SourceLine | None = None
+
+
+def first_order(subject: Subject, draws: Sequence[Draw]) -> Told:
+    """Every output and gradient judged, and what they may not depend on."""
+    passes = [run(subject, draw) for draw in draws]
+    plain = evaluate(subject.reference, draws[0], Effect())
+    _check_range(subject, plain)
+    told = Told({}, _unusable(subject, draws[0], passes[0], plain), passes[0].changed, line=passes[0].line)
+    if passes[0].raised is not None:
+        return told
+    is_fine = subject.dtype == "float64" and fine.is_fine(passes[0])
+    is_coarser = subject.dtype == "float64" and not is_fine
+    case = case_of(subject.reference, draws, FORMATS["float32" if is_coarser else subject.dtype])
+    kernels = kernels_of(subject, passes)
+    judged, notes = _judged(case, names_of(subject, case), kernels)
+    notes += [CoarserInside("float32")] if is_coarser else []
+    notes += [OpaqueSteps(case.opaque)] if case.opaque else []
+    finer = fine.report_on(subject, draws[0]) if is_fine else None
+    is_off = partial(_is_off, case, kernels)
+    again = tuple(other_answers(subject, draws[0], passes[0], is_off))
+    if again:
+        return replace(told, wrong=(*told.wrong, *again))
+    linear = tuple(upstream.not_linear(subject, draws[0], passes[0], case.format))
+    spots: tuple[BlindSpot, ...] = ()
+    if any(each.row.verdict in FAILED for each in judged.values()):
+        known = {each.name: each.cause for each in linear}
+        judged, more = explained(subject, draws[0], passes[0], judged, known)
+        notes += more
+    elif passes[0].is_connected and (finer is None or finer.ok):
+        linear += tuple(_unlike(subject, draws[0], passes[0], case, is_off))
+        spots = hidden_steps(case) if finer is None else ()
+    named = {each.finding.where.name for each in judged.values() if each.finding is not None}
+    wrong = (*told.wrong, *(each for each in linear if each.name not in named))
+    if finer is not None:
+        finer, judged = fine.with_causes(finer, judged, wrong), {}
+    return replace(told, verdicts=judged, wrong=wrong, notes=tuple(notes), spots=spots, fine=finer)
+
+
+def second_order(subject: Subject, draws: Sequence[Draw]) -> Told:
+    """The gradients of a backward, judged in the same way; nothing where the reference has none."""
+    passes = [run(subject, draw) for draw in draws]
+    plain = evaluate(subject.reference, draws[0], Effect())
+    count = len(draws[0].cotangents)
+    if not any(bool(g.any()) for g in plain[count:]):
+        return Told({})
+    if not passes[0].has_gradients:
+        return Told({}, (Wrong(subject.gradients[0], SecondAbsent(passes[0].raised)),))
+    wrong = [told_of_second(each) for each in _unusable(subject, draws[0], passes[0], plain)]
+    case = case_of(subject.reference, draws, FORMATS[subject.dtype])
+    kernels = {i: tensors for i, tensors in kernels_of(subject, passes).items() if i >= count}
+    judged = verdicts(case, names_of(subject, case), kernels)
+    named = {i: _of_second(each, subject.names[subject.trained[i - count]]) for i, each in judged.items()}
+    return Told(named, tuple(wrong))
+
+
+def _of_second(verdict: Verdict, name: str) -> Verdict:
+    """A verdict on second derivatives with respect to an input."""
+    return with_cause(verdict, SecondOff(name)) if verdict.row.verdict == "FAULT" else verdict
+
+
+def _unusable(subject: Subject, draw: Draw, made: Pass, plain: Sequence[Tensor]) -> tuple[Wrong, ...]:
+    """What keeps a pass from being judged, beside the reference's outputs and gradients."""
+    count = len(draw.cotangents)
+    wanted = {i: bool(g.any()) for i, g in zip(subject.trained, plain[count:], strict=True)}
+    return tuple(misshapen(subject, draw, made, plain[:count], wanted))
+
+
+def _judged(
+    case: Case, keys: Sequence[Key], kernels: Mapping[int, Sequence[Tensor]]
+) -> tuple[dict[int, Verdict], list[Note]]:
+    """The verdicts, in TF32 where float32 is what is handed over and the products show that they are in that."""
+    judged = verdicts(case, keys, kernels)
+    if case.format == FORMATS["float32"] and any(each.row.verdict == "FAULT" for each in judged.values()):
+        coarser = in_tf32(case, keys, kernels)
+        if coarser is not None:
+            return coarser, [CoarserInside("TF32")]
+    return judged, []
+
+
+def _is_off(case: Case, kernels: Mapping[int, Sequence[Tensor]], position: int, tensor: Tensor) -> bool:
+    """Whether a tensor is a FAULT where it is that of the first draw in place of what the plain pass gave."""
+    if not bool(torch.isfinite(tensor).all()):
+        return True
+    others = kernels[position][1:] if position in kernels else []
+    return len(others) + 1 < len(case.draws) or judge(case, position, [tensor, *others]).verdict == "FAULT"
+
+
+def _unlike(
+    subject: Subject, draw: Draw, base: Pass, case: Case, is_off: Callable[[int, Tensor], bool]
+) -> Iterator[Wrong]:
+    """What is wrong in another situation than the plain one."""
+    yield from situations(subject, draw, base, is_off)
+    even = draw._replace(cotangents=tuple(expanded(c).clone() for c in draw.cotangents))
+
+    def is_off_there(k: int, tensor: Tensor) -> bool:
+        there = case_of(subject.reference, [even], case.format)
+        is_finite = bool(torch.isfinite(tensor).all())
+        return not is_finite or judge(there, len(draw.cotangents) + k, [tensor]).verdict == "FAULT"
+
+    yield from upstream.for_one_number(subject, draw, is_off_there)
+
+
+def _check_range(subject: Subject, tensors: Sequence[Tensor]) -> None:
+    """Raise InputError where the reference itself gives what the format of the inputs cannot hold."""
+    most = torch.finfo(getattr(torch, subject.dtype)).max
+    names = (*subject.outputs(len(tensors) - len(subject.trained)), *subject.gradients)
+    for name, t in zip(names, tensors, strict=True):
+        if t.numel() and not bool((t.abs() < most).all()):
+            raise InputError(
+                f"{name} of the reference is {float(t.abs().max()):g}, which {subject.dtype} does not hold; rescale "
+                "the inputs"
+            )

@@ -1,0 +1,220 @@
+"""One forward and backward pass of the user's function, on copies in a layout of our choice, and what it did."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import BackwardCFunction
+
+from handgrad.compare.checks.functions.subject import Subject
+from handgrad.compare.facts.failures import Mutates, Raised
+from handgrad.compare.names import gradient
+from handgrad.compare.oracle.coarse.evaluation import Draw, is_floating
+from handgrad.compare.ownership import is_theirs, named
+from handgrad.compare.results import SourceLine
+from handgrad.compare.sandbox import CAUGHT, located, quietly
+
+Layout = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What came out: outputs and gradients, by the position of the input, None where there is none.
+
+    `changed` is what the function changed that it was handed. `raised` ended it, in the forward or, where there are
+    outputs, in the backward, which begins on `line`. `is_connected`: an output requires a gradient.
+    """
+
+    outputs: tuple[Any, ...] = ()
+    gradients: Mapping[int, Tensor | None] = field(default_factory=dict)
+    changed: tuple[Mutates, ...] = ()
+    raised: Raised | None = None
+    line: SourceLine | None = None
+    is_connected: bool = True
+
+    @property
+    def has_gradients(self) -> bool:
+        """Whether it came to its end and gave any gradient."""
+        return self.raised is None and any(g is not None for g in self.gradients.values())
+
+    @property
+    def floating(self) -> list[Tensor]:
+        """The outputs that have a gradient."""
+        return [y for y in self.outputs if is_floating(y)]
+
+
+def contiguous(t: Tensor) -> Tensor:
+    """A copy, its numbers beside each other."""
+    return t.detach().clone(memory_format=torch.contiguous_format)
+
+
+def strided(t: Tensor) -> Tensor:
+    """A copy whose numbers are two apart, with nan between them."""
+    if not t.dim():
+        return contiguous(t)
+    between = float("nan") if t.is_floating_point() else 0
+    wide = torch.full((*t.shape, 2), between, dtype=t.dtype, device=t.device)
+    wide[..., 0] = t.detach()
+    return wide[..., 0]
+
+
+def transposed(t: Tensor) -> Tensor:
+    """A copy that is transposed in memory."""
+    return t.detach().transpose(0, -1).contiguous().transpose(0, -1) if t.dim() > 1 else contiguous(t)
+
+
+def expanded(t: Tensor) -> Tensor:
+    """Its first number for all, with strides of 0."""
+    return t.detach().reshape(-1)[:1].clone().reshape([1] * t.dim()).expand(t.shape)
+
+
+def run(
+    subject: Subject,
+    draw: Draw,
+    *,
+    needed: Collection[int] | None = None,
+    inputs: Layout = contiguous,
+    cotangents: Layout = contiguous,
+) -> Pass:
+    """Call the function on copies of a draw and differentiate it; only the inputs `needed` require a gradient.
+
+    What it draws from torch's generator is the same in every pass.
+    """
+    state = torch.get_rng_state()
+    try:
+        return _passed(subject, draw, needed, inputs, cotangents)
+    finally:
+        torch.set_rng_state(state)
+
+
+def _passed(subject: Subject, draw: Draw, needed: Collection[int] | None, inputs: Layout, cotangents: Layout) -> Pass:
+    needed = draw.trained if needed is None else needed
+    handed = [inputs(t) if isinstance(t, Tensor) else t for t in draw.inputs]
+    leaves = {i: handed[i].requires_grad_() for i in needed}
+    try:
+        outputs = _called(subject, handed)
+    except CAUGHT as error:
+        return Pass(raised=located(error), changed=_changed(subject, draw, handed))
+    upstream = [cotangents(c) for c in draw.cotangents]
+    held = [y.detach().clone() if isinstance(y, Tensor) else y for y in outputs]
+    made = Pass(tuple(held), line=_line_of(outputs))
+    due = [y for y in outputs if is_floating(y)]
+    pairs = [(y, c) for y, c in zip(due, upstream, strict=False) if y.requires_grad]
+    if not pairs or not leaves:
+        none = dict.fromkeys(leaves)
+        return replace(made, gradients=none, changed=_changed(subject, draw, handed), is_connected=bool(pairs))
+    ys, cs = zip(*pairs, strict=True)
+    try:
+        with quietly():
+            found = torch.autograd.grad(ys, [*leaves.values()], cs, allow_unused=True)
+    except CAUGHT as error:
+        return replace(made, raised=located(error), changed=_changed(subject, draw, handed))
+    outputs_changed = [
+        Mutates("backward", "output", name)
+        for name, y, before in zip(subject.outputs(len(due)), due, [h for h in held if is_floating(h)], strict=True)
+        if not same_bits(y.detach(), before)
+    ]
+    upstream_changed = [
+        Mutates("backward", "upstream gradient", gradient(name))
+        for name, c, before in zip(subject.outputs(len(due)), upstream, draw.cotangents, strict=False)
+        if not same_bits(c.detach(), before)
+    ]
+    changed = (*_changed(subject, draw, handed), *upstream_changed, *outputs_changed)
+    gradients = {i: None if g is None else g.detach() for i, g in zip(leaves, found, strict=True)}
+    return replace(made, gradients=gradients, changed=changed)
+
+
+def _called(subject: Subject, handed: list[Any]) -> tuple[Any, ...]:
+    with quietly():
+        returned = subject.function(*handed)
+    return tuple(returned) if isinstance(returned, (tuple, list)) else (returned,)
+
+
+def _changed(subject: Subject, draw: Draw, handed: list[Any]) -> tuple[Mutates, ...]:
+    return tuple(
+        Mutates("function", "input", name)
+        for name, before, now in zip(subject.names, draw.inputs, handed, strict=True)
+        if isinstance(before, Tensor) and not same_bits(now.detach(), before)
+    )
+
+
+def same_bits(a: Tensor | None, b: Tensor | None) -> bool:
+    """Whether two tensors are the same, nan being the same as nan; nothing is the same as nothing."""
+    if a is None or b is None:
+        return a is b
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    return bool(torch.equal(a, b)) or bool(((a == b) | ((a != a) & (b != b))).all())  # nan
+
+
+def returned_shapes(subject: Subject, draw: Draw) -> dict[int, tuple[int, ...]]:
+    """The shapes of the gradients that a backward of the user's returns, by position, before torch looks at them."""
+    handed = [contiguous(t) if isinstance(t, Tensor) else t for t in draw.inputs]
+    leaves = {i: handed[i].requires_grad_() for i in draw.trained}
+    positions = {id(leaf): i for i, leaf in leaves.items()}
+    shapes: dict[int, tuple[int, ...]] = {}
+    try:
+        due = [y for y in _called(subject, handed) if is_floating(y)]
+        nodes: list[Any] = [y.grad_fn for y in due if isinstance(y.grad_fn, BackwardCFunction)]
+        for node in nodes[:1]:
+            ends = [positions.get(id(getattr(after, "variable", None))) for after, _ in node.next_functions]
+            with _noting(node._forward_cls, ends, shapes), quietly():
+                torch.autograd.grad(due, [*leaves.values()], [contiguous(c) for c in draw.cotangents])
+    except CAUGHT:  # it is told already
+        pass
+    return shapes
+
+
+@contextmanager
+def _noting(kind: Any, ends: list[int | None], shapes: dict[int, tuple[int, ...]]) -> Iterator[None]:
+    """While entered, the backward of a class notes the shapes that it returns, of what ends in an input."""
+    backward = kind.__dict__["backward"]
+
+    def noting(ctx: Any, *given: Any) -> Any:
+        returned = backward.__func__(ctx, *given)
+        several = returned if isinstance(returned, tuple) else (returned,)
+        tensors = [(end, g) for end, g in zip(ends, several, strict=False) if end is not None]
+        shapes.update({end: tuple(g.shape) for end, g in tensors if isinstance(g, Tensor)})
+        return returned
+
+    kind.backward = staticmethod(noting)
+    try:
+        yield
+    finally:
+        kind.backward = backward
+
+
+def _line_of(outputs: tuple[Any, ...]) -> SourceLine | None:
+    """The line that the backward begins on, where it is Python of the user's."""
+    nodes = (y.grad_fn for y in outputs if isinstance(y, Tensor))
+    of_theirs = (getattr(node, "_forward_cls", None) for node in nodes if isinstance(node, BackwardCFunction))
+    backward = next((getattr(kind, "backward", None) for kind in of_theirs), None)
+    try:
+        function = inspect.unwrap(backward)  # type: ignore[arg-type]  # None is a TypeError
+        lines, first = inspect.getsourcelines(function)
+        file = inspect.getsourcefile(function) or ""
+    except (TypeError, OSError):
+        return None
+    at = next((i for i, line in enumerate(lines) if line.lstrip()[:4] == "def "), 0)
+    return SourceLine(named(file), first + at, lines[at].strip()) if file and is_theirs(file) else None
+
+
+@contextmanager
+def filled_memory() -> Iterator[None]:
+    """While entered, memory that torch hands out holds nan, in the whole process."""
+    settings: Any = torch.utils.deterministic
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    filled = settings.fill_uninitialized_memory
+    try:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        settings.fill_uninitialized_memory = True
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        settings.fill_uninitialized_memory = filled

@@ -1,0 +1,198 @@
+"""What the gradients of a right function do not depend on: how its operands lie in memory, which of its inputs require
+a gradient, what was called before and between.
+
+Each situation is compared with the plain pass bit by bit. Other bits need not be wrong, as another layout may be summed
+in another order: they are judged as the plain ones are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from handgrad.compare.checks.functions.passes import (
+    Layout,
+    Pass,
+    contiguous,
+    filled_memory,
+    returned_shapes,
+    run,
+    same_bits,
+    strided,
+    transposed,
+)
+from handgrad.compare.checks.functions.subject import Subject
+from handgrad.compare.facts.causes import Cause
+from handgrad.compare.facts.failures import NotReal, WrongShape
+from handgrad.compare.facts.functions import (
+    NoGradient,
+    OtherAnswer,
+    RaisesWhere,
+    SharedByCalls,
+    SomeNeeded,
+    Unwritten,
+    WrongFor,
+)
+from handgrad.compare.oracle.coarse.evaluation import Draw, is_floating
+from handgrad.compare.sandbox import CAUGHT, located, quietly
+
+OTHER = 0.5  # times the inputs, of another call
+LAYOUTS: dict[str, tuple[Layout, Layout]] = {
+    "strided-upstream": (contiguous, strided),
+    "transposed-upstream": (contiguous, transposed),
+    "strided-inputs": (strided, contiguous),
+    "transposed-inputs": (transposed, contiguous),
+}
+"""How inputs and upstream gradients lie in memory in each situation."""
+
+
+class Wrong(NamedTuple):
+    """A tensor that is wrong, and why; `name` is that of the finding."""
+
+    name: str
+    cause: Cause
+
+
+Off = Callable[[int, Tensor], bool]
+"""Whether an output or a gradient, by its position among them, is off where another pass makes it so."""
+
+
+def misshapen(
+    subject: Subject, draw: Draw, made: Pass, due: Sequence[Tensor], wanted: Mapping[int, bool]
+) -> Iterator[Wrong]:
+    """What keeps the plain pass from being judged: exceptions, types, shapes, and gradients that are None.
+
+    `due` are the reference's outputs; `wanted` says of which inputs its gradient is not 0 everywhere.
+    """
+    names = subject.outputs(len(due))
+    if made.raised is not None:
+        returned = returned_shapes(subject, draw) if made.outputs and not made.raised.file else {}
+        shapes = [
+            Wrong(subject.gradients[k], WrongShape(returned[i], tuple(subject.inputs[i].shape)))
+            for k, i in enumerate(subject.trained)
+            if i in returned and not _broadcasts(tuple(subject.inputs[i].shape), returned[i])
+        ]
+        yield from shapes or [Wrong(names[0] if not made.outputs else subject.gradients[0], made.raised)]
+        return
+    if len(made.floating) != len(due):
+        kinds = " and ".join(str(y.dtype) if isinstance(y, Tensor) else type(y).__name__ for y in made.outputs)
+        yield Wrong(names[0], NotReal(kinds, f"{len(due)} floating, as the reference does"))
+        return
+    device = next(t.device for t in subject.inputs if is_floating(t))
+    for name, y, reference in zip(names, made.floating, due, strict=True):
+        if y.shape != reference.shape:
+            yield Wrong(name, WrongShape(tuple(y.shape), tuple(reference.shape)))
+        elif y.device != device:
+            yield Wrong(name, NotReal(f"a tensor on {y.device}", f"it on {device}, where the inputs are"))
+    for name, i in zip(subject.gradients, subject.trained, strict=True):
+        if made.gradients.get(i) is None and wanted[i]:
+            yield Wrong(name, NoGradient(subject.names[i], made.is_connected))
+
+
+def _broadcasts(shape: tuple[int, ...], returned: tuple[int, ...]) -> bool:
+    """Whether torch takes a gradient of a shape for an input of another: it sums what was broadcast."""
+    try:
+        return np.broadcast_shapes(shape, returned) == returned
+    except ValueError:
+        return False
+
+
+def other_answers(subject: Subject, draw: Draw, base: Pass, is_off: Off) -> Iterator[Wrong]:
+    """What is off where the same is asked again."""
+    made = run(subject, draw)
+    if made.raised is not None:
+        yield Wrong(_first(subject, made), RaisesWhere("again", made.raised))
+        return
+    yield from (Wrong(name, OtherAnswer()) for name in _apart(subject, base, made, is_off))
+
+
+def situations(subject: Subject, draw: Draw, base: Pass, is_off: Off) -> Iterator[Wrong]:
+    """What is wrong in some situation and right in the plain pass, which agrees."""
+
+    def compared(made: Pass, cause: Callable[[str], Cause], situation: str) -> Iterator[Wrong]:
+        if made.raised is not None:
+            yield Wrong(_first(subject, made), RaisesWhere(situation, made.raised))
+            return
+        yield from (Wrong(name, cause(name)) for name in _apart(subject, base, made, is_off))
+
+    for situation, (inputs, cotangents) in LAYOUTS.items():
+        made = run(subject, draw, inputs=inputs, cotangents=cotangents)
+        yield from compared(made, lambda _, situation=situation: WrongFor(situation), situation)  # type: ignore[misc]
+    with filled_memory():
+        made = run(subject, draw)
+    yield from compared(made, lambda _: Unwritten(), "filled-memory")
+    yield from _for_some(subject, draw, base, is_off)
+    made = _interrupted(subject, draw)
+    yield from compared(made, lambda _: SharedByCalls(), "second-call")
+
+
+def _for_some(subject: Subject, draw: Draw, base: Pass, is_off: Off) -> Iterator[Wrong]:
+    """The same where no input requires a gradient, one alone, all but one."""
+    none = run(subject, draw, needed=())
+    if none.raised is not None:
+        yield Wrong(_first(subject, none), RaisesWhere("no-gradient", none.raised))
+    else:
+        yield from (Wrong(n, WrongFor("no-gradient")) for n in _apart(subject, base, none, is_off))
+    count = len(subject.trained)
+    sizes = dict.fromkeys((1, count - 1))
+    told = set[str]()
+    for needed in (some for n in sizes if 0 < n < count for some in combinations(subject.trained, n)):
+        names = tuple(subject.names[i] for i in needed)
+        made = run(subject, draw, needed=needed)
+        if made.raised is not None:
+            yield Wrong(_first(subject, made), RaisesWhere("subset", made.raised))
+            return
+        for name in _apart(subject, base, made, is_off):
+            if name not in told:
+                told.add(name)
+                yield Wrong(name, SomeNeeded(names))
+
+
+def _interrupted(subject: Subject, draw: Draw) -> Pass:
+    """A pass with another call between its forward and its backward."""
+    handed = [contiguous(t) if isinstance(t, Tensor) else t for t in draw.inputs]
+    leaves = {i: handed[i].requires_grad_() for i in draw.trained}
+    other = [OTHER * contiguous(t) if is_floating(t) else t for t in draw.inputs]
+    try:
+        with quietly():
+            returned = subject.function(*handed)
+            for i in draw.trained:
+                other[i].requires_grad_()
+            subject.function(*other)
+            outputs = returned if isinstance(returned, (tuple, list)) else (returned,)
+            ys = [y for y in outputs if is_floating(y)]
+            held = [y.detach().clone() for y in ys]
+            upstream = [contiguous(c) for c in draw.cotangents]
+            found = torch.autograd.grad(ys, [*leaves.values()], upstream, allow_unused=True)
+    except CAUGHT as error:
+        return Pass(raised=located(error))
+    return Pass(tuple(held), dict(zip(leaves, found, strict=True)))
+
+
+def _apart(subject: Subject, base: Pass, made: Pass, is_off: Off) -> list[str]:
+    """The outputs and gradients that are other bits than in the plain pass, and off."""
+    names = subject.outputs(len(base.floating))
+    pairs: list[tuple[str, int, Tensor | None, Tensor | None]] = []
+    for i, (name, y, first) in enumerate(zip(names, made.floating, base.floating, strict=False)):
+        pairs.append((name, i, y, first))
+    for k, position in enumerate(subject.trained):
+        if position in made.gradients:
+            own, plain = made.gradients[position], base.gradients.get(position)
+            pairs.append((subject.gradients[k], len(names) + k, _or_zeros(own, plain), _or_zeros(plain, own)))
+    apart = ((name, i, now) for name, i, now, before in pairs if not same_bits(now, before))
+    return [name for name, i, now in apart if now is not None and is_off(i, now)]
+
+
+def _or_zeros(gradient: Tensor | None, other: Tensor | None) -> Tensor | None:
+    """None where the other is something is 0."""
+    return torch.zeros_like(other) if gradient is None and other is not None else gradient
+
+
+def _first(subject: Subject, made: Pass) -> str:
+    """The name that a finding on an exception has."""
+    return subject.gradients[0] if made.outputs else subject.outputs(1)[0]

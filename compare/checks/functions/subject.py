@@ -1,0 +1,161 @@
+"""What is checked: a function and its reference, called alike, with their inputs; modules with their parameters."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from handgrad.compare.errors import InputError, kind_of
+from handgrad.compare.names import gradient
+from handgrad.compare.oracle.coarse.evaluation import is_floating
+from handgrad.compare.oracle.coarse.formats import coarsest
+
+CALLED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Both callables, of the same inputs in the same order, and the names of these.
+
+    `trained` are the positions of the inputs that have a gradient; `made` and `given` name the outputs and the
+    gradients where they are not named after these.
+    """
+
+    function: Callable[..., Any]
+    reference: Callable[..., Any]
+    inputs: tuple[Any, ...]
+    names: tuple[str, ...]
+    trained: tuple[int, ...]
+    made: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
+
+    @property
+    def dtype(self) -> str:
+        """The coarsest dtype of what is handed over."""
+        return coarsest([t.dtype for t in self.inputs if is_floating(t)])
+
+    @property
+    def gradients(self) -> tuple[str, ...]:
+        """The names of the gradients."""
+        return self.given or tuple(gradient(self.names[position]) for position in self.trained)
+
+    def outputs(self, count: int) -> tuple[str, ...]:
+        """The names of so many outputs, which no input has."""
+        stem = "y" if all(name[:1] != "y" for name in self.names) else "output"
+        return self.made or ((stem,) if count == 1 else tuple(f"{stem}{i + 1}" for i in range(count)))
+
+
+def subject_of(function: Any, reference: Any, inputs: Any) -> Subject:
+    """The subject that arguments describe; InputError for arguments that cannot be used."""
+    inputs = (inputs,) if isinstance(inputs, Tensor) else inputs
+    if not isinstance(inputs, (tuple, list)):
+        raise InputError(f"inputs is {kind_of(inputs)}; it must be a tuple of tensors and other arguments, like (x, w)")
+    for side, name in ((function, "function"), (reference, "reference")):
+        if not callable(side):
+            raise InputError(f"{name} is {kind_of(side)}; it must be a function of the inputs")
+        if isinstance(side, type) and issubclass(side, nn.Module):
+            raise InputError(f"{name} is the class {side.__name__}; hand over a module, as {side.__name__}(...)")
+    if isinstance(function, type) and issubclass(function, torch.autograd.Function):
+        function = function.apply
+    names = _names(reference, len(inputs))
+    values = [*inputs]
+    if isinstance(function, nn.Module):
+        own = dict(function.named_parameters())
+        names += [name.replace(".", "_") for name in own]
+        reference = _beside(reference, [*own], len(inputs))
+        function, values = _functional(function, [*own], len(inputs)), [*values, *own.values()]
+    elif isinstance(reference, nn.Module):
+        reference = _lifted(reference)
+    if len({*names}) < len(names):
+        raise InputError(f"{', '.join(names)} are not distinct; rename the parameters of the reference")
+    checked = [_checked(name, value) for name, value in zip(names, values, strict=True)]
+    trained = _trained(names, values, len(inputs))
+    return Subject(function, reference, tuple(checked), tuple(names), trained)
+
+
+def _names(reference: Any, count: int) -> list[str]:
+    """The names of the reference's positional parameters, or numbers where it has none."""
+    try:
+        called = reference.forward if isinstance(reference, nn.Module) else reference
+        parameters = [*inspect.signature(called).parameters.values()]
+    except (TypeError, ValueError):
+        parameters = []
+    named = [parameter.name for parameter in parameters if parameter.kind in CALLED]
+    return [named[i] if i < len(named) else f"x{i + 1}" for i in range(count)]
+
+
+def _checked(name: str, value: Any) -> Any:
+    """An input, detached; InputError for a tensor that nothing can be told of."""
+    if not isinstance(value, Tensor):
+        return value
+    if value.is_complex():
+        raise InputError(f"{name} is complex; hand over its real and imaginary parts, by .real and .imag")
+    if value.layout is not torch.strided:
+        raise InputError(f"{name} is of layout {value.layout}; hand over {name}.to_dense()")
+    if value.is_floating_point():
+        if not value.numel():
+            raise InputError(f"{name} has shape {tuple(value.shape)} and no entry; hand over at least one number")
+        if torch.finfo(value.dtype).bits < 16:
+            raise InputError(f"{name} is {value.dtype}; hand over 16 bits or more")
+        if not bool(torch.isfinite(value).all()):
+            raise InputError(f"{name} holds nan or infinity; start from finite numbers")
+    return value.detach()
+
+
+def _trained(names: Sequence[str], values: Sequence[Any], count: int) -> tuple[int, ...]:
+    """The floating inputs that require a gradient, or all of them where none does, and the parameters that do."""
+    floats = [i for i, value in enumerate(values[:count]) if is_floating(value)]
+    parameters = [i for i, value in enumerate(values) if i >= count and is_floating(value) and value.requires_grad]
+    if not floats and not parameters:
+        held = ", ".join(f"{n} {kind_of(v)}" for n, v in zip(names, values, strict=True)) or "nothing"
+        raise InputError(f"no input is a floating tensor ({held}); hand over what the gradient is with respect to")
+    return (*([i for i in floats if values[i].requires_grad] or floats), *parameters)
+
+
+# --- modules
+
+
+def _functional(module: nn.Module, parameters: Sequence[str], count: int) -> Callable[..., Any]:
+    """A module as a function of its inputs and then its parameters, on copies of its buffers."""
+
+    def call(*values: Any) -> Any:
+        buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+        given = dict(zip(parameters, values[count:], strict=True))
+        return functional_call(module, {**buffers, **given}, values[:count])
+
+    return call
+
+
+def _beside(reference: Any, parameters: Sequence[str], count: int) -> Callable[..., Any]:
+    """The reference of a module: called with its parameters, a module in place of its own and a function by name."""
+    if not isinstance(reference, nn.Module):
+        names = [name.replace(".", "_") for name in parameters]
+        return lambda *values: reference(*values[:count], **dict(zip(names, values[count:], strict=True)))
+    own = dict(reference.named_parameters())
+    if own.keys() != {*parameters}:
+        raise InputError(
+            f"the reference has the parameters {', '.join(own)}, the function {', '.join(parameters)}; name them alike"
+        )
+    buffers = _in_float64(dict(reference.named_buffers()))
+
+    def call(*values: Any) -> Any:
+        given = dict(zip(parameters, values[count:], strict=True))
+        return functional_call(reference, {**{n: b.clone() for n, b in buffers.items()}, **given}, values[:count])
+
+    return call
+
+
+def _lifted(reference: nn.Module) -> Callable[..., Any]:
+    """A module whose parameters are constants, in float64."""
+    held = _in_float64({**dict(reference.named_parameters()), **dict(reference.named_buffers())})
+    return lambda *values: functional_call(reference, {n: t.clone() for n, t in held.items()}, values)
+
+
+def _in_float64(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: t.detach().double() if t.is_floating_point() else t for name, t in tensors.items()}

@@ -1,0 +1,82 @@
+"""How gradients follow the upstream gradient: in proportion, entry by entry, through each output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+
+import torch
+from torch import Tensor
+
+from handgrad.compare.checks.functions.passes import Pass, expanded, run
+from handgrad.compare.checks.functions.structure import Wrong
+from handgrad.compare.checks.functions.subject import Subject
+from handgrad.compare.facts.causes import Cause
+from handgrad.compare.facts.functions import NotLinear, RaisesWhere, UpstreamMisread, WrongFor
+from handgrad.compare.names import gradient
+from handgrad.compare.oracle.coarse.evaluation import Draw
+from handgrad.compare.oracle.coarse.formats import Format
+from handgrad.compare.thresholds import NOT_LINEAR
+
+TIMES = (4.0, 0.25)  # exact in binary
+
+
+def not_linear(subject: Subject, draw: Draw, base: Pass, format: Format) -> Iterator[Wrong]:
+    """Gradients that are not 4 times as large, or a quarter, where every upstream gradient is.
+
+    In binary that changes no digit, but for what overflows or is flushed to 0.
+    """
+    names = subject.outputs(len(draw.cotangents))
+    upstream = gradient(names[0])
+    told = set[int]()
+    for times in TIMES:
+        made = run(subject, draw._replace(cotangents=tuple(times * c for c in draw.cotangents)))
+        if made.raised is not None:
+            yield Wrong(subject.gradients[0], RaisesWhere("scaled-upstream", made.raised))
+            return
+        for k, i in enumerate(subject.trained):
+            now, before = made.gradients.get(i), base.gradients.get(i)
+            if now is None or before is None or i in told or not bool(torch.isfinite(now).all()):
+                continue
+            due = before.double() * times
+            size = due.abs().max() + 1 / format.unit * format.smallest * max(times, 1.0)
+            if bool(((now.double() - due).abs() > NOT_LINEAR * format.unit * size).any()):
+                told.add(i)
+                yield Wrong(subject.gradients[k], NotLinear(upstream, times))
+
+
+def for_one_number(subject: Subject, draw: Draw, is_off: Callable[[int, Tensor], bool]) -> Iterator[Wrong]:
+    """Gradients that are wrong where the upstream gradient is one number expanded, and right where it is written out.
+
+    `is_off` says so of a gradient in place of another.
+    """
+    plain = run(subject, draw._replace(cotangents=tuple(expanded(c).clone() for c in draw.cotangents)))
+    made = run(subject, draw, cotangents=expanded)
+    if made.raised is not None and plain.raised is None:
+        yield Wrong(subject.gradients[0], RaisesWhere("expanded-upstream", made.raised))
+        return
+    for k, i in enumerate(subject.trained):
+        now, written = made.gradients.get(i), plain.gradients.get(i)
+        if now is not None and written is not None and not torch.equal(now, written) and is_off(k, now):
+            yield Wrong(subject.gradients[k], WrongFor("expanded-upstream"))
+
+
+def misread(subject: Subject, draw: Draw, base: Pass, wrong: Collection[int]) -> dict[int, Cause]:
+    """Of wrong gradients, by position, those that stay where every entry of the upstream gradient is one number."""
+    upstream = gradient(subject.outputs(len(draw.cotangents))[0])
+    found: dict[int, Cause] = {}
+    means = tuple(torch.full_like(c, float(c.double().mean())) for c in draw.cotangents)
+    for how, cotangents in (("first", tuple(expanded(c).clone() for c in draw.cotangents)), ("mean", means)):
+        if all(torch.equal(c, other) for c, other in zip(cotangents, draw.cotangents, strict=True)):
+            continue
+        made = run(subject, draw._replace(cotangents=cotangents))
+        for i in {*wrong} - found.keys():
+            now, before = made.gradients.get(i), base.gradients.get(i)
+            if now is not None and before is not None and bool(before.any()) and torch.equal(now, before):
+                found[i] = UpstreamMisread(upstream, how)
+    return found
+
+
+def only(draw: Draw, position: int) -> Draw:
+    """A draw with the upstream gradient of one output, and zeros for the others."""
+    kept = (c if i == position else torch.zeros_like(c) for i, c in enumerate(draw.cotangents))
+    return draw._replace(cotangents=tuple(kept))

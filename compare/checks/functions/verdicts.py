@@ -1,0 +1,148 @@
+"""Every output and gradient judged in the precision of the inputs, with its row, and its cause where it is wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from handgrad.compare.checks.functions.passes import Pass
+from handgrad.compare.checks.functions.subject import Subject
+from handgrad.compare.facts.causes import Cause, Scaled, Unknown, WrongSign, Zero
+from handgrad.compare.facts.edits import OtherNumber
+from handgrad.compare.facts.failures import NotFinite
+from handgrad.compare.facts.functions import NotTold, StepOff
+from handgrad.compare.names import Key
+from handgrad.compare.oracle.coarse.formats import TF32
+from handgrad.compare.results import Excerpt, Finding, Row, Worst
+from handgrad.compare.sandbox import as_record
+from handgrad.compare.thresholds import LIKE_TF32
+from handgrad.compare.verdict.coarse.case import Case, case_of
+from handgrad.compare.verdict.coarse.directions import Along
+from handgrad.compare.verdict.coarse.rule import Judged, judge
+from handgrad.compare.verdict.judgement import excerpt
+
+SIGN, SHOWN_DIGITS = -1.0, 6
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One tensor: its row, its finding if there is one, and what the rule said of it."""
+
+    row: Row
+    finding: Finding | None
+    judged: Judged | None
+    excerpt: Excerpt | None = None
+
+
+def kernels_of(subject: Subject, passes: Sequence[Pass]) -> dict[int, list[Tensor]]:
+    """The function's outputs and gradients on each draw, by their position in a case; those that are there."""
+    count = len(passes[0].floating)
+    found = {i: [made.floating[i] for made in passes] for i in range(count)}
+    for k, position in enumerate(subject.trained):
+        gradients = [made.gradients.get(position) for made in passes]
+        there = [g for g in gradients if g is not None]
+        if len(there) == len(gradients):
+            found[count + k] = there
+    return found
+
+
+def names_of(subject: Subject, case: Case) -> list[Key]:
+    """Where each tensor of a case stands."""
+    outputs = subject.outputs(len(case.measures) - len(subject.trained))
+    return [*(Key(1, "forward", name) for name in outputs), *(Key(1, "backward", name) for name in subject.gradients)]
+
+
+def verdicts(case: Case, keys: Sequence[Key], kernels: Mapping[int, Sequence[Tensor]]) -> dict[int, Verdict]:
+    """The verdict on each tensor, by its position."""
+    return {i: _verdict(case, i, keys[i], tensors) for i, tensors in kernels.items()}
+
+
+def _verdict(case: Case, position: int, key: Key, tensors: Sequence[Tensor]) -> Verdict:
+    references = case.measures[position].deviation.references
+    wrong = next((d for d, t in enumerate(tensors) if not bool(torch.isfinite(t).all())), None)
+    if wrong is not None:
+        at = int((~torch.isfinite(tensors[wrong])).reshape(-1).int().argmax())
+        row, worst = _row(key, tensors[wrong], references[wrong], at, (math.inf, "NONFINITE"))
+        return Verdict(row, Finding(key, "NONFINITE", NotFinite(worst.by_hand, worst.torch), worst=worst), None)
+    judged = judge(case, position, tensors)
+    found = judged.statistics
+    draw = found.draw
+    row, worst = _row(key, tensors[draw], references[draw], found.entry, (found.worst, judged.verdict))
+    if judged.verdict == "OK":
+        return Verdict(row, None, judged)
+    is_wrong = judged.verdict == "FAULT"
+    cause = _cause(case, position, tensors, judged) if is_wrong else NotTold(judged.why, judged.resolution)
+    sides = (as_record(tensors[draw].double()), as_record(references[draw]))
+    shown = excerpt(key, *sides, worst.index) if is_wrong and worst.index else None
+    return Verdict(row, Finding(key, judged.verdict, cause, worst=worst, rho=found.worst), judged, shown)
+
+
+def _row(key: Key, ours: Tensor, reference: Tensor, at: int, said: tuple[float, str]) -> tuple[Row, Worst]:
+    """The row of a tensor, which shows an entry by its position, and the entry."""
+    index = tuple(int(i) for i in torch.unravel_index(torch.tensor(at), ours.shape)) if ours.dim() else ()
+    by_hand, torchs = float(ours.double().reshape(-1)[at]), float(reference.reshape(-1)[at])
+    apart = float((ours.double() - reference).abs().max())
+    row = Row(*key, "", tuple(ours.shape), apart, index, by_hand, torchs, said[0], "noise", said[1])
+    return row, Worst(index, by_hand, torchs)
+
+
+def _cause(case: Case, position: int, tensors: Sequence[Tensor], judged: Judged) -> Cause:
+    """The step whose share explains the whole difference, or the one that it is furthest off along, alone."""
+    if not any(bool(t.any()) for t in tensors):
+        return Zero()
+    along = case.explained(position, tensors)
+    times = judged.statistics.times
+    if along is None and times["along"] > 1 and max(times["entry"], times["slice"]) <= 1:
+        along = judged.statistics.along
+    return Unknown() if along is None else _named(along, judged.resolution, case)
+
+
+def _named(along: Along, resolution: float, case: Case) -> Cause:
+    """What it is that is off along a direction."""
+    step, factor = along.step, 1 + along.share
+    if step is None:
+        if abs(factor - SIGN) <= resolution:
+            return WrongSign()
+        sizes = {size for t in case.draws[0].inputs if isinstance(t, Tensor) for size in t.shape if size > 2}
+        names = [name for n in sorted(sizes) for name, value in ((f"1/{n}", 1 / n), (str(n), float(n)))
+                 if abs(factor / value - 1) <= resolution]  # fmt: skip
+        return Scaled(_rounded(factor, resolution), tuple(names))
+    if step.constant is not None:
+        return OtherNumber(f"{step.constant * factor:.3g}", f"{step.constant:g}")
+    line, is_backward = (step.place.line, step.place.is_backward) if step.place is not None else (0, False)
+    return StepOff(step.operation, _rounded(along.share, resolution), line, is_backward, step.axis)
+
+
+def _rounded(number: float, resolution: float) -> float:
+    """A fitted number with the digits that can be told."""
+    return round(number, min(SHOWN_DIGITS, max(2, 1 - math.floor(math.log10(resolution or 1.0)))))
+
+
+def in_tf32(case: Case, keys: Sequence[Key], kernels: Mapping[int, Sequence[Tensor]]) -> dict[int, Verdict] | None:
+    """The verdicts where products are in TF32, if the function's own results show that they are; else None.
+
+    Then most entries of what is off in float32 are off by as much as TF32 makes them, and no direction accuses.
+    """
+    again = case_of(case.reference, case.draws, TF32)
+    judged = verdicts(again, keys, kernels)
+    if any(verdict.finding is not None for verdict in judged.values()):
+        return None
+    off = {i for i, t in kernels.items() if judge(case, i, t).verdict != "OK"}
+    if any(case.explained(i, kernels[i]) is not None for i in off):
+        return None  # one step is off, and no digits are
+    for i in off:
+        deviation = again.measures[i].deviation
+        differences = [t.double() - g for t, g in zip(kernels[i], deviation.references, strict=True)]
+        if float(deviation.whitened(differences).abs().median()) < LIKE_TF32:
+            return None
+    return judged
+
+
+def with_cause(verdict: Verdict, cause: Cause) -> Verdict:
+    """The same with another cause of its finding."""
+    assert verdict.finding is not None
+    return replace(verdict, finding=replace(verdict.finding, cause=cause))

@@ -1,0 +1,274 @@
+"""What is told of a torch function with a backward pass of its own: causes and notes."""
+
+from handgrad.compare.facts.causes import Cause
+from handgrad.compare.facts.fact import counted, enumerated, number
+from handgrad.compare.facts.failures import Raised
+from handgrad.compare.facts.remarks import Note
+
+# --- gradients that are not there
+
+
+class NoGradient(Cause, code="missing"):
+    """None where the outputs depend on an input; `connected`: at least one output requires a gradient."""
+
+    input: str
+    connected: bool = True
+
+    def __str__(self) -> str:
+        if not self.connected:
+            return f"no output requires a gradient: nothing leads back to {self.input}; use apply, and no detach"
+        return f"the backward gives None for {self.input}, on which the outputs depend; return its gradient"
+
+
+# --- right for one layout, one choice of inputs, one call
+
+
+class WrongFor(Cause, code="layout"):
+    """It is right in the plain case and wrong in a situation, a key of SITUATIONS."""
+
+    situation: str
+
+    def __str__(self) -> str:
+        where, remedy = SITUATIONS[self.situation]
+        return f"it is right otherwise, and wrong where {where}; {remedy}"
+
+
+STRIDES = "read it by its strides, or call .contiguous() first"
+SITUATIONS = {
+    "strided-upstream": ("the upstream gradient is not contiguous, its numbers two apart", STRIDES),
+    "transposed-upstream": ("the upstream gradient is transposed in memory", STRIDES),
+    "expanded-upstream": (
+        "the upstream gradient is one number expanded, as sum() makes it, with strides of 0",
+        STRIDES,
+    ),
+    "strided-inputs": ("the inputs are not contiguous, their numbers two apart", STRIDES),
+    "transposed-inputs": ("the inputs are transposed in memory", STRIDES),
+    "filled-memory": ("new memory holds nan", "write to every entry that torch.empty gives, or use torch.zeros"),
+    "second-call": ("it is called again before its backward", "keep nothing outside of ctx"),
+    "again": ("it is called again", "keep nothing between calls"),
+    "no-gradient": ("nothing requires a gradient", "look at ctx.needs_input_grad"),
+    "subset": ("other inputs require no gradient", "look at ctx.needs_input_grad"),
+    "scaled-upstream": ("the upstream gradient is larger or smaller", "let every term be times it"),
+    "second": ("its backward is differentiated", "mark the backward @once_differentiable if it is not meant to be"),
+}
+
+
+class RaisesWhere(Cause, code="exception"):
+    """It raises in a situation, a key of SITUATIONS, and not in the plain case."""
+
+    situation: str
+    raised: Raised
+
+    def __str__(self) -> str:
+        return f"{self.raised}; raised where {SITUATIONS[self.situation][0]}"
+
+
+class SomeNeeded(Cause, code="subset"):
+    """It is wrong where only some inputs require a gradient."""
+
+    needed: tuple[str, ...]
+
+    def __str__(self) -> str:
+        alone = f"only {enumerated(self.needed)} require{'s' * (len(self.needed) == 1)} a gradient"
+        return f"it is right otherwise, and wrong where {alone}; look at what ctx.needs_input_grad says of each input"
+
+
+class SharedByCalls(Cause, code="not-repeatable"):
+    """A second call, before the first one's backward, changes what that gives."""
+
+    sentence = (
+        "a second call before the backward of the first changes it; keep what the backward reads with "
+        "ctx.save_for_backward, and in no variable or buffer that calls share"
+    )
+
+
+class OtherAnswer(Cause, code="not-repeatable"):
+    """Called again with the same, it gives something else, by more than another order of a sum makes."""
+
+    sentence = "called again with the same inputs it is another, by more than rounding; keep nothing between calls"
+
+
+class Unwritten(Cause, code="not-repeatable"):
+    """Memory that nothing was written to is read or returned."""
+
+    sentence = (
+        "some of it is what the memory held before; write to every entry that torch.empty gives, or use torch.zeros"
+    )
+
+
+# --- the upstream gradient
+
+
+class NotLinear(Cause, code="linearity"):
+    """It is not proportional to the upstream gradient."""
+
+    sentence = (
+        "it is not {times} times as large where the upstream gradient is, which every gradient must be; multiply "
+        "every term by {upstream}"
+    )
+    upstream: str
+    times: float
+
+
+class UpstreamMisread(Cause, code="upstream"):
+    """It reads of the upstream gradient one entry, or its mean, in place of each entry; a key of MISREAD."""
+
+    upstream: str
+    how: str
+
+    def __str__(self) -> str:
+        return f"it reads {MISREAD[self.how]} of {self.upstream} in place of every entry; multiply each by its own"
+
+
+MISREAD = {"first": "the first entry", "mean": "the mean"}
+
+
+class ThroughUpstream(Cause, code="upstream"):
+    """It is wrong through some upstream gradients, of several outputs, and right through others."""
+
+    wrong: tuple[str, ...]
+    right: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"what comes through {enumerated(self.wrong)} is wrong, through {enumerated(self.right)} right"
+
+
+# --- what a direction says
+
+
+class StepOff(Cause, code="step"):
+    """It is off as if a step of the reference were larger by a share, or smaller; `end` is an axis whose last entries
+    alone are.
+    """
+
+    operation: str
+    share: float
+    line: int = 0
+    is_backward: bool = False
+    end: int | None = None
+
+    def __str__(self) -> str:
+        of = f"the last entries along axis {self.end} of " if self.end is not None else ""
+        where = f" in line {self.line} of the reference" if self.line else ""
+        which = f"the gradient's {self.operation}" if self.is_backward else self.operation
+        return f"it is off as if {of}{which}{where} were {number(round(1 + self.share, 6))} times what it is"
+
+
+# --- what is not told
+
+
+class NotTold(Cause, code="untold"):
+    """Nothing is told, for a reason that is a key of WHY; `share` is what a factor must be off to show."""
+
+    why: str
+    share: float
+
+    def __str__(self) -> str:
+        return f"{WHY[self.why]} (a factor of 1 +- {self.share:.2g} would have shown)"
+
+
+WHY = {
+    "constant": (
+        "it is off along one direction by more than one rounded constant explains and less than two; a float32 build "
+        "of the same code, or inputs of another scale, would tell"
+    ),
+    "blind": (
+        "rounding alone moves it so much that a factor of 0.9 could not be told; smaller sizes, inputs of another "
+        "scale whose sums do not cancel, or a float32 build would tell"
+    ),
+    "noise": (
+        "the reference with roundings of its own is off as much, as where a ReLU or a maximum flips; inputs farther "
+        "from its kinks, or a float32 build, would tell"
+    ),
+    "recomputed": (
+        "it is off by a little more than rounding explains and along no direction, as where a sharp softmax is "
+        "computed anew; smaller inputs, or float64 inputs, would tell"
+    ),
+}
+
+
+# --- second derivatives
+
+
+class SecondCut(Cause, code="double-backward"):
+    """Second derivatives with respect to something are silently missing."""
+
+    sentence = (
+        "second derivatives with respect to {of} are silently left out: what the backward reads was cached in the "
+        "forward, on ctx or detached; compute it anew from ctx.saved_tensors, or mark the backward @once_differentiable"
+    )
+    of: str
+
+
+class SecondOff(Cause, code="double-backward"):
+    """Second derivatives with respect to something are wrong where the gradients are right."""
+
+    sentence = (
+        "second derivatives with respect to {of} are wrong: what the backward reads from ctx and not from "
+        "ctx.saved_tensors, or of what the forward computed, is a constant where it is differentiated; compute it anew "
+        "from the inputs, or mark the backward @once_differentiable"
+    )
+    of: str
+
+
+class SecondAbsent(Cause, code="double-backward"):
+    """The gradients cannot be differentiated at all; `raised` says so, where it does."""
+
+    raised: Raised | None = None
+
+    def __str__(self) -> str:
+        why = f": {self.raised}" if self.raised is not None else ", as they require no gradient themselves"
+        return f"the gradients cannot be differentiated again{why}"
+
+
+class NoSecondDerivative(Note, code="no-second-derivative"):
+    """Second derivatives that are absent, or silently left out for some inputs."""
+
+    cut: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if not self.cut:
+            return "The gradients cannot be differentiated again: there is no double backward."
+        return (
+            f"Second derivatives with respect to {enumerated(self.cut)} are silently left out: mark the backward "
+            "@once_differentiable, or check it with second=True."
+        )
+
+
+# --- what a check in one precision says of itself
+
+
+class WouldShow(Note, code="would-show"):
+    """How far a factor must be off 1 to have shown, by tensor."""
+
+    shares: tuple[tuple[str, float], ...]
+
+    def __str__(self) -> str:
+        return f"Would have shown a factor of {', '.join(f'1 +- {s:.2g} on {name}' for name, s in self.shares)}."
+
+
+class OpaqueSteps(Note, code="opaque-steps"):
+    """Operations of the reference that are not looked into."""
+
+    operations: tuple[str, ...]
+
+    def __str__(self) -> str:
+        does = "does" if len(self.operations) == 1 else "do"
+        return (
+            f"{enumerated(self.operations)} {does} more in one piece than is known of rounding there, which may call "
+            f"right code wrong: write {counted(len(self.operations), 'it', 'them')[2:]} in the reference in simpler "
+            "operations."
+        )
+
+
+class CoarserInside(Note, code="coarser-inside"):
+    """It computes in a coarser format than that of the inputs, as its own results show."""
+
+    sentence = "The function computes in {format} whatever it is handed, as its results show: it is judged in that."
+    format: str
+
+
+class Float64Too(Note, code="named-in-float64"):
+    """A cause that was found where the same function computes in float64."""
+
+    sentence = "The cause was found with the inputs in float64, where the function is wrong as well."

@@ -1,0 +1,86 @@
+"""A reference evaluated in float64: its outputs, and the gradients that a cotangent of every output gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from handgrad.compare.errors import InputError, kind_of
+from handgrad.compare.oracle.coarse.following import Following
+from handgrad.compare.oracle.modules import untouched
+from handgrad.compare.sandbox import CAUGHT, defaulting_to, located
+
+Reference = Callable[..., Any]
+
+
+class Draw(NamedTuple):
+    """What both sides are handed: inputs, those of them that have a gradient by position, and output cotangents."""
+
+    inputs: tuple[Any, ...]
+    trained: tuple[int, ...]
+    cotangents: tuple[Tensor, ...]
+
+
+def evaluate(reference: Reference, draw: Draw, mode: Following) -> list[Tensor]:
+    """The outputs, then the gradients of what is trained, all in float64, as the mode has them.
+
+    Attention is done step by step. Raises InputError where the reference fails.
+    """
+    inputs, leaves = upcast(draw)
+    cotangents = [cotangent.detach().double() for cotangent in draw.cotangents]
+    mode.follow([*inputs, *cotangents])
+    with _running(), mode:
+        outputs = outputs_of(reference(*inputs))
+        due = outputs if draw.cotangents else []
+        gradients = gradients_of(due, leaves, cotangents)
+    return [t.detach() for t in (*outputs, *gradients)]
+
+
+def upcast(draw: Draw) -> tuple[list[Any], list[Tensor]]:
+    """The inputs in float64, which holds them as they are, and those of them that have a gradient."""
+    inputs = [t.detach().double() if is_floating(t) else t for t in draw.inputs]
+    return inputs, [inputs[position].requires_grad_() for position in draw.trained]
+
+
+def gradients_of(outputs: Sequence[Tensor], leaves: Sequence[Tensor], cotangents: Sequence[Tensor]) -> list[Tensor]:
+    """The gradients of leaves, zeros where nothing depends on one."""
+    pairs = [(y, c) for y, c in zip(outputs, cotangents, strict=False) if y.requires_grad]
+    if not pairs or not leaves:
+        return [torch.zeros_like(leaf) for leaf in leaves]
+    ys, cs = zip(*pairs, strict=True)
+    found = torch.autograd.grad(ys, [*leaves], cs, allow_unused=True)
+    return [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, found, strict=True)]
+
+
+def outputs_of(returned: Any) -> list[Tensor]:
+    """The floating tensors that a function returns, one or several; InputError for none."""
+    several = returned if isinstance(returned, (tuple, list)) else (returned,)
+    outputs = [t for t in several if is_floating(t)]
+    if not outputs:
+        raise InputError(f"the reference returns {kind_of(returned)}; let it return a floating tensor, or several")
+    return outputs
+
+
+def is_floating(value: Any) -> bool:
+    """Whether it is a tensor of real numbers."""
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+@contextmanager
+def _running() -> Iterator[None]:
+    """The user's reference at work: what it raises is an InputError with its line, and its draws are the same again."""
+    state = torch.get_rng_state()
+    try:
+        with defaulting_to("float64"), untouched(), sdpa_kernel(SDPBackend.MATH):
+            yield
+    except InputError:
+        raise
+    except CAUGHT as error:
+        raise InputError(f"the reference raises {located(error)}; mend that line of it") from None
+    finally:
+        torch.set_rng_state(state)

@@ -1,0 +1,73 @@
+"""The steps of a reference that its inputs reach; all in float64, whatever it casts to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from handgrad.compare.oracle.kernels import is_looked_into, name_of
+from handgrad.compare.oracle.noise import floating
+from handgrad.compare.oracle.stepwise import Stepwise
+
+SHORT = (torch.float32, torch.float16, torch.bfloat16)
+TWO_STEPS = ("addmm", "addmv", "baddbmm")  # a product and an addition, neither of which a kernel hides
+
+
+class Following(Stepwise):  # type: ignore[no-untyped-call]  # as Stepwise
+    """While entered, what no input enters, as masks and tables of angles, is left alone; casts from float64 are none.
+
+    `depth` is in how many compound operations a step lies, `opaque` holds the operations that are not looked into.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is followed yet."""
+        super().__init__()
+        self.depth = 0
+        self.opaque = dict[str, None]()
+        self._entered = set[int]()
+        self._kept: list[Tensor] = []  # so that no memory is used twice
+
+    def follow(self, tensors: Iterable[Any]) -> None:
+        """Count these tensors, and all that is computed from them, among what inputs enter."""
+        for tensor in floating([*tensors]):
+            place = _memory(tensor)
+            if place not in self._entered:
+                self._entered.add(place)
+                self._kept.append(tensor)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Do an operation, and follow what comes out if an input goes in."""
+        kwargs = kwargs or {}
+        if kwargs.get("dtype") in SHORT:
+            kwargs = {**kwargs, "dtype": torch.float64}
+        if not any(_memory(tensor) in self._entered for tensor in floating([*args, *kwargs.values()])):
+            return func(*args, **kwargs)
+        if not is_looked_into(func):
+            self.opaque[name_of(func)] = None
+        result = super().__torch_dispatch__(func, types, args, kwargs)
+        self.follow([result])
+        return result
+
+    def compound(self, known: Callable[..., Any], func: Any, args: Any, kwargs: Any) -> Any:
+        """What comes out of simpler steps, and is stored once they are done."""
+        if name_of(func) in TWO_STEPS:
+            return super().compound(known, func, args, kwargs)
+        self.depth += 1
+        try:
+            result = super().compound(known, func, args, kwargs)
+        finally:
+            self.depth -= 1
+        result = tuple(result) if isinstance(result, tuple) else result  # without the names that some have
+        return result if self.depth else self.stored(result)
+
+    def stored(self, result: Any) -> Any:
+        """What is kept of the result of a compound operation."""
+        return result
+
+
+def _memory(tensor: Tensor) -> int:
+    """Where the memory of a tensor begins, of which it may be a view."""
+    return tensor.untyped_storage().data_ptr()

@@ -1,0 +1,196 @@
+"""A reference with the roundings of a coarse format, as a kernel makes them that stores in it and adds in float32.
+
+Every result that is stored is off by one rounding; sums, and what is inside of a compound operation, by those of
+float32. A kernel may add in parts that it stores: a product or a sum is off by half a rounding of the root of its
+squared terms as well, cancel as they may. It may compute a product again where it needs it again: everything that reads
+a product, or what was made of it, sees it off by a draw of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from handgrad.compare.oracle.coarse.following import Following
+from handgrad.compare.oracle.coarse.formats import Format
+from handgrad.compare.oracle.kernels import contracted, name_of
+from handgrad.compare.oracle.noise import floating, mapped
+from handgrad.compare.thresholds import EXP_ROUNDINGS, FEW_ROUNDINGS, SUBNORMAL_PARTS
+
+PRODUCTS = ("mm", "bmm", "mv", "dot", "convolution", "convolution_backward")
+IN_ONE_PIECE = ("mean", "avg_pool2d", "avg_pool2d_backward", "upsample_bilinear2d")  # sums that nobody splits
+PUTS = ("index_put", "_unsafe_index_put")
+EXPONENTIALS = ("exp", "exp2", "expm1")
+PASSING = ("clone", "neg", "_to_copy", "tril", "triu", "relu")  # what is made of a tag by what was made of a product
+
+
+class Roundings(Following):  # type: ignore[no-untyped-call]  # as Stepwise
+    """While entered, everything that inputs reach is off by the roundings of a format, drawn from a seed."""
+
+    def __init__(self, format: Format, seed: int) -> None:
+        """Nothing is drawn from torch's own generator."""
+        super().__init__()
+        self.format = format
+        self._drawn = torch.Generator().manual_seed(seed)
+        self._tags = dict[int, Tensor]()  # by its memory, how far another computation of a tensor may be off, squared
+
+    def copied(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """A copy of what may be computed again may be so too."""
+        result = func(*args, **kwargs)
+        name = name_of(func)
+        if not self._tags or not isinstance(result, Tensor) or not args:
+            return result
+        if name in PASSING and (tag := self._tag(args[0])) is not None and tag.shape == result.shape:
+            self._tagged(result, tag if name == "relu" else func(tag, *args[1:], **kwargs).abs())
+        elif name == "masked_fill" and (tag := self._tag(args[0])) is not None:
+            self._tagged(result, tag.masked_fill(args[1], 0.0))
+        elif name == "where" and len(args) == 3 and (tag := self._tag(args[1])) is not None:
+            self._tagged(result, torch.where(args[0], tag, torch.zeros_like(tag)))
+        return result
+
+    def stored(self, result: Any) -> Any:
+        """Off by one rounding, and still by what another computation may be off."""
+
+        def store(t: Tensor) -> Tensor:
+            tag, off = self._tag(t), self._off(t, self.format.stored)
+            if tag is not None:
+                self._tagged(off, tag)
+            return off
+
+        return mapped(result, store)
+
+    def step(self, kind: str, func: Any, args: Any, kwargs: Any) -> Any:
+        """Do a step on operands as a kernel has them, and round what it gives."""
+        name = name_of(func)
+        if name in PUTS and not (len(args) > 3 and args[3]):
+            return func(*args, **kwargs)
+        if self.format.truncated and name in PRODUCTS:
+            args = mapped(args, self._truncated)
+        tags = [self._tag(each) if isinstance(each, Tensor) else None for each in args]
+        args = tuple(each if tag is None else self._again(each, tag) for each, tag in zip(args, tags, strict=True))
+        if kind == "opaque":
+            args = mapped(args, lambda t: self._off(t, self._unit))
+        result = func(*args, **kwargs)
+        if not [*floating(result)]:
+            return result
+        if name in ("mul", "div") and not isinstance(args[1], Tensor) and args[1] == 1:  # as in torch's own addmm
+            self._pass_on(name, args, tags, result)
+            return result
+        if kind == "sum":
+            return self._summed(func, name, (args, kwargs), result)
+        off = mapped(result, lambda t: self._off(t, self._roundings(kind, name, t)))
+        if isinstance(off, Tensor):
+            self._pass_on(name, args, tags, off)
+        return off
+
+    @property
+    def _unit(self) -> float:
+        """The unit roundoff here: what is inside of a compound operation is not stored."""
+        return self.format.accumulated if self.depth else self.format.stored
+
+    def _roundings(self, kind: str, name: str, t: Tensor) -> float | Tensor:
+        """How far the result of a step is off, as a share."""
+        accumulated = self.format.accumulated
+        if kind == "several":
+            return self._unit + accumulated * (EXP_ROUNDINGS if name in EXPONENTIALS else FEW_ROUNDINGS)
+        if kind == "power":
+            return self._unit + accumulated * (2 + torch.nan_to_num(t.abs().log(), 0.0, 0.0, 0.0).abs())
+        return self._unit * (2 if kind in ("opaque", "transform") else 1)
+
+    def _summed(self, func: Any, name: str, given: Any, result: Any) -> Any:
+        """A sum of products: off by roundings of its terms, whatever they cancel to."""
+        args, kwargs = given
+        absolute = func(*mapped(args, lambda t: t.abs()), **kwargs)
+        is_split = name not in IN_ONE_PIECE
+        squares = [*floating(func(*mapped(args, lambda t: t * t), **kwargs))] if is_split else []
+        parts = iter([*floating(absolute)])
+        natural = iter(squares)
+
+        def off(t: Tensor) -> Tensor:
+            each = 0.5 * self.format.accumulated * math.sqrt(_terms(name, args, t)) * next(parts).abs()
+            root = next(natural).abs().sqrt() if is_split else torch.zeros_like(each)
+            stored = 0.5 * (0.0 if self.depth else self.format.stored)
+            floor = 0.0 if self.depth else SUBNORMAL_PARTS * self.format.smallest
+            deviation = (torch.hypot(each, stored * root) + floor).reshape(t.shape)
+            total = self._off(t + deviation * self._normal(t), self._unit)
+            if name in PRODUCTS:
+                self._tagged(total, torch.hypot(each, 0.5 * self.format.unit * root).reshape(t.shape))
+            return total
+
+        return mapped(result, off)
+
+    # --- what may be computed again
+
+    def _tag(self, t: Any) -> Tensor | None:
+        """How far another computation of a tensor may be off, where it is made of a product; of a view, its part."""
+        if not isinstance(t, Tensor) or not t.is_floating_point() or not self._tags:
+            return None
+        tag = self._tags.get(t.untyped_storage().data_ptr())
+        if tag is None:
+            return None
+        return tag.as_strided(t.shape, t.stride(), t.storage_offset())
+
+    def _tagged(self, t: Tensor, deviation: Tensor) -> None:
+        """Note that, laid out in memory as the tensor is."""
+        size = t.untyped_storage().nbytes() // t.element_size()
+        tag = torch.zeros(size, dtype=t.dtype, device=t.device)
+        tag.as_strided(t.shape, t.stride(), t.storage_offset()).copy_(deviation)
+        self._tags[t.untyped_storage().data_ptr()] = tag
+        self._kept.append(t)
+
+    def _again(self, t: Tensor, tag: Tensor) -> Tensor:
+        return t + tag * self._normal(t)
+
+    def _pass_on(self, name: str, args: Any, tags: Any, result: Tensor) -> None:
+        """What is made of something that may be computed again may be so too."""
+        first = tags[0] if tags else None
+        second = tags[1] if len(tags) > 1 else None
+        if name in EXPONENTIALS:
+            own = FEW_ROUNDINGS * self.format.accumulated
+            moved = torch.full_like(result, own) if first is None else torch.hypot(first, torch.full_like(first, own))
+            self._tagged(result, result.abs() * moved)
+        elif (first is None and second is None) or name not in ("mul", "div", "add", "sub"):
+            return
+        elif name in ("add", "sub"):
+            known = [tag for tag in (first, second) if tag is not None]
+            if all(tag.shape == result.shape for tag in known):
+                self._tagged(result, known[0] if len(known) == 1 else torch.hypot(*known))
+        else:
+            at = 0 if first is not None else 1
+            if name == "mul" or at == 0:
+                other = args[1 - at]
+                made = tags[at] * other if name == "mul" else tags[at] / other
+                if made.shape == result.shape:
+                    self._tagged(result, made.abs())
+
+    # --- draws
+
+    def _off(self, t: Tensor, share: float | Tensor) -> Tensor:
+        """Off by a share, and where it is stored by the smallest number of the format."""
+        if not t.is_floating_point():
+            return t
+        off = t * (1 + share * self._uniform(t))
+        return off if self.depth else off + self.format.smallest * self._uniform(t)
+
+    def _truncated(self, t: Tensor) -> Tensor:
+        """An operand of a product with its last digits cut off."""
+        return t * (1 - self.format.truncated * 0.5 * (1 + self._uniform(t))) if t.dim() > 1 else t
+
+    def _uniform(self, t: Tensor) -> Tensor:
+        """Between -1 and 1."""
+        return torch.rand(t.shape, generator=self._drawn, dtype=torch.float64).to(t.device, t.dtype) * 2 - 1
+
+    def _normal(self, t: Tensor) -> Tensor:
+        return torch.randn(t.shape, generator=self._drawn, dtype=torch.float64).to(t.device, t.dtype)
+
+
+def _terms(name: str, args: Any, result: Tensor) -> int:
+    """How many numbers are added for an entry of a sum."""
+    if name == "convolution":
+        return max(1, int(args[1][0].numel()))
+    if name in (*PUTS, "index_add", "scatter_add"):
+        return max(1, sum(t.numel() for t in floating(args)) // max(1, result.numel()))
+    return contracted(name, args, result)

@@ -1,0 +1,70 @@
+"""Gradients follow the upstream gradient: in proportion, entry by entry, through each output."""
+
+import pytest
+import torch
+from torch.autograd import Function
+
+from handgrad import check_function
+from handgrad.compare.facts.functions import NotLinear, ThroughUpstream, UpstreamMisread
+from tests.compare.checks.functions.kernels import inputs, made, norm
+
+
+def causes(backward, dtype=torch.bfloat16):
+    report = check_function(made(backward), norm, inputs(dtype))
+    return {name: f.cause for f in report.findings for name in (f.where.name, *f.together)}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64], ids=str)
+def test_a_term_that_does_not_follow_it(dtype):
+    found = causes(lambda ctx, dy, dx, dw: (dx, dw + 0.1 * ctx.saved_tensors[1]), dtype)
+    assert found == {"dw": NotLinear("dy", 4.0)}
+
+
+def test_a_term_that_follows_it_twice():
+    def squares(ctx, dy, dx, dw):
+        return (dx.float() * dy.float().abs().mean()).to(dx.dtype), dw
+
+    assert causes(squares) == {"dx": NotLinear("dy", 4.0)}
+
+
+def test_one_entry_for_all():
+    def first(ctx, dy, dx, dw):
+        return _with(ctx, dy.reshape(-1)[0].expand_as(dy))
+
+    assert causes(first) == {"dx": UpstreamMisread("dy", "first"), "dw": UpstreamMisread("dy", "first")}
+
+
+def test_the_mean_for_every_entry():
+    def mean(ctx, dy, dx, dw):
+        return _with(ctx, dy.mean().expand_as(dy))
+
+    assert {cause.how for cause in causes(mean).values()} == {"mean"}
+
+
+def _with(ctx, dy):
+    """The right gradients for another upstream gradient."""
+    x, w = (t.detach().requires_grad_() for t in ctx.saved_tensors)
+    with torch.enable_grad():
+        y = norm(x, w)
+    return torch.autograd.grad(y, (x, w), dy.to(y.dtype))
+
+
+class Both(Function):
+    """x w and x + w, of which the second's gradient is lost for w."""
+
+    @staticmethod
+    def forward(ctx, x, w):
+        ctx.save_for_backward(x, w)
+        return x * w, x + w
+
+    @staticmethod
+    def backward(ctx, dy, ds):
+        x, w = ctx.saved_tensors
+        return dy * w + ds, dy * x + 0.5 * ds.roll(1, 0)
+
+
+def test_of_several_outputs_the_one_whose_upstream_gradient_is_mistaken():
+    x, _ = inputs()
+    report = check_function(Both.apply, lambda x, w: (x * w, x + w), (x, x.flip(0).contiguous()))
+    (finding,) = report.findings
+    assert (finding.where.name, finding.cause) == ("dw", ThroughUpstream(("dy2",), ("dy1",)))

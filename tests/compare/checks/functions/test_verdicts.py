@@ -1,0 +1,117 @@
+"""Every output and gradient has its row and verdict; what is wrong has a name where one explains all of it."""
+
+import pytest
+import torch
+
+from handgrad import check_function
+from handgrad.compare.facts.causes import Scaled, WrongSign, Zero
+from handgrad.compare.facts.edits import OtherNumber
+from handgrad.compare.facts.failures import NotFinite
+from handgrad.compare.facts.functions import CoarserInside, NotTold, StepOff, WouldShow
+from tests.compare.checks.functions.kernels import EPS, inputs, made, norm
+
+
+def finding_of(backward, dtype=torch.bfloat16):
+    report = check_function(made(backward), norm, inputs(dtype))
+    (finding,) = report.findings
+    return finding
+
+
+def test_a_right_report_says_what_would_have_shown():
+    report = check_function(made(), norm, inputs())
+    (note,) = [note for note in report.notes if isinstance(note, WouldShow)]
+    assert [name for name, _ in note.shares] == ["y", "dx", "dw"]
+    assert all(2.0**-7 <= share < 0.03 for _, share in note.shares)
+    for row in report.rows:
+        assert (row.verdict, row.rho_basis) == ("OK", "noise")
+        assert 0 < row.rho < 0.7
+        assert row.phase == ("forward" if row.name == "y" else "backward")
+
+
+@pytest.mark.parametrize(("factor", "dtype"), [(0.9, torch.bfloat16), (0.98, torch.float16), (1.001, torch.float32)])
+def test_a_factor(factor, dtype):
+    finding = finding_of(lambda ctx, dy, dx, dw: ((dx.double() * factor).to(dx.dtype), dw), dtype)
+    assert isinstance(finding.cause, Scaled)
+    assert finding.cause.factor == pytest.approx(factor, rel=2 * torch.finfo(dtype).eps)
+    assert finding.rho > 1
+    assert finding.worst.by_hand == pytest.approx(factor * finding.worst.torch, rel=0.02)
+
+
+def test_a_factor_that_is_a_size():
+    finding = finding_of(lambda ctx, dy, dx, dw: (dx, dw / 11))
+    assert finding.cause.names == ("1/11",)
+
+
+def test_a_sign_and_zeros():
+    assert finding_of(lambda ctx, dy, dx, dw: (-dx, dw)).cause == WrongSign()
+    assert finding_of(lambda ctx, dy, dx, dw: (dx, 0 * dw)).cause == Zero()
+
+
+def test_nan_is_not_finite():
+    def divides(ctx, dy, dx, dw):
+        dw[2] = float("nan")
+        return dx, dw
+
+    finding = finding_of(divides)
+    assert finding.verdict == "NONFINITE"
+    assert isinstance(finding.cause, NotFinite)
+    assert finding.worst.index == (2,)
+
+
+def test_a_constant_and_a_step_are_named_with_their_line():
+    def other_eps(x, w):
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 0.01) * w
+
+    report = check_function(other_eps, norm, inputs(torch.float32))
+    assert report.first.where.name == "y"
+    assert report.first.cause == OtherNumber("0.01", f"{EPS:g}")
+
+    def less(ctx, dy, dx, dw):
+        x, w = (t.float() for t in ctx.saved_tensors)
+        r = torch.rsqrt(x.square().mean(-1, keepdim=True) + EPS)
+        m = dy.float() * w
+        return r * (m - 0.9 * x * r * r * (m * x).mean(-1, keepdim=True)), dw
+
+    cause = finding_of(less, torch.float32).cause
+    assert isinstance(cause, StepOff)
+    assert cause.share == pytest.approx(-0.1, abs=1e-3)
+    assert cause.line == norm.__code__.co_firstlineno + 2
+    assert cause.is_backward
+
+
+def test_products_in_tf32_are_told_and_judged_so():
+    drawn = torch.Generator().manual_seed(2)
+    x, w = torch.randn(17, 64, generator=drawn), torch.randn(64, 9, generator=drawn)
+
+    def cut(t):
+        return (t.contiguous().view(torch.int32) & -8192).view(torch.float32)
+
+    class Product(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, w):
+            ctx.save_for_backward(x, w)
+            return cut(x) @ cut(w)
+
+        @staticmethod
+        def backward(ctx, dy):
+            x, w = ctx.saved_tensors
+            return cut(dy) @ cut(w).T, cut(x).T @ cut(dy)
+
+    report = check_function(Product.apply, lambda x, w: x @ w, (x, w))
+    assert report.ok, str(report)
+    assert CoarserInside("TF32") in report.notes
+    wrong = check_function(lambda x, w: Product.apply(x, w) * 0.99, lambda x, w: x @ w, (x, w))
+    assert not wrong.ok
+    small = check_function(lambda x, w: (x @ w) * 0.9998, lambda x, w: x @ w, (x, w))
+    assert not small.ok  # no TF32: a mistake of that size
+
+
+def test_untold_says_why_and_is_no_failure():
+    x, w = inputs()
+    report = check_function(lambda x, w: x * w, lambda x, w: (x + 1000) * w - 1000 * w, (x, w))
+    assert report.ok
+    assert report.first.verdict == "UNTOLD"
+    assert {type(f.cause) for f in report.findings} == {NotTold}
+    assert {f.cause.why for f in report.findings} <= {"blind", "noise"}
+    with pytest.raises(AssertionError):
+        report.raise_if_failed(strict=True)
