@@ -193,9 +193,6 @@ NEARLY, MOST_NEAR, TRIES_FOR_SHARE = 0.9, 6, 5
 # direction, is not told. Flash attention with a sharp softmax reaches 2.1.
 FLOAT32_UNTOLD = 5.0
 
-# Roundings of the largest entry: a gradient that is further from 4 times, or a quarter of, another is not linear in its
-# upstream gradient. Right code is off by less than one, where small numbers are flushed to 0.
-NOT_LINEAR = 2.0
 
 # Share of TF32's deviation that half of the entries reach where products are done in it.
 LIKE_TF32 = 0.1
@@ -238,11 +235,9 @@ SAME_FORMULA = 1e-6  # of a standard deviation: how far a formula for it may be 
 FINE_SPREAD = 1e-3  # share: a spread that may be off by more is near some formula by chance
 MOST_INPUTS = 10**4  # of a layer whose bias is bounded by 1/sqrt(inputs): of more, any bound is near one
 
-# The law of weights by samples: what explains them is apart from them by at most so much of what CHANCE allows. Bounds
-# of a cut that are tried, in deviations, and how far what the edge and the spread show may be from one, as a share.
-EXPLAINED = 2 / 3
-CUTS = tuple(k / 10 for k in range(10, 36))
-NEAR_CUT = 0.01
+EXPLAINED = 2 / 3  # of what CHANCE allows: a law that explains weights by samples is no further from them
+CUTS = tuple(k / 10 for k in range(10, 36))  # deviations: bounds of a cut normal that are tried
+NEAR_CUT = 0.01  # share: how far what the edge and the spread show may be from such a bound
 NARROWEST = 3.0  # deviations: of a thousand normal numbers or more, the largest is beyond
 
 # --- slopes by differences (pipeline.finite_differences, checks.own_loss)

@@ -77,8 +77,8 @@ def _same(ours: Distribution, torchs: Distribution, ratio: float) -> bool:
 
 def formulas(weights: Distribution, shape: tuple[int, ...]) -> tuple[str, ...]:
     """The usual formulas that give the standard deviation, in sizes and fans; with a gain if none else does."""
-    if weights.off > FINE_SPREAD or not weights.spread:
-        return ()
+    if weights.off > FINE_SPREAD or not weights.spread or abs(weights.spread - 1) <= weights.off:
+        return ()  # 1 is no formula, and many give it by chance
     if weights.family.startswith(ORTHOGONAL):
         length = sqrt(max(shape[0], prod(shape[1:])))
         return _near(weights, {f"gain {told}": gain / length for told, gain in OF_ORTHOGONAL.items()})

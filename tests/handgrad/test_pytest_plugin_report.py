@@ -225,7 +225,7 @@ def test_the_page_of_a_session_shows_every_check_with_its_line_and_curves(projec
     result = project.runpytest("--parity-report=parity.html")
     result.stdout.fnmatch_lines(["*written to *parity.html"])
     text = (project.path / "parity.html").read_text()
-    assert "4 of 9 checks differ" in text
+    assert "4 of 10 checks differ" in text
     for test in ("test_wrong.py::test_gradients", "test_right.py::test_experiment"):
         assert f">{test}</a>" in text
     assert "marked wrong" in text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -61,7 +61,7 @@ def first_order(subject: Subject, draws: Sequence[Draw]) -> Told:
     is_coarser = subject.dtype == "float64" and not is_fine
     case = case_of(subject.reference, draws, FORMATS["float32" if is_coarser else subject.dtype])
     kernels = kernels_of(subject, passes)
-    judged, notes = _judged(case, names_of(subject, case), kernels)
+    case, judged, notes = _judged(case, names_of(subject, case), kernels)
     notes += [CoarserInside("float32")] if is_coarser else []
     notes += [OpaqueSteps(case.opaque)] if case.opaque else []
     finer = fine.report_on(subject, draws[0]) if is_fine else None
@@ -69,9 +69,10 @@ def first_order(subject: Subject, draws: Sequence[Draw]) -> Told:
     again = tuple(other_answers(subject, draws[0], passes[0], is_off))
     if again:
         return replace(told, wrong=(*told.wrong, *again))
-    linear = tuple(upstream.not_linear(subject, draws[0], passes[0], case.format))
+    faulty = {i for i, each in judged.items() if each.row.verdict in FAILED}
+    linear = tuple(upstream.not_linear(subject, draws[0], passes[0], partial(_is_apart, case, faulty)))
     spots: tuple[BlindSpot, ...] = ()
-    if any(each.row.verdict in FAILED for each in judged.values()):
+    if faulty:
         known = {each.name: each.cause for each in linear}
         judged, more = explained(subject, draws[0], passes[0], judged, known)
         notes += more
@@ -116,14 +117,14 @@ def _unusable(subject: Subject, draw: Draw, made: Pass, plain: Sequence[Tensor])
 
 def _judged(
     case: Case, keys: Sequence[Key], kernels: Mapping[int, Sequence[Tensor]]
-) -> tuple[dict[int, Verdict], list[Note]]:
-    """The verdicts, in TF32 where float32 is what is handed over and the products show that they are in that."""
+) -> tuple[Case, dict[int, Verdict], list[Note]]:
+    """The verdicts and the case that they are of: in TF32 where float32 is handed over and products show it."""
     judged = verdicts(case, keys, kernels)
     if case.format == FORMATS["float32"] and any(each.row.verdict == "FAULT" for each in judged.values()):
         coarser = in_tf32(case, keys, kernels)
         if coarser is not None:
-            return coarser, [CoarserInside("TF32")]
-    return judged, []
+            return *coarser, [CoarserInside("TF32")]
+    return case, judged, []
 
 
 def _is_off(case: Case, kernels: Mapping[int, Sequence[Tensor]], position: int, tensor: Tensor) -> bool:
@@ -132,6 +133,17 @@ def _is_off(case: Case, kernels: Mapping[int, Sequence[Tensor]], position: int, 
         return True
     others = kernels[position][1:] if position in kernels else []
     return len(others) + 1 < len(case.draws) or judge(case, position, [tensor, *others]).verdict == "FAULT"
+
+
+def _is_apart(case: Case, faulty: Container[int], k: int, change: Tensor) -> bool:
+    """Whether a change of a gradient in the first draw is a FAULT where the reference has it.
+
+    Where the gradient is a FAULT in any case, it is enough that the change is not OK.
+    """
+    position = len(case.draws[0].cotangents) + k
+    first, *others = case.measures[position].deviation.references
+    verdict = judge(case, position, [first + change, *others]).verdict
+    return verdict == "FAULT" or (verdict != "OK" and position in faulty)
 
 
 def _unlike(

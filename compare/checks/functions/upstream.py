@@ -14,33 +14,29 @@ from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.functions import NotLinear, RaisesWhere, UpstreamMisread, WrongFor
 from handgrad.compare.names import gradient
 from handgrad.compare.oracle.coarse.evaluation import Draw
-from handgrad.compare.oracle.coarse.formats import Format
-from handgrad.compare.thresholds import NOT_LINEAR
 
 TIMES = (4.0, 0.25)  # exact in binary
 
 
-def not_linear(subject: Subject, draw: Draw, base: Pass, format: Format) -> Iterator[Wrong]:
-    """Gradients that are not 4 times as large, or a quarter, where every upstream gradient is.
+def not_linear(subject: Subject, draw: Draw, base: Pass, is_apart: Callable[[int, Tensor], bool]) -> Iterator[Wrong]:
+    """Gradients that are not 4 times as large where every upstream gradient is, or a quarter where that overflows.
 
-    In binary that changes no digit, but for what overflows or is flushed to 0.
+    In binary that changes no digit, but sums may be added up in another order: `is_apart` says whether a change of a
+    gradient is more than rounding.
     """
-    names = subject.outputs(len(draw.cotangents))
-    upstream = gradient(names[0])
-    told = set[int]()
+    upstream = gradient(subject.outputs(len(draw.cotangents))[0])
+    left = dict(enumerate(subject.trained))
     for times in TIMES:
         made = run(subject, draw._replace(cotangents=tuple(times * c for c in draw.cotangents)))
         if made.raised is not None:
             yield Wrong(subject.gradients[0], RaisesWhere("scaled-upstream", made.raised))
             return
-        for k, i in enumerate(subject.trained):
+        for k, i in [*left.items()]:
             now, before = made.gradients.get(i), base.gradients.get(i)
-            if now is None or before is None or i in told or not bool(torch.isfinite(now).all()):
+            if now is not None and not bool(torch.isfinite(now).all()):
                 continue
-            due = before.double() * times
-            size = due.abs().max() + 1 / format.unit * format.smallest * max(times, 1.0)
-            if bool(((now.double() - due).abs() > NOT_LINEAR * format.unit * size).any()):
-                told.add(i)
+            del left[k]
+            if now is not None and before is not None and is_apart(k, now.double() / times - before.double()):
                 yield Wrong(subject.gradients[k], NotLinear(upstream, times))
 
 

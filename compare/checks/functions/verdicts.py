@@ -122,8 +122,10 @@ def _rounded(number: float, resolution: float) -> float:
     return round(number, min(SHOWN_DIGITS, max(2, 1 - math.floor(math.log10(resolution or 1.0)))))
 
 
-def in_tf32(case: Case, keys: Sequence[Key], kernels: Mapping[int, Sequence[Tensor]]) -> dict[int, Verdict] | None:
-    """The verdicts where products are in TF32, if the function's own results show that they are; else None.
+def in_tf32(
+    case: Case, keys: Sequence[Key], kernels: Mapping[int, Sequence[Tensor]]
+) -> tuple[Case, dict[int, Verdict]] | None:
+    """The case and the verdicts where products are in TF32, if the function's own results show it; else None.
 
     Then most entries of what is off in float32 are off by as much as TF32 makes them, and no direction accuses.
     """
@@ -139,7 +141,7 @@ def in_tf32(case: Case, keys: Sequence[Key], kernels: Mapping[int, Sequence[Tens
         differences = [t.double() - g for t, g in zip(kernels[i], deviation.references, strict=True)]
         if float(deviation.whitened(differences).abs().median()) < LIKE_TF32:
             return None
-    return judged
+    return again, judged
 
 
 def with_cause(verdict: Verdict, cause: Cause) -> Verdict:

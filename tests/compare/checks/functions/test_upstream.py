@@ -6,6 +6,7 @@ from torch.autograd import Function
 
 from handgrad import check_function
 from handgrad.compare.facts.functions import NotLinear, ThroughUpstream, UpstreamMisread
+from handgrad.compare.facts.operands import DecayAdded
 from tests.compare.checks.functions.kernels import inputs, made, norm
 
 
@@ -17,7 +18,10 @@ def causes(backward, dtype=torch.bfloat16):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64], ids=str)
 def test_a_term_that_does_not_follow_it(dtype):
     found = causes(lambda ctx, dy, dx, dw: (dx, dw + 0.1 * ctx.saved_tensors[1]), dtype)
-    assert found == {"dw": NotLinear("dy", 4.0)}
+    if dtype == torch.bfloat16:  # too coarse to tell 4.3 times from 4 times
+        assert type(found["dw"]) is DecayAdded
+    else:
+        assert found == {"dw": NotLinear("dy", 4.0)}
 
 
 def test_a_term_that_follows_it_twice():
