@@ -71,20 +71,20 @@ def same(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def is_float32(recorded: np.ndarray) -> bool:
-    """Whether every value of a float64 array is one that float32 can hold."""
+    """Whether every value of a float64 array is one that float32 can hold, infinity and nan among them."""
     with np.errstate(all="ignore"):
-        return bool(np.array_equal(recorded.astype(np.float32).astype(np.float64), recorded))
+        return bool(np.array_equal(recorded.astype(np.float32).astype(np.float64), recorded, equal_nan=True))
 
 
 def rounds_to_float32(records: Iterable[np.ndarray]) -> bool:
     """Whether float64 arrays are those of a computation in float32; what is not real is left out.
 
     All of them hold what float32 can, and as a rule the last digits of that are used: whole numbers and simple
-    fractions, which float32 holds exactly, do without them.
+    fractions, which float32 holds exactly, do without them. What is no finite number tells nothing.
     """
     arrays = [array for array in records if is_real(array) and array.size]
     if not all(map(is_float32, arrays)):
         return False
-    bits = [array.astype(np.float32).ravel().view(np.uint32) for array in arrays]
+    bits = [array[np.isfinite(array)].astype(np.float32).view(np.uint32) for array in arrays]
     used = np.concatenate([b[b << 1 != 0] for b in bits]) if bits else np.empty(0, np.uint32)  # but for zeros
     return bool(used.size and np.mean(used & LAST_BITS != 0) > LAST_BITS_USED)

@@ -317,6 +317,7 @@ def _normalised_as(before: np.ndarray, array: np.ndarray) -> np.ndarray:
             was, now = ((each.astype(np.float64) ** power).sum(axis, keepdims=True) for each in (before, array))
             if was.size == 1 and abs(was.item() - 1) > NORMALISED:
                 continue
-            if np.ptp(was) <= NORMALISED * np.abs(was).min() and now.all():
+            is_kept = (np.abs(now - was) < np.abs(was)).all()  # not where it cancels: no factor brings that back
+            if is_kept and np.ptp(was) <= NORMALISED * np.abs(was).min():
                 array = array * (was / now) ** (1 / power)
     return array

@@ -37,23 +37,27 @@ class Excuses:
     """What the tensors of a step so far excuse: those computed from them that are not OK either.
 
     `reads` and `witnesses` are those of the step. `inherited` holds the gradients of what a FAULT reads, `less_exact`
-    those of what a WEAK value reads, each with that value; `not_finite`: some tensor was not.
+    those of what a WEAK value reads, or an OK one that rounding alone does not explain, each with that value and the
+    share that it may be off besides; `not_finite`: some tensor was not.
     """
 
     reads: ReadBy
     witnesses: Mapping[str, Witness]
     inherited: set[str] = field(default_factory=set)
-    less_exact: dict[str, str] = field(default_factory=dict)
+    less_exact: dict[str, tuple[str, float]] = field(default_factory=dict)
     not_finite: bool = False
     has_finding: bool = False
 
     def note(self, name: str, verdict: str) -> None:
-        """Keep what follows from a tensor that is not OK; J's own value enters no gradient."""
+        """Keep what follows from a tensor that rounding does not explain; J's own value enters no gradient."""
         self.not_finite |= verdict == "NONFINITE"
-        if name != "J" and verdict == "FAULT":
-            self.inherited |= {gradient(read) for read in self.reads.get(name, ())}
-        elif name != "J" and verdict == "WEAK":
-            self.less_exact |= {gradient(read): name for read in self.reads.get(name, ())}
+        follow = {gradient(read) for read in self.reads.get(name, ()) if name != "J"}
+        if verdict == "FAULT":
+            self.inherited |= follow
+        elif verdict == "WEAK":
+            self.less_exact |= dict.fromkeys(follow, (name, CAST_GRADIENT))
+        elif verdict == "OK":
+            self.less_exact = dict.fromkeys(follow, (name, 0.0)) | self.less_exact
 
     def cover(self, suspect: Suspect, row: Row) -> bool:
         """Whether a tensor that is not OK only follows from one before it."""
@@ -77,10 +81,10 @@ class Excuses:
         """
         if suspect.key.name not in self.less_exact:
             return False
-        value = self.less_exact[suspect.key.name]
+        value, share = self.less_exact[suspect.key.name]
         run, (recorded, reference) = self.witnesses[suspect.outcome.dtype], suspect.local
         difference = np.abs(recorded - reference)
-        allowed = CAST_GRADIENT * np.max(np.abs(reference), initial=0.0)
+        allowed = share * np.max(np.abs(reference), initial=0.0)
         cotangent = run.records.get(gradient(value))
         if cotangent is not None and cotangent.shape == difference.shape == run.records[value].shape:
             allowed = allowed + CAST_DERIVATIVE * np.abs(cotangent * (run.records[value] - run.local[value]))

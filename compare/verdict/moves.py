@@ -48,12 +48,15 @@ class Moved:
     def change(self) -> float:
         """The share of the difference that changes, where it sticks out, each entry in its own deviation.
 
-        Entries where nothing is left of it, as at a kink, are left out if it is not gone everywhere.
+        Entries where nothing is left of it, as at a kink, are left out if it is not gone everywhere, and entries that
+        stay where they are on both sides, which draws no rounding anew, if not all do.
         """
         flagged, here, there = self.flagged, self.flagged.difference, self.difference
         if flagged.largest > ROUNDINGS:
             left = np.abs(there) > SPECIAL_POINT * np.abs(here)
-            weight = flagged.weight * left if (left & flagged.stands_out).any() else flagged.weight
+            weight = flagged.weight
+            for tells in (left, self.moves):
+                weight = weight * tells if (weight * tells).any() else weight
             before, after, apart = (size(each * weight) for each in (here, there, there - here))
         else:  # it sticks out along the reference alone
             unit = flagged.local.reference * flagged.weight
@@ -88,11 +91,21 @@ class Moved:
         before = self.flagged.local
         return self._most(self.local.reference == before.reference, self.local.recorded, before.recorded)
 
+    @property
+    def moves(self) -> Array:
+        """Where either side moves, by more than its last digit."""
+        recorded, reference = map(_moves, self.local, self.flagged.local)
+        return np.asarray(recorded | reference)
+
     def _most(self, stands: Array, after: Array, before: Array) -> bool:
-        """Whether something holds at more than half of the entries that stick out, where another side moves."""
-        at = self.flagged.stands_out
-        holds = stands & (np.abs(after - before) > 2 * FINE * np.abs(before)) & at
+        """Whether something holds at more than half of the entries that tell, where another side moves."""
+        at = self.flagged.stands_out & self.moves
+        holds = stands & _moves(after, before) & at
         return bool(2 * np.count_nonzero(holds) > np.count_nonzero(at))
+
+
+def _moves(after: Array, before: Array) -> Array:
+    return np.asarray(np.abs(after - before) > 2 * FINE * np.abs(before))
 
 
 def _share_of(difference: Array, reference: Array, at: Array) -> float:

@@ -24,6 +24,7 @@ from handgrad.compare.thresholds import (
     FORMATS,
     LARGE,
     MOST_MOVED,
+    MOVE,
     MOVE_FAR,
     MOVE_OF_FORMAT,
     NOTHING_FAR,
@@ -43,6 +44,7 @@ from handgrad.compare.thresholds import (
     UNIT_ROUNDOFF,
     UNMOVED,
 )
+from handgrad.compare.trace import is_float32
 from handgrad.compare.verdict.closeness import Local
 from handgrad.compare.verdict.moves import behaves, moved, step_of
 from handgrad.compare.verdict.rounding import Flagged, Outcome, largest, size
@@ -197,11 +199,20 @@ def _stays(flagged: Flagged, _: Beside | None) -> Outcome | None:
         return flagged.outcome("OK", NothingButRounding(flagged.name))
     if is_fine and _is_tiny(flagged) and _is_drawn_anew_far(flagged):
         return None
+    if is_fine and _is_a_float32_that_nothing_moves(flagged) and _explains(flagged, COARSE):
+        return flagged.outcome("WEAK", FewerDigits("float32"))
     half = FORMATS["float16 or TF32"]
     is_of_format = is_fine and flagged.at(half).largest > STANDS and _explains(flagged, half)
     if is_of_format and _changes_over(flagged, half) > STEADY:
         return flagged.outcome("WEAK", FewerDigits("float16 or TF32"))
     return flagged.outcome("FAULT", Persists("moves"))
+
+
+def _is_a_float32_that_nothing_moves(flagged: Flagged) -> bool:
+    """Whether a move that moves neither side draws no rounding anew, of a record that has float32's digits alone."""
+    at = flagged.stands_out
+    is_still = not any((place.moves & at).any() for place in moved(flagged, MOVE))
+    return is_still and is_float32(flagged.local.recorded[at])
 
 
 def _is_tiny(flagged: Flagged) -> bool:

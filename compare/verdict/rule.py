@@ -78,7 +78,7 @@ def _in_one(name: str, witness: Witness, local: Local, beside: Beside | None) ->
     """The verdict in one precision; `beside` is what float64 said where this is float32."""
     wrong = ~(np.isfinite(local.recorded) & np.isfinite(local.reference))
     if wrong.any():
-        return _not_finite(witness, local, wrong)
+        return _not_finite(witness, local, wrong, beside)
     bound = _by_bound(name, witness)
     if bound is not None:
         if bound.rho <= 1:
@@ -104,9 +104,9 @@ def _by_bound(name: str, witness: Witness) -> Outcome | None:
     return Outcome("OK", float(times[0]), "bound", index_of(int(entry[0]), local.recorded.shape), witness.dtype)
 
 
-def _not_finite(witness: Witness, local: Local, wrong: Array) -> Outcome:
-    """float32 says nothing where torch's own run in it overflows somewhere; else nan and infinity are told."""
+def _not_finite(witness: Witness, local: Local, wrong: Array, beside: Beside | None) -> Outcome:
+    """Beside float64, float32 says nothing where torch's own run in it overflows; else nan and infinity are told."""
     index = index_of(int(np.argmax(wrong)), local.recorded.shape)
-    if witness.dtype == "float32" and not witness.torch_is_finite:
+    if beside is not None and not witness.torch_is_finite:
         return Outcome("OK", 0.0, "screen", index, "float32", OutOfRange())
     return Outcome("NONFINITE", float("inf"), "noise", index, witness.dtype)

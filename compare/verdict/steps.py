@@ -41,11 +41,10 @@ def judge_step(
             row, differs = row_of(key, equation, suspect.outcome, end_to_end)
             why = suspect.outcome.why
             judgement = Judgement(row, None, differs, why if isinstance(why, Note) else None)
-            if row.verdict != "OK":
-                is_culprit = not excuses.cover(suspect, row)
+            if row.verdict != "OK" and not excuses.cover(suspect, row):
+                judgement = with_finding(judgement, suspect, reads, end_to_end[0], is_one_of_two=len(witnesses) > 1)
+            if row.verdict != "OK" or suspect.outcome.rho > 1:
                 excuses.note(key.name, row.verdict)
-                if is_culprit:
-                    judgement = with_finding(judgement, suspect, reads, end_to_end[0], is_one_of_two=len(witnesses) > 1)
         excuses.has_finding |= judgement.finding is not None
         judgements.append(judgement)
     return judgements

@@ -8,6 +8,7 @@ import pytest
 
 import handgrad.manual.network
 import handgrad.manual.optimizers
+import handgrad.manual.training
 from handgrad.compare.experiment.data import load
 from handgrad.compare.experiment.judging import NetworkJudge, judged_steps
 from handgrad.compare.experiment.recording import recorded
@@ -205,6 +206,32 @@ def test_a_cast_of_a_saturated_activation_is_weak_although_its_derivative_cancel
     assert not saturated(CAST_VALUE, ("dA * derivative", "dA * derivative * 1.01")).ok
 
 
+@pytest.mark.parametrize(
+    ("edit", "verdicts"),
+    [
+        (CAST_VALUE, {"WEAK"}),
+        ((CAST_VALUE[0], CAST_VALUE[1].replace("g.value(Z)", "(1.000001 * g.value(Z))")), {"FAULT"}),
+        ((CAST_VALUE[0], "A = g.value(Z) * (1 + 1e-9)"), {"FAULT"}),
+    ],
+    ids=["a cast", "a mistake that is cast", "a mistake of a cast's size"],
+)
+def test_a_cast_of_what_nothing_moves_is_weak_and_a_mistake_there_a_fault(edit, verdicts):
+    """Of inputs that are 0 no move leads anywhere: Z4 is b4, which starts from 0 and follows from labels alone."""
+    settings = experiment(activation="relu", depth=4, bias_scale=0.0, epochs=2)
+    report = run(settings, (0 * DATA[0], DATA[1]), hand=planted(NETWORK, (edit,)))
+    assert {finding.verdict for finding in report.findings} == verdicts, str(report)
+    assert report.first.where.name == "A4"
+
+
+def test_a_mistake_in_data_that_cancel_is_a_fault():
+    """Inputs come in pairs, x and -x: the sum over them is 0, and no move may make them all 0."""
+    X = np.repeat(DATA[0], 2, axis=1) * np.tile([1.0, -1.0], 5)
+    settings = replace(experiment(), layers=(10, 7, 2))
+    for edit in (("dZ.sum(axis=1, keepdims=True)", "dZ[:, -1:]"), ("g.value(Z)", "1.00001 * g.value(Z)")):
+        report = run(settings, (X, DATA[1]), hand=planted(NETWORK, (edit,)))
+        assert report.first.verdict == "FAULT", str(report)
+
+
 @pytest.mark.parametrize("optimizer", ["momentum", "gradient-descent"])
 def test_what_is_computed_from_a_float32_gradient_is_no_fault(optimizer):
     report = run_with(NETWORK, CAST_GRADIENT, depth=4, optimizer=optimizer, l2=0.0)
@@ -247,6 +274,12 @@ def test_float32_only_is_recognised_and_judged_in_float32_alone():
     report = run_with(TRAINING, (batch, to_float32), depth=4)
     assert report.findings == (), str(report)
     assert Float32Only() in report.notes
+    overflowing = experiment("relu", depth=4, learning_rate=1e9)
+    right = run_with(TRAINING, (batch, to_float32), settings=overflowing)
+    assert {finding.verdict for finding in right.findings} == {"NONFINITE"}, str(right)
+    wrong = ("dZ @ A_prev.T", "1.001 * dZ @ A_prev.T")
+    with edited(handgrad.manual.training, (batch, to_float32)), edited(handgrad.manual.network, wrong):
+        assert "dW4" in faults_of(overflowing.run(DATA))
 
 
 def test_float64_only_is_recognised_and_judged_in_float64_alone():

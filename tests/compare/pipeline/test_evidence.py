@@ -9,7 +9,7 @@ import torch
 from handgrad import check_gradients, mlp, tap
 from handgrad.compare.facts.failures import NotFinite
 from handgrad.compare.facts.remarks import Float32Only, Float64Inside, Operands, TorchInFloat32
-from handgrad.compare.pipeline.evidence import Evidence
+from handgrad.compare.pipeline.evidence import Evidence, directions
 from tests.corpus.cancelling import listed, stationary_point
 from tests.corpus.layers import LINEAR, SQUARES, TANH, Layer
 
@@ -20,6 +20,20 @@ def names_of(report):
 
 def verdicts_of(report):
     return {finding.verdict for finding in report.findings}
+
+
+# --- other places
+
+
+def test_numbers_that_cancel_move_by_a_share_and_sums_that_do_not_are_kept():
+    pairs = np.random.default_rng(5).standard_normal((3, 4)) @ np.kron(np.eye(4), [1.0, -1.0])
+    shares = np.random.default_rng(6).dirichlet(np.ones(8), 3)
+    for params, batch in directions({}, {"pairs": pairs, "shares": shares}, 1e-6):
+        assert params == {}
+        moved = np.abs(batch["pairs"] / pairs - 1)
+        assert 4e-7 < moved.min() < moved.max() < 1.1e-6
+        np.testing.assert_allclose(batch["shares"].sum(1), 1, rtol=1e-15)
+        assert (batch["shares"] != shares).all()
 
 
 # --- poor arithmetic

@@ -100,6 +100,16 @@ def test_without_the_gradient_of_the_cast_value_only_its_own_size_counts():
         assert not kept.cover(*suspect("dZ", "FAULT", [10 + 11e-6], [10.0]))
 
 
+@pytest.mark.parametrize(("off", "is_excused"), [(1.9e-6, True), (2.1e-6, False)])
+def test_the_gradient_at_a_value_that_is_ok_is_off_by_what_that_is_off_alone(off, is_excused):
+    """A cast of a saturated value is within its last digits, and 1 - A is a share of that."""
+    told = Told({"A": np.array([0.5 + 5e-7]), "dA": np.array([1.0])}, {"A": np.array([0.5])})
+    after = suspect("dZ", "FAULT", [10 + off], [10.0])
+    assert excuses(("A", "OK"), witnesses={"float64": told}).cover(*after) == is_excused
+    both = excuses(("A", "WEAK"), ("A", "OK"), witnesses={"float64": told})
+    assert both.cover(*after)
+
+
 def test_a_cast_is_looked_at_in_the_precision_that_shows_the_verdict():
     """What float64's own value is off by excuses nothing in float32, and the other way round."""
     off, exact = np.array([0.5 + 5e-7]), np.array([0.5])

@@ -55,6 +55,17 @@ def test_what_sticks_out_along_the_reference_alone_changes_along_it():
     assert Moved(suspect, Local(G * (1 + 10 * 2.0**-53) + noise, G)).change < 0.25
 
 
+@pytest.mark.parametrize(("off", "change"), [(-1.0, 2.0), (1.0, 0.0)])
+def test_entries_that_no_side_moves_tell_nothing_of_the_change(off, change):
+    g = np.ones(100)
+    there = np.where(np.arange(100) < 98, 1.0, 1 + 1e-6)
+    d = 1e-6 * np.where(np.arange(100) < 98, 1.0, off)
+    here = Moved(flagged(1e-6 * g, g), Local(there + d, there))
+    assert here.change == pytest.approx(change, abs=1e-6)
+    still = Moved(flagged(1e-6 * g, g), Local(g + 1e-6 * g, g))
+    assert still.change == 0
+
+
 def test_a_place_of_another_shape_or_without_a_number_is_not_usable():
     assert at(OFF).is_usable
     assert not Moved(flagged(), Local(G[:2], G[:2])).is_usable

@@ -137,6 +137,34 @@ def test_fewer_digits_inside_are_weak_and_named():
     assert verdict_of(witness(wrong - G, elsewhere=at_places(lambda i, g: wrong - g), roundings=1.0))[0] == "FAULT"
 
 
+@pytest.mark.parametrize(("off", "verdict"), [(0.0, "WEAK"), (1e-6, "FAULT")])
+def test_a_format_rounds_equal_numbers_alike(off, verdict):
+    """One constant may be rounded, in the roundings of the format: all of a row are off by the same."""
+    g = np.repeat([[0.54202338218], [0.54202338217]], 195, axis=1)
+    cast = (g * (1 + off)).astype(np.float32).astype(float)
+    elsewhere = {0: [({"dW": cast}, {"dW": g * (1 + by)}) for by in (3e-8, -2e-8, 1e-8)]}
+    told = Told({"dW": cast}, {"dW": g}, elsewhere=elsewhere)
+    assert np.abs(flagged(told).at(2.0**-24).roundings).mean() * g.size**0.5 > 8
+    assert verdict_of(told)[0] == verdict
+
+
+STILL = np.array([[0.48937], [0.50211]])
+
+
+@pytest.mark.parametrize(
+    ("record", "verdict"),
+    [
+        (STILL.astype("f4").astype(float), "WEAK"),
+        (STILL * (1 + 1e-8), "FAULT"),  # of a cast's size, but with float64's digits
+        ((STILL * 1.000001).astype("f4").astype(float), "FAULT"),  # what a cast does not explain
+    ],
+)
+def test_what_nothing_moves_is_weak_where_its_digits_are_float32_s(record, verdict):
+    assert verdict_of(Told({"dW": record}, {"dW": STILL}))[0] == verdict
+    moving = {0: [({"dW": record * (1 + by)}, {"dW": STILL * (1 + by)}) for by in (1e-6, -1e-6, 2e-6)]}
+    assert verdict_of(Told({"dW": record}, {"dW": STILL}, elsewhere=moving))[0] == "FAULT"
+
+
 def test_what_stays_where_everything_moves_is_a_fault():
     off = 1e-6 * SIGNS
     assert verdict_of(witness(off, elsewhere=at_places(lambda i, g: off))) == ("FAULT", Persists("moves"))
