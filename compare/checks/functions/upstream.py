@@ -40,10 +40,10 @@ def not_linear(subject: Subject, draw: Draw, base: Pass, is_apart: Callable[[int
                 yield Wrong(subject.gradients[k], NotLinear(upstream, times))
 
 
-def for_one_number(subject: Subject, draw: Draw, is_off: Callable[[int, Tensor], bool]) -> Iterator[Wrong]:
-    """Gradients that are wrong where the upstream gradient is one number expanded, and right where it is written out.
+def for_one_number(subject: Subject, draw: Draw, is_apart: Callable[[int, Tensor], bool]) -> Iterator[Wrong]:
+    """Gradients that are others where the upstream gradient is one number expanded than where it is written out.
 
-    `is_off` says so of a gradient in place of another.
+    `is_apart` says whether a change of a gradient is more than rounding.
     """
     plain = run(subject, draw._replace(cotangents=tuple(expanded(c).clone() for c in draw.cotangents)))
     made = run(subject, draw, cotangents=expanded)
@@ -52,7 +52,7 @@ def for_one_number(subject: Subject, draw: Draw, is_off: Callable[[int, Tensor],
         return
     for k, i in enumerate(subject.trained):
         now, written = made.gradients.get(i), plain.gradients.get(i)
-        if now is not None and written is not None and not torch.equal(now, written) and is_off(k, now):
+        if now is not None and written is not None and is_apart(k, now.double() - written.double()):
             yield Wrong(subject.gradients[k], WrongFor("expanded-upstream"))
 
 
