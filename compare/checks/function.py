@@ -101,10 +101,11 @@ def _both(first: Told, second: Told) -> Told:
 def _reported(subject: Subject, count: int, told: Told) -> Report:
     """The report: a row for each output and gradient, and a finding for each cause, which several may have."""
     outputs, judged = subject.outputs(count), [*told.verdicts.values()]
-    findings = [_finding(each, outputs) for each in told.wrong]
+    findings = list[Finding]()
     for change in told.changed:
         key = Key(1, PHASES[0] if change.who == "function" else PHASES[2], change.name)
         findings.append(Finding(key, "FAULT", change))
+    findings += [_finding(each, outputs) for each in told.wrong]
     findings += [each.finding for each in judged if each.finding is not None]
     rows, notes = [each.row for each in judged], [*told.notes]
     spots = [*told.spots]

@@ -76,7 +76,7 @@ def first_order(subject: Subject, draws: Sequence[Draw]) -> Told:
         known = {each.name: each.cause for each in linear}
         judged, more = explained(subject, draws[0], passes[0], judged, known)
         notes += more
-    elif passes[0].is_connected and (finer is None or finer.ok):
+    elif passes[0].is_connected and not told.changed and (finer is None or finer.ok):
         linear += tuple(_unlike(subject, draws[0], passes[0], case, is_off))
         spots = hidden_steps(case) if finer is None else ()
     named = {each.finding.where.name for each in judged.values() if each.finding is not None}
