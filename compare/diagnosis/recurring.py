@@ -20,7 +20,14 @@ from handgrad.compare.diagnosis.bits import DISTINCT, ENOUGH_BITS, MOST_BITS, pr
 from handgrad.compare.diagnosis.edits.arithmetic import constants, powers, products, sums
 from handgrad.compare.diagnosis.edits.edit import ODD
 from handgrad.compare.diagnosis.edits.functions import functions
-from handgrad.compare.diagnosis.edits.operands import at_one_use, operands, other_tensors
+from handgrad.compare.diagnosis.edits.operands import (
+    at_one_use,
+    multiples,
+    named_tensors,
+    operands,
+    other_tensors,
+    others_at_one_use,
+)
 from handgrad.compare.diagnosis.edits.segment import Segment, like
 from handgrad.compare.diagnosis.edits.slips import Slip, Unsettled, slips, unsettled
 from handgrad.compare.diagnosis.edits.wording import Formulas
@@ -30,7 +37,10 @@ from handgrad.compare.oracle.graph import Graph, Node
 from handgrad.compare.oracle.recurrence import AFTER, OF_THE_RUN, Recurrence, before
 from handgrad.compare.thresholds import CLOSE, EXACT_SHARE
 
-OF_A_NUMBER = (products, powers, constants, functions, operands, other_tensors, at_one_use)
+OF_A_NUMBER = (
+    products, powers, constants, functions, operands, multiples, named_tensors, other_tensors, at_one_use,
+    others_at_one_use,
+)  # fmt: skip
 OF_A_STEP = (sums, *OF_A_NUMBER)
 CURIOUS = 5  # the first tier of edits that are not asked for
 MOST_WRONG = 8  # entries with which a number is sought

@@ -29,7 +29,7 @@ class WrongFor(Cause, code="layout"):
     situation: str
 
     def __str__(self) -> str:
-        where, remedy = SITUATIONS[self.situation]
+        where, remedy = SITUATIONS.get(self.situation, (self.situation, ""))
         return f"it is right otherwise, and wrong where {where}; {remedy}"
 
 
@@ -60,7 +60,7 @@ class RaisesWhere(Cause, code="exception"):
     raised: Raised
 
     def __str__(self) -> str:
-        return f"{self.raised}; raised where {SITUATIONS[self.situation][0]}"
+        return f"{self.raised}; raised where {SITUATIONS.get(self.situation, (self.situation,))[0]}"
 
 
 class SomeNeeded(Cause, code="subset"):
@@ -117,7 +117,8 @@ class UpstreamMisread(Cause, code="upstream"):
     how: str
 
     def __str__(self) -> str:
-        return f"it reads {MISREAD[self.how]} of {self.upstream} in place of every entry; multiply each by its own"
+        read = MISREAD.get(self.how, self.how)
+        return f"it reads {read} of {self.upstream} in place of every entry; multiply each by its own"
 
 
 MISREAD = {"first": "the first entry", "mean": "the mean"}
@@ -164,7 +165,7 @@ class NotTold(Cause, code="untold"):
     share: float
 
     def __str__(self) -> str:
-        return f"{WHY[self.why]} (a factor of 1 +- {self.share:.2g} would have shown)"
+        return f"{WHY.get(self.why, self.why)} (a factor of 1 +- {self.share:.2g} would have shown)"
 
 
 WHY = {
