@@ -163,10 +163,17 @@ def _stands_still(flagged: Flagged, _: Beside | None) -> Outcome | None:
 
 
 def _explains(flagged: Flagged, unit: float) -> bool:
-    """Whether the rounding of a format explains a difference, and leaves enough of the tensor not to explain any."""
+    """Whether the rounding of a format explains a difference, and leaves enough of the tensor not to explain any.
+
+    Along the reference equal records count as one: they are rounded alike.
+    """
     coarse = flagged.at(unit)
     is_telling = OF_FORMAT * size(coarse.deviation) <= TELLING * size(coarse.local.reference)
-    return is_telling and max(coarse.largest, coarse.along) <= OF_FORMAT
+    lengths = coarse.local.reference / coarse.deviation
+    _, alike = np.unique(coarse.local.recorded, return_inverse=True)
+    together = size(np.bincount(alike.ravel(), lengths.ravel()))
+    along = abs(float(np.sum(coarse.roundings * lengths)))
+    return is_telling and coarse.largest <= OF_FORMAT and along <= OF_FORMAT * together
 
 
 def _stands_over(flagged: Flagged, by: float) -> bool:
@@ -213,7 +220,7 @@ def _is_cast(flagged: Flagged) -> bool:
     """Whether a record has float32's digits alone, and too few entries move for a difference to stay but by chance."""
     at = flagged.stands_out
     most = max(np.count_nonzero(place.moves & at) for place in moved(flagged, MOVE))
-    return most <= FEW_ENTRIES and is_float32(flagged.local.recorded[at])
+    return bool(most <= FEW_ENTRIES) and is_float32(flagged.local.recorded[at])
 
 
 def _is_tiny(flagged: Flagged) -> bool:
