@@ -98,7 +98,7 @@ OF_FORMAT, STANDS_OVER, STANDS, TELLING = 8.0, 2.0**-6, 0.1, 0.25
 # Share: a difference that is larger is not one of the last digits. Half of what 8 bits hold.
 LARGE = 2.0**-7
 
-# Entries: so few may have one factor in common by chance.
+# Entries: so few may have one factor in common by chance, or round alike at other places.
 FEW_ENTRIES = 3
 
 # A move that draws the roundings of a format anew, in such roundings, and at most as a share.

@@ -21,6 +21,7 @@ from handgrad.compare.thresholds import (
     BLIND,
     CUT,
     CUT_FLOAT32,
+    FEW_ENTRIES,
     FORMATS,
     LARGE,
     MOST_MOVED,
@@ -162,10 +163,17 @@ def _stands_still(flagged: Flagged, _: Beside | None) -> Outcome | None:
 
 
 def _explains(flagged: Flagged, unit: float) -> bool:
-    """Whether the rounding of a format explains a difference, and leaves enough of the tensor not to explain any."""
+    """Whether the rounding of a format explains a difference, and leaves enough of the tensor not to explain any.
+
+    Along the reference equal records count as one: they are rounded alike.
+    """
     coarse = flagged.at(unit)
     is_telling = OF_FORMAT * size(coarse.deviation) <= TELLING * size(coarse.local.reference)
-    return is_telling and max(coarse.largest, coarse.along) <= OF_FORMAT
+    lengths = coarse.local.reference / coarse.deviation
+    _, alike = np.unique(coarse.local.recorded, return_inverse=True)
+    together = size(np.bincount(alike.ravel(), lengths.ravel()))
+    along = abs(float(np.sum(coarse.roundings * lengths)))
+    return is_telling and coarse.largest <= OF_FORMAT and along <= OF_FORMAT * together
 
 
 def _stands_over(flagged: Flagged, by: float) -> bool:
@@ -199,7 +207,7 @@ def _stays(flagged: Flagged, _: Beside | None) -> Outcome | None:
         return flagged.outcome("OK", NothingButRounding(flagged.name))
     if is_fine and _is_tiny(flagged) and _is_drawn_anew_far(flagged):
         return None
-    if is_fine and _is_a_float32_that_nothing_moves(flagged) and _explains(flagged, COARSE):
+    if is_fine and _is_cast(flagged) and _explains(flagged, COARSE):
         return flagged.outcome("WEAK", FewerDigits("float32"))
     half = FORMATS["float16 or TF32"]
     is_of_format = is_fine and flagged.at(half).largest > STANDS and _explains(flagged, half)
@@ -208,11 +216,11 @@ def _stays(flagged: Flagged, _: Beside | None) -> Outcome | None:
     return flagged.outcome("FAULT", Persists("moves"))
 
 
-def _is_a_float32_that_nothing_moves(flagged: Flagged) -> bool:
-    """Whether a move that moves neither side draws no rounding anew, of a record that has float32's digits alone."""
+def _is_cast(flagged: Flagged) -> bool:
+    """Whether a record has float32's digits alone, and too few entries move for a difference to stay but by chance."""
     at = flagged.stands_out
-    is_still = not any((place.moves & at).any() for place in moved(flagged, MOVE))
-    return is_still and is_float32(flagged.local.recorded[at])
+    most = max(np.count_nonzero(place.moves & at) for place in moved(flagged, MOVE))
+    return bool(most <= FEW_ENTRIES) and is_float32(flagged.local.recorded[at])
 
 
 def _is_tiny(flagged: Flagged) -> bool:

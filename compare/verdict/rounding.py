@@ -199,27 +199,22 @@ def screened_in_float32(both: Local, scale: Array) -> Outcome | None:
 class Flagged:
     """A tensor that the screen did not pass, beside the standard deviation of its rounding.
 
-    `spread` is that in unit roundoffs, here of size `unit`; `behaviours` keeps what the difference does over moves by a
-    share.
+    `spread` is that in unit roundoffs, and `behaviours` keeps what the difference does over moves by a share.
     """
 
     name: str
     witness: Witness
     local: Local
     spread: Array | None
-    unit: float
+    deviation: Array
     behaviours: dict[float, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, name: str, witness: Witness, local: Local) -> Flagged:
         """With the deviation at the witness's own unit roundoff."""
         local = Local(*(np.atleast_1d(side).astype(np.float64, copy=False) for side in local))
-        return cls(name, witness, local, witness.spread(name), witness.unit)
-
-    @cached_property
-    def deviation(self) -> Array:
-        """Of rounding, entry by entry."""
-        return deviation(self.local.reference, self.spread, self.unit, self.witness.dtype)
+        spread = witness.spread(name)
+        return cls(name, witness, local, spread, deviation(local.reference, spread, witness.unit, witness.dtype))
 
     @cached_property
     def difference(self) -> Array:
@@ -243,7 +238,7 @@ class Flagged:
         length = float(np.sqrt(np.sum(unit * unit)))
         if not 0 < length < np.inf:
             return 0.0
-        return max(0.0, abs(float(np.sum(self.roundings * unit))) / length - 4 * self.unit * length)
+        return max(0.0, abs(float(np.sum(self.roundings * unit))) / length - 4 * self.witness.unit * length)
 
     @property
     def rho(self) -> float:
@@ -269,7 +264,7 @@ class Flagged:
 
     def at(self, unit: float) -> Flagged:
         """The same beside the rounding of another precision."""
-        return replace(self, unit=unit)
+        return replace(self, deviation=deviation(self.local.reference, self.spread, unit, self.witness.dtype))
 
     def outcome(self, verdict: str, why: Fact | None = None) -> Outcome:
         """A verdict on it."""
