@@ -15,7 +15,7 @@ from torch.autograd.function import BackwardCFunction
 from handgrad.compare.checks.functions.subject import Subject
 from handgrad.compare.facts.failures import Mutates, Raised
 from handgrad.compare.names import gradient
-from handgrad.compare.oracle.coarse.evaluation import Draw, is_floating
+from handgrad.compare.oracle.coarse.evaluation import Draw, is_floating, several
 from handgrad.compare.ownership import is_theirs, named
 from handgrad.compare.results import SourceLine
 from handgrad.compare.sandbox import CAUGHT, located, quietly
@@ -81,22 +81,24 @@ def run(
     needed: Collection[int] | None = None,
     inputs: Layout = contiguous,
     cotangents: Layout = contiguous,
+    between: Callable[[], object] = lambda: None,
 ) -> Pass:
     """Call the function on copies of a draw and differentiate it; only the inputs `needed` require a gradient.
 
-    What it draws from torch's generator is the same in every pass.
+    `between` is called before it is differentiated. What it draws from torch's generator is the same in every pass.
     """
     state = torch.get_rng_state()
     try:
-        return _passed(subject, draw, needed, inputs, cotangents)
+        trained = draw.trained if needed is None else tuple(needed)
+        return _passed(subject, draw._replace(trained=trained), (inputs, cotangents), between)
     finally:
         torch.set_rng_state(state)
 
 
-def _passed(subject: Subject, draw: Draw, needed: Collection[int] | None, inputs: Layout, cotangents: Layout) -> Pass:
-    needed = draw.trained if needed is None else needed
+def _passed(subject: Subject, draw: Draw, layouts: tuple[Layout, Layout], between: Callable[[], object]) -> Pass:
+    inputs, cotangents = layouts
     handed = [inputs(t) if isinstance(t, Tensor) else t for t in draw.inputs]
-    leaves = {i: handed[i].requires_grad_() for i in needed}
+    leaves = {i: handed[i].requires_grad_() for i in draw.trained}
     try:
         outputs = _called(subject, handed)
     except CAUGHT as error:
@@ -112,6 +114,7 @@ def _passed(subject: Subject, draw: Draw, needed: Collection[int] | None, inputs
     ys, cs = zip(*pairs, strict=True)
     try:
         with quietly():
+            between()
             found = torch.autograd.grad(ys, [*leaves.values()], cs, allow_unused=True)
     except CAUGHT as error:
         return replace(made, raised=located(error), changed=_changed(subject, draw, handed))
@@ -132,8 +135,7 @@ def _passed(subject: Subject, draw: Draw, needed: Collection[int] | None, inputs
 
 def _called(subject: Subject, handed: list[Any]) -> tuple[Any, ...]:
     with quietly():
-        returned = subject.function(*handed)
-    return tuple(returned) if isinstance(returned, (tuple, list)) else (returned,)
+        return several(subject.function(*handed))
 
 
 def _changed(subject: Subject, draw: Draw, handed: list[Any]) -> tuple[Mutates, ...]:
@@ -178,8 +180,7 @@ def _noting(kind: Any, ends: list[int | None], shapes: dict[int, tuple[int, ...]
 
     def noting(ctx: Any, *given: Any) -> Any:
         returned = backward.__func__(ctx, *given)
-        several = returned if isinstance(returned, tuple) else (returned,)
-        tensors = [(end, g) for end, g in zip(ends, several, strict=False) if end is not None]
+        tensors = [(end, g) for end, g in zip(ends, several(returned), strict=False) if end is not None]
         shapes.update({end: tuple(g.shape) for end, g in tensors if isinstance(g, Tensor)})
         return returned
 

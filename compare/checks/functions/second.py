@@ -14,7 +14,7 @@ from handgrad.compare.checks.functions.subject import Subject
 from handgrad.compare.facts.functions import NoGradient, NoSecondDerivative, SecondCut
 from handgrad.compare.names import gradient
 from handgrad.compare.oracle.coarse.effects import Effect
-from handgrad.compare.oracle.coarse.evaluation import Draw, evaluate, is_floating
+from handgrad.compare.oracle.coarse.evaluation import Draw, evaluate, is_floating, several
 
 
 def second_of(subject: Subject, draw: Draw) -> Subject:
@@ -30,8 +30,7 @@ def second_of(subject: Subject, draw: Draw) -> Subject:
             inputs = [*values[:count]]
             for i, leaf in zip(subject.trained, leaves, strict=True):
                 inputs[i] = leaf
-            returned = function(*inputs)
-            ys = [y for y in (returned if isinstance(returned, (tuple, list)) else (returned,)) if is_floating(y)]
+            ys = [y for y in several(function(*inputs)) if is_floating(y)]
             pairs = [(y, c) for y, c in zip(ys, values[count:], strict=True) if y.requires_grad]
             if not pairs:
                 return tuple(map(torch.zeros_like, leaves))

@@ -39,7 +39,6 @@ from handgrad.compare.facts.functions import (
     WrongFor,
 )
 from handgrad.compare.oracle.coarse.evaluation import Draw, is_floating
-from handgrad.compare.sandbox import CAUGHT, located, quietly
 
 OTHER = 0.5  # times the inputs, of another call
 LAYOUTS: dict[str, tuple[Layout, Layout]] = {
@@ -155,23 +154,14 @@ def _for_some(subject: Subject, draw: Draw, base: Pass, is_off: Off) -> Iterator
 
 def _interrupted(subject: Subject, draw: Draw) -> Pass:
     """A pass with another call between its forward and its backward."""
-    handed = [contiguous(t) if isinstance(t, Tensor) else t for t in draw.inputs]
-    leaves = {i: handed[i].requires_grad_() for i in draw.trained}
-    other = [OTHER * contiguous(t) if is_floating(t) else t for t in draw.inputs]
-    try:
-        with quietly():
-            returned = subject.function(*handed)
-            for i in draw.trained:
-                other[i].requires_grad_()
-            subject.function(*other)
-            outputs = returned if isinstance(returned, (tuple, list)) else (returned,)
-            ys = [y for y in outputs if is_floating(y)]
-            held = [y.detach().clone() for y in ys]
-            upstream = [contiguous(c) for c in draw.cotangents]
-            found = torch.autograd.grad(ys, [*leaves.values()], upstream, allow_unused=True)
-    except CAUGHT as error:
-        return Pass(raised=located(error))
-    return Pass(tuple(held), dict(zip(leaves, found, strict=True)))
+
+    def another() -> None:
+        other = [OTHER * contiguous(t) if is_floating(t) else t for t in draw.inputs]
+        for i in draw.trained:
+            other[i].requires_grad_()
+        subject.function(*other)
+
+    return run(subject, draw, between=another)
 
 
 def _apart(subject: Subject, base: Pass, made: Pass, is_off: Off) -> list[str]:

@@ -59,11 +59,15 @@ def gradients_of(outputs: Sequence[Tensor], leaves: Sequence[Tensor], cotangents
 
 def outputs_of(returned: Any) -> list[Tensor]:
     """The floating tensors that a function returns, one or several; InputError for none."""
-    several = returned if isinstance(returned, (tuple, list)) else (returned,)
-    outputs = [t for t in several if is_floating(t)]
+    outputs = [t for t in several(returned) if is_floating(t)]
     if not outputs:
         raise InputError(f"the reference returns {kind_of(returned)}; let it return a floating tensor, or several")
     return outputs
+
+
+def several(returned: Any) -> tuple[Any, ...]:
+    """What a function returns, one thing or several, as a tuple."""
+    return tuple(returned) if isinstance(returned, (tuple, list)) else (returned,)
 
 
 def is_floating(value: Any) -> bool:

@@ -170,6 +170,25 @@ def test_memory_that_nothing_was_written_to():
     assert (finding.where.name, finding.cause) == ("dw", Unwritten())
 
 
+def test_an_output_without_a_gradient_is_right():
+    class Function(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            y, most = torch.tanh(x), x.abs().amax(-1)
+            ctx.mark_non_differentiable(most)
+            ctx.save_for_backward(y)
+            return y, most
+
+        @staticmethod
+        def backward(ctx, dy, _):
+            (y,) = ctx.saved_tensors
+            return dy * (1 - y * y)
+
+    x = torch.randn(5, 7, generator=torch.Generator().manual_seed(3))
+    report = check_function(Function.apply, lambda x: (torch.tanh(x), x.detach().abs().amax(-1)), (x,))
+    assert report.findings == (), str(report)
+
+
 def test_a_buffer_that_calls_share():
     kept = {}
 
