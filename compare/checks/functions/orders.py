@@ -70,7 +70,7 @@ def first_order(subject: Subject, draws: Sequence[Draw]) -> Told:
     if again:
         return replace(told, wrong=(*told.wrong, *again))
     faulty = {i for i, each in judged.items() if each.row.verdict in FAILED}
-    linear = tuple(upstream.not_linear(subject, draws[0], passes[0], partial(_is_apart, case, faulty)))
+    linear = tuple(upstream.not_linear(subject, draws[0], passes[0], partial(_is_apart, lambda: case, faulty)))
     spots: tuple[BlindSpot, ...] = ()
     if faulty:
         known = {each.name: each.cause for each in linear}
@@ -135,14 +135,18 @@ def _is_off(case: Case, kernels: Mapping[int, Sequence[Tensor]], position: int, 
     return len(others) + 1 < len(case.draws) or judge(case, position, [tensor, *others]).verdict == "FAULT"
 
 
-def _is_apart(case: Case, faulty: Container[int], k: int, change: Tensor) -> bool:
-    """Whether a change of a gradient in the first draw is a FAULT where the reference has it.
+def _is_apart(case: Callable[[], Case], faulty: Container[int], k: int, change: Tensor) -> bool:
+    """Whether a change of a gradient in the first draw of a case is a FAULT where the reference has it.
 
     Where the gradient is a FAULT in any case, it is enough that the change is not OK.
     """
-    position = len(case.draws[0].cotangents) + k
-    first, *others = case.measures[position].deviation.references
-    verdict = judge(case, position, [first + change, *others]).verdict
+    if not bool(change.any()):
+        return False
+    if not bool(torch.isfinite(change).all()):
+        return True
+    position = len(case().draws[0].cotangents) + k
+    first, *others = case().measures[position].deviation.references
+    verdict = judge(case(), position, [first + change, *others]).verdict
     return verdict == "FAULT" or (verdict != "OK" and position in faulty)
 
 
@@ -153,12 +157,8 @@ def _unlike(
     yield from situations(subject, draw, base, is_off)
     even = draw._replace(cotangents=tuple(expanded(c).clone() for c in draw.cotangents))
 
-    def is_apart(k: int, change: Tensor) -> bool:
-        is_finite = bool(torch.isfinite(change).all())
-        return bool(change.any()) and (not is_finite or _is_apart(there(), (), k, change))
-
     there = cache(lambda: case_of(subject.reference, [even], case.format))
-    yield from upstream.for_one_number(subject, draw, is_apart)
+    yield from upstream.for_one_number(subject, draw, partial(_is_apart, there, ()))
 
 
 def _check_range(subject: Subject, tensors: Sequence[Tensor]) -> None:
