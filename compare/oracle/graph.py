@@ -126,6 +126,16 @@ class Graph:
         return values
 
 
+def reached(steps: Iterable[Node], start: Iterable[Node]) -> tuple[Node, ...]:
+    """Of steps in order, those that are among some or depend on one of these."""
+    touched, found = {*start}, list[Node]()
+    for node in steps:
+        if node in touched or not touched.isdisjoint(node.parents):
+            touched.add(node)
+            found.append(node)
+    return tuple(found)
+
+
 def getitem(values: Sequence[Any], index: int) -> Any:
     """One of several results."""
     return values[index]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from handgrad.compare.oracle.graph import Graph, Node, Values
+from handgrad.compare.oracle.graph import Graph, Node, Values, reached
 
 Change = Callable[[Values], Any]  # what a step gives instead
 
@@ -127,13 +127,7 @@ class Segment:
     def plan(self, changed: frozenset[Node]) -> tuple[Node, ...]:
         """The steps that give something else once some do, and these, in order."""
         if changed not in self._plans:
-            ordered: list[Node] = []
-            touched = set(changed)
-            for node in self.steps:
-                if node in touched or any(parent in touched for parent in node.parents):
-                    touched.add(node)
-                    ordered.append(node)
-            self._plans[changed] = tuple(ordered)
+            self._plans[changed] = reached(self.steps, changed)
         return self._plans[changed]
 
     @cached_property

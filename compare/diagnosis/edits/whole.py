@@ -16,7 +16,7 @@ from handgrad.compare.facts.causes import Cause, DerivativeTooMuch, Scaled, Wron
 from handgrad.compare.facts.edits import Clipped, ExtraTerm, FactorForm, OperandPlaces
 from handgrad.compare.facts.operands import Copied, WrongTerm
 from handgrad.compare.names import of_gradient
-from handgrad.compare.oracle.graph import Node, Values
+from handgrad.compare.oracle.graph import Node, Values, reached
 from handgrad.compare.thresholds import FITTED
 
 ROUND = tuple(digit * 10.0**k for k in range(-6, 7) for digit in (1, 2, 2.5, 3, 4, 5, 8))
@@ -74,22 +74,15 @@ def inserted(segment: Segment) -> Iterator[Edit]:
     node = segment.target
     if not node.value.is_floating_point():
         return
-    own = _after(segment)
-    for name, other in segment.graph.outputs.items():
-        if other is not node and other not in own and other.value.shape == node.value.shape:
+    graph = segment.graph
+    record = [graph.inputs[segment.name]] if segment.name in graph.inputs else []
+    after = {*reached(graph.nodes, record)}  # may be the record again, which says nothing of it
+    for name, other in graph.outputs.items():
+        if other is not node and other not in after and other.value.shape == node.value.shape:
             yield _held(node, name, other)
     for other in segment.alike(node):
         yield _copied(node, other)
     yield from extra(segment, node)
-
-
-def _after(segment: Segment) -> set[Node]:
-    """What is computed from the tensor's own record: that may be the record again, and says nothing of it."""
-    after = {segment.graph.inputs.get(segment.name)}
-    for node in segment.graph.nodes:
-        if not after.isdisjoint(node.parents):
-            after.add(node)
-    return {node for node in after if node is not None}
 
 
 def _held(node: Node, name: str, other: Node) -> Edit:
