@@ -13,12 +13,13 @@ def variables(graph: Graph) -> dict[Node, str]:
 
     A name that several statements assign once is not told, nor one of a statement of several lines.
     """
+    places = [(node, node.place) for node in graph.nodes if node.place is not None and not node.place.is_backward]
+    statements = {line: statement(*line) for line in dict.fromkeys(place[:2] for _, place in places)}
     last: dict[tuple[str, int, int], Node] = {}
-    for node in graph.nodes:
-        if node.place is not None and not node.place.is_backward:
-            file, first, end = statement(node.place.file, node.place.line)
-            if first == end:  # of several lines each is come to in its own order
-                last[file, first, node.place.visit] = node
+    for node, place in places:
+        file, first, end = statements[place[:2]]
+        if first == end:  # of several lines each is come to in its own order
+            last[file, first, place.visit] = node
     visits = Counter(place[:2] for place in last)
     assigns = {place: found[0] for place in visits if len(found := assigned(*place)) == 1}
     told = {
