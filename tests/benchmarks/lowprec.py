@@ -10,22 +10,19 @@ is missed.
 from __future__ import annotations
 
 import argparse
-import os
 import secrets
 import sys
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from statistics import median, quantiles
 
-import torch
 from tabulate import tabulate
 
-from tests.benchmarks.lowprec_cases import ON_LOSSES, Measure, Outcome, measures
+from tests.benchmarks.lowprec_cases import ON_LOSSES, Outcome, measures
 from tests.benchmarks.lowprec_peers import PEERS
-from tests.benchmarks.targets import Target, at_least, at_most, none
+from tests.benchmarks.processes import in_order
+from tests.benchmarks.targets import Target, at_least, at_most, none, table_of
 
 SHAPES = ("tiny", "small", "mid", "long", "wide")
 NARROW = ("bfloat16", "float16")
@@ -168,18 +165,6 @@ def _torch_targets(outcomes: Sequence[Outcome]) -> list[Target]:
 CORPORA = ("right", "wrong", "poor", "factors", "torch", "bugs")
 
 
-def gathered(tasks: Sequence[Measure]) -> Iterator[Outcome]:
-    """What became of every task, in order, as soon as it is known."""
-    with ProcessPoolExecutor(max_workers=os.cpu_count(), initializer=_on_one_thread) as pool:
-        for future in [pool.submit(task) for task in tasks]:
-            yield future.result()
-
-
-def _on_one_thread() -> None:
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
-
-
 def is_note(outcome: Outcome) -> bool:
     """Whether an outcome is worth a line: right code that is not OK, and a large mistake that is not FAULT."""
     if not outcome.what:
@@ -233,16 +218,13 @@ def main(argv: list[str] | None = None) -> int:
     started = time.perf_counter()
     print(f"seed {arguments.seed}", flush=True)
     outcomes = []
-    for each in gathered(measures(arguments.seed, numbers)):
+    for each in in_order(measures(arguments.seed, numbers)):
         outcomes.append(each)
         if is_note(each):
             print(each, flush=True)
     print("", *shown(outcomes), sep="\n\n")
     rows = targets(outcomes)
-    print(
-        "\n"
-        + tabulate([(*row[:3], "met" if row[3] else "MISSED") for row in rows], headers=["", "measured", "target", ""])
-    )
+    print(f"\n{table_of(rows)}")
     print(f"{time.perf_counter() - started:.0f} s")
     return 0 if all(row[3] for row in rows) else 1
 

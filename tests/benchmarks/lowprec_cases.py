@@ -17,7 +17,7 @@ from tests.benchmarks.lowprec_peers import PEERS
 from tests.benchmarks.lowprec_torch import CALLS, SCALES, roundings
 from tests.corpus.kernels import KERNELS, mistakes_of
 from tests.corpus.kernels_arithmetic import EXACT, PRECISIONS, TF32, Arithmetic, Precision, poor, variants
-from tests.corpus.kernels_bugs import BUGS, function_of_bug
+from tests.corpus.kernels_bugs import BUGS, function_of_bug, inputs_of_bug
 from tests.corpus.kernels_planted import (
     Function,
     Kernel,
@@ -268,8 +268,7 @@ def bug_outcome(seed: int, task: tuple[int, str, bool]) -> Outcome:
     index, precision, is_wrong = task
     bug = BUGS[index]
     generator = torch.Generator().manual_seed(random.Random(f"bugs {seed} {index}").randrange(2**31))
-    dtype = PRECISIONS[precision].storage
-    inputs = tuple(t.to(dtype) if t.is_floating_point() else t for t in bug.draw(generator))
+    inputs = inputs_of_bug(bug, generator, PRECISIONS[precision].storage)
     mistake = bug.mistake if is_wrong else None
     verdict, seconds = timed(function_of_bug(bug, mistake), bug.reference, inputs)
     what = mistake.what if mistake else ""

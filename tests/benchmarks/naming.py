@@ -9,18 +9,15 @@ and what a name costs. The seed is fresh unless given, and printed. Exit 1 if a 
 from __future__ import annotations
 
 import argparse
-import os
 import secrets
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from itertools import chain
 from statistics import median
 from typing import Any
 
-import torch
 from tabulate import tabulate
 
 from tests.benchmarks.naming_corpora import (
@@ -41,7 +38,8 @@ from tests.benchmarks.naming_corpora import (
     rules,
 )
 from tests.benchmarks.naming_judge import Checked, checked
-from tests.benchmarks.targets import Target, at_least, none
+from tests.benchmarks.processes import in_order, on_one_thread
+from tests.benchmarks.targets import Target, at_least, none, table_of
 from tests.corpus.planted import made
 
 SLOWEST = 1.5  # seconds that a name may cost
@@ -135,17 +133,9 @@ def _indices(groups: Sequence[Any]) -> list[tuple[int, int]]:
     return [(i, j) for i, group in enumerate(groups) for j in range(len(group.mistakes))]
 
 
-def gathered(measured: Sequence[Measure]) -> Iterator[Outcome]:
-    """What became of every mistake, in order, as soon as it is known."""
-    with ProcessPoolExecutor(max_workers=os.cpu_count(), initializer=_on_one_thread) as pool:
-        futures = [pool.submit(function, index) for function, indices in measured for index in indices]
-        for future in futures:
-            yield from future.result()
-
-
-def _on_one_thread() -> None:
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
+def tasks(measured: Sequence[Measure]) -> Iterator[Callable[[], list[Outcome]]]:
+    """One for each mistake."""
+    return (partial(function, index) for function, indices in measured for index in indices)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -161,18 +151,18 @@ def main(argv: list[str] | None = None) -> int:
     started = time.perf_counter()
     print(f"seed {arguments.seed}", flush=True)
     outcomes = []
-    for each in gathered(measures(arguments, wanted)):
+    for each in chain.from_iterable(in_order(tasks(measures(arguments, wanted)))):
         outcomes.append(each)
         if each.how != (UNKNOWN if each.corpus == "answers" else RIGHT):
             print(f"{each.how}: {each.corpus}, {each.operation}, {each.tensor}: {each.what}", flush=True)
             print(f"    {each.said}", flush=True)
-    _on_one_thread()
+    on_one_thread()
     costs = seconds(arguments.seed) if "cost" in wanted else []
     for cost, what in sorted(costs, reverse=True)[:5]:
         print(f"{cost:.2f} s: {what}")
     print(f"\n{table(outcomes, lambda each: each.corpus)}\n\n{table(outcomes, lambda each: each.operation)}\n")
     rows = targets(outcomes, costs)
-    print(tabulate([(*row[:3], "met" if row[3] else "MISSED") for row in rows], headers=["", "measured", "target", ""]))
+    print(table_of(rows))
     print(f"{time.perf_counter() - started:.0f} s")
     return 0 if all(row[3] for row in rows) else 1
 

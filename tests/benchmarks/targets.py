@@ -6,7 +6,11 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
-__all__ = ["Target", "at_least", "at_most", "bounded", "cost", "none", "share", "upper_bound", "within_runs"]
+from tabulate import tabulate
+
+__all__ = [
+    "Target", "at_least", "at_most", "bounded", "cost", "none", "share", "table_of", "upper_bound", "within_runs",
+]  # fmt: skip
 
 Target = tuple[str, str, str, bool]  # what is measured, its measure, what is wanted, and whether that is met
 
@@ -54,3 +58,9 @@ def bounded(title: str, part: int, whole: int, target: float) -> Target:
     """A share that is to be below a target with 95 %."""
     bound = upper_bound(part, whole)
     return title, f"{part} of {whole}, below {100 * bound:.3f} % (95 %)", f"<= {100 * target:g} %", bound <= target
+
+
+def table_of(rows: Sequence[Target]) -> str:
+    """The rows as a table, each met or missed."""
+    shown = [(*row[:3], "met" if row[3] else "MISSED") for row in rows]
+    return tabulate(shown, headers=["", "measured", "target", ""])

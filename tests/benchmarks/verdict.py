@@ -50,7 +50,7 @@ from tests.benchmarks.networks import (
     random_mistake,
 )
 from tests.benchmarks.peers import PEERS, Steps
-from tests.benchmarks.targets import Target, at_least, at_most, cost, none, share
+from tests.benchmarks.targets import Target, at_least, at_most, cost, none, share, table_of
 from tests.benchmarks.verdict_costs import extra_costs
 from tests.corpus.cancelling import listed, stationary_point
 from tests.corpus.engines import ENGINES, REGIMES
@@ -342,8 +342,7 @@ def targets_table(
         cost("extra cost, generic path, median", costs["generic"], 8),
         *engines,
     ]
-    shown = [(*row[:3], "met" if row[3] else "MISSED") for row in rows]
-    return tabulate(shown, headers=["", "measured", "target", ""]), all(row[3] for row in rows)
+    return table_of(rows), all(row[3] for row in rows)
 
 
 def main(argv: list[str] | None = None) -> int:

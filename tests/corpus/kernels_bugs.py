@@ -31,6 +31,11 @@ class Bug:
     draw: Callable[[torch.Generator], Tensors]
 
 
+def inputs_of_bug(bug: Bug, generator: torch.Generator, dtype: torch.dtype) -> Tensors:
+    """What the kernel is handed, floating tensors in a dtype."""
+    return tuple(t.to(dtype) if t.is_floating_point() else t for t in bug.draw(generator))
+
+
 def function_of_bug(bug: Bug, mistake: Mistake | None = None) -> Function:
     """The kernel as it was mended, or with its bug."""
     source = mistake.planted(bug.backward) if mistake else bug.backward

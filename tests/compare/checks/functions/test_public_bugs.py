@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from handgrad import check_function
-from tests.corpus.kernels_bugs import BUGS, function_of_bug
+from tests.corpus.kernels_bugs import BUGS, function_of_bug, inputs_of_bug
 
 CODES = {
     "Liger-Kernel #1298": "upstream",
@@ -21,8 +21,7 @@ every_bug = pytest.mark.parametrize("bug", BUGS, ids=[bug.report for bug in BUGS
 
 
 def checked(bug, dtype, mistake=None):
-    drawn = bug.draw(torch.Generator().manual_seed(7))
-    inputs = tuple(t.to(dtype) if t.is_floating_point() else t for t in drawn)
+    inputs = inputs_of_bug(bug, torch.Generator().manual_seed(7), dtype)
     return check_function(function_of_bug(bug, mistake), bug.reference, inputs)
 
 
