@@ -7,7 +7,7 @@ import numpy as np
 
 from handgrad.compare.errors import kind_of
 from handgrad.compare.facts.failures import NotReal
-from handgrad.compare.thresholds import LAST_BITS, LAST_BITS_USED
+from handgrad.compare.thresholds import LAST_BITS, LAST_BITS_USED, UNIT_ROUNDOFF
 
 Arrays = Mapping[str, np.ndarray]
 Side = TypeVar("Side")
@@ -74,6 +74,13 @@ def is_float32(recorded: np.ndarray) -> bool:
     """Whether every value of a float64 array is one that float32 can hold, infinity and nan among them."""
     with np.errstate(all="ignore"):
         return bool(np.array_equal(recorded.astype(np.float32).astype(np.float64), recorded, equal_nan=True))
+
+
+def roundoff_held(array: np.ndarray) -> float:
+    """2^-n, n being the most significant bits that a finite entry has: no finer format is needed to hold them."""
+    mantissa, _ = np.frexp(array[np.isfinite(array) & (array != 0)].astype(np.float64))
+    whole = np.ldexp(mantissa, 53).astype(np.int64)
+    return float(np.min((whole & -whole) * UNIT_ROUNDOFF["float64"], initial=1.0))
 
 
 def rounds_to_float32(records: Iterable[np.ndarray]) -> bool:

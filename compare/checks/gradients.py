@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,7 +20,7 @@ from handgrad.compare.oracle.replay import Replay
 from handgrad.compare.pipeline.blind_spots import of_arrays, of_gradients, of_precisions
 from handgrad.compare.pipeline.judged import Judged, collected, findings_of, reported
 from handgrad.compare.pipeline.problem import Problem, checked_precisions, problem_of
-from handgrad.compare.pipeline.records import Returned, judge_records
+from handgrad.compare.pipeline.records import Returned, in_one_precision, judge_records
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import FAILING, Code, Finding
 from handgrad.compare.sandbox import Call, call, undisturbed
@@ -62,7 +63,9 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
         return again(in_precision(problem.params, dtype), in_precision(problem.batch, dtype))
 
     again = partial(call, derivation)
-    calls = {dtype: called(dtype) for dtype in problem.precisions}
+    every = {dtype: called(dtype) for dtype in problem.precisions}
+    calls, alone = in_one_precision(every)
+    problem = replace(problem, precisions=tuple(calls))
     everywhere = dict.fromkeys(problem.precisions, problem.params)
     returned = Returned(1, calls, everywhere, frozenset(problem.params), derivation=derivation)
     step, end_to_end, _ = judge_records(problem, returned)
@@ -76,7 +79,7 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
     if any(finding.cause.code == "not-repeatable" for finding in misbehaviour):
         findings = ()
     if not findings and not misbehaviour:
-        misbehaviour = [*ignored_arguments(derivation, calls, again, problem, end_to_end)]
+        misbehaviour = [*ignored_arguments(derivation, every, again, problem, end_to_end)]
     if not findings and not misbehaviour:
         _check_gradients_are_something(calls[problem.printed], end_to_end, problem)
     made = calls[problem.printed].records
@@ -87,13 +90,13 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
         environment(
             f"check_gradients: by hand (NumPy {np.__version__}) against torch, {' and '.join(problem.precisions)}",
             problem.precisions,
-            notes=judged.notes,
+            notes=[*alone, *judged.notes],
         ),
-        notes=(*notes, *shortcuts(derivation, problem.reference)),
+        notes=(*alone, *notes, *shortcuts(derivation, problem.reference)),
         blind_spots=(
             *of_gradients(made, end_to_end, problem.params, problem.batch, calls[problem.printed].upstream),
             *of_arrays(problem.params, problem.batch),
-            *of_precisions(problem.precisions, judged.notes),
+            *of_precisions(problem.precisions, [*alone, *judged.notes]),
         ),
         code=_code(derivation, problem, [*torch, *made], judged.reads, traced=bool(findings)),
     )

@@ -103,7 +103,7 @@ class Implied:
         problem, records = step.problem, {**step.records, name: step.implied[name]}
         params, batch = (in_precision(of, dtype) for of in (step.taken.before, problem.batch))
         own = own_run(problem.reference, params, batch, records, dtype)
-        evidence = Evidence(problem.reference, params, batch, records, dtype, UNIT_ROUNDOFF[dtype])
+        evidence = Evidence(problem.reference, params, batch, records, dtype)
         evidence = replace(evidence, reads=own.reads, differentiated=own.differentiated)
         previous = self.steps[index - 1].everything if index else {}
         scene = scene_of_records(

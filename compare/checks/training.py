@@ -25,10 +25,10 @@ from handgrad.compare.pipeline.steps import (
     Training,
     ended,
     in_float32,
+    in_one_precision,
     judged_training,
     nearby,
     not_repeatable,
-    without_float32,
 )
 from handgrad.compare.pipeline.updates import nothing_moved
 from handgrad.compare.report.report import Report
@@ -75,7 +75,7 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: S
     def recorded(dtype: str, params: Arrays = problem.params, handed: Sequence[Arrays] = batches) -> Run:
         return record(trainer, in_precision(params, dtype), [in_precision(batch, dtype) for batch in handed])
 
-    runs, alone = without_float32({dtype: recorded(dtype) for dtype in problem.precisions})
+    runs, alone = in_one_precision({dtype: recorded(dtype) for dtype in problem.precisions})
     made = nearby(Training(runs, problem.params, optimizer, batches, problem), recorded)
     outcome = judged_training(made, REMEDY)
     if len(runs) > 1 and outcome.judged.has_finding and in_float32(runs["float64"]):
@@ -86,7 +86,7 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: S
     run, ends = training.runs[training.printed], ended(training)
     if len(still) == len(problem.params) and not findings and not ends:
         findings = (nothing_moved(still[0], "choose params, batches and a rate with which something moves"),)
-    again = recorded("float64" if alone else problem.printed)
+    again = recorded(next(iter(runs)))
     twice = not_repeatable(training, again, "trainer", "keep no state outside the trainer")
     follower, small = Follower(optimizer, problem.params), hardly_moved(run.changes, training.printed)
     yielded = {name for taken in run.steps for name in taken.records if not is_updated(name)}

@@ -24,10 +24,10 @@ from handgrad.compare.pipeline.steps import (
     Training,
     ended,
     in_float32,
+    in_one_precision,
     judged_training,
     nearby,
     not_repeatable,
-    without_float32,
 )
 from handgrad.compare.pipeline.updates import nothing_moved
 from handgrad.compare.report.report import Report
@@ -130,7 +130,7 @@ def _started(
         trainer = trainer_of(update, [in_precision(given, dtype) for given in along])
         return record(trainer, in_precision(params, dtype), [{}] * len(along))
 
-    runs, alone = without_float32({dtype: recorded(dtype) for dtype in precisions})
+    runs, alone = in_one_precision({dtype: recorded(dtype) for dtype in precisions})
     training = nearby(Training(runs, start, optimizer, [], gradients=gradients), recorded)
     twice = not_repeatable(training, recorded(training.printed), "update", STATE)
     ends = ended(training)

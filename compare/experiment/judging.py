@@ -24,7 +24,6 @@ from handgrad.compare.operations import Modules, network_reads, operation
 from handgrad.compare.pipeline.evidence import Evidence, directions
 from handgrad.compare.pipeline.judged import JudgedStep
 from handgrad.compare.sandbox import quietly
-from handgrad.compare.thresholds import UNIT_ROUNDOFF
 from handgrad.compare.trace import Arrays, real, rounds_to_float32
 from handgrad.compare.verdict.batched import judge_stack
 from handgrad.compare.verdict.bounds import Allowance
@@ -170,9 +169,9 @@ class NetworkJudge:
     def evaluated(self, step: NetworkStep, dtype: str) -> StepWitness:
         """Torch on what one side recorded, and what rounding can explain there."""
         side, velocities, local = step.sides[dtype], step.velocities[dtype], step.batch_in(dtype)
-        unit, values = UNIT_ROUNDOFF[dtype], real(side.records)
+        values = real(side.records)
         batch = {name: array for name, array in values.items() if name in ("X", "Y")}
-        evidence = Evidence(self.reference, side.before, batch, values, dtype, unit, reads=self.reads)
+        evidence = Evidence(self.reference, side.before, batch, values, dtype, reads=self.reads)
         if len(batch) == 2:
             local = {**local, **evidence.local}
         shapes = {name: array.shape for name, array in local.items()}
@@ -185,7 +184,7 @@ class NetworkJudge:
             local = {**local, **self.twin.update(movable, before, usable)}
         allowed = allowances(self.settings, side.before, velocities, usable)
         elsewhere = cache(partial(self._elsewhere, step.number, dtype, step.convention))  # for all its tensors
-        return StepWitness(dtype, unit, side.records, local, evidence, allowed, elsewhere)
+        return StepWitness(dtype, side.records, local, evidence, allowed, elsewhere)
 
     def _elsewhere(self, number: int, dtype: str, convention: OfTheNotes, by: float) -> list[tuple[Arrays, Arrays]]:
         """What a step recorded, and torch on that, where start and data have moved by a share."""

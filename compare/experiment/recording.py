@@ -13,8 +13,8 @@ from torch import Tensor
 from handgrad.compare.experiment.data import Data
 from handgrad.compare.experiment.settings import Settings, printed_first
 from handgrad.compare.experiment.sides import by_hand, epoch_orders, initial_parameters, torch_batches, training_by_hand
-from handgrad.compare.facts.failures import NoBatch, Raised
-from handgrad.compare.facts.remarks import Float64Only, Note
+from handgrad.compare.facts.failures import NoBatch
+from handgrad.compare.facts.remarks import Note, runs_in_one
 from handgrad.compare.names import Key, velocity
 from handgrad.compare.operations import Modules, Shape, network_records, operation
 from handgrad.compare.pipeline.recording import Ended, Taken, steps_of
@@ -139,6 +139,6 @@ def _selected(data: Data, batches: Iterator[Tensor]) -> Iterator[Arrays]:
 
 def _not_in_float32(sides: Mapping[str, Taken]) -> tuple[Note, ...]:
     """A note on a derivation that raises in float32 and runs in float64, the precision printed."""
-    coarse, printed = sides.get("float32"), next(iter(sides.values()))
-    raised = coarse.ended.cause if coarse is not None and coarse.ended is not None else None
-    return (Float64Only(raised),) if isinstance(raised, Raised) and printed.ended is None else ()
+    ended = {dtype: None if side.ended is None else side.ended.cause for dtype, side in sides.items()}
+    alone = runs_in_one(ended)
+    return (alone[1],) if alone is not None and alone[0] == "float64" else ()

@@ -24,7 +24,6 @@ class StepWitness(Witness):
     """
 
     dtype: str
-    unit: float
     records: Arrays
     local: Arrays
     evidence: Evidence

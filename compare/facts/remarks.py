@@ -1,5 +1,6 @@
 """What a report remarks beside its findings: notes, blind spots, and the circumstances of a finding."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from handgrad.compare.facts.causes import Cause
@@ -26,6 +27,16 @@ class Float64Only(Note, code="float64-only"):
     sentence = (
         "The derivation does not run in float32 ({raised}): it is judged in float64 alone, "
         "which cannot tell arithmetic that loses digits from a mistake."
+    )
+    raised: Raised
+
+
+class RefusesFloat64(Note, code="refuses-float64"):
+    """It raises in float64."""
+
+    sentence = (
+        "The derivation does not run in float64 ({raised}): it is judged in float32 alone, "
+        "which may hide mistakes below a relative size of 1e-5."
     )
     raised: Raised
 
@@ -76,8 +87,22 @@ class NothingButRounding(Note, code="nothing-but-rounding"):
 
 def judged_alone(notes: tuple[Note, ...]) -> str:
     """The one precision that a run was judged in as its notes say, or nothing."""
-    alone: tuple[tuple[type[Note], str], ...] = ((Float64Only, "float64"), (Float32Only, "float32"))
-    return next((dtype for kind, dtype in alone if any(isinstance(note, kind) for note in notes)), "")
+    alone = {Float64Only: "float64", RefusesFloat64: "float32", Float32Only: "float32"}
+    return next((alone[type(note)] for note in notes if type(note) in alone), "")
+
+
+def runs_in_one(ended: Mapping[str, Cause | None]) -> tuple[str, Note] | None:
+    """The one precision in which a derivation runs, and a note, where it raises in the other; None otherwise.
+
+    `ended` holds what ended its run in each precision. Where float32 is what is asked for first, it must run in that.
+    """
+    fine, coarse = (ended.get(dtype) for dtype in ("float64", "float32"))
+    if len(ended) < 2 or (fine is not None and coarse is not None):
+        return None
+    if isinstance(fine, Raised):
+        return "float32", RefusesFloat64(fine)
+    is_second = next(iter(ended)) == "float64"
+    return ("float64", Float64Only(coarse)) if isinstance(coarse, Raised) and is_second else None
 
 
 # --- what is no derivation

@@ -64,8 +64,7 @@ class Evidence(Witness):
 
     `situations` runs the derivation where its parameters and its batch have moved, `derive` on parameters of choice,
     and `raises_overflow` says whether it overflows; None where it cannot be run again. Taps that the reference itself
-    differentiates through are not replaced by records: `differentiated`. `unit` is the unit roundoff that the records
-    are judged by.
+    differentiates through are not replaced by records: `differentiated`.
     """
 
     reference: Reference
@@ -73,7 +72,6 @@ class Evidence(Witness):
     batch: Arrays
     records: Arrays
     dtype: str = "float64"
-    unit: float = UNIT_ROUNDOFF["float64"]
     situations: Elsewhere | None = None
     derive: Derive | None = None
     raises_overflow: Callable[[], bool] | None = None
@@ -227,7 +225,7 @@ class Evidence(Witness):
         most = max(largest(self.local[name]), self._largest_of(name))
         others = max(largest(self.local.get(each, np.zeros(1))) for each in ("J", *map(gradient, self.params)))
         given = max(largest(a) for a in (*self.params.values(), *self.batch.values()) if a.dtype.kind == "f")
-        if self.unit == UNIT_ROUNDOFF["float32"]:
+        if self.dtype == "float32":
             return most <= LEFT_OF_FLOAT32 * max(others, given)
         return most <= max(NOTHING * others, LEFT_OF_SUMS * given)
 

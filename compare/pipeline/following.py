@@ -23,7 +23,6 @@ class Following(Witness):
     """
 
     dtype: str
-    unit: float
     before: Arrays
     records: Arrays
     local: Arrays

@@ -12,7 +12,7 @@ import numpy as np
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.failures import ReturnedInstead, WrongShape
 from handgrad.compare.facts.operands import SharesMemory
-from handgrad.compare.facts.remarks import Float32Only, Float64Inside, Float64Only, Note, NotJudged, TorchInFloat32
+from handgrad.compare.facts.remarks import Float32Only, Float64Inside, Note, NotJudged, TorchInFloat32, runs_in_one
 from handgrad.compare.names import Key, gradient, is_gradient, of_gradient, phase_of
 from handgrad.compare.oracle.reference import check_repeatable, own_run
 from handgrad.compare.oracle.replay import Replay
@@ -24,7 +24,6 @@ from handgrad.compare.pipeline.scene import scene_of_records
 from handgrad.compare.pipeline.untapped import Names
 from handgrad.compare.results import Finding
 from handgrad.compare.sandbox import Call, call, overflows, quietly
-from handgrad.compare.thresholds import UNIT_ROUNDOFF
 from handgrad.compare.trace import Arrays, in_precision, is_none, rounds_to_float32, same
 from handgrad.compare.verdict.judgement import Judgement
 from handgrad.compare.verdict.shapes import fitted
@@ -52,25 +51,22 @@ class Returned:
 
 def judge_records(problem: Problem, returned: Returned) -> tuple[JudgedStep, Replay, Read]:
     """The verdicts on what was returned, the reference's own run beside it, and how what was returned was read."""
-    number, (printed, made) = returned.number, next(iter(returned.calls.items()))
-    params = returned.params[printed]
+    alone, notes = in_one_precision(returned.calls)
+    number, (printed, made) = returned.number, next(iter(alone.items()))
+    params = returned.params.get(printed, next(iter(returned.params.values())))
     everything = {n: a for call in returned.calls.values() for n, a in call.records.items() if not is_none(a)}
     end_to_end = own_run(problem.reference, params, problem.batch, everything, printed)
     names = Names(end_to_end, {**params, **problem.batch}, returned.due)
-    calls = {dtype: names.judged_of(call.read_for(end_to_end.values)) for dtype, call in returned.calls.items()}
-    returned = replace(returned, calls=calls)
+    calls = {dtype: names.judged_of(call.read_for(end_to_end.values)) for dtype, call in alone.items()}
+    returned = replace(returned, calls=calls, params={printed: params, **returned.params})
     keys = _keys(number, end_to_end, calls[printed].records, returned.due)
-    notes = _in_one_precision(calls)
-    if notes:
-        calls = {"float64": calls["float64"]}
     ended = _ended(number, keys, calls, end_to_end)
     calls = {dtype: call for dtype, call in calls.items() if call.is_usable}
     if printed not in calls:
         return JudgedStep(number, [], ended=ended, stop=True), end_to_end, Read([], {})
     shapes = {gradient(name): array.shape for name, array in params.items()} | {"J": ()}
     fits = {dtype: fitted(call.records, shapes) for dtype, call in calls.items()}
-    unit = UNIT_ROUNDOFF["float32"] if any(isinstance(note, Float32Only) for note in notes) else 0.0
-    evidence = {dtype: _evidence(problem, returned, dtype, shapes, end_to_end, unit) for dtype in calls}
+    evidence = {dtype: _evidence(problem, returned, dtype, shapes, end_to_end) for dtype in calls}
     read = _verdicts(keys, evidence, end_to_end, returned.known)
     misshapen = _misshapen({dtype: fit.misshapen for dtype, fit in fits.items()})
     judged = [_with_shape(judgement, misshapen) for judgement in read.judged]
@@ -88,14 +84,9 @@ def judge_records(problem: Problem, returned: Returned) -> tuple[JudgedStep, Rep
 
 
 def _evidence(
-    problem: Problem,
-    returned: Returned,
-    dtype: str,
-    shapes: Mapping[str, tuple[int, ...]],
-    end_to_end: Replay,
-    unit: float,
+    problem: Problem, returned: Returned, dtype: str, shapes: Mapping[str, tuple[int, ...]], end_to_end: Replay
 ) -> Evidence:
-    """What was returned in one precision, beside the reference; `unit` is another roundoff to judge it by, or 0."""
+    """What was returned in one precision, beside the reference."""
     derivation = returned.derivation
     records = fitted(returned.calls[dtype].records, shapes).records
     params, batch = in_precision(returned.params[dtype], dtype), in_precision(problem.batch, dtype)
@@ -113,7 +104,6 @@ def _evidence(
         batch,
         records,
         dtype,
-        unit or UNIT_ROUNDOFF[dtype],
         elsewhere,
         None if derivation is None else again,
         None if derivation is None else partial(overflows, derivation, params, batch),
@@ -160,15 +150,18 @@ def _notes(judged: Sequence[Judgement], evidence: Mapping[str, Evidence]) -> lis
     return notes
 
 
-def _in_one_precision(calls: Mapping[str, Call]) -> list[Note]:
-    """A note on a derivation that raises in float32, or computes in it whatever it is handed, and runs in float64."""
-    first, *others = calls.items()
-    if first[0] != "float64" or not first[1].is_usable:
-        return []
-    if rounds_to_float32(first[1].records.values()):
-        return [Float32Only()]
-    raised = calls["float32"].raised if others else None
-    return [] if raised is None else [Float64Only(raised)]
+def in_one_precision(calls: Mapping[str, Call]) -> tuple[Mapping[str, Call], list[Note]]:
+    """The calls that can be judged, and a note where a derivation has one precision alone.
+
+    It raises in the other, or computes in float32 whatever it is handed.
+    """
+    alone = runs_in_one({dtype: made.raised for dtype, made in calls.items()})
+    if alone is not None:
+        return {alone[0]: calls[alone[0]]}, [alone[1]]
+    fine = calls.get("float64")
+    if fine is not None and fine.is_usable and rounds_to_float32(fine.records.values()):
+        return {"float32": calls.get("float32", fine)}, [Float32Only()]
+    return calls, []
 
 
 def _ended(number: int, keys: Sequence[Key], calls: Mapping[str, Call], end_to_end: Replay) -> tuple[Finding, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from handgrad.compare.facts.causes import Unknown, factor_of
 from handgrad.compare.facts.failures import NeverMoves, Raised, RaisesAgain, TooFewYields, TwoAnswers
-from handgrad.compare.facts.remarks import Float64Only, NoBuffer, Note, VelocityTimes
+from handgrad.compare.facts.remarks import NoBuffer, Note, VelocityTimes, runs_in_one
 from handgrad.compare.facts.updates import OptimizerReset
 from handgrad.compare.names import Key, is_updated, of_updated, of_velocity, updated, velocity
 from handgrad.compare.oracle.noise import is_noisy
@@ -27,7 +27,7 @@ from handgrad.compare.pipeline.records import Returned, judge_records
 from handgrad.compare.pipeline.updates import in_torchs, unmoved, update_judgement
 from handgrad.compare.results import Finding
 from handgrad.compare.sandbox import Call, quietly
-from handgrad.compare.thresholds import INFORMATIVE, SAME_FACTOR, UNEXPLAINED_SHARE, UNIT_ROUNDOFF
+from handgrad.compare.thresholds import INFORMATIVE, SAME_FACTOR, UNEXPLAINED_SHARE
 from handgrad.compare.trace import Arrays, finest, in_precision, rounds_to_float32
 from handgrad.compare.verdict.differences import differing
 from handgrad.compare.verdict.judgement import Judgement
@@ -226,8 +226,8 @@ class _Judge:
         found = {}
         for dtype, side in self.taken.items():
             result = _followed(self.training, self.index, dtype, side, followers[dtype])
-            places, unit = partial(self._places, dtype), UNIT_ROUNDOFF[dtype]
-            found[dtype] = Following(dtype, unit, side.before, side.records, result, followers[dtype], places)
+            places = partial(self._places, dtype)
+            found[dtype] = Following(dtype, side.before, side.records, result, followers[dtype], places)
         return found
 
     def _places(self, dtype: str, by: float) -> list[tuple[Arrays, Arrays]]:
@@ -353,13 +353,10 @@ def in_float32(run: Run) -> bool:
     return moves and rounds_to_float32(array for _, after in run.changes for array in after.values())
 
 
-def without_float32(runs: Mapping[str, Run]) -> tuple[Mapping[str, Run], list[Note]]:
-    """What raises in float32 and runs in float64, the precision printed, is judged in float64 alone; a note says so."""
-    fine, *_ = runs.values()
-    failure = runs["float32"].failure if "float32" in runs else None
-    if failure is None or not isinstance(failure.cause, Raised) or fine.failure is not None:
-        return runs, []
-    return {"float64": fine}, [Float64Only(failure.cause)]
+def in_one_precision(runs: Mapping[str, Run]) -> tuple[Mapping[str, Run], list[Note]]:
+    """What raises in one precision and runs in the other is judged in that alone; a note says so."""
+    alone = runs_in_one({dtype: None if run.failure is None else run.failure.cause for dtype, run in runs.items()})
+    return (runs, []) if alone is None else ({alone[0]: runs[alone[0]]}, [alone[1]])
 
 
 def not_repeatable(training: Training, again: Run, who: str, remedy: str) -> tuple[Finding, ...]:

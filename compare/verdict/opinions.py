@@ -20,16 +20,15 @@ from handgrad.compare.thresholds import (
     ALIKE,
     BLIND,
     CUT,
-    CUT_FLOAT32,
     FEW_ENTRIES,
     FORMATS,
     LARGE,
-    MOST_MOVED,
     MOVE,
     MOVE_FAR,
     MOVE_OF_FORMAT,
     NOTHING_FAR,
     OF_FORMAT,
+    REPEATED,
     ROUNDINGS,
     SAME,
     SAME_FAR,
@@ -45,7 +44,7 @@ from handgrad.compare.thresholds import (
     UNIT_ROUNDOFF,
     UNMOVED,
 )
-from handgrad.compare.trace import is_float32
+from handgrad.compare.trace import is_float32, roundoff_held
 from handgrad.compare.verdict.closeness import Local
 from handgrad.compare.verdict.moves import behaves, moved, step_of
 from handgrad.compare.verdict.rounding import Flagged, Outcome, largest, size
@@ -68,7 +67,7 @@ Opinion = Callable[[Flagged, Beside | None], Outcome | None]
 
 
 def _answers_twice(flagged: Flagged, _: Beside | None) -> Outcome | None:
-    """Symptom: the reference, run once more on the same, differs by a tenth of the difference.
+    """Symptom: the reference, run once more on the same, differs by a hundredth of the difference.
 
     Reason: the reference is not repeatable: an error of the input.
     Figure: 64 roundings, what another order of summation leaves.
@@ -78,7 +77,7 @@ def _answers_twice(flagged: Flagged, _: Beside | None) -> Outcome | None:
     if again is None or again.shape != flagged.local.reference.shape:
         return None
     apart = largest(again - flagged.local.reference)
-    if apart <= max(largest(flagged.difference) / 10, SAME_SUM * FINE * largest(flagged.local.reference)):
+    if apart <= max(REPEATED * largest(flagged.difference), SAME_SUM * FINE * largest(flagged.local.reference)):
         return None
     raise InputError(
         f"the reference, called twice, gives two answers for {flagged.name}; "
@@ -148,13 +147,13 @@ def _stands_still(flagged: Flagged, _: Beside | None) -> Outcome | None:
     """
     if behaves(flagged) != "stands":
         return None
-    is_coarse = flagged.witness.unit == COARSE
-    if is_coarse and _explains(flagged, FORMATS["bfloat16"]):
-        return flagged.outcome("WEAK", FewerDigits("bfloat16"))
-    for name, unit in () if is_coarse else FORMATS.items():
+    held = min(roundoff_held(flagged.local.recorded), max(FORMATS.values()))
+    for name, unit in FORMATS.items():
+        if unit <= flagged.witness.unit:
+            continue
         if unit > COARSE and not _stands_over(flagged, unit * STANDS_OVER):
             break
-        if _explains(flagged, unit):
+        if _is_within(flagged.at(unit)) if unit >= held else _explains(flagged, unit):
             is_wrong = unit > COARSE and _changes_over(flagged, unit) <= STEADY
             return (
                 flagged.outcome("FAULT", Persists("moves")) if is_wrong else flagged.outcome("WEAK", FewerDigits(name))
@@ -163,17 +162,19 @@ def _stands_still(flagged: Flagged, _: Beside | None) -> Outcome | None:
 
 
 def _explains(flagged: Flagged, unit: float) -> bool:
-    """Whether the rounding of a format explains a difference, and leaves enough of the tensor not to explain any.
-
-    Along the reference equal records count as one: they are rounded alike.
-    """
+    """Whether the rounding of a format explains a difference, and leaves enough of the tensor not to explain any."""
     coarse = flagged.at(unit)
     is_telling = OF_FORMAT * size(coarse.deviation) <= TELLING * size(coarse.local.reference)
+    return is_telling and _is_within(coarse)
+
+
+def _is_within(coarse: Flagged) -> bool:
+    """Whether a difference is within the rounding of a format; along the reference equal records count as one."""
     lengths = coarse.local.reference / coarse.deviation
     _, alike = np.unique(coarse.local.recorded, return_inverse=True)
     together = size(np.bincount(alike.ravel(), lengths.ravel()))
     along = abs(float(np.sum(coarse.roundings * lengths)))
-    return is_telling and coarse.largest <= OF_FORMAT and along <= OF_FORMAT * together
+    return coarse.largest <= OF_FORMAT and along <= OF_FORMAT * together
 
 
 def _stands_over(flagged: Flagged, by: float) -> bool:
@@ -187,7 +188,7 @@ def _changes_over(flagged: Flagged, unit: float) -> float:
     many = np.abs(flagged.at(unit).roundings)
     at = many > many.max() / 4
     changes = []
-    for place in moved(flagged, min(MOVE_OF_FORMAT * unit, MOST_MOVED)):
+    for place in moved(flagged, MOVE_OF_FORMAT):
         here, there = flagged.difference[at], place.difference[at]
         changes.append(size(there - here) / max(size(here), size(there), np.finfo(float).tiny))
     return float(np.median(changes)) if changes else np.nan
@@ -245,13 +246,15 @@ def _cannot_be_moved(flagged: Flagged, _: Beside | None) -> Outcome | None:
     """Symptom: the derivation or the reference does not run at moved parameters.
 
     Reason: only the size is left to judge by.
-    Figure: 2^-20 of the largest entry, 2^-12 in float32.
+    Figure: 2^-20 of the largest entry; in float32 64 times what rounding explains.
     Test: test_what_cannot_be_moved_is_judged_by_its_size
     """
     if behaves(flagged) != "unknown":
         return None
-    bar = UNMOVED if flagged.witness.unit == FINE else CUT_FLOAT32
-    is_large = largest(flagged.difference) > bar * largest(flagged.local.reference)
+    if flagged.witness.unit == FINE:
+        is_large = largest(flagged.difference) > UNMOVED * largest(flagged.local.reference)
+    else:
+        is_large = flagged.rho > ALIKE
     return flagged.outcome("FAULT", Persists("unmoved")) if is_large else flagged.outcome("WEAK")
 
 
@@ -285,19 +288,16 @@ def _is_another_order(flagged: Flagged, _: Beside | None) -> Outcome | None:
     """Symptom: the difference is what float32's rounding of the reference shrinks to in float64.
 
     Reason: arithmetic of another order, in more steps than the reference's.
-    Figure: 2^-14.5, the geometric midpoint of 1 and 2^-29.
+    Figure: 2^-14.5, the geometric midpoint of 1 and 2^-29; in float32 2^6 times what rounding explains.
     Test: test_arithmetic_of_another_order_is_ok
     """
-    reference, difference = largest(flagged.local.reference), largest(flagged.difference)
-    coarse = flagged.at(COARSE).deviation
     if flagged.witness.unit == COARSE:
-        allowed = CUT_FLOAT32 * reference + ROUNDINGS * largest(coarse)
-    else:
-        allowed = CUT * (COARSE * reference + 4 * largest(coarse))
-    if difference > allowed:
+        return flagged.outcome("OK") if flagged.rho <= ALIKE else None
+    reference, difference = largest(flagged.local.reference), largest(flagged.difference)
+    if difference > CUT * (COARSE * reference + 4 * largest(flagged.at(COARSE).deviation)):
         return None
     is_whole = difference > LARGE * reference and not flagged.witness.is_nothing(flagged.name)
-    return flagged.outcome("UNTOLD" if is_whole and flagged.witness.unit == FINE else "OK")
+    return flagged.outcome("UNTOLD" if is_whole else "OK")
 
 
 def _is_nothing(flagged: Flagged, _: Beside | None) -> Outcome | None:
@@ -375,14 +375,13 @@ OPINIONS: tuple[tuple[Opinion, tuple[str, ...]], ...] = (
     (_is_another_order, BOTH),
     (_is_of_float32, FINE_ONLY),
 )
-"""The questions in their order, and the precisions in which each is asked; all of a derivation that computes in float32
-whatever it is handed."""
+"""The questions in their order, and the precisions in which each is asked; all where there is float32 alone."""
 
 
 def second_opinion(flagged: Flagged, beside: Beside | None = None) -> Outcome:
     """The answer of the first row that has one; without one, WEAK."""
-    is_float32_alone = flagged.witness.dtype == "float64" and flagged.witness.unit == COARSE
-    asked = (ask for ask, precisions in OPINIONS if flagged.witness.dtype in precisions or is_float32_alone)
+    is_alone = flagged.witness.dtype == "float32" and beside is None
+    asked = (ask for ask, precisions in OPINIONS if flagged.witness.dtype in precisions or is_alone)
     answers = (ask(flagged, beside) for ask in asked)
     return next((answer for answer in answers if answer is not None), flagged.outcome("WEAK"))
 

@@ -34,16 +34,18 @@ Array = np.ndarray
 class Witness:
     """One precision of a run, and what can still be asked about its tensors; these answers are for what is not known.
 
-    Every answer is computed for all tensors at once, when it is first asked for. `dtype` is the precision of the run,
-    and `unit` the unit roundoff that its records are judged by: float32's as well where a derivation computes in
-    float32 whatever it is handed. `records` are what the derivation returned, `local` the reference on
-    them, in float64.
+    Every answer is computed for all tensors at once, when it is first asked for. `dtype` is the precision of the run;
+    `records` are what the derivation returned, `local` the reference on them, in float64.
     """
 
     dtype: str
-    unit: float
     records: Arrays
     local: Arrays
+
+    @property
+    def unit(self) -> float:
+        """The unit roundoff that the records are judged by."""
+        return UNIT_ROUNDOFF[self.dtype]
 
     def beside(self, name: str) -> Local | None:
         """The record and the reference on the records; None where they cannot be subtracted."""
@@ -162,15 +164,15 @@ def worse(one: Outcome, other: Outcome) -> Outcome:
     return max(one, other, key=lambda outcome: (RANK.index(outcome.verdict), outcome.why is not None, outcome.rho))
 
 
-def screened(local: Local, scale: Array, unit: float, dtype: str, roundings: float) -> Outcome | None:
+def screened(local: Local, scale: Array, dtype: str, roundings: float) -> Outcome | None:
     """OK if no entry is off by more than so many roundings of its scale, nor in float64 by a good part of itself."""
     difference = np.abs(np.subtract(local.recorded, local.reference, dtype=np.float64))
     least = 8 * SMALLEST[dtype]
-    ratio = np.atleast_1d(difference / (roundings * unit * scale + least))
+    ratio = np.atleast_1d(difference / (roundings * UNIT_ROUNDOFF[dtype] * scale + least))
     worst = int(ratio.argmax())
     if not ratio.item(worst) <= 1:
         return None
-    if unit == UNIT_ROUNDOFF["float64"] and (difference > FAR_OFF * np.abs(local.reference) + least).any():
+    if dtype == "float64" and (difference > FAR_OFF * np.abs(local.reference) + least).any():
         return None
     return Outcome("OK", ratio.item(worst), "screen", index_of(worst, local.recorded.shape), dtype)
 
@@ -192,7 +194,7 @@ def screened_in_float32(both: Local, scale: Array) -> Outcome | None:
     """OK for a float32 record that is the float64 one, which is OK, to within its roundings: no replay is needed."""
     if not np.isfinite(both.reference).all():
         return None
-    return screened(both, scale, UNIT_ROUNDOFF["float32"], "float32", SCREEN_FLOAT32)
+    return screened(both, scale, "float32", SCREEN_FLOAT32)
 
 
 @dataclass(frozen=True)

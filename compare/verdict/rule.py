@@ -60,8 +60,7 @@ def unexplained(name: str, witness: Witness) -> float:
     if local is None or not (np.isfinite(local.recorded) & np.isfinite(local.reference)).all():
         return np.inf
     near, far = (
-        screened(local, witness.scale(name), witness.unit, witness.dtype, SCREEN * times)
-        for times in (1.0, 1.0 / UNEXPLAINED_SHARE)
+        screened(local, witness.scale(name), witness.dtype, SCREEN * times) for times in (1.0, 1.0 / UNEXPLAINED_SHARE)
     )
     if near is None and far is not None:
         return Flagged.of(name, witness, local).rho
@@ -84,7 +83,7 @@ def _in_one(name: str, witness: Witness, local: Local, beside: Beside | None) ->
         if bound.rho <= 1:
             return bound
         return replace(second_opinion(Flagged.of(name, witness, local), beside), rho=bound.rho, basis="bound")
-    outcome = screened(local, witness.scale(name), witness.unit, witness.dtype, SCREEN)
+    outcome = screened(local, witness.scale(name), witness.dtype, SCREEN)
     if outcome is not None:
         return outcome
     flagged = Flagged.of(name, witness, local)

@@ -79,6 +79,46 @@ def test_a_gross_mistake_is_no_rounding_of_fewer_digits(problem, size, seed):
     assert "FAULT" in verdicts_of(check_gradients(*problem(True, seed, size)))
 
 
+# --- sums that are kept in 16 bits, in code that is handed float64
+
+
+def accumulated(dtype, rows, rng, wrong):
+    """dw of a scale, row by row into an accumulator of 16 bits; wrong: without the last row, or the wrong operand."""
+
+    def derivation(p, x, dy):
+        total = torch.zeros(x.shape[1], dtype=dtype)
+        for row in torch.tensor(dy * (dy if wrong else x)):
+            total += row.to(dtype)
+        return {"J": (x * p["w"] * dy).sum(), "dw": total.double().numpy()}
+
+    batch = (rng.standard_normal((rows, 16)), rng.standard_normal((rows, 16)))
+    return derivation, lambda p, x, dy: (x * p["w"] * dy).sum(), {"w": rng.standard_normal(16)}, batch
+
+
+def projected(dtype, rows, rng, wrong):
+    """dW of a linear layer, blocks of 8 examples added into an accumulator of 16 bits."""
+
+    def derivation(p, X, C):
+        total = torch.zeros(p["W"].shape, dtype=dtype)
+        for at in range(0, rows, 8):
+            block = torch.tensor(X[at : at + 8].T @ C[at : at + 8])
+            total += (block.abs() if wrong else block).to(dtype)
+        return {"J": (X @ p["W"] * C).sum(), "dW": total.double().numpy()}
+
+    batch = (rng.standard_normal((rows, 5)), rng.standard_normal((rows, 7)))
+    return derivation, lambda p, X, C: (X @ p["W"] * C).sum(), {"W": rng.standard_normal((5, 7))}, batch
+
+
+@pytest.mark.parametrize("make", [accumulated, projected])
+@pytest.mark.parametrize("rows", [40, 300, 1000])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_sum_kept_in_16_bits_is_not_shown_wrong_and_a_mistake_in_it_is(dtype, rows, make):
+    for seed in range(3):
+        (finding,) = check_gradients(*make(dtype, rows, Rng(seed), wrong=False)).findings
+        assert (finding.verdict, finding.cause.code) == ("WEAK", "precision-loss"), str(finding)
+        assert check_gradients(*make(dtype, rows, Rng(seed), wrong=True)).first.verdict == "FAULT"
+
+
 # --- kinks that stay where everything moves, beside others that vanish
 
 

@@ -11,8 +11,8 @@ import torch
 
 from handgrad import InputError, check_gradients
 from handgrad.compare.facts.causes import Scaled, Unknown, WrongSign, Zero
-from handgrad.compare.facts.failures import Mutates, NotComputed, Raised, RaisesAgain, TwoAnswers
-from handgrad.compare.facts.remarks import Float32Only, Float64Only, Persists
+from handgrad.compare.facts.failures import Mutates, NotComputed, RaisesAgain, TwoAnswers
+from handgrad.compare.facts.remarks import Persists
 from handgrad.compare.names import Key
 from handgrad.compare.ownership import named
 from tests.corpus.layers import CLASSIC, LINEAR, SQUARES, TANH
@@ -109,17 +109,6 @@ def test_one_precision_says_what_it_hides():
         assert report.environment["precisions"] == [dtype]
         hidden |= {spot.hides for spot in report.blind_spots if spot.code == "one-precision"}
     assert len(hidden) == 2
-
-
-def test_a_derivation_in_float32_alone_says_what_that_hides():
-    def derive(p, X, C):
-        single = TANH.derivation({n: np.float32(w) for n, w in p.items()}, np.float32(X), np.float32(C))
-        return {name: np.asarray(value, np.float32) for name, value in single.items()}
-
-    report = check_gradients(*TANH._replace(derivation=derive))
-    assert report.findings == (), str(report)
-    assert Float32Only() in report.notes
-    assert "one-precision" in {spot.code for spot in report.blind_spots}
 
 
 def test_a_gradient_that_is_zero_in_torch_alone_is_no_blind_spot():
@@ -345,36 +334,6 @@ def test_every_parameter_of_two_layers_that_is_owed_is_missed_at_once():
         (name, "MISSING", NotComputed()) for name in ("dW1", "db1", "dW2", "db2")
     }
     assert report.notes == ()
-
-
-# --- a derivation that runs in float64 alone
-
-
-def picky(p, X, C):
-    assert X.dtype == np.float64, "double precision, please"
-    return TANH.derivation(p, X, C)
-
-
-def test_a_derivation_that_runs_in_float64_alone_is_recognised():
-    report = check_gradients(picky, *TANH[1:])
-    assert report.findings == ()
-    (note,) = report.notes
-    assert isinstance(note, Float64Only)
-    assert (note.raised.exception, note.raised.file) == ("AssertionError", named(__file__))
-    assert report.environment["precisions"] == ["float64"]
-
-
-def test_a_mistake_of_a_derivation_that_runs_in_float64_alone_is_found():
-    report = check_gradients(*TANH._replace(derivation=picky).scaled("db", 2.0))
-    (finding,) = report.findings
-    assert (finding.where.name, finding.factor, finding.circumstances) == ("db", 2.0, (Persists("moves"),))
-
-
-@pytest.mark.parametrize("precisions", [("float32", "float64"), ("float32",)], ids=" ".join)
-def test_where_float32_is_what_is_asked_for_first_raising_in_it_is_a_finding(precisions):
-    (finding,) = check_gradients(picky, *TANH[1:], precisions=precisions).findings
-    assert isinstance(finding.cause, Raised)
-    assert finding.cause.dtype == ("float32" if len(precisions) > 1 else "")
 
 
 def test_nothing_to_name_is_unknown():

@@ -6,7 +6,7 @@ import torch
 
 from handgrad import check_training, check_updates
 from handgrad.compare.facts.failures import Raised, RaisesAgain, TwoAnswers
-from handgrad.compare.facts.remarks import Float64Only
+from handgrad.compare.facts.remarks import Float64Only, RefusesFloat64
 from handgrad.compare.ownership import named
 from tests.compare.checks.trainers import BATCHES, PARAMS, plain, reference, sgd, trainer
 
@@ -36,6 +36,18 @@ def test_a_trainer_that_raises_in_float32_alone_is_judged_in_float64_with_a_note
     assert not check_training(wrong, reference, sgd, PARAMS, BATCHES).ok
     printed = check_training(picky, reference, sgd, PARAMS, BATCHES, precisions=("float32", "float64"))
     assert isinstance(printed.findings[-1].cause, Raised)
+
+
+def test_a_trainer_that_raises_in_float64_alone_is_judged_in_float32_with_a_note():
+    def picky(p, batches, mistake=""):
+        assert p["W1"].dtype == np.float32, "compiled for float32"
+        yield from trainer(mistake, GRADIENTS)(p, batches)
+
+    report = check_training(picky, reference, sgd, PARAMS, BATCHES)
+    assert report.findings == (), str(report)
+    assert [type(note) for note in report.notes] == [RefusesFloat64]
+    assert report.environment["precisions"] == ["float32"]
+    assert not check_training(lambda p, b: picky(p, b, "accumulated"), reference, sgd, PARAMS, BATCHES).ok
 
 
 @pytest.mark.parametrize("at", [1, 4, len(BATCHES)])
@@ -76,6 +88,18 @@ def test_an_update_that_raises_in_float32_alone_is_judged_in_float64_with_a_note
     assert [type(note) for note in report.notes] == [Float64Only]
     assert report.environment["precisions"] == ["float64"]
     assert not check_updates(lambda *given: picky(*given, rate=0.2), descent, PARAMS).ok
+
+
+def test_an_update_that_raises_in_float64_alone_is_judged_in_float32_with_a_note():
+    def picky(params, grads, state, rate=0.1):
+        for name, w in params.items():
+            np.subtract(w, np.float32(rate) * grads[f"d{name}"], out=w, dtype=np.float32, casting="safe")
+        return params, None
+
+    report = check_updates(picky, descent, PARAMS)
+    assert report.findings == (), str(report)
+    assert [type(note) for note in report.notes] == [RefusesFloat64]
+    assert not check_updates(lambda *given: picky(*given, rate=0.1001), descent, PARAMS).ok
 
 
 def test_an_update_that_raises_only_when_it_is_run_again_is_no_witness():

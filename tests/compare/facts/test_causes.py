@@ -215,6 +215,7 @@ EXAMPLES: tuple[Fact, ...] = (
     failures.ZeroSpread(0.5, 0.0),
     remarks.Float64Inside(),
     remarks.Float64Only(RAISED),
+    remarks.RefusesFloat64(RAISED),
     remarks.Float32Only(),
     remarks.TorchInFloat32(),
     remarks.OutOfRange(),

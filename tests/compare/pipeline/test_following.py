@@ -20,10 +20,9 @@ def following(off=0.0, velocity=0.0, dtype="float64", elsewhere=lambda by: ()):
     followers = Followers(sgd, {"W": W})
     result = followers.step({"W": W}, {"dW": DW}, lambda params: {})
     records = {"W_next": result["W"] + off, "vW": result["vW"] + velocity}
-    unit = {"float64": 2.0**-53, "float32": 2.0**-24}[dtype]
     records = {name: array.astype(dtype) for name, array in records.items()}
     local = {"W_next": result["W"], "vW": result["vW"]}
-    return Following(dtype, unit, {"W": W}, records, local, followers, elsewhere)
+    return Following(dtype, {"W": W}, records, local, followers, elsewhere)
 
 
 def stays(off):

@@ -165,19 +165,17 @@ def test_an_exception_on_a_line_that_assigns_nothing_is_told_at_what_was_due_fir
     assert (finding.where.name, finding.cause.exception) == ("db", "KeyError")
 
 
-@pytest.mark.parametrize("precisions", [("float64", "float32"), ("float32", "float64")], ids=" ".join)
-def test_an_exception_in_one_precision_alone_says_which(precisions):
-    """In float32, where float64 is asked for first, it is a note: float32 is what is left out."""
-    only = precisions[0]
+def test_an_exception_in_one_precision_alone_says_which():
+    """Where float64 is asked for first it is a note: float32 is what is left out."""
 
     def picky(p, X, C):
-        if X.dtype == only:
+        if X.dtype == "float32":
             raise TypeError("not this one")
         return TANH.derivation(p, X, C)
 
-    (finding,) = check_gradients(picky, *TANH[1:], precisions=precisions).findings
+    (finding,) = check_gradients(picky, *TANH[1:], precisions=("float32", "float64")).findings
     assert isinstance(finding.cause, Raised)
-    assert (finding.cause.exception, finding.cause.dtype, finding.cause.file) == ("TypeError", only, HERE)
+    assert (finding.cause.exception, finding.cause.dtype, finding.cause.file) == ("TypeError", "float32", HERE)
 
 
 def test_objects_that_cannot_be_printed():

@@ -26,10 +26,10 @@ from handgrad.compare.pipeline.steps import (
     Training,
     ended,
     in_float32,
+    in_one_precision,
     judged_steps,
     judged_training,
     not_repeatable,
-    without_float32,
 )
 from handgrad.compare.results import Finding
 from handgrad.compare.trace import in_precision
@@ -208,7 +208,7 @@ def test_the_first_step_that_is_another_when_it_is_run_again_is_a_finding():
 
 def test_what_raises_in_float32_alone_is_judged_in_float64_with_a_note():
     whole, raised = run_of((1.0, 2.0)), run_of(failure=Ended(Raised("TypeError", "no")))
-    assert without_float32({"float64": whole, "float32": raised}) == (
+    assert in_one_precision({"float64": whole, "float32": raised}) == (
         {"float64": whole},
         [Float64Only(Raised("TypeError", "no"))],
     )
@@ -220,7 +220,7 @@ def test_what_raises_in_float32_alone_is_judged_in_float64_with_a_note():
         {"float32": raised},
         {"float64": whole, "float32": other},
     ):
-        assert without_float32(runs) == (runs, [])
+        assert in_one_precision(runs) == (runs, [])
 
 
 def test_weights_that_no_step_changed_are_called_so():

@@ -17,7 +17,7 @@ BEFORE, TORCH = np.array([[1.0, -2.0], [0.5, 4.0]]), np.array([[0.9, -2.1], [0.6
 
 def following(before, by_hand, torch, name="W_next", dtype="float64"):
     """Both sides of one update; what else may be asked is not."""
-    return Following(dtype, 2.0**-53, {"W": before}, {name: by_hand}, {name: torch}, followers=None, moved=None)
+    return Following(dtype, {"W": before}, {name: by_hand}, {name: torch}, followers=None, moved=None)
 
 
 def judged(by_hand, verdict="FAULT", printed="float64", key=KEY, index=(1, 0), dtype="float64", why=None):

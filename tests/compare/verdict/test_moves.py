@@ -160,4 +160,4 @@ def test_what_stands_still_where_the_mathematics_amplifies_is_no_formula():
 def test_the_move_draws_the_roundings_of_the_precision_anew():
     assert step_of(flagged()) == MOVE
     assert step_of(flagged(dtype="float32")) == MOVE_FLOAT32
-    assert step_of(flagged(unit=2.0**-24)) == MOVE_FLOAT32
+    assert step_of(flagged(dtype="float32")) == MOVE_FLOAT32

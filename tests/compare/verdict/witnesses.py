@@ -22,7 +22,6 @@ class Told:
     records: Mapping[str, np.ndarray]
     local: Mapping[str, np.ndarray]
     dtype: str = "float64"
-    unit: float = 0.0
     roundings: float = 0.0
     elsewhere: Mapping[float, Sequence[tuple[Mapping, Mapping]]] | None = None
     once_more: Mapping[str, np.ndarray] | None = None
@@ -35,8 +34,9 @@ class Told:
     allowances: Mapping[str, Allowance] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
-    def __post_init__(self):
-        self.unit = self.unit or {"float64": 2.0**-53, "float32": 2.0**-24}[self.dtype]
+    @property
+    def unit(self):
+        return {"float64": 2.0**-53, "float32": 2.0**-24}[self.dtype]
 
     def beside(self, name):
         return Local(self.records[name], self.local[name])
