@@ -104,13 +104,13 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
 
 def _doubted(
     judged: Judged, findings: Sequence[Finding], end_to_end: Replay, params: Mapping[str, Any]
-) -> frozenset[str]:
-    """The parameters whose gradient differs; none where J, or what it is computed from, is wrong itself."""
+) -> dict[str, np.ndarray]:
+    """torch's gradients of the parameters whose own differs; none where J, or what leads to it, is wrong itself."""
     wrong = {f.where.name for f in findings if f.verdict in FAILING and f.where.phase in ("forward", "loss")}
     if not findings or wrong - end_to_end.side_outputs:
-        return frozenset()
+        return {}
     apart = {j.row.name for j in judged.judgements if j.finding is not None or j.differs}
-    return frozenset(name for name in params if gradient(name) in apart)
+    return {name: end_to_end.gradients[gradient(name)] for name in params if gradient(name) in apart}
 
 
 def _code(

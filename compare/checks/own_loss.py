@@ -1,12 +1,12 @@
 """A third witness, where something was found: the derivation's own J, which can accuse a gradient and acquit none.
 
-Central differences of J at a few entries of each parameter: where those agree, another entry may be wrong. Entries at a
-kink have no derivative and are left out.
+Central differences of J at one entry of each parameter, that which differs most from torch's: where those agree, others
+may be wrong. An entry at a kink has no derivative and is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,20 +20,17 @@ from handgrad.compare.trace import Arrays, in_precision
 
 Index = tuple[int, ...]
 
-ENTRIES = 6  # of each parameter, chosen at random
-ALTOGETHER = 60  # entries of all parameters: each takes some ten calls of the derivation
-NUMBERS = (
-    2**22
-)  # that are handed over for the entries of one parameter, in one call for each: fewer entries of large ones
+MOST = 6  # parameters: each takes some ten calls of the derivation
+NUMBERS = 2**22  # that are handed over for all of them, in one call for each: fewer parameters where they are large
 
 
 def own_loss_notes(
-    derivation: Callable[..., Any], params: Arrays, batch: Arrays, records: Arrays, asked: Collection[str]
+    derivation: Callable[..., Any], params: Arrays, batch: Arrays, records: Arrays, doubted: Arrays
 ) -> list[Note]:
     """Notes on parameter gradients that central differences of the returned J contradict, in float64, and on kinks.
 
-    `records` is what the derivation returned in float64; without a finite J among it nothing can be said. `asked` names
-    the parameters whose gradient is in doubt.
+    `records` is what the derivation returned in float64; without a finite J among it nothing can be said. `doubted`
+    holds torch's gradients of the parameters whose own is in doubt, by the parameters' names.
     """
     J = records.get("J")
     if J is None or J.size != 1 or J.dtype != np.float64 or not np.isfinite(J).all():
@@ -44,23 +41,22 @@ def own_loss_notes(
         J = call(derivation, moved, inputs).records.get("J")
         return float(J.reshape(())) if J is not None and J.size == 1 and J.dtype.kind == "f" else np.nan
 
-    rng = np.random.default_rng(0)
-    most = entries_asked(len(asked), sum(array.size for array in (*params.values(), *batch.values())))
-    notes: list[Note] = []
-    for name in (name for name in params if name in asked):
-        w = params[name]
-        returned = records.get(gradient(name))
+    notes = []
+    for name in [*doubted][: parameters_asked(sum(array.size for array in (*params.values(), *batch.values())))]:
+        w, returned = params[name], records.get(gradient(name))
         if returned is None or returned.dtype.kind != "f" or returned.shape != w.shape:
             continue
-        indices = [tuple(map(int, np.unravel_index(flat, w.shape))) for flat in rng.permutation(w.size)[:most]]
-        slopes = {at: slope(_along(loss, float(J.reshape(())), params, name, at), float(w[at])) for at in indices}
-        notes += _compared(name, returned, slopes)
+        difference = np.abs(returned - doubted[name])
+        at = np.unravel_index(int(np.argmax(np.where(np.isfinite(difference), difference, -1.0))), w.shape)
+        index = tuple(map(int, at))
+        note = _compared(name, returned, index, slope(_along(loss, float(J.reshape(())), params, name, index), w[at]))
+        notes += [note] if note is not None else []
     return notes
 
 
-def entries_asked(parameters: int, handed: int) -> int:
-    """How many entries of each of so many parameters are asked, where a call hands over so many numbers."""
-    return max(1, min(ENTRIES, ALTOGETHER // max(1, parameters), NUMBERS // handed))
+def parameters_asked(handed: int) -> int:
+    """How many parameters are asked, where a call hands over so many numbers."""
+    return max(1, min(MOST, NUMBERS // handed))
 
 
 def _along(
@@ -78,20 +74,15 @@ def _along(
     return cost
 
 
-def _compared(name: str, returned: np.ndarray, slopes: Mapping[Index, Slope]) -> list[Note]:
-    """What a parameter's slopes say against its gradient."""
-    scale = float(np.max(np.abs(returned), initial=0.0, where=np.isfinite(returned)))
-    finite = {
-        at: estimate for at, estimate in slopes.items() if np.isfinite(estimate.value) and np.isfinite(returned[at])
-    }
-    kinks = tuple(at for at, estimate in finite.items() if estimate.kink)
-    known = {at: estimate for at, estimate in finite.items() if not estimate.kink and estimate.tells(scale)}
-    apart = {at: abs(estimate.value - float(returned[at])) for at, estimate in known.items()}
-    wrong = [at for at in known if not apart[at] <= OWN_LOSS_ERRORS * known[at].error + OWN_LOSS_SHARE * scale]
-    notes: list[Note] = [OwnLossKinks(name, kinks)] if kinks else []
-    if wrong:
-        worst = max(wrong, key=apart.__getitem__)
-        own, error = known[worst].value, OWN_LOSS_ERRORS * known[worst].error
-        counts = len(wrong), len(known), returned.size
-        notes.append(OwnLossDiffers(gradient(name), worst, float(returned[worst]), own, error, *counts))
-    return notes
+def _compared(name: str, returned: np.ndarray, at: Index, estimate: Slope) -> Note | None:
+    """What the slope along one entry of a parameter says against its gradient."""
+    if not (np.isfinite(estimate.value) and np.isfinite(returned[at])):
+        return None
+    if estimate.kink:
+        return OwnLossKinks(name, (at,))
+    scale, error = float(np.max(np.abs(returned), initial=0.0, where=np.isfinite(returned))), estimate.error
+    is_near = abs(estimate.value - float(returned[at])) <= OWN_LOSS_ERRORS * error + OWN_LOSS_SHARE * scale
+    if is_near or not estimate.tells(scale):
+        return None
+    own = estimate.value, OWN_LOSS_ERRORS * error
+    return OwnLossDiffers(gradient(name), at, float(returned[at]), *own, returned.size)

@@ -251,7 +251,7 @@ class OwnLossKinks(Note, code="own-loss-kinks"):
 
 
 class OwnLossDiffers(Note, code="own-loss-differs"):
-    """A gradient is not that of the derivation's own J: at an entry, and at how many of those asked of how many.
+    """A gradient is not that of the derivation's own J, at the one entry of so many that was asked.
 
     `error` is how far the difference quotient may be off.
     """
@@ -261,15 +261,13 @@ class OwnLossDiffers(Note, code="own-loss-differs"):
     returned: float
     difference: float
     error: float
-    wrong: int
-    asked: int
     size: int
 
     def __str__(self) -> str:
         return (
             f"Own loss: {self.gradient} is not the gradient of the derivation's own J: at {self.index} it is "
-            f"{self.returned:.7g}, central differences of J give {self.difference:.7g} +- {self.error:.1g} (wrong: "
-            f"{self.wrong} of {self.asked} asked, of {counted(self.size, 'entry', 'entries')})."
+            f"{self.returned:.7g}, central differences of J give {self.difference:.7g} +- {self.error:.1g} (one "
+            f"of {counted(self.size, 'entry', 'entries')}; the others were not asked)."
         )
 
 

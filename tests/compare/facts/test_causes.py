@@ -233,7 +233,7 @@ EXAMPLES: tuple[Fact, ...] = (
     remarks.NoBuffer(("vW1", "vb1"), "Adam"),
     remarks.OtherShape("db1", (4,), (4, 1)),
     remarks.OwnLossKinks("W1", ((0, 1), (2, 0))),
-    remarks.OwnLossDiffers("dW1", (0, 1), 0.5, 0.25, 1e-9, 2, 6, 150),
+    remarks.OwnLossDiffers("dW1", (0, 1), 0.5, 0.25, 1e-9, 150),
     remarks.BlindSpot("square", "a transposed W1", "W1 is square", "take another width", ("W1",)),
     remarks.BlindSpot("batch", "a short batch", ""),
     remarks.Persists("moves"),
