@@ -21,7 +21,7 @@ from handgrad.compare.trace import Arrays, in_precision
 Index = tuple[int, ...]
 
 MOST = 6  # parameters: each takes some ten calls of the derivation
-NUMBERS = 2**22  # that are handed over for all of them, in one call for each: fewer parameters where they are large
+NUMBERS = 2**22  # that are handed over for all of them, in one call for each: fewer or none where they are large
 
 
 def own_loss_notes(
@@ -56,7 +56,7 @@ def own_loss_notes(
 
 def parameters_asked(handed: int) -> int:
     """How many parameters are asked, where a call hands over so many numbers."""
-    return max(1, min(MOST, NUMBERS // handed))
+    return min(MOST, NUMBERS // handed)
 
 
 def _along(

@@ -299,7 +299,8 @@ def moderated(spread: Array) -> Array:
 
 def largest(array: Array) -> float:
     """The largest absolute entry that is a number, 0.0 of nothing."""
-    return float(np.max(np.abs(np.nan_to_num(array)), initial=0.0))
+    most = max(float(array.max()), -float(array.min())) if array.size else 0.0
+    return most if np.isfinite(most) else float(np.max(np.abs(np.nan_to_num(array))))
 
 
 def size(array: Array) -> float:
