@@ -6,6 +6,7 @@ import torch
 
 from handgrad import check_gradients, check_training, check_updates, tap
 
+pytestmark = pytest.mark.usefixtures("no_causes")
 rng = np.random.default_rng(0)
 W, X = rng.standard_normal((2, 3)), rng.standard_normal((3, 5))
 
