@@ -3,6 +3,7 @@
 And none fails by chance: what Hypothesis draws is the same in every run, however fast the machine.
 """
 
+import gc
 import sys
 
 import pytest
@@ -12,6 +13,12 @@ TOP_LEVEL = {"compare", "manual", "torchref"}  # at the root of the repository, 
 
 settings.register_profile("repeatable", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("repeatable")
+gc.disable()  # while tests are collected nothing is garbage: it would walk through all of torch and every syntax tree
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
