@@ -8,8 +8,6 @@ from handgrad.compare.facts.remarks import MeanLeftOut, Undone
 from tests.corpus.conventions import planted
 from tests.corpus.operations import BUILDERS
 
-pytestmark = pytest.mark.usefixtures("no_causes")
-
 
 def are_conventions(report):
     return [note for note in report.notes if isinstance(note, (MeanLeftOut, Undone))]
