@@ -11,8 +11,9 @@ INSTALLED := $(VENV)/.installed
 check: $(INSTALLED)
 	$(BIN)/handgrad check
 
+test: export OMP_NUM_THREADS := 1 # a worker of pytest has a core, and what it shares between tests stays with it
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

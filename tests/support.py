@@ -10,12 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from handgrad.compare.diagnosis.ranking import Diagnosis
 from handgrad.compare.experiment.run import Experiment
 from handgrad.compare.experiment.sides import hand_network, initial_parameters
+from handgrad.compare.facts.causes import Unknown
 from handgrad.compare.faults import planting
 from handgrad.manual.network import Network
 
 ROOT = Path(__file__).resolve().parent.parent
+NO_CAUSES = {"diagnosis_of": lambda scene, most: Diagnosis((Unknown(),)), "first_cause": lambda scene: Unknown()}
+"""Of handgrad.compare.pipeline.judged where no cause is sought: a verdict does not depend on its name."""
 
 
 def small_data(n_x: int, K: int, N: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ def steps(target):
     ("target", "commands"),
     [
         ("check", [".venv/bin/handgrad check"]),
-        ("test", [".venv/bin/python -m pytest -n auto"]),
+        ("test", [".venv/bin/python -m pytest -n auto --dist worksteal"]),
         ("lint", [".venv/bin/ruff check .", ".venv/bin/ruff format --check .", ".ci/types"]),
     ],
 )

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -9,6 +10,7 @@ import tarfile
 import tomllib
 import venv
 import zipfile
+from functools import partial
 
 import pytest
 import yaml
@@ -67,27 +69,31 @@ def project(wheel, tmp_path_factory):
     return folder
 
 
+def command(project, folder, line, **variables):
+    path = f"{project / 'env' / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "PYTHON"))}
+    environment = {**kept, **variables, "PATH": path}
+    done = subprocess.run(["bash", "-e", "-c", line], cwd=folder, env=environment, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
 @pytest.fixture
 def run(project, tmp_path):
-    def command(line, **variables):
-        path = f"{project / 'env' / 'bin'}{os.pathsep}{os.environ['PATH']}"
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "PYTHON"))}
-        done = subprocess.run(
-            ["bash", "-e", "-c", line],
-            cwd=tmp_path,
-            env={**kept, **variables, "PATH": path},
-            capture_output=True,
-            text=True,
-        )
-        return done.returncode, done.stdout + done.stderr
+    return partial(command, project, tmp_path)
 
-    return command
+
+@pytest.fixture(scope="module")
+def derivation(project, tmp_path_factory):
+    """The file that `handgrad init` writes."""
+    folder = tmp_path_factory.mktemp("init")
+    assert command(project, folder, "handgrad init my_derivation.py")[0] == 0
+    return folder / "my_derivation.py"
 
 
 @pytest.fixture
-def written(run, tmp_path):
-    """The document's test beside the file that `handgrad init` writes."""
-    assert run("handgrad init my_derivation.py")[0] == 0
+def written(derivation, tmp_path):
+    """The document's test beside that file."""
+    shutil.copy(derivation, tmp_path)
     (test,) = blocks(DOCUMENT, "python")
     assert len([line for line in test.splitlines() if line.strip()]) <= 5
     (tmp_path / "test_backward.py").write_text(test)

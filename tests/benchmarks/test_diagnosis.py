@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+import pytest
+
 from tests.benchmarks.diagnosis import edit_counts, right_counts, wrong_counts
 
 
@@ -9,6 +11,7 @@ def counted(measure):
     return sum((measure(7, index) for index in range(24)), start=Counter())
 
 
+@pytest.mark.usefixtures("no_causes")
 def test_random_edits_are_found_where_they_are():
     counts = counted(edit_counts)
     assert counts["edits: culprit"] == counts["edits"] >= 10

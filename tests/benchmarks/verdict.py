@@ -30,11 +30,9 @@ from tabulate import tabulate
 
 import handgrad.manual.network
 from handgrad import Report, check_gradients, mlp
-from handgrad.compare.diagnosis.ranking import Diagnosis
 from handgrad.compare.experiment.data import load
 from handgrad.compare.experiment.run import Experiment, run
 from handgrad.compare.experiment.sides import epoch_orders, in_torch, initial_parameters
-from handgrad.compare.facts.causes import Unknown
 from handgrad.compare.facts.failures import Overflow
 from handgrad.compare.names import is_updated
 from handgrad.compare.pipeline import judged
@@ -55,6 +53,7 @@ from tests.benchmarks.verdict_costs import extra_costs
 from tests.corpus.cancelling import listed, stationary_point
 from tests.corpus.engines import ENGINES, REGIMES
 from tests.corpus.operations import BUILDERS
+from tests.support import NO_CAUSES
 
 MOVED = 1e-12  # a mistake counts if it moves a gradient or an update by more, relative to its maximum
 
@@ -275,11 +274,10 @@ def _gathered(function: Callable[[int, int], Counter[str]], seed: int, indices: 
 
 
 def _without_names() -> None:
-    """In this process no cause is sought: a verdict does not depend on its name."""
+    """In this process no cause is sought."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    judged.diagnosis_of = lambda scene, most: Diagnosis((Unknown(),))
-    judged.first_cause = lambda scene: Unknown()
+    vars(judged).update(NO_CAUSES)
 
 
 def _of_engines(seed: int, cells: int) -> tuple[Counts, Counts]:

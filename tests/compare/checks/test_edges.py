@@ -72,6 +72,7 @@ def recurrence(wrong, seed, gain):
 AMPLIFIED = [(fitted_sine, 100), (fitted_sine, 1000), (large_phases, 1e3), (large_phases, 1e5), (recurrence, 1.5)]
 
 
+@pytest.mark.usefixtures("no_causes")
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(("problem", "size"), AMPLIFIED)
 def test_a_gross_mistake_is_no_rounding_of_fewer_digits(problem, size, seed):
@@ -172,6 +173,7 @@ def polynomial(wrong, x):
     return derivation, reference, {"c": Rng(2).standard_normal(7) / np.abs(powers).max(0)}, (powers, y)
 
 
+@pytest.mark.usefixtures("no_causes")
 @pytest.mark.parametrize("x", [np.linspace(1950, 2020, 30), np.linspace(0, 1000, 30), np.linspace(-500, 500, 31)])
 def test_an_entry_that_is_far_off_shows_beside_the_largest(x):
     assert check_gradients(*polynomial(False, x)).findings == ()
@@ -201,6 +203,7 @@ def shifted(wrong, constant, spread, seed, *, in_tensor=False):
 CONSTANTS = [(273.15, 0.3), (48.8566, 0.01), (1700000003.0, 1e5), (0.1, 1e-4)]
 
 
+@pytest.mark.usefixtures("no_causes")
 @pytest.mark.parametrize("in_tensor", [False, True])
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(("constant", "spread"), CONSTANTS)
@@ -212,6 +215,7 @@ def test_a_constant_that_float32_rounds_is_no_mistake(constant, spread, seed, in
 # --- a loss of another shape
 
 
+@pytest.mark.usefixtures("no_causes")
 @pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
 def test_a_wrong_loss_in_another_shape_is_found_as_in_its_own(shape):
     """Also where it is only a little wrong, so that it must be seen to stay where everything moves."""

@@ -41,7 +41,7 @@ DEPENDENT = {
 }
 
 
-@pytest.mark.parametrize("shape", [(60, 40), (300, 200), (40, 8), (8, 40)])
+@pytest.mark.parametrize("shape", [(60, 40), (100, 80), (40, 8), (8, 40)])
 @pytest.mark.parametrize(("hand", "twin", "laws"), DEPENDENT.values(), ids=DEPENDENT)
 def test_weights_that_depend_on_each_other_in_another_way_are_found(hand, twin, laws, shape):
     causes = [finding.cause for finding in check_initializer(hand, twin, shape).findings]
@@ -50,7 +50,7 @@ def test_weights_that_depend_on_each_other_in_another_way_are_found(hand, twin, 
     assert not any(isinstance(cause, InitializerStatistic) for cause in causes)
 
 
-@pytest.mark.parametrize("shape", [(60, 40), (40, 60), (30, 30), (16, 3, 3, 3), (300, 200), (1, 50)])
+@pytest.mark.parametrize("shape", [(60, 40), (40, 60), (30, 30), (16, 3, 3, 3), (100, 80), (1, 50)])
 def test_what_depends_alike_is_left_in_peace(shape):
     pairs = [(orthogonal, nn.init.orthogonal_), *((d, in_torch(d)) for d in (of_equal_length(0), truncated))]
     for hand, twin in pairs:

@@ -13,7 +13,7 @@ from handgrad.compare.facts.weights import (
     InitializerRepeated,
     InitializerScale,
 )
-from tests.compare.checks.weights import in_torch, of_equal_length, orthogonal, truncated
+from tests.compare.checks.weights import in_torch, of_equal_length, orthogonal, orthogonal_of_torch, truncated
 from tests.corpus.initial_weights import OF_CUT, RIGHT, WRONG
 
 SHAPES = [(16, 30), (6, 4, 3)]
@@ -128,7 +128,7 @@ UNNAMED = {
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("hand", UNNAMED.values(), ids=UNNAMED)
 def test_a_law_that_nobody_foresaw_has_no_name(hand, shape):
-    causes = [finding.cause for finding in check_initializer(hand, nn.init.orthogonal_, shape).findings]
+    causes = [finding.cause for finding in check_initializer(hand, orthogonal_of_torch, shape).findings]
     assert causes
     for cause in causes:
         if isinstance(cause, InitializerFamily):

@@ -56,7 +56,7 @@ def sound(act):
         assert report.to_json()
 
 
-fuzz = settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+fuzz = settings(max_examples=50, suppress_health_check=list(HealthCheck))
 
 
 @fuzz

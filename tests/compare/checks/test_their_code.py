@@ -16,6 +16,7 @@ from handgrad import check_gradients, from_module, per_example, tap
 from tests.corpus.operations import BUILDERS
 from tests.support import ROOT
 
+pytestmark = pytest.mark.usefixtures("no_causes")
 CODE = ROOT / "tests" / "compare" / "their_code"
 SEED = 20
 RNG = np.random.default_rng(SEED)
@@ -259,9 +260,15 @@ WRONG = {
 WRONG["module"] = [(old, new, name.replace("dW", "dV")) for old, new, name in WRONG["layers"]]
 
 
-def changed(name, edits, right):
+def checked(name, *edits):
+    return CHECKS[name](handgrad, their(MODULES.get(name, name), *edits))
+
+
+right = cache(checked)  # the report on the code as it stands
+
+
+def changed(edited, right):
     """Whether edited code gives another report in bits: it is really differently rounded, or really wrong."""
-    edited = CHECKS[name](handgrad, their(MODULES.get(name, name), *edits))
     ours, theirs = ([(r.by_hand, r.max_abs_diff, r.rho, r.verdict) for r in report.rows] for report in (edited, right))
     return ours != theirs
 
@@ -278,13 +285,7 @@ def test_right_code_in_several_roundings_is_left_in_peace(parity, name, edits):
 @pytest.mark.parametrize("name", CHECKS)
 def test_the_roundings_of_right_code_differ(name):
     _, *others = RIGHT[name]
-    assert sum(changed(name, edits, right(name)) for edits in others) >= 2
-
-
-@cache
-def right(name):
-    """The report on the code as it stands."""
-    return CHECKS[name](handgrad, their(MODULES.get(name, name)))
+    assert sum(changed(checked(name, *edits), right(name)) for edits in others) >= 2
 
 
 CASES = [(name, *case) for name, cases in WRONG.items() for case in cases]
@@ -292,8 +293,8 @@ CASES = [(name, *case) for name, cases in WRONG.items() for case in cases]
 
 @pytest.mark.parametrize(("name", "old", "new", "culprit"), CASES, ids=[f"{c[0]}: {c[2]}" for c in CASES])
 def test_wrong_code_is_found_at_its_tensor(name, old, new, culprit):
-    assert changed(name, [(old, new)], right(name)), "the wrong code computes what the right one does"
-    report = CHECKS[name](handgrad, their(MODULES.get(name, name), (old, new)))
+    report = checked(name, (old, new))
+    assert changed(report, right(name)), "the wrong code computes what the right one does"
     assert not report.ok
     where = report.first.where
     assert (where.name if isinstance(culprit, str) else (where.step, where.name)) == culprit, f"seed {SEED}\n{report}"

@@ -1,5 +1,7 @@
 """Initialisers that are right, whose weights are linear in no draw."""
 
+from functools import cache
+
 import numpy as np
 import torch
 
@@ -43,3 +45,13 @@ def in_torch(draw):
         tensor.copy_(torch.from_numpy(draw(tuple(tensor.shape), rng)))
 
     return fill
+
+
+@cache
+def _orthogonal_of_torch(seed, shape):
+    return torch.nn.init.orthogonal_(torch.empty(shape, dtype=torch.float64))
+
+
+def orthogonal_of_torch(tensor):
+    """nn.init.orthogonal_ after torch.manual_seed: many tests ask for the same thousand draws, which are kept."""
+    tensor.copy_(_orthogonal_of_torch(torch.initial_seed(), tuple(tensor.shape)))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from handgrad.compare.cli.commands import main
 
-fuzz = settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+fuzz = settings(max_examples=50, suppress_health_check=list(HealthCheck))
 
 lines = st.sampled_from(
     [

@@ -334,7 +334,7 @@ json_values = st.recursive(
 
 
 @pytest.mark.parametrize("good", [GOOD, OLD], ids=["schema 2", "schema 1"])
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), value=json_values)
 def test_a_report_damaged_anywhere_is_refused_or_renders(good, data, value):
     content = json.loads(json.dumps(good))

@@ -91,7 +91,7 @@ def pairs(draw, dtypes: tuple[str, ...] = DTYPES) -> tuple[np.ndarray, np.ndarra
     return hand, torch
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(pair=pairs())
 @example(pair=(np.array([np.nan, 1.0]), np.array([np.nan, 1.0])))
 @example(pair=(np.array([-0.0] * 9), np.array([0.0] * 9)))
