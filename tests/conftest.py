@@ -1,8 +1,11 @@
 """What holds in every test: our packages are imported as handgrad.compare, handgrad.manual and handgrad.torchref."""
 
+import os
 import sys
 
 import pytest
+
+os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports triton: its kernels run on the CPU
 
 TOP_LEVEL = {"compare", "manual", "torchref"}  # at the root of the repository, Python finds each once more as these
 
