@@ -4,10 +4,13 @@ And none fails by chance: what Hypothesis draws is the same in every run, howeve
 """
 
 import gc
+import os
 import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+os.environ.setdefault("TRITON_INTERPRET", "1")  # before anything imports triton: its kernels run on the CPU
 
 TOP_LEVEL = {"compare", "manual", "torchref"}  # at the root of the repository, Python finds each once more as these
 

@@ -1,9 +1,11 @@
 """README.md and docs/: their blocks, run from top to bottom in a folder of their own, as a reader would.
 
     python   a file, if its first line is `# name.py`; else run, in one session for the whole document
+    c        a file, as its first line, `// name.c`, says
     text     what the snippet before it prints
-    console  `$ command` and what that prints, any number of times; `| head -N` shows the first N lines
-    sh       commands; those of handgrad are run and exit 0, or 1 where `# exit 1` stands behind
+    console  `$ command` and what that prints, any number of times; `| head -N` shows the first N lines; with
+             `TRITON_INTERPRET=1` before it, it is run where there is Triton
+    sh       commands; those of handgrad and cc are run and exit 0, or 1 where `# exit 1` stands behind
     diff     lines to take out and put in: of the file that it names, or of the one shown last; of manual/, in a copy
              of the package that the next block alone is run with
 
@@ -19,6 +21,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -30,6 +33,7 @@ from tests.rules.sources import FOLDERS
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SLOW = {"handgrad audit --data synthetic --steps 3"}  # half a minute; its own tests run it
+INTERPRETED = "TRITON_INTERPRET=1 "  # before a command; Triton reads it when it is first imported
 ROWS = "\n".join(f"{i % 7},{i % 3},{i % 2}" for i in range(40))
 FILES = {"measurements.csv": f"a,b,y\n{ROWS}\n"}  # that a document speaks of and a reader has
 
@@ -95,6 +99,8 @@ class Reader:
                 return self._console(block.text)
             case "python":
                 self._python(block.text)
+            case "c":
+                self._file(block.text)
             case "sh":
                 self._sh(block.text)
             case "diff":
@@ -103,11 +109,16 @@ class Reader:
                 assert language in ("yaml", "json", "toml"), f"a block in {language or 'no language'}: {block.text}"
         return block.text
 
-    def _python(self, text: str) -> None:
-        named = re.match(r"# (\S+\.py)\n", text)
+    def _file(self, text: str) -> bool:
+        """Whether a text names its file, which it is written to."""
+        named = re.match(r"(?:#|//) (\S+\.(?:py|c))\n", text)
         if named:
             self.file = self.folder / named[1]
             self.file.write_text(text, encoding="utf-8")
+        return named is not None
+
+    def _python(self, text: str) -> None:
+        if self._file(text):
             return
         output = io.StringIO()
         with redirect_stdout(output):
@@ -116,13 +127,15 @@ class Reader:
 
     def _console(self, text: str) -> str:
         commands = [line for line in text.splitlines() if line.startswith("$ ")]
+        if commands[0].startswith(f"$ {INTERPRETED}") and find_spec("triton") is None:
+            return text
         outputs = [f"{command}\n{self._ran(command[2:])[1]}" for command in commands]
         self.package = None
         return "\n".join(outputs)
 
     def _sh(self, text: str) -> None:
         for command in text.splitlines():
-            if command.startswith("handgrad ") and command not in SLOW:
+            if command.startswith(("handgrad ", "cc ")) and command not in SLOW:
                 code, output = self._ran(command)
                 assert code == ("# exit 1" in command), f"{command} exits {code}: {output}"
 
@@ -139,8 +152,11 @@ class Reader:
     def _ran(self, command: str) -> tuple[int, str]:
         """The exit status of a command and what it prints."""
         command, _, lines = command.partition(" | head -")
-        name, *words = shlex.split(command, comments=True)
+        name, *words = shlex.split(command.removeprefix(INTERPRETED), comments=True)
         match name:
+            case "cc":
+                done = subprocess.run([name, *words], capture_output=True, text=True)
+                code, output = done.returncode, done.stderr
             case "handgrad" if self.package is not None:
                 code, output = _python_of(self.package.parent, "-m", "handgrad", *words)
             case "handgrad":
@@ -191,7 +207,7 @@ def _copy_of_the_package(folder: Path) -> Path:
 @contextmanager
 def _inside(folder: Path) -> Iterator[None]:
     """As in a shell and a Python session that were started in a folder; modules from there are forgotten afterwards."""
-    shell = {"COLUMNS": "80", "NO_COLOR": "1"}
+    shell = {"COLUMNS": "80", "NO_COLOR": "1", "TRITON_INTERPRET": "1"}
     with chdir(folder), patch.dict(os.environ, shell), patch.object(sys, "path", [str(folder), *sys.path]):
         yield
     for name, module in list(sys.modules.items()):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from handgrad.compare.checks.functions.orders import Told, first_order, second_order
-from handgrad.compare.checks.functions.passes import run
+from handgrad.compare.checks.functions.passes import compiled_anew, run
 from handgrad.compare.checks.functions.second import note_on_second, second_draw, second_of
 from handgrad.compare.checks.functions.structure import Wrong, misshapen
 from handgrad.compare.checks.functions.subject import Subject, subject_of
@@ -48,7 +48,7 @@ def check_function(
     InputError, a ValueError, if the arguments cannot be used or the reference fails; whatever the function does is a
     finding.
     """
-    with undisturbed():
+    with undisturbed(), compiled_anew():
         return _report(subject_of(function, reference, inputs), second)
 
 

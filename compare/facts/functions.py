@@ -111,7 +111,7 @@ class NotLinear(Cause, code="linearity"):
 
 
 class UpstreamMisread(Cause, code="upstream"):
-    """It reads of the upstream gradient one entry, or its mean, in place of each entry; a key of MISREAD."""
+    """It reads of the upstream gradient one entry or row, or its mean, in place of each entry; a key of MISREAD."""
 
     upstream: str
     how: str
@@ -121,7 +121,7 @@ class UpstreamMisread(Cause, code="upstream"):
         return f"it reads {read} of {self.upstream} in place of every entry; multiply each by its own"
 
 
-MISREAD = {"first": "the first entry", "mean": "the mean"}
+MISREAD = {"first": "the first entry", "row": "the first row", "mean": "the mean"}
 
 
 class ThroughUpstream(Cause, code="upstream"):

@@ -14,7 +14,7 @@ from handgrad.compare.checks.functions.causes import explained
 from handgrad.compare.checks.functions.hidden import hidden_steps
 from handgrad.compare.checks.functions.passes import Pass, expanded, run
 from handgrad.compare.checks.functions.second import told_of_second
-from handgrad.compare.checks.functions.structure import Wrong, misshapen, other_answers, situations
+from handgrad.compare.checks.functions.structure import Wrong, misshapen, other_answers, situations, unwritten
 from handgrad.compare.checks.functions.subject import Subject
 from handgrad.compare.checks.functions.verdicts import Verdict, in_tf32, kernels_of, names_of, verdicts, with_cause
 from handgrad.compare.errors import InputError
@@ -67,16 +67,21 @@ def first_order(subject: Subject, draws: Sequence[Draw]) -> Told:
     finer = fine.report_on(subject, draws[0]) if is_fine else None
     is_off = partial(_is_off, case, kernels)
     again = tuple(other_answers(subject, draws[0], passes[0], is_off))
-    if again:
-        return replace(told, wrong=(*told.wrong, *again))
     faulty = {i for i, each in judged.items() if each.row.verdict in FAILED}
+    held = tuple(unwritten(subject, draws[0], passes[0])) if again or faulty else ()
+    by_memory = {each.name for each in held}
+    if not by_memory.issuperset(each.name for each in again):
+        return replace(told, wrong=(*told.wrong, *again))
+    judged = {i: each for i, each in judged.items() if each.row.name not in by_memory}
+    faulty &= judged.keys()
     linear = tuple(upstream.not_linear(subject, draws[0], passes[0], partial(_is_apart, lambda: case, faulty)))
+    linear = (*held, *(each for each in linear if each.name not in by_memory))
     spots: tuple[BlindSpot, ...] = ()
     if faulty:
         known = {each.name: each.cause for each in linear}
         judged, more = explained(subject, draws[0], passes[0], judged, known)
         notes += more
-    elif passes[0].is_connected and not told.changed and (finer is None or finer.ok):
+    elif passes[0].is_connected and not told.changed and not held and (finer is None or finer.ok):
         linear += tuple(_unlike(subject, draws[0], passes[0], case, is_off))
         spots = hidden_steps(case) if finer is None else ()
     named = {each.finding.where.name for each in judged.values() if each.finding is not None}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from handgrad.compare.results import SourceLine
 from handgrad.compare.sandbox import CAUGHT, located, quietly
 
 Layout = Callable[[Tensor], Tensor]
+COMPILED_AT_MOST = 256  # torch's own limit for a function in all places where it is compiled
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,17 @@ def _line_of(outputs: tuple[Any, ...]) -> SourceLine | None:
         return None
     at = next((i for i, line in enumerate(lines) if line.lstrip()[:4] == "def "), 0)
     return SourceLine(named(file), first + at, lines[at].strip()) if file and is_theirs(file) else None
+
+
+@contextmanager
+def compiled_anew() -> Iterator[None]:
+    """While entered, what torch.compile wraps is compiled for every situation.
+
+    Beyond a limit of 8 it would run uncompiled, or raise with fullgraph=True.
+    """
+    dynamo: Any = sys.modules.get("torch._dynamo")  # nothing is compiled where it is not there
+    with nullcontext() if dynamo is None else dynamo.config.patch(cache_size_limit=COMPILED_AT_MOST):
+        yield
 
 
 @contextmanager

@@ -110,6 +110,15 @@ def other_answers(subject: Subject, draw: Draw, base: Pass, is_off: Off) -> Iter
     yield from (Wrong(name, OtherAnswer()) for name in _apart(subject, base, made, is_off))
 
 
+def unwritten(subject: Subject, draw: Draw, base: Pass) -> Iterator[Wrong]:
+    """What is nan only where new memory holds nan: nothing was written there."""
+    with filled_memory():
+        made = run(subject, draw)
+    for name, _, before, now in _pairs(subject, base, made):
+        if before is not None and now is not None and bool((torch.isnan(now) & ~torch.isnan(before)).any()):
+            yield Wrong(name, Unwritten())
+
+
 def situations(subject: Subject, draw: Draw, base: Pass, is_off: Off) -> Iterator[Wrong]:
     """What is wrong in some situation and right in the plain pass, which agrees."""
 
@@ -166,16 +175,19 @@ def _interrupted(subject: Subject, draw: Draw) -> Pass:
 
 def _apart(subject: Subject, base: Pass, made: Pass, is_off: Off) -> list[str]:
     """The outputs and gradients that are other bits than in the plain pass, and off."""
+    apart = ((name, i, now) for name, i, before, now in _pairs(subject, base, made) if not same_bits(now, before))
+    return [name for name, i, now in apart if now is not None and is_off(i, now)]
+
+
+def _pairs(subject: Subject, base: Pass, made: Pass) -> Iterator[tuple[str, int, Tensor | None, Tensor | None]]:
+    """The outputs and gradients of the plain pass and of another, by name and position."""
     names = subject.outputs(len(base.floating))
-    pairs: list[tuple[str, int, Tensor | None, Tensor | None]] = []
-    for i, (name, y, first) in enumerate(zip(names, made.floating, base.floating, strict=False)):
-        pairs.append((name, i, y, first))
+    for i, (name, y, other) in enumerate(zip(names, base.floating, made.floating, strict=False)):
+        yield name, i, y, other
     for k, position in enumerate(subject.trained):
         if position in made.gradients:
-            own, plain = made.gradients[position], base.gradients.get(position)
-            pairs.append((subject.gradients[k], len(names) + k, _or_zeros(own, plain), _or_zeros(plain, own)))
-    apart = ((name, i, now) for name, i, now, before in pairs if not same_bits(now, before))
-    return [name for name, i, now in apart if now is not None and is_off(i, now)]
+            before, now = base.gradients.get(position), made.gradients[position]
+            yield subject.gradients[k], len(names) + k, _or_zeros(before, now), _or_zeros(now, before)
 
 
 def _or_zeros(gradient: Tensor | None, other: Tensor | None) -> Tensor | None:

@@ -67,8 +67,9 @@ def subject_of(function: Any, reference: Any, inputs: Any) -> Subject:
     values = [*inputs]
     if isinstance(function, nn.Module):
         own = dict(function.named_parameters())
-        names += [name.replace(".", "_") for name in own]
-        reference = _beside(reference, [*own], len(inputs))
+        plain = [*map(_plain, own)]
+        names += [name.replace(".", "_") for name in plain]
+        reference = _beside(reference, plain, len(inputs))
         function, values = _functional(function, [*own], len(inputs)), [*values, *own.values()]
     elif isinstance(reference, nn.Module):
         reference = _lifted(reference)
@@ -121,6 +122,11 @@ def _trained(names: Sequence[str], values: Sequence[Any], count: int) -> tuple[i
 # --- modules
 
 
+def _plain(name: str) -> str:
+    """The name of a parameter without what torch.compile puts before the names of a module that it wraps."""
+    return name.replace("_orig_mod.", "")
+
+
 def _functional(module: nn.Module, parameters: Sequence[str], count: int) -> Callable[..., Any]:
     """A module as a function of its inputs and then its parameters, on copies of its buffers."""
 
@@ -137,7 +143,7 @@ def _beside(reference: Any, parameters: Sequence[str], count: int) -> Callable[.
     if not isinstance(reference, nn.Module):
         names = [name.replace(".", "_") for name in parameters]
         return lambda *values: reference(*values[:count], **dict(zip(names, values[count:], strict=True)))
-    own = dict(reference.named_parameters())
+    own = {_plain(name): name for name, _ in reference.named_parameters()}
     if own.keys() != {*parameters}:
         raise InputError(
             f"the reference has the parameters {', '.join(own)}, the function {', '.join(parameters)}; name them alike"
@@ -145,7 +151,7 @@ def _beside(reference: Any, parameters: Sequence[str], count: int) -> Callable[.
     buffers = _in_float64(dict(reference.named_buffers()))
 
     def call(*values: Any) -> Any:
-        given = dict(zip(parameters, values[count:], strict=True))
+        given = dict(zip(map(own.__getitem__, parameters), values[count:], strict=True))
         return functional_call(reference, {**{n: b.clone() for n, b in buffers.items()}, **given}, values[:count])
 
     return call

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 import torch
 from torch import Tensor
 
-from handgrad.compare.checks.functions.passes import Pass, expanded, run
+from handgrad.compare.checks.functions.passes import Layout, Pass, expanded, run
 from handgrad.compare.checks.functions.structure import Wrong
 from handgrad.compare.checks.functions.subject import Subject
 from handgrad.compare.facts.causes import Cause
@@ -16,6 +16,12 @@ from handgrad.compare.names import gradient
 from handgrad.compare.oracle.coarse.evaluation import Draw
 
 TIMES = (4.0, 0.25)  # exact in binary
+READS: dict[str, Layout] = {
+    "first": expanded,
+    "row": lambda c: c[:1].expand_as(c) if c.dim() else c,
+    "mean": lambda c: torch.full_like(c, float(c.double().mean())),
+}
+"""What may be read of an upstream gradient in place of every entry; the keys of MISREAD."""
 
 
 def not_linear(subject: Subject, draw: Draw, base: Pass, is_apart: Callable[[int, Tensor], bool]) -> Iterator[Wrong]:
@@ -57,11 +63,11 @@ def for_one_number(subject: Subject, draw: Draw, is_apart: Callable[[int, Tensor
 
 
 def misread(subject: Subject, draw: Draw, base: Pass, wrong: Collection[int]) -> dict[int, Cause]:
-    """Of wrong gradients, by position, those that stay where every entry of the upstream gradient is one number."""
+    """Of wrong gradients, by position, those that stay where the upstream gradient is but what is read of it."""
     upstream = gradient(subject.outputs(len(draw.cotangents))[0])
     found: dict[int, Cause] = {}
-    means = tuple(torch.full_like(c, float(c.double().mean())) for c in draw.cotangents)
-    for how, cotangents in (("first", tuple(expanded(c).clone() for c in draw.cotangents)), ("mean", means)):
+    for how, reads in READS.items():
+        cotangents = tuple(reads(c).clone() for c in draw.cotangents)
         if all(torch.equal(c, other) for c, other in zip(cotangents, draw.cotangents, strict=True)):
             continue
         made = run(subject, draw._replace(cotangents=cotangents))

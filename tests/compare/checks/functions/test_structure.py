@@ -1,9 +1,12 @@
 """What gradients may not depend on: each mistake has its cause, its tensors and no other."""
 
+from itertools import count, repeat
+
 import pytest
 import torch
 
 from handgrad import check_function
+from handgrad.compare.facts.causes import Scaled
 from handgrad.compare.facts.failures import Mutates, NotReal, Raised, WrongShape
 from handgrad.compare.facts.functions import (
     NoGradient,
@@ -168,6 +171,22 @@ def test_memory_that_nothing_was_written_to():
 
     (finding,) = check(leaves_the_last).findings
     assert (finding.where.name, finding.cause) == ("dw", Unwritten())
+
+
+@pytest.mark.parametrize("numbers", [count(1.0), repeat(1.0), repeat(float("inf"))], ids=["others", "same", "inf"])
+def test_memory_that_held_other_numbers(numbers):
+    """What it holds may be another number at each call, or the same: neither is a cause."""
+
+    def leaves_the_last(ctx, dy, dx, dw):
+        is_filled = torch.are_deterministic_algorithms_enabled()
+        held = torch.empty_like(dw) if is_filled else torch.full_like(dw, next(numbers))
+        held[:-1] = dw[:-1]
+        return 2 * dx, held
+
+    report = check(leaves_the_last)
+    causes = {finding.where.name: (finding.verdict, finding.cause) for finding in report.findings}
+    assert causes == {"dw": ("FAULT", Unwritten()), "dx": ("FAULT", Scaled(2.0, ()))}
+    assert "dw" not in {row.name for row in report.rows}
 
 
 def test_an_output_without_a_gradient_is_right():

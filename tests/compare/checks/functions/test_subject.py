@@ -97,6 +97,38 @@ def test_a_module_is_checked_with_its_parameters_against_a_module_or_a_function(
         check_function(Norm(13), nn.LayerNorm(13), (x,))
 
 
+class Block(nn.Module):
+    """A part that may be compiled by itself, and a gain."""
+
+    def __init__(self, wrapped=lambda part: part):
+        super().__init__()
+        self.part, self.gain = wrapped(nn.Linear(13, 4)), nn.Parameter(torch.full((4,), 1.5))
+
+    def forward(self, x):
+        return torch.tanh(self.part(x)) * self.gain
+
+
+def compiled(module):
+    return torch.compile(module, backend="eager", fullgraph=True)  # raises where torch would rather not compile again
+
+
+@pytest.mark.parametrize("made_of", [lambda: compiled(Block()), lambda: Block(compiled)], ids=["whole", "a part"])
+def test_a_compiled_module_has_the_parameters_of_its_own_and_is_compiled_for_every_situation(made_of):
+    (x, _), module = inputs(torch.float32), made_of()
+    limit = torch._dynamo.config.cache_size_limit
+
+    def by_name(x, gain, part_weight, part_bias):
+        return torch.tanh(nn.functional.linear(x, part_weight, part_bias)) * gain
+
+    for reference in (Block(), by_name):
+        report = check_function(module, reference, (x,))
+        assert report.findings == (), str(report)
+        assert [row.name for row in report.rows] == ["y", "dx", "dgain", "dpart_weight", "dpart_bias"]
+    wrong = check_function(module, lambda x, **parameters: by_name(x + 0.1, **parameters), (x,))
+    assert {finding.where.name for finding in wrong.findings} >= {"y", "dpart_weight"}
+    assert torch._dynamo.config.cache_size_limit == limit
+
+
 def test_a_reference_that_is_a_module_alone_has_constants():
     x, _ = inputs(torch.float32)
     linear = nn.Linear(13, 4)

@@ -38,6 +38,12 @@ def test_one_entry_for_all():
     assert causes(first) == {"dx": UpstreamMisread("dy", "first"), "dw": UpstreamMisread("dy", "first")}
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64], ids=str)
+def test_one_row_for_all(dtype):
+    found = causes(lambda ctx, dy, dx, dw: _with(ctx, dy[:1].expand_as(dy)), dtype)
+    assert found == {"dx": UpstreamMisread("dy", "row"), "dw": UpstreamMisread("dy", "row")}
+
+
 def test_the_mean_for_every_entry():
     def mean(ctx, dy, dx, dw):
         return _with(ctx, dy.mean().expand_as(dy))
