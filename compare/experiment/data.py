@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +60,18 @@ def load(source: Any) -> Data:
 
 
 def _breast_cancer() -> Data:
-    X, y = _sklearn().load_breast_cancer(return_X_y=True)
+    table = _of_sklearn("breast_cancer.csv", headings=1)
+    X, y = table[:, :-1], table[:, -1]
     X = (X - X.mean(axis=0)) / X.std(axis=0)
     return _from_rows(X, y, "breast-cancer (scikit-learn, 569 x 30, each column standardised)")
 
 
 def _digits() -> Data:
-    X, y = _sklearn().load_digits(return_X_y=True)
-    return _from_rows(X / 16, np.eye(10)[y], "digits (scikit-learn, 1797 x 64, scaled to [0, 1], ten one-hot labels)")
+    table = _of_sklearn("digits.csv.gz", headings=0)
+    X, y = table[:, :-1], table[:, -1]
+    return _from_rows(
+        X / 16, np.eye(10)[y.astype(int)], "digits (scikit-learn, 1797 x 64, scaled to [0, 1], ten one-hot labels)"
+    )
 
 
 def _synthetic() -> Data:
@@ -84,15 +89,16 @@ _NAMED: dict[str, Callable[[], Data]] = {
 NAMES = tuple(_NAMED)
 
 
-def _sklearn() -> Any:
-    try:
-        from sklearn import datasets
-    except ImportError:
+def _of_sklearn(file: str, headings: int) -> np.ndarray:
+    """The numbers of a file that scikit-learn comes with; it is not imported, which takes longer than torch."""
+    spec = find_spec("sklearn")
+    path = Path(spec.origin).parent / "datasets" / "data" / file if spec is not None and spec.origin else None
+    if path is None or not path.is_file():
         raise InputError(
             "the real data sets need scikit-learn, which is not installed; "
             "run `pip install 'handgrad[data]'` or use the built-in `--data synthetic`"
-        ) from None
-    return datasets
+        )
+    return np.loadtxt(path, delimiter=",", skiprows=headings)
 
 
 DAMAGED = (zipfile.BadZipFile, zlib.error, tokenize.TokenError)

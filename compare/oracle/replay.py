@@ -156,8 +156,9 @@ def _backward(J: Tensor, leaves: Mapping[str, Tensor], sites: _Sites) -> None:
     for name, leaf in noted.items():
         hooks.append(leaf.register_post_accumulate_grad_hook(lambda _, name=name: sites.order.append(name)))  # type: ignore[no-untyped-call]  # torch annotates no types
     cut = [site for site in sites.all.values() if site.is_cut]
-    cotangents = [torch.ones_like(J), *(site.recorded_gradient for site in cut)]
-    torch.autograd.backward([J, *(site.came_in for site in cut)], cotangents)
+    total = J.sum() if J.ndim else J  # a stack has one for each step
+    cotangents = [None, *(site.recorded_gradient for site in cut)]  # handed the 1 of J, torch would import sympy
+    torch.autograd.backward([total, *(site.came_in for site in cut)], cotangents)
     for hook in hooks:
         hook.remove()
 

@@ -143,6 +143,17 @@ def test_unusable_sources_are_refused(source, words, tmp_path, monkeypatch):
         load(source)
 
 
+def test_the_real_sets_are_those_of_scikit_learn():
+    from sklearn import datasets
+
+    X, y = datasets.load_breast_cancer(return_X_y=True)
+    assert np.array_equal(load("breast-cancer").X, ((X - X.mean(0)) / X.std(0)).T)
+    assert np.array_equal(load("breast-cancer").Y, y[None])
+    X, y = datasets.load_digits(return_X_y=True)
+    assert np.array_equal(load("digits").X, X.T / 16)
+    assert np.array_equal(load("digits").Y, np.eye(10)[y].T)
+
+
 def test_without_scikit_learn_the_remedy_is_named(monkeypatch):
     import sys
 
