@@ -119,18 +119,18 @@ class Search:
         """All hypotheses of tiers up to one, and some beyond."""
         return hypotheses(self.segment, self.observed, self.numbers, self.parameters, most)
 
-    def fits(self) -> list[Fit]:
-        """The edits that predict the tensor, cheap ones first, as far as the budget goes."""
-        found: list[Fit] = []
+    def fits(self) -> Iterator[list[Fit]]:
+        """The edits that predict the tensor, pass by pass, cheap ones first, as far as the budget goes."""
         for tiers in self.passes:
+            found: list[Fit] = []
             for edits in _of_the_same_steps(self.edits(max(tiers))):
                 if self.work >= MOST_WORK:
-                    return found
+                    break
                 found += self._fits([edit for edit in edits if edit.tier in tiers])
                 self.work += MADE * sum(len(edit.changes) for edit in edits)
-        return found
+            yield found
 
-    def pairs(self) -> list[Fit]:
+    def pairs(self) -> Iterator[list[Fit]]:
         """Two edits at once that predict the tensor: a second one beside each of those that come nearest."""
         found: list[Fit] = []
         most = self.work + MOST_WORK // 4
@@ -138,11 +138,9 @@ class Search:
         for edits in _of_the_same_steps(self.edits(max(OF_A_SECOND))) if nearest else ():
             seconds = [edit for edit in edits if edit.tier in OF_A_SECOND]
             for _, first in nearest:
-                if self.work >= most:
-                    return found
-                if seconds and not first.changes.keys() & seconds[0].changes.keys():
+                if self.work < most and seconds and not first.changes.keys() & seconds[0].changes.keys():
                     found += self._fits([_both(first, edit) for edit in seconds])
-        return found
+        yield found
 
     def _fits(self, edits: Sequence[Edit]) -> list[Fit]:
         """Those of some edits of the same steps that predict the tensor; what was evaluated once is not again."""
@@ -240,8 +238,8 @@ def explanations(searches: Iterable[Search], elsewhere: Callable[[], Iterable[El
     """
     runs = cache(lambda: tuple(elsewhere()))
     known = [*searches]
-    told = [pair for search in known for pair in _told(search, search.fits, runs)]
-    told = told or [pair for search in known for pair in _told(search, search.pairs, runs)]
+    told = [pair for search in known for pair in _first_told(search, search.fits(), runs)]
+    told = told or [pair for search in known for pair in _first_told(search, search.pairs(), runs)]
     told.sort(key=lambda pair: pair[0])
     by_code: dict[str, Explanation] = {}
     for _, explanation in told:
@@ -263,12 +261,20 @@ def _telling(first: Explanation, other: Explanation) -> str:
     return ""
 
 
+def _first_told(
+    search: Search, passes: Iterator[list[Fit]], elsewhere: Callable[[], Iterable[Elsewhere]]
+) -> list[tuple[tuple[float, ...], Explanation]]:
+    """What survives of the first pass of which anything does: later ones have more to pay for."""
+    with torch.no_grad():
+        return next(filter(None, (_told(search, fits, elsewhere) for fits in passes)), [])
+
+
 def _told(
-    search: Search, find: Callable[[], list[Fit]], elsewhere: Callable[[], Iterable[Elsewhere]]
+    search: Search, found: list[Fit], elsewhere: Callable[[], Iterable[Elsewhere]]
 ) -> list[tuple[tuple[float, ...], Explanation]]:
     """What survives, each with its rank."""
     with torch.no_grad():
-        fits = _exact(find())
+        fits = _exact(found)
         for fit in fits:
             fit.bits = search.observed.bits(fit.predicted)
             tried = search.tried[fit.edit.tier] if fit.edit.count == 1 else search.tried.total()
