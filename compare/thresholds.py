@@ -104,8 +104,9 @@ LARGE = 2.0**-7
 # Entries: so few may have one factor in common by chance, or round alike at other places.
 FEW_ENTRIES = 3
 
-# Share: a move that draws the roundings of a format of 16 bits anew, those of a long sum kept in it as well.
-MOVE_OF_FORMAT = 2.0**-4
+# A move that draws the roundings of a format anew, in such roundings, and at most as a share, which draws those of a
+# long sum kept in the format anew as well.
+MOVE_OF_FORMAT, MOST_MOVED = 16.0, 2.0**-4
 
 # Ratio: what stays of a difference over that move, where the format does not explain it.
 STEADY = 0.35

@@ -23,6 +23,7 @@ from handgrad.compare.thresholds import (
     FEW_ENTRIES,
     FORMATS,
     LARGE,
+    MOST_MOVED,
     MOVE,
     MOVE_FAR,
     MOVE_OF_FORMAT,
@@ -154,7 +155,8 @@ def _stands_still(flagged: Flagged, _: Beside | None) -> Outcome | None:
         if unit > COARSE and not _stands_over(flagged, unit * STANDS_OVER):
             break
         if _is_within(flagged.at(unit)) if unit >= held else _explains(flagged, unit):
-            is_wrong = unit > COARSE and _changes_over(flagged, unit) <= STEADY
+            far = MOST_MOVED if unit >= held else min(MOVE_OF_FORMAT * unit, MOST_MOVED)
+            is_wrong = unit > COARSE and _changes_over(flagged, unit, far) <= STEADY
             return (
                 flagged.outcome("FAULT", Persists("moves")) if is_wrong else flagged.outcome("WEAK", FewerDigits(name))
             )
@@ -183,12 +185,12 @@ def _stands_over(flagged: Flagged, by: float) -> bool:
     return bool(same) and float(np.median(same)) > STANDS
 
 
-def _changes_over(flagged: Flagged, unit: float) -> float:
-    """The share of a difference that changes over a move that draws the roundings of a format anew; nan if unknown."""
+def _changes_over(flagged: Flagged, unit: float, by: float) -> float:
+    """The share of a difference from a format's roundings that changes where all moves by a share; nan if unknown."""
     many = np.abs(flagged.at(unit).roundings)
     at = many > many.max() / 4
     changes = []
-    for place in moved(flagged, MOVE_OF_FORMAT):
+    for place in moved(flagged, by):
         here, there = flagged.difference[at], place.difference[at]
         changes.append(size(there - here) / max(size(here), size(there), np.finfo(float).tiny))
     return float(np.median(changes)) if changes else np.nan
@@ -212,7 +214,7 @@ def _stays(flagged: Flagged, _: Beside | None) -> Outcome | None:
         return flagged.outcome("WEAK", FewerDigits("float32"))
     half = FORMATS["float16 or TF32"]
     is_of_format = is_fine and flagged.at(half).largest > STANDS and _explains(flagged, half)
-    if is_of_format and _changes_over(flagged, half) > STEADY:
+    if is_of_format and _changes_over(flagged, half, MOVE_OF_FORMAT * half) > STEADY:
         return flagged.outcome("WEAK", FewerDigits("float16 or TF32"))
     return flagged.outcome("FAULT", Persists("moves"))
 

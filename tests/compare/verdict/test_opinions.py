@@ -193,7 +193,7 @@ def test_what_a_format_would_explain_is_a_fault_where_no_place_so_far_away_can_b
     near = at_places(lambda i, g: off)[0]
     assert verdict_of(witness(off, elsewhere={MOVE: near}, roundings=1.0)) == ("FAULT", Persists("moves"))
     far = noise(1e-3)[0]
-    sixteen_bits = witness(off, elsewhere={MOVE: near, 2.0**-4: far}, roundings=1.0)
+    sixteen_bits = witness(off, elsewhere={MOVE: near, 16 * 2.0**-11: far}, roundings=1.0)
     assert verdict_of(sixteen_bits) == ("WEAK", FewerDigits("float16 or TF32"))
 
 
