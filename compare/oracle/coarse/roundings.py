@@ -172,19 +172,19 @@ class Roundings(Following):  # type: ignore[no-untyped-call]  # as Stepwise
         """Off by a share, and where it is stored by the smallest number of the format."""
         if not t.is_floating_point():
             return t
-        off = t * (1 + share * self._uniform(t))
-        return off if self.depth else off + self.format.smallest * self._uniform(t)
+        most = t.abs() * share if self.depth else t.abs() * share + self.format.smallest
+        return t + most * self._uniform(t)
 
     def _truncated(self, t: Tensor) -> Tensor:
         """An operand of a product with its last digits cut off."""
         return t * (1 - self.format.truncated * 0.5 * (1 + self._uniform(t))) if t.dim() > 1 else t
 
     def _uniform(self, t: Tensor) -> Tensor:
-        """Between -1 and 1."""
-        return torch.rand(t.shape, generator=self._drawn, dtype=torch.float64).to(t.device, t.dtype) * 2 - 1
+        """Between -1 and 1; drawn in float32, which takes a fifth of the time."""
+        return torch.empty(t.shape, dtype=torch.float32).uniform_(-1, 1, generator=self._drawn).to(t)
 
     def _normal(self, t: Tensor) -> Tensor:
-        return torch.randn(t.shape, generator=self._drawn, dtype=torch.float64).to(t.device, t.dtype)
+        return torch.empty(t.shape, dtype=torch.float32).normal_(generator=self._drawn).to(t)
 
 
 def _terms(name: str, args: Any, result: Tensor) -> int:
