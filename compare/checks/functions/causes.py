@@ -13,6 +13,7 @@ from handgrad.compare.facts.functions import Float64Too, ThroughUpstream
 from handgrad.compare.facts.remarks import Note
 from handgrad.compare.names import gradient
 from handgrad.compare.oracle.coarse.evaluation import Draw
+from handgrad.compare.oracle.coarse.exact import exact_of
 from handgrad.compare.oracle.coarse.formats import FORMATS
 from handgrad.compare.report.report import Report
 from handgrad.compare.verdict.coarse.case import case_of
@@ -59,7 +60,7 @@ def _by_upstream(subject: Subject, draw: Draw, judged: Judgements) -> Judgements
     through: dict[int, tuple[list[str], list[str]]] = {i: ([], []) for i in unknown}
     for k, name in enumerate(map(gradient, subject.outputs(count) if unknown else ())):
         alone = upstream.only(draw, k)
-        case = case_of(subject.reference, [alone], FORMATS[subject.dtype])
+        case = case_of(exact_of(subject.reference, [alone]), FORMATS[subject.dtype])
         kernels = kernels_of(subject, [run(subject, alone)])
         for i in unknown & kernels.keys():
             is_wrong = judge(case, i, kernels[i]).verdict == "FAULT"

@@ -15,8 +15,8 @@ AVERAGES = ("mean", "var", "std", "var_mean")
 
 def hidden_steps(case: Case) -> tuple[BlindSpot, ...]:
     """Constants, counts and whole steps whose change would be taken for rounding, each told once."""
-    ends = {step.number for step in case.steps if step.axis is not None and math.isfinite(_least(case, step))}
-    whole = [step for step in case.steps if step.axis is None and step.constant is None]
+    ends = {step.number for step in case.exact.steps if step.axis is not None and math.isfinite(_least(case, step))}
+    whole = [step for step in case.exact.steps if step.axis is None and step.constant is None]
     silent = [step for step in whole if math.isinf(_least(case, step)) and step.number not in ends]
     steps = ", ".join(dict.fromkeys(f"{step.operation}{_line(step)}" for step in silent))
     spots = [*_constants(case), *_counts(case, whole)]
@@ -25,7 +25,7 @@ def hidden_steps(case: Case) -> tuple[BlindSpot, ...]:
 
 def _constants(case: Case) -> Iterator[BlindSpot]:
     """Constants that may be more than twice what they are; the backward has them again."""
-    for step in case.steps:
+    for step in case.exact.steps:
         least = _least(case, step) if step.constant is not None and not _is_backward(step) else 0.0
         if step.constant is not None and least > 1:
             words = {"most": f"{abs(step.constant) * (1 + least):.2g}", "constant": f"{step.constant:g}"}

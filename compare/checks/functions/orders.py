@@ -22,13 +22,13 @@ from handgrad.compare.facts.failures import Mutates
 from handgrad.compare.facts.functions import CoarserInside, OpaqueSteps, SecondAbsent, SecondOff
 from handgrad.compare.facts.remarks import BlindSpot, Note
 from handgrad.compare.names import Key
-from handgrad.compare.oracle.coarse.effects import Effect
-from handgrad.compare.oracle.coarse.evaluation import Draw, evaluate
+from handgrad.compare.oracle.coarse.evaluation import Draw
+from handgrad.compare.oracle.coarse.exact import exact_of
 from handgrad.compare.oracle.coarse.formats import FORMATS
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import SourceLine
 from handgrad.compare.verdict.coarse.case import Case, case_of
-from handgrad.compare.verdict.coarse.rule import judge
+from handgrad.compare.verdict.coarse.rule import judge, suspect
 
 FAILED = ("FAULT", "NONFINITE")
 
@@ -52,18 +52,19 @@ class Told:
 def first_order(subject: Subject, draws: Sequence[Draw]) -> Told:
     """Every output and gradient judged, and what they may not depend on."""
     passes = [run(subject, draw) for draw in draws]
-    plain = evaluate(subject.reference, draws[0], Effect())
+    exact = exact_of(subject.reference, draws)
+    plain = exact.results[0]
     _check_range(subject, plain)
     told = Told({}, _unusable(subject, draws[0], passes[0], plain), passes[0].changed, line=passes[0].line)
     if passes[0].raised is not None:
         return told
     is_fine = subject.dtype == "float64" and fine.is_fine(passes[0])
     is_coarser = subject.dtype == "float64" and not is_fine
-    case = case_of(subject.reference, draws, FORMATS["float32" if is_coarser else subject.dtype])
+    case = case_of(exact, FORMATS["float32" if is_coarser else subject.dtype])
     kernels = kernels_of(subject, passes)
     case, judged, notes = _judged(case, names_of(subject, case), kernels)
     notes += [CoarserInside("float32")] if is_coarser else []
-    notes += [OpaqueSteps(case.opaque)] if case.opaque else []
+    notes += [OpaqueSteps(exact.opaque)] if exact.opaque else []
     finer = fine.report_on(subject, draws[0]) if is_fine else None
     is_off = partial(_is_off, case, kernels)
     again = tuple(other_answers(subject, draws[0], passes[0], is_off))
@@ -94,14 +95,15 @@ def first_order(subject: Subject, draws: Sequence[Draw]) -> Told:
 def second_order(subject: Subject, draws: Sequence[Draw]) -> Told:
     """The gradients of a backward, judged in the same way; nothing where the reference has none."""
     passes = [run(subject, draw) for draw in draws]
-    plain = evaluate(subject.reference, draws[0], Effect())
+    exact = exact_of(subject.reference, draws)
+    plain = exact.results[0]
     count = len(draws[0].cotangents)
     if not any(bool(g.any()) for g in plain[count:]):
         return Told({})
     if not passes[0].has_gradients:
         return Told({}, (Wrong(subject.gradients[0], SecondAbsent(passes[0].raised)),))
     wrong = [told_of_second(each) for each in _unusable(subject, draws[0], passes[0], plain)]
-    case = case_of(subject.reference, draws, FORMATS[subject.dtype])
+    case = case_of(exact, FORMATS[subject.dtype])
     kernels = {i: tensors for i, tensors in kernels_of(subject, passes).items() if i >= count}
     judged = verdicts(case, names_of(subject, case), kernels)
     named = {i: _of_second(each, subject.names[subject.trained[i - count]]) for i, each in judged.items()}
@@ -124,12 +126,11 @@ def _judged(
     case: Case, keys: Sequence[Key], kernels: Mapping[int, Sequence[Tensor]]
 ) -> tuple[Case, dict[int, Verdict], list[Note]]:
     """The verdicts and the case that they are of: in TF32 where float32 is handed over and products show it."""
-    judged = verdicts(case, keys, kernels)
-    if case.format == FORMATS["float32"] and any(each.row.verdict == "FAULT" for each in judged.values()):
-        coarser = in_tf32(case, keys, kernels)
+    if case.format == FORMATS["float32"] and any(suspect(case, i, t).verdict == "FAULT" for i, t in kernels.items()):
+        coarser = in_tf32(case, kernels)
         if coarser is not None:
-            return *coarser, [CoarserInside("TF32")]
-    return case, judged, []
+            return coarser, verdicts(coarser, keys, kernels), [CoarserInside("TF32")]
+    return case, verdicts(case, keys, kernels), []
 
 
 def _is_off(case: Case, kernels: Mapping[int, Sequence[Tensor]], position: int, tensor: Tensor) -> bool:
@@ -137,7 +138,7 @@ def _is_off(case: Case, kernels: Mapping[int, Sequence[Tensor]], position: int, 
     if not bool(torch.isfinite(tensor).all()):
         return True
     others = kernels[position][1:] if position in kernels else []
-    return len(others) + 1 < len(case.draws) or judge(case, position, [tensor, *others]).verdict == "FAULT"
+    return len(others) + 1 < len(case.exact.draws) or judge(case, position, [tensor, *others]).verdict == "FAULT"
 
 
 def _is_apart(case: Callable[[], Case], faulty: Container[int], k: int, change: Tensor) -> bool:
@@ -149,7 +150,7 @@ def _is_apart(case: Callable[[], Case], faulty: Container[int], k: int, change: 
         return False
     if not bool(torch.isfinite(change).all()):
         return True
-    position = len(case().draws[0].cotangents) + k
+    position = len(case().exact.draws[0].cotangents) + k
     first, *others = case().measures[position].deviation.references
     verdict = judge(case(), position, [first + change, *others]).verdict
     return verdict == "FAULT" or (verdict != "OK" and position in faulty)
@@ -162,7 +163,7 @@ def _unlike(
     yield from situations(subject, draw, base, is_off)
     even = draw._replace(cotangents=tuple(expanded(c).clone() for c in draw.cotangents))
 
-    there = cache(lambda: case_of(subject.reference, [even], case.format))
+    there = cache(lambda: case_of(exact_of(subject.reference, [even]), case.format))
     yield from upstream.for_one_number(subject, draw, partial(_is_apart, there, ()))
 
 

@@ -20,9 +20,9 @@ from handgrad.compare.oracle.coarse.formats import TF32
 from handgrad.compare.results import Excerpt, Finding, Row, Worst
 from handgrad.compare.sandbox import as_record
 from handgrad.compare.thresholds import LIKE_TF32
-from handgrad.compare.verdict.coarse.case import Case, case_of
+from handgrad.compare.verdict.coarse.case import Case, Measure, case_of
 from handgrad.compare.verdict.coarse.directions import Along
-from handgrad.compare.verdict.coarse.rule import Judged, judge
+from handgrad.compare.verdict.coarse.rule import Judged, judge, suspect
 from handgrad.compare.verdict.judgement import excerpt
 
 SIGN, SHOWN_DIGITS = -1.0, 6
@@ -107,7 +107,7 @@ def _named(along: Along, resolution: float, case: Case) -> Cause:
     if step is None:
         if abs(factor - SIGN) <= resolution:
             return WrongSign()
-        sizes = {size for t in case.draws[0].inputs if isinstance(t, Tensor) for size in t.shape if size > 2}
+        sizes = {size for t in case.exact.draws[0].inputs if isinstance(t, Tensor) for size in t.shape if size > 2}
         names = [name for n in sorted(sizes) for name, value in ((f"1/{n}", 1 / n), (str(n), float(n)))
                  if abs(factor / value - 1) <= resolution]  # fmt: skip
         return Scaled(_rounded(factor, resolution), tuple(names))
@@ -122,26 +122,30 @@ def _rounded(number: float, resolution: float) -> float:
     return round(number, min(SHOWN_DIGITS, max(2, 1 - math.floor(math.log10(resolution or 1.0)))))
 
 
-def in_tf32(
-    case: Case, keys: Sequence[Key], kernels: Mapping[int, Sequence[Tensor]]
-) -> tuple[Case, dict[int, Verdict]] | None:
-    """The case and the verdicts where products are in TF32, if the function's own results show it; else None.
+def in_tf32(case: Case, kernels: Mapping[int, Sequence[Tensor]]) -> Case | None:
+    """The case where products are in TF32, if the results of a function that is off in float32 show it; else None.
 
-    Then most entries of what is off in float32 are off by as much as TF32 makes them, and no direction accuses.
+    Then TF32 explains all of them, or is too coarse to tell, and no direction accuses. Of what it moves in the tensors
+    that are off, half is off by as much: all of a function is in TF32 or nothing. What it does not move tells nothing,
+    as the keys of a sharp softmax that have next to no gradient.
     """
-    again = case_of(case.reference, case.draws, TF32)
-    judged = verdicts(again, keys, kernels)
-    if any(verdict.finding is not None for verdict in judged.values()):
-        return None
-    off = {i for i, t in kernels.items() if judge(case, i, t).verdict != "OK"}
+    off = {i for i, t in kernels.items() if suspect(case, i, t).verdict != "OK"}
     if any(case.explained(i, kernels[i]) is not None for i in off):
         return None  # one step is off, and no digits are
-    for i in off:
-        deviation = again.measures[i].deviation
-        differences = [t.double() - g for t, g in zip(kernels[i], deviation.references, strict=True)]
-        if float(deviation.whitened(differences).abs().median()) < LIKE_TF32:
-            return None
-    return again, judged
+    again = case_of(case.exact, TF32)
+    if any(suspect(again, i, t).why not in ("", "blind") for i, t in kernels.items()):
+        return None
+    shares = torch.cat([_moved(again.measures[i], kernels[i]) for i in off])
+    return again if shares.numel() and float(shares.median()) > LIKE_TF32 else None
+
+
+def _moved(measure: Measure, kernels: Sequence[Tensor]) -> Tensor:
+    """How far the entries are off that rounding moves, as shares of how far it moves them."""
+    deviation = measure.deviation
+    off = [kernel.double() - reference for kernel, reference in zip(kernels, deviation.references, strict=True)]
+    by_rounding = torch.stack(deviation.whitened_runs).square().mean(0).sqrt()
+    moved = by_rounding > LIKE_TF32
+    return deviation.whitened(off).abs()[moved] / by_rounding[moved]
 
 
 def with_cause(verdict: Verdict, cause: Cause) -> Verdict:

@@ -5,4 +5,5 @@ following    the steps of a reference that its inputs reach
 roundings    such steps with the roundings of a format
 effects      what one step contributes to what comes out
 evaluation   a reference evaluated in float64: outputs and gradients
+exact        a reference without roundings on some draws, with what each step contributes
 """

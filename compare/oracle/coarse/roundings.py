@@ -115,7 +115,7 @@ class Roundings(Following):  # type: ignore[no-untyped-call]  # as Stepwise
             stored = 0.5 * (0.0 if self.depth else self.format.stored)
             floor = 0.0 if self.depth else SUBNORMAL_PARTS * self.format.smallest
             deviation = (torch.hypot(each, stored * root) + floor).reshape(t.shape)
-            total = self._off(t + deviation * self._normal(t), self._unit)
+            total = self._off(self._again(t, deviation), self._unit)
             if name in PRODUCTS:
                 self._tagged(total, torch.hypot(each, 0.5 * self.format.unit * root).reshape(t.shape))
             return total
@@ -142,7 +142,7 @@ class Roundings(Following):  # type: ignore[no-untyped-call]  # as Stepwise
         self._kept.append(t)
 
     def _again(self, t: Tensor, tag: Tensor) -> Tensor:
-        return t + tag * self._normal(t)
+        return self._normal(t).mul_(tag).add_(t)
 
     def _pass_on(self, name: str, args: Any, tags: Any, result: Tensor) -> None:
         """What is made of something that may be computed again may be so too."""
@@ -172,19 +172,19 @@ class Roundings(Following):  # type: ignore[no-untyped-call]  # as Stepwise
         """Off by a share, and where it is stored by the smallest number of the format."""
         if not t.is_floating_point():
             return t
-        off = t * (1 + share * self._uniform(t))
-        return off if self.depth else off + self.format.smallest * self._uniform(t)
+        off = self._uniform(t).mul_(share).add_(1).mul_(t)
+        return off if self.depth else off.add_(self._uniform(t), alpha=self.format.smallest)
 
     def _truncated(self, t: Tensor) -> Tensor:
         """An operand of a product with its last digits cut off."""
-        return t * (1 - self.format.truncated * 0.5 * (1 + self._uniform(t))) if t.dim() > 1 else t
+        return self._uniform(t).add_(1).mul_(-0.5 * self.format.truncated).add_(1).mul_(t) if t.dim() > 1 else t
 
     def _uniform(self, t: Tensor) -> Tensor:
-        """Between -1 and 1."""
-        return torch.rand(t.shape, generator=self._drawn, dtype=torch.float64).to(t.device, t.dtype) * 2 - 1
+        """Between -1 and 1; drawn in float32, which takes a fifth of the time."""
+        return torch.empty(t.shape, dtype=torch.float32).uniform_(-1, 1, generator=self._drawn).to(t)
 
     def _normal(self, t: Tensor) -> Tensor:
-        return torch.randn(t.shape, generator=self._drawn, dtype=torch.float64).to(t.device, t.dtype)
+        return torch.empty(t.shape, dtype=torch.float32).normal_(generator=self._drawn).to(t)
 
 
 def _terms(name: str, args: Any, result: Tensor) -> int:

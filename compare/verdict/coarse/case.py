@@ -11,9 +11,10 @@ from torch import Tensor
 
 from handgrad.compare.oracle.coarse.effects import Effect, Step
 from handgrad.compare.oracle.coarse.evaluation import Draw, Reference, evaluate
+from handgrad.compare.oracle.coarse.exact import Exact
 from handgrad.compare.oracle.coarse.formats import Format
 from handgrad.compare.oracle.coarse.roundings import Roundings
-from handgrad.compare.thresholds import COARSE_RUNS, MOST_DIRECTIONS, NULL_RUNS, SHARE_OF_STEP, TRIES_FOR_SHARE
+from handgrad.compare.thresholds import COARSE_RUNS, NULL_RUNS, TRIES_FOR_SHARE
 from handgrad.compare.verdict.coarse.deviation import Deviation, deviation_of
 from handgrad.compare.verdict.coarse.directions import Along, Directions, directions_of
 from handgrad.compare.verdict.coarse.statistics import Null, Statistics, entry_limit, null_of, statistics
@@ -44,19 +45,17 @@ class Measure:
 
 @dataclass(frozen=True)
 class Case:
-    """A reference, the draws that it is judged on, and the format; `measures` has one for each output and gradient."""
+    """A reference in a format; `measures` has one for each output and gradient."""
 
-    reference: Reference
-    draws: tuple[Draw, ...]
+    exact: Exact
     format: Format
     measures: tuple[Measure, ...]
-    steps: tuple[Step, ...]
-    opaque: tuple[str, ...]
 
     @cached_property
     def nulls(self) -> list[list[Statistics]]:
         """Fresh noise runs as if they were kernels: how far each tensor of each is off."""
-        runs = [_noisy(self.reference, draw, self.format, NULL_RUNS, ~s) for s, draw in enumerate(self.draws)]
+        reference, draws = self.exact.reference, self.exact.draws
+        runs = [_noisy(reference, draw, self.format, NULL_RUNS, ~s) for s, draw in enumerate(draws)]
         return [
             [measure([made[m][i] for made in runs]) for i, measure in enumerate(self.measures)]
             for m in range(NULL_RUNS)
@@ -86,42 +85,24 @@ class Case:
         measure = self.measures[position]
         if step is None:
             return share * measure.deviation.whitened(measure.deviation.references)
-        made = [evaluate(self.reference, draw, Effect(step, share))[position] for draw in self.draws]
+        made = [evaluate(self.exact.reference, draw, Effect(step, share))[position] for draw in self.exact.draws]
         return measure.scaled(made)
 
 
-def case_of(reference: Reference, draws: Sequence[Draw], format: Format) -> Case:
-    """Everything that depends on the reference and the draws alone."""
-    probe = Effect()
-    plain = [evaluate(reference, draws[0], probe), *(evaluate(reference, draw, Effect()) for draw in draws[1:])]
-    noisy = [_noisy(reference, draw, format, COARSE_RUNS, s) for s, draw in enumerate(draws)]
-    chosen = _chosen(probe.steps)
-    effects = [[_effect(reference, draw, step, of) for step in chosen] for draw, of in zip(draws, plain, strict=True)]
+def case_of(exact: Exact, format: Format) -> Case:
+    """A reference in a format: everything that does not depend on a kernel."""
+    noisy = [_noisy(exact.reference, draw, format, COARSE_RUNS, s) for s, draw in enumerate(exact.draws)]
     measures = []
-    for i in range(len(plain[0])):
+    for i in range(len(exact.results[0])):
         runs = [[made[i] for made in of_draw] for of_draw in noisy]
-        deviation = deviation_of([of_draw[i] for of_draw in plain], runs, format)
-        moved = [(step, [of_draw[k][i] for of_draw in effects]) for k, step in enumerate(chosen)]
+        deviation = deviation_of([results[i] for results in exact.results], runs, format)
+        moved = [(step, [of_draw[k][i] for of_draw in exact.effects]) for k, step in enumerate(exact.steps)]
         directions = directions_of(deviation, moved, format.unit)
         measures.append(Measure(deviation, directions, null_of(deviation), format.unit))
-    return Case(reference, tuple(draws), format, tuple(measures), tuple(chosen), tuple(probe.opaque))
+    return Case(exact, format, tuple(measures))
 
 
 def _noisy(reference: Reference, draw: Draw, format: Format, runs: int, of_draw: int) -> list[list[Tensor]]:
     """Noise runs on a draw, whose seeds are of another one each."""
     seeds = (SEED + SPACING * of_draw + run for run in range(runs))
     return [evaluate(reference, draw, Roundings(format, seed)) for seed in seeds]
-
-
-def _effect(reference: Reference, draw: Draw, step: Step, plain: Sequence[Tensor]) -> list[Tensor]:
-    """What a step contributes to each tensor."""
-    larger = evaluate(reference, draw, Effect(step, SHARE_OF_STEP))
-    return [(b - a) / SHARE_OF_STEP for a, b in zip(plain, larger, strict=True)]
-
-
-def _chosen(steps: Sequence[Step]) -> list[Step]:
-    """Of whole steps, and of their last entries, so many at most, evenly; of constants, so many."""
-    whole = [step for step in steps if step.axis is None and step.constant is None]
-    constants = [step for step in steps if step.constant is not None]
-    ends = [step for step in steps if step.axis is not None]
-    return [step for kind in (whole, constants, ends) for step in kind[:: math.ceil(len(kind) / MOST_DIRECTIONS) or 1]]

@@ -32,20 +32,29 @@ class Judged(NamedTuple):
 
 def judge(case: Case, position: int, kernels: Sequence[Tensor]) -> Judged:
     """Judge one tensor, an output or a gradient by its position, of which there is one for each draw."""
+    suspected = suspect(case, position, kernels)
+    if suspected.verdict != "FAULT":
+        return suspected
+    found = suspected.statistics
+    nulls = [null[position] for null in case.nulls]
+    off = [name for name, times in found.times.items() if times > 1]
+    if not any(found.times[name] > WORSE_THAN_NULL * max(null.times[name] for null in nulls) for name in off):
+        return suspected._replace(verdict="UNTOLD", why="noise")
+    if _may_be_recomputed(case, found):
+        return suspected._replace(verdict="UNTOLD", why="recomputed")
+    return suspected
+
+
+def suspect(case: Case, position: int, kernels: Sequence[Tensor]) -> Judged:
+    """The verdict before more noise runs are made: a FAULT may turn out to be none, anything else stands."""
     measure = case.measures[position]
     found, resolution = measure(kernels), measure.directions.resolution[None]
-    off = [name for name, times in found.times.items() if times > 1]
-    if not off:
-        if resolution > COARSE_BLIND:
-            return Judged("UNTOLD", "blind", found, resolution)
-        is_told = found.along.roundings <= CONSTANTS_UNTOLD
-        return Judged(*(("OK", "") if is_told else ("UNTOLD", "constant")), found, resolution)
-    nulls = [null[position] for null in case.nulls]
-    if not any(found.times[name] > WORSE_THAN_NULL * max(null.times[name] for null in nulls) for name in off):
-        return Judged("UNTOLD", "noise", found, resolution)
-    if _may_be_recomputed(case, found):
-        return Judged("UNTOLD", "recomputed", found, resolution)
-    return Judged("FAULT", "off", found, resolution)
+    if any(times > 1 for times in found.times.values()):
+        return Judged("FAULT", "off", found, resolution)
+    if resolution > COARSE_BLIND:
+        return Judged("UNTOLD", "blind", found, resolution)
+    is_told = found.along.roundings <= CONSTANTS_UNTOLD
+    return Judged(*(("OK", "") if is_told else ("UNTOLD", "constant")), found, resolution)
 
 
 def _may_be_recomputed(case: Case, found: Statistics) -> bool:

@@ -9,6 +9,9 @@ from handgrad.compare.facts.edits import OtherNumber
 from handgrad.compare.facts.failures import NotFinite
 from handgrad.compare.facts.functions import CoarserInside, NotTold, StepOff, WouldShow
 from tests.compare.checks.functions.kernels import EPS, inputs, made, norm
+from tests.corpus.kernels import KERNELS, mistakes_of
+from tests.corpus.kernels_arithmetic import FLOAT32, TF32, variants
+from tests.corpus.kernels_planted import function_of, inputs_of
 
 
 def finding_of(backward, dtype=torch.bfloat16):
@@ -104,6 +107,37 @@ def test_products_in_tf32_are_told_and_judged_so():
     assert not wrong.ok
     small = check_function(lambda x, w: (x @ w) * 0.9998, lambda x, w: x @ w, (x, w))
     assert not small.ok  # no TF32: a mistake of that size
+
+
+CAUSAL = KERNELS["causal attention"]
+
+
+def sharp(kernel, arithmetic, draw, mistake=None, precision=TF32):
+    """The report on attention whose scores are four times as large: most keys have next to no gradient."""
+    inputs = inputs_of(kernel, torch.Generator().manual_seed(draw), kernel.shapes["small"], torch.float32, 30.0)
+    function = function_of(kernel, variants(precision, draw)[arithmetic], mistake, 0)
+    return check_function(function, kernel.reference, inputs)
+
+
+@pytest.mark.parametrize(
+    ("name", "arithmetic", "draw"), [("attention", 0, 1), (CAUSAL.name, 1, 2), (CAUSAL.name, 6, 3)]
+)
+def test_products_in_tf32_are_told_beside_a_sharp_softmax(name, arithmetic, draw):
+    report = sharp(KERNELS[name], arithmetic, draw)
+    assert report.findings == (), str(report)
+    assert CoarserInside("TF32") in report.notes
+
+
+@pytest.mark.parametrize("precision", [TF32, FLOAT32], ids=["TF32", "float32"])
+@pytest.mark.parametrize(
+    ("what", "wrong"),
+    [("0.9 of the row sum D is subtracted.", {"dq", "dk"}), ("dv misses the last query.", {"dv"})],
+)
+def test_mistakes_are_found_beside_a_sharp_softmax(what, wrong, precision):
+    mistake = next(each for each in mistakes_of(CAUSAL) if each.what == what)
+    report = sharp(CAUSAL, 1, 2, mistake, precision)
+    found = {name for each in report.findings if each.verdict == "FAULT" for name in (each.where.name, *each.together)}
+    assert found == wrong if precision is FLOAT32 else found >= wrong
 
 
 def test_untold_says_why_and_is_no_failure():

@@ -70,6 +70,13 @@ def test_what_no_input_enters_is_left_alone():
     assert 0 < differences.abs().max() <= 1.01 * U * torch.e  # the addition alone
 
 
+def test_infinity_is_left_alone():
+    """What is hidden from a softmax is minus infinity, and not nan."""
+    hidden = torch.ones(6, 6, dtype=torch.bool).triu(1)
+    _, differences = off(lambda a, b: ((a @ b.T).masked_fill(hidden, -torch.inf) * 0.5).softmax(1))
+    assert torch.isfinite(differences).all()
+
+
 def test_a_product_that_is_read_twice_is_another_each_time():
     """O - O is 0, and a kernel that computes O again does not have 0."""
     _, copies = off(lambda a, b: a - a)

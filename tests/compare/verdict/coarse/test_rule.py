@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from handgrad.compare.oracle.coarse.evaluation import Draw
+from handgrad.compare.oracle.coarse.exact import exact_of
 from handgrad.compare.oracle.coarse.formats import FORMATS, TF32
 from handgrad.compare.verdict.coarse.case import case_of
 from handgrad.compare.verdict.coarse.rule import judge
@@ -45,13 +46,15 @@ def kernel(draw, eps=EPS, parts=1, rounded=False):
     return [t.to(dtype) for t in (x * r * w, dx, summed(dy * normed, 0)[0])]
 
 
-CASES = {name: case_of(reference, draws_of(name), FORMATS[name]) for name in ("bfloat16", "float16", "float32")}
+CASES = {
+    name: case_of(exact_of(reference, draws_of(name)), FORMATS[name]) for name in ("bfloat16", "float16", "float32")
+}
 every_format = pytest.mark.parametrize("name", CASES)
 
 
 def judged(name, position, change=lambda t: t, **arithmetic):
     case = CASES[name]
-    return judge(case, position, [change(kernel(draw, **arithmetic)[position]) for draw in case.draws])
+    return judge(case, position, [change(kernel(draw, **arithmetic)[position]) for draw in case.exact.draws])
 
 
 ARITHMETIC = {"plain": {}, "in parts": {"parts": 4}, "rounded": {"rounded": True, "parts": 3}}
@@ -72,7 +75,7 @@ def test_a_small_factor_is_a_fault_and_named(name, factor):
         verdict = judged(name, position, lambda t: (t.double() * factor).to(t.dtype))
         assert verdict.verdict == "FAULT"
         assert verdict.resolution < 1 - factor + 2.0**-8
-    wrong = [(kernel(draw)[1].double() * factor).to(draw.inputs[0].dtype) for draw in CASES[name].draws]
+    wrong = [(kernel(draw)[1].double() * factor).to(draw.inputs[0].dtype) for draw in CASES[name].exact.draws]
     along = CASES[name].explained(1, wrong)
     assert along.step is None
     assert along.share == pytest.approx(factor - 1, abs=verdict.resolution / 2)
@@ -101,7 +104,7 @@ def test_one_entry_one_row_and_nothing_at_all_are_faults(name):
 
 def test_the_step_that_is_off_is_named_with_its_constant():
     case = CASES["float32"]
-    wrong = [kernel(draw, eps=1e-3)[0] for draw in case.draws]
+    wrong = [kernel(draw, eps=1e-3)[0] for draw in case.exact.draws]
     assert judge(case, 0, wrong).verdict == "FAULT"
     along = case.explained(0, wrong)
     assert along.step.constant == EPS
@@ -110,12 +113,12 @@ def test_the_step_that_is_off_is_named_with_its_constant():
 
 def test_what_a_scale_hides_and_what_shows_it():
     """eps is next to nothing beside the variance of ordinary inputs, and not of small ones."""
-    small = case_of(reference, draws_of("bfloat16", scale=0.01), FORMATS["bfloat16"])
+    small = case_of(exact_of(reference, draws_of("bfloat16", scale=0.01)), FORMATS["bfloat16"])
     assert judged("bfloat16", 0, eps=1e-3).verdict == "OK"
-    assert judge(small, 0, [kernel(draw, eps=1e-3)[0] for draw in small.draws]).verdict == "FAULT"
+    assert judge(small, 0, [kernel(draw, eps=1e-3)[0] for draw in small.exact.draws]).verdict == "FAULT"
 
     def least(case):
-        step = next(step for step in case.steps if step.constant is not None)
+        step = next(step for step in case.exact.steps if step.constant is not None)
         return min(measure.directions.resolution[step] for measure in case.measures)
 
     assert least(CASES["bfloat16"]) > 100 > 1 > least(small)
@@ -123,8 +126,8 @@ def test_what_a_scale_hides_and_what_shows_it():
 
 def test_where_rounding_is_all_there_is_nothing_is_told():
     """x + 1000 - 1000 has no digit left in bfloat16."""
-    far = case_of(lambda x, w: (x + 1000) * w - 1000 * w, draws_of("bfloat16"), FORMATS["bfloat16"])
-    x, w = (t.double() for t in far.draws[0].inputs)
+    far = case_of(exact_of(lambda x, w: (x + 1000) * w - 1000 * w, draws_of("bfloat16")), FORMATS["bfloat16"])
+    x, w = (t.double() for t in far.exact.draws[0].inputs)
     verdict = judge(far, 0, [x * w] * 2)
     assert (verdict.verdict, verdict.why) == ("UNTOLD", "blind")
 
@@ -132,7 +135,7 @@ def test_where_rounding_is_all_there_is_nothing_is_told():
 def test_a_flipped_mask_is_no_fault():
     """A rounding flips a ReLU: the reference's own noise runs are off as much."""
     draws = draws_of("bfloat16")
-    flipping = case_of(lambda x, w: torch.relu(x * w - x * w * 1.001) * 100, draws, FORMATS["bfloat16"])
+    flipping = case_of(exact_of(lambda x, w: torch.relu(x * w - x * w * 1.001) * 100, draws), FORMATS["bfloat16"])
     x, w = (t.double() for t in draws[0].inputs)
     assert judge(flipping, 0, [torch.relu(x * w * 0.002) * 100] * 2).verdict == "UNTOLD"
 
@@ -147,9 +150,9 @@ def test_products_in_tf32_are_ok_in_tf32_and_no_more():
     def cut(t):
         return (t.contiguous().view(torch.int32) & -8192).view(torch.float32)
 
-    case = case_of(linear, [Draw((x, w), (0, 1), (c,))], TF32)
+    case = case_of(exact_of(linear, [Draw((x, w), (0, 1), (c,))]), TF32)
     assert judge(case, 0, [cut(x) @ cut(w)]).verdict == "OK"
     assert judge(case, 0, [x @ w]).verdict == "OK"
     assert judge(case, 0, [0.995 * (cut(x) @ cut(w))]).verdict == "FAULT"
-    exact = case_of(linear, case.draws, FORMATS["float32"])
+    exact = case_of(case.exact, FORMATS["float32"])
     assert judge(exact, 0, [cut(x) @ cut(w)]).verdict == "FAULT"
