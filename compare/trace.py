@@ -7,7 +7,7 @@ import numpy as np
 
 from handgrad.compare.errors import kind_of
 from handgrad.compare.facts.failures import NotReal
-from handgrad.compare.thresholds import LAST_BITS, LAST_BITS_USED
+from handgrad.compare.thresholds import FORMATS, LAST_BITS, LAST_BITS_USED
 
 Arrays = Mapping[str, np.ndarray]
 Side = TypeVar("Side")
@@ -74,6 +74,14 @@ def is_float32(recorded: np.ndarray) -> bool:
     """Whether every value of a float64 array is one that float32 can hold, infinity and nan among them."""
     with np.errstate(all="ignore"):
         return bool(np.array_equal(recorded.astype(np.float32).astype(np.float64), recorded, equal_nan=True))
+
+
+def digits_of(recorded: np.ndarray) -> float:
+    """The unit roundoff of the coarsest of FORMATS whose numbers the entries are, the last bit in use; 0.0 of none."""
+    mantissas = np.frexp(recorded[recorded != 0])[0] if np.isfinite(recorded).all() else np.empty(0)
+    last = {unit: mantissas / unit % 2 for unit in sorted(FORMATS.values(), reverse=True)}
+    held = (unit for unit, bits in last.items() if bits.size and (bits % 1 == 0).all() and bits.mean() > LAST_BITS_USED)
+    return next(held, 0.0)
 
 
 def rounds_to_float32(records: Iterable[np.ndarray]) -> bool:
