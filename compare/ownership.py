@@ -6,7 +6,7 @@ from pathlib import Path
 
 OURS = tuple(str(Path(__file__).resolve().parents[1] / name) for name in ("compare", "torchref", "handgrad"))
 BY_HAND = str(Path(__file__).resolve().parents[1] / "manual")  # also where it is installed: to be edited
-LIBRARIES = tuple(sysconfig.get_paths()[key] for key in ("stdlib", "purelib", "platlib"))
+LIBRARIES = tuple(str(Path(sysconfig.get_paths()[key]).resolve()) for key in ("stdlib", "purelib", "platlib"))
 
 
 @functools.lru_cache(maxsize=256)

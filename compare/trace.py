@@ -7,7 +7,7 @@ import numpy as np
 
 from handgrad.compare.errors import kind_of
 from handgrad.compare.facts.failures import NotReal
-from handgrad.compare.thresholds import LAST_BITS, LAST_BITS_USED, UNIT_ROUNDOFF
+from handgrad.compare.thresholds import FORMATS, LAST_BITS, LAST_BITS_USED
 
 Arrays = Mapping[str, np.ndarray]
 Side = TypeVar("Side")
@@ -76,11 +76,12 @@ def is_float32(recorded: np.ndarray) -> bool:
         return bool(np.array_equal(recorded.astype(np.float32).astype(np.float64), recorded, equal_nan=True))
 
 
-def roundoff_held(array: np.ndarray) -> float:
-    """2^-n, n being the most significant bits that a finite entry has: no finer format is needed to hold them."""
-    mantissa, _ = np.frexp(array[np.isfinite(array) & (array != 0)].astype(np.float64))
-    whole = np.ldexp(mantissa, 53).astype(np.int64)
-    return float(np.min((whole & -whole) * UNIT_ROUNDOFF["float64"], initial=1.0))
+def digits_of(recorded: np.ndarray) -> float:
+    """The unit roundoff of the coarsest of FORMATS whose numbers the entries are, the last bit in use; 0.0 of none."""
+    mantissas = np.frexp(recorded[recorded != 0])[0] if np.isfinite(recorded).all() else np.empty(0)
+    last = {unit: mantissas / unit % 2 for unit in sorted(FORMATS.values(), reverse=True)}
+    held = (unit for unit, bits in last.items() if bits.size and (bits % 1 == 0).all() and bits.mean() > LAST_BITS_USED)
+    return next(held, 0.0)
 
 
 def rounds_to_float32(records: Iterable[np.ndarray]) -> bool:

@@ -15,6 +15,7 @@ MOST_BITS = 44.0  # of one entry: a double has 53, of which the derivation's own
 ENOUGH_BITS = 20.0  # left over: one of a million random tensors would be named (NAMING section 3)
 COPIES = 2.0**34  # entries that are equal to so many parts of the largest are one coincidence
 DISTINCT = 4.0  # allowances: an entry that is off by more is wrong
+TINY = 2.0**-1022  # noise that is none
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Observed:
     dtype: str = "float64"
     allowed: float = 0.0
     share: float | None = None
-    noise: float = 0.0
+    noise: Tensor | float = 0.0
 
     @cached_property
     def difference(self) -> Tensor:
@@ -47,7 +48,7 @@ class Observed:
         """How far rounding may leave a prediction off."""
         share = UNEXPLAINED[self.dtype] if self.share is None else self.share
         own = share * float(self.recorded.abs().max()) if self.recorded.numel() else 0.0
-        return max(own, self.allowed, self.noise)
+        return max(own, self.allowed)
 
     @cached_property
     def limit(self) -> float:
@@ -73,22 +74,32 @@ class Observed:
         return predicted.shape == shape and self.residue(predicted) <= self.rounding
 
     def residue(self, predicted: Tensor) -> float:
-        """The largest difference that a prediction leaves."""
-        return float((self.recorded - predicted.double()).abs().max())
+        """The largest difference that a prediction leaves, of what is more than the noise."""
+        return float(self.beyond_noise((self.recorded - predicted.double()).abs()).max())
+
+    def beyond_noise(self, left: Tensor) -> Tensor:
+        """Differences, 0 where they are no more than the noise."""
+        return torch.where(left <= self.noise, 0.0, left)
 
     def bits(self, predicted: Tensor) -> float:
-        """log2(difference from the reference / difference from the prediction), over wrong and distinct entries."""
+        """log2(difference from the reference / difference from the prediction), over wrong and distinct entries.
+
+        All but one entry say no more than how far the entries lie apart, in units of the noise.
+        """
         unit = UNIT_ROUNDOFF[self.dtype]
-        allowed = 16 * unit * predicted.abs() + 8 * unit * max(self.largest, float(predicted.abs().max())) + self.noise
-        left = torch.maximum((self.recorded - predicted).abs(), allowed)
-        wrong = self.difference > DISTINCT * allowed
+        allowed = 16 * unit * predicted.abs() + 8 * unit * max(self.largest, float(predicted.abs().max()))
+        left = torch.maximum((self.recorded - predicted).abs(), allowed + self.noise)
+        wrong = self.difference > DISTINCT * allowed + self.noise
         if not bool(wrong.any()):
             return 0.0
         of_entries = torch.log2(self.difference[wrong] / left[wrong]).clamp(0.0, MOST_BITS)
-        places = torch.round(self.recorded[wrong] / max(self.largest / COPIES, DISTINCT * self.noise))
+        places = torch.round(predicted[wrong] / (self.largest / COPIES))
         _, groups = torch.unique(places, return_inverse=True)
         least = torch.full((int(groups.max()) + 1,), MOST_BITS, dtype=torch.float64)
-        return float(least.scatter_reduce(0, groups, of_entries.double(), "amin").sum())
+        bits = least.scatter_reduce(0, groups, of_entries.double(), "amin").sort().values
+        noise = torch.as_tensor(self.noise, dtype=torch.float64).mean().clamp(TINY)
+        apart = torch.log2(self.recorded.std(correction=0) / noise).clamp(0.0, MOST_BITS)
+        return float(bits[-1] + torch.minimum(bits[:-1], apart).sum())
 
 
 def price(tier: int, tried: int, fitted: bool, edits: int = 1) -> float:

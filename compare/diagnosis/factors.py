@@ -113,7 +113,7 @@ def unnamed_scale(scene: Scene) -> Iterator[Cause]:
 def _candidates(scene: Scene) -> Iterator[float]:
     """The exact factors near the one that fits best: whole numbers, one over them, and those with a name."""
     fitted = scene.times
-    if not np.isfinite(fitted):
+    if not np.isfinite(fitted) or abs(fitted) <= EQUAL:  # the part is left out: no factor
         return
     simple = float(round(fitted)) if abs(fitted) >= 1 else 1 / round(1 / fitted) if fitted else 0.0
     exact = [simple, *(sign * value for value in _values(scene.numbers).values() for sign in (1, -1))]

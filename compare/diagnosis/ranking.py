@@ -70,6 +70,8 @@ def diagnosis_of(scene: Scene, most: int = MOST_TIER) -> Diagnosis:
         return Diagnosis(kinks)
     if edits:
         return Diagnosis(tuple(each.cause for each in edits), edits[0])
+    if scene.coarse is not None and not causes:
+        return diagnosis_of(scene.at_its_digits, most)
     return Diagnosis(causes or (_first(scene, GENERAL),))
 
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from math import inf
 from typing import Any
 
@@ -30,6 +31,7 @@ from handgrad.compare.diagnosis.edits.operands import (
 )
 from handgrad.compare.diagnosis.edits.segment import Segment, like
 from handgrad.compare.diagnosis.edits.slips import Slip, Unsettled, slips, unsettled
+from handgrad.compare.diagnosis.edits.states import in_one_state, means_in_place_of_sums
 from handgrad.compare.diagnosis.edits.wording import Formulas
 from handgrad.compare.diagnosis.search import NEAR_MISS
 from handgrad.compare.facts.causes import Cause
@@ -244,8 +246,9 @@ def _found(rollouts: Sequence[Rollout]) -> list[Found]:
     """The slips that give everything: those of optimisers first, then edits, then numbers that are fitted."""
     tried: Counter[int] = Counter()
     found: list[Found] = []
-    usual = slips(rollouts[0].segment, rollouts[0].recurrence.decays)
-    for stage in (usual, _edits(rollouts[0].segment), _settled(rollouts)):
+    segment = rollouts[0].segment
+    usual = chain(slips(segment, rollouts[0].recurrence.decays), in_one_state(segment))
+    for stage in (usual, _edits(segment), _settled(rollouts)):
         for slip in stage:
             if sum(rollout.work for rollout in rollouts) > MOST_WORK:
                 return found
@@ -297,7 +300,8 @@ def _left(rollouts: Sequence[Rollout], slip: Slip) -> tuple[float, float]:
 def _settled(rollouts: Sequence[Rollout]) -> Iterator[Slip]:
     """Slips with an open number, where some number makes them give one of the entries that are furthest off."""
     wrong = sorted((at for rollout in rollouts for at in _wrong(rollout)), key=lambda at: at[1])[:MOST_WRONG]
-    for family in unsettled(rollouts[0].segment, rollouts[0].recurrence.settings):
+    segment = rollouts[0].segment
+    for family in chain(unsettled(segment, rollouts[0].recurrence.settings), means_in_place_of_sums(segment)):
         for uniform in (False, True) if rollouts[0].recurrence.early else (False,):
             solved = (_solved(rollout, family, index, entry, uniform) for rollout, index, entry in wrong)
             numbers = dict.fromkeys(each for number in solved if number is not None for each in _decimals(number))

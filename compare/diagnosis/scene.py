@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -29,7 +29,8 @@ class Scene:
     """One wrong tensor in the finest precision that was run.
 
     `recorded` is what the derivation has, `reference` what torch makes of the same inputs; `rounding` may move that
-    so far, and `noise` leaves each recorded entry open. `tensors` are all that the derivation had at hand in that
+    so far, and `noise` leaves each recorded entry open; `coarse` does where it has been rounded to so few digits as it
+    has. `tensors` are all that the derivation had at hand in that
     step, by name: parameters, the batch, values and gradients, "vW before" for a velocity before the step, and "all
     of X" for the data that a batch is taken from. `reads` says what each value is computed from. `replay` gives the
     reference of every tensor with some of `tensors` replaced. `previous` are the tensors of the step before,
@@ -43,7 +44,8 @@ class Scene:
     reference: Array
     dtype: str = "float64"
     rounding: float = 0.0
-    noise: float = 0.0
+    noise: Array | float = 0.0
+    coarse: Array | None = None
     tensors: Arrays = field(default_factory=dict)
     parameters: frozenset[str] = frozenset()
     inputs: frozenset[str] = frozenset()
@@ -55,6 +57,11 @@ class Scene:
     settings: Mapping[str, float] = field(default_factory=dict)
     graph: Callable[[Form], Graph] | None = None
     elsewhere: Callable[[], Iterable[Elsewhere]] = tuple
+
+    @property
+    def at_its_digits(self) -> Scene:
+        """The same with a rounding to as few digits as it has left open."""
+        return replace(self, noise=0.0 if self.coarse is None else self.coarse, coarse=None)
 
     @property
     def other_times(self) -> Arrays:
@@ -76,7 +83,7 @@ class Scene:
     def allowed(self) -> float:
         """What rounding may leave of the difference: of an update, which may be a small step, a few roundings."""
         share = SCREEN * UNIT_ROUNDOFF[self.dtype] if is_updated(self.name) else UNEXPLAINED[self.dtype]
-        return max(self.rounding, self.noise, float(share * np.max(np.abs(self.recorded), initial=0.0)))
+        return max(self.rounding, float(np.max(self.noise)), float(share * np.max(np.abs(self.recorded), initial=0.0)))
 
     @cached_property
     def wrong(self) -> Array:
@@ -111,7 +118,8 @@ class Scene:
     @cached_property
     def observed(self) -> Observed:
         """The two sides, for what counts bits."""
-        return Observed(to_tensor(self.recorded), to_tensor(self.reference), self.dtype, self.allowed, noise=self.noise)
+        noise = self.noise if isinstance(self.noise, float) else to_tensor(self.noise)
+        return Observed(to_tensor(self.recorded), to_tensor(self.reference), self.dtype, self.allowed, noise=noise)
 
     def explaining(self, predictions: Iterable[tuple[Cause, Array | None]]) -> Iterator[Cause]:
         """The causes that predict the recorded tensor."""

@@ -25,7 +25,7 @@ from handgrad.compare.diagnosis.edits.segment import Segment, like
 from handgrad.compare.diagnosis.edits.wording import Formulas
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.compounds import Alternative, Both
-from handgrad.compare.oracle.graph import Node
+from handgrad.compare.oracle.graph import Node, reached
 from handgrad.compare.thresholds import EQUAL, EXACT
 
 # Entries that are evaluated, a step counting as many as it takes the time of: about a second on one core.
@@ -33,7 +33,7 @@ STEP, MOST_WORK = 2_000, 200_000_000
 EVALUATED, MADE = 2_000, 100  # the same for an edit that is evaluated, and for one that is only thought of
 MOST_AT_ONCE, MOST_ENTRIES = 128, 2**22  # edits that are evaluated together, and all entries that they make
 MOST_KEPT = 4096  # entries of a value that is remembered, so that it is not evaluated again
-NEAR_MISS = 256.0  # what leaves so many times more than the best does is none
+NEAR_MISS, NEAR_MISS_OF_NOISE = 256.0, 1.25  # what leaves so many times more than the best does is none
 MOST_CONFIRMED = 200
 # A second mistake is sought beside the edits that leave so small a part of the difference, some of them.
 NEAR, MOST_NEAR, OF_A_SECOND = 1 / 8, 3, (0, 1, 2)
@@ -43,7 +43,7 @@ TELLING: dict[str, Callable[[Tensor], Tensor]] = {
     "positive numbers alone": torch.abs,
     "negative numbers alone": lambda x: -x.abs(),
 }
-Prediction = tuple[Tensor, float] | None  # a tensor that is the recorded one, and the largest difference that is left
+Prediction = tuple[Tensor, float] | None  # a tensor that is the recorded one, and what is left by its mean square
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Fit:
 
     edit: Edit
     predicted: Tensor
-    residue: float
+    residue: float  # root of the mean square
     bits: float = 0.0
     cost: float = 0.0
 
@@ -94,6 +94,18 @@ class Explanation:
         with torch.no_grad(), suppress(*ODD):
             return observed.is_explained_by(segment.predicted(self.edit.changes, segment.values))
         return False
+
+    def lines_to(self, name: str) -> int:
+        """How many lines of the reference lie between the edit and a tensor that it changes, at least."""
+        graph, lines = self.segment.graph, dict.fromkeys(self.edit.changes, 0)
+        for node in reached(graph.segment(name), lines):
+            crossed = ((lines[each] + _is_other_line(each, node)) for each in node.parents if each in lines)
+            lines.setdefault(node, min(crossed, default=0))
+        return lines[graph.outputs[name]]
+
+
+def _is_other_line(one: Node, other: Node) -> bool:
+    return one.place is not None and other.place is not None and one.place[:2] != other.place[:2]
 
 
 @dataclass
@@ -205,9 +217,10 @@ class Search:
         """Predictions that are the tensor, each with what it leaves; what comes near to it is noted."""
         if predicted.shape[1:] != self.observed.recorded.shape or predicted.is_complex() or not predicted.numel():
             return [None] * len(edits)
-        left = (self.observed.recorded - predicted.double()).abs().reshape(len(edits), -1)
-        residues = left.amax(1).tolist()
+        all_left = (self.observed.recorded - predicted.double()).abs()
+        left, beyond = (each.reshape(len(edits), -1) for each in (all_left, self.observed.beyond_noise(all_left)))
         shares = (left.sum(1) / self.observed.difference.sum()).tolist()
+        residues = beyond.amax(1).tolist()
         is_one = [not edit.fitted and edit.count == 1 for edit in edits]
         limit = self.observed.limit
         self.near += [
@@ -215,8 +228,8 @@ class Search:
             for edit, residue, share, one in zip(edits, residues, shares, is_one, strict=True)
             if one and share < NEAR and not residue <= limit
         ]
-        found = zip(predicted.double(), residues, strict=True)
-        return [(tensor, residue) if residue <= limit else None for tensor, residue in found]
+        found = zip(predicted.double(), residues, left.square().mean(1).sqrt().tolist(), strict=True)
+        return [(tensor, rest) if residue <= limit else None for tensor, residue, rest in found]
 
 
 def _both(first: Edit, second: Edit) -> Edit:
@@ -274,7 +287,7 @@ def _told(
 ) -> list[tuple[tuple[float, ...], Explanation]]:
     """What survives, each with its rank."""
     with torch.no_grad():
-        fits = _exact(found)
+        fits = _exact(found, NEAR_MISS if isinstance(search.observed.noise, float) else NEAR_MISS_OF_NOISE)
         for fit in fits:
             fit.bits = search.observed.bits(fit.predicted)
             tried = search.tried[fit.edit.tier] if fit.edit.count == 1 else search.tried.total()
@@ -284,7 +297,7 @@ def _told(
             with suppress(*ODD):  # what has been recorded is the path of one run, as through a mask
                 values = search.segment.graph.valued(there.inputs)
                 due, dtype = values[search.segment.target].double(), search.observed.dtype
-                seen = Observed(there.recorded, due, dtype, noise=there.noise)
+                seen = Observed(there.recorded, due, dtype, noise=there.noise or search.observed.noise)
                 fits = [fit for fit in fits if _holds(fit, search.segment, seen, values)]
     accepted = [fit for fit in fits if fit.net >= ENOUGH_BITS]
     rank = _rank(search.segment)
@@ -303,12 +316,12 @@ def _chunks(edits: Sequence[Edit], size: int) -> Iterator[Sequence[Edit]]:
     return (edits[i : i + size] for i in range(0, len(edits), size))
 
 
-def _exact(fits: Sequence[Fit]) -> list[Fit]:
-    """Without those that leave much more than the best does."""
+def _exact(fits: Sequence[Fit], times: float) -> list[Fit]:
+    """Without those that leave so many times more than the best does."""
     if not fits:
         return []
     floor = max(min(fit.residue for fit in fits), EXACT * float(fits[0].predicted.abs().max()))
-    return [fit for fit in fits if fit.residue <= NEAR_MISS * floor]
+    return [fit for fit in fits if fit.residue <= times * floor]
 
 
 def _rank(segment: Segment) -> Callable[[Fit], tuple[float, ...]]:

@@ -193,6 +193,18 @@ HOW_DECAY = {
 }
 
 
+class StateForm(Cause, code="momentum-form"):
+    """A state that adds up what it should average, or that keeps a share of itself where it should add up."""
+
+    state: str
+    kept: float | None = None
+
+    def __str__(self) -> str:
+        if self.kept is None:
+            return f"{self.state} is the sum of all that is new, where a weighted mean is due"
+        return f"{self.state} is a weighted mean that keeps {self.kept:.6g} of itself, where the sum of all is due"
+
+
 class EpsilonPlace(Cause, code="constant", sentence="{eps} is added to {of}, where it belongs with {belongs}"):
     """The small number stands before or after a root or a division."""
 

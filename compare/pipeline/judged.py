@@ -142,7 +142,25 @@ def findings_of(judged: Judged) -> tuple[Finding, ...]:
         edits.extend(filter(None, [diagnosis.edit]))
         return diagnosis.causes[:1]
 
-    return attribution(culprits(judged.judgements), partial(causes, rank=every), partial(causes, rank=one))
+    found = attribution(culprits(judged.judgements), partial(causes, rank=every), partial(causes, rank=one))
+    return _nearest_first(found, edits[0]) if edits and {*judged.reads} == {"J"} else found
+
+
+def _nearest_first(findings: tuple[Finding, ...], edit: Explanation) -> tuple[Finding, ...]:
+    """Findings that no tap orders: of those that the first's edit explains, the nearest to it first, or the largest."""
+    first = findings[0]
+    alike = [finding for finding in findings if finding.cause == edit.cause]
+
+    def distance(finding: Finding) -> tuple[int, int]:
+        name = finding.where.name
+        return edit.lines_to(name), -edit.segment.graph.outputs[name].value.numel()
+
+    if first not in alike:
+        return findings
+    nearest = min(alike, key=distance)
+    rest = [finding for finding in findings if finding not in (first, nearest)]
+    lead = replace(nearest, others=first.others, affects=first.affects)
+    return lead, *([] if nearest is first else [replace(first, others=(), affects=nearest.affects)]), *rest
 
 
 def as_one(findings: Sequence[Finding], scene: Scenes) -> tuple[Finding, ...]:

@@ -16,10 +16,10 @@ from handgrad.compare.names import before
 from handgrad.compare.oracle.reference import run_on_records
 from handgrad.compare.pipeline.evidence import Evidence
 from handgrad.compare.sandbox import quietly
-from handgrad.compare.thresholds import MOVE_FOR_NAMES, ROUNDINGS, UNEXPLAINED
-from handgrad.compare.trace import Arrays, in_precision, is_float32, real
+from handgrad.compare.thresholds import MOVE_FOR_NAMES, OF_FORMAT, ROUNDINGS, UNEXPLAINED, UNIT_ROUNDOFF
+from handgrad.compare.trace import Arrays, digits_of, in_precision, is_float32, real
 from handgrad.compare.verdict.judgement import ReadBy
-from handgrad.compare.verdict.rounding import deviation, largest
+from handgrad.compare.verdict.rounding import deviation, largest, size
 from handgrad.torchref.exchange import to_tensor
 
 Shape = tuple[int, ...]
@@ -43,14 +43,27 @@ def scene_of_records(
     numbers = {**_sizes(here.batch, usual), "ln 2": LN2}
     records = {n: a for n, a in here.local.items() if n != "J"} | real(here.records)
     scene = scene_of(name, here, here.local, records, reads, dtype)
-    return scene and replace(scene, previous=real(previous), numbers=numbers, rounding=_rounding(name, here))
-
-
-def _rounding(name: str, here: Evidence) -> float:
-    """What rounding may do to the reference of a tensor, as the verdict has it."""
+    if scene is None:
+        return None
     with quietly():
         spread = here.spread(name)
-    return 0.0 if spread is None else ROUNDINGS * largest(deviation(here.local[name], spread, here.unit, here.dtype))
+    scene = replace(scene, previous=real(previous), numbers=numbers)
+    if spread is None:
+        return scene
+    own = ROUNDINGS * largest(deviation(here.local[name], spread, here.unit, here.dtype))
+    return replace(scene, rounding=own, coarse=_of_its_digits(scene, spread))
+
+
+def _of_its_digits(scene: Scene, spread: np.ndarray) -> np.ndarray | None:
+    """How far rounding to as few digits as a record has leaves each entry open; None where it has all of its dtype.
+
+    What has been computed in its place may be larger than the reference, and then its roundings are.
+    """
+    digits, (one, other) = digits_of(scene.recorded), (scene.recorded, scene.reference)
+    if digits <= UNIT_ROUNDOFF[scene.dtype]:
+        return None
+    larger = max(1.0, size(one) / max(size(other), np.finfo(float).tiny))
+    return OF_FORMAT * deviation(np.maximum(np.abs(one), np.abs(other)), larger * spread, digits, scene.dtype)
 
 
 def _shows_it(name: str, evidence: Mapping[str, Evidence]) -> str:

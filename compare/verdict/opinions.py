@@ -45,7 +45,7 @@ from handgrad.compare.thresholds import (
     UNIT_ROUNDOFF,
     UNMOVED,
 )
-from handgrad.compare.trace import is_float32, roundoff_held
+from handgrad.compare.trace import digits_of, is_float32
 from handgrad.compare.verdict.closeness import Local
 from handgrad.compare.verdict.moves import behaves, moved, step_of
 from handgrad.compare.verdict.rounding import Flagged, Outcome, largest, size
@@ -148,7 +148,7 @@ def _stands_still(flagged: Flagged, _: Beside | None) -> Outcome | None:
     """
     if behaves(flagged) != "stands":
         return None
-    held = min(roundoff_held(flagged.local.recorded), max(FORMATS.values()))
+    held = digits_of(flagged.local.recorded) or np.inf
     for name, unit in FORMATS.items():
         if unit <= flagged.witness.unit:
             continue

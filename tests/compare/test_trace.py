@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from handgrad.compare.facts.failures import NotReal
 from handgrad.compare.trace import (
+    digits_of,
     frozen,
     in_precision,
     is_float32,
@@ -129,3 +131,14 @@ PRECISIONS = {
 @pytest.mark.parametrize(("records", "expected"), PRECISIONS.values(), ids=PRECISIONS)
 def test_float32_is_told_by_the_last_digits_that_it_has(records, expected):
     assert rounds_to_float32(records) == expected
+
+
+@pytest.mark.parametrize(("dtype", "unit"), [("bfloat16", 2.0**-8), ("float16", 2.0**-11), ("float32", 2.0**-24)])
+def test_the_format_is_told_by_the_digits_that_are_used(dtype, unit):
+    drawn = torch.tensor(RNG.standard_normal((5, 9)))
+    assert digits_of(drawn.to(getattr(torch, dtype)).double().numpy()) == unit
+
+
+@pytest.mark.parametrize("array", [RNG.standard_normal(40), np.arange(9.0), np.zeros(3), np.zeros(0), [np.nan, 1 / 3]])
+def test_full_digits_and_none_are_of_no_format(array):
+    assert digits_of(np.asarray(array)) == 0.0

@@ -254,9 +254,7 @@ SLIPS = {
     "adam decay forgotten": Slip(ADAM_L2, adam(), DECAYED, ("weight_decay",)),
     "adam decay decoupled": Slip(ADAM_L2, adam(decoupled), DECAYED),
     "adam decay after the moments": Slip(ADAM_L2, adam(lambda x: x.w - LR * (ratio(x) + DECAY * x.w)), DECAYED),
-    "adam decay in m alone": Slip(
-        ADAM_L2, adam(grad=coupled, **squares(of=lambda x: (x.g - DECAY * x.w) ** 2)), (*DECAYED, *FORM)
-    ),
+    "adam decay in m alone": Slip(ADAM_L2, adam(**mean("m", 0.9, of=coupled)), (*DECAYED, *FORM)),
     "adam decay on the bias": Slip(but_bias, adam(grad=coupled), DECAYED),
     "adam decay not on the weights": Slip(but_bias, adam(), DECAYED, ("weight_decay",)),
     "adam decay forgotten on the bias": Slip(

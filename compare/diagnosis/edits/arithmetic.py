@@ -294,6 +294,20 @@ def constants(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Ite
                 yield Edit(tier, CONSTANT, cause, {node: redo(node, {place: read(kept)})})
 
 
+def positions(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
+    """An index that runs from one number too late or early, as of positions and frequencies."""
+    is_constant = node.operation is None and node in segment.constants and isinstance(node.value, torch.Tensor)
+    if not is_constant or node.value.ndim != 1 or not bool((node.value == torch.arange(len(node.value))).all()):
+        return
+    for first in (1, -1):
+        cause = OtherNumber(f"an index from {first}", "one from 0")
+        yield Edit(2, CONSTANT, partial(_said, cause), {node: apply(partial(torch.add, other=first), node)})
+
+
+def _said(cause: Cause, words: Words) -> Cause:
+    return cause
+
+
 def _other_number(node: Node, number: float, name: str, words: Words) -> Cause:
     return OtherNumber(name, words(number), words(node))
 

@@ -26,11 +26,12 @@ from handgrad.compare.diagnosis.edits.edit import (
 )
 from handgrad.compare.diagnosis.edits.functions import FUNCTIONS, USUAL
 from handgrad.compare.diagnosis.edits.reductions import KINDS, axes_of
-from handgrad.compare.diagnosis.edits.segment import Change, Segment
+from handgrad.compare.diagnosis.edits.segment import Change, Segment, repeated
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.compounds import Repeated
 from handgrad.compare.facts.edits import (
     Epsilon,
+    MissingFactor,
     NumbersExchanged,
     NumbersShifted,
     OperandsExchanged,
@@ -60,7 +61,7 @@ def everywhere(segment: Segment, numbers: Mapping[float, str]) -> Iterator[Edit]
     means = steps.get("mean", [])
     for nodes in (means, [node for node in means if node.place is not None and node.place.is_backward]):
         yield from _counts(nodes, numbers)
-    yield from _exchanged_numbers(steps)
+    yield from _numbers(steps)
     yield from _exchanged_tensors(segment)
     yield from _shifted_numbers(segment)
     yield from _other_variables(segment)
@@ -194,8 +195,8 @@ def _other_count(nodes: Sequence[Node], number: float, name: str) -> Edit:
 # --- two in each other's place
 
 
-def _exchanged_numbers(steps: Steps) -> Iterator[Edit]:
-    """Two numbers of the formula."""
+def _numbers(steps: Steps) -> Iterator[Edit]:
+    """Two numbers of the formula exchanged; one that stands in several places left out at all, whatever its sign."""
     places: dict[float, list[tuple[Node, int]]] = {}
     for kind in ("mul", "div", "add", "sub"):
         for node in steps.get(kind, ()):
@@ -204,6 +205,10 @@ def _exchanged_numbers(steps: Steps) -> Iterator[Edit]:
                     places.setdefault(float(each), []).append((node, i))
     for one, other in combinations(sorted(places), 2):
         yield _two_numbers(one, other, places)
+    for number in {abs(each) for each in places} - {0.0, 1.0}:
+        at = [(node, i) for sign in (1, -1) for node, i in places.get(sign * number, ()) if node.kind in ("mul", "div")]
+        if len(at) > 1:
+            yield _no_number(number, at)
 
 
 def _two_numbers(one: float, other: float, places: Mapping[float, Sequence[tuple[Node, int]]]) -> Edit:
@@ -213,6 +218,11 @@ def _two_numbers(one: float, other: float, places: Mapping[float, Sequence[tuple
             numbers.setdefault(node, {})[i] = read(there)
     changes = {node: redo(node, by_place) for node, by_place in numbers.items()}
     return Edit(2, CONSTANT, lambda w: NumbersExchanged(w(one), w(other)), changes)
+
+
+def _no_number(number: float, places: Sequence[tuple[Node, int]]) -> Edit:
+    changes = {node: redo(node, {i: read(node.args[i] / number)}) for node, i in places}
+    return Edit(2, LEFT_OUT, lambda w: Repeated(MissingFactor(w(number)), len(places)), changes)
 
 
 def _exchanged_tensors(segment: Segment) -> Iterator[Edit]:
@@ -268,7 +278,8 @@ def _variables(segment: Segment) -> list[dict[int, Node]]:
     """What lines of loops give, and what they take from elsewhere, by the visit."""
     given: dict[tuple[str, int], dict[int, Node]] = {}
     taken: list[dict[int, Node]] = []
-    for group in segment.repeated:
+    known = {node for nodes in segment.scope.values() for node in nodes}
+    for group in repeated([node for node in segment.graph.nodes if node in known]):
         visits = [(node.place, node) for node in group if node.place is not None and not node.place.is_backward]
         for place, node in visits:
             given.setdefault(place[:2], {})[place.visit] = node

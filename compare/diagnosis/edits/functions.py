@@ -92,9 +92,9 @@ def _functions(segment: Segment, node: Node, kind: str, of: Any, tier_of_rare: i
 
 
 def derivatives(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
-    """The derivative of another function, at the right place."""
-    compound = segment.graph.compounds.get(node)
-    if compound is None or not compound.kind.endswith("_backward") or len(compound.args) < 2:
+    """The derivative of another function, or the function itself, at the right place."""
+    compound = segment.graph.compounds.get(node, node)
+    if not compound.kind.endswith("_backward") or len(compound.args) < 2:
         return
     gradient, of = compound.args[:2]
     if not isinstance(of, Node) or not isinstance(gradient, Node) or not of.value.is_floating_point():
@@ -102,7 +102,8 @@ def derivatives(segment: Segment, node: Node, numbers: Mapping[float, str]) -> I
     kind = compound.kind.removesuffix("_backward").replace("threshold", "relu")
     for name in DERIVATIVES:
         yield _derivative(node, gradient, of, kind, name)
-    for told, function in OF_VALUES.items():
+    itself = {f"{kind}({{0}})": FUNCTIONS[kind]} if kind in FUNCTIONS else {}
+    for told, function in (OF_VALUES | itself).items():
         yield _of_value(node, gradient, of, told, function)
 
 

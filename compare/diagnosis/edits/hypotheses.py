@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from handgrad.compare.diagnosis.bits import Observed
-from handgrad.compare.diagnosis.edits.arithmetic import constants, multiples_of_terms, powers, products, sums
+from handgrad.compare.diagnosis.edits.arithmetic import (
+    constants,
+    multiples_of_terms,
+    positions,
+    powers,
+    products,
+    sums,
+)
 from handgrad.compare.diagnosis.edits.convolutions import convolutions
 from handgrad.compare.diagnosis.edits.edit import ODD, Edit, Words
 from handgrad.compare.diagnosis.edits.everywhere import everywhere
@@ -53,7 +60,7 @@ LOWEST = {  # tiers, where it is not 1
     derivatives: 2, losses: 2, factors_inside: 2, parts: 2, joined: 2, settings: 2, named_tensors: 3, at_one_use: 3,
     recomputed: 3, multiples_of_terms: 3, multiples: 4, other_tensors: 4, others_at_one_use: 4, formulas: 5,
 }  # fmt: skip
-OF_A_CONSTANT = (comparisons, constants, masks)  # as of a mask that depends on places alone
+OF_A_CONSTANT = (comparisons, constants, masks, positions)  # as of a mask that depends on places alone
 PASSES = ((0, 1), (2,), (3,), (4,), (5, 6))  # tiers
 MOST_VISITS = 64  # of a line that is edited at all of them
 
@@ -72,13 +79,13 @@ def hypotheses(
     yield from _as_far_as_possible(other_times(segment, parameters))
     yield from _as_far_as_possible(clipped(segment, observed))
     yield from _as_far_as_possible(everywhere(segment, numbers))
-    for group in segment.repeated:
+    for group in (*segment.repeated, *segment.interleaved):
         for kind in kinds if len(group) <= MOST_VISITS else ():
             yield from _as_far_as_possible(_together([kind(segment, node, numbers) for node in group]))
     place = {node: i for i, node in enumerate(segment.steps)}
     within = {node for group in segment.repeated for node in group[1:-1]}
     for node in sorted(segment.steps, key=lambda node: (segment.distance[node], -place[node])):
-        if node not in within and (node.operation is not None or node not in segment.constants):
+        if node not in within:
             for kind in OF_A_CONSTANT if node in segment.constants else kinds:
                 yield from _as_far_as_possible(kind(segment, node, numbers))
     yield from _as_far_as_possible(at_any_rate(segment, observed, parameters))

@@ -126,12 +126,14 @@ def parts(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterato
 
 
 def joined(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
-    """The tensors that are joined to one, in another order."""
-    if node.kind != "cat" or len({_shape(each) for each in node.args[0]}) > 1:
+    """The tensors that are joined to one, or the indices that one is looked up by, in another order."""
+    at = {"cat": 0, "index": 1, "index_put": 1}.get(node.kind)
+    given = () if at is None else node.args[at]
+    if at is None or not all(isinstance(each, Node) for each in given) or len({*map(_shape, given)}) > 1:
         return
-    for order in permutations(range(len(node.args[0]))) if len(node.args[0]) <= MOST_PARTS else ():
+    for order in permutations(range(len(given))) if len(given) <= MOST_PARTS else ():
         if order != tuple(sorted(order)):
-            yield _reordered(node, order, {node: redo(node, {0: _in_order(node.args[0], order)})})
+            yield _reordered(node, order, {node: redo(node, {at: _in_order(given, order)})})
 
 
 def _in_order(parts: Sequence[Node], order: Sequence[int]) -> Change:

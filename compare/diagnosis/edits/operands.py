@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,6 +52,7 @@ FORMULAS: dict[str, Function] = {
     "|{}|": torch.abs,
     "the sign of {}": torch.sign,
 }
+Place = tuple[int, int | None]  # of an argument, and within a list that is one
 NEAR = 6  # steps: an unnamed tensor further away is no candidate for a factor
 
 
@@ -72,10 +74,20 @@ class Instead:
         """In the place of a step."""
         return Edit(self.tier, self.rank, lambda w: self.cause(w, ""), {node: self.change})
 
-    def at(self, node: Node, i: int) -> Edit:
-        """As one argument of a step, and no other's."""
-        change = redo(node, {i: self.change})
+    def at(self, node: Node, place: Place) -> Edit:
+        """As one argument of a step, or one of a list that it takes, and no other's."""
+        change = with_other(node, place, self.change)
         return Edit(max(self.tier, 3), self.rank, lambda w: self.cause(w, w(node)), {node: change})
+
+
+def with_other(node: Node, place: Place, change: Change) -> Change:
+    """A step done again with something else in one place."""
+    i, k = place
+    return redo(node, {i: change if k is None else _in_list(node.args[i], k, change)})
+
+
+def _in_list(given: Sequence[Any], k: int, change: Change) -> Change:
+    return lambda v: [change(v) if j == k else v(each) for j, each in enumerate(given)]
 
 
 def operands(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
@@ -110,24 +122,26 @@ def formulas(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iter
 
 def at_one_use(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
     """A step's own tensor in another way, or one that has a name, at one of several steps that take it."""
-    for i, each in shared(segment, node):
+    for place, each in shared(segment, node):
         for instead in (*_itself(segment, each), *_skipped(each), *_others(segment, each, segment.is_named)):
-            yield instead.at(node, i)
+            yield instead.at(node, place)
 
 
 def others_at_one_use(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
     """One that has none there."""
-    for i, each in shared(segment, node):
+    for place, each in shared(segment, node):
         others = _others(segment, each, segment.is_unnamed)
         for instead in (*_multiples(each, numbers), *others, *_spread(segment, each)):
-            yield instead.at(node, i)
+            yield instead.at(node, place)
 
 
-def shared(segment: Segment, node: Node) -> Iterator[tuple[int, Node]]:
-    """What a step takes and others take as well, with its place."""
-    for i, each in enumerate(node.args):
+def shared(segment: Segment, node: Node) -> Iterator[tuple[Place, Node]]:
+    """What a step takes and others take as well, with its place, and that in a list."""
+    places: list[tuple[Place, Any]] = [((i, None), each) for i, each in enumerate(node.args)]
+    places += [((i, k), each) for i, of in enumerate(node.args) if isinstance(of, list) for k, each in enumerate(of)]
+    for place, each in places:
         if isinstance(each, Node) and any(len(segment.users[mate]) > 1 for mate in segment.mates.get(each, (each,))):
-            yield i, each
+            yield place, each
 
 
 def _itself(segment: Segment, node: Node) -> Iterator[Instead]:

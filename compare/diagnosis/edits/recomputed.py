@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from handgrad.compare.diagnosis.edits.arithmetic import products, sums
-from handgrad.compare.diagnosis.edits.edit import Edit, Words, redo
+from handgrad.compare.diagnosis.edits.edit import Edit, Words
 from handgrad.compare.diagnosis.edits.functions import functions, masks
-from handgrad.compare.diagnosis.edits.operands import shared
+from handgrad.compare.diagnosis.edits.operands import Place, shared, with_other
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.compounds import AtOneUse
@@ -20,12 +20,12 @@ KINDS = (sums, products, functions, masks)
 
 def recomputed(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
     """An edit of a step a little before, of which only this one step knows."""
-    for i, taken in shared(segment, node):
+    for place, taken in shared(segment, node):
         for path in _paths((taken,)):
             for kind in KINDS:
                 for edit in kind(segment, path[0], numbers):
                     if edit.tier <= 2:
-                        yield _at_one_use(node, i, path, edit)
+                        yield _at_one_use(node, place, path, edit)
 
 
 def _paths(path: tuple[Node, ...]) -> Iterator[tuple[Node, ...]]:
@@ -36,11 +36,11 @@ def _paths(path: tuple[Node, ...]) -> Iterator[tuple[Node, ...]]:
             yield from _paths((parent, *path))
 
 
-def _at_one_use(node: Node, i: int, path: tuple[Node, ...], edit: Edit) -> Edit:
+def _at_one_use(node: Node, place: Place, path: tuple[Node, ...], edit: Edit) -> Edit:
     def cause(words: Words) -> Cause:
         return AtOneUse(edit.cause(words), words(node))
 
-    return Edit(3, edit.rank, cause, {node: redo(node, {i: _along(path, edit.changes[path[0]])})})
+    return Edit(3, edit.rank, cause, {node: with_other(node, place, _along(path, edit.changes[path[0]]))})
 
 
 def _along(path: tuple[Node, ...], change: Change) -> Change:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -72,17 +72,28 @@ class Segment:
     @cached_property
     def repeated(self) -> tuple[tuple[Node, ...], ...]:
         """Steps that one line of the reference does again and again, as in a loop over time."""
-        visits: Counter[tuple[Any, ...]] = Counter()
-        groups: dict[tuple[Any, ...], list[Node]] = {}
-        for node in self.steps:
-            if node.place is None:
-                continue
-            sort = (node.kind, getattr(node.value, "shape", None))
-            nth = visits[node.place, sort]
-            visits[node.place, sort] += 1
-            line = (node.place.file, node.place.line, node.place.is_backward)
-            groups.setdefault((*line, sort, nth, len(node.parents)), []).append(node)
-        return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+        return repeated(self.steps)
+
+    @cached_property
+    def interleaved(self) -> tuple[tuple[Node, ...], ...]:
+        """Of a line that is come to several times in each turn of a loop, the same visit of every turn.
+
+        As of a comprehension over gates within a loop over time: other lines tell how many turns there are.
+        """
+        counts: dict[tuple[str, int], int] = {}
+        for node in self.graph.nodes:
+            if node.place is not None:
+                counts[node.place[:2]] = max(node.place.visit, counts.get(node.place[:2], 0))
+        groups: list[list[Node]] = []
+        for group in self.repeated:
+            places = [node.place for node in group if node.place is not None]
+            many = counts[places[0][:2]]
+            for each in {many // turns for turns in counts.values() if 1 < turns < many and many % turns == 0}:
+                by_visit: dict[int, list[Node]] = {}
+                for node, place in zip(group, places, strict=True):
+                    by_visit.setdefault(place.visit % each, []).append(node)
+                groups += by_visit.values()
+        return tuple(tuple(group) for group in groups if len(group) > 1)
 
     @cached_property
     def mates(self) -> Mapping[Node, tuple[Node, ...]]:
@@ -203,6 +214,21 @@ class Segment:
             if change is not None:
                 changed[node] = like(change(before if node.operation is None else of), node.value)
         return of(self.target)
+
+
+def repeated(steps: Iterable[Node]) -> tuple[tuple[Node, ...], ...]:
+    """Of some steps, those that one line of the reference does again and again."""
+    visits: Counter[tuple[Any, ...]] = Counter()
+    groups: dict[tuple[Any, ...], list[Node]] = {}
+    for node in steps:
+        if node.place is None:
+            continue
+        sort = (node.kind, getattr(node.value, "shape", None))
+        nth = visits[node.place, sort]
+        visits[node.place, sort] += 1
+        line = (node.place.file, node.place.line, node.place.is_backward)
+        groups.setdefault((*line, sort, nth, len(node.parents)), []).append(node)
+    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
 def like(value: Any, before: Any) -> Any:

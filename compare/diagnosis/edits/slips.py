@@ -12,7 +12,7 @@ from torch import Tensor
 
 from handgrad.compare.diagnosis.edits.edit import LEFT_OUT, OTHER, Edit, Words, apply, read, redo
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
-from handgrad.compare.facts.causes import Cause, Unknown
+from handgrad.compare.facts.causes import Cause, Scaled, Unknown
 from handgrad.compare.facts.edits import NumbersExchanged, OtherNumber, TermTimes
 from handgrad.compare.facts.updates import (
     ClippedGradient,
@@ -118,6 +118,8 @@ def unsettled(segment: Segment, settings: Mapping[str, float]) -> Iterator[Unset
         if name != AFTER and node.kind == "add" and node.value.ndim:
             for part in range(2):
                 yield Unsettled(partial(_part, name, node, part), SIZES)
+    for form in _epsilons(segment):
+        yield Unsettled(partial(_moved_with, form, inputs["eps"]), SIZES)
     for by in ("value", NORM, NORM_OF_ALL):
         yield Unsettled(partial(_clipped, segment, by), SIZES)
 
@@ -154,7 +156,7 @@ def _part(name: str, node: Node, part: int, times: float) -> Slip:
 
 def _shares(segment: Segment) -> Iterator[Slip]:
     """A share and what is left of 1, or two shares, exchanged; the same in the moments alone."""
-    shares = [node for node in segment.graph.inputs.values() if _is_share(segment, node)]
+    shares = [node for node in segment.graph.inputs.values() if is_share(segment, node)]
     for node in shares:
         swapped = apply(lambda x: 1 - x, node)
         name = node.name
@@ -175,7 +177,7 @@ def _shares(segment: Segment) -> Iterator[Slip]:
             yield Slip(3, OTHER, cause, changes)
 
 
-def _is_share(segment: Segment, node: Node) -> bool:
+def is_share(segment: Segment, node: Node) -> bool:
     """Whether a setting is one of what is kept and what is left of 1."""
     return not node.value.ndim and any(each.kind == "rsub" for each in segment.users.get(node, ()))
 
@@ -263,8 +265,12 @@ def _decays(segment: Segment) -> Iterator[Slip]:
 
 
 def _decayed(segment: Segment, how: str, number: float) -> Slip:
-    """Decay where torch has none."""
-    return Slip(5, OTHER, _says(DecayForm(how, number, is_due=False)), _decaying(segment, how, read(number)))
+    """Decay where torch has none; a step's result that is larger than it should be is no decay."""
+    rate = segment.graph.inputs.get(RATE)
+    told: Cause = DecayForm(how, number, is_due=False)
+    if how == "after" and number < 0 and rate is not None:
+        told = Scaled(1 - float(rate.value) * number)
+    return Slip(5, OTHER, _says(told), _decaying(segment, how, read(number)))
 
 
 def _decaying(segment: Segment, how: str, decay: Change) -> dict[Node, Change]:
@@ -350,13 +356,23 @@ def _moved(segment: Segment, of: Node, belongs: Node, changes: Mapping[Node, Cha
     return Slip(1, OTHER, lambda w: EpsilonPlace("eps", w(of), w(belongs)), changes)
 
 
+def _moved_with(form: Slip, eps: Node, used: float) -> Slip:
+    """A small number of another size in another place."""
+
+    def cause(words: Words) -> Cause:
+        told = form.cause(words)
+        return replace(told, eps=f"{used:.6g}") if isinstance(told, EpsilonPlace) else told
+
+    return replace(form, cause=cause, changes={**form.changes, eps: lambda v: torch.full_like(v(eps), used)})
+
+
 # --- corrections, clipping
 
 
 def _corrected(segment: Segment) -> Iterator[Slip]:
     """A moment that is divided by 1 - beta^t where torch does not."""
     count = segment.graph.outputs.get(COUNT)
-    shares = [node for node in segment.graph.inputs.values() if _is_share(segment, node)]
+    shares = [node for node in segment.graph.inputs.values() if is_share(segment, node)]
     for name, state in segment.graph.outputs.items() if count is not None else ():
         if name in (AFTER, COUNT) or not state.value.ndim:
             continue

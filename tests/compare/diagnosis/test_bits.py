@@ -39,8 +39,8 @@ def test_equal_entries_are_one_coincidence():
 
 
 def test_of_equal_entries_the_least_explained_counts():
-    recorded, reference = torch.full((2,), 8.0, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
-    predicted = torch.tensor([8.0, 4.0], dtype=torch.float64)
+    predicted, reference = torch.full((2,), 4.0, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+    recorded = torch.tensor([4.0, 8.0], dtype=torch.float64)
     assert Observed(recorded, reference).bits(predicted) == pytest.approx(1.0)
 
 
@@ -55,13 +55,21 @@ def test_below_the_noise_of_an_entry_there_is_no_evidence():
     assert noisy.bits(recorded) < 0.6 * observed(recorded).bits(recorded)
     assert noisy.is_explained_by(recorded + 0.9e-6)
     assert not noisy.is_explained_by(recorded + 1.1e-6)
-    assert Observed(recorded, REFERENCE, noise=1.0).bits(recorded) == 0
+    assert Observed(recorded, REFERENCE, noise=2.0).bits(recorded) == 0
 
 
 def test_entries_that_are_equal_to_within_the_noise_are_one_coincidence():
     recorded = torch.full((4,), 7.0, dtype=torch.float64) + 1e-7 * torch.arange(4)
     one, four = (Observed(r, torch.zeros_like(r), noise=1e-6) for r in (recorded[:1], recorded))
     assert four.bits(recorded) == pytest.approx(one.bits(recorded[:1]))
+
+
+def test_each_entry_has_a_noise_of_its_own():
+    recorded, noise = REFERENCE * 1.5, torch.tensor([1e-6, 1e-3, 1e-6, 1e-6])
+    noisy = Observed(recorded, REFERENCE, noise=noise)
+    assert noisy.is_explained_by(recorded + 0.9 * noise)
+    assert not noisy.is_explained_by(recorded + 0.9e-3)
+    assert noisy.bits(recorded) < Observed(recorded, REFERENCE, noise=1e-6).bits(recorded)
 
 
 @pytest.mark.parametrize("predicted", [REFERENCE[:3] * 1.5, 7.0, torch.zeros(0), REFERENCE * torch.nan])

@@ -5,7 +5,14 @@ import torch
 import torch.nn.functional as F
 
 from handgrad import tap
-from handgrad.compare.diagnosis.edits.arithmetic import constants, multiples_of_terms, powers, products, sums
+from handgrad.compare.diagnosis.edits.arithmetic import (
+    constants,
+    multiples_of_terms,
+    positions,
+    powers,
+    products,
+    sums,
+)
 from handgrad.compare.facts.causes import Scaled
 from handgrad.compare.facts.edits import (
     FactorForm,
@@ -194,3 +201,12 @@ def test_finds_what_is_assigned_and_not_added():
 
     (said,) = fitting(sums, search_of(smoothed, "A", wrong, ["Z"]))
     assert type(said) is OtherOperand
+
+
+def decaying(p, X, Y):
+    return (tap("A", Y * 0.5 ** torch.arange(3)) * Y).sum()
+
+
+def test_an_index_that_starts_too_late():
+    wrong = lambda t: t.Y * 0.5 ** torch.arange(1, 4)  # noqa: E731  # as wrong code has it
+    assert OtherNumber("an index from 1", "one from 0") in fitting(positions, search_of(decaying, "A", wrong))

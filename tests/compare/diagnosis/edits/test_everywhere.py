@@ -6,8 +6,10 @@ import torch.nn.functional as F
 
 from handgrad import tap
 from handgrad.compare.diagnosis.edits.everywhere import everywhere
+from handgrad.compare.facts.compounds import Repeated
 from handgrad.compare.facts.edits import (
     Epsilon,
+    MissingFactor,
     NumbersExchanged,
     NumbersShifted,
     OperandsExchanged,
@@ -191,3 +193,15 @@ def test_a_number_that_nothing_has_is_not_read():
     said = at_once(recurrent, lambda t: t.h2 * t.Y + torch.exp(t.h1), ["h0", "h1", "h2"])
     assert said == [NumbersShifted("h", 1)]
     assert not at_once(recurrent, lambda t: t.h2 * t.Y + torch.exp(t.h0), ["h0", "h1", "h2"])
+
+
+def half_slowed(p, X, Y):
+    Z = tap("Z", X @ p["W"])
+    return (tap("A", torch.where(Z > 0, 0.8 * Y, torch.tanh(Z) * 0.8) + Y * Z) * Y).sum()
+
+
+def test_a_number_left_out_at_each_of_its_places_in_a_sum():
+    cause = causes(half_slowed, "A", lambda t: torch.where(t.Z > 0, t.Y, torch.tanh(t.Z)) + t.Y * t.Z, ["Z"])[0]
+    assert isinstance(cause, Repeated)
+    assert isinstance(cause.mistake, MissingFactor)
+    assert cause.visits == 2

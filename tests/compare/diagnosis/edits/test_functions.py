@@ -198,3 +198,25 @@ def test_finds_another_choice(what):
     wrong, expected = MASKS[what]
     assert expected in fitting(masks, search_of(chosen, "A", wrong, ["Z"]))
     assert causes(chosen, "A", wrong, ["Z"])[0].code in ("mask", "wrong-operand")
+
+
+def softplus_layer(p, X, Y):
+    Z = tap("Z", X @ p["W"])
+    return (tap("A", F.softplus(Z)) * Y).sum()
+
+
+def tanh_layer(p, X, Y):
+    Z = tap("Z", X @ p["W"])
+    return (tap("A", torch.tanh(Z)) * Y).sum()
+
+
+def test_the_derivative_of_another_function_where_torch_has_one_step():
+    wrong = lambda t: t.dA * (t.Z > 0)  # noqa: E731  # as wrong code has it
+    (cause, *_) = fitting(derivatives, search_of(softplus_layer, "dZ", wrong, ["Z", "dA"]))
+    assert (type(cause), cause.times) == (WrongDerivative, "relu'(Z)")
+
+
+def test_the_function_itself_for_its_derivative():
+    wrong = lambda t: t.dA * torch.tanh(torch.tanh(t.Z))  # noqa: E731  # as wrong code has it
+    (cause, *_) = fitting(derivatives, search_of(tanh_layer, "dZ", wrong, ["Z", "A", "dA"]))
+    assert (type(cause), cause.times) == (WrongDerivative, "tanh(A)")

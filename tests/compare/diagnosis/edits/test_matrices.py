@@ -194,3 +194,16 @@ def test_finds_a_switch_the_other_way():
         return F.interpolate((t.X @ t.W)[None], 7, mode="linear", align_corners=True)
 
     assert Setting("align_corners", True, "upsample_linear1d") in fitting(settings, search_of(resized, "F", wrong))
+
+
+ROWS, COLUMNS = torch.tensor([0, 2, 1, 0, 2]), torch.tensor([1, 1, 2, 0, 0])
+
+
+def looked_up(p, X, Y):
+    return (tap("A", p["U"][ROWS, COLUMNS][:, None] * Y) * Y).sum()
+
+
+def test_indices_in_the_other_order():
+    wrong = lambda t: t.U[COLUMNS, ROWS][:, None] * t.Y  # noqa: E731  # as wrong code has it
+    (cause, *_) = fitting(joined, search_of(looked_up, "A", wrong))
+    assert (type(cause), cause.order) == (PartsReordered, (1, 0))

@@ -191,3 +191,18 @@ def test_what_gives_several_tensors_is_not_done_for_many_at_once():
     changes = {product: lambda v: v(product) * 2, last: lambda v: v(last) * 2}
     with pytest.raises(TypeError):
         segment.alternatives([changes, changes])
+
+
+def gates(p, X, Y):
+    h = X @ p["W"]
+    for _ in range(3):
+        f, o = (torch.sigmoid(h @ p["U"] * k) for k in (2, 3))
+        h = f * torch.tanh(h) + o
+    return (tap("A", h) * Y).sum()
+
+
+def test_of_a_comprehension_in_a_loop_the_same_gate_of_every_turn_is_found():
+    segment = segment_of(gates, "A", [], drawn(1))
+    numbers = [{node.args[1] for node in group} for group in segment.interleaved if group[0].kind == "mul"]
+    assert sorted(map(sorted, numbers)) == [[2], [3]]
+    assert segment_of(loop, "A", [], drawn(1)).interleaved == ()

@@ -1,0 +1,87 @@
+"""Slips in one of an optimiser's states alone: what it takes, its share, and whether it is a sum or a weighted mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from handgrad.compare.diagnosis.edits.edit import LEFT_OUT, OTHER, apply, is_like, read, redo
+from handgrad.compare.diagnosis.edits.segment import Change, Segment
+from handgrad.compare.diagnosis.edits.slips import SHARES, Slip, Unsettled, is_share
+from handgrad.compare.facts.edits import OtherNumber, OtherOperand
+from handgrad.compare.facts.updates import StateForm
+from handgrad.compare.oracle.graph import Graph, Node, Values
+from handgrad.compare.oracle.recurrence import AFTER, COUNT, before
+
+
+def in_one_state(segment: Segment) -> Iterator[Slip]:
+    """A share exchanged for what is left of 1; a step forgotten on the way to one state; a sum for a weighted mean."""
+    for name, state in _states(segment.graph):
+        own = _own_steps(segment.graph, state)
+        for taken in {parent: None for step in own for parent in step.parents if parent not in own}:
+            if is_share(segment, taken):
+                yield _exchanged(name, taken, own)
+            for parent in taken.parents:
+                if taken.value.ndim and is_like(parent, taken):
+                    yield _forgotten(name, taken, parent, own)
+        kept, new = state.args[:2]
+        if kept.kind == new.kind == "mul" and not new.args[1].value.ndim:
+            yield _summed(segment.graph, name, state, new.args[0])
+
+
+def means_in_place_of_sums(segment: Segment) -> Iterator[Unsettled]:
+    """A state that forgets, with an open share, where it should add up."""
+    for name, state in _states(segment.graph):
+        if state.args[0] is segment.graph.inputs[before(name)]:
+            yield Unsettled(partial(_averaged, name, state), SHARES)
+
+
+def _states(graph: Graph) -> Iterator[tuple[str, Node]]:
+    """The states that are sums of what is kept and what is new."""
+    for name, node in graph.outputs.items():
+        if name not in (AFTER, COUNT) and node.kind == "add" and node.value.ndim:
+            yield name, node
+
+
+def _own_steps(graph: Graph, state: Node) -> Sequence[Node]:
+    """The steps that lead to a state and, but through it, to nothing else."""
+    pending = [node for node in graph.outputs.values() if node is not state]
+    elsewhere = {*pending}
+    while pending:
+        parents = {*pending.pop().parents} - elsewhere - {state}
+        elsewhere |= parents
+        pending += parents
+    name = next(name for name, node in graph.outputs.items() if node is state)
+    return [node for node in graph.segment(name) if node.operation is not None and node not in elsewhere]
+
+
+def _within(own: Sequence[Node], taken: Node, change: Change) -> dict[Node, Change]:
+    """Something else in the place of what some steps take."""
+    places: dict[Node, dict[int | str, Change]] = {
+        node: {i: change for i, each in enumerate(node.args) if each is taken} for node in own
+    }
+    return {node: redo(node, at) for node, at in places.items() if at}
+
+
+def _exchanged(name: str, share: Node, own: Sequence[Node]) -> Slip:
+    cause = OtherNumber(f"1 - {share.name}", share.name, name)
+    return Slip(2, OTHER, lambda w: cause, _within(own, share, apply(lambda x: 1 - x, share)))
+
+
+def _forgotten(name: str, taken: Node, parent: Node, own: Sequence[Node]) -> Slip:
+    changes = _within(own, taken, read(parent))
+    return Slip(2, LEFT_OUT, lambda w: OtherOperand(w(parent), w(taken), name), changes)
+
+
+def _summed(graph: Graph, name: str, state: Node, new: Node) -> Slip:
+    earlier = graph.inputs[before(name)]
+    return Slip(2, OTHER, lambda w: StateForm(name), {state: lambda v: v(earlier) + v(new)})
+
+
+def _averaged(name: str, state: Node, share: float) -> Slip:
+    def mean(v: Values) -> Any:
+        kept, new = (v(each) for each in state.args[:2])
+        return share * kept + (1 - share) * new
+
+    return Slip(5, OTHER, lambda w: StateForm(name, share), {state: mean})
