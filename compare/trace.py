@@ -77,10 +77,14 @@ def is_float32(recorded: np.ndarray) -> bool:
 
 
 def digits_of(recorded: np.ndarray) -> float:
-    """The unit roundoff of the coarsest of FORMATS whose numbers the entries are, the last bit in use; 0.0 of none."""
+    """The unit roundoff of the coarsest of FORMATS whose numbers the entries are, the last bits in use; 0.0 of none."""
     mantissas = np.frexp(recorded[recorded != 0])[0] if np.isfinite(recorded).all() else np.empty(0)
-    last = {unit: mantissas / unit % 2 for unit in sorted(FORMATS.values(), reverse=True)}
-    held = (unit for unit, bits in last.items() if bits.size and (bits % 1 == 0).all() and bits.mean() > LAST_BITS_USED)
+    last = {unit: mantissas / unit % (LAST_BITS + 1) for unit in sorted(FORMATS.values(), reverse=True)}
+    held = (
+        unit
+        for unit, bits in last.items()
+        if bits.size and (bits % 1 == 0).all() and np.mean(bits != 0) > LAST_BITS_USED
+    )
     return next(held, 0.0)
 
 
