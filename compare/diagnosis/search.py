@@ -180,7 +180,9 @@ class Search:
         """
         node, change = next(iter(edit.changes.items()))
         value = like(change(lambda each: self.segment.values[each] if isinstance(each, Node) else each), node.value)
-        if not isinstance(value, Tensor) or value.shape != node.value.shape or value.dtype != node.value.dtype:
+        if not (isinstance(value, Tensor) and isinstance(node.value, Tensor)):
+            return None
+        if value.shape != node.value.shape or value.dtype != node.value.dtype:
             return None
         if len(edit.changes) > 1 or value.numel() > MOST_KEPT:
             return edit

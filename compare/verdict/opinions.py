@@ -45,7 +45,7 @@ from handgrad.compare.thresholds import (
     UNIT_ROUNDOFF,
     UNMOVED,
 )
-from handgrad.compare.trace import digits_of, is_float32
+from handgrad.compare.trace import is_float32
 from handgrad.compare.verdict.closeness import Local
 from handgrad.compare.verdict.moves import behaves, moved, step_of
 from handgrad.compare.verdict.rounding import Flagged, Outcome, largest, size
@@ -148,12 +148,11 @@ def _stands_still(flagged: Flagged, _: Beside | None) -> Outcome | None:
     """
     if behaves(flagged) != "stands":
         return None
-    held = digits_of(flagged.local.recorded) or np.inf
+    held = flagged.witness.digits or np.inf
     for name, unit in FORMATS.items():
-        if unit <= flagged.witness.unit:
+        is_shown = unit <= COARSE or unit >= held or _stands_over(flagged, unit * STANDS_OVER)
+        if unit <= flagged.witness.unit or not is_shown:
             continue
-        if unit > COARSE and not _stands_over(flagged, unit * STANDS_OVER):
-            break
         if _is_within(flagged.at(unit)) if unit >= held else _explains(flagged, unit):
             far = MOST_MOVED if unit >= held else min(MOVE_OF_FORMAT * unit, MOST_MOVED)
             is_wrong = unit > COARSE and _changes_over(flagged, unit, far) <= STEADY
@@ -193,7 +192,8 @@ def _changes_over(flagged: Flagged, unit: float, by: float) -> float:
     for place in moved(flagged, by):
         here, there = flagged.difference[at], place.difference[at]
         changes.append(size(there - here) / max(size(here), size(there), np.finfo(float).tiny))
-    return float(np.median(changes)) if changes else np.nan
+    of_places = np.max if flagged.difference.size <= FEW_ENTRIES else np.median  # of one number some agree by chance
+    return float(of_places(changes)) if changes else np.nan
 
 
 def _stays(flagged: Flagged, _: Beside | None) -> Outcome | None:

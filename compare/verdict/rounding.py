@@ -17,6 +17,7 @@ from handgrad.compare.thresholds import (
     ALONG,
     BLIND,
     FAR_OFF,
+    FEW_ENTRIES,
     NOISE_FREE,
     NOISES,
     ROUNDINGS,
@@ -24,7 +25,7 @@ from handgrad.compare.thresholds import (
     SMALLEST,
     UNIT_ROUNDOFF,
 )
-from handgrad.compare.trace import Arrays, is_real
+from handgrad.compare.trace import Arrays, digits_of, is_real
 from handgrad.compare.verdict.bounds import Allowance
 from handgrad.compare.verdict.closeness import Local, index_of
 
@@ -46,6 +47,12 @@ class Witness:
     def unit(self) -> float:
         """The unit roundoff that the records are judged by."""
         return UNIT_ROUNDOFF[self.dtype]
+
+    @property
+    def digits(self) -> float:
+        """The unit roundoff of the shortest format that any record has, what is computed from it having no more."""
+        many = (array for array in self.records.values() if is_real(array) and array.size > FEW_ENTRIES)
+        return max(map(digits_of, many), default=0.0)
 
     def beside(self, name: str) -> Local | None:
         """The record and the reference on the records; None where they cannot be subtracted."""

@@ -120,6 +120,35 @@ def test_a_sum_kept_in_16_bits_is_not_shown_wrong_and_a_mistake_in_it_is(dtype, 
         assert check_gradients(*make(dtype, rows, Rng(seed), wrong=True)).first.verdict == "FAULT"
 
 
+def gated(dtype, seed, slope):
+    """SwiGLU, all in 16 bits; J is a sum that may cancel nearly."""
+    rng = Rng(seed)
+
+    def derivation(p, dy):
+        g, u, d = (torch.tensor(array).to(dtype) for array in (p["g"], p["u"], dy))
+        s = torch.sigmoid(g)
+        y = g * s * u
+        dg = d * u * s * (1 + g * (1 - s) * slope)
+        returned = {"y": y, "J": (y * d).sum(), "du": d * g * s, "dg": dg}
+        return {name: tensor.double().numpy() for name, tensor in returned.items()}
+
+    params = {"g": rng.standard_normal((12, 20)), "u": rng.standard_normal((12, 20))}
+    return (
+        derivation,
+        lambda p, dy: (torch.nn.functional.silu(p["g"]) * p["u"] * dy).sum(),
+        params,
+        (rng.standard_normal((12, 20)),),
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_sum_of_numbers_in_16_bits_that_cancels_is_not_shown_wrong(dtype):
+    for seed in range(12):
+        assert check_gradients(*gated(dtype, seed, slope=1)).ok, seed
+        wrong = check_gradients(*gated(dtype, seed, slope=0))
+        assert [f.where.name for f in wrong.findings if f.verdict == "FAULT"] == ["dg"], str(wrong)
+
+
 # --- kinks that stay where everything moves, beside others that vanish
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from handgrad.compare.thresholds import ROUNDINGS
+from handgrad.compare.trace import digits_of
 from handgrad.compare.verdict.bounds import PRECISIONS, Allowance
 from handgrad.compare.verdict.closeness import Local
 from handgrad.compare.verdict.rounding import largest_around
@@ -33,6 +34,10 @@ class Told:
     finite: bool = True
     allowances: Mapping[str, Allowance] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+
+    @property
+    def digits(self):
+        return max(map(digits_of, self.records.values()))
 
     @property
     def unit(self):
