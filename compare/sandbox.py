@@ -139,7 +139,7 @@ def as_record(value: Any) -> np.ndarray:
             value = np.array(value)
         elif isinstance(value, torch.Tensor):
             value = _numpy(value)
-        elif isinstance(value, (np.matrix, np.memmap)):
+        elif isinstance(value, (np.matrix, np.memmap)) or (np.ma.isMaskedArray(value) and not np.ma.is_masked(value)):
             value = np.asarray(value)
     except (ValueError, TypeError, RuntimeError):  # lists of different lengths or of tensors; a tensor without values
         return frozen(_unreadable(value) if isinstance(value, torch.Tensor) else value)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from handgrad.compare.diagnosis.bits import Observed, multiple
 from handgrad.compare.diagnosis.edits.edit import (
     CONSTANT,
     CURIOUS,
@@ -41,6 +42,7 @@ from handgrad.compare.oracle.graph import Node, Values
 from handgrad.compare.thresholds import EPSILONS
 
 MOST_TERMS = 24
+SHORT_STEP, NEWTON = 2.0**-10, 6  # share of a number, and steps towards another
 POWERS = (1.0, 2.0, 3.0, 0.5, -0.5, -1.0, -1.5, -2.0, -3.0, 1.5)
 SUMS = ("add", "sub", "rsub")
 NUMBERS_IN = (
@@ -282,16 +284,47 @@ def _of_power(segment: Segment, node: Node, power: float) -> Edit:
 
 def constants(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
     """Another number where a step has one: by a name, twice, halved, turned, or another small one."""
-    if node.kind not in NUMBERS_IN:
-        return
-    places: list[tuple[int | str, float]] = [(i, each) for i, each in enumerate(node.args) if is_number(each)]
-    places += [(name, each) for name, each in node.kwargs.items() if is_number(each) and name == "alpha" and each != 1]
-    for place, number in places:
+    for place, number in _numbers_of(node):
         for value, (tier, name) in _instead(float(number), numbers).items():
             if value != number and not (value == 0 and node.kind == "div" and place == 1):
                 kept = int(value) if isinstance(number, int) and value == int(value) else value
                 cause = partial(_other_number, node, number, name)
                 yield Edit(tier, CONSTANT, cause, {node: redo(node, {place: read(kept)})})
+
+
+def _numbers_of(node: Node) -> list[tuple[int | str, float]]:
+    """The numbers that stand in a step, and where."""
+    if node.kind not in NUMBERS_IN:
+        return []
+    places: list[tuple[int | str, float]] = [(i, each) for i, each in enumerate(node.args) if is_number(each)]
+    named = ((name, each) for name, each in node.kwargs.items() if name == "alpha" and each != 1)
+    return places + [(name, each) for name, each in named if is_number(each)]
+
+
+def fitted_numbers(segment: Segment, observed: Observed) -> Iterator[Edit]:
+    """Another number where a step has one, fitted to the tensor by Newton's steps as long as they lead nearer."""
+    for node in segment.steps:
+        for place, number in _numbers_of(node) if node.operation is not None else ():
+            value = _fitted(segment, observed, node, place, float(number))
+            if value:
+                cause = partial(_other_number, node, number, f"{value:.6g}")
+                yield Edit(6, CONSTANT, cause, {node: redo(node, {place: read(value)})}, fitted=True)
+
+
+def _fitted(segment: Segment, observed: Observed, node: Node, place: int | str, number: float) -> float:
+    def left(value: float) -> torch.Tensor:
+        predicted: torch.Tensor = segment.predicted({node: redo(node, {place: read(value)})}, segment.values)
+        return observed.recorded - predicted
+
+    step, before = SHORT_STEP * (abs(number) or 1.0), observed.recorded - observed.reference
+    slope = (before - left(number + step)) / step
+    for _ in range(NEWTON):
+        number += multiple(before, slope)
+        after = left(number)
+        if not float(after.norm()) < float(before.norm()) / 2:
+            return number if float(after.abs().max()) <= observed.limit else 0.0
+        before = after
+    return number
 
 
 def positions(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:

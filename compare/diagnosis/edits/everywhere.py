@@ -158,16 +158,18 @@ def _no_function(kind: str, nodes: Sequence[Node]) -> Edit:
 
 
 def _axes(steps: Steps) -> Iterator[Edit]:
-    """Every sum, mean and maximum along another axis, as of a softmax."""
+    """Every sum, mean and maximum along another axis, as of a softmax; those of the backward pass alone as well."""
     kept = [
         n for kind in KINDS for n in steps.get(kind, ())
         if n.args[0].value.ndim == n.value.ndim and len(axes_of(n)) == 1
     ]  # fmt: skip
-    for ndim in {n.value.ndim for n in kept}:
-        for axis in range(ndim):
-            nodes = [n for n in kept if n.value.ndim == ndim and axes_of(n) != [axis]]
-            if len(nodes) > 1:
-                yield _other_axis(nodes, axis)
+    behind = [n for n in kept if n.place is not None and n.place.is_backward]
+    for some in (kept, behind) if len(behind) < len(kept) else (kept,):
+        for ndim in {n.value.ndim for n in some}:
+            for axis in range(ndim):
+                nodes = [n for n in some if n.value.ndim == ndim and axes_of(n) != [axis]]
+                if len(nodes) > 1:
+                    yield _other_axis(nodes, axis)
 
 
 def _other_axis(nodes: Sequence[Node], axis: int) -> Edit:

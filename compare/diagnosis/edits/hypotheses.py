@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from handgrad.compare.diagnosis.bits import Observed
 from handgrad.compare.diagnosis.edits.arithmetic import (
     constants,
+    fitted_numbers,
     multiples_of_terms,
     positions,
     powers,
@@ -89,6 +90,8 @@ def hypotheses(
             for kind in OF_A_CONSTANT if node in segment.constants else kinds:
                 yield from _as_far_as_possible(kind(segment, node, numbers))
     yield from _as_far_as_possible(at_any_rate(segment, observed, parameters))
+    if most >= max(max(tiers) for tiers in PASSES):
+        yield from _as_far_as_possible(fitted_numbers(segment, observed))
     yield from _as_far_as_possible(fitted(segment, observed))
 
 

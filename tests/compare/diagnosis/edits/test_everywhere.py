@@ -205,3 +205,19 @@ def test_a_number_left_out_at_each_of_its_places_in_a_sum():
     assert isinstance(cause, Repeated)
     assert isinstance(cause.mistake, MissingFactor)
     assert cause.visits == 2
+
+
+def normalised(p, X, Y):
+    Z = tap("Z", X @ p["W"])
+    return (tap("A", torch.nn.functional.layer_norm(Z, (Z.shape[1],))) * Y).sum()
+
+
+def test_two_averages_of_a_backward_pass_along_another_axis_are_one_edit():
+    def wrong(t):
+        d, r = t.dA, 1 / torch.sqrt(t.Z.var(1, keepdim=True, unbiased=False) + 1e-5)
+        n = (t.Z - t.Z.mean(1, keepdim=True)) * r
+        return r * (d - d.mean(0, keepdim=True) - n * (d * n).mean(0, keepdim=True))
+
+    (cause, *_) = causes(normalised, "dZ", wrong, ["Z", "A", "dA"])
+    assert isinstance(cause, OtherReduction)
+    assert cause.used.endswith("over axis 0")
