@@ -24,11 +24,15 @@ Diagnosis = Callable[[Finding], Sequence[Cause]]  # the causes that explain a fi
 
 
 class Suspect(NamedTuple):
-    """A judged tensor: its verdict, both sides in the dtype that shows it, what rounding explains if that is known."""
+    """A judged tensor: its verdict, both sides in the dtype that shows it, what rounding explains if that is known.
+
+    `shown_in` is that dtype where another one is printed.
+    """
 
     key: Key
     outcome: Outcome
     local: Local
+    shown_in: str = ""
     allowance: Allowance | None = None
 
 
