@@ -13,18 +13,17 @@ import numpy as np
 
 from handgrad.compare.facts.remarks import Note, OwnLossDiffers, OwnLossKinks
 from handgrad.compare.names import gradient
-from handgrad.compare.pipeline.finite_differences import Slope, slope
+from handgrad.compare.pipeline.finite_differences import Slope, loss_in, slope
 from handgrad.compare.sandbox import call
 from handgrad.compare.thresholds import OWN_LOSS_ERRORS, OWN_LOSS_SHARE
 from handgrad.compare.trace import Arrays, in_precision
+from handgrad.compare.verdict.closeness import index_of
 
 Index = tuple[int, ...]
 
 ENTRIES = 6  # of each parameter, chosen at random
 ALTOGETHER = 60  # entries of all parameters: each takes some ten calls of the derivation
-NUMBERS = (
-    2**22
-)  # that are handed over for the entries of one parameter, in one call for each: fewer entries of large ones
+NUMBERS = 2**22  # that are handed over for the entries of one parameter: fewer entries of large ones are asked
 
 
 def own_loss_notes(
@@ -35,14 +34,13 @@ def own_loss_notes(
     `records` is what the derivation returned in float64; without a finite J among it nothing can be said. `asked` names
     the parameters whose gradient is in doubt.
     """
-    J = records.get("J")
-    if J is None or J.size != 1 or J.dtype != np.float64 or not np.isfinite(J).all():
+    J = loss_in(records)
+    if not np.isfinite(J) or records["J"].dtype != np.float64:
         return []
     inputs = in_precision(batch, "float64")
 
     def loss(moved: Arrays) -> float:
-        J = call(derivation, moved, inputs).records.get("J")
-        return float(J.reshape(())) if J is not None and J.size == 1 and J.dtype.kind == "f" else np.nan
+        return loss_in(call(derivation, moved, inputs).records)
 
     rng = np.random.default_rng(0)
     most = entries_asked(len(asked), sum(array.size for array in (*params.values(), *batch.values())))
@@ -52,8 +50,8 @@ def own_loss_notes(
         returned = records.get(gradient(name))
         if returned is None or returned.dtype.kind != "f" or returned.shape != w.shape:
             continue
-        indices = [tuple(map(int, np.unravel_index(flat, w.shape))) for flat in rng.permutation(w.size)[:most]]
-        slopes = {at: slope(_along(loss, float(J.reshape(())), params, name, at), float(w[at])) for at in indices}
+        indices = [index_of(flat, w.shape) for flat in rng.permutation(w.size)[:most]]
+        slopes = {at: slope(_along(loss, J, params, name, at), float(w[at])) for at in indices}
         notes += _compared(name, returned, slopes)
     return notes
 
