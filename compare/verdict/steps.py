@@ -70,8 +70,8 @@ def with_finding(judgement: Judgement, suspect: Suspect, reads: ReadBy, records:
     finding = Finding(
         suspect.key,
         outcome.verdict,
-        cause_of(suspect.key, outcome, ours, theirs),
-        worst=Worst(outcome.index, ours, theirs, suspect.shown_in, inputs),
+        _cause_of(suspect.key, outcome, ours, theirs),
+        worst=Worst(outcome.index, ours, theirs, suspect.shown_in, inputs, suspect.before),
         equation=judgement.row.equation,
         rho=outcome.rho,
         circumstances=_of_fault(suspect) if is_fault else _of_operands(suspect, reads, records),
@@ -83,7 +83,7 @@ def with_finding(judgement: Judgement, suspect: Suspect, reads: ReadBy, records:
     )
 
 
-def cause_of(key: Key, outcome: Outcome, by_hand: float, torch: float) -> Cause:
+def _cause_of(key: Key, outcome: Outcome, by_hand: float, torch: float) -> Cause:
     """What the verdict alone says of the cause."""
     if outcome.verdict == "NONFINITE":
         moved = key.step > 1 or key.phase == "update"
