@@ -260,6 +260,7 @@ def test_float32_that_rounds_as_float64_does_is_ok():
 def test_float32_that_holds_no_digit_is_ok():
     told = witness(0.5 * SIGNS, dtype="float32", roundings=2.0**36, elsewhere=noise(0.5))
     assert verdict_of(told, 0.0)[0] == "OK"
+    assert verdict_of(told)[0] == "UNTOLD", "float32 alone"
 
 
 def test_a_wrong_formula_shows_where_the_mathematics_amplifies():
@@ -293,3 +294,36 @@ def test_a_derivation_in_float32_is_asked_the_questions_of_both():
     alone = witness(1e-2 * SIGNS, **accused)
     assert verdict_of(alone) == ("FAULT", Persists("own-loss"))
     assert verdict_of(alone, 0.0)[0] == "WEAK", "beside float64 that is asked there"
+
+
+def test_a_format_is_not_named_where_a_difference_is_far_below_its_roundings():
+    off = 1e-6 * abs(G) * SIGNS
+    near, far = at_places(lambda i, g: off)[0], noise(1e-6)[0]
+    told = witness(off, elsewhere={MOVE: near, 2.0**-4: far}, roundings=1.0)
+    assert verdict_of(told) == ("FAULT", Persists("moves"))
+
+
+@pytest.mark.parametrize(("stands", "expected"), [
+    (True, ("WEAK", FewerDigits("float16 or TF32"))), (False, ("FAULT", Persists("stands")))
+])  # fmt: skip
+def test_what_is_kept_in_16_bits_stands_over_moves_that_those_do_not_see(stands, expected):
+    record = G + 1e-4 * abs(G) * SIGNS
+    still, far = at_places(lambda i, g: record - g)[0], noise(1e-4)[0]
+    elsewhere = {MOVE: still, 2.0**-17: still if stands else far, 2.0**-4: far}
+    assert verdict_of(witness(record - G, elsewhere=elsewhere, roundings=1.0)) == expected
+
+
+@pytest.mark.parametrize(("size", "verdict"), [(2.0**-10, "OK"), (2.0**-5, "UNTOLD")])
+def test_another_order_of_arithmetic_leaves_the_most_of_a_tensor(size, verdict):
+    off = size * abs(G) * SIGNS
+    assert verdict_of(witness(off, elsewhere=noise(size), roundings=2.0**64)) == (verdict, None)
+
+
+def test_float32_explains_nothing_where_its_roundings_are_most_of_a_tensor():
+    assert verdict_of(witness(1e-3 * SIGNS, elsewhere=noise(1e-3), roundings=2.0**40)) == ("WEAK", None)
+
+
+@pytest.mark.parametrize(("share", "told"), [(0.6, True), (0.3, False)])
+def test_a_ratio_to_within_rounding_is_told_where_without_it_more_is_left(share, told):
+    g, ratio = (1e-2 * 2.0**53) ** 2, at_places(lambda i, g: share * (1 + 1e-3 * i) * g, spread=0.1)
+    assert (behaviour(flagged(witness(0.6 * G, elsewhere=ratio, roundings=g)), MOVE) == "ratio") == told

@@ -136,3 +136,10 @@ def test_sizes_neither_overflow_nor_underflow():
     assert size(np.array([3e-200, 4e-200])) == pytest.approx(5e-200)
     assert size(np.zeros(3)) == 0.0 == largest(np.empty(0))
     assert largest(np.array([np.nan, -2.0])) == 2.0
+
+
+def test_in_float64_the_largest_around_an_entry_does_not_excuse_a_good_part_of_it():
+    for unit, dtype, is_ok in ((2.0**-53, "float64", False), (2.0**-24, "float32", True)):
+        reference = np.array([1.0, 2.0**8 * unit])
+        both = Local(reference + np.array([0, 8 * unit]), reference)
+        assert (screened(both, largest_around(reference), dtype, 32.0) is not None) == is_ok
