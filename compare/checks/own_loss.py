@@ -13,10 +13,11 @@ import numpy as np
 
 from handgrad.compare.facts.remarks import Note, OwnLossDiffers, OwnLossKinks
 from handgrad.compare.names import gradient
-from handgrad.compare.pipeline.finite_differences import Slope, slope
+from handgrad.compare.pipeline.finite_differences import Slope, loss_in, slope
 from handgrad.compare.sandbox import call
 from handgrad.compare.thresholds import OWN_LOSS_ERRORS, OWN_LOSS_SHARE
 from handgrad.compare.trace import Arrays, in_precision
+from handgrad.compare.verdict.closeness import index_of
 
 Index = tuple[int, ...]
 
@@ -32,14 +33,13 @@ def own_loss_notes(
     `records` is what the derivation returned in float64; without a finite J among it nothing can be said. `doubted`
     holds torch's gradients of the parameters whose own is in doubt, by the parameters' names.
     """
-    J = records.get("J")
-    if J is None or J.size != 1 or J.dtype != np.float64 or not np.isfinite(J).all():
+    J = loss_in(records)
+    if not np.isfinite(J) or records["J"].dtype != np.float64:
         return []
     inputs = in_precision(batch, "float64")
 
     def loss(moved: Arrays) -> float:
-        J = call(derivation, moved, inputs).records.get("J")
-        return float(J.reshape(())) if J is not None and J.size == 1 and J.dtype.kind == "f" else np.nan
+        return loss_in(call(derivation, moved, inputs).records)
 
     notes = []
     for name in [*doubted][: parameters_asked(sum(array.size for array in (*params.values(), *batch.values())))]:
@@ -47,9 +47,8 @@ def own_loss_notes(
         if returned is None or returned.dtype.kind != "f" or returned.shape != w.shape:
             continue
         difference = np.abs(returned - doubted[name])
-        at = np.unravel_index(int(np.argmax(np.where(np.isfinite(difference), difference, -1.0))), w.shape)
-        index = tuple(map(int, at))
-        note = _compared(name, returned, index, slope(_along(loss, float(J.reshape(())), params, name, index), w[at]))
+        at = index_of(int(np.argmax(np.where(np.isfinite(difference), difference, -1.0))), w.shape)
+        note = _compared(name, returned, at, slope(_along(loss, J, params, name, at), float(w[at])))
         notes += [note] if note is not None else []
     return notes
 

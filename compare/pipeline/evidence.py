@@ -21,7 +21,7 @@ from handgrad.compare.oracle.graph import Form, Graph
 from handgrad.compare.oracle.inexact import PutRight
 from handgrad.compare.oracle.noise import Noise
 from handgrad.compare.oracle.reference import Reference, recorded_graph, run_on_records
-from handgrad.compare.pipeline.finite_differences import quotient, slope
+from handgrad.compare.pipeline.finite_differences import loss_in, quotient, slope
 from handgrad.compare.source.variables import variables
 from handgrad.compare.thresholds import (
     FAR,
@@ -248,7 +248,8 @@ class Evidence(Witness):
 
         @cache
         def cost(t: float) -> float:
-            return self._own_loss({**self.params, of: at + t * along})
+            assert self.derive is not None
+            return loss_in(self.derive({**self.params, of: at + t * along}, self.batch))
 
         if not abs(quotient(cost, 0.0) - returned) > off / 4:
             return False
@@ -257,12 +258,6 @@ class Evidence(Witness):
         accuses = not estimate.kink and gap > bar + off / 4 and bar < OWN_LOSS_GAP * off and estimate.tells(off)
         self._in_vain.extend([] if accuses else [name])
         return accuses
-
-    def _own_loss(self, params: Arrays) -> float:
-        """J as the derivation computes it elsewhere; nan where it does not."""
-        assert self.derive is not None
-        J = self.derive(params, self.batch).get("J")
-        return float(J.reshape(())) if J is not None and J.size == 1 and J.dtype.kind == "f" else np.nan
 
 
 def _is_rounded(local: Local) -> bool:

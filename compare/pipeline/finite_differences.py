@@ -1,9 +1,9 @@
-"""The slope of a function of one number, by finite differences, with its error."""
+"""The slope of a function of one number, as a derivation's own J, by finite differences, with its error."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf, isfinite
+from math import inf, isfinite, nan
 from typing import NamedTuple
 
 from handgrad.compare.thresholds import (
@@ -18,8 +18,15 @@ from handgrad.compare.thresholds import (
     SLOPE_WIDE,
     UNIT_ROUNDOFF,
 )
+from handgrad.compare.trace import Arrays
 
 Cost = Callable[[float], float]
+
+
+def loss_in(records: Arrays) -> float:
+    """J as a derivation returned it; nan where it did not."""
+    J = records.get("J")
+    return float(J.reshape(())) if J is not None and J.size == 1 and J.dtype.kind == "f" else nan
 
 
 class Slope(NamedTuple):

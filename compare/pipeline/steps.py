@@ -244,7 +244,7 @@ class _Judge:
             return judgement
         with quietly():
             outcome = judge(name, beside)
-        return update_judgement(key, outcome, beside, self.training.printed)
+        return update_judgement(key, outcome, beside)
 
 
 def _updates(

@@ -6,47 +6,38 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.failures import NothingMoves
 from handgrad.compare.facts.remarks import Note
 from handgrad.compare.names import Key, is_updated, of_updated, updated
 from handgrad.compare.pipeline.following import Following
-from handgrad.compare.results import Finding, Worst
+from handgrad.compare.results import Finding
 from handgrad.compare.thresholds import FEW_ROUNDINGS, SCREEN, UNIT_ROUNDOFF
 from handgrad.compare.trace import Arrays
+from handgrad.compare.verdict.attribution import Suspect
 from handgrad.compare.verdict.closeness import Local, index_of
-from handgrad.compare.verdict.judgement import Judgement, excerpt, row_of
+from handgrad.compare.verdict.judgement import Judgement, row_of
 from handgrad.compare.verdict.rounding import Outcome, size
-from handgrad.compare.verdict.steps import cause_of
+from handgrad.compare.verdict.steps import with_finding
 
 
-def update_judgement(key: Key, outcome: Outcome, beside: Mapping[str, Following], printed: str) -> Judgement:
-    """What is said of an updated parameter or velocity with its verdict; `beside` has both sides by precision.
+def update_judgement(key: Key, outcome: Outcome, beside: Mapping[str, Following]) -> Judgement:
+    """What is said of an updated parameter or velocity with its verdict.
 
-    Shapes are equal and everything is a real number.
+    `beside` has both sides by precision, the printed one first. Shapes are equal and everything is a real number.
     """
-    name, index = key.name, outcome.index
-    dtype = outcome.dtype if outcome.dtype in beside else printed
-    shown, run = beside[printed], beside[dtype]
+    name, shown, run = key.name, next(iter(beside.values())), beside[outcome.dtype]
     row, _ = row_of(key, "", outcome, (shown.records, shown.local))
     if outcome.verdict == "OK":
         return Judgement(row, note=outcome.why if isinstance(outcome.why, Note) else None)
     by_hand, torch = run.records[name], run.local[name]
     before = run.before[of_updated(name)] if is_updated(name) else np.zeros_like(by_hand)
-    ours, theirs = float(by_hand[index]), float(torch[index])
-    shown_in = outcome.dtype if outcome.dtype != printed else ""
-    finding = Finding(
-        key,
-        outcome.verdict,
-        cause_of(key, outcome, ours, theirs),
-        worst=Worst(index, ours, theirs, shown_in, before=float(before[index]) if is_updated(name) else None),
-        rho=outcome.rho,
-        circumstances=() if outcome.why is None or isinstance(outcome.why, (Cause, Note)) else (outcome.why,),
-    )
+    shown_in = "" if run is shown else outcome.dtype
+    started = float(before[outcome.index]) if is_updated(name) else None
+    suspect = Suspect(key, outcome, Local(by_hand, torch), shown_in, before=started)
+    judgement = with_finding(Judgement(row, differs=True), suspect, {}, {})
     change = Local(by_hand.astype(np.float64) - before, torch - before.astype(np.float64))
-    rounding = _rounding((before, by_hand, torch), change, UNIT_ROUNDOFF[dtype])
-    block = excerpt(key, by_hand, torch, index)
-    return Judgement(row, finding, differs=True, local=change, rounding=rounding, excerpt=block)
+    rounding = _rounding((before, by_hand, torch), change, UNIT_ROUNDOFF[outcome.dtype])
+    return judgement._replace(local=change, rounding=rounding)
 
 
 def _rounding(sides: tuple[np.ndarray, np.ndarray, np.ndarray], change: Local, unit: float) -> np.ndarray:

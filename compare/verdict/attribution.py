@@ -24,12 +24,17 @@ Diagnosis = Callable[[Finding], Sequence[Cause]]  # the causes that explain a fi
 
 
 class Suspect(NamedTuple):
-    """A judged tensor: its verdict, both sides in the dtype that shows it, what rounding explains if that is known."""
+    """A judged tensor: its verdict, both sides in the dtype that shows it, what rounding explains if that is known.
+
+    `shown_in` is that dtype where another one is printed, `before` the value that an update started from.
+    """
 
     key: Key
     outcome: Outcome
     local: Local
+    shown_in: str = ""
     allowance: Allowance | None = None
+    before: float | None = None
 
 
 @dataclass
@@ -95,8 +100,7 @@ def _is_right_end_to_end(suspect: Suspect, row: Row) -> bool:
     """Whether a value that does not follow from the records is torch's own: it was not computed from a wrong one."""
     if not np.isfinite(row.max_abs_diff):
         return False
-    with np.errstate(all="ignore"):
-        off = np.abs(np.subtract(*suspect.local, dtype=np.float64)).max()
+    off = np.abs(np.subtract(*suspect.local, dtype=np.float64)).max()
     return not row.max_abs_diff > RIGHT_AFTER_ALL * off
 
 

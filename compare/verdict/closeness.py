@@ -33,8 +33,4 @@ def closest(local: Local, allowance: Allowance, precision: Precision, *, runs: i
 
 def index_of(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The index of a flat position in an array of that shape, as plain integers; () for a scalar."""
-    index: list[int] = []
-    for n in reversed(shape):
-        flat, i = divmod(flat, n)
-        index.append(i)
-    return tuple(reversed(index))
+    return tuple(map(int, np.unravel_index(flat, shape)))

@@ -74,22 +74,21 @@ class Moved:
     @property
     def is_gone(self) -> bool:
         """Whether nothing is left of the difference, relative to the reference."""
-        left = _share_of(self.difference, self.local.reference, self.flagged.stands_out)
-        return left <= SPECIAL_POINT * _share_of(
-            self.flagged.difference, self.flagged.local.reference, self.flagged.stands_out
-        )
+        at, flagged = self.flagged.stands_out, self.flagged
+        here, left = (_share_of(each.difference, each.local.reference, at) for each in (flagged, self))
+        return left <= SPECIAL_POINT * here
 
     @property
     def stands(self) -> bool:
         """Whether the derivation gives the same number at half of the entries or more, although the reference moves."""
-        before = self.flagged.local
-        return self._most(self.local.recorded == before.recorded, self.local.reference, before.reference)
+        (there, moved), (here, before) = self.local, self.flagged.local
+        return self._most((there == here) & _moves(moved, before))
 
     @property
     def torch_stands(self) -> bool:
         """Whether torch gives the same number at half of the entries or more, although the derivation moves."""
-        before = self.flagged.local
-        return self._most(self.local.reference == before.reference, self.local.recorded, before.recorded)
+        (moved, there), (before, here) = self.local, self.flagged.local
+        return self._most((there == here) & _moves(moved, before))
 
     @property
     def moves(self) -> Array:
@@ -97,11 +96,10 @@ class Moved:
         recorded, reference = map(_moves, self.local, self.flagged.local)
         return np.asarray(recorded | reference)
 
-    def _most(self, stands: Array, after: Array, before: Array) -> bool:
-        """Whether something holds at more than half of the entries that tell, where another side moves."""
+    def _most(self, holds: Array) -> bool:
+        """Whether something holds at more than half of the entries that tell."""
         at = self.flagged.stands_out & self.moves
-        holds = stands & _moves(after, before) & at
-        return bool(2 * np.count_nonzero(holds) > np.count_nonzero(at))
+        return bool(2 * np.count_nonzero(holds & at) > np.count_nonzero(at))
 
 
 def _moves(after: Array, before: Array) -> Array:

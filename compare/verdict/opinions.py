@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -54,20 +53,13 @@ Array = np.ndarray
 FINE, COARSE = UNIT_ROUNDOFF["float64"], UNIT_ROUNDOFF["float32"]
 
 
-class Beside(NamedTuple):
-    """What float64 says of the same tensor: how far it is from what rounding explains, 0.0 by the screen; g."""
-
-    rho: float
-    reference: Array
-
-
-Opinion = Callable[[Flagged, Beside | None], Outcome | None]
+Opinion = Callable[[Flagged], Outcome | None]
 
 
 # --- the questions
 
 
-def _answers_twice(flagged: Flagged, _: Beside | None) -> Outcome | None:
+def _answers_twice(flagged: Flagged) -> Outcome | None:
     """Symptom: the reference, run once more on the same, differs by a hundredth of the difference.
 
     Reason: the reference is not repeatable: an error of the input.
@@ -75,9 +67,7 @@ def _answers_twice(flagged: Flagged, _: Beside | None) -> Outcome | None:
     Test: test_a_reference_that_answers_twice_is_an_error_of_the_input
     """
     again = flagged.witness.again(flagged.name)
-    if again is None or again.shape != flagged.local.reference.shape:
-        return None
-    apart = largest(again - flagged.local.reference)
+    apart = 0.0 if again is None else largest(again - flagged.local.reference)
     if apart <= max(REPEATED * largest(flagged.difference), SAME_SUM * FINE * largest(flagged.local.reference)):
         return None
     raise InputError(
@@ -86,7 +76,7 @@ def _answers_twice(flagged: Flagged, _: Beside | None) -> Outcome | None:
     )
 
 
-def _torch_is_inexact(flagged: Flagged, _: Beside | None) -> Outcome | None:
+def _torch_is_inexact(flagged: Flagged) -> Outcome | None:
     """Symptom: a replay with torch's inexact kernels and constants put right agrees.
 
     Reason: torch is a witness, not the truth.
@@ -94,13 +84,13 @@ def _torch_is_inexact(flagged: Flagged, _: Beside | None) -> Outcome | None:
     Test: test_torch_is_named_where_it_is_inexact
     """
     exact, met = flagged.witness.put_right(flagged.name)
-    if not met or exact is None or exact.shape != flagged.local.reference.shape:
+    if not met or exact is None:
         return None
     again = replace(flagged, local=Local(flagged.local.recorded, exact))
     return again.outcome("OK", TorchInexact(flagged.name, met)) if again.rho <= 1 else None
 
 
-def _is_swallowed(flagged: Flagged, _: Beside | None) -> Outcome | None:
+def _is_swallowed(flagged: Flagged) -> Outcome | None:
     """Symptom: one side stands still, and no entry is off by more than 4 roundings of what it is computed from.
 
     Reason: an addition to the largest number leaves no more digits: (1 + tanh z)/2.
@@ -116,7 +106,7 @@ def _is_swallowed(flagged: Flagged, _: Beside | None) -> Outcome | None:
     return flagged.outcome("OK") if not places or 2 * stand > len(places) else None
 
 
-def _is_at_a_kink(flagged: Flagged, beside: Beside | None) -> Outcome | None:
+def _is_at_a_kink(flagged: Flagged) -> Outcome | None:
     """Symptom: nothing of the difference is left where anything moves, and it was more than last digits.
 
     Reason: a kink or a tie, where the derivative is a convention.
@@ -125,11 +115,10 @@ def _is_at_a_kink(flagged: Flagged, beside: Beside | None) -> Outcome | None:
     """
     if behaves(flagged) != "gone" or _is_tiny(flagged):
         return None
-    is_special_in_float32 = flagged.witness.dtype == "float32" and beside is not None
-    return flagged.outcome("OK") if is_special_in_float32 else flagged.outcome("FAULT", SpecialPoint())
+    return flagged.outcome("FAULT", SpecialPoint()) if flagged.fine is None else flagged.outcome("OK")
 
 
-def _is_a_constant_ratio(flagged: Flagged, _: Beside | None) -> Outcome | None:
+def _is_a_constant_ratio(flagged: Flagged) -> Outcome | None:
     """Symptom: the reference moves, and the difference is the same share of it everywhere.
 
     Reason: noise has no constant ratio: it shows a factor under chaos and cancellation too.
@@ -139,7 +128,7 @@ def _is_a_constant_ratio(flagged: Flagged, _: Beside | None) -> Outcome | None:
     return flagged.outcome("FAULT", Persists("ratio")) if behaves(flagged) == "ratio" else None
 
 
-def _stands_still(flagged: Flagged, _: Beside | None) -> Outcome | None:
+def _stands_still(flagged: Flagged) -> Outcome | None:
     """Symptom: the reference moves, and half of the entries or more are the same to the bit.
 
     Reason: fewer digits inside: a format whose rounding explains the difference, or else a mistake.
@@ -196,7 +185,7 @@ def _changes_over(flagged: Flagged, unit: float, by: float) -> float:
     return float(of_places(changes)) if changes else np.nan
 
 
-def _stays(flagged: Flagged, _: Beside | None) -> Outcome | None:
+def _stays(flagged: Flagged) -> Outcome | None:
     """Symptom: the difference changes by less than a quarter over every move.
 
     Reason: a mistake stays where roundings are drawn anew.
@@ -244,7 +233,7 @@ def _is_drawn_anew_far(flagged: Flagged) -> bool:
     return bool(changes) and float(np.median(changes)) > SAME_FAR
 
 
-def _cannot_be_moved(flagged: Flagged, _: Beside | None) -> Outcome | None:
+def _cannot_be_moved(flagged: Flagged) -> Outcome | None:
     """Symptom: the derivation or the reference does not run at moved parameters.
 
     Reason: only the size is left to judge by.
@@ -260,7 +249,7 @@ def _cannot_be_moved(flagged: Flagged, _: Beside | None) -> Outcome | None:
     return flagged.outcome("FAULT", Persists("unmoved")) if is_large else flagged.outcome("WEAK")
 
 
-def _rounding_moves_as_much(flagged: Flagged, _: Beside | None) -> Outcome | None:
+def _rounding_moves_as_much(flagged: Flagged) -> Outcome | None:
     """Symptom: rounding moves the reference by a tenth, and the difference is a tenth.
 
     Reason: neither side knows the number.
@@ -273,7 +262,7 @@ def _rounding_moves_as_much(flagged: Flagged, _: Beside | None) -> Outcome | Non
     return flagged.outcome("UNTOLD") if is_large else None
 
 
-def _own_loss_contradicts(flagged: Flagged, _: Beside | None) -> Outcome | None:
+def _own_loss_contradicts(flagged: Flagged) -> Outcome | None:
     """Symptom: the slope of the derivation's own J along the difference is another than its gradient says.
 
     Reason: a second kind of evidence, which can only accuse: its error must be below 5 % of the gap.
@@ -286,7 +275,7 @@ def _own_loss_contradicts(flagged: Flagged, _: Beside | None) -> Outcome | None:
     return flagged.outcome("FAULT", Persists("own-loss"))
 
 
-def _is_another_order(flagged: Flagged, _: Beside | None) -> Outcome | None:
+def _is_another_order(flagged: Flagged) -> Outcome | None:
     """Symptom: the difference is what float32's rounding of the reference shrinks to in float64.
 
     Reason: arithmetic of another order, in more steps than the reference's.
@@ -302,7 +291,7 @@ def _is_another_order(flagged: Flagged, _: Beside | None) -> Outcome | None:
     return flagged.outcome("UNTOLD" if is_whole else "OK")
 
 
-def _is_nothing(flagged: Flagged, _: Beside | None) -> Outcome | None:
+def _is_nothing(flagged: Flagged) -> Outcome | None:
     """Symptom: the tensor is 2^-30 of J and the gradients, or 2^-48 of the numbers handed over.
 
     Reason: it is what rounding leaves of a sum that cancels.
@@ -314,7 +303,7 @@ def _is_nothing(flagged: Flagged, _: Beside | None) -> Outcome | None:
     return flagged.outcome("OK", NothingButRounding(flagged.name))
 
 
-def _is_of_float32(flagged: Flagged, _: Beside | None) -> Outcome | None:
+def _is_of_float32(flagged: Flagged) -> Outcome | None:
     """Symptom: it is drawn anew, and no more than a few roundings of float32.
 
     Reason: something is computed in float32 inside.
@@ -325,30 +314,28 @@ def _is_of_float32(flagged: Flagged, _: Beside | None) -> Outcome | None:
     return flagged.outcome("WEAK", FewerDigits("float32")) if is_of_float32 else None
 
 
-def _rounds_alike(flagged: Flagged, beside: Beside | None) -> Outcome | None:
+def _rounds_alike(flagged: Flagged) -> Outcome | None:
     """Symptom: in units of rounding, float32 is no further off than float64, 2^6 times at most.
 
     Reason: the arithmetic is of another order, and rounds alike in both precisions.
     Figure: right code of another order: up to 2^5.
     Test: test_float32_that_rounds_as_float64_does_is_ok
     """
-    is_alike = beside is not None and flagged.rho <= ALIKE * max(1.0, beside.rho)
-    return flagged.outcome("OK") if is_alike and beside is not None and beside.rho > 0 else None
+    is_alike = flagged.fine and flagged.rho <= ALIKE * max(1.0, flagged.fine)
+    return flagged.outcome("OK") if is_alike else None
 
 
-def _float32_says_nothing(flagged: Flagged, beside: Beside | None) -> Outcome | None:
+def _float32_says_nothing(flagged: Flagged) -> Outcome | None:
     """Symptom: one rounding of float32 moves the reference by a tenth.
 
     Reason: float32 holds no digit of it.
     Figure: 48 deviations.
     Test: test_float32_that_holds_no_digit_is_ok
     """
-    if beside is None or ROUNDINGS * largest(flagged.deviation) <= BLIND * largest(beside.reference):
-        return None
-    return flagged.outcome("OK")
+    return flagged.outcome("OK") if flagged.fine is not None and flagged.is_blind else None
 
 
-def _overflows_inside(flagged: Flagged, _: Beside | None) -> Outcome | None:
+def _overflows_inside(flagged: Flagged) -> Outcome | None:
     """Symptom: the run in float32 overflows or divides 0 by 0 on its way to a finite number.
 
     Reason: exp of large numbers, which float32 does not hold.
@@ -380,11 +367,10 @@ OPINIONS: tuple[tuple[Opinion, tuple[str, ...]], ...] = (
 """The questions in their order, and the precisions in which each is asked; all where there is float32 alone."""
 
 
-def second_opinion(flagged: Flagged, beside: Beside | None = None) -> Outcome:
+def second_opinion(flagged: Flagged) -> Outcome:
     """The answer of the first row that has one; without one, WEAK."""
-    is_alone = flagged.witness.dtype == "float32" and beside is None
-    asked = (ask for ask, precisions in OPINIONS if flagged.witness.dtype in precisions or is_alone)
-    answers = (ask(flagged, beside) for ask in asked)
+    is_alone = flagged.witness.dtype == "float32" and flagged.fine is None
+    answers = (ask(flagged) for ask, precisions in OPINIONS if flagged.witness.dtype in precisions or is_alone)
     return next((answer for answer in answers if answer is not None), flagged.outcome("WEAK"))
 
 
@@ -392,5 +378,5 @@ def where_blind(flagged: Flagged) -> Outcome:
     """Of a tensor that rounding explains only because it moves the reference as much: a factor shows all the same."""
     outcome = None
     if size(flagged.difference) > LARGE * size(flagged.local.reference):
-        outcome = _is_a_constant_ratio(flagged, None)
-    return outcome or _rounding_moves_as_much(flagged, None) or flagged.outcome("OK")
+        outcome = _is_a_constant_ratio(flagged)
+    return outcome or _rounding_moves_as_much(flagged) or flagged.outcome("OK")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 
@@ -21,7 +21,6 @@ from handgrad.compare.thresholds import (
     NOISE_FREE,
     NOISES,
     ROUNDINGS,
-    SCREEN_FLOAT32,
     SMALLEST,
     UNIT_ROUNDOFF,
 )
@@ -190,25 +189,16 @@ def largest_around(reference: Array) -> Array:
     axes = [axis for axis, n in enumerate(size.shape) if n > 1]
     if len(axes) < 2:  # a vector, be it a row or a column
         return np.asarray(size.max(initial=0.0))
-    largest = [size.max(axis=tuple(other for other in axes if other != axis), keepdims=True) for axis in axes]
-    smallest = largest[0]
-    for other in largest[1:]:
-        smallest = np.minimum(smallest, other)
-    return np.asarray(smallest)
-
-
-def screened_in_float32(both: Local, scale: Array) -> Outcome | None:
-    """OK for a float32 record that is the float64 one, which is OK, to within its roundings: no replay is needed."""
-    if not np.isfinite(both.reference).all():
-        return None
-    return screened(both, scale, "float32", SCREEN_FLOAT32)
+    around = (size.max(axis=tuple(other for other in axes if other != axis), keepdims=True) for axis in axes)
+    return np.asarray(reduce(np.minimum, around))
 
 
 @dataclass(frozen=True)
 class Flagged:
     """A tensor that the screen did not pass, beside the standard deviation of its rounding.
 
-    `spread` is that in unit roundoffs, and `behaviours` keeps what the difference does over moves by a share.
+    `spread` is that in unit roundoffs. `fine` is the rho of float64 where this is float32 beside it, 0.0 by the screen.
+    `behaviours` keeps what the difference does over moves by a share.
     """
 
     name: str
@@ -216,14 +206,15 @@ class Flagged:
     local: Local
     spread: Array | None
     deviation: Array
+    fine: float | None = None
     behaviours: dict[float, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, name: str, witness: Witness, local: Local) -> Flagged:
+    def of(cls, name: str, witness: Witness, local: Local, fine: float | None = None) -> Flagged:
         """With the deviation at the witness's own unit roundoff."""
         local = Local(*(np.atleast_1d(side).astype(np.float64, copy=False) for side in local))
         spread = witness.spread(name)
-        return cls(name, witness, local, spread, deviation(local.reference, spread, witness.unit, witness.dtype))
+        return cls(name, witness, local, spread, deviation(local.reference, spread, witness.unit, witness.dtype), fine)
 
     @cached_property
     def difference(self) -> Array:

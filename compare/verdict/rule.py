@@ -24,11 +24,11 @@ from dataclasses import replace
 import numpy as np
 
 from handgrad.compare.facts.remarks import OutOfRange
-from handgrad.compare.thresholds import SCREEN, UNEXPLAINED_SHARE
+from handgrad.compare.thresholds import SCREEN, SCREEN_FLOAT32, UNEXPLAINED_SHARE
 from handgrad.compare.verdict.bounds import PRECISIONS
 from handgrad.compare.verdict.closeness import Local, closest, index_of
-from handgrad.compare.verdict.opinions import Beside, second_opinion, where_blind
-from handgrad.compare.verdict.rounding import Flagged, Outcome, Witness, screened, screened_in_float32, worse
+from handgrad.compare.verdict.opinions import second_opinion, where_blind
+from handgrad.compare.verdict.rounding import Flagged, Outcome, Witness, screened, worse
 
 Array = np.ndarray
 
@@ -39,18 +39,17 @@ def judge(name: str, witnesses: Mapping[str, Witness]) -> Outcome:
     fine, coarse = witnesses.get("float64"), witnesses.get("float32")
     if fine is None:
         assert coarse is not None
-        return _in_one(name, coarse, _local(name, coarse), None)
-    local = _local(name, fine)
-    outcome = _in_one(name, fine, local, None)
+        return _in_one(name, coarse)
+    outcome = _in_one(name, fine)
     if coarse is None or outcome.verdict not in ("OK", "WEAK"):
         return outcome
     bound = _by_bound(name, coarse)
     if bound is not None and bound.rho <= 1:
         return worse(outcome, bound)
-    if screened_in_float32(Local(coarse.records[name], local.recorded), fine.scale(name)) is not None:
+    both = Local(coarse.records[name], _local(name, fine).recorded)
+    if screened(both, fine.scale(name), "float32", SCREEN_FLOAT32) is not None:  # no replay is needed
         return outcome
-    beside = Beside(0.0 if outcome.basis == "screen" else outcome.rho, np.atleast_1d(local.reference))
-    return worse(outcome, _in_one(name, coarse, _local(name, coarse), beside))
+    return worse(outcome, _in_one(name, coarse, 0.0 if outcome.basis == "screen" else outcome.rho))
 
 
 @np.errstate(all="ignore")
@@ -62,9 +61,9 @@ def unexplained(name: str, witness: Witness) -> float:
     near, far = (
         screened(local, witness.scale(name), witness.dtype, SCREEN * times) for times in (1.0, 1.0 / UNEXPLAINED_SHARE)
     )
-    if near is None and far is not None:
-        return Flagged.of(name, witness, local).rho
-    return np.inf if near is None else near.rho
+    if near is not None:
+        return near.rho
+    return np.inf if far is None else Flagged.of(name, witness, local).rho
 
 
 def _local(name: str, witness: Witness) -> Local:
@@ -73,23 +72,24 @@ def _local(name: str, witness: Witness) -> Local:
     return local
 
 
-def _in_one(name: str, witness: Witness, local: Local, beside: Beside | None) -> Outcome:
-    """The verdict in one precision; `beside` is what float64 said where this is float32."""
+def _in_one(name: str, witness: Witness, fine: float | None = None) -> Outcome:
+    """The verdict in one precision; `fine` is the rho of float64 where this is float32 beside it."""
+    local = _local(name, witness)
     wrong = ~(np.isfinite(local.recorded) & np.isfinite(local.reference))
     if wrong.any():
-        return _not_finite(witness, local, wrong, beside)
+        return _not_finite(witness, wrong, fine)
     bound = _by_bound(name, witness)
     if bound is not None:
         if bound.rho <= 1:
             return bound
-        return replace(second_opinion(Flagged.of(name, witness, local), beside), rho=bound.rho, basis="bound")
+        return replace(second_opinion(Flagged.of(name, witness, local, fine)), rho=bound.rho, basis="bound")
     outcome = screened(local, witness.scale(name), witness.dtype, SCREEN)
     if outcome is not None:
         return outcome
-    flagged = Flagged.of(name, witness, local)
+    flagged = Flagged.of(name, witness, local, fine)
     if flagged.rho > 1:
-        return second_opinion(flagged, beside)
-    is_told = beside is not None or not flagged.is_blind or witness.is_nothing(name)
+        return second_opinion(flagged)
+    is_told = fine is not None or not flagged.is_blind or witness.is_nothing(name)
     return flagged.outcome("OK") if is_told else where_blind(flagged)
 
 
@@ -103,9 +103,9 @@ def _by_bound(name: str, witness: Witness) -> Outcome | None:
     return Outcome("OK", float(times[0]), "bound", index_of(int(entry[0]), local.recorded.shape), witness.dtype)
 
 
-def _not_finite(witness: Witness, local: Local, wrong: Array, beside: Beside | None) -> Outcome:
+def _not_finite(witness: Witness, wrong: Array, fine: float | None) -> Outcome:
     """Beside float64, float32 says nothing where torch's own run in it overflows; else nan and infinity are told."""
-    index = index_of(int(np.argmax(wrong)), local.recorded.shape)
-    if beside is not None and not witness.torch_is_finite:
+    index = index_of(int(np.argmax(wrong)), wrong.shape)
+    if fine is not None and not witness.torch_is_finite:
         return Outcome("OK", 0.0, "screen", index, "float32", OutOfRange())
     return Outcome("NONFINITE", float("inf"), "noise", index, witness.dtype)

@@ -46,19 +46,12 @@ def fitted(records: Mapping[str, np.ndarray], shapes: Mapping[str, Shape]) -> Fi
             continue
         is_transposed = record.ndim == 2 and record.shape == due[::-1] and 1 not in due
         result.records[name] = record.T if is_transposed else record.reshape(due)
-        if not is_transposed and (name == "J" or _fits_without_growing(record.shape, due)):
+        fits_without_growing = due[len(due) - record.ndim :] == record.shape  # of as many entries
+        if not is_transposed and (name == "J" or fits_without_growing):
             result.notes.append(OtherShape(name, record.shape, due))
         else:
             result.misshapen[name] = WrongShape(record.shape, due)
     return result
-
-
-def _fits_without_growing(shape: Shape, due: Shape) -> bool:
-    """Whether an array of one shape can be subtracted from one of another without making it larger."""
-    try:
-        return np.broadcast_shapes(due, shape) == due
-    except ValueError:
-        return False
 
 
 def misfit_of_step(key: Key, equation: str, witnesses: Mapping[str, Witness], end_to_end: EndToEnd) -> Judgement | None:

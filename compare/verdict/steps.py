@@ -15,6 +15,7 @@ from handgrad.compare.results import Finding, Worst
 from handgrad.compare.trace import Arrays, is_real
 from handgrad.compare.verdict.attribution import Excuses, Suspect
 from handgrad.compare.verdict.bounds import PRECISIONS
+from handgrad.compare.verdict.closeness import closest
 from handgrad.compare.verdict.judgement import EndToEnd, Judgement, ReadBy, excerpt, row_of
 from handgrad.compare.verdict.rounding import Outcome, Witness
 from handgrad.compare.verdict.rule import judge
@@ -42,7 +43,7 @@ def judge_step(
             why = suspect.outcome.why
             judgement = Judgement(row, None, differs, why if isinstance(why, Note) else None)
             if row.verdict != "OK" and not excuses.cover(suspect, row):
-                judgement = with_finding(judgement, suspect, reads, end_to_end[0], is_one_of_two=len(witnesses) > 1)
+                judgement = with_finding(judgement, suspect, reads, end_to_end[0])
             if row.verdict != "OK" or suspect.outcome.rho > 1:
                 excuses.note(key.name, row.verdict)
         excuses.has_finding |= judgement.finding is not None
@@ -55,24 +56,22 @@ def _suspect(key: Key, witnesses: Mapping[str, Witness]) -> Suspect:
     outcome = judge(key.name, witnesses)
     shown = witnesses[outcome.dtype].beside(key.name)
     assert shown is not None
-    return Suspect(key, outcome, shown, witnesses[outcome.dtype].allowance(key.name))
+    shown_in = "" if outcome.dtype == next(iter(witnesses)) else outcome.dtype
+    return Suspect(key, outcome, shown, shown_in, witnesses[outcome.dtype].allowance(key.name))
 
 
-def with_finding(
-    judgement: Judgement, suspect: Suspect, reads: ReadBy, records: Arrays, *, is_one_of_two: bool = False
-) -> Judgement:
+def with_finding(judgement: Judgement, suspect: Suspect, reads: ReadBy, records: Arrays) -> Judgement:
     """A judgement with its finding, whose cause is still unknown if it is a FAULT, and entries of both sides."""
     outcome = suspect.outcome
     ours, theirs = (float(side[outcome.index]) for side in suspect.local)
     is_fault = outcome.verdict == "FAULT"
-    shown_in = "float32" if outcome.dtype == "float32" and is_one_of_two else ""
     leaves = frozenset[str]().union(*reads.values()) - reads.keys()
     inputs = tuple(name for name in _inputs_of(suspect.key.name, reads) if name in records or name in leaves)
     finding = Finding(
         suspect.key,
         outcome.verdict,
-        cause_of(suspect.key, outcome, ours, theirs),
-        worst=Worst(outcome.index, ours, theirs, shown_in, inputs),
+        _cause_of(suspect.key, outcome, ours, theirs),
+        worst=Worst(outcome.index, ours, theirs, suspect.shown_in, inputs, suspect.before),
         equation=judgement.row.equation,
         rho=outcome.rho,
         circumstances=_of_fault(suspect) if is_fault else _of_operands(suspect, reads, records),
@@ -84,7 +83,7 @@ def with_finding(
     )
 
 
-def cause_of(key: Key, outcome: Outcome, by_hand: float, torch: float) -> Cause:
+def _cause_of(key: Key, outcome: Outcome, by_hand: float, torch: float) -> Cause:
     """What the verdict alone says of the cause."""
     if outcome.verdict == "NONFINITE":
         moved = key.step > 1 or key.phase == "update"
@@ -106,9 +105,7 @@ def _is_as_float32(suspect: Suspect) -> bool:
     """Whether a difference in float64 is everywhere within what rounding explains in float32."""
     if suspect.allowance is None or suspect.outcome.dtype != "float64":
         return False
-    recorded, reference = suspect.local
-    allowed = suspect.allowance.everywhere(PRECISIONS["float32"])
-    return bool((np.abs(recorded - reference) <= allowed).all())
+    return bool(closest(suspect.local, suspect.allowance, PRECISIONS["float32"])[0] <= 1)
 
 
 def _of_operands(suspect: Suspect, reads: ReadBy, records: Arrays) -> tuple[Fact, ...]:

@@ -43,6 +43,15 @@ def test_a_wrong_gradient_is_named_with_its_worst_entry():
     assert notes_of(summed, doubted={}) == []
 
 
+@pytest.mark.parametrize(("off", "is_told"), [(5e-8, False), (1e-6, True)])
+def test_a_share_of_a_gradient_that_slopes_do_not_tell_is_no_mistake(off, is_told):
+    def rounded(p, X, C):
+        records = squares(p, X, C)
+        return {**records, "dW": records["dW"] + off * np.abs(records["dW"]).max()}
+
+    assert [note.gradient for note in notes_of(rounded)] == ["dW"] * is_told
+
+
 @pytest.mark.parametrize("row", range(3))
 def test_the_entry_that_differs_most_is_asked(row):
     def one_off(p, X, C):

@@ -1,5 +1,7 @@
 """One step of an optimiser by hand beside torch's: what can be asked of an update and of a velocity."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -91,3 +93,21 @@ def test_where_all_has_moved_torch_goes_on_with_the_recorded_velocities_too():
         batches,
     )
     assert [row.verdict for row in report.rows if row.name == "vW"] == ["FAULT", "FAULT", "OK"]
+
+
+def test_an_update_is_as_large_as_what_it_was_and_became():
+    step = following()
+    np.testing.assert_array_equal(step.scale("W_next"), abs(W) + abs(step.local["W_next"]))
+    np.testing.assert_array_equal(step.scale("vW"), abs(DW))
+
+
+def test_a_spread_by_chance_too_small_is_half_that_of_all_entries():
+    class Drawn:
+        def noisy(self, by):
+            return [{"W": step.local["W_next"] + by * np.array([[0.0, 2.0], [0.0, 2.0]])}]
+
+    step = replace(following(), followers=Drawn())
+    spread, scale = step.spread("W_next"), step.scale("W_next")
+    usual = np.sqrt(np.mean((np.array([[0.0, 2.0], [0.0, 2.0]]) / scale) ** 2)) * scale
+    np.testing.assert_allclose(spread[:, 0], usual[:, 0] / np.sqrt(2), rtol=1e-3)
+    np.testing.assert_allclose(spread[:, 1], np.hypot(2.0, usual[:, 1]) / np.sqrt(2), rtol=1e-3)

@@ -26,7 +26,7 @@ def judged(by_hand, verdict="FAULT", printed="float64", key=KEY, index=(1, 0), d
         for d in ("float64", "float32")
         if printed in ("float64", d)
     }
-    return update_judgement(key, Outcome(verdict, 2.0, "noise", index, dtype, why), beside, printed)
+    return update_judgement(key, Outcome(verdict, 2.0, "noise", index, dtype, why), beside)
 
 
 def test_of_what_is_right_the_row_shows_where_the_printed_sides_differ_most():
@@ -40,7 +40,7 @@ def test_of_what_is_right_the_row_shows_where_the_printed_sides_differ_most():
 @pytest.mark.parametrize("printed", ["float64", "float32"])
 def test_a_fault_is_shown_with_what_it_started_from(printed):
     by_hand = TORCH + np.array([[0, 0], [1e-2, 0]])
-    judgement = judged(by_hand, printed=printed, why=Persists("moves"))
+    judgement = judged(by_hand, printed=printed, dtype=printed, why=Persists("moves"))
     finding = judgement.finding
     assert (finding.where, finding.verdict, finding.cause) == (KEY, "FAULT", Unknown())
     assert finding.worst.index == (1, 0)
@@ -89,7 +89,7 @@ def test_what_is_not_finite_is_so_at_its_entry(value):
 
 def test_a_scalar_and_an_update_that_changes_nothing():
     one = np.array(1.0)
-    row = update_judgement(KEY, Outcome("OK", 0.0, "screen", ()), {"float64": following(one, one, one)}, "float64").row
+    row = update_judgement(KEY, Outcome("OK", 0.0, "screen", ()), {"float64": following(one, one, one)}).row
     assert (row.verdict, row.rho, row.index, row.shape) == ("OK", 0.0, (), ())
 
 

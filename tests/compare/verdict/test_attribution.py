@@ -80,6 +80,9 @@ def test_what_is_right_end_to_end_follows_from_a_finding_before_it():
     assert excuses(("dZ", "FAULT")).cover(*suspect("dW", "FAULT", [2], [1], is_right=True))
     assert not excuses(("dZ", "FAULT")).cover(*suspect("dW", "FAULT", [2], [1]))
     assert not excuses().cover(*suspect("dW", "FAULT", [2], [1], is_right=True))
+    after, row = suspect("dW", "FAULT", [2], [1])
+    for apart, is_right in ((2.0**-11, True), (2.0**-9, False)):
+        assert excuses(("dZ", "FAULT")).cover(after, row._replace(max_abs_diff=apart)) == is_right
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -164,6 +167,13 @@ def test_the_first_finding_has_all_its_causes_and_the_others_one():
     first, second = attribution(faults, lambda _: (WrongSign(), Zero()), lambda _: (twice,))
     assert (first.cause, first.others) == (WrongSign(), (Zero(),))
     assert (second.cause, second.others) == (twice, ())
+
+
+def test_siblings_of_the_first_finding_are_asked_as_it_is():
+    faults = [judgement(name, "FAULT").finding for name in ("dW1", "db", *(f"dW{i}" for i in range(2, 7)))]
+    named = attribution(faults, lambda _: (Zero(), WrongSign()), lambda _: (WrongSign(),))
+    asked = [finding.where.name for finding in named if finding.cause == Zero()]
+    assert asked == ["dW1", "dW2", "dW3", "dW4", "dW5"]
 
 
 def test_a_cause_that_is_known_stays():

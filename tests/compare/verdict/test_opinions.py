@@ -11,7 +11,7 @@ from handgrad.compare.facts.failures import FewerDigits, OverflowsInside
 from handgrad.compare.facts.remarks import NothingButRounding, Persists, SpecialPoint, TorchInexact
 from handgrad.compare.thresholds import MOVE, MOVE_FAR, MOVE_LESS
 from handgrad.compare.verdict.moves import behaviour
-from handgrad.compare.verdict.opinions import OPINIONS, Beside, second_opinion, where_blind
+from handgrad.compare.verdict.opinions import OPINIONS, second_opinion, where_blind
 from handgrad.compare.verdict.rounding import Flagged
 from tests.compare.verdict.witnesses import Told
 
@@ -31,8 +31,8 @@ def witness(off, **more):
     return Told({"dW": G + off}, {"dW": G}, **more)
 
 
-def flagged(told):
-    return Flagged.of("dW", told, told.beside("dW"))
+def flagged(told, fine=None):
+    return Flagged.of("dW", told, told.beside("dW"), fine)
 
 
 def at_places(off, spread=1e-6, places=3):
@@ -45,8 +45,8 @@ def noise(size):
     return at_places(lambda i, g: size * RNG.standard_normal(g.shape))
 
 
-def verdict_of(told, beside=None):
-    outcome = second_opinion(flagged(told), beside)
+def verdict_of(told, fine=None):
+    outcome = second_opinion(flagged(told, fine))
     return outcome.verdict, outcome.why
 
 
@@ -100,7 +100,7 @@ def test_a_difference_at_a_kink_alone_is_a_fault():
     assert verdict_of(special) == ("FAULT", SpecialPoint())
     coarse = witness(0.5 * (np.arange(5) == 2), dtype="float32", elsewhere=at_places(lambda i, g: 0 * g))
     assert verdict_of(coarse)[0] == "FAULT"
-    assert verdict_of(coarse, Beside(0.0, G))[0] == "OK"  # float64 does not have it
+    assert verdict_of(coarse, 0.0)[0] == "OK"  # float64 does not have it
     digits = witness(1e-10 * (np.arange(5) == 2), elsewhere=at_places(lambda i, g: 0 * g))
     assert verdict_of(digits)[0] == "WEAK"  # last digits of what it is computed from
 
@@ -252,14 +252,15 @@ def test_what_is_nothing_but_rounding_is_ok():
 def test_float32_that_rounds_as_float64_does_is_ok():
     told = witness(3e-3 * SIGNS, dtype="float32", elsewhere=noise(3e-3))
     rho = flagged(told).rho
-    assert verdict_of(told, Beside(rho, G))[0] == "OK"
-    assert verdict_of(told, Beside(rho / 100, G))[0] == "WEAK"
-    assert verdict_of(told, Beside(0.0, G))[0] == "WEAK"
+    assert verdict_of(told, rho)[0] == "OK"
+    assert verdict_of(told, rho / 100)[0] == "WEAK"
+    assert verdict_of(told, 0.0)[0] == "WEAK"
 
 
 def test_float32_that_holds_no_digit_is_ok():
     told = witness(0.5 * SIGNS, dtype="float32", roundings=2.0**36, elsewhere=noise(0.5))
-    assert verdict_of(told, Beside(0.0, G))[0] == "OK"
+    assert verdict_of(told, 0.0)[0] == "OK"
+    assert verdict_of(told)[0] == "UNTOLD", "float32 alone"
 
 
 def test_a_wrong_formula_shows_where_the_mathematics_amplifies():
@@ -292,4 +293,37 @@ def test_a_derivation_in_float32_is_asked_the_questions_of_both():
     accused = {"dtype": "float32", "elsewhere": noise(1e-2), "own_loss": True}
     alone = witness(1e-2 * SIGNS, **accused)
     assert verdict_of(alone) == ("FAULT", Persists("own-loss"))
-    assert verdict_of(alone, Beside(0.0, G))[0] == "WEAK", "beside float64 that is asked there"
+    assert verdict_of(alone, 0.0)[0] == "WEAK", "beside float64 that is asked there"
+
+
+def test_a_format_is_not_named_where_a_difference_is_far_below_its_roundings():
+    off = 1e-6 * abs(G) * SIGNS
+    near, far = at_places(lambda i, g: off)[0], noise(1e-6)[0]
+    told = witness(off, elsewhere={MOVE: near, 2.0**-4: far}, roundings=1.0)
+    assert verdict_of(told) == ("FAULT", Persists("moves"))
+
+
+@pytest.mark.parametrize(("stands", "expected"), [
+    (True, ("WEAK", FewerDigits("float16 or TF32"))), (False, ("FAULT", Persists("stands")))
+])  # fmt: skip
+def test_what_is_kept_in_16_bits_stands_over_moves_that_those_do_not_see(stands, expected):
+    record = G + 1e-4 * abs(G) * SIGNS
+    still, far = at_places(lambda i, g: record - g)[0], noise(1e-4)[0]
+    elsewhere = {MOVE: still, 2.0**-17: still if stands else far, 2.0**-4: far}
+    assert verdict_of(witness(record - G, elsewhere=elsewhere, roundings=1.0)) == expected
+
+
+@pytest.mark.parametrize(("size", "verdict"), [(2.0**-10, "OK"), (2.0**-5, "UNTOLD")])
+def test_another_order_of_arithmetic_leaves_the_most_of_a_tensor(size, verdict):
+    off = size * abs(G) * SIGNS
+    assert verdict_of(witness(off, elsewhere=noise(size), roundings=2.0**64)) == (verdict, None)
+
+
+def test_float32_explains_nothing_where_its_roundings_are_most_of_a_tensor():
+    assert verdict_of(witness(1e-3 * SIGNS, elsewhere=noise(1e-3), roundings=2.0**40)) == ("WEAK", None)
+
+
+@pytest.mark.parametrize(("share", "told"), [(0.6, True), (0.3, False)])
+def test_a_ratio_to_within_rounding_is_told_where_without_it_more_is_left(share, told):
+    g, ratio = (1e-2 * 2.0**53) ** 2, at_places(lambda i, g: share * (1 + 1e-3 * i) * g, spread=0.1)
+    assert (behaviour(flagged(witness(0.6 * G, elsewhere=ratio, roundings=g)), MOVE) == "ratio") == told

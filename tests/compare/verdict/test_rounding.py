@@ -12,7 +12,6 @@ from handgrad.compare.verdict.rounding import (
     largest_around,
     moderated,
     screened,
-    screened_in_float32,
     size,
     worse,
 )
@@ -54,9 +53,9 @@ def test_nothing_but_subnormal_numbers_passes_the_screen():
 
 def test_a_float32_record_is_screened_against_the_float64_one():
     fine = RNG.standard_normal((3, 4))
-    assert screened_in_float32(Local(fine.astype("f4"), fine), abs(fine)).verdict == "OK"
-    assert screened_in_float32(Local((fine * (1 + 1e-4)).astype("f4"), fine), abs(fine)) is None
-    assert screened_in_float32(Local(fine.astype("f4"), fine * np.inf), abs(fine)) is None
+    for off, is_ok in ((0.0, True), (1e-4, False), (np.inf, False)):
+        both = Local((fine * (1 + off)).astype("f4"), fine)
+        assert (screened(both, abs(fine), "float32", 64.0) is not None) == is_ok
 
 
 def test_the_deviation_is_that_of_the_runs_and_a_rounding_of_its_own():
@@ -137,3 +136,10 @@ def test_sizes_neither_overflow_nor_underflow():
     assert size(np.array([3e-200, 4e-200])) == pytest.approx(5e-200)
     assert size(np.zeros(3)) == 0.0 == largest(np.empty(0))
     assert largest(np.array([np.nan, -2.0])) == 2.0
+
+
+def test_in_float64_the_largest_around_an_entry_does_not_excuse_a_good_part_of_it():
+    for unit, dtype, is_ok in ((2.0**-53, "float64", False), (2.0**-24, "float32", True)):
+        reference = np.array([1.0, 2.0**8 * unit])
+        both = Local(reference + np.array([0, 8 * unit]), reference)
+        assert (screened(both, largest_around(reference), dtype, 32.0) is not None) == is_ok

@@ -7,7 +7,7 @@ from handgrad.compare.facts.remarks import OutOfRange
 from handgrad.compare.verdict import bounds
 from handgrad.compare.verdict.bounds import Allowance
 from handgrad.compare.verdict.closeness import Local
-from handgrad.compare.verdict.rule import judge
+from handgrad.compare.verdict.rule import judge, unexplained
 from tests.compare.verdict.witnesses import Told
 
 
@@ -227,3 +227,24 @@ def test_where_float32_is_near_float64_it_is_not_replayed():
     near = {"T": record.astype("f4")}
     both = {"float64": Told({"T": record}, {"T": record}), "float32": Dear(near, {}, "float32")}
     assert judge("T", both).verdict == "OK"
+
+
+def test_beside_float64_what_float32_does_not_hold_is_no_reason_to_say_nothing():
+    coarse = told(0.5 * abs(G) * SIGNS, "float32", roundings=2.0**40, elsewhere=elsewhere(0.5))
+    assert judge("A", {"float32": coarse}).verdict == "UNTOLD"
+    assert judge("A", {"float64": told(), "float32": coarse}).verdict == "OK"
+
+
+def test_float32_is_judged_where_float64_is_weak():
+    fine, coarse = told(1e-10 * SIGNS, elsewhere=elsewhere(1e-10)), told(10 * SIGNS, "float32")
+    assert judge("A", {"float64": fine}).verdict == "WEAK"
+    outcome = judge("A", {"float64": fine, "float32": coarse})
+    assert (outcome.verdict, outcome.dtype) == ("FAULT", "float32")
+
+
+@pytest.mark.parametrize(("roundings", "asked"), [(16, []), (200, ["spread"]), (1e6, [])])
+def test_what_is_left_unexplained_is_measured_near_what_rounding_explains_alone(roundings, asked):
+    both = told(roundings * 2.0**-53 * SIGNS)
+    left = unexplained("A", both)
+    assert (left <= 1, np.isinf(left)) == (roundings == 16, roundings == 1e6)
+    assert both.asked == asked

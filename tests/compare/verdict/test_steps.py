@@ -92,6 +92,14 @@ def test_a_fault_of_float32_alone_says_so_and_shows_that_side():
     assert worst.by_hand == pytest.approx(2 * worst.torch, rel=1e-6)
 
 
+@pytest.mark.parametrize(("wrong", "shown"), [("float64", "float64"), ("float32", "")])
+def test_where_float32_is_printed_a_fault_says_what_it_is_shown_in_if_that_is_float64(wrong, shown):
+    right = {d: RIGHT | {"dZ": RIGHT["dZ"] * (1 + (d == wrong))} for d in ("float32", "float64")}
+    runs = {d: Told({n: a.astype(d) for n, a in records.items()}, RIGHT, d) for d, records in right.items()}
+    (judgement,) = judge_step([(Key(1, "backward", "dZ"), "")], runs, (runs["float32"].records, RIGHT), READS)
+    assert judgement.finding.worst.dtype == shown
+
+
 def test_a_fault_that_float32s_rounding_would_explain_says_so():
     W, A, b = (RNG.standard_normal(shape) for shape in ((2, 4), (4, 3), (2, 1)))
     Z = W @ A + b
@@ -136,6 +144,15 @@ def test_what_a_cast_value_makes_of_its_derivative_is_no_culprit():
     assert (judgements["A"].row.verdict, judgements["dZ"].row.verdict) == ("WEAK", "WEAK")
     further = judged(records | {"dZ": records["dZ"] + 1e-4}, local, local, told=NOWHERE_ELSE)
     assert culprits(further) == ["A", "dZ"]
+
+
+def test_what_a_value_that_is_next_to_nothing_off_makes_of_its_derivative_is_no_culprit():
+    A, dA, off = np.array([[0.999999, 0.5], [0.3, -0.9]]), np.ones((2, 2)), np.array([[5e-14, 0], [0, 0]])
+    records = RIGHT | {"A": A + off, "dA": dA, "dZ": dA * (1 - (A + off) ** 2)}
+    local = RIGHT | {"A": A, "dA": dA, "dZ": dA * (1 - A**2)}
+    judgements = judged(records, local, local, told={"nothing": ("A",)})
+    assert (judgements["A"].row.verdict, judgements["dZ"].row.verdict) == ("OK", "FAULT")
+    assert culprits(judgements) == []
 
 
 # --- what is not finite
