@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -144,7 +145,8 @@ def _stands_still(flagged: Flagged) -> Outcome | None:
             continue
         if _is_within(flagged.at(unit)) if unit >= held else _explains(flagged, unit):
             far = MOST_MOVED if unit >= held else min(MOVE_OF_FORMAT * unit, MOST_MOVED)
-            is_wrong = unit > COARSE and _changes_over(flagged, unit, far) <= STEADY
+            every = flagged.difference.size <= FEW_ENTRIES  # of one number some places agree by chance
+            is_wrong = unit > COARSE and _changes_over(flagged, unit, far, np.max if every else np.median) <= STEADY
             return (
                 flagged.outcome("FAULT", Persists("moves")) if is_wrong else flagged.outcome("WEAK", FewerDigits(name))
             )
@@ -173,7 +175,7 @@ def _stands_over(flagged: Flagged, by: float) -> bool:
     return bool(same) and float(np.median(same)) > STANDS
 
 
-def _changes_over(flagged: Flagged, unit: float, by: float) -> float:
+def _changes_over(flagged: Flagged, unit: float, by: float, of_places: Callable[[list[float]], Any]) -> float:
     """The share of a difference from a format's roundings that changes where all moves by a share; nan if unknown."""
     many = np.abs(flagged.at(unit).roundings)
     at = many > many.max() / 4
@@ -181,7 +183,6 @@ def _changes_over(flagged: Flagged, unit: float, by: float) -> float:
     for place in moved(flagged, by):
         here, there = flagged.difference[at], place.difference[at]
         changes.append(size(there - here) / max(size(here), size(there), np.finfo(float).tiny))
-    of_places = np.max if flagged.difference.size <= FEW_ENTRIES else np.median  # of one number some agree by chance
     return float(of_places(changes)) if changes else np.nan
 
 
@@ -203,7 +204,7 @@ def _stays(flagged: Flagged) -> Outcome | None:
         return flagged.outcome("WEAK", FewerDigits("float32"))
     half = FORMATS["float16 or TF32"]
     is_of_format = is_fine and flagged.at(half).largest > STANDS and _explains(flagged, half)
-    if is_of_format and _changes_over(flagged, half, MOVE_OF_FORMAT * half) > STEADY:
+    if is_of_format and _changes_over(flagged, half, MOVE_OF_FORMAT * half, np.median) > STEADY:
         return flagged.outcome("WEAK", FewerDigits("float16 or TF32"))
     return flagged.outcome("FAULT", Persists("moves"))
 
