@@ -93,9 +93,11 @@ def _check(arguments: argparse.Namespace) -> int:
 def _check_file(arguments: argparse.Namespace) -> int:
     settings = _settings_of_file(arguments)
     from handgrad.compare.checks.files import check_file
+    from handgrad.compare.cli.memory import keep_freed_memory
     from handgrad.compare.cli.progress import shown
     from handgrad.compare.results import ALONE
 
+    keep_freed_memory()
     with shown():
         reports = check_file(arguments.file, arguments.only, settings)
     sides = "" if arguments.show is None else _sides(arguments.show, reports)
