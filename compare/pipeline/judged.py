@@ -147,9 +147,9 @@ def findings_of(judged: Judged) -> tuple[Finding, ...]:
 
 
 def _nearest_first(findings: tuple[Finding, ...], edit: Explanation) -> tuple[Finding, ...]:
-    """Findings that no tap orders: of those that the first's edit explains, the nearest to it first, or the largest."""
+    """Gradients that no tap orders: of those that the first's edit explains, the nearest to it first, or the largest."""
     first = findings[0]
-    alike = [finding for finding in findings if finding.cause == edit.cause]
+    alike = [finding for finding in findings if finding.cause == edit.cause and finding.where.phase == "backward"]
 
     def distance(finding: Finding) -> tuple[int, int]:
         name = finding.where.name

@@ -89,3 +89,23 @@ def test_few_digits_do_not_let_a_formula_explain_anything(seed):
     noise = torch.tensor(np.random.default_rng([seed, 1]).standard_normal((8, 16))).bfloat16()
     wrong = softmax_by_hand(torch.bfloat16, lambda P, D: P * (D - (D * P).sum(1, keepdim=True)) * (1 + noise / 2))
     assert cause_of(wrong, softmax, seed) == Unknown()
+
+
+def test_a_loss_comes_before_its_gradients_whatever_is_nearest_to_the_edit():
+    """The activation is left out of the loss and of its gradients alike."""
+    rng = np.random.default_rng(8)
+
+    def derivation(p, X, Y):
+        s = np.tanh(p["A"] @ X)
+        e = p["C"] @ (p["B"] @ s) - Y
+        dB = p["C"].T @ e @ s.T
+        dA = (p["B"].T @ (p["C"].T @ e) * (1 - s**2)) @ X.T
+        return {"J": 0.5 * (e * e).sum(), "dC": e @ (p["B"] @ s).T, "dB": dB, "dA": dA}
+
+    def reference(p, X, Y):
+        return 0.5 * ((p["C"] @ torch.tanh(p["B"] @ torch.tanh(p["A"] @ X)) - Y) ** 2).sum()
+
+    shapes = {"A": (3, 2), "B": (4, 3), "C": (5, 4)}
+    params = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+    report = check_gradients(derivation, reference, params, (rng.standard_normal((2, 7)), rng.standard_normal((5, 7))))
+    assert report.first.where.name == "J", str(report)
