@@ -68,7 +68,7 @@ def diagnosis_of(scene: Scene, most: int = MOST_TIER) -> Diagnosis:
     edits = searched(scene, most)
     if kinks and not (edits and edits[0].cause.code == "missing-factor"):  # zeros that a mask has made are no kink
         return Diagnosis(kinks)
-    if edits:
+    if edits and not (scene.is_large and isinstance(edits[0].cause, Scaled)):  # whose number is that of shorter data
         return Diagnosis(tuple(each.cause for each in edits), edits[0])
     if scene.coarse is not None and not causes:
         return diagnosis_of(scene.at_its_digits, most)
@@ -96,8 +96,11 @@ def of_families(scene: Scene) -> tuple[Cause, ...]:
 def searched(scene: Scene, most: int = MOST_TIER) -> tuple[Explanation, ...]:
     """The edits of the reference's own graph that explain a wrong tensor, at most one of another kind beside the first.
 
-    In the textbook's form, and in torch's where that differs. Of large tensors none is recorded: every step is kept.
+    In the textbook's form, and in torch's where that differs. Of large tensors those that explain them on shorter data.
     """
+    if scene.is_large:
+        small = None if scene.smaller is None else scene.smaller()
+        return () if small is None or small.is_large else searched(small, most)
     return tuple(explanations(_searches(scene, most), scene.elsewhere)[:2])
 
 

@@ -36,7 +36,8 @@ class Scene:
     reference of every tensor with some of `tensors` replaced. `previous` are the tensors of the step before,
     `updated` the parameters after this one. `numbers` names what a factor may be; `settings` are the rates of the
     update and the number of the step. `graph` is the reference's own, recorded on what was returned, and
-    `elsewhere` reruns the derivation where all has moved.
+    `elsewhere` reruns the derivation where all has moved. `smaller` gives the same tensor on shorter data, for tensors
+    too large to be recorded.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Scene:
     settings: Mapping[str, float] = field(default_factory=dict)
     graph: Callable[[Form], Graph] | None = None
     elsewhere: Callable[[], Iterable[Elsewhere]] = tuple
+    smaller: Callable[[], Scene | None] | None = None
 
     @property
     def at_its_digits(self) -> Scene:
@@ -107,9 +109,14 @@ class Scene:
             self.observed.bits(to_tensor(np.asarray(predicted, np.float64))) >= PRICE_OF_FAMILIES + fitted * MOST_BITS
         )
 
+    @property
+    def is_large(self) -> bool:
+        """Whether too many numbers are at hand for every step on them to be kept."""
+        return sum(array.size for array in self.tensors.values()) > MOST_RECORDED
+
     def recorded_graph(self, form: Form) -> Graph | None:
         """The graph in a form; None where there is none, and of large tensors, as every step is kept."""
-        if self.graph is None or sum(array.size for array in self.tensors.values()) > MOST_RECORDED:
+        if self.graph is None or self.is_large:
             return None
         with suppress(InputError):  # what the reference does cannot be looked at inside
             return self.graph(form)

@@ -147,7 +147,7 @@ def findings_of(judged: Judged) -> tuple[Finding, ...]:
 
 
 def _nearest_first(findings: tuple[Finding, ...], edit: Explanation) -> tuple[Finding, ...]:
-    """Gradients that no tap orders: of those that the first's edit explains, the nearest to it first, or the largest."""
+    """Gradients that no tap orders: of those that one edit explains, the nearest to it first, or the largest."""
     first = findings[0]
     alike = [finding for finding in findings if finding.cause == edit.cause and finding.where.phase == "backward"]
 

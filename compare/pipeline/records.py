@@ -93,7 +93,8 @@ def _evidence(
 
     def again(params: Arrays, batch: Arrays) -> dict[str, np.ndarray]:
         assert derivation is not None
-        return fitted(call(derivation, params, batch).read_for(end_to_end.values).records, shapes).records
+        due = {gradient(name): array.shape for name, array in params.items()} | {"J": ()}
+        return fitted(call(derivation, params, batch).read_for(end_to_end.values).records, due).records
 
     elsewhere = with_records(returned.elsewhere.get(dtype), lambda records: fitted(records, shapes).records)
     if derivation is not None:

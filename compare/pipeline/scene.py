@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import count
 
 import numpy as np
 
@@ -14,15 +16,16 @@ from handgrad.compare.diagnosis.search import Elsewhere
 from handgrad.compare.errors import InputError
 from handgrad.compare.names import before
 from handgrad.compare.oracle.reference import run_on_records
-from handgrad.compare.pipeline.evidence import Evidence
+from handgrad.compare.pipeline.evidence import Evidence, situations
 from handgrad.compare.sandbox import quietly
-from handgrad.compare.thresholds import MOVE_FOR_NAMES, OF_FORMAT, ROUNDINGS, UNEXPLAINED, UNIT_ROUNDOFF
+from handgrad.compare.thresholds import LARGE, MOVE_FOR_NAMES, OF_FORMAT, ROUNDINGS, UNEXPLAINED, UNIT_ROUNDOFF
 from handgrad.compare.trace import Arrays, digits_of, in_precision, is_float32, real
 from handgrad.compare.verdict.judgement import ReadBy
 from handgrad.compare.verdict.rounding import deviation, largest, size
 from handgrad.torchref.exchange import to_tensor
 
 Shape = tuple[int, ...]
+LONG, SHORT = 32, 5  # entries of an axis: beyond the one it is cut where names are sought, to the other or a few more
 
 
 def scene_of_records(
@@ -51,7 +54,41 @@ def scene_of_records(
     if spread is None:
         return scene
     own = ROUNDINGS * largest(deviation(here.local[name], spread, here.unit, here.dtype))
-    return replace(scene, rounding=own, coarse=_of_its_digits(scene, spread))
+    shorter = partial(_on_shorter_data, name, here, reads) if scene.is_large else None
+    return replace(scene, rounding=own, coarse=_of_its_digits(scene, spread), smaller=shorter)
+
+
+def _on_shorter_data(name: str, here: Evidence, reads: ReadBy) -> Scene | None:
+    """The scene where every long axis is cut to a few entries, or the first of what has several alone.
+
+    None where either side does not run there, or both agree.
+    """
+    sizes = {n for array in (*here.params.values(), *here.batch.values()) for n in array.shape}
+    free = (n for n in count(SHORT) if n not in sizes)
+    lengths = {n: next(free) if n > LONG else n for n in sorted(sizes)}
+
+    def everywhere(array: np.ndarray) -> np.ndarray:
+        return array[tuple(slice(lengths[n]) for n in array.shape)]
+
+    def of_first_axis(array: np.ndarray) -> np.ndarray:
+        return array[: lengths[len(array)]] if array.ndim > 1 else array
+
+    scenes = (_cut(name, here, reads, cut) for cut in (everywhere, of_first_axis))
+    return next(filter(None, scenes), None)
+
+
+def _cut(name: str, here: Evidence, reads: ReadBy, cut: Callable[[np.ndarray], np.ndarray]) -> Scene | None:
+    if here.derive is None:
+        return None
+    params, batch = ({n: cut(array) for n, array in of.items()} for of in (here.params, here.batch))
+    elsewhere = partial(situations, here.derive, params, batch, here.dtype)
+    records = here.derive(params, batch)
+    small = replace(here, params=params, batch=batch, records=records, situations=elsewhere)
+    with suppress(InputError), quietly():
+        local = small.beside(name)
+        if local is not None and largest(local.recorded - local.reference) > LARGE * largest(local.reference):
+            return scene_of_records(name, evidence={here.dtype: small}, reads=reads, previous={}, usual={})
+    return None
 
 
 def _of_its_digits(scene: Scene, spread: np.ndarray) -> np.ndarray | None:
