@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,15 +27,18 @@ from handgrad.compare.verdict.coarse.rule import Judged, judge, suspect
 from handgrad.compare.verdict.judgement import excerpt
 
 SIGN, SHOWN_DIGITS = -1.0, 6
+Sides = tuple[np.ndarray, np.ndarray]
+"""A tensor by hand and in torch."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One tensor: its row, its finding if there is one, and what the rule said of it."""
+    """One tensor: its row, its finding if there is one, what the rule said of it, and both sides of the row's draw."""
 
     row: Row
     finding: Finding | None
     judged: Judged | None
+    sides: Sides
     excerpt: Excerpt | None = None
 
 
@@ -67,18 +71,24 @@ def _verdict(case: Case, position: int, key: Key, tensors: Sequence[Tensor]) -> 
     if wrong is not None:
         at = int((~torch.isfinite(tensors[wrong])).reshape(-1).int().argmax())
         row, worst = _row(key, tensors[wrong], references[wrong], at, (math.inf, "NONFINITE"))
-        return Verdict(row, Finding(key, "NONFINITE", NotFinite(worst.by_hand, worst.torch), worst=worst), None)
+        sides = _sides(tensors[wrong], references[wrong])
+        finding = Finding(key, "NONFINITE", NotFinite(worst.by_hand, worst.torch), worst=worst)
+        return Verdict(row, finding, None, sides)
     judged = judge(case, position, tensors)
     found = judged.statistics
     draw = found.draw
     row, worst = _row(key, tensors[draw], references[draw], found.entry, (found.worst, judged.verdict))
+    sides = _sides(tensors[draw], references[draw])
     if judged.verdict == "OK":
-        return Verdict(row, None, judged)
+        return Verdict(row, None, judged, sides)
     is_wrong = judged.verdict == "FAULT"
     cause = _cause(case, position, tensors, judged) if is_wrong else NotTold(judged.why, judged.resolution)
-    sides = (as_record(tensors[draw].double()), as_record(references[draw]))
     shown = excerpt(key, *sides, worst.index) if is_wrong and worst.index else None
-    return Verdict(row, Finding(key, judged.verdict, cause, worst=worst, rho=found.worst), judged, shown)
+    return Verdict(row, Finding(key, judged.verdict, cause, worst=worst, rho=found.worst), judged, sides, shown)
+
+
+def _sides(ours: Tensor, reference: Tensor) -> Sides:
+    return as_record(ours.double()), as_record(reference)
 
 
 def _row(key: Key, ours: Tensor, reference: Tensor, at: int, said: tuple[float, str]) -> tuple[Row, Worst]:

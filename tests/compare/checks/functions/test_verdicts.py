@@ -14,6 +14,27 @@ from tests.corpus.kernels_arithmetic import FLOAT32, TF32, variants
 from tests.corpus.kernels_planted import function_of, inputs_of
 
 
+def test_both_sides_of_every_row_are_kept():
+    """Those that the row shows an entry of; in float64, of first and of second derivatives."""
+
+    def off(ctx, dy, dx, dw):
+        return dx, 1.5 * dw
+
+    given = inputs(torch.float64)
+    reports = [check_function(made(off), norm, inputs(dtype)) for dtype in (torch.bfloat16, torch.float64)]
+    reports.append(check_function(norm, norm, inputs(torch.float32), second=True))
+    for report in reports:
+        assert report.arrays.keys() == {(1, row.name) for row in report.rows}
+        for row in report.rows:
+            by_hand, torchs = report.tensor(row.name)
+            assert (by_hand.shape, by_hand[row.index], torchs[row.index]) == (row.shape, row.by_hand, row.torch)
+    for report in reports[:2]:
+        by_hand, torchs = report.tensor("dw")
+        assert by_hand == pytest.approx(1.5 * torchs, rel=0.02)
+    assert reports[1].tensor("y")[1] == pytest.approx(norm(*given).numpy())
+    assert {name for _, name in reports[2].arrays} == {"y", "dx", "dw", "ddx", "ddw", "ddy"}
+
+
 def finding_of(backward, dtype=torch.bfloat16):
     report = check_function(made(backward), norm, inputs(dtype))
     (finding,) = report.findings
