@@ -17,10 +17,11 @@ from handgrad.compare.facts.edits import OtherNumber
 from handgrad.compare.facts.failures import NotFinite
 from handgrad.compare.facts.functions import NotTold, StepOff
 from handgrad.compare.names import Key
-from handgrad.compare.oracle.coarse.formats import TF32
+from handgrad.compare.oracle.coarse.effects import Step
+from handgrad.compare.oracle.coarse.formats import FORMATS, TF32
 from handgrad.compare.results import Excerpt, Finding, Row, Worst
 from handgrad.compare.sandbox import as_record
-from handgrad.compare.thresholds import LIKE_TF32
+from handgrad.compare.thresholds import LEFT_OUT, LIKE_TF32
 from handgrad.compare.verdict.coarse.case import Case, Measure, case_of
 from handgrad.compare.verdict.coarse.directions import Along
 from handgrad.compare.verdict.coarse.rule import Judged, judge, suspect
@@ -82,7 +83,7 @@ def _verdict(case: Case, position: int, key: Key, tensors: Sequence[Tensor]) -> 
     if judged.verdict == "OK":
         return Verdict(row, None, judged, sides)
     is_wrong = judged.verdict == "FAULT"
-    cause = _cause(case, position, tensors, judged) if is_wrong else NotTold(judged.why, judged.resolution)
+    cause = _cause(case, position, tensors, judged) if is_wrong else _not_told(judged, case)
     shown = excerpt(key, *sides, worst.index) if is_wrong and worst.index else None
     return Verdict(row, Finding(key, judged.verdict, cause, worst=worst, rho=found.worst), judged, sides, shown)
 
@@ -108,12 +109,19 @@ def _cause(case: Case, position: int, tensors: Sequence[Tensor], judged: Judged)
     times = judged.statistics.times
     if along is None and times["along"] > 1 and max(times["entry"], times["slice"]) <= 1:
         along = judged.statistics.along
-    return Unknown() if along is None else _named(along, judged.resolution, case)
+    shares = case.measures[position].directions.resolution
+    return Unknown() if along is None else _named(along, shares, case)
 
 
-def _named(along: Along, resolution: float, case: Case) -> Cause:
-    """What it is that is off along a direction."""
-    step, factor = along.step, 1 + along.share
+def _not_told(judged: Judged, case: Case) -> NotTold:
+    build = "float64" if case.format == FORMATS["float32"] else "float32"
+    return NotTold(judged.why, judged.resolution, build)
+
+
+def _named(along: Along, shares: Mapping[Step | None, float], case: Case) -> Cause:
+    """What it is that is off along a direction; `shares` are those of steps that would have shown."""
+    step, resolution = along.step, shares[None]
+    factor = _or_none(1 + along.share, min(shares.get(step, 1.0), LEFT_OUT))
     if step is None:
         if abs(factor - SIGN) <= resolution:
             return WrongSign()
@@ -124,7 +132,12 @@ def _named(along: Along, resolution: float, case: Case) -> Cause:
     if step.constant is not None:
         return OtherNumber(f"{step.constant * factor:.3g}", f"{step.constant:g}")
     line, is_backward = (step.place.line, step.place.is_backward) if step.place is not None else (0, False)
-    return StepOff(step.operation, _rounded(along.share, resolution), line, is_backward, step.axis)
+    return StepOff(step.operation, _rounded(factor - 1, resolution), line, is_backward, step.axis, step.of)
+
+
+def _or_none(factor: float, resolution: float) -> float:
+    """A factor, or 0 where it cannot be told from that."""
+    return 0.0 if abs(factor) <= resolution else factor
 
 
 def _rounded(number: float, resolution: float) -> float:

@@ -89,6 +89,8 @@ def test_a_constant_and_a_step_are_named_with_their_line():
     report = check_function(other_eps, norm, inputs(torch.float32))
     assert report.first.where.name == "y"
     assert report.first.cause == OtherNumber("0.01", f"{EPS:g}")
+    none = check_function(lambda x: x * x, lambda x: (x + 0.1) * x, (inputs(torch.float32)[0],))
+    assert none.first.cause == OtherNumber("0", "0.1")
 
     def less(ctx, dy, dx, dw):
         x, w = (t.float() for t in ctx.saved_tensors)
@@ -101,6 +103,28 @@ def test_a_constant_and_a_step_are_named_with_their_line():
     assert cause.share == pytest.approx(-0.1, abs=1e-3)
     assert cause.line == norm.__code__.co_firstlineno + 2
     assert cause.is_backward
+
+
+class LeftOut(torch.autograd.Function):
+    """silu, whose derivative lacks a term."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return (x.float() * torch.sigmoid(x.float())).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx, dy):
+        (x,) = ctx.saved_tensors
+        return (dy.float() * torch.sigmoid(x.float())).to(x.dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_part_of_an_operation_that_is_left_out_is_told_of_that_operation(dtype):
+    x = torch.randn(5, 6, generator=torch.Generator().manual_seed(0)).to(dtype)
+    cause = check_function(LeftOut.apply, lambda x: torch.nn.functional.silu(x), (x,)).first.cause
+    assert isinstance(cause, StepOff)
+    assert (cause.of, cause.share, cause.is_backward) == ("silu", -1.0, True)
 
 
 def test_products_in_tf32_are_told_and_judged_so():
@@ -168,5 +192,9 @@ def test_untold_says_why_and_is_no_failure():
     assert report.first.verdict == "UNTOLD"
     assert {type(f.cause) for f in report.findings} == {NotTold}
     assert {f.cause.why for f in report.findings} <= {"blind", "noise"}
+    assert {f.cause.build for f in report.findings} == {"float32"}
+    x, w = inputs(torch.float32)
+    finer = check_function(lambda x, w: x * w, lambda x, w: (x + 1e7) * w - 1e7 * w, (x, w))
+    assert {f.cause.build for f in finer.findings} == {"float64"}
     with pytest.raises(AssertionError):
         report.raise_if_failed(strict=True)
