@@ -163,6 +163,16 @@ class StepOff(Cause, code="step"):
         return f"it is off as if {last}{which} were {'left out' if self.share == -1 else times}"
 
 
+class RightInFloat32(Cause, code="precision-loss"):
+    """Where it is handed the same numbers in float32 it is right."""
+
+    sentence = (
+        "the same function is right in float32, so its formula is, and {dtype} loses digits on the way: do sums, and "
+        "what enters exp or a difference, in float32; or write the reference in the function's own steps"
+    )
+    dtype: str
+
+
 # --- what is not told
 
 

@@ -231,6 +231,7 @@ EXAMPLES: tuple[Fact, ...] = (
     functions.StepOff("exp", 0.5, 0, end=2),
     functions.StepOff("sub", -1.0, 7, is_backward=True, of="silu"),
     functions.StepOff("sub", 0.25, 7, end=0, of="softmax"),
+    functions.RightInFloat32("bfloat16"),
     *(functions.NotTold(why, 0.02) for why in functions.WHY),
     functions.NotTold("blind", 4.6e21, "float64"),
     functions.SecondCut("x"),

@@ -7,7 +7,7 @@ from handgrad import check_function
 from handgrad.compare.facts.causes import Scaled, WrongSign, Zero
 from handgrad.compare.facts.edits import OtherNumber
 from handgrad.compare.facts.failures import NotFinite
-from handgrad.compare.facts.functions import CoarserInside, NotTold, StepOff, WouldShow
+from handgrad.compare.facts.functions import CoarserInside, NotTold, RightInFloat32, StepOff, WouldShow
 from tests.compare.checks.functions.kernels import EPS, inputs, made, norm
 from tests.corpus.kernels import KERNELS, mistakes_of
 from tests.corpus.kernels_arithmetic import FLOAT32, TF32, variants
@@ -125,6 +125,39 @@ def test_a_part_of_an_operation_that_is_left_out_is_told_of_that_operation(dtype
     cause = check_function(LeftOut.apply, lambda x: torch.nn.functional.silu(x), (x,)).first.cause
     assert isinstance(cause, StepOff)
     assert (cause.of, cause.share, cause.is_backward) == ("silu", -1.0, True)
+
+
+def lossy(wrong=0.0):
+    """A softmax through the logarithm of the sum, which is rounded to the inputs' format; wrong by a share."""
+
+    class Softmax(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            p = (x - torch.logsumexp(x, -1, keepdim=True)).exp()
+            ctx.save_for_backward(p)
+            return p
+
+        @staticmethod
+        def backward(ctx, dy):
+            (p,) = ctx.saved_tensors
+            return p * (dy - (1 - wrong) * (dy * p).sum(-1, keepdim=True))
+
+    return Softmax.apply
+
+
+@pytest.mark.parametrize(("dtype", "seed"), [(torch.bfloat16, 1), (torch.float16, 4)])
+def test_what_16_bits_lose_is_told_where_the_same_is_right_in_float32(dtype, seed):
+    x = torch.randn(7, 13, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+    def own_steps(x):
+        return (x - torch.logsumexp(x, -1, keepdim=True)).exp()
+
+    report = check_function(lossy(), lambda x: x.softmax(-1), (x,))
+    assert {(f.verdict, f.cause) for f in report.findings} == {("FAULT", RightInFloat32(str(dtype)[6:]))}
+    assert check_function(lossy(), own_steps, (x,)).ok, "the remedy"
+    wrong = check_function(lossy(0.3), lambda x: x.softmax(-1), (x,))
+    assert not isinstance(next(f for f in wrong.findings if f.where.name == "dx").cause, RightInFloat32)
+    assert any(f.where.name == "dx" and f.verdict == "FAULT" for f in wrong.findings)
 
 
 def test_products_in_tf32_are_told_and_judged_so():
