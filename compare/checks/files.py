@@ -134,7 +134,7 @@ def _lacking(wanted: Mapping[str, FileCheck], defined: Mapping[str, Any]) -> str
     said = {name: missing[name] for name in begun or wanted}
     unread = _unread(defined)
     near = {need: closest(need, unread) for needs in said.values() for need in needs}
-    renamed = (f"write {need} for {name}" for need, name in near.items() if name)
+    renamed = (f"rename {name} to {need}" for need, name in near.items() if name)
     return "; ".join([*(f"{name} lacks {', '.join(needs)}" for name, needs in said.items()), *renamed])
 
 

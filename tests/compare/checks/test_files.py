@@ -124,7 +124,7 @@ def test_a_check_that_a_file_begins_and_leaves_incomplete_is_said(write, capsys)
 
 def test_of_a_file_that_completes_none_the_nearest_check_is_told_and_the_name_to_change(write):
     renamed = FUNCTION.replace("def function", "def func")
-    with pytest.raises(InputError, match=r"check; function lacks function; write function for func$"):
+    with pytest.raises(InputError, match=r"check; function lacks function; rename func to function$"):
         check_file(write(renamed))
     with pytest.raises(InputError, match=r"check; gradients lacks derivation, reference; training lacks|derivation"):
         check_file(write(GRADIENTS.partition("def")[0]))
