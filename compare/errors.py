@@ -16,10 +16,11 @@ class ParityError(AssertionError):
 
 
 def kind_of(value: object) -> str:
-    """What a value is, with its article: an int, a list, an ndarray, None."""
+    """What a value is, with its article: an int, a list, an ndarray, a Tensor of torch.int64, None."""
     name = type(value).__name__
     has_vowel = name[0].lower() in "aeio" or name == "ndarray"
-    return "None" if value is None else f"{'an' if has_vowel else 'a'} {name}"
+    of = f" of {value.dtype}" if name == "Tensor" and hasattr(value, "dtype") else ""
+    return "None" if value is None else f"{'an' if has_vowel else 'a'} {name}{of}"
 
 
 def did_you_mean(name: str, known: Collection[str]) -> str:

@@ -15,7 +15,7 @@ from handgrad.compare.checks.gradients import check_gradients
 from handgrad.compare.checks.initializer import check_initializer
 from handgrad.compare.checks.training import check_training
 from handgrad.compare.checks.updates import check_updates
-from handgrad.compare.errors import InputError, did_you_mean
+from handgrad.compare.errors import InputError, closest, did_you_mean
 from handgrad.compare.facts.remarks import BlindSpot
 from handgrad.compare.report.report import Report
 from handgrad.compare.sandbox import located
@@ -64,6 +64,8 @@ def check_file(path: str, only: str | None = None, settings: Mapping[str, Any] |
         begun = {name: check for name, check in wanted.items() if name not in complete and check.needs[0] in defined}
         if begun:
             sys.stderr.write(f"handgrad: not checked: {_lacking(begun, defined)}\n")
+        for meant, name in _nearly(complete, defined):
+            sys.stderr.write(f"handgrad: no check reads {name}; did you mean {meant!r}?\n")
     return reports
 
 
@@ -123,10 +125,28 @@ def _importing_from(folder: Path) -> Iterator[None]:
 
 
 def _lacking(wanted: Mapping[str, FileCheck], defined: Mapping[str, Any]) -> str:
-    """What each check that was begun lacks; or what each needs, where none was."""
-    begun = {name: check for name, check in wanted.items() if check.needs[0] in defined} or wanted
-    parts = (
-        f"{name} lacks {', '.join(need for need in check.needs if need not in defined)}"
-        for name, check in begun.items()
-    )
-    return "; ".join(parts)
+    """What each check that was begun lacks, or those do that lack least; and the names that may be meant for it."""
+    missing = {name: [need for need in check.needs if need not in defined] for name, check in wanted.items()}
+    begun = [name for name, check in wanted.items() if check.needs[0] in defined]
+    if not begun and any(len(missing[name]) < len(check.needs) for name, check in wanted.items()):
+        least = min(map(len, missing.values()))
+        begun = [name for name, needs in missing.items() if len(needs) == least]
+    said = {name: missing[name] for name in begun or wanted}
+    unread = _unread(defined)
+    near = {need: closest(need, unread) for needs in said.values() for need in needs}
+    renamed = (f"rename {name} to {need}" for need, name in near.items() if name)
+    return "; ".join([*(f"{name} lacks {', '.join(needs)}" for name, needs in said.items()), *renamed])
+
+
+def _nearly(checks: Mapping[str, FileCheck], defined: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What the checks may read and a file lacks, with the name of a plain value in it that is nearly the same."""
+    plain = [name for name in _unread(defined) if isinstance(defined[name], (bool, int, float, str, tuple, list, dict))]
+    options = dict.fromkeys(name for check in checks.values() for name in check.may if name not in defined)
+    pairs = ((name, closest(name, plain)) for name in options)
+    return ((name, near) for name, near in pairs if near)
+
+
+def _unread(defined: Mapping[str, Any]) -> list[str]:
+    """The names that a file defines and no check reads."""
+    read = {name for check in CHECKS.values() for name in (*check.needs, *check.may)}
+    return [name for name in defined if name not in read and not name.startswith("_")]

@@ -108,12 +108,13 @@ def _reported(subject: Subject, count: int, told: Told) -> Report:
     findings += [_finding(each, outputs) for each in told.wrong]
     findings += [each.finding for each in judged if each.finding is not None]
     rows, notes = [each.row for each in judged], [*told.notes]
-    spots = [*told.spots]
+    spots, arrays = [*told.spots], {(each.row.step, each.row.name): each.sides for each in judged}
     if told.fine is not None:
         rows = [row for row in told.fine.rows if row.name not in OF_A_LOSS] + rows
         findings += [finding for finding in told.fine.findings if finding.where.name not in OF_A_LOSS]
         notes += [note for note in told.fine.notes if note.code not in OF_A_LOSS]
         spots += [spot for spot in told.fine.blind_spots if spot.code not in OF_A_LOSS]
+        arrays |= {key: sides for key, sides in told.fine.arrays.items() if key[1] not in OF_A_LOSS}
     shown = _shown(told) if not findings else []
     device = next(t.device for t in subject.inputs if is_floating(t))
     return Report(
@@ -125,6 +126,7 @@ def _reported(subject: Subject, count: int, told: Told) -> Report:
             f"check_function: {subject.dtype} on {device}, against torch in float64", (subject.dtype,), seed=0
         ),
         details=Details(excerpts=tuple(each.excerpt for each in judged if each.excerpt is not None)),
+        arrays=arrays,
     )
 
 

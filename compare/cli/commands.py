@@ -110,9 +110,11 @@ def _check_file(arguments: argparse.Namespace) -> int:
 
 
 def _sides(name: str, reports: Mapping[str, Report]) -> str:
-    """Both sides of a tensor in each check that compared it; InputError where none did."""
+    """Both sides of a tensor in each check that compared it; InputError where none did, but others were compared."""
     from handgrad.compare.report.text import side_by_side
 
+    if not any(report.rows for report in reports.values()):  # what keeps it from being compared is in the report
+        return f"\n{name} is not shown: no tensor was compared\n"
     having = [report for report in reports.values() if any(name == other for _, other in report.arrays)]
     having = having or [max(reports.values(), key=lambda report: len(report.arrays))]  # which says what there is
     parts = (side_by_side(name, report.step_of(name), *report.tensor(name)) for report in having)

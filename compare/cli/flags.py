@@ -35,7 +35,9 @@ def _natural(text: str) -> int:
 SUBJECT = (
     Flag("file", nargs="?", metavar="FILE.py", help="a file of yours; handgrad init FILE.py writes one"),
     Flag(
-        "--only", metavar="NAME", help="of a file's checks only this one: gradients, updates, training or initializer"
+        "--only",
+        metavar="NAME",
+        help="of a file's checks only this one: gradients, updates, training, initializer or function",
     ),
     Flag(
         "--data",

@@ -108,7 +108,7 @@ _OF_FUNCTIONS = (
         "step-hidden",
         "what these steps compute: {steps}",
         "the whole result of each moves nothing by more than rounding",
-        "use inputs of another scale, or a float32 build",
+        "use inputs of another scale, or a {build} build",
     ),
 )
 _OF_STEPS = (

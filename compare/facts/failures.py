@@ -94,7 +94,8 @@ class Raised(Cause, code="exception"):
 
     def __str__(self) -> str:
         place = f" in {self.file} line {self.line}" if self.file else ""
-        return f"{self.exception}{place}: {self.message}{f' (in {self.dtype} only)' if self.dtype else ''}"
+        message = f": {self.message}" if self.message else ""  # a bare assert has none
+        return f"{self.exception}{place}{message}{f' (in {self.dtype} only)' if self.dtype else ''}"
 
 
 class ReturnedInstead(Cause, code="missing", sentence="the {who} {did} {instead}; {remedy}"):

@@ -48,7 +48,7 @@ SITUATIONS = {
     "again": ("it is called again", "keep nothing between calls"),
     "no-gradient": ("nothing requires a gradient", "look at ctx.needs_input_grad"),
     "subset": ("other inputs require no gradient", "look at ctx.needs_input_grad"),
-    "scaled-upstream": ("the upstream gradient is larger or smaller", "let every term be times it"),
+    "scaled-upstream": ("the upstream gradient is larger or smaller", "multiply every term by it"),
     "second": ("its backward is differentiated", "mark the backward @once_differentiable if it is not meant to be"),
 }
 
@@ -60,7 +60,7 @@ class RaisesWhere(Cause, code="exception"):
     raised: Raised
 
     def __str__(self) -> str:
-        return f"{self.raised}; raised where {SITUATIONS.get(self.situation, (self.situation,))[0]}"
+        return f"where {SITUATIONS.get(self.situation, (self.situation,))[0]}, it raises {self.raised}"
 
 
 class SomeNeeded(Cause, code="subset"):
@@ -136,10 +136,14 @@ class ThroughUpstream(Cause, code="upstream"):
 
 # --- what a direction says
 
+_GRADIENTS, _DERIVATIVE = "the gradient's ", "the derivative of "
+
 
 class StepOff(Cause, code="step"):
-    """It is off as if a step of the reference were larger by a share, or smaller; `end` is an axis whose last entries
-    alone are.
+    """It is off as if a step of the reference were larger by a share, or smaller, or left out, with a share of -1.
+
+    `end` is an axis whose last entries alone are; `of` is the operation that the line of the reference has, where the
+    step is a part of that.
     """
 
     operation: str
@@ -147,43 +151,63 @@ class StepOff(Cause, code="step"):
     line: int = 0
     is_backward: bool = False
     end: int | None = None
+    of: str = ""
 
     def __str__(self) -> str:
-        of = f"the last entries along axis {self.end} of " if self.end is not None else ""
+        last = f"the last entries along axis {self.end} of " if self.end is not None else ""
         where = f" in line {self.line} of the reference" if self.line else ""
-        which = f"the gradient's {self.operation}" if self.is_backward else self.operation
-        return f"it is off as if {of}{which}{where} were {number(round(1 + self.share, 6))} times what it is"
+        which = f"{_GRADIENTS * self.is_backward}{self.operation}{where}"
+        if self.of:
+            which = f"a part of {_DERIVATIVE * self.is_backward}{self.of}{where}, its {self.operation},"
+        times = f"{number(round(1 + self.share, 6))} times what {'it is' if self.end is None else 'they are'}"
+        return f"it is off as if {last}{which} were {'left out' if self.share == -1 else times}"
+
+
+class RightInFloat32(Cause, code="precision-loss"):
+    """Where it is handed the same numbers in float32 it is right."""
+
+    sentence = (
+        "the same function is right in float32, so its formula is, and {dtype} loses digits on the way: do sums, and "
+        "what enters exp or a difference, in float32; or write the reference in the function's own steps"
+    )
+    dtype: str
 
 
 # --- what is not told
 
 
 class NotTold(Cause, code="untold"):
-    """Nothing is told, for a reason that is a key of WHY; `share` is what a factor must be off to show."""
+    """Nothing is told, for a reason that is a key of WHY; `share` is what a factor must be off to show.
+
+    `build` is the precision of a build that would tell more.
+    """
 
     why: str
     share: float
+    build: str = "float32"
 
     def __str__(self) -> str:
-        return f"{WHY.get(self.why, self.why)} (a factor of 1 +- {self.share:.2g} would have shown)"
+        # a share of 1 is a gradient that is 0 everywhere
+        shows = f"a factor of 1 +- {self.share:.2g}" if self.share < 1 else "no factor from 0 to 2"
+        return f"{WHY.get(self.why, self.why).format(build=self.build)} ({shows} would have shown)"
 
 
 WHY = {
     "constant": (
-        "it is off along one direction by more than one rounded constant explains and less than two; a float32 build "
+        "it is off along one direction by more than one rounded constant explains and less than two; a {build} build "
         "of the same code, or inputs of another scale, would tell"
     ),
     "blind": (
         "rounding alone moves it so much that a factor of 0.9 could not be told; smaller sizes, inputs of another "
-        "scale whose sums do not cancel, or a float32 build would tell"
+        "scale whose sums do not cancel, or a {build} build would tell"
     ),
     "noise": (
         "the reference with roundings of its own is off as much, as where a ReLU or a maximum flips; inputs farther "
-        "from its kinks, or a float32 build, would tell"
+        "from its kinks, or a {build} build, would tell"
     ),
     "recomputed": (
         "it is off by a little more than rounding explains and along no direction, as where a sharp softmax is "
-        "computed anew; smaller inputs, or float64 inputs, would tell"
+        "computed anew; smaller inputs, or a {build} build, would tell"
     ),
 }
 

@@ -32,7 +32,8 @@ class Report(Results):
 
         Those of a step, by default of that of the finding on the tensor, or without one of the first that has it.
         Raises InputError, a ValueError, for what was not compared, for a stored report, and for one of a check that
-        keeps no arrays: of the notes' network, and of an initialiser.
+        keeps no arrays: of the notes' network, and of an initialiser. Of the draws of check_function it is the one that
+        the row shows.
         """
         step = self.step_of(name) if step is None else step
         if (step, name) not in self.arrays:
@@ -44,8 +45,8 @@ class Report(Results):
         """The step that `tensor` takes where none is asked for; InputError as there."""
         if not self.arrays:
             raise InputError(
-                "this report holds no arrays: check_gradients, check_updates and check_training keep those that they "
-                "compared, and nothing stores them; run one of these again"
+                "this report holds no arrays: check_gradients, check_updates, check_training and check_function keep "
+                "those that they compared, and nothing stores them; run one of these again"
             )
         steps = [number for number, other in self.arrays if other == name]
         if not steps:

@@ -37,9 +37,13 @@ def _agreement(results: Results) -> str:
     judged = results.environment.get("precisions", ())
     precisions = f", in {' and '.join(judged)}" if judged else ""
     return (
-        f"by hand and torch agree on all {len(results.rows)} tensors of {_steps(results)}{precisions}; "
+        f"by hand and torch agree on {_every(len(results.rows))} of {_steps(results)}{precisions}; "
         f"the largest difference is {closeness(near)} ({near.name} at step {near.step})."
     )
+
+
+def _every(count: int) -> str:
+    return "the one tensor" if count == 1 else f"all {count} tensors"
 
 
 def _unsure(results: Results, culprit: Finding) -> str:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from handgrad.compare.errors import InputError, ParityError, did_you_mean, kind_of, nearest
 
@@ -24,6 +25,7 @@ KINDS = {
     "a list": [],
     "an InputError": InputError(""),
     "a uint8": np.uint8(1),
+    "a Tensor of torch.bool": torch.ones(2) > 0,
 }
 
 

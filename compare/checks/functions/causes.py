@@ -1,24 +1,26 @@
-"""The causes of what is wrong that only other passes tell: with other upstream gradients, and in float64."""
+"""The causes of what is wrong that only other passes tell: with other upstream gradients, in float64 and float32."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from handgrad.compare.checks.functions import fine, upstream
 from handgrad.compare.checks.functions.passes import Pass, run
 from handgrad.compare.checks.functions.subject import Subject
 from handgrad.compare.checks.functions.verdicts import Verdict, kernels_of, with_cause
 from handgrad.compare.facts.causes import Cause, Unknown
-from handgrad.compare.facts.functions import Float64Too, ThroughUpstream
+from handgrad.compare.facts.functions import Float64Too, RightInFloat32, StepOff, ThroughUpstream
 from handgrad.compare.facts.remarks import Note
 from handgrad.compare.names import gradient
-from handgrad.compare.oracle.coarse.evaluation import Draw
+from handgrad.compare.oracle.coarse.evaluation import Draw, is_floating
 from handgrad.compare.oracle.coarse.exact import exact_of
 from handgrad.compare.oracle.coarse.formats import FORMATS
 from handgrad.compare.report.report import Report
 from handgrad.compare.verdict.coarse.case import case_of
 from handgrad.compare.verdict.coarse.rule import judge
 
+FLOAT32_BYTES = 4
 Judgements = dict[int, Verdict]
 
 
@@ -37,7 +39,7 @@ def explained(
         unknown = {i for i, each in judged.items() if _is_unknown(each) and each.row.name in there}
         judged = {i: _named(each, there) if i in unknown else each for i, each in judged.items()}
         notes += [Float64Too()] if unknown else []
-    return judged, notes
+    return _by_float32(subject, draw, judged), notes
 
 
 def _named(verdict: Verdict, causes: Mapping[str, Cause]) -> Verdict:
@@ -69,6 +71,31 @@ def _by_upstream(subject: Subject, draw: Draw, judged: Judgements) -> Judgements
         i: ThroughUpstream(tuple(wrong), tuple(right)) for i, (wrong, right) in through.items() if wrong and right
     }
     return {i: with_cause(each, causes[i]) if i in causes else each for i, each in judged.items()}
+
+
+def _by_float32(subject: Subject, draw: Draw, judged: Judgements) -> Judgements:
+    """Of what is wrong in 16 bits as no mistake would make it, what is right where the same is handed in float32."""
+    lossy = {i for i, each in judged.items() if _is_unknown(each) or _is_step(each)}
+    if not lossy or FORMATS[subject.dtype].stored <= FORMATS["float32"].stored:
+        return judged
+    inputs, cotangents = (tuple(map(_float32_at_least, tensors)) for tensors in (draw.inputs, draw.cotangents))
+    made = run(subject, Draw(inputs, draw.trained, cotangents))
+    if made.raised is not None or len(made.floating) != len(draw.cotangents):
+        return judged
+    case = case_of(exact_of(subject.reference, [draw]), FORMATS["float32"])
+    kernels = kernels_of(subject, [made])
+    right = {i for i in lossy & kernels.keys() if judge(case, i, kernels[i]).verdict == "OK"}
+    cause = RightInFloat32(subject.dtype)
+    return {i: with_cause(each, cause) if i in right else each for i, each in judged.items()}
+
+
+def _float32_at_least(value: Any) -> Any:
+    """A tensor of 16 bits in float32, which holds it as it is; anything else as it is."""
+    return value.float() if is_floating(value) and value.element_size() < FLOAT32_BYTES else value
+
+
+def _is_step(verdict: Verdict) -> bool:
+    return verdict.finding is not None and isinstance(verdict.finding.cause, StepOff)
 
 
 def _is_unknown(verdict: Verdict) -> bool:

@@ -7,7 +7,10 @@ from collections.abc import Iterable, Iterator
 
 from handgrad.compare.facts.blind_spots import blind_spot
 from handgrad.compare.facts.remarks import BlindSpot
-from handgrad.compare.oracle.coarse.effects import Step
+from handgrad.compare.oracle.coarse.effects import AXES, Step
+from handgrad.compare.oracle.coarse.exact import effect_of
+from handgrad.compare.oracle.coarse.formats import FORMATS
+from handgrad.compare.thresholds import VISIBLE
 from handgrad.compare.verdict.coarse.case import Case
 
 AVERAGES = ("mean", "var", "std", "var_mean")
@@ -17,10 +20,12 @@ def hidden_steps(case: Case) -> tuple[BlindSpot, ...]:
     """Constants, counts and whole steps whose change would be taken for rounding, each told once."""
     ends = {step.number for step in case.exact.steps if step.axis is not None and math.isfinite(_least(case, step))}
     whole = [step for step in case.exact.steps if step.axis is None and step.constant is None]
-    silent = [step for step in whole if math.isinf(_least(case, step)) and step.number not in ends]
+    hidden = (step for step in whole if math.isinf(_least(case, step)) and step.number not in ends)
+    silent = [step for step in hidden if not _shows_in_part(case, step)]
     steps = ", ".join(dict.fromkeys(f"{step.operation}{_line(step)}" for step in silent))
+    build = "float64" if case.format == FORMATS["float32"] else "float32"
     spots = [*_constants(case), *_counts(case, whole)]
-    return tuple(dict.fromkeys([*spots, *([blind_spot("step-hidden", steps=steps)] if silent else [])]))
+    return tuple(dict.fromkeys([*spots, *([blind_spot("step-hidden", steps=steps, build=build)] if silent else [])]))
 
 
 def _constants(case: Case) -> Iterator[BlindSpot]:
@@ -46,12 +51,28 @@ def _least(case: Case, step: Step) -> float:
     return min(measure.directions.resolution[step] for measure in case.measures)
 
 
+def _shows_in_part(case: Case, step: Step) -> bool:
+    """Whether the last entries of a step along an axis alone would show, as those of exp in softmax do, whose whole
+    result may be any multiple.
+    """
+    exact = case.exact
+    for axis in (-1, *range(AXES)):
+        end = step._replace(axis=axis)
+        pairs = zip(exact.draws, exact.results, strict=True)
+        effects = [effect_of(exact.reference, draw, end, plain) for draw, plain in pairs]
+        of_tensors = zip(case.measures, zip(*effects, strict=True), strict=True)
+        if any(float(m.deviation.whitened(off).abs().amax()) >= VISIBLE for m, off in of_tensors if off[0].numel()):
+            return True
+    return False
+
+
 def _is_backward(step: Step) -> bool:
     return step.place is not None and step.place.is_backward
 
 
 def _line(step: Step) -> str:
-    """In which line of the reference it is done, or nothing."""
+    """In which line of the reference it is done, and as a part of what, or nothing."""
+    of = f" in {step.of}" if step.of else ""
     if step.place is None:
-        return ""
-    return f" in line {step.place.line} of the reference{', differentiated' * step.place.is_backward}"
+        return of
+    return f"{of} in line {step.place.line} of the reference{', differentiated' * step.place.is_backward}"

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,25 +17,29 @@ from handgrad.compare.facts.edits import OtherNumber
 from handgrad.compare.facts.failures import NotFinite
 from handgrad.compare.facts.functions import NotTold, StepOff
 from handgrad.compare.names import Key
-from handgrad.compare.oracle.coarse.formats import TF32
+from handgrad.compare.oracle.coarse.effects import Step
+from handgrad.compare.oracle.coarse.formats import FORMATS, TF32
 from handgrad.compare.results import Excerpt, Finding, Row, Worst
 from handgrad.compare.sandbox import as_record
-from handgrad.compare.thresholds import LIKE_TF32
+from handgrad.compare.thresholds import LEFT_OUT, LIKE_TF32
 from handgrad.compare.verdict.coarse.case import Case, Measure, case_of
 from handgrad.compare.verdict.coarse.directions import Along
 from handgrad.compare.verdict.coarse.rule import Judged, judge, suspect
 from handgrad.compare.verdict.judgement import excerpt
 
 SIGN, SHOWN_DIGITS = -1.0, 6
+Sides = tuple[np.ndarray, np.ndarray]
+"""A tensor by hand and in torch."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One tensor: its row, its finding if there is one, and what the rule said of it."""
+    """One tensor: its row, its finding if there is one, what the rule said of it, and both sides of the row's draw."""
 
     row: Row
     finding: Finding | None
     judged: Judged | None
+    sides: Sides
     excerpt: Excerpt | None = None
 
 
@@ -67,18 +72,24 @@ def _verdict(case: Case, position: int, key: Key, tensors: Sequence[Tensor]) -> 
     if wrong is not None:
         at = int((~torch.isfinite(tensors[wrong])).reshape(-1).int().argmax())
         row, worst = _row(key, tensors[wrong], references[wrong], at, (math.inf, "NONFINITE"))
-        return Verdict(row, Finding(key, "NONFINITE", NotFinite(worst.by_hand, worst.torch), worst=worst), None)
+        sides = _sides(tensors[wrong], references[wrong])
+        finding = Finding(key, "NONFINITE", NotFinite(worst.by_hand, worst.torch), worst=worst)
+        return Verdict(row, finding, None, sides)
     judged = judge(case, position, tensors)
     found = judged.statistics
     draw = found.draw
     row, worst = _row(key, tensors[draw], references[draw], found.entry, (found.worst, judged.verdict))
+    sides = _sides(tensors[draw], references[draw])
     if judged.verdict == "OK":
-        return Verdict(row, None, judged)
+        return Verdict(row, None, judged, sides)
     is_wrong = judged.verdict == "FAULT"
-    cause = _cause(case, position, tensors, judged) if is_wrong else NotTold(judged.why, judged.resolution)
-    sides = (as_record(tensors[draw].double()), as_record(references[draw]))
+    cause = _cause(case, position, tensors, judged) if is_wrong else _not_told(judged, case)
     shown = excerpt(key, *sides, worst.index) if is_wrong and worst.index else None
-    return Verdict(row, Finding(key, judged.verdict, cause, worst=worst, rho=found.worst), judged, shown)
+    return Verdict(row, Finding(key, judged.verdict, cause, worst=worst, rho=found.worst), judged, sides, shown)
+
+
+def _sides(ours: Tensor, reference: Tensor) -> Sides:
+    return as_record(ours.double()), as_record(reference)
 
 
 def _row(key: Key, ours: Tensor, reference: Tensor, at: int, said: tuple[float, str]) -> tuple[Row, Worst]:
@@ -98,12 +109,19 @@ def _cause(case: Case, position: int, tensors: Sequence[Tensor], judged: Judged)
     times = judged.statistics.times
     if along is None and times["along"] > 1 and max(times["entry"], times["slice"]) <= 1:
         along = judged.statistics.along
-    return Unknown() if along is None else _named(along, judged.resolution, case)
+    shares = case.measures[position].directions.resolution
+    return Unknown() if along is None else _named(along, shares, case)
 
 
-def _named(along: Along, resolution: float, case: Case) -> Cause:
-    """What it is that is off along a direction."""
-    step, factor = along.step, 1 + along.share
+def _not_told(judged: Judged, case: Case) -> NotTold:
+    build = "float64" if case.format == FORMATS["float32"] else "float32"
+    return NotTold(judged.why, judged.resolution, build)
+
+
+def _named(along: Along, shares: Mapping[Step | None, float], case: Case) -> Cause:
+    """What it is that is off along a direction; `shares` are those of steps that would have shown."""
+    step, resolution = along.step, shares[None]
+    factor = _or_none(1 + along.share, min(shares.get(step, 1.0), LEFT_OUT))
     if step is None:
         if abs(factor - SIGN) <= resolution:
             return WrongSign()
@@ -114,7 +132,12 @@ def _named(along: Along, resolution: float, case: Case) -> Cause:
     if step.constant is not None:
         return OtherNumber(f"{step.constant * factor:.3g}", f"{step.constant:g}")
     line, is_backward = (step.place.line, step.place.is_backward) if step.place is not None else (0, False)
-    return StepOff(step.operation, _rounded(along.share, resolution), line, is_backward, step.axis)
+    return StepOff(step.operation, _rounded(factor - 1, resolution), line, is_backward, step.axis, step.of)
+
+
+def _or_none(factor: float, resolution: float) -> float:
+    """A factor, or 0 where it cannot be told from that."""
+    return 0.0 if abs(factor) <= resolution else factor
 
 
 def _rounded(number: float, resolution: float) -> float:

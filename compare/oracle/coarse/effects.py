@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -12,6 +13,8 @@ from handgrad.compare.oracle.lines import Lines, Place
 from handgrad.compare.oracle.noise import floating, mapped
 
 ADDING = ("add", "sub", "rsub", "clamp_min")
+AXES = 3  # of a result, whose last entries are looked at
+OF_TORCH = re.compile(r"^_*(native_|safe_)?|_(forward|backward)(_data)?$")  # what is put around the name in torch.nn
 AVERAGING = ("mean", "sum", "var", "std", "var_mean")
 
 
@@ -19,7 +22,8 @@ class Step(NamedTuple):
     """One step: its number, its operation, and the line of the reference that does it.
 
     `axis` is that along which its last entries alone are meant, `constant` the number that it adds, if that is meant.
-    `size` is the root mean square of its result, `terms` how many numbers it averages, 0 for other steps.
+    `size` is the root mean square of its result, `terms` how many numbers it averages, 0 for other steps. `of` is the
+    compound operation that it is a part of, as silu, or nothing.
     """
 
     number: int
@@ -29,6 +33,7 @@ class Step(NamedTuple):
     constant: float | None = None
     size: float = 0.0
     terms: int = 0
+    of: str = ""
 
 
 class Effect(Following):  # type: ignore[no-untyped-call]  # as Stepwise
@@ -60,9 +65,10 @@ class Effect(Following):  # type: ignore[no-untyped-call]  # as Stepwise
             return
         terms = contracted(name, args, first) if name in AVERAGING else 0
         size = float(first.detach().square().mean().sqrt())
-        whole = Step(number, name, self._lines.place(name), size=size, terms=terms)
+        of = OF_TORCH.sub("", self.within[0]) if self.within else ""
+        whole = Step(number, name, self._lines.place(name), size=size, terms=terms, of=of)
         self.steps.append(whole)
-        self.steps += [whole._replace(axis=axis) for axis, n in enumerate(first.shape[:3]) if n > 1]
+        self.steps += [whole._replace(axis=axis) for axis, n in enumerate(first.shape[:AXES]) if n > 1]
         constants = [float(each) for each in args if _is_constant(each)] if name in ADDING else []
         self.steps += [whole._replace(constant=constant) for constant in constants[:1]]
 
@@ -71,7 +77,7 @@ class Effect(Following):  # type: ignore[no-untyped-call]  # as Stepwise
         axis = self._of.axis
         if axis is None:
             return t * (1 + self._share)
-        if axis >= t.dim():
+        if not -t.dim() <= axis < t.dim():
             return t
         changed = t.clone()
         changed.select(axis, -1).mul_(1 + self._share)

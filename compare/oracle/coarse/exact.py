@@ -33,12 +33,13 @@ def exact_of(reference: Reference, draws: Sequence[Draw]) -> Exact:
     probe = Effect()
     results = [evaluate(reference, draws[0], probe), *(evaluate(reference, draw, Effect()) for draw in draws[1:])]
     steps = _chosen(probe.steps)
-    effects = [[_effect(reference, draw, step, of) for step in steps] for draw, of in zip(draws, results, strict=True)]
+    pairs = zip(draws, results, strict=True)
+    effects = [[effect_of(reference, draw, step, plain) for step in steps] for draw, plain in pairs]
     return Exact(reference, tuple(draws), tuple(results), tuple(steps), tuple(effects), tuple(probe.opaque))
 
 
-def _effect(reference: Reference, draw: Draw, step: Step, plain: Sequence[Tensor]) -> list[Tensor]:
-    """What a step contributes to each tensor."""
+def effect_of(reference: Reference, draw: Draw, step: Step, plain: Sequence[Tensor]) -> list[Tensor]:
+    """What a step contributes to each tensor of a draw; `plain` is what it is without a share of the step."""
     larger = evaluate(reference, draw, Effect(step, SHARE_OF_STEP))
     return [(b - a) / SHARE_OF_STEP for a, b in zip(plain, larger, strict=True)]
 

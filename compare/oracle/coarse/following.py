@@ -19,13 +19,13 @@ TWO_STEPS = ("addmm", "addmv", "baddbmm")  # a product and an addition, neither 
 class Following(Stepwise):  # type: ignore[no-untyped-call]  # as Stepwise
     """While entered, what no input enters, as masks and tables of angles, is left alone; casts from float64 are none.
 
-    `depth` is in how many compound operations a step lies, `opaque` holds the operations that are not looked into.
+    `within` are the compound operations that a step lies in, `opaque` holds the operations that are not looked into.
     """
 
     def __init__(self) -> None:
         """Nothing is followed yet."""
         super().__init__()
-        self.depth = 0
+        self.within: list[str] = []
         self.opaque = dict[str, None]()
         self._entered = set[int]()
         self._kept: list[Tensor] = []  # so that no memory is used twice
@@ -55,13 +55,13 @@ class Following(Stepwise):  # type: ignore[no-untyped-call]  # as Stepwise
         """What comes out of simpler steps, and is stored once they are done."""
         if name_of(func) in TWO_STEPS:
             return super().compound(known, func, args, kwargs)
-        self.depth += 1
+        self.within.append(name_of(func))
         try:
             result = super().compound(known, func, args, kwargs)
         finally:
-            self.depth -= 1
+            self.within.pop()
         result = tuple(result) if isinstance(result, tuple) else result  # without the names that some have
-        return result if self.depth else self.stored(result)
+        return result if self.within else self.stored(result)
 
     def stored(self, result: Any) -> Any:
         """What is kept of the result of a compound operation."""

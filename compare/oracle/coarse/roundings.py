@@ -89,7 +89,7 @@ class Roundings(Following):  # type: ignore[no-untyped-call]  # as Stepwise
     @property
     def _unit(self) -> float:
         """The unit roundoff here: what is inside of a compound operation is not stored."""
-        return self.format.accumulated if self.depth else self.format.stored
+        return self.format.accumulated if self.within else self.format.stored
 
     def _roundings(self, kind: str, name: str, t: Tensor) -> float | Tensor:
         """How far the result of a step is off, as a share."""
@@ -112,8 +112,8 @@ class Roundings(Following):  # type: ignore[no-untyped-call]  # as Stepwise
         def off(t: Tensor) -> Tensor:
             each = 0.5 * self.format.accumulated * math.sqrt(_terms(name, args, t)) * next(parts).abs()
             root = next(natural).abs().sqrt() if is_split else torch.zeros_like(each)
-            stored = 0.5 * (0.0 if self.depth else self.format.stored)
-            floor = 0.0 if self.depth else SUBNORMAL_PARTS * self.format.smallest
+            stored = 0.5 * (0.0 if self.within else self.format.stored)
+            floor = 0.0 if self.within else SUBNORMAL_PARTS * self.format.smallest
             deviation = (torch.hypot(each, stored * root) + floor).reshape(t.shape)
             total = self._off(self._again(t, deviation), self._unit)
             if name in PRODUCTS:
@@ -173,7 +173,7 @@ class Roundings(Following):  # type: ignore[no-untyped-call]  # as Stepwise
         if not t.is_floating_point():
             return t
         off = self._uniform(t).mul_(share).add_(1).mul_(t)
-        return off if self.depth else off.add_(self._uniform(t), alpha=self.format.smallest)
+        return off if self.within else off.add_(self._uniform(t), alpha=self.format.smallest)
 
     def _truncated(self, t: Tensor) -> Tensor:
         """An operand of a product with its last digits cut off."""

@@ -122,6 +122,22 @@ def test_a_check_that_a_file_begins_and_leaves_incomplete_is_said(write, capsys)
     assert "handgrad: not checked: updates lacks optimizer" in capsys.readouterr().err
 
 
+def test_of_a_file_that_completes_none_the_nearest_check_is_told_and_the_name_to_change(write):
+    renamed = FUNCTION.replace("def function", "def func")
+    with pytest.raises(InputError, match=r"check; function lacks function; rename func to function$"):
+        check_file(write(renamed))
+    with pytest.raises(InputError, match=r"check; gradients lacks derivation, reference; training lacks|derivation"):
+        check_file(write(GRADIENTS.partition("def")[0]))
+
+
+def test_a_name_that_is_nearly_an_option_is_said(write, capsys):
+    path = write(FUNCTION + "\nsecond_order = True\n\ndef second_one():\n    pass\n")
+    assert [row.name for row in check_file(path)["function"].rows] == ["y", "dx", "dw"]
+    assert capsys.readouterr().err == "handgrad: no check reads second_order; did you mean 'second'?\n"
+    assert len(check_file(write(FUNCTION + "second = True\n"))["function"].rows) == 6
+    assert capsys.readouterr().err == ""
+
+
 def test_a_file_beside_it_can_be_imported(write):
     write("factor = 2\n", "beside.py")
     before = list(sys.path)

@@ -82,6 +82,32 @@ def test_of_several_checks_those_show_a_tensor_that_compared_it(in_folder, capsy
     assert (code, out, err.count("\n")) == (2, "", 1)
 
 
+FUNCTION = """
+import torch
+inputs = (torch.linspace(-1, 2, 6),)
+
+def function(x):
+    return x * x
+
+def reference(x):
+    return x**2
+"""
+
+
+def test_both_sides_of_a_functions_gradient_are_shown_or_that_there_are_none(in_folder, capsys):
+    Path("square.py").write_text(FUNCTION)
+    code, out, err = run(capsys, "check", "square.py", "--only", "function", "--show", "dx")
+    assert (code, err) == (0, "")
+    assert out.count("by hand:") == 1
+    _, report, _ = run(capsys, "check", "square.py")
+    assert out.startswith(report)
+    Path("detached.py").write_text(FUNCTION.replace("x * x", "x * x, x"))
+    code, out, err = run(capsys, "check", "detached.py", "--show", "dx")
+    assert (code, err) == (1, "")
+    assert out.startswith("FAULT  y")
+    assert out.endswith("dx is not shown: no tensor was compared\n")
+
+
 def test_a_wrong_line_is_annotated_from_where_the_command_runs(in_folder, capsys):
     Path("sub").mkdir()
     Path("sub/wrong.py").write_text(LINEAR.replace('"dw": X', '"dw": 2 * X'))

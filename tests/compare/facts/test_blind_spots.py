@@ -64,6 +64,7 @@ WORDS = {
     "steps": "1 step",
     "keeps": 1,
     "enough": 2,
+    "build": "float32",
 }
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from handgrad.compare.facts import causes, compounds, edits, failures, operands, remarks, updates, weights
+from handgrad.compare.facts import causes, compounds, edits, failures, functions, operands, remarks, updates, weights
 from handgrad.compare.facts.causes import Cause, factor_of, fitted_of
 from handgrad.compare.facts.fact import Fact, content_of
 from handgrad.compare.facts.remarks import Note
@@ -213,6 +213,38 @@ EXAMPLES: tuple[Fact, ...] = (
     failures.WeightsDiffer(),
     failures.ZeroSpread(0.0, 0.5),
     failures.ZeroSpread(0.5, 0.0),
+    failures.Raised("AssertionError", "", "kernel.py", 7),
+    functions.NoGradient("w"),
+    functions.NoGradient("w", connected=False),
+    *(functions.WrongFor(situation) for situation in functions.SITUATIONS),
+    functions.RaisesWhere("strided-upstream", failures.Raised("AssertionError", "", "kernel.py", 7)),
+    functions.SomeNeeded(("x",)),
+    functions.SomeNeeded(("x", "w")),
+    functions.SharedByCalls(),
+    functions.OtherAnswer(),
+    functions.Unwritten(),
+    functions.NotLinear("dy", 4.0),
+    *(functions.UpstreamMisread("dy", how) for how in functions.MISREAD),
+    functions.ThroughUpstream(("dy1",), ("dy2", "dy3")),
+    functions.StepOff("mul", -0.1, 7),
+    functions.StepOff("mul", -1.0, 7, is_backward=True),
+    functions.StepOff("exp", 0.5, 0, end=2),
+    functions.StepOff("sub", -1.0, 7, is_backward=True, of="silu"),
+    functions.StepOff("sub", 0.25, 7, end=0, of="softmax"),
+    functions.RightInFloat32("bfloat16"),
+    *(functions.NotTold(why, 0.02) for why in functions.WHY),
+    functions.NotTold("blind", 4.6e21, "float64"),
+    functions.SecondCut("x"),
+    functions.SecondOff("x"),
+    functions.SecondAbsent(),
+    functions.SecondAbsent(RAISED),
+    functions.NoSecondDerivative(),
+    functions.NoSecondDerivative(("x", "w")),
+    functions.WouldShow((("y", 0.013), ("dx", 0.02))),
+    functions.OpaqueSteps(("lgamma",)),
+    functions.OpaqueSteps(("lgamma", "digamma")),
+    functions.CoarserInside("TF32"),
+    functions.Float64Too(),
     remarks.Float64Inside(),
     remarks.Float64Only(RAISED),
     remarks.RefusesFloat64(RAISED),
@@ -263,10 +295,11 @@ CODES = {
     "isolated-elements", "precision-loss", "not-finite", "zero", "mutated-input", "not-repeatable", "aliased",
     "missing", "unknown-name", "exception", "unknown", "untold", "ignored-arguments",
     "missing-term", "missing-factor", "function", "constant", "reduction", "kernel",
+    "layout", "subset", "linearity", "upstream", "step", "double-backward",
 }  # fmt: skip
 """The codes of causes, part of the public API: a cause that has another breaks what users have written."""
 
-MODULES = (causes, compounds, edits, operands, updates, weights, failures, remarks)
+MODULES = (causes, compounds, edits, operands, updates, weights, failures, functions, remarks)
 TYPES = {
     kind
     for module in MODULES

@@ -132,7 +132,8 @@ def test_a_compiled_module_has_the_parameters_of_its_own_and_is_compiled_for_eve
         assert report.findings == (), str(report)
         assert [row.name for row in report.rows] == ["y", "dx", "dgain", "dpart_weight", "dpart_bias"]
     wrong = check_function(module, lambda x, **parameters: by_name(x + 0.1, **parameters), (x,))
-    assert {finding.where.name for finding in wrong.findings} >= {"y", "dpart_weight"}
+    found = {name for finding in wrong.findings for name in (finding.where.name, *finding.together)}
+    assert found >= {"y", "dpart_weight"}
     assert torch._dynamo.config.cache_size_limit == limit
 
 

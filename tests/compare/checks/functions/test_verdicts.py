@@ -7,11 +7,32 @@ from handgrad import check_function
 from handgrad.compare.facts.causes import Scaled, WrongSign, Zero
 from handgrad.compare.facts.edits import OtherNumber
 from handgrad.compare.facts.failures import NotFinite
-from handgrad.compare.facts.functions import CoarserInside, NotTold, StepOff, WouldShow
+from handgrad.compare.facts.functions import CoarserInside, NotTold, RightInFloat32, StepOff, WouldShow
 from tests.compare.checks.functions.kernels import EPS, inputs, made, norm
 from tests.corpus.kernels import KERNELS, mistakes_of
 from tests.corpus.kernels_arithmetic import FLOAT32, TF32, variants
 from tests.corpus.kernels_planted import function_of, inputs_of
+
+
+def test_both_sides_of_every_row_are_kept():
+    """Those that the row shows an entry of; in float64, of first and of second derivatives."""
+
+    def off(ctx, dy, dx, dw):
+        return dx, 1.5 * dw
+
+    given = inputs(torch.float64)
+    reports = [check_function(made(off), norm, inputs(dtype)) for dtype in (torch.bfloat16, torch.float64)]
+    reports.append(check_function(norm, norm, inputs(torch.float32), second=True))
+    for report in reports:
+        assert report.arrays.keys() == {(1, row.name) for row in report.rows}
+        for row in report.rows:
+            by_hand, torchs = report.tensor(row.name)
+            assert (by_hand.shape, by_hand[row.index], torchs[row.index]) == (row.shape, row.by_hand, row.torch)
+    for report in reports[:2]:
+        by_hand, torchs = report.tensor("dw")
+        assert by_hand == pytest.approx(1.5 * torchs, rel=0.02)
+    assert reports[1].tensor("y")[1] == pytest.approx(norm(*given).numpy())
+    assert {name for _, name in reports[2].arrays} == {"y", "dx", "dw", "ddx", "ddw", "ddy"}
 
 
 def finding_of(backward, dtype=torch.bfloat16):
@@ -68,6 +89,8 @@ def test_a_constant_and_a_step_are_named_with_their_line():
     report = check_function(other_eps, norm, inputs(torch.float32))
     assert report.first.where.name == "y"
     assert report.first.cause == OtherNumber("0.01", f"{EPS:g}")
+    none = check_function(lambda x: x * x, lambda x: (x + 0.1) * x, (inputs(torch.float32)[0],))
+    assert none.first.cause == OtherNumber("0", "0.1")
 
     def less(ctx, dy, dx, dw):
         x, w = (t.float() for t in ctx.saved_tensors)
@@ -80,6 +103,61 @@ def test_a_constant_and_a_step_are_named_with_their_line():
     assert cause.share == pytest.approx(-0.1, abs=1e-3)
     assert cause.line == norm.__code__.co_firstlineno + 2
     assert cause.is_backward
+
+
+class LeftOut(torch.autograd.Function):
+    """silu, whose derivative lacks a term."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return (x.float() * torch.sigmoid(x.float())).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx, dy):
+        (x,) = ctx.saved_tensors
+        return (dy.float() * torch.sigmoid(x.float())).to(x.dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_part_of_an_operation_that_is_left_out_is_told_of_that_operation(dtype):
+    x = torch.randn(5, 6, generator=torch.Generator().manual_seed(0)).to(dtype)
+    cause = check_function(LeftOut.apply, lambda x: torch.nn.functional.silu(x), (x,)).first.cause
+    assert isinstance(cause, StepOff)
+    assert (cause.of, cause.share, cause.is_backward) == ("silu", -1.0, True)
+
+
+def lossy(wrong=0.0):
+    """A softmax through the logarithm of the sum, which is rounded to the inputs' format; wrong by a share."""
+
+    class Softmax(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            p = (x - torch.logsumexp(x, -1, keepdim=True)).exp()
+            ctx.save_for_backward(p)
+            return p
+
+        @staticmethod
+        def backward(ctx, dy):
+            (p,) = ctx.saved_tensors
+            return p * (dy - (1 - wrong) * (dy * p).sum(-1, keepdim=True))
+
+    return Softmax.apply
+
+
+@pytest.mark.parametrize(("dtype", "seed"), [(torch.bfloat16, 1), (torch.float16, 4)])
+def test_what_16_bits_lose_is_told_where_the_same_is_right_in_float32(dtype, seed):
+    x = torch.randn(7, 13, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+    def own_steps(x):
+        return (x - torch.logsumexp(x, -1, keepdim=True)).exp()
+
+    report = check_function(lossy(), lambda x: x.softmax(-1), (x,))
+    assert {(f.verdict, f.cause) for f in report.findings} == {("FAULT", RightInFloat32(str(dtype)[6:]))}
+    assert check_function(lossy(), own_steps, (x,)).ok, "the remedy"
+    wrong = check_function(lossy(0.3), lambda x: x.softmax(-1), (x,))
+    assert not isinstance(next(f for f in wrong.findings if f.where.name == "dx").cause, RightInFloat32)
+    assert any(f.where.name == "dx" and f.verdict == "FAULT" for f in wrong.findings)
 
 
 def test_products_in_tf32_are_told_and_judged_so():
@@ -147,5 +225,9 @@ def test_untold_says_why_and_is_no_failure():
     assert report.first.verdict == "UNTOLD"
     assert {type(f.cause) for f in report.findings} == {NotTold}
     assert {f.cause.why for f in report.findings} <= {"blind", "noise"}
+    assert {f.cause.build for f in report.findings} == {"float32"}
+    x, w = inputs(torch.float32)
+    finer = check_function(lambda x, w: x * w, lambda x, w: (x + 1e7) * w - 1e7 * w, (x, w))
+    assert {f.cause.build for f in finer.findings} == {"float64"}
     with pytest.raises(AssertionError):
         report.raise_if_failed(strict=True)
