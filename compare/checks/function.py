@@ -15,6 +15,7 @@ from handgrad.compare.checks.functions.second import note_on_second, second_draw
 from handgrad.compare.checks.functions.structure import Wrong, misshapen
 from handgrad.compare.checks.functions.subject import Subject, subject_of
 from handgrad.compare.environment import environment
+from handgrad.compare.errors import InputError
 from handgrad.compare.facts.causes import Unknown
 from handgrad.compare.facts.functions import NoGradient, WouldShow
 from handgrad.compare.facts.remarks import Note
@@ -48,6 +49,8 @@ def check_function(
     InputError, a ValueError, if the arguments cannot be used or the reference fails; whatever the function does is a
     finding.
     """
+    if not isinstance(second, bool):
+        raise InputError(f"second is {second!r}; it must be True or False")
     with undisturbed(), compiled_anew():
         return _report(subject_of(function, reference, inputs), second)
 

@@ -66,8 +66,15 @@ def outputs_of(returned: Any) -> list[Tensor]:
 
 
 def several(returned: Any) -> tuple[Any, ...]:
-    """What a function returns, one thing or several, as a tuple."""
-    return tuple(returned) if isinstance(returned, (tuple, list)) else (returned,)
+    """What a function returns, one thing or several, in lists and tuples or without, as one tuple."""
+    return tuple(leaves_of([returned]))
+
+
+def leaves_of(value: Any) -> Iterator[Any]:
+    """What is inside of lists, tuples and dicts, in order."""
+    inside = value.values() if isinstance(value, dict) else value
+    for each in inside:
+        yield from leaves_of(each) if isinstance(each, (list, tuple, dict)) else [each]
 
 
 def is_floating(value: Any) -> bool:
