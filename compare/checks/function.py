@@ -24,7 +24,7 @@ from handgrad.compare.oracle.coarse.effects import Effect
 from handgrad.compare.oracle.coarse.evaluation import Draw, evaluate, is_floating
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import FAILING, Details, Finding
-from handgrad.compare.sandbox import undisturbed
+from handgrad.compare.sandbox import drawing_others, gpus_of, undisturbed
 from handgrad.compare.thresholds import COARSE_DRAWS, MANY_NUMBERS
 
 UNEVEN = 0.5  # spread of the sizes of a cotangent's numbers, as a power of e
@@ -59,6 +59,13 @@ def _report(subject: Subject, second: bool) -> Report:
     drawn = torch.Generator().manual_seed(0)
     plain = Draw(subject.inputs, subject.trained, ())
     due = evaluate(subject.reference, plain, Effect())[: -len(subject.trained)]
+    with drawing_others(gpus_of(subject.inputs)):
+        again = evaluate(subject.reference, plain, Effect())
+    if not all(torch.allclose(a, b, equal_nan=True) for a, b in zip(due, again, strict=False)):
+        raise InputError(
+            "the reference is another with other random numbers, which it draws; hand them over as an input, like the "
+            "mask of a dropout, or turn them off, as .eval() does"
+        )
     first = run(subject, plain)
     wrong = tuple(misshapen(subject, plain, first, due, dict.fromkeys(subject.trained, False)))
     if wrong:
@@ -116,7 +123,8 @@ def _reported(subject: Subject, count: int, told: Told) -> Report:
         rows = [row for row in told.fine.rows if row.name not in OF_A_LOSS] + rows
         findings += [finding for finding in told.fine.findings if finding.where.name not in OF_A_LOSS]
         notes += [note for note in told.fine.notes if note.code not in OF_A_LOSS]
-        spots += [spot for spot in told.fine.blind_spots if spot.code not in OF_A_LOSS]
+        codes = {*OF_A_LOSS, *(spot.code for spot in spots)}
+        spots += [spot for spot in told.fine.blind_spots if spot.code not in codes]
     shown = _shown(told) if not findings else []
     device = next(t.device for t in subject.inputs if is_floating(t))
     return Report(

@@ -49,6 +49,10 @@ SITUATIONS = {
     "no-gradient": ("nothing requires a gradient", "look at ctx.needs_input_grad"),
     "subset": ("other inputs require no gradient", "look at ctx.needs_input_grad"),
     "scaled-upstream": ("the upstream gradient is larger or smaller", "let every term be times it"),
+    "one-output": (
+        "one output alone is differentiated",
+        "let each term be 0 where its own upstream gradient is 0, or None without materialized gradients",
+    ),
     "second": ("its backward is differentiated", "mark the backward @once_differentiable if it is not meant to be"),
 }
 
@@ -86,6 +90,21 @@ class OtherAnswer(Cause, code="not-repeatable"):
     """Called again with the same, it gives something else, by more than another order of a sum makes."""
 
     sentence = "called again with the same inputs it is another, by more than rounding; keep nothing between calls"
+
+
+class Random(Cause, code="random"):
+    """It depends on random numbers that are drawn."""
+
+    sentence = (
+        "it is another with other random numbers, which the function draws: hand them over as an input, like the mask "
+        "of a dropout, on both sides, or turn them off, as .eval() does"
+    )
+
+
+class Overwritten(Cause, code="not-repeatable"):
+    """A later call writes where it lies."""
+
+    sentence = "it is returned in the same memory at each call, and a later call overwrites it; return a new tensor"
 
 
 class Unwritten(Cause, code="not-repeatable"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from handgrad.compare.checks.functions import fine, upstream
 from handgrad.compare.checks.functions.causes import explained
-from handgrad.compare.checks.functions.hidden import hidden_steps
+from handgrad.compare.checks.functions.hidden import hidden_steps, unseen
 from handgrad.compare.checks.functions.passes import Pass, expanded, run
 from handgrad.compare.checks.functions.second import told_of_second
 from handgrad.compare.checks.functions.structure import Wrong, misshapen, other_answers, situations, unwritten
@@ -67,7 +67,7 @@ def first_order(subject: Subject, draws: Sequence[Draw]) -> Told:
     notes += [OpaqueSteps(exact.opaque)] if exact.opaque else []
     finer = fine.report_on(subject, draws[0]) if is_fine else None
     is_off = partial(_is_off, case, kernels)
-    again = tuple(other_answers(subject, draws[0], passes[0], is_off))
+    again = tuple(other_answers(subject, draws[0], passes[0], partial(_is_apart, lambda: case, ())))
     faulty = {i for i, each in judged.items() if each.row.verdict in FAILED}
     held = tuple(unwritten(subject, draws[0], passes[0])) if again or faulty else ()
     by_memory = {each.name for each in held}
@@ -83,12 +83,13 @@ def first_order(subject: Subject, draws: Sequence[Draw]) -> Told:
         judged, more = explained(subject, draws[0], passes[0], judged, known)
         notes += more
     elif passes[0].is_connected and not told.changed and not held and (finer is None or finer.ok):
-        linear += tuple(_unlike(subject, draws[0], passes[0], case, is_off))
+        linear += _unlike(subject, draws[0], passes[0], case, is_off)
         spots = hidden_steps(case) if finer is None else ()
     named = {each.finding.where.name for each in judged.values() if each.finding is not None}
     wrong = (*told.wrong, *(each for each in linear if each.name not in named))
     if finer is not None:
         finer, judged = fine.with_causes(finer, judged, wrong), {}
+    spots = (*unseen(subject, passes[0], plain[len(draws[0].cotangents) :]), *spots)
     return replace(told, verdicts=judged, wrong=wrong, notes=tuple(notes), spots=spots, fine=finer)
 
 
@@ -141,16 +142,15 @@ def _is_off(case: Case, kernels: Mapping[int, Sequence[Tensor]], position: int, 
     return len(others) + 1 < len(case.exact.draws) or judge(case, position, [tensor, *others]).verdict == "FAULT"
 
 
-def _is_apart(case: Callable[[], Case], faulty: Container[int], k: int, change: Tensor) -> bool:
-    """Whether a change of a gradient in the first draw of a case is a FAULT where the reference has it.
+def _is_apart(case: Callable[[], Case], faulty: Container[int], position: int, change: Tensor) -> bool:
+    """Whether a change of a tensor in the first draw of a case is a FAULT where the reference has it.
 
-    Where the gradient is a FAULT in any case, it is enough that the change is not OK.
+    Where the tensor is a FAULT in any case, it is enough that the change is not OK.
     """
     if not bool(change.any()):
         return False
     if not bool(torch.isfinite(change).all()):
         return True
-    position = len(case().exact.draws[0].cotangents) + k
     first, *others = case().measures[position].deviation.references
     verdict = judge(case(), position, [first + change, *others]).verdict
     return verdict == "FAULT" or (verdict != "OK" and position in faulty)
@@ -158,13 +158,17 @@ def _is_apart(case: Callable[[], Case], faulty: Container[int], k: int, change: 
 
 def _unlike(
     subject: Subject, draw: Draw, base: Pass, case: Case, is_off: Callable[[int, Tensor], bool]
-) -> Iterator[Wrong]:
-    """What is wrong in another situation than the plain one."""
-    yield from situations(subject, draw, base, is_off)
-    even = draw._replace(cotangents=tuple(expanded(c).clone() for c in draw.cotangents))
+) -> tuple[Wrong, ...]:
+    """What is wrong in another situation than the plain one; of each tensor, the first."""
 
-    there = cache(lambda: case_of(exact_of(subject.reference, [even]), case.format))
-    yield from upstream.for_one_number(subject, draw, partial(_is_apart, there, ()))
+    def apart_in(other: Draw) -> upstream.Apart:
+        return partial(_is_apart, cache(lambda: case_of(exact_of(subject.reference, [other]), case.format)), ())
+
+    even = draw._replace(cotangents=tuple(expanded(c).clone() for c in draw.cotangents))
+    found = [*situations(subject, draw, base, is_off), *upstream.for_one_number(subject, draw, apart_in(even))]
+    if len(draw.cotangents) > 1:
+        found += upstream.for_one_output(subject, draw, base, partial(_is_apart, lambda: case, ()), apart_in)
+    return tuple({each.name: each for each in reversed(found)}.values())[::-1]
 
 
 def _check_range(subject: Subject, tensors: Sequence[Tensor]) -> None:

@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.oracle.coarse.following import Following
 from handgrad.compare.oracle.modules import untouched
-from handgrad.compare.sandbox import CAUGHT, defaulting_to, located
+from handgrad.compare.sandbox import CAUGHT, defaulting_to, gpus_of, located
 
 Reference = Callable[..., Any]
 
@@ -34,7 +34,7 @@ def evaluate(reference: Reference, draw: Draw, mode: Following) -> list[Tensor]:
     inputs, leaves = upcast(draw)
     cotangents = [cotangent.detach().double() for cotangent in draw.cotangents]
     mode.follow([*inputs, *cotangents])
-    with _running(), mode:
+    with _running(gpus_of(draw.inputs)), mode:
         outputs = outputs_of(reference(*inputs))
         due = outputs if draw.cotangents else []
         gradients = gradients_of(due, leaves, cotangents)
@@ -83,15 +83,13 @@ def is_floating(value: Any) -> bool:
 
 
 @contextmanager
-def _running() -> Iterator[None]:
+def _running(gpus: Sequence[int]) -> Iterator[None]:
     """The user's reference at work: what it raises is an InputError with its line, and its draws are the same again."""
-    state = torch.get_rng_state()
     try:
-        with defaulting_to("float64"), untouched(), sdpa_kernel(SDPBackend.MATH):
+        stepwise = sdpa_kernel(SDPBackend.MATH)
+        with torch.random.fork_rng(gpus), torch.enable_grad(), defaulting_to("float64"), untouched(), stepwise:
             yield
     except InputError:
         raise
     except CAUGHT as error:
         raise InputError(f"the reference raises {located(error)}; mend that line of it") from None
-    finally:
-        torch.set_rng_state(state)
