@@ -65,7 +65,8 @@ def first_order(subject: Subject, draws: Sequence[Draw]) -> Told:
     case, judged, notes = _judged(case, names_of(subject, case), kernels)
     notes += [CoarserInside("float32")] if is_coarser else []
     notes += [OpaqueSteps(exact.opaque)] if exact.opaque else []
-    finer = fine.report_on(subject, draws[0]) if is_fine else None
+    has_gradients = any(bool(g.any()) for g in plain[len(draws[0].cotangents) :])
+    finer = fine.report_on(subject, draws[0]) if is_fine and has_gradients else None
     is_off = partial(_is_off, case, kernels)
     again = tuple(other_answers(subject, draws[0], passes[0], partial(_is_apart, lambda: case, ())))
     faulty = {i for i, each in judged.items() if each.row.verdict in FAILED}

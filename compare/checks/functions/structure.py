@@ -153,8 +153,9 @@ def situations(subject: Subject, draw: Draw, base: Pass, is_off: Off) -> Iterato
     yield from _for_some(subject, draw, base, is_off)
     made = _interrupted(subject, draw)
     yield from compared(made, lambda _: SharedByCalls(), "second-call")
-    now = _pairs(subject, base, base.live or base)
-    yield from (Wrong(name, Overwritten()) for name, _, before, after in now if not same_bits(after, before))
+    run(subject, _another(draw))
+    live = _pairs(subject, base, base.live or base)
+    yield from (Wrong(name, Overwritten()) for name, _, before, now in live if not same_bits(now, before))
 
 
 def _for_some(subject: Subject, draw: Draw, base: Pass, is_off: Off) -> Iterator[Wrong]:
@@ -179,12 +180,18 @@ def _interrupted(subject: Subject, draw: Draw) -> Pass:
     """A pass with another call between its forward and its backward."""
 
     def another() -> None:
-        other = [OTHER * contiguous(t) if is_floating(t) else t for t in draw.inputs]
+        other = [contiguous(t) if isinstance(t, Tensor) else t for t in _another(draw).inputs]
         for i in draw.trained:
             other[i].requires_grad_()
         subject.function(*other)
 
     return run(subject, draw, between=another)
+
+
+def _another(draw: Draw) -> Draw:
+    """A draw of other numbers."""
+    inputs = (OTHER * t if is_floating(t) else t for t in draw.inputs)
+    return draw._replace(inputs=tuple(inputs), cotangents=tuple(OTHER * c for c in draw.cotangents))
 
 
 def _apart(subject: Subject, base: Pass, made: Pass, is_off: Off) -> list[str]:
