@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from handgrad.compare.errors import InputError
 from handgrad.compare.facts.causes import Unknown
 from handgrad.compare.facts.functions import NoGradient, WouldShow
 from handgrad.compare.facts.remarks import Note
-from handgrad.compare.names import PHASES, Key
+from handgrad.compare.names import PHASES, Key, of_gradient
 from handgrad.compare.oracle.coarse.effects import Effect
 from handgrad.compare.oracle.coarse.evaluation import Draw, evaluate, is_floating
 from handgrad.compare.report.report import Report
@@ -69,7 +69,7 @@ def _report(subject: Subject, second: bool) -> Report:
     first = run(subject, plain)
     wrong = tuple(misshapen(subject, plain, first, due, dict.fromkeys(subject.trained, False)))
     if wrong:
-        return _reported(subject, len(due), Told({}, wrong, first.changed, line=first.line))
+        return _reported(subject, Told({}, wrong, first.changed, line=first.line))
     numbers = sum(t.numel() for t in (*due, *(subject.inputs[i] for i in subject.trained)))
     count = COARSE_DRAWS if numbers <= MANY_NUMBERS else 1
     draws = [plain._replace(cotangents=_cotangents(first.floating, drawn)) for _ in range(count)]
@@ -82,7 +82,7 @@ def _report(subject: Subject, second: bool) -> Report:
     elif not second and not any(isinstance(each.cause, NoGradient) for each in told.wrong):
         note = note_on_second(subject, draws[0])
         told = replace(told, notes=(*told.notes, *([note] if note is not None else [])))
-    return _reported(subject, len(due), told)
+    return _reported(subject, told)
 
 
 def _is_right(told: Told) -> bool:
@@ -108,14 +108,14 @@ def _both(first: Told, second: Told) -> Told:
     return replace(first, verdicts={**first.verdicts, **more}, wrong=(*first.wrong, *second.wrong))
 
 
-def _reported(subject: Subject, count: int, told: Told) -> Report:
+def _reported(subject: Subject, told: Told) -> Report:
     """The report: a row for each output and gradient, and a finding for each cause, which several may have."""
-    outputs, judged = subject.outputs(count), [*told.verdicts.values()]
+    judged = [*told.verdicts.values()]
     findings = list[Finding]()
     for change in told.changed:
         key = Key(1, PHASES[0] if change.who == "function" else PHASES[2], change.name)
         findings.append(Finding(key, "FAULT", change))
-    findings += [_finding(each, outputs) for each in told.wrong]
+    findings += map(_finding, told.wrong)
     findings += [each.finding for each in judged if each.finding is not None]
     rows, notes = [each.row for each in judged], [*told.notes]
     spots = [*told.spots]
@@ -145,9 +145,9 @@ def _shown(told: Told) -> list[Note]:
     return [WouldShow(tuple(shares))] if shares else []
 
 
-def _finding(wrong: Wrong, outputs: Iterable[str]) -> Finding:
+def _finding(wrong: Wrong) -> Finding:
     verdict = "MISSING" if isinstance(wrong.cause, NoGradient) else "FAULT"
-    return Finding(Key(1, "forward" if wrong.name in outputs else "backward", wrong.name), verdict, wrong.cause)
+    return Finding(Key(1, "backward" if of_gradient(wrong.name) else "forward", wrong.name), verdict, wrong.cause)
 
 
 def _with_line(finding: Finding, told: Told) -> Finding:

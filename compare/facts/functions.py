@@ -20,6 +20,44 @@ class NoGradient(Cause, code="missing"):
         return f"the backward gives None for {self.input}, on which the outputs depend; return its gradient"
 
 
+# --- what is returned beside the numbers
+
+
+class LowerPrecision(Cause, code="dtype"):
+    """An output has fewer digits than the inputs, and than the reference's."""
+
+    sentence = "it is {dtype} where the inputs, and the reference, are {due}: its digits are lost; return {due}"
+    dtype: str
+    due: str
+
+
+class OtherPrecision(Note, code="other-dtype"):
+    """An output has more digits than the inputs, and the reference's has not."""
+
+    sentence = "{name} is {dtype} where the inputs are {due}."
+    name: str
+    dtype: str
+    due: str
+
+
+class NotEqual(Cause, code="not-equal"):
+    """Whole numbers or truth values that differ, however the reference rounds."""
+
+    sentence = "{count} of {total} entries are others than the reference's, whose rounding does not explain it"
+    count: int
+    total: int
+
+
+class NotCompared(Note, code="not-compared"):
+    """What is returned on one side alone, or is no tensor."""
+
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        which = "it is no tensor on both sides" if len(self.names) == 1 else "they are no tensors on both sides"
+        return f"Not compared of what is returned: {enumerated(self.names)}; {which}."
+
+
 # --- right for one layout, one choice of inputs, one call
 
 

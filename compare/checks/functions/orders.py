@@ -13,6 +13,7 @@ from handgrad.compare.checks.functions import fine, upstream
 from handgrad.compare.checks.functions.causes import explained
 from handgrad.compare.checks.functions.hidden import hidden_steps, unseen
 from handgrad.compare.checks.functions.passes import Pass, expanded, run
+from handgrad.compare.checks.functions.returned import precisions, without_gradients
 from handgrad.compare.checks.functions.second import told_of_second
 from handgrad.compare.checks.functions.structure import Wrong, misshapen, other_answers, situations, unwritten
 from handgrad.compare.checks.functions.subject import Subject
@@ -24,7 +25,7 @@ from handgrad.compare.facts.remarks import BlindSpot, Note
 from handgrad.compare.names import Key
 from handgrad.compare.oracle.coarse.evaluation import Draw
 from handgrad.compare.oracle.coarse.exact import exact_of
-from handgrad.compare.oracle.coarse.formats import FORMATS
+from handgrad.compare.oracle.coarse.formats import FORMATS, coarsest
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import SourceLine
 from handgrad.compare.verdict.coarse.case import Case, case_of
@@ -59,11 +60,15 @@ def first_order(subject: Subject, draws: Sequence[Draw]) -> Told:
     if passes[0].raised is not None:
         return told
     is_fine = subject.dtype == "float64" and fine.is_fine(passes[0])
-    is_coarser = subject.dtype == "float64" and not is_fine
-    case = case_of(exact, FORMATS["float32" if is_coarser else subject.dtype])
+    finest = "float32" if subject.dtype == "float64" and not is_fine else subject.dtype
+    format = coarsest([getattr(torch, finest), *(y.dtype for y in passes[0].floating)])
+    case = case_of(exact, FORMATS[format])
+    beside = [*precisions(subject, passes[0]), *without_gradients(subject, draws[0], passes[0], case.format)]
+    told = replace(told, wrong=(*told.wrong, *(each for each in beside if isinstance(each, Wrong))))
     kernels = kernels_of(subject, passes)
     case, judged, notes = _judged(case, names_of(subject, case), kernels)
-    notes += [CoarserInside("float32")] if is_coarser else []
+    notes += [each for each in beside if isinstance(each, Note)]
+    notes += [CoarserInside(format)] if format != subject.dtype else []
     notes += [OpaqueSteps(exact.opaque)] if exact.opaque else []
     has_gradients = any(bool(g.any()) for g in plain[len(draws[0].cotangents) :])
     finer = fine.report_on(subject, draws[0]) if is_fine and has_gradients else None

@@ -59,7 +59,7 @@ class Effect(Following):  # type: ignore[no-untyped-call]  # as Stepwise
         if first is None or not first.numel():
             return
         terms = contracted(name, args, first) if name in AVERAGING else 0
-        size = float(first.detach().square().mean().sqrt())
+        size = float(first.detach().abs().square().mean().sqrt())
         whole = Step(number, name, self._lines.place(name), size=size, terms=terms)
         self.steps.append(whole)
         self.steps += [whole._replace(axis=axis) for axis, n in enumerate(first.shape[:3]) if n > 1]

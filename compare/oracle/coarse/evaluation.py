@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.oracle.coarse.following import Following
 from handgrad.compare.oracle.modules import untouched
-from handgrad.compare.sandbox import CAUGHT, defaulting_to, gpus_of, located
+from handgrad.compare.sandbox import CAUGHT, defaulting_to, gpus_of, located, quietly
 
 Reference = Callable[..., Any]
 
@@ -39,6 +39,24 @@ def evaluate(reference: Reference, draw: Draw, mode: Following) -> list[Tensor]:
         due = outputs if draw.cotangents else []
         gradients = gradients_of(due, leaves, cotangents)
     return [t.detach() for t in (*outputs, *gradients)]
+
+
+def returned(reference: Reference, draw: Draw, mode: Following) -> tuple[Any, ...]:
+    """All that a reference returns in float64, as the mode has it. Raises InputError where it fails."""
+    inputs, _ = upcast(draw)
+    mode.follow(inputs)
+    with _running(gpus_of(draw.inputs)), mode:
+        return several(reference(*inputs))
+
+
+def as_they_are(reference: Reference, inputs: Sequence[Any]) -> tuple[Any, ...]:
+    """What a reference returns in the inputs' own precision; nothing where it does not run in that."""
+    copies = [t.detach().clone() if isinstance(t, Tensor) else t for t in inputs]
+    try:
+        with torch.random.fork_rng(gpus_of(inputs)), torch.enable_grad(), untouched(), quietly():
+            return several(reference(*copies))
+    except CAUGHT:  # it is evaluated in float64
+        return ()
 
 
 def upcast(draw: Draw) -> tuple[list[Any], list[Tensor]]:
