@@ -46,8 +46,8 @@ def check_function(
     kernel is; reference(*inputs) is the same in plain torch operations. Both are judged in the dtype and on the device
     of the inputs, of which those are differentiated that require a gradient, or else every floating one. Modules are
     checked with their parameters as further inputs. `second` judges the backward's own gradients as well. Raises
-    InputError, a ValueError, if the arguments cannot be used or the reference fails; whatever the function does is a
-    finding.
+    InputError, a ValueError, if the arguments cannot be used, or the reference fails or draws random numbers; whatever
+    the function does is a finding.
     """
     if not isinstance(second, bool):
         raise InputError(f"second is {second!r}; it must be True or False")

@@ -40,7 +40,7 @@ class OtherPrecision(Note, code="other-dtype"):
     due: str
 
 
-class NotEqual(Cause, code="not-equal"):
+class NotEqual(Cause, code="unknown"):
     """Whole numbers or truth values that differ, however the reference rounds."""
 
     sentence = "{count} of {total} entries are others than the reference's, whose rounding does not explain it"
@@ -127,7 +127,10 @@ class SharedByCalls(Cause, code="not-repeatable"):
 class OtherAnswer(Cause, code="not-repeatable"):
     """Called again with the same, it gives something else, by more than another order of a sum makes."""
 
-    sentence = "called again with the same inputs it is another, by more than rounding; keep nothing between calls"
+    sentence = (
+        "called again with the same inputs it is another, by more than rounding; keep nothing between calls, and no "
+        "generator of random numbers"
+    )
 
 
 class Random(Cause, code="random"):

@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from handgrad import InputError, check_function
 from handgrad.compare.facts.failures import Mutates
-from handgrad.compare.facts.functions import NoGradient, Overwritten, RaisesWhere, Random, WrongFor
+from handgrad.compare.facts.functions import NoGradient, OtherAnswer, Overwritten, RaisesWhere, Random, WrongFor
 from tests.compare.checks.functions.kernels import inputs, made, norm
 
 X = torch.randn(5, 7, generator=torch.Generator().manual_seed(3))
@@ -55,6 +55,15 @@ def test_a_backward_that_draws():
         return dx, (dw * (1 + 0.5 * torch.randn(()))).to(dw.dtype)
 
     assert told(check_function(made(noisy), norm, inputs())) == {"dw": Random()}
+
+
+def test_a_generator_that_is_kept_between_calls():
+    drawn = np.random.default_rng(0)
+
+    def noisy(ctx, dy, dx, dw):
+        return dx, dw * (1 + float(drawn.random()))
+
+    assert told(check_function(made(noisy), norm, inputs())) == {"dw": OtherAnswer()}
 
 
 def test_a_seed_makes_it_repeatable_and_no_layout_is_blamed():
