@@ -6,7 +6,7 @@ import linecache
 import random
 import re
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -26,6 +26,7 @@ from handgrad.compare.per_example import OfExamples
 from handgrad.compare.trace import Arrays, frozen, same
 
 CAUGHT = (Exception, SystemExit, GeneratorExit)  # all but what the person at the keyboard asks for
+ANOTHER_SEED = 6_283_185  # that nobody seeds with
 
 
 @contextmanager
@@ -211,6 +212,25 @@ def defaulting_to(dtype: str) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
+
+
+def gpus_of(values: Iterable[Any]) -> tuple[int, ...]:
+    """The GPUs that tensors among values are on, by number."""
+    return tuple(dict.fromkeys(t.get_device() for t in values if isinstance(t, torch.Tensor) and t.is_cuda))
+
+
+@contextmanager
+def drawing_others(gpus: Sequence[int]) -> Iterator[None]:
+    """While entered, torch's generators, on the CPU and on these GPUs, draw other numbers than before and after."""
+    with torch.random.fork_rng(gpus):
+        for generator in (torch.default_generator, *(torch.cuda.default_generators[gpu] for gpu in gpus)):
+            generator.manual_seed(ANOTHER_SEED)
+        yield
+
+
+def states_of(gpus: Sequence[int]) -> list[torch.Tensor]:
+    """The states of torch's generators, on the CPU and on these GPUs."""
+    return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus)]
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,15 +15,16 @@ from handgrad.compare.checks.functions.second import note_on_second, second_draw
 from handgrad.compare.checks.functions.structure import Wrong, misshapen
 from handgrad.compare.checks.functions.subject import Subject, subject_of
 from handgrad.compare.environment import environment
+from handgrad.compare.errors import InputError
 from handgrad.compare.facts.causes import Unknown
 from handgrad.compare.facts.functions import NoGradient, WouldShow
 from handgrad.compare.facts.remarks import Note
-from handgrad.compare.names import PHASES, Key
+from handgrad.compare.names import PHASES, Key, of_gradient
 from handgrad.compare.oracle.coarse.effects import Effect
 from handgrad.compare.oracle.coarse.evaluation import Draw, evaluate, is_floating
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import FAILING, Details, Finding
-from handgrad.compare.sandbox import undisturbed
+from handgrad.compare.sandbox import drawing_others, gpus_of, undisturbed
 from handgrad.compare.thresholds import COARSE_DRAWS, MANY_NUMBERS
 
 UNEVEN = 0.5  # spread of the sizes of a cotangent's numbers, as a power of e
@@ -45,9 +46,11 @@ def check_function(
     kernel is; reference(*inputs) is the same in plain torch operations. Both are judged in the dtype and on the device
     of the inputs, of which those are differentiated that require a gradient, or else every floating one. Modules are
     checked with their parameters as further inputs. `second` judges the backward's own gradients as well. Raises
-    InputError, a ValueError, if the arguments cannot be used or the reference fails; whatever the function does is a
-    finding.
+    InputError, a ValueError, if the arguments cannot be used, or the reference fails or draws random numbers; whatever
+    the function does is a finding.
     """
+    if not isinstance(second, bool):
+        raise InputError(f"second is {second!r}; it must be True or False")
     with undisturbed(), compiled_anew():
         return _report(subject_of(function, reference, inputs), second)
 
@@ -56,10 +59,17 @@ def _report(subject: Subject, second: bool) -> Report:
     drawn = torch.Generator().manual_seed(0)
     plain = Draw(subject.inputs, subject.trained, ())
     due = evaluate(subject.reference, plain, Effect())[: -len(subject.trained)]
+    with drawing_others(gpus_of(subject.inputs)):
+        again = evaluate(subject.reference, plain, Effect())
+    if not all(torch.allclose(a, b, equal_nan=True) for a, b in zip(due, again, strict=False)):
+        raise InputError(
+            "the reference is another with other random numbers, which it draws; hand them over as an input, like the "
+            "mask of a dropout, or turn them off, as .eval() does"
+        )
     first = run(subject, plain)
     wrong = tuple(misshapen(subject, plain, first, due, dict.fromkeys(subject.trained, False)))
     if wrong:
-        return _reported(subject, len(due), Told({}, wrong, first.changed, line=first.line))
+        return _reported(subject, Told({}, wrong, first.changed, line=first.line))
     numbers = sum(t.numel() for t in (*due, *(subject.inputs[i] for i in subject.trained)))
     count = COARSE_DRAWS if numbers <= MANY_NUMBERS else 1
     draws = [plain._replace(cotangents=_cotangents(first.floating, drawn)) for _ in range(count)]
@@ -72,7 +82,7 @@ def _report(subject: Subject, second: bool) -> Report:
     elif not second and not any(isinstance(each.cause, NoGradient) for each in told.wrong):
         note = note_on_second(subject, draws[0])
         told = replace(told, notes=(*told.notes, *([note] if note is not None else [])))
-    return _reported(subject, len(due), told)
+    return _reported(subject, told)
 
 
 def _is_right(told: Told) -> bool:
@@ -98,14 +108,14 @@ def _both(first: Told, second: Told) -> Told:
     return replace(first, verdicts={**first.verdicts, **more}, wrong=(*first.wrong, *second.wrong))
 
 
-def _reported(subject: Subject, count: int, told: Told) -> Report:
+def _reported(subject: Subject, told: Told) -> Report:
     """The report: a row for each output and gradient, and a finding for each cause, which several may have."""
-    outputs, judged = subject.outputs(count), [*told.verdicts.values()]
+    judged = [*told.verdicts.values()]
     findings = list[Finding]()
     for change in told.changed:
         key = Key(1, PHASES[0] if change.who == "function" else PHASES[2], change.name)
         findings.append(Finding(key, "FAULT", change))
-    findings += [_finding(each, outputs) for each in told.wrong]
+    findings += map(_finding, told.wrong)
     findings += [each.finding for each in judged if each.finding is not None]
     rows, notes = [each.row for each in judged], [*told.notes]
     spots, arrays = [*told.spots], {(each.row.step, each.row.name): each.sides for each in judged}
@@ -113,7 +123,8 @@ def _reported(subject: Subject, count: int, told: Told) -> Report:
         rows = [row for row in told.fine.rows if row.name not in OF_A_LOSS] + rows
         findings += [finding for finding in told.fine.findings if finding.where.name not in OF_A_LOSS]
         notes += [note for note in told.fine.notes if note.code not in OF_A_LOSS]
-        spots += [spot for spot in told.fine.blind_spots if spot.code not in OF_A_LOSS]
+        codes = {*OF_A_LOSS, *(spot.code for spot in spots)}
+        spots += [spot for spot in told.fine.blind_spots if spot.code not in codes]
         arrays |= {key: sides for key, sides in told.fine.arrays.items() if key[1] not in OF_A_LOSS}
     shown = _shown(told) if not findings else []
     device = next(t.device for t in subject.inputs if is_floating(t))
@@ -136,9 +147,9 @@ def _shown(told: Told) -> list[Note]:
     return [WouldShow(tuple(shares))] if shares else []
 
 
-def _finding(wrong: Wrong, outputs: Iterable[str]) -> Finding:
+def _finding(wrong: Wrong) -> Finding:
     verdict = "MISSING" if isinstance(wrong.cause, NoGradient) else "FAULT"
-    return Finding(Key(1, "forward" if wrong.name in outputs else "backward", wrong.name), verdict, wrong.cause)
+    return Finding(Key(1, "backward" if of_gradient(wrong.name) else "forward", wrong.name), verdict, wrong.cause)
 
 
 def _with_line(finding: Finding, told: Told) -> Finding:

@@ -68,7 +68,7 @@ _OF_GRADIENTS = (
     Condition(
         "frozen",
         "the gradient of {of}",
-        "J does not depend on it in the reference",
+        "nothing that is compared depends on it in the reference",
         "use it there, without detach",
     ),
     Condition(
@@ -92,6 +92,18 @@ _OF_GRADIENTS = (
     Condition("one-precision", "what the other would show: {what}", "{dtype} alone", "use both precisions"),
 )
 _OF_FUNCTIONS = (
+    Condition(
+        "captured",
+        "the gradient of {of}",
+        "the function reaches it from outside, and it is no input",
+        "hand it over as an input",
+    ),
+    Condition(
+        "random",
+        "whether the inputs are read by their strides",
+        "the function draws random numbers, which may be others in another layout",
+        "hand them over as an input, as the mask of a dropout",
+    ),
     Condition(
         "constant-hidden",
         "another number up to {most} where {constant} is added{line}",

@@ -20,6 +20,44 @@ class NoGradient(Cause, code="missing"):
         return f"the backward gives None for {self.input}, on which the outputs depend; return its gradient"
 
 
+# --- what is returned beside the numbers
+
+
+class LowerPrecision(Cause, code="dtype"):
+    """An output has fewer digits than the inputs, and than the reference's."""
+
+    sentence = "it is {dtype} where the inputs, and the reference, are {due}: its digits are lost; return {due}"
+    dtype: str
+    due: str
+
+
+class OtherPrecision(Note, code="other-dtype"):
+    """An output has more digits than the inputs, and the reference's has not."""
+
+    sentence = "{name} is {dtype} where the inputs are {due}."
+    name: str
+    dtype: str
+    due: str
+
+
+class NotEqual(Cause, code="unknown"):
+    """Whole numbers or truth values that differ, however the reference rounds."""
+
+    sentence = "{count} of {total} entries are others than the reference's, whose rounding does not explain it"
+    count: int
+    total: int
+
+
+class NotCompared(Note, code="not-compared"):
+    """What is returned on one side alone, or is no tensor."""
+
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        which = "it is no tensor on both sides" if len(self.names) == 1 else "they are no tensors on both sides"
+        return f"Not compared of what is returned: {enumerated(self.names)}; {which}."
+
+
 # --- right for one layout, one choice of inputs, one call
 
 
@@ -49,6 +87,10 @@ SITUATIONS = {
     "no-gradient": ("nothing requires a gradient", "look at ctx.needs_input_grad"),
     "subset": ("other inputs require no gradient", "look at ctx.needs_input_grad"),
     "scaled-upstream": ("the upstream gradient is larger or smaller", "multiply every term by it"),
+    "one-output": (
+        "one output alone is differentiated",
+        "let each term be 0 where its own upstream gradient is 0, or None without materialized gradients",
+    ),
     "second": ("its backward is differentiated", "mark the backward @once_differentiable if it is not meant to be"),
 }
 
@@ -85,7 +127,25 @@ class SharedByCalls(Cause, code="not-repeatable"):
 class OtherAnswer(Cause, code="not-repeatable"):
     """Called again with the same, it gives something else, by more than another order of a sum makes."""
 
-    sentence = "called again with the same inputs it is another, by more than rounding; keep nothing between calls"
+    sentence = (
+        "called again with the same inputs it is another, by more than rounding; keep nothing between calls, and no "
+        "generator of random numbers"
+    )
+
+
+class Random(Cause, code="random"):
+    """It depends on random numbers that are drawn."""
+
+    sentence = (
+        "it is another with other random numbers, which the function draws: hand them over as an input, like the mask "
+        "of a dropout, on both sides, or turn them off, as .eval() does"
+    )
+
+
+class Overwritten(Cause, code="not-repeatable"):
+    """A later call writes where it lies."""
+
+    sentence = "it is returned in the same memory at each call, and a later call overwrites it; return a new tensor"
 
 
 class Unwritten(Cause, code="not-repeatable"):

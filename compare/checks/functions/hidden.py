@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
+from torch import Tensor
+
+from handgrad.compare.checks.functions.passes import Pass
+from handgrad.compare.checks.functions.subject import Subject
 from handgrad.compare.facts.blind_spots import blind_spot
 from handgrad.compare.facts.remarks import BlindSpot
 from handgrad.compare.oracle.coarse.effects import AXES, Step
@@ -26,6 +30,17 @@ def hidden_steps(case: Case) -> tuple[BlindSpot, ...]:
     build = "float64" if case.format == FORMATS["float32"] else "float32"
     spots = [*_constants(case), *_counts(case, whole)]
     return tuple(dict.fromkeys([*spots, *([blind_spot("step-hidden", steps=steps, build=build)] if silent else [])]))
+
+
+def unseen(subject: Subject, made: Pass, gradients: Iterable[Tensor]) -> tuple[BlindSpot, ...]:
+    """Gradients that neither side has, or that are of no input, and layouts that are not tried; `gradients` are those
+    of the reference.
+    """
+    pairs = zip(subject.trained, gradients, strict=True)
+    frozen = [subject.names[i] for i, g in pairs if made.gradients.get(i) is None and not bool(g.any())]
+    captured = [f"a tensor of shape {shape}" for shape in made.captured]
+    spots = (("frozen", frozen), ("captured", captured))
+    return tuple(blind_spot(code, of) for code, of in spots if of) + ((blind_spot("random"),) if made.draws else ())
 
 
 def _constants(case: Case) -> Iterator[BlindSpot]:

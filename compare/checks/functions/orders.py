@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
@@ -11,8 +11,9 @@ from torch import Tensor
 
 from handgrad.compare.checks.functions import fine, upstream
 from handgrad.compare.checks.functions.causes import explained
-from handgrad.compare.checks.functions.hidden import hidden_steps
+from handgrad.compare.checks.functions.hidden import hidden_steps, unseen
 from handgrad.compare.checks.functions.passes import Pass, expanded, run
+from handgrad.compare.checks.functions.returned import precisions, without_gradients
 from handgrad.compare.checks.functions.second import told_of_second
 from handgrad.compare.checks.functions.structure import Wrong, misshapen, other_answers, situations, unwritten
 from handgrad.compare.checks.functions.subject import Subject
@@ -24,7 +25,7 @@ from handgrad.compare.facts.remarks import BlindSpot, Note
 from handgrad.compare.names import Key
 from handgrad.compare.oracle.coarse.evaluation import Draw
 from handgrad.compare.oracle.coarse.exact import exact_of
-from handgrad.compare.oracle.coarse.formats import FORMATS
+from handgrad.compare.oracle.coarse.formats import FORMATS, coarsest
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import SourceLine
 from handgrad.compare.verdict.coarse.case import Case, case_of
@@ -59,15 +60,20 @@ def first_order(subject: Subject, draws: Sequence[Draw]) -> Told:
     if passes[0].raised is not None:
         return told
     is_fine = subject.dtype == "float64" and fine.is_fine(passes[0])
-    is_coarser = subject.dtype == "float64" and not is_fine
-    case = case_of(exact, FORMATS["float32" if is_coarser else subject.dtype])
+    finest = "float32" if subject.dtype == "float64" and not is_fine else subject.dtype
+    format = coarsest([getattr(torch, finest), *(y.dtype for y in passes[0].floating)])
+    case = case_of(exact, FORMATS[format])
+    beside = [*precisions(subject, passes[0]), *without_gradients(subject, draws[0], passes[0], case.format)]
+    told = replace(told, wrong=(*told.wrong, *(each for each in beside if isinstance(each, Wrong))))
     kernels = kernels_of(subject, passes)
     case, judged, notes = _judged(case, names_of(subject, case), kernels)
-    notes += [CoarserInside("float32")] if is_coarser else []
+    notes += [each for each in beside if isinstance(each, Note)]
+    notes += [CoarserInside(format)] if format != subject.dtype else []
     notes += [OpaqueSteps(exact.opaque)] if exact.opaque else []
-    finer = fine.report_on(subject, draws[0]) if is_fine else None
+    has_gradients = any(bool(g.any()) for g in plain[len(draws[0].cotangents) :])
+    finer = fine.report_on(subject, draws[0]) if is_fine and has_gradients else None
     is_off = partial(_is_off, case, kernels)
-    again = tuple(other_answers(subject, draws[0], passes[0], is_off))
+    again = tuple(other_answers(subject, draws[0], passes[0], partial(_is_apart, lambda: case, ())))
     faulty = {i for i, each in judged.items() if each.row.verdict in FAILED}
     held = tuple(unwritten(subject, draws[0], passes[0])) if again or faulty else ()
     by_memory = {each.name for each in held}
@@ -83,12 +89,13 @@ def first_order(subject: Subject, draws: Sequence[Draw]) -> Told:
         judged, more = explained(subject, draws[0], passes[0], judged, known)
         notes += more
     elif passes[0].is_connected and not told.changed and not held and (finer is None or finer.ok):
-        linear += tuple(_unlike(subject, draws[0], passes[0], case, is_off))
+        linear += _unlike(subject, draws[0], passes[0], case, is_off)
         spots = hidden_steps(case) if finer is None else ()
     named = {each.finding.where.name for each in judged.values() if each.finding is not None}
     wrong = (*told.wrong, *(each for each in linear if each.name not in named))
     if finer is not None:
         finer, judged = fine.with_causes(finer, judged, wrong), {}
+    spots = (*unseen(subject, passes[0], plain[len(draws[0].cotangents) :]), *spots)
     return replace(told, verdicts=judged, wrong=wrong, notes=tuple(notes), spots=spots, fine=finer)
 
 
@@ -141,16 +148,15 @@ def _is_off(case: Case, kernels: Mapping[int, Sequence[Tensor]], position: int, 
     return len(others) + 1 < len(case.exact.draws) or judge(case, position, [tensor, *others]).verdict == "FAULT"
 
 
-def _is_apart(case: Callable[[], Case], faulty: Container[int], k: int, change: Tensor) -> bool:
-    """Whether a change of a gradient in the first draw of a case is a FAULT where the reference has it.
+def _is_apart(case: Callable[[], Case], faulty: Container[int], position: int, change: Tensor) -> bool:
+    """Whether a change of a tensor in the first draw of a case is a FAULT where the reference has it.
 
-    Where the gradient is a FAULT in any case, it is enough that the change is not OK.
+    Where the tensor is a FAULT in any case, it is enough that the change is not OK.
     """
     if not bool(change.any()):
         return False
     if not bool(torch.isfinite(change).all()):
         return True
-    position = len(case().exact.draws[0].cotangents) + k
     first, *others = case().measures[position].deviation.references
     verdict = judge(case(), position, [first + change, *others]).verdict
     return verdict == "FAULT" or (verdict != "OK" and position in faulty)
@@ -158,13 +164,17 @@ def _is_apart(case: Callable[[], Case], faulty: Container[int], k: int, change: 
 
 def _unlike(
     subject: Subject, draw: Draw, base: Pass, case: Case, is_off: Callable[[int, Tensor], bool]
-) -> Iterator[Wrong]:
-    """What is wrong in another situation than the plain one."""
-    yield from situations(subject, draw, base, is_off)
-    even = draw._replace(cotangents=tuple(expanded(c).clone() for c in draw.cotangents))
+) -> tuple[Wrong, ...]:
+    """What is wrong in another situation than the plain one; of each tensor, the first."""
 
-    there = cache(lambda: case_of(exact_of(subject.reference, [even]), case.format))
-    yield from upstream.for_one_number(subject, draw, partial(_is_apart, there, ()))
+    def apart_in(other: Draw) -> upstream.Apart:
+        return partial(_is_apart, cache(lambda: case_of(exact_of(subject.reference, [other]), case.format)), ())
+
+    even = draw._replace(cotangents=tuple(expanded(c).clone() for c in draw.cotangents))
+    found = [*situations(subject, draw, base, is_off), *upstream.for_one_number(subject, draw, apart_in(even))]
+    if len(draw.cotangents) > 1:
+        found += upstream.for_one_output(subject, draw, base, partial(_is_apart, lambda: case, ()), apart_in)
+    return tuple({each.name: each for each in reversed(found)}.values())[::-1]
 
 
 def _check_range(subject: Subject, tensors: Sequence[Tensor]) -> None:

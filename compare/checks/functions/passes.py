@@ -13,15 +13,17 @@ import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 
+from handgrad.compare.checks.functions.graph import captured
 from handgrad.compare.checks.functions.subject import Subject
 from handgrad.compare.facts.failures import Mutates, Raised
 from handgrad.compare.names import gradient
 from handgrad.compare.oracle.coarse.evaluation import Draw, is_floating, several
 from handgrad.compare.ownership import is_theirs, named
 from handgrad.compare.results import SourceLine
-from handgrad.compare.sandbox import CAUGHT, located, quietly
+from handgrad.compare.sandbox import CAUGHT, gpus_of, located, quietly, states_of
 
 Layout = Callable[[Tensor], Tensor]
+Cotangents = Callable[[Tensor], Tensor | None]
 COMPILED_AT_MOST = 256  # torch's own limit for a function in all places where it is compiled
 
 
@@ -31,6 +33,8 @@ class Pass:
 
     `changed` is what the function changed that it was handed. `raised` ended it, in the forward or, where there are
     outputs, in the backward, which begins on `line`. `is_connected`: an output requires a gradient.
+    `draws`: it drew random numbers. `live` has outputs and gradients in the memory that they came in, `captured` the
+    shapes of further tensors that its graph has gradients for.
     """
 
     outputs: tuple[Any, ...] = ()
@@ -39,6 +43,9 @@ class Pass:
     raised: Raised | None = None
     line: SourceLine | None = None
     is_connected: bool = True
+    draws: bool = False
+    live: Pass | None = None
+    captured: tuple[tuple[int, ...], ...] = ()
 
     @property
     def has_gradients(self) -> bool:
@@ -82,44 +89,43 @@ def run(
     *,
     needed: Collection[int] | None = None,
     inputs: Layout = contiguous,
-    cotangents: Layout = contiguous,
+    cotangents: Cotangents = contiguous,
     between: Callable[[], object] = lambda: None,
 ) -> Pass:
     """Call the function on copies of a draw and differentiate it; only the inputs `needed` require a gradient.
 
-    `between` is called before it is differentiated. What it draws from torch's generator is the same in every pass.
+    `between` is called before it is differentiated. What it draws from torch's generators is the same in every pass.
     """
-    state = torch.get_rng_state()
-    try:
-        trained = draw.trained if needed is None else tuple(needed)
-        return _passed(subject, draw._replace(trained=trained), (inputs, cotangents), between)
-    finally:
-        torch.set_rng_state(state)
+    gpus, trained = gpus_of(draw.inputs), draw.trained if needed is None else tuple(needed)
+    with torch.random.fork_rng(gpus), torch.enable_grad():
+        before = states_of(gpus)
+        made = _passed(subject, draw._replace(trained=trained), (inputs, cotangents), between)
+        return replace(made, draws=not all(map(torch.equal, before, states_of(gpus))))
 
 
-def _passed(subject: Subject, draw: Draw, layouts: tuple[Layout, Layout], between: Callable[[], object]) -> Pass:
+def _passed(subject: Subject, draw: Draw, layouts: tuple[Layout, Cotangents], between: Callable[[], object]) -> Pass:
     inputs, cotangents = layouts
     handed = [inputs(t) if isinstance(t, Tensor) else t for t in draw.inputs]
     leaves = {i: handed[i].requires_grad_() for i in draw.trained}
     try:
         outputs = _called(subject, handed)
     except CAUGHT as error:
-        return Pass(raised=located(error), changed=_changed(subject, draw, handed))
+        return Pass(raised=located(error), changed=_changed("function", subject, draw, handed))
+    changed = _changed("function", subject, draw, handed)
     upstream = [cotangents(c) for c in draw.cotangents]
     held = [y.detach().clone() if isinstance(y, Tensor) else y for y in outputs]
-    made = Pass(tuple(held), line=_line_of(outputs))
+    made = Pass(tuple(held), changed=changed, line=_line_of(outputs), captured=captured(outputs, leaves.values()))
     due = [y for y in outputs if is_floating(y)]
-    pairs = [(y, c) for y, c in zip(due, upstream, strict=False) if y.requires_grad]
+    pairs = [(y, c) for y, c in zip(due, upstream, strict=False) if y.requires_grad and c is not None]
     if not pairs or not leaves:
-        none = dict.fromkeys(leaves)
-        return replace(made, gradients=none, changed=_changed(subject, draw, handed), is_connected=bool(pairs))
+        return replace(made, gradients=dict.fromkeys(leaves), live=_live(outputs, {}), is_connected=bool(pairs))
     ys, cs = zip(*pairs, strict=True)
     try:
         with quietly():
             between()
             found = torch.autograd.grad(ys, [*leaves.values()], cs, allow_unused=True)
     except CAUGHT as error:
-        return replace(made, raised=located(error), changed=_changed(subject, draw, handed))
+        return replace(made, raised=located(error))
     outputs_changed = [
         Mutates("backward", "output", name)
         for name, y, before in zip(subject.outputs(len(due)), due, [h for h in held if is_floating(h)], strict=True)
@@ -128,11 +134,20 @@ def _passed(subject: Subject, draw: Draw, layouts: tuple[Layout, Layout], betwee
     upstream_changed = [
         Mutates("backward", "upstream gradient", gradient(name))
         for name, c, before in zip(subject.outputs(len(due)), upstream, draw.cotangents, strict=False)
-        if not same_bits(c.detach(), before)
+        if c is not None and not same_bits(c.detach(), before)
     ]
-    changed = (*_changed(subject, draw, handed), *upstream_changed, *outputs_changed)
-    gradients = {i: None if g is None else g.detach() for i, g in zip(leaves, found, strict=True)}
-    return replace(made, gradients=gradients, changed=changed)
+    by_forward = {change.name for change in changed}
+    inputs_changed = [each for each in _changed("backward", subject, draw, handed) if each.name not in by_forward]
+    live = _live(outputs, dict(zip(leaves, found, strict=True)))
+    gradients = {i: None if g is None else g.clone() for i, g in live.gradients.items()}
+    changed = (*changed, *inputs_changed, *upstream_changed, *outputs_changed)
+    return replace(made, gradients=gradients, changed=changed, live=live)
+
+
+def _live(outputs: tuple[Any, ...], gradients: Mapping[int, Tensor | None]) -> Pass:
+    """What came out as it is, without its graph."""
+    tensors = tuple(y.detach() if isinstance(y, Tensor) else y for y in outputs)
+    return Pass(tensors, {i: None if g is None else g.detach() for i, g in gradients.items()})
 
 
 def _called(subject: Subject, handed: list[Any]) -> tuple[Any, ...]:
@@ -140,9 +155,9 @@ def _called(subject: Subject, handed: list[Any]) -> tuple[Any, ...]:
         return several(subject.function(*handed))
 
 
-def _changed(subject: Subject, draw: Draw, handed: list[Any]) -> tuple[Mutates, ...]:
+def _changed(who: str, subject: Subject, draw: Draw, handed: list[Any]) -> tuple[Mutates, ...]:
     return tuple(
-        Mutates("function", "input", name)
+        Mutates(who, "input", name)
         for name, before, now in zip(subject.names, draw.inputs, handed, strict=True)
         if isinstance(before, Tensor) and not same_bits(now.detach(), before)
     )
@@ -164,7 +179,8 @@ def returned_shapes(subject: Subject, draw: Draw) -> dict[int, tuple[int, ...]]:
     positions = {id(leaf): i for i, leaf in leaves.items()}
     shapes: dict[int, tuple[int, ...]] = {}
     try:
-        due = [y for y in _called(subject, handed) if is_floating(y)]
+        with torch.enable_grad():
+            due = [y for y in _called(subject, handed) if is_floating(y)]
         nodes: list[Any] = [y.grad_fn for y in due if isinstance(y.grad_fn, BackwardCFunction)]
         for node in nodes[:1]:
             ends = [positions.get(id(getattr(after, "variable", None))) for after, _ in node.next_functions]

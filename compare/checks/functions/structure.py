@@ -32,13 +32,16 @@ from handgrad.compare.facts.failures import NotReal, WrongShape
 from handgrad.compare.facts.functions import (
     NoGradient,
     OtherAnswer,
+    Overwritten,
     RaisesWhere,
+    Random,
     SharedByCalls,
     SomeNeeded,
     Unwritten,
     WrongFor,
 )
 from handgrad.compare.oracle.coarse.evaluation import Draw, is_floating
+from handgrad.compare.sandbox import drawing_others, gpus_of
 
 OTHER = 0.5  # times the inputs, of another call
 LAYOUTS: dict[str, tuple[Layout, Layout]] = {
@@ -101,13 +104,21 @@ def _broadcasts(shape: tuple[int, ...], returned: tuple[int, ...]) -> bool:
         return False
 
 
-def other_answers(subject: Subject, draw: Draw, base: Pass, is_off: Off) -> Iterator[Wrong]:
-    """What is off where the same is asked again."""
-    made = run(subject, draw)
+def other_answers(subject: Subject, draw: Draw, base: Pass, is_apart: Off) -> Iterator[Wrong]:
+    """What is another by more than rounding where the same is asked again, and other random numbers are drawn.
+
+    `is_apart` says whether a change of a tensor is more than rounding.
+    """
+    with drawing_others(gpus_of(draw.inputs)):
+        made = run(subject, draw)
     if made.raised is not None:
         yield Wrong(_first(subject, made), RaisesWhere("again", made.raised))
         return
-    yield from (Wrong(name, OtherAnswer()) for name in _apart(subject, base, made, is_off))
+    for name, i, before, now in _pairs(subject, base, made):
+        if before is None or now is None or before.shape != now.shape or same_bits(now, before):
+            continue
+        if is_apart(i, now.double() - before.double()):
+            yield Wrong(name, Random() if base.draws else OtherAnswer())
 
 
 def unwritten(subject: Subject, draw: Draw, base: Pass) -> Iterator[Wrong]:
@@ -120,7 +131,10 @@ def unwritten(subject: Subject, draw: Draw, base: Pass) -> Iterator[Wrong]:
 
 
 def situations(subject: Subject, draw: Draw, base: Pass, is_off: Off) -> Iterator[Wrong]:
-    """What is wrong in some situation and right in the plain pass, which agrees."""
+    """What is wrong in some situation and right in the plain pass, which agrees.
+
+    Random numbers may be others where inputs lie otherwise in memory, which is then no mistake.
+    """
 
     def compared(made: Pass, cause: Callable[[str], Cause], situation: str) -> Iterator[Wrong]:
         if made.raised is not None:
@@ -129,6 +143,8 @@ def situations(subject: Subject, draw: Draw, base: Pass, is_off: Off) -> Iterato
         yield from (Wrong(name, cause(name)) for name in _apart(subject, base, made, is_off))
 
     for situation, (inputs, cotangents) in LAYOUTS.items():
+        if base.draws and inputs is not contiguous:
+            continue
         made = run(subject, draw, inputs=inputs, cotangents=cotangents)
         yield from compared(made, lambda _, situation=situation: WrongFor(situation), situation)  # type: ignore[misc]
     with filled_memory():
@@ -137,6 +153,9 @@ def situations(subject: Subject, draw: Draw, base: Pass, is_off: Off) -> Iterato
     yield from _for_some(subject, draw, base, is_off)
     made = _interrupted(subject, draw)
     yield from compared(made, lambda _: SharedByCalls(), "second-call")
+    run(subject, _another(draw))
+    live = _pairs(subject, base, base.live or base)
+    yield from (Wrong(name, Overwritten()) for name, _, before, now in live if not same_bits(now, before))
 
 
 def _for_some(subject: Subject, draw: Draw, base: Pass, is_off: Off) -> Iterator[Wrong]:
@@ -148,29 +167,31 @@ def _for_some(subject: Subject, draw: Draw, base: Pass, is_off: Off) -> Iterator
         yield from (Wrong(n, WrongFor("no-gradient")) for n in _apart(subject, base, none, is_off))
     count = len(subject.trained)
     sizes = dict.fromkeys((1, count - 1))
-    told = set[str]()
     for needed in (some for n in sizes if 0 < n < count for some in combinations(subject.trained, n)):
         names = tuple(subject.names[i] for i in needed)
         made = run(subject, draw, needed=needed)
         if made.raised is not None:
             yield Wrong(_first(subject, made), RaisesWhere("subset", made.raised))
             return
-        for name in _apart(subject, base, made, is_off):
-            if name not in told:
-                told.add(name)
-                yield Wrong(name, SomeNeeded(names))
+        yield from (Wrong(name, SomeNeeded(names)) for name in _apart(subject, base, made, is_off))
 
 
 def _interrupted(subject: Subject, draw: Draw) -> Pass:
     """A pass with another call between its forward and its backward."""
 
     def another() -> None:
-        other = [OTHER * contiguous(t) if is_floating(t) else t for t in draw.inputs]
+        other = [contiguous(t) if isinstance(t, Tensor) else t for t in _another(draw).inputs]
         for i in draw.trained:
             other[i].requires_grad_()
         subject.function(*other)
 
     return run(subject, draw, between=another)
+
+
+def _another(draw: Draw) -> Draw:
+    """A draw of other numbers."""
+    inputs = (OTHER * t if is_floating(t) else t for t in draw.inputs)
+    return draw._replace(inputs=tuple(inputs), cotangents=tuple(OTHER * c for c in draw.cotangents))
 
 
 def _apart(subject: Subject, base: Pass, made: Pass, is_off: Off) -> list[str]:

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.parameter import is_lazy
 
 from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.names import gradient
-from handgrad.compare.oracle.coarse.evaluation import is_floating
+from handgrad.compare.oracle.coarse.evaluation import is_floating, leaves_of
 from handgrad.compare.oracle.coarse.formats import coarsest
 
 CALLED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -61,6 +62,8 @@ def subject_of(function: Any, reference: Any, inputs: Any) -> Subject:
             raise InputError(f"{name} is {kind_of(side)}; it must be a function of the inputs")
         if isinstance(side, type) and issubclass(side, nn.Module):
             raise InputError(f"{name} is the class {side.__name__}; hand over a module, as {side.__name__}(...)")
+        if isinstance(side, nn.Module):
+            _initialized(side, name)
     if isinstance(function, type) and issubclass(function, torch.autograd.Function):
         function = function.apply
     names = _names(reference, len(inputs))
@@ -92,9 +95,16 @@ def _names(reference: Any, count: int) -> list[str]:
 
 
 def _checked(name: str, value: Any) -> Any:
-    """An input, detached; InputError for a tensor that nothing can be told of."""
+    """An input, detached; InputError for a tensor that nothing can be told of, and for floating ones inside of it."""
     if not isinstance(value, Tensor):
+        if isinstance(value, (list, tuple, dict)) and any(map(is_floating, leaves_of(value))):
+            raise InputError(
+                f"{name} is {kind_of(value)} with floating tensors in it, which have gradients of their own; hand them "
+                "over one by one, and let both sides put them together, as in lambda *ts: f(list(ts))"
+            )
         return value
+    if value.is_meta:
+        raise InputError(f"{name} is on the device meta and holds no numbers; hand over a tensor that does")
     if value.is_complex():
         raise InputError(f"{name} is complex; hand over its real and imaginary parts, by .real and .imag")
     if value.layout is not torch.strided:
@@ -120,6 +130,16 @@ def _trained(names: Sequence[str], values: Sequence[Any], count: int) -> tuple[i
 
 
 # --- modules
+
+
+def _initialized(module: nn.Module, side: str) -> None:
+    """Raise InputError for a module that makes its parameters when it is called first."""
+    lazy = [name for name, held in (*module.named_parameters(), *module.named_buffers()) if is_lazy(held)]
+    if lazy:
+        raise InputError(
+            f"{', '.join(lazy)} of the {side} {'is' if len(lazy) == 1 else 'are'} uninitialised; call the module once "
+            "on the inputs before it is checked"
+        )
 
 
 def _plain(name: str) -> str:

@@ -7,13 +7,17 @@ from collections.abc import Callable, Collection, Iterator
 import torch
 from torch import Tensor
 
-from handgrad.compare.checks.functions.passes import Layout, Pass, expanded, run
+from handgrad.compare.checks.functions.passes import Layout, Pass, contiguous, expanded, run
 from handgrad.compare.checks.functions.structure import Wrong
 from handgrad.compare.checks.functions.subject import Subject
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.functions import NotLinear, RaisesWhere, UpstreamMisread, WrongFor
 from handgrad.compare.names import gradient
-from handgrad.compare.oracle.coarse.evaluation import Draw
+from handgrad.compare.oracle.coarse.effects import Effect
+from handgrad.compare.oracle.coarse.evaluation import Draw, evaluate
+
+Apart = Callable[[int, Tensor], bool]
+"""Whether a change of an output or a gradient, by its position among them, is more than rounding."""
 
 TIMES = (4.0, 0.25)  # exact in binary
 READS: dict[str, Layout] = {
@@ -24,14 +28,14 @@ READS: dict[str, Layout] = {
 """What may be read of an upstream gradient in place of every entry; the keys of MISREAD."""
 
 
-def not_linear(subject: Subject, draw: Draw, base: Pass, is_apart: Callable[[int, Tensor], bool]) -> Iterator[Wrong]:
+def not_linear(subject: Subject, draw: Draw, base: Pass, is_apart: Apart) -> Iterator[Wrong]:
     """Gradients that are not 4 times as large where every upstream gradient is, or a quarter where that overflows.
 
     In binary that changes no digit, but sums may be added up in another order: `is_apart` says whether a change of a
     gradient is more than rounding.
     """
     upstream = gradient(subject.outputs(len(draw.cotangents))[0])
-    left = dict(enumerate(subject.trained))
+    left, count = dict(enumerate(subject.trained)), len(draw.cotangents)
     for times in TIMES:
         made = run(subject, draw._replace(cotangents=tuple(times * c for c in draw.cotangents)))
         if made.raised is not None:
@@ -42,11 +46,11 @@ def not_linear(subject: Subject, draw: Draw, base: Pass, is_apart: Callable[[int
             if now is not None and not bool(torch.isfinite(now).all()):
                 continue
             del left[k]
-            if now is not None and before is not None and is_apart(k, now.double() / times - before.double()):
+            if now is not None and before is not None and is_apart(count + k, now.double() / times - before.double()):
                 yield Wrong(subject.gradients[k], NotLinear(upstream, times))
 
 
-def for_one_number(subject: Subject, draw: Draw, is_apart: Callable[[int, Tensor], bool]) -> Iterator[Wrong]:
+def for_one_number(subject: Subject, draw: Draw, is_apart: Apart) -> Iterator[Wrong]:
     """Gradients that are others where the upstream gradient is one number expanded than where it is written out.
 
     `is_apart` says whether a change of a gradient is more than rounding.
@@ -56,10 +60,47 @@ def for_one_number(subject: Subject, draw: Draw, is_apart: Callable[[int, Tensor
     if made.raised is not None and plain.raised is None:
         yield Wrong(subject.gradients[0], RaisesWhere("expanded-upstream", made.raised))
         return
+    count = len(draw.cotangents)
     for k, i in enumerate(subject.trained):
         now, written = made.gradients.get(i), plain.gradients.get(i)
-        if now is not None and written is not None and is_apart(k, now.double() - written.double()):
+        if now is not None and written is not None and is_apart(count + k, now.double() - written.double()):
             yield Wrong(subject.gradients[k], WrongFor("expanded-upstream"))
+
+
+def for_one_output(
+    subject: Subject, draw: Draw, base: Pass, is_apart: Apart, apart_in: Callable[[Draw], Apart]
+) -> Iterator[Wrong]:
+    """Gradients that are wrong where one of several outputs alone is differentiated.
+
+    The others have upstream gradients of zeros, or none: None for an autograd.Function that does not materialize them.
+    `is_apart` judges the sum over the outputs, `apart_in` where one alone is differentiated.
+    """
+    count = len(draw.cotangents)
+    draws = [only(draw, k) for k in range(count)]
+    with_zeros, with_none = ([run(subject, each, cotangents=of) for each in draws] for of in (contiguous, _nonzero))
+    raised = next((made.raised for made in (*with_zeros, *with_none) if made.raised is not None), None)
+    if raised is not None:
+        yield Wrong(subject.gradients[0], RaisesWhere("one-output", raised))
+        return
+    for k, i in enumerate(subject.trained):
+        parts = [_double(made, subject, i) for made in with_zeros]
+        is_sum = not is_apart(count + k, torch.stack(parts).sum(0) - _double(base, subject, i))
+        for each, part, made in zip(draws, parts, with_none, strict=True):
+            due = part if is_sum else evaluate(subject.reference, each, Effect())[count + k]
+            if any(apart_in(each)(count + k, one - due) for one in (part, _double(made, subject, i))):
+                yield Wrong(subject.gradients[k], WrongFor("one-output"))
+                break
+
+
+def _double(made: Pass, subject: Subject, position: int) -> Tensor:
+    """A gradient in float64, zeros where there is none."""
+    found = made.gradients.get(position)
+    return (torch.zeros_like(subject.inputs[position]) if found is None else found).double()
+
+
+def _nonzero(t: Tensor) -> Tensor | None:
+    """A copy of an upstream gradient, None for one that is 0 everywhere."""
+    return contiguous(t) if bool(t.any()) else None
 
 
 def misread(subject: Subject, draw: Draw, base: Pass, wrong: Collection[int]) -> dict[int, Cause]:

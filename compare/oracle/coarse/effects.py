@@ -64,7 +64,7 @@ class Effect(Following):  # type: ignore[no-untyped-call]  # as Stepwise
         if first is None or not first.numel():
             return
         terms = contracted(name, args, first) if name in AVERAGING else 0
-        size = float(first.detach().square().mean().sqrt())
+        size = float(first.detach().abs().square().mean().sqrt())
         of = OF_TORCH.sub("", self.within[0]) if self.within else ""
         whole = Step(number, name, self._lines.place(name), size=size, terms=terms, of=of)
         self.steps.append(whole)

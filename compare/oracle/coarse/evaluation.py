@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.oracle.coarse.following import Following
 from handgrad.compare.oracle.modules import untouched
-from handgrad.compare.sandbox import CAUGHT, defaulting_to, located
+from handgrad.compare.sandbox import CAUGHT, defaulting_to, gpus_of, located, quietly
 
 Reference = Callable[..., Any]
 
@@ -34,11 +34,29 @@ def evaluate(reference: Reference, draw: Draw, mode: Following) -> list[Tensor]:
     inputs, leaves = upcast(draw)
     cotangents = [cotangent.detach().double() for cotangent in draw.cotangents]
     mode.follow([*inputs, *cotangents])
-    with _running(), mode:
+    with _running(gpus_of(draw.inputs)), mode:
         outputs = outputs_of(reference(*inputs))
         due = outputs if draw.cotangents else []
         gradients = gradients_of(due, leaves, cotangents)
     return [t.detach() for t in (*outputs, *gradients)]
+
+
+def returned(reference: Reference, draw: Draw, mode: Following) -> tuple[Any, ...]:
+    """All that a reference returns in float64, as the mode has it. Raises InputError where it fails."""
+    inputs, _ = upcast(draw)
+    mode.follow(inputs)
+    with _running(gpus_of(draw.inputs)), mode:
+        return several(reference(*inputs))
+
+
+def as_they_are(reference: Reference, inputs: Sequence[Any]) -> tuple[Any, ...]:
+    """What a reference returns in the inputs' own precision; nothing where it does not run in that."""
+    copies = [t.detach().clone() if isinstance(t, Tensor) else t for t in inputs]
+    try:
+        with torch.random.fork_rng(gpus_of(inputs)), torch.enable_grad(), untouched(), quietly():
+            return several(reference(*copies))
+    except CAUGHT:  # it is evaluated in float64
+        return ()
 
 
 def upcast(draw: Draw) -> tuple[list[Any], list[Tensor]]:
@@ -66,8 +84,15 @@ def outputs_of(returned: Any) -> list[Tensor]:
 
 
 def several(returned: Any) -> tuple[Any, ...]:
-    """What a function returns, one thing or several, as a tuple."""
-    return tuple(returned) if isinstance(returned, (tuple, list)) else (returned,)
+    """What a function returns, one thing or several, in lists and tuples or without, as one tuple."""
+    return tuple(leaves_of([returned]))
+
+
+def leaves_of(value: Any) -> Iterator[Any]:
+    """What is inside of lists, tuples and dicts, in order."""
+    inside = value.values() if isinstance(value, dict) else value
+    for each in inside:
+        yield from leaves_of(each) if isinstance(each, (list, tuple, dict)) else [each]
 
 
 def is_floating(value: Any) -> bool:
@@ -76,15 +101,13 @@ def is_floating(value: Any) -> bool:
 
 
 @contextmanager
-def _running() -> Iterator[None]:
+def _running(gpus: Sequence[int]) -> Iterator[None]:
     """The user's reference at work: what it raises is an InputError with its line, and its draws are the same again."""
-    state = torch.get_rng_state()
     try:
-        with defaulting_to("float64"), untouched(), sdpa_kernel(SDPBackend.MATH):
+        stepwise = sdpa_kernel(SDPBackend.MATH)
+        with torch.random.fork_rng(gpus), torch.enable_grad(), defaulting_to("float64"), untouched(), stepwise:
             yield
     except InputError:
         raise
     except CAUGHT as error:
         raise InputError(f"the reference raises {located(error)}; mend that line of it") from None
-    finally:
-        torch.set_rng_state(state)

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from handgrad.compare.errors import InputError
 from handgrad.compare.oracle.kernels import is_looked_into, name_of
-from handgrad.compare.oracle.noise import floating
+from handgrad.compare.oracle.noise import floating, mapped
 from handgrad.compare.oracle.stepwise import Stepwise
 
 SHORT = (torch.float32, torch.float16, torch.bfloat16)
@@ -18,6 +19,8 @@ TWO_STEPS = ("addmm", "addmv", "baddbmm")  # a product and an addition, neither 
 
 class Following(Stepwise):  # type: ignore[no-untyped-call]  # as Stepwise
     """While entered, what no input enters, as masks and tables of angles, is left alone; casts from float64 are none.
+
+    Tensors from outside that meet an input are in float64, too.
 
     `within` are the compound operations that a step lies in, `opaque` holds the operations that are not looked into.
     """
@@ -45,9 +48,16 @@ class Following(Stepwise):  # type: ignore[no-untyped-call]  # as Stepwise
             kwargs = {**kwargs, "dtype": torch.float64}
         if not any(_memory(tensor) in self._entered for tensor in floating([*args, *kwargs.values()])):
             return func(*args, **kwargs)
+        if not name_of(func).endswith("_"):
+            args = mapped(args, lambda t: t.double() if t.dtype in SHORT else t)  # what the reference has from outside
         if not is_looked_into(func):
             self.opaque[name_of(func)] = None
         result = super().__torch_dispatch__(func, types, args, kwargs)
+        if any(t.is_complex() for t in floating(result)):
+            raise InputError(
+                f"the reference computes complex numbers in {name_of(func)}, whose rounding is not known; let it "
+                "compute and return real and imaginary parts apart"
+            )
         self.follow([result])
         return result
 

@@ -123,6 +123,8 @@ EXAMPLES: tuple[Fact, ...] = (
     updates.SlicesZero(1, (3,)),
     updates.Isolated(((1, 2),)),
     updates.Isolated(((1,), (4,))),
+    updates.StateForm("m"),
+    updates.StateForm("v", 0.99),
     compounds.Both(edits.MissingTerm(("+ b",), "h @ U + b"), edits.RowsOverwritten()),
     compounds.Compound(edits.MissingTerm(("+ b",), "h @ U + b")),
     compounds.Alternative(edits.MissingTerm(("+ b",), "h @ U + b"), "positive numbers alone"),
@@ -223,6 +225,13 @@ EXAMPLES: tuple[Fact, ...] = (
     functions.SharedByCalls(),
     functions.OtherAnswer(),
     functions.Unwritten(),
+    functions.Random(),
+    functions.Overwritten(),
+    functions.LowerPrecision("bfloat16", "float32"),
+    functions.OtherPrecision("y", "float64", "float32"),
+    functions.NotEqual(3, 12),
+    functions.NotCompared(("y2",)),
+    functions.NotCompared(("y2", "y3")),
     functions.NotLinear("dy", 4.0),
     *(functions.UpstreamMisread("dy", how) for how in functions.MISREAD),
     functions.ThroughUpstream(("dy1",), ("dy2", "dy3")),
@@ -295,7 +304,7 @@ CODES = {
     "isolated-elements", "precision-loss", "not-finite", "zero", "mutated-input", "not-repeatable", "aliased",
     "missing", "unknown-name", "exception", "unknown", "untold", "ignored-arguments",
     "missing-term", "missing-factor", "function", "constant", "reduction", "kernel",
-    "layout", "subset", "linearity", "upstream", "step", "double-backward",
+    "layout", "subset", "linearity", "upstream", "step", "double-backward", "dtype", "random",
 }  # fmt: skip
 """The codes of causes, part of the public API: a cause that has another breaks what users have written."""
 

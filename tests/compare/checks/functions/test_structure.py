@@ -246,3 +246,11 @@ def test_nothing_of_the_users_is_changed():
     assert torch.get_default_dtype() == before[3]
     assert not torch.are_deterministic_algorithms_enabled()
     assert x.grad is None
+
+
+@pytest.mark.parametrize("wrap", [lambda y, z: (y, (z,)), lambda y, z: {"y": y, "z": [z]}], ids=["tuple", "dict"])
+def test_outputs_inside_of_others_are_compared(wrap):
+    x, _ = inputs()
+    report = check_function(lambda x: wrap(x.tanh(), 3 * x), lambda x: wrap(x.tanh(), x), x)
+    assert report.first.where.name == "y2"
+    assert check_function(lambda x: wrap(x.tanh(), x), lambda x: (x.tanh(), x), x).ok

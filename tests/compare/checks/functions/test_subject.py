@@ -17,6 +17,11 @@ from tests.compare.checks.functions.kernels import inputs, made, norm
     (norm, norm, (torch.ones(0),), "no entry"),
     (norm, norm, (torch.tensor([1.0, float("nan")]), torch.ones(2)), "nan or infinity"),
     (norm, norm, (torch.eye(3).to_sparse(), torch.ones(3)), "to_dense"),
+    (norm, norm, (torch.ones(2, device="meta"), torch.ones(2)), "x is on the device meta"),
+    (nn.LazyLinear(3), nn.Linear(2, 3), (torch.ones(2),), "weight, bias of the function are uninitialised"),
+    (norm, nn.LazyLinear(3, bias=False), (torch.ones(2),), "weight of the reference is uninitialised"),
+    (norm, norm, ([torch.ones(2)], torch.ones(2)), "x is a list with floating tensors .* one by one"),
+    (norm, norm, (torch.ones(2), {"a": (3, torch.ones(2))}), "w is a dict with floating tensors"),
     (nn.Linear, norm, (torch.ones(2),), "class Linear"),
     (norm, lambda x: x @ x, (torch.ones(2, 3),), "raises RuntimeError"),
     (lambda x: x.exp(), lambda x: x.double().exp(), (torch.full((2,), 12.0, dtype=torch.float16),), "does not hold"),
@@ -24,6 +29,16 @@ from tests.compare.checks.functions.kernels import inputs, made, norm
 def test_what_cannot_be_used_is_an_input_error(function, reference, given, says):
     with pytest.raises(InputError, match=says):
         check_function(function, reference, given)
+
+
+def test_a_list_of_labels_is_no_list_of_inputs():
+    report = check_function(lambda x, rows: x[rows[0]], lambda x, rows: x[rows[0]], (torch.ones(3), [torch.arange(2)]))
+    assert report.ok, str(report)
+
+
+def test_second_is_true_or_false():
+    with pytest.raises(InputError, match="second is 'no'"):
+        check_function(norm, norm, inputs(), second="no")
 
 
 def test_inputs_that_require_a_gradient_are_the_ones_that_are_checked():
