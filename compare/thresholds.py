@@ -299,6 +299,7 @@ EXACT = 2.0**-49  # relative: what an edit may leave that is as exact as any
 EQUAL = 1e-9  # relative: a factor, a coefficient, and the number that a hypothesis says
 SAME_TENSOR = 2.0**-16  # of the largest entry: how far a tensor may be off the one that its name is asked about
 KNOWN = 2.0**-8  # relative: how far rounding may leave a factor open that is named
+SHORT_STEP = 2.0**-10  # share of a number over which the slope of a tensor along it is taken, before it is fitted
 FITTED = 1e-6  # relative: two numbers that were fitted to tensors, or such a number and the exact one near it
 WHOLE = 1e-6  # how often an example counts, as it was fitted, and a whole number
 CANCELLED = 1e-10  # share: a term that contributes less of a tensor has the coefficient 0

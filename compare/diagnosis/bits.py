@@ -15,7 +15,6 @@ MOST_BITS = 44.0  # of one entry: a double has 53, of which the derivation's own
 ENOUGH_BITS = 20.0  # left over: one of a million random tensors would be named (NAMING section 3)
 COPIES = 2.0**34  # entries that are equal to so many parts of the largest are one coincidence
 DISTINCT = 4.0  # allowances: an entry that is off by more is wrong
-TINY = 2.0**-1022  # noise that is none
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ class Observed:
         _, groups = torch.unique(places, return_inverse=True)
         least = torch.full((int(groups.max()) + 1,), MOST_BITS, dtype=torch.float64)
         bits = least.scatter_reduce(0, groups, of_entries.double(), "amin").sort().values
-        noise = torch.as_tensor(self.noise, dtype=torch.float64).mean().clamp(TINY)
+        noise = torch.as_tensor(self.noise, dtype=torch.float64).mean().clamp(torch.finfo(torch.float64).tiny)
         apart = torch.log2(self.recorded.std(correction=0) / noise).clamp(0.0, MOST_BITS)
         return float(bits[-1] + torch.minimum(bits[:-1], apart).sum())
 

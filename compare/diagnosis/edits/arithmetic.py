@@ -39,10 +39,10 @@ from handgrad.compare.facts.edits import (
     TermTimes,
 )
 from handgrad.compare.oracle.graph import Node, Values
-from handgrad.compare.thresholds import EPSILONS
+from handgrad.compare.thresholds import EPSILONS, SHORT_STEP
 
 MOST_TERMS = 24
-SHORT_STEP, NEWTON = 2.0**-10, 6  # share of a number, and steps towards another
+NEWTON = 6  # steps towards another number
 POWERS = (1.0, 2.0, 3.0, 0.5, -0.5, -1.0, -1.5, -2.0, -3.0, 1.5)
 SUMS = ("add", "sub", "rsub")
 NUMBERS_IN = (
