@@ -174,7 +174,10 @@ def _unlike(
     found = [*situations(subject, draw, base, is_off), *upstream.for_one_number(subject, draw, apart_in(even))]
     if len(draw.cotangents) > 1:
         found += upstream.for_one_output(subject, draw, base, partial(_is_apart, lambda: case, ()), apart_in)
-    return tuple({each.name: each for each in reversed(found)}.values())[::-1]
+    first = dict[str, Wrong]()
+    for each in found:
+        first.setdefault(each.name, each)
+    return tuple(first.values())
 
 
 def _check_range(subject: Subject, tensors: Sequence[Tensor]) -> None:
