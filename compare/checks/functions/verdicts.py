@@ -21,7 +21,7 @@ from handgrad.compare.oracle.coarse.effects import Step
 from handgrad.compare.oracle.coarse.formats import FORMATS, TF32
 from handgrad.compare.results import Excerpt, Finding, Row, Worst
 from handgrad.compare.sandbox import as_record
-from handgrad.compare.thresholds import LEFT_OUT, LIKE_TF32
+from handgrad.compare.thresholds import FEW_ENTRIES, LEFT_OUT, LIKE_TF32
 from handgrad.compare.verdict.coarse.case import Case, Measure, case_of
 from handgrad.compare.verdict.coarse.directions import Along
 from handgrad.compare.verdict.coarse.rule import Judged, judge, suspect
@@ -148,17 +148,18 @@ def _rounded(number: float, resolution: float) -> float:
 def in_tf32(case: Case, kernels: Mapping[int, Sequence[Tensor]]) -> Case | None:
     """The case where products are in TF32, if the results of a function that is off in float32 show it; else None.
 
-    Then TF32 explains all of them, or is too coarse to tell, and no direction accuses. Of what it moves in the tensors
-    that are off, half is off by as much: all of a function is in TF32 or nothing. What it does not move tells nothing,
-    as the keys of a sharp softmax that have next to no gradient.
+    Then TF32 explains all of them, or is too coarse to tell, and no direction accuses. Of what it moves, half is off by
+    as much: all of a function is in TF32 or nothing. What it does not move tells nothing, as keys of a sharp softmax
+    that have next to no gradient.
     """
     off = {i for i, t in kernels.items() if suspect(case, i, t).verdict != "OK"}
-    if any(case.explained(i, kernels[i]) is not None for i in off):
+    many = (i for i in off if kernels[i][0].numel() > FEW_ENTRIES)  # of fewer, some step explains most by chance
+    if any(case.explained(i, kernels[i]) is not None for i in many):
         return None  # one step is off, and no digits are
     again = case_of(case.exact, TF32)
     if any(suspect(again, i, t).why not in ("", "blind") for i, t in kernels.items()):
         return None
-    shares = torch.cat([_moved(again.measures[i], kernels[i]) for i in off])
+    shares = torch.cat([_moved(again.measures[i], t) for i, t in kernels.items()])
     return again if shares.numel() and float(shares.median()) > LIKE_TF32 else None
 
 

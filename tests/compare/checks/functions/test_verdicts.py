@@ -12,6 +12,7 @@ from tests.compare.checks.functions.kernels import EPS, inputs, made, norm
 from tests.corpus.kernels import KERNELS, mistakes_of
 from tests.corpus.kernels_arithmetic import FLOAT32, TF32, variants
 from tests.corpus.kernels_planted import function_of, inputs_of
+from tests.corpus.kernels_slips import factor
 
 
 def test_both_sides_of_every_row_are_kept():
@@ -216,6 +217,18 @@ def test_mistakes_are_found_beside_a_sharp_softmax(what, wrong, precision):
     report = sharp(CAUSAL, 1, 2, mistake, precision)
     found = {name for each in report.findings if each.verdict == "FAULT" for name in (each.where.name, *each.together)}
     assert found == wrong if precision is FLOAT32 else found >= wrong
+
+
+@pytest.mark.parametrize("draw", range(4))
+def test_of_a_few_numbers_all_tensors_tell_whether_products_are_in_tf32(draw):
+    """One gradient of three numbers that is off would as well be in TF32, but then the others would be, too."""
+    kernel = KERNELS["linear"]
+    inputs = inputs_of(kernel, torch.Generator().manual_seed(draw), kernel.shapes["tiny"], torch.float32, 0.01)
+    right = function_of(kernel, variants(TF32, draw)[draw])
+    assert check_function(right, kernel.reference, inputs).findings == ()
+    wrong = function_of(kernel, variants(FLOAT32, draw)[draw], factor(0.999), draw % 2)
+    (finding,) = check_function(wrong, kernel.reference, inputs).findings
+    assert (finding.where.name, finding.verdict) == (("dx", "dW")[draw % 2], "FAULT")
 
 
 def test_untold_says_why_and_is_no_failure():
