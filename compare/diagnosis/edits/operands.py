@@ -160,7 +160,12 @@ def _own(segment: Segment, node: Node) -> Iterator[Instead]:
         yield Instead(2, LEFT_OUT, lambda w, at: Unused(w(node)), apply(torch.zeros_like, node))
     value = node.value
     if node.name and value.numel() and bool((value >= 0).all() and (value <= 1).all()):
-        yield Instead(1, OPERAND, lambda w, at: LabelsSwapped(w(node)), apply(lambda x: 1 - x, node))
+        is_computed = node.name in segment.graph.outputs
+
+        def cause(w: Words, at: str) -> Cause:
+            return OtherOperand(f"1 - {w(node)}", w(node)) if is_computed else LabelsSwapped(w(node))
+
+        yield Instead(1, OPERAND, cause, apply(lambda x: 1 - x, node))
     for times, name in {2.0: "twice", 0.5: "half of"}.items():
         yield _multiple(node, 3, times, name)
 

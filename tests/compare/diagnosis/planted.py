@@ -23,7 +23,7 @@ from handgrad.compare.oracle.reference import recorded_graph
 
 PARAMETERS = {"W": (4, 3), "b": (3,), "V": (3, 4), "U": (3, 3), "E": (4, 4)}
 BATCH = {"X": (5, 4), "Y": (5, 3)}
-OTHERS = {"Z": (5, 3), "A": (5, 3), "T": (3, 3), "h0": (5, 3), "h1": (5, 3), "h2": (5, 3)}
+OTHERS = {"Z": (5, 3), "z": (5, 3), "A": (5, 3), "T": (3, 3), "h0": (5, 3), "h1": (5, 3), "h2": (5, 3)}
 OTHERS |= {f"d{name}": shape for name, shape in (OTHERS | PARAMETERS).items()} | {"vU": (3, 3)}
 SIZES = {3, 4, 5}
 

@@ -185,3 +185,13 @@ def test_finds_a_number_of_examples_for_the_sum_of_their_weights():
 
     said = fitting(WAYS, search_of(weighted, "J", lambda t: (t.Z * t.Y[:, :1].exp()).sum() / 5, ["Z"]))
     assert OtherOperand("5", "sum(exp(Y[...]))") in said
+
+
+def gated(p, X, Y):
+    z = tap("z", torch.sigmoid(X @ p["W"]))
+    return (tap("h", z * Y + (1 - z) * torch.tanh(Y)) * Y).sum()
+
+
+def test_a_gate_that_is_turned_round_is_no_label():
+    (cause, *_) = causes(gated, "h", lambda t: (1 - t.z) * t.Y + t.z * torch.tanh(t.Y), ["z"], like=torch.sigmoid)
+    assert cause == OtherOperand("1 - z", "z")
