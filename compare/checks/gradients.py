@@ -20,7 +20,7 @@ from handgrad.compare.oracle.replay import Replay
 from handgrad.compare.pipeline.blind_spots import of_arrays, of_gradients, of_precisions
 from handgrad.compare.pipeline.judged import Judged, collected, findings_of, reported
 from handgrad.compare.pipeline.problem import Problem, checked_precisions, problem_of
-from handgrad.compare.pipeline.records import Returned, in_one_precision, judge_records
+from handgrad.compare.pipeline.records import Returned, calls_in_one, judge_records
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import FAILING, Code, Finding
 from handgrad.compare.sandbox import Call, call, undisturbed
@@ -64,7 +64,7 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
 
     again = partial(call, derivation)
     every = {dtype: called(dtype) for dtype in problem.precisions}
-    calls, alone = in_one_precision(every)
+    calls, alone = calls_in_one(every)
     problem = replace(problem, precisions=tuple(calls))
     everywhere = dict.fromkeys(problem.precisions, problem.params)
     returned = Returned(1, calls, everywhere, frozenset(problem.params), derivation=derivation)

@@ -51,14 +51,13 @@ class Returned:
 
 def judge_records(problem: Problem, returned: Returned) -> tuple[JudgedStep, Replay, Read]:
     """The verdicts on what was returned, the reference's own run beside it, and how what was returned was read."""
-    alone, notes = in_one_precision(returned.calls)
-    number, (printed, made) = returned.number, next(iter(alone.items()))
-    params = returned.params.get(printed, next(iter(returned.params.values())))
+    number, (printed, made) = returned.number, next(iter(returned.calls.items()))
+    params, notes = returned.params[printed], list[Note]()
     everything = {n: a for call in returned.calls.values() for n, a in call.records.items() if not is_none(a)}
     end_to_end = own_run(problem.reference, params, problem.batch, everything, printed)
     names = Names(end_to_end, {**params, **problem.batch}, returned.due)
-    calls = {dtype: names.judged_of(call.read_for(end_to_end.values)) for dtype, call in alone.items()}
-    returned = replace(returned, calls=calls, params={printed: params, **returned.params})
+    calls = {dtype: names.judged_of(call.read_for(end_to_end.values)) for dtype, call in returned.calls.items()}
+    returned = replace(returned, calls=calls)
     keys = _keys(number, end_to_end, calls[printed].records, returned.due)
     ended = _ended(number, keys, calls, end_to_end)
     calls = {dtype: call for dtype, call in calls.items() if call.is_usable}
@@ -151,7 +150,7 @@ def _notes(judged: Sequence[Judgement], evidence: Mapping[str, Evidence]) -> lis
     return notes
 
 
-def in_one_precision(calls: Mapping[str, Call]) -> tuple[Mapping[str, Call], list[Note]]:
+def calls_in_one(calls: Mapping[str, Call]) -> tuple[Mapping[str, Call], list[Note]]:
     """The calls that can be judged, and a note where a derivation has one precision alone.
 
     It raises in the other, or computes in float32 whatever it is handed.

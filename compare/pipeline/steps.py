@@ -23,7 +23,7 @@ from handgrad.compare.pipeline.following import Following
 from handgrad.compare.pipeline.judged import Judged, JudgedStep, Sides, collected, explained_update, findings_of
 from handgrad.compare.pipeline.problem import Problem
 from handgrad.compare.pipeline.recording import Run, Taken
-from handgrad.compare.pipeline.records import Returned, judge_records
+from handgrad.compare.pipeline.records import Returned, calls_in_one, judge_records
 from handgrad.compare.pipeline.updates import in_torchs, unmoved, update_judgement
 from handgrad.compare.results import Finding
 from handgrad.compare.sandbox import Call, quietly
@@ -197,12 +197,12 @@ def _records(training: Training, index: int, previous: Arrays, known: Read | Non
                 previous = _had(moved, index - 1, steps[index - 1]) if index else {}
                 yield Situation(steps[index].before, batch, steps[index].others, previous)
 
-    calls = {dtype: Call(side.others) for dtype, side in taken.items()}
-    before = {dtype: side.before for dtype, side in taken.items()}
+    calls, notes = calls_in_one({dtype: Call(side.others) for dtype, side in taken.items()})
+    before = {dtype: taken.get(dtype, finest(taken)).before for dtype in calls}
     elsewhere = {dtype: partial(situations, dtype) for dtype in taken}
     returned = Returned(index + 1, calls, before, previous=previous, elsewhere=elsewhere, known=known)
     step, _, read = judge_records(problem.on(training.batches[index]), returned)
-    return step, read
+    return step._replace(notes=[*notes, *step.notes]), read
 
 
 def follow(training: Training, optimizer: Optimizer) -> Iterator[Beside]:

@@ -47,7 +47,7 @@ class Witness:
         """The unit roundoff that the records are judged by."""
         return UNIT_ROUNDOFF[self.dtype]
 
-    @property
+    @cached_property
     def digits(self) -> float:
         """The unit roundoff of the shortest format that any record has, what is computed from it having no more."""
         many = (array for array in self.records.values() if is_real(array) and array.size > FEW_ENTRIES)
