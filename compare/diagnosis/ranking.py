@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from handgrad.compare.diagnosis.edits.hypotheses import PASSES
+from handgrad.compare.diagnosis.edits.hypotheses import MOST_TIER, PASSES
 from handgrad.compare.diagnosis.edits.roles import of_bias
 from handgrad.compare.diagnosis.edits.segment import Segment
 from handgrad.compare.diagnosis.factors import data_part, names_of, scaled, unnamed_scale, zero
@@ -35,7 +35,6 @@ FACTORS: tuple[Family, ...] = (scaled, data_part)
 TENSORS: tuple[Family, ...] = (overwritten, moved, added, of_another_moment, examples)
 FAMILIES = (*KINDS, *FACTORS, *TENSORS)
 GENERAL: tuple[Family, ...] = (unnamed_scale, masks, parts)  # asked only where no formula explains the tensor
-MOST_TIER = max(map(max, PASSES))
 BY_THEMSELVES: tuple[Family, ...] = (zero, scaled, moved)  # they need nothing but the two tensors
 
 

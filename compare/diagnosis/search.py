@@ -148,6 +148,8 @@ class Search:
         most = self.work + MOST_WORK // 4
         nearest = sorted(self.near, key=lambda pair: (pair[0], pair[1].tier))[:MOST_NEAR]
         for edits in _of_the_same_steps(self.edits(max(OF_A_SECOND))) if nearest else ():
+            if self.work >= most:
+                break
             seconds = [edit for edit in edits if edit.tier in OF_A_SECOND]
             for _, first in nearest:
                 if self.work < most and seconds and not first.changes.keys() & seconds[0].changes.keys():
@@ -288,19 +290,18 @@ def _told(
     search: Search, found: list[Fit], elsewhere: Callable[[], Iterable[Elsewhere]]
 ) -> list[tuple[tuple[float, ...], Explanation]]:
     """What survives, each with its rank."""
-    with torch.no_grad():
-        fits = _exact(found, NEAR_MISS if isinstance(search.observed.noise, float) else NEAR_MISS_OF_NOISE)
-        for fit in fits:
-            fit.bits = search.observed.bits(fit.predicted)
-            tried = search.tried[fit.edit.tier] if fit.edit.count == 1 else search.tried.total()
-            fit.cost = price(fit.edit.tier, tried, fit.edit.fitted, fit.edit.count)
-        fits = sorted(fits, key=_rank(search.segment))[:MOST_CONFIRMED]
-        for there in elsewhere() if fits else ():
-            with suppress(*ODD):  # what has been recorded is the path of one run, as through a mask
-                values = search.segment.graph.valued(there.inputs)
-                due, dtype = values[search.segment.target].double(), search.observed.dtype
-                seen = Observed(there.recorded, due, dtype, noise=there.noise or search.observed.noise)
-                fits = [fit for fit in fits if _holds(fit, search.segment, seen, values)]
+    fits = _exact(found, NEAR_MISS if isinstance(search.observed.noise, float) else NEAR_MISS_OF_NOISE)
+    for fit in fits:
+        fit.bits = search.observed.bits(fit.predicted)
+        tried = search.tried[fit.edit.tier] if fit.edit.count == 1 else search.tried.total()
+        fit.cost = price(fit.edit.tier, tried, fit.edit.fitted, fit.edit.count)
+    fits = sorted(fits, key=_rank(search.segment))[:MOST_CONFIRMED]
+    for there in elsewhere() if fits else ():
+        with suppress(*ODD):  # what has been recorded is the path of one run, as through a mask
+            values = search.segment.graph.valued(there.inputs)
+            due, dtype = values[search.segment.target].double(), search.observed.dtype
+            seen = Observed(there.recorded, due, dtype, noise=there.noise or search.observed.noise)
+            fits = [fit for fit in fits if _holds(fit, search.segment, seen, values)]
     accepted = [fit for fit in fits if fit.net >= ENOUGH_BITS]
     rank = _rank(search.segment)
     causes = (cause_of(search.segment, fit.edit, search.words, search.parameters) for fit in accepted)

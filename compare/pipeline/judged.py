@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from handgrad.compare.diagnosis.edits.hypotheses import MOST_TIER
 from handgrad.compare.diagnosis.factors import Factors
-from handgrad.compare.diagnosis.ranking import MOST_TIER, diagnosis_of, explained, first_cause
+from handgrad.compare.diagnosis.ranking import diagnosis_of, explained, first_cause
 from handgrad.compare.diagnosis.scene import Scene
 from handgrad.compare.diagnosis.search import Explanation
 from handgrad.compare.facts.causes import Cause, Scaled, Unknown, WrongSign, Zero

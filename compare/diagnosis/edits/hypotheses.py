@@ -63,6 +63,7 @@ LOWEST = {  # tiers, where it is not 1
 }  # fmt: skip
 OF_A_CONSTANT = (comparisons, constants, masks, positions)  # as of a mask that depends on places alone
 PASSES = ((0, 1), (2,), (3,), (4,), (5, 6))  # tiers
+MOST_TIER = max(map(max, PASSES))
 MOST_VISITS = 64  # of a line that is edited at all of them
 
 
@@ -90,7 +91,7 @@ def hypotheses(
             for kind in OF_A_CONSTANT if node in segment.constants else kinds:
                 yield from _as_far_as_possible(kind(segment, node, numbers))
     yield from _as_far_as_possible(at_any_rate(segment, observed, parameters))
-    if most >= max(max(tiers) for tiers in PASSES):
+    if most >= MOST_TIER:
         yield from _as_far_as_possible(fitted_numbers(segment, observed))
     yield from _as_far_as_possible(fitted(segment, observed))
 
