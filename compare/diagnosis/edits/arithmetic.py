@@ -26,6 +26,7 @@ from handgrad.compare.diagnosis.edits.edit import (
     is_number,
     read,
     redo,
+    says,
 )
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts.causes import Cause
@@ -334,11 +335,7 @@ def positions(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Ite
         return
     for first in (1, -1):
         cause = OtherNumber(f"an index from {first}", "one from 0")
-        yield Edit(2, CONSTANT, partial(_said, cause), {node: apply(partial(torch.add, other=first), node)})
-
-
-def _said(cause: Cause, words: Words) -> Cause:
-    return cause
+        yield Edit(2, CONSTANT, says(cause), {node: apply(partial(torch.add, other=first), node)})
 
 
 def _other_number(node: Node, number: float, name: str, words: Words) -> Cause:

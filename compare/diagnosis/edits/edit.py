@@ -52,6 +52,11 @@ def inside(segment: Segment, node: Node, words: Words) -> str:
     return "" if node is segment.target else words(node)
 
 
+def says(cause: Cause) -> Callable[[Words], Cause]:
+    """A cause that has no formula in it."""
+    return lambda words: cause
+
+
 def apply(function: Callable[[Any], Any], node: Any) -> Change:
     """What a function makes of what a step gives."""
     return lambda v: function(v(node))

@@ -57,9 +57,10 @@ def everywhere(segment: Segment, numbers: Mapping[float, str]) -> Iterator[Edit]
     yield from _epsilons(steps)
     yield from _moved_epsilons(segment, steps)
     yield from _functions(steps)
-    yield from _axes(steps)
-    means = steps.get("mean", [])
-    for nodes in (means, [node for node in means if node.place is not None and node.place.is_backward]):
+    kept, means = _kept(steps), tuple(steps.get("mean", ()))
+    for nodes in dict.fromkeys((kept, _of_backward(kept))):
+        yield from _axes(nodes)
+    for nodes in (means, _of_backward(means)):
         yield from _counts(nodes, numbers)
     yield from _numbers(steps)
     yield from _exchanged_tensors(segment)
@@ -157,19 +158,26 @@ def _no_function(kind: str, nodes: Sequence[Node]) -> Edit:
     return Edit(2, LEFT_OUT, lambda w: OtherFunction("", f"every {kind}", "the argument"), changes)
 
 
-def _axes(steps: Steps) -> Iterator[Edit]:
-    """Every sum, mean and maximum along another axis, as of a softmax; those of the backward pass alone as well."""
-    kept = [
+def _kept(steps: Steps) -> tuple[Node, ...]:
+    """The sums, means and maxima along one axis, which stays."""
+    return tuple(
         n for kind in KINDS for n in steps.get(kind, ())
         if n.args[0].value.ndim == n.value.ndim and len(axes_of(n)) == 1
-    ]  # fmt: skip
-    behind = [n for n in kept if n.place is not None and n.place.is_backward]
-    for some in (kept, behind) if len(behind) < len(kept) else (kept,):
-        for ndim in {n.value.ndim for n in some}:
-            for axis in range(ndim):
-                nodes = [n for n in some if n.value.ndim == ndim and axes_of(n) != [axis]]
-                if len(nodes) > 1:
-                    yield _other_axis(nodes, axis)
+    )  # fmt: skip
+
+
+def _of_backward(nodes: Sequence[Node]) -> tuple[Node, ...]:
+    """Those of the backward pass."""
+    return tuple(node for node in nodes if node.place is not None and node.place.is_backward)
+
+
+def _axes(kept: Sequence[Node]) -> Iterator[Edit]:
+    """Every sum, mean and maximum along another axis, as of a softmax."""
+    for ndim in {n.value.ndim for n in kept}:
+        for axis in range(ndim):
+            nodes = [n for n in kept if n.value.ndim == ndim and axes_of(n) != [axis]]
+            if len(nodes) > 1:
+                yield _other_axis(nodes, axis)
 
 
 def _other_axis(nodes: Sequence[Node], axis: int) -> Edit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import permutations
 from typing import Any
 
@@ -19,6 +19,7 @@ from handgrad.compare.diagnosis.edits.edit import (
     inside,
     read,
     redo,
+    says,
 )
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts.causes import Cause
@@ -181,8 +182,4 @@ def settings(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iter
     for i, (argument, value) in enumerate(zip(node.operation._schema.arguments, node.args, strict=False)):
         if isinstance(value, bool):
             changes = {node: redo(node, {i: read(not value)})}
-            yield Edit(2, OTHER, _told(Setting(argument.name, not value, node.kind)), changes)
-
-
-def _told(cause: Cause) -> Callable[[Words], Cause]:
-    return lambda words: cause
+            yield Edit(2, OTHER, says(Setting(argument.name, not value, node.kind)), changes)

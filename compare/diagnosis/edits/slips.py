@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from handgrad.compare.diagnosis.edits.edit import LEFT_OUT, OTHER, Edit, Words, apply, read, redo
+from handgrad.compare.diagnosis.edits.edit import LEFT_OUT, OTHER, Edit, Words, apply, read, redo, says
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts.causes import Cause, Scaled, Unknown
 from handgrad.compare.facts.edits import NumbersExchanged, OtherNumber, TermTimes
@@ -48,11 +48,6 @@ SIZES = tuple(2.0**i for i in range(-60, 30, 2))
 
 
 NOTHING = Unknown()  # of torch's own course
-
-
-def _says(cause: Cause) -> Callable[[Words], Cause]:
-    """A cause that has no formula in it."""
-    return lambda words: cause
 
 
 @dataclass(frozen=True)
@@ -140,7 +135,7 @@ def _setting(node: Node, due: float, used: float) -> Slip:
     return Slip(
         5,
         OTHER,
-        _says(told),
+        says(told),
         {node: lambda v: torch.full_like(v(node), used)},
     )
 
@@ -160,13 +155,13 @@ def _shares(segment: Segment) -> Iterator[Slip]:
     for node in shares:
         swapped = apply(lambda x: 1 - x, node)
         name = node.name
-        yield Slip(1, OTHER, _says(OtherNumber(f"1 - {name}", name)), {node: swapped})
+        yield Slip(1, OTHER, says(OtherNumber(f"1 - {name}", name)), {node: swapped})
         for other in shares:
             if other is not node:
-                yield Slip(2, OTHER, _says(OtherNumber(other.name, node.name)), {node: read(other)})
+                yield Slip(2, OTHER, says(OtherNumber(other.name, node.name)), {node: read(other)})
     for i, one in enumerate(shares):
         for other in shares[i + 1 :]:
-            cause = _says(NumbersExchanged(one.name, other.name))
+            cause = says(NumbersExchanged(one.name, other.name))
             yield Slip(1, OTHER, cause, {one: read(other), other: read(one)})
             moments = [node for node in segment.steps if node.kind != "pow" and {one, other} & {*node.parents}]
             swap = {one: other, other: one}
@@ -190,15 +185,15 @@ def _counted(segment: Segment) -> Iterator[Slip]:
     node = segment.graph.inputs.get(before(COUNT))
     if node is None or segment.graph.outputs[COUNT] not in segment.distance:
         return
-    yield Slip(0, OTHER, _says(Counted("stuck")), {node: apply(torch.zeros_like, node)})
-    yield Slip(0, OTHER, _says(Counted("ahead")), {}, {COUNT: lambda first: 1.0})
-    yield Slip(0, OTHER, _says(Counted("behind")), {}, {COUNT: lambda first: -1.0})
+    yield Slip(0, OTHER, says(Counted("stuck")), {node: apply(torch.zeros_like, node)})
+    yield Slip(0, OTHER, says(Counted("ahead")), {}, {COUNT: lambda first: 1.0})
+    yield Slip(0, OTHER, says(Counted("behind")), {}, {COUNT: lambda first: -1.0})
     every, total = segment.graph.outputs[COUNT], segment.graph.inputs[TOTAL]
     start = {COUNT: lambda first: first[POSITION] + 1 - first[TOTAL]}
-    yield Slip(0, OTHER, _says(Counted("per-parameter")), {every: lambda v: v(node) + v(total)}, start)
+    yield Slip(0, OTHER, says(Counted("per-parameter")), {every: lambda v: v(node) + v(total)}, start)
     corrections = [each for each in segment.steps if each.kind == "rsub" and _is_power(each.args[0])]
     if corrections:
-        yield Slip(0, OTHER, _says(Counted("left-out")), {each: apply(torch.ones_like, each) for each in corrections})
+        yield Slip(0, OTHER, says(Counted("left-out")), {each: apply(torch.ones_like, each) for each in corrections})
 
 
 def _is_power(node: Any) -> bool:
@@ -227,7 +222,7 @@ def _number(number: float) -> Start:
 
 def _start(state: str, told: str, start: Start) -> Slip:
     tier = 0 if told == WEIGHTS else 1
-    return Slip(tier, LEFT_OUT, _says(StateStart(state, told)), {}, {state: start}, uniform=True)
+    return Slip(tier, LEFT_OUT, says(StateStart(state, told)), {}, {state: start}, uniform=True)
 
 
 def _from_zero(segment: Segment, state: str) -> Slip:
@@ -236,7 +231,7 @@ def _from_zero(segment: Segment, state: str) -> Slip:
     due = GRADIENT if state == BUFFER else ""
     rate = settings.get(RATE, 1.0) * (1 - settings.get("dampening", 0.0))
     twin = f"lr={rate:.6g}, momentum={settings['momentum']:.6g}" if due and len(settings) == len(VELOCITY) else ""
-    return Slip(0, LEFT_OUT, _says(StateStart(state, "0", due, twin)), {}, {state: _number(0.0)}, uniform=True)
+    return Slip(0, LEFT_OUT, says(StateStart(state, "0", due, twin)), {}, {state: _number(0.0)}, uniform=True)
 
 
 # --- weight decay
@@ -257,11 +252,11 @@ def _decays(segment: Segment) -> Iterator[Slip]:
         return
     nothing = {user: apply(torch.zeros_like, user) for user in segment.users[decay]}
     number = float(decay.value)
-    yield Slip(0, LEFT_OUT, _says(DecayForm("left-out", number)), nothing)
+    yield Slip(0, LEFT_OUT, says(DecayForm("left-out", number)), nothing)
     for how in DECAYS:
-        yield Slip(1, OTHER, _says(DecayForm(how, number)), nothing | _decaying(segment, how, read(decay)))
+        yield Slip(1, OTHER, says(DecayForm(how, number)), nothing | _decaying(segment, how, read(decay)))
         turned = nothing | _decaying(segment, how, apply(torch.neg, decay))
-        yield Slip(1, OTHER, _says(DecayForm(how, -number)), turned)
+        yield Slip(1, OTHER, says(DecayForm(how, -number)), turned)
 
 
 def _decayed(segment: Segment, how: str, number: float) -> Slip:
@@ -270,7 +265,7 @@ def _decayed(segment: Segment, how: str, number: float) -> Slip:
     told: Cause = DecayForm(how, number, is_due=False)
     if how == "after" and number < 0 and rate is not None:
         told = Scaled(1 - float(rate.value) * number)
-    return Slip(5, OTHER, _says(told), _decaying(segment, how, read(number)))
+    return Slip(5, OTHER, says(told), _decaying(segment, how, read(number)))
 
 
 def _decaying(segment: Segment, how: str, decay: Change) -> dict[Node, Change]:
@@ -380,7 +375,7 @@ def _corrected(segment: Segment) -> Iterator[Slip]:
             for share in shares:
                 corrected = _divided(state, share, count)
                 places: dict[int | str, Change] = {i: corrected for i, each in enumerate(user.args) if each is state}
-                yield Slip(2, OTHER, _says(StateCorrected(name, share.name)), {user: redo(user, places)})
+                yield Slip(2, OTHER, says(StateCorrected(name, share.name)), {user: redo(user, places)})
 
 
 def _divided(state: Node, share: Node, count: Node | None) -> Change:
@@ -395,4 +390,4 @@ def _clipped(segment: Segment, by: str, bound: float) -> Slip:
             return v(node).clamp(-bound, bound)
         return v(node) * (bound / v(segment.graph.inputs[by])).clamp(max=1.0)
 
-    return Slip(5, OTHER, _says(ClippedGradient(bound, by)), {node: change})
+    return Slip(5, OTHER, says(ClippedGradient(bound, by)), {node: change})
