@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from handgrad.compare.checks.functions import fine, upstream
 from handgrad.compare.checks.functions.passes import Pass, run
 from handgrad.compare.checks.functions.subject import Subject
@@ -20,7 +22,6 @@ from handgrad.compare.report.report import Report
 from handgrad.compare.verdict.coarse.case import case_of
 from handgrad.compare.verdict.coarse.rule import judge
 
-FLOAT32_BYTES = 4
 Judgements = dict[int, Verdict]
 
 
@@ -78,7 +79,7 @@ def _by_float32(subject: Subject, draw: Draw, judged: Judgements) -> Judgements:
     lossy = {i for i, each in judged.items() if _is_unknown(each) or _is_step(each)}
     if not lossy or FORMATS[subject.dtype].stored <= FORMATS["float32"].stored:
         return judged
-    inputs, cotangents = (tuple(map(_float32_at_least, tensors)) for tensors in (draw.inputs, draw.cotangents))
+    inputs, cotangents = (tuple(map(_in_float32, tensors)) for tensors in (draw.inputs, draw.cotangents))
     made = run(subject, Draw(inputs, draw.trained, cotangents))
     if made.raised is not None or len(made.floating) != len(draw.cotangents):
         return judged
@@ -89,9 +90,9 @@ def _by_float32(subject: Subject, draw: Draw, judged: Judgements) -> Judgements:
     return {i: with_cause(each, cause) if i in right else each for i, each in judged.items()}
 
 
-def _float32_at_least(value: Any) -> Any:
+def _in_float32(value: Any) -> Any:
     """A tensor of 16 bits in float32, which holds it as it is; anything else as it is."""
-    return value.float() if is_floating(value) and value.element_size() < FLOAT32_BYTES else value
+    return value.to(torch.promote_types(value.dtype, torch.float32)) if is_floating(value) else value
 
 
 def _is_step(verdict: Verdict) -> bool:

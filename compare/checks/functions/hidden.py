@@ -13,7 +13,6 @@ from handgrad.compare.facts.blind_spots import blind_spot
 from handgrad.compare.facts.remarks import BlindSpot
 from handgrad.compare.oracle.coarse.effects import AXES, Step
 from handgrad.compare.oracle.coarse.exact import effect_of
-from handgrad.compare.oracle.coarse.formats import FORMATS
 from handgrad.compare.thresholds import VISIBLE
 from handgrad.compare.verdict.coarse.case import Case
 
@@ -27,9 +26,10 @@ def hidden_steps(case: Case) -> tuple[BlindSpot, ...]:
     hidden = (step for step in whole if math.isinf(_least(case, step)) and step.number not in ends)
     silent = [step for step in hidden if not _shows_in_part(case, step)]
     steps = ", ".join(dict.fromkeys(f"{step.operation}{_line(step)}" for step in silent))
-    build = "float64" if case.format == FORMATS["float32"] else "float32"
     spots = [*_constants(case), *_counts(case, whole)]
-    return tuple(dict.fromkeys([*spots, *([blind_spot("step-hidden", steps=steps, build=build)] if silent else [])]))
+    return tuple(
+        dict.fromkeys([*spots, *([blind_spot("step-hidden", steps=steps, build=case.format.finer)] if silent else [])])
+    )
 
 
 def unseen(subject: Subject, made: Pass, gradients: Iterable[Tensor]) -> tuple[BlindSpot, ...]:

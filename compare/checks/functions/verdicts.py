@@ -18,7 +18,7 @@ from handgrad.compare.facts.failures import NotFinite
 from handgrad.compare.facts.functions import NotTold, StepOff
 from handgrad.compare.names import Key
 from handgrad.compare.oracle.coarse.effects import Step
-from handgrad.compare.oracle.coarse.formats import FORMATS, TF32
+from handgrad.compare.oracle.coarse.formats import TF32
 from handgrad.compare.results import Excerpt, Finding, Row, Worst
 from handgrad.compare.sandbox import as_record
 from handgrad.compare.thresholds import FEW_ENTRIES, LEFT_OUT, LIKE_TF32
@@ -83,7 +83,8 @@ def _verdict(case: Case, position: int, key: Key, tensors: Sequence[Tensor]) -> 
     if judged.verdict == "OK":
         return Verdict(row, None, judged, sides)
     is_wrong = judged.verdict == "FAULT"
-    cause = _cause(case, position, tensors, judged) if is_wrong else _not_told(judged, case)
+    not_told = NotTold(judged.why, judged.resolution, case.format.finer)
+    cause = _cause(case, position, tensors, judged) if is_wrong else not_told
     shown = excerpt(key, *sides, worst.index) if is_wrong and worst.index else None
     return Verdict(row, Finding(key, judged.verdict, cause, worst=worst, rho=found.worst), judged, sides, shown)
 
@@ -111,11 +112,6 @@ def _cause(case: Case, position: int, tensors: Sequence[Tensor], judged: Judged)
         along = judged.statistics.along
     shares = case.measures[position].directions.resolution
     return Unknown() if along is None else _named(along, shares, case)
-
-
-def _not_told(judged: Judged, case: Case) -> NotTold:
-    build = "float64" if case.format == FORMATS["float32"] else "float32"
-    return NotTold(judged.why, judged.resolution, build)
 
 
 def _named(along: Along, shares: Mapping[Step | None, float], case: Case) -> Cause:

@@ -26,6 +26,11 @@ class Format(NamedTuple):
         """What one constant may be off by."""
         return max(self.stored, self.truncated)
 
+    @property
+    def finer(self) -> str:
+        """The build of a function that would tell more: in float32, or of one in float32 in float64."""
+        return "float64" if self.name == "float32" else "float32"
+
 
 FORMATS = {
     name: Format(name, unit, COARSE_SMALLEST[name], min(unit, UNIT_ROUNDOFF["float32"]))
