@@ -21,14 +21,8 @@ from handgrad.compare.diagnosis.bits import DISTINCT, ENOUGH_BITS, MOST_BITS, pr
 from handgrad.compare.diagnosis.edits.arithmetic import constants, powers, products, sums
 from handgrad.compare.diagnosis.edits.edit import ODD
 from handgrad.compare.diagnosis.edits.functions import functions
-from handgrad.compare.diagnosis.edits.operands import (
-    at_one_use,
-    multiples,
-    named_tensors,
-    operands,
-    other_tensors,
-    others_at_one_use,
-)
+from handgrad.compare.diagnosis.edits.one_use import at_one_use, others_at_one_use
+from handgrad.compare.diagnosis.edits.operands import multiples, named_tensors, operands, other_tensors
 from handgrad.compare.diagnosis.edits.segment import Segment, like
 from handgrad.compare.diagnosis.edits.slips import Slip, Unsettled, slips, unsettled
 from handgrad.compare.diagnosis.edits.states import in_one_state, means_in_place_of_sums

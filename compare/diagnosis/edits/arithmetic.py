@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -27,9 +29,9 @@ from handgrad.compare.diagnosis.edits.edit import (
     read,
     redo,
     says,
+    text,
 )
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
-from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.edits import (
     FactorForm,
     MissingFactor,
@@ -43,6 +45,7 @@ from handgrad.compare.oracle.graph import Node, Values
 from handgrad.compare.thresholds import EPSILONS, SHORT_STEP
 
 MOST_TERMS = 24
+FITTED = 6  # the tier of a number that is fitted
 NEWTON = 6  # steps towards another number
 POWERS = (1.0, 2.0, 3.0, 0.5, -0.5, -1.0, -1.5, -2.0, -3.0, 1.5)
 SUMS = ("add", "sub", "rsub")
@@ -70,26 +73,39 @@ class Term:
 def sums(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
     """Terms left out, of the wrong sign, counted twice; one alone is kept, as where each overwrites the one before."""
     terms = _terms(segment, node)
+    where = inside(segment, node)
+
+    def without(tier: int, *left_out: Term) -> Edit:
+        return Edit(tier, LEFT_OUT, says(MissingTerm, _told(left_out, "{sign} "), where), _more(node, -1.0, *left_out))
+
+    def turned(tier: int, *turned: Term) -> Edit:
+        return Edit(tier, SIGN, says(TermSign, _told(turned), where), _more(node, -2.0, *turned))
+
     for term in terms:
-        yield _without(segment, node, (term,), 1)
-        yield _turned(segment, node, (term,), 1)
+        yield without(1, term)
+        yield turned(1, term)
         yield _times(segment, node, term, 2.0, "twice", 1)
         yield _times(segment, node, term, 0.5, "half of", 2)
         if len(terms) > 3:
-            yield _without(segment, node, tuple(each for each in terms if each is not term), 2)
-    for i, one in enumerate(terms if len(terms) > 2 else []):
-        for other in terms[i + 1 :]:
-            yield _without(segment, node, (one, other), 2)
-            yield _turned(segment, node, (one, other), 2)
+            yield without(2, *(each for each in terms if each is not term))
+    for pair in combinations(terms, 2) if len(terms) > 2 else ():
+        yield without(2, *pair)
+        yield turned(2, *pair)
     if len(terms) == 2:
-        yield from _parentheses(node, *terms)
-        yield from _parentheses(node, *terms[::-1])
         one, other = terms
+        yield from _parentheses(node, one, other)
+        yield from _parentheses(node, other, one)
+        product = apply(operator.mul, one.of, other.of)
+        yield Edit(4, CURIOUS, says(FactorForm, text("{}", other.of), "product", where), {node: product})
 
-        def product(v: Values) -> Any:
-            return v(one.of) * v(other.of)
 
-        yield Edit(4, CURIOUS, lambda w: FactorForm(w(other.of), "product", inside(segment, node, w)), {node: product})
+def _told(terms: Sequence[Term], sign: str = "") -> Callable[[Words], tuple[str, ...]]:
+    return lambda words: tuple(sign.format(sign=term.sign) + words(term.of) for term in terms)
+
+
+def _more(node: Node, times: float, *terms: Term) -> dict[Node, Change]:
+    """A sum with so many times more of some of its terms."""
+    return {node: lambda v: v(node) + sum(times * term.times * v(term.of) for term in terms)}
 
 
 def _parentheses(node: Node, one: Term, other: Term) -> Iterator[Edit]:
@@ -100,14 +116,11 @@ def _parentheses(node: Node, one: Term, other: Term) -> Iterator[Edit]:
     for i in (0, 1) if product.kind == "mul" else (0,) if product.kind == "div" else ():
         yield _inside_of(node, one, other, i)
 
-    def assigned(v: Values) -> Any:
-        first = v(one.of)
-        return one.times * first + other.times * v(other.of) * (first == 0).to(first.dtype)
+    def assigned(first: Any, second: Any) -> Any:
+        return one.times * first + other.times * second * (first == 0).to(first.dtype)
 
-    def cause(w: Words) -> Cause:
-        return OtherOperand(f"{w(other.of)} where {w(one.of)} is 0", w(other.of), w(node))
-
-    yield Edit(4, CURIOUS, cause, {node: assigned})
+    cause = says(OtherOperand, text("{} where {} is 0", other.of, product), text("{}", other.of), node)
+    yield Edit(4, CURIOUS, cause, {node: apply(assigned, product, other.of)})
 
 
 def _inside_of(node: Node, one: Term, other: Term, i: int) -> Edit:
@@ -119,12 +132,9 @@ def _inside_of(node: Node, one: Term, other: Term, i: int) -> Edit:
         operands[i] = one.times * operands[i] + other.times * v(other.of)
         return product.operation(*operands)
 
-    def cause(w: Words) -> Cause:
-        operands = [w(each) for each in product.args[:2]]
-        operands[i] = f"({operands[i]} {'-' if other.times < 0 else '+'} {w(other.of)})"
-        return OtherOperand(f" {'*' if product.kind == 'mul' else '/'} ".join(operands), w(node))
-
-    return Edit(2, OTHER, cause, {node: added})
+    symbol, sum_ = "*" if product.kind == "mul" else "/", f"({{{i}}} {other.sign} {{2}})"
+    template = f"{sum_} {symbol} {{1}}" if i == 0 else f"{{0}} {symbol} {sum_}"
+    return Edit(2, OTHER, says(OtherOperand, text(template, *product.args[:2], other.of), node), {node: added})
 
 
 def multiples_of_terms(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
@@ -132,6 +142,11 @@ def multiples_of_terms(segment: Segment, node: Node, numbers: Mapping[float, str
     for term in _terms(segment, node):
         for value, name in numbers.items() if isinstance(term.of, Node) else ():  # a number has edits of its own
             yield _times(segment, node, term, value, f"{name} times", 3)
+
+
+def _times(segment: Segment, node: Node, term: Term, times: float, name: str, tier: int) -> Edit:
+    cause = says(TermTimes, text("{}", term.of), name, times, inside(segment, node))
+    return Edit(tier, SIZE, cause, _more(node, times - 1, term))
 
 
 def _terms(segment: Segment, node: Node) -> tuple[Term, ...]:
@@ -180,39 +195,6 @@ def _is_one(one: Any, other: Any) -> bool:
     return one is other or (a.shape == b.shape and a.dtype == b.dtype and a.numel() > 1 and torch.equal(a, b))
 
 
-def _without(segment: Segment, node: Node, terms: tuple[Term, ...], tier: int) -> Edit:
-    def cause(words: Words) -> Cause:
-        return MissingTerm(tuple(f"{t.sign} {words(t.of)}" for t in terms), inside(segment, node, words))
-
-    return Edit(tier, LEFT_OUT, cause, {node: _changed(node, dict.fromkeys(terms, -1.0))})
-
-
-def _turned(segment: Segment, node: Node, terms: tuple[Term, ...], tier: int) -> Edit:
-    def cause(words: Words) -> Cause:
-        return TermSign(tuple(words(t.of) for t in terms), inside(segment, node, words))
-
-    return Edit(tier, SIGN, cause, {node: _changed(node, dict.fromkeys(terms, -2.0))})
-
-
-def _times(segment: Segment, node: Node, term: Term, times: float, name: str, tier: int) -> Edit:
-    def cause(words: Words) -> Cause:
-        return TermTimes(words(term.of), name, times, inside(segment, node, words))
-
-    return Edit(tier, SIZE, cause, {node: _changed(node, {term: times - 1})})
-
-
-def _changed(node: Node, more: Mapping[Term, float]) -> Change:
-    """The sum with so many times more of some of its terms."""
-
-    def change(v: Values) -> Any:
-        value = v(node)
-        for term, times in more.items():
-            value = value + times * term.times * v(term.of)
-        return value
-
-    return change
-
-
 # --- products
 
 
@@ -222,33 +204,25 @@ def products(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iter
         return
     yield from _factor(segment, node, 0)
     yield from _factor(segment, node, 1)
-    one, other = node.args[:2]
-    sign = 1.0 if node.kind == "mul" else -1.0
-
-    def added(v: Values) -> Any:
-        return v(one) + sign * v(other)
-
-    yield Edit(4, CURIOUS, lambda w: FactorForm(w(other), "added", inside(segment, node, w)), {node: added})
+    cause = says(FactorForm, text("{}", node.args[1]), "added", inside(segment, node))
+    added = operator.add if node.kind == "mul" else operator.sub
+    yield Edit(4, CURIOUS, cause, {node: apply(added, *node.args[:2])})
 
 
 def _factor(segment: Segment, node: Node, i: int) -> Iterator[Edit]:
     """The edits of a product or quotient in one of its two operands."""
     factor, other = node.args[i], node.args[1 - i]
+    told, where = text("{}", factor), inside(segment, node)
     is_divisor = node.kind == "div" and i == 1
-
-    def rest(v: Values) -> Any:
-        return 1 / v(other) if node.kind == "div" and i == 0 else v(other)
-
-    def left_out(words: Words) -> Cause:
-        return MissingFactor(words(factor), is_divisor, inside(segment, node, words))
+    rest = apply(lambda x: 1 / x, other) if node.kind == "div" and i == 0 else read(other)
 
     def form(tier: int, rank: int, how: str, function: Callable[[Any], Any]) -> Edit:
         def change(v: Values) -> Any:
             return rest(v) * function(1 / v(factor) if is_divisor else v(factor))
 
-        return Edit(tier, rank, lambda w: FactorForm(w(factor), how, inside(segment, node, w)), {node: change})
+        return Edit(tier, rank, says(FactorForm, told, how, where), {node: change})
 
-    yield Edit(1, LEFT_OUT, left_out, {node: rest})
+    yield Edit(1, LEFT_OUT, says(MissingFactor, told, is_divisor, where), {node: rest})
     yield form(1, OTHER, "multiplied" if is_divisor else "divided", lambda x: 1 / x)
     yield form(2, OTHER, "twice", lambda x: x * x)
     value = factor.value if isinstance(factor, Node) else torch.tensor(float(factor))
@@ -265,22 +239,15 @@ def _factor(segment: Segment, node: Node, i: int) -> Iterator[Edit]:
 
 def powers(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
     """Another exponent, a root left out, a sign left out."""
+    where = inside(segment, node)
     if node.kind == "neg":
-        of = node.args[0]
-        yield Edit(1, SIGN, lambda w: TermSign((w(of),), inside(segment, node, w)), {node: read(of)})
+        yield Edit(1, SIGN, says(TermSign, _told([Term(1.0, node.args[0])]), where), {node: read(node.args[0])})
     if node.kind == "pow" and isinstance(node.args[0], Node) and not isinstance(node.args[1], Node):
+        base, exponent = node.args
         for power in POWERS:
-            if power != node.args[1]:
-                yield _of_power(segment, node, power)
-
-
-def _of_power(segment: Segment, node: Node, power: float) -> Edit:
-    base, exponent = node.args
-
-    def cause(words: Words) -> Cause:
-        return OtherNumber(f"{power:g}", f"{exponent:g}", inside(segment, node, words) or words(node))
-
-    return Edit(1, POWER, cause, {node: apply(lambda x: x**power, base)})
+            if power != exponent:
+                other = apply(partial(torch.pow, exponent=power), base)
+                yield Edit(1, POWER, says(OtherNumber, f"{power:g}", f"{exponent:g}", where or node), {node: other})
 
 
 def constants(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
@@ -289,8 +256,13 @@ def constants(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Ite
         for value, (tier, name) in _instead(float(number), numbers).items():
             if value != number and not (value == 0 and node.kind == "div" and place == 1):
                 kept = int(value) if isinstance(number, int) and value == int(value) else value
-                cause = partial(_other_number, node, number, name)
-                yield Edit(tier, CONSTANT, cause, {node: redo(node, {place: read(kept)})})
+                yield _other_number(node, place, kept, name, tier)
+
+
+def _other_number(node: Node, place: int | str, value: float, name: str, tier: int) -> Edit:
+    number = node.args[place] if isinstance(place, int) else node.kwargs[place]
+    cause = says(OtherNumber, name, text("{}", number), node)
+    return Edit(tier, CONSTANT, cause, {node: redo(node, {place: read(value)})}, fitted=tier == FITTED)
 
 
 def _numbers_of(node: Node) -> list[tuple[int | str, float]]:
@@ -308,8 +280,7 @@ def fitted_numbers(segment: Segment, observed: Observed) -> Iterator[Edit]:
         for place, number in _numbers_of(node) if node.operation is not None else ():
             value = _fitted(segment, observed, node, place, float(number))
             if value:
-                cause = partial(_other_number, node, number, f"{value:.6g}")
-                yield Edit(6, CONSTANT, cause, {node: redo(node, {place: read(value)})}, fitted=True)
+                yield _other_number(node, place, value, f"{value:.6g}", FITTED)
 
 
 def _fitted(segment: Segment, observed: Observed, node: Node, place: int | str, number: float) -> float:
@@ -334,12 +305,8 @@ def positions(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Ite
     if not is_constant or node.value.ndim != 1 or not bool((node.value == torch.arange(len(node.value))).all()):
         return
     for first in (1, -1):
-        cause = OtherNumber(f"an index from {first}", "one from 0")
-        yield Edit(2, CONSTANT, says(cause), {node: apply(partial(torch.add, other=first), node)})
-
-
-def _other_number(node: Node, number: float, name: str, words: Words) -> Cause:
-    return OtherNumber(name, words(number), words(node))
+        cause = says(OtherNumber, f"an index from {first}", "one from 0")
+        yield Edit(2, CONSTANT, cause, {node: apply(partial(torch.add, other=first), node)})
 
 
 def _instead(a: float, numbers: Mapping[float, str]) -> dict[float, tuple[int, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from handgrad.compare.facts.causes import Cause
 from handgrad.compare.oracle.graph import Node
 
 Words = Callable[[Any], str]  # a step, or a number, as a formula
+Told = Callable[[Words], Cause]  # the cause that an edit is
 Function = Callable[[Tensor], Tensor]
 LEFT_OUT, OPERAND, SIGN, POWER, OTHER, CONSTANT, SIZE, CURIOUS = range(8)  # of two edits that fit, the first is told
 SMALL = 1e-2  # a number below is one that keeps a divisor from zero
@@ -30,7 +31,7 @@ class Edit:
 
     tier: int
     rank: int
-    cause: Callable[[Words], Cause]
+    cause: Told
     changes: Mapping[Node, Change]
     fitted: bool = False
     count: int = 1
@@ -47,19 +48,28 @@ def is_like(one: Node, other: Node) -> bool:
     return isinstance(a, Tensor) and isinstance(b, Tensor) and a.shape == b.shape and a.dtype == b.dtype
 
 
-def inside(segment: Segment, node: Node, words: Words) -> str:
-    """The formula of a step, nothing where it is the tensor."""
-    return "" if node is segment.target else words(node)
+def inside(segment: Segment, node: Node) -> Node | str:
+    """The step that an edit was made in, nothing where it is the tensor."""
+    return "" if node is segment.target else node
 
 
-def says(cause: Cause) -> Callable[[Words], Cause]:
-    """A cause that has no formula in it."""
-    return lambda words: cause
+def says(kind: Callable[..., Cause], *facts: Any) -> Told:
+    """A cause of some facts, in which a formula stands for each step."""
+    return lambda words: kind(*(_said(words, fact) for fact in facts))
 
 
-def apply(function: Callable[[Any], Any], node: Any) -> Change:
-    """What a function makes of what a step gives."""
-    return lambda v: function(v(node))
+def _said(words: Words, fact: Any) -> Any:
+    return words(fact) if isinstance(fact, Node) else fact(words) if callable(fact) else fact
+
+
+def text(template: str, *of: Any) -> Callable[[Words], str]:
+    """A text with the formulas of some steps or numbers in it."""
+    return lambda words: template.format(*map(words, of))
+
+
+def apply(function: Callable[..., Any], *nodes: Any) -> Change:
+    """What a function makes of what some steps give."""
+    return lambda v: function(*map(v, nodes))
 
 
 def read(node: Any) -> Change:
@@ -70,3 +80,14 @@ def read(node: Any) -> Change:
 def redo(node: Node, instead: Mapping[int | str, Change]) -> Change:
     """A step done again with something else in some places, which are positions and keywords."""
     return lambda v: node.done(v, instead)
+
+
+def where_taken(instead: Mapping[Node, Change], users: Iterable[Node]) -> dict[Node, Change]:
+    """Some steps done again with something else in the place of what they take."""
+    changes = {}
+    for user in users:
+        places: dict[int | str, Change] = {}
+        places |= {i: instead[of] for i, of in enumerate(user.args) if isinstance(of, Node) and of in instead}
+        if places:
+            changes[user] = redo(user, places)
+    return changes

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import combinations
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,16 +17,17 @@ from handgrad.compare.diagnosis.edits.edit import (
     SMALL,
     Edit,
     Function,
-    Words,
     apply,
     is_like,
+    is_number,
     read,
     redo,
+    says,
+    text,
 )
 from handgrad.compare.diagnosis.edits.functions import FUNCTIONS, USUAL
 from handgrad.compare.diagnosis.edits.reductions import KINDS, axes_of
 from handgrad.compare.diagnosis.edits.segment import Change, Segment, repeated
-from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.compounds import Repeated
 from handgrad.compare.facts.edits import (
     Epsilon,
@@ -40,7 +40,7 @@ from handgrad.compare.facts.edits import (
     OtherReduction,
 )
 from handgrad.compare.names import layered
-from handgrad.compare.oracle.graph import Node, Values
+from handgrad.compare.oracle.graph import Node
 from handgrad.compare.oracle.lines import Place
 from handgrad.compare.thresholds import EPSILONS
 
@@ -78,7 +78,9 @@ def _epsilons(steps: Steps) -> Iterator[Edit]:
             yield from _inside(kind, steps[kind], eps)
     for node in steps.get("div", ()):
         for eps in EPSILONS if isinstance(node.args[1], Node) else ():
-            yield _of_divisor(node, node.args[1], eps)
+            change = redo(node, {1: apply(partial(torch.add, other=eps), node.args[1])})
+            cause = says(Epsilon, eps, "outside", text("the divisor {}", node.args[1]))
+            yield Edit(3, CONSTANT, cause, {node: change})
 
 
 def _inside(kind: str, nodes: Sequence[Node], eps: float) -> Iterator[Edit]:
@@ -88,31 +90,21 @@ def _inside(kind: str, nodes: Sequence[Node], eps: float) -> Iterator[Edit]:
     def added(x: Tensor) -> Tensor:
         return function(x + eps)
 
-    def clipped(x: Tensor) -> Tensor:
-        return function(x.clamp(eps, 1 - eps))
-
     if len(nodes) > 1:
-        yield Edit(2, CONSTANT, lambda w: Epsilon(eps, "inside-every", kind), _at_all(nodes, added))
+        yield Edit(2, CONSTANT, says(Epsilon, eps, "inside-every", kind), _at_all(nodes, added))
     if kind == "log":
-        yield Edit(2, CONSTANT, lambda w: Epsilon(eps, "clipped", "the logarithm"), _at_all(nodes, clipped))
+        clipped = _at_all(nodes, lambda x: function(x.clamp(eps, 1 - eps)))
+        yield Edit(2, CONSTANT, says(Epsilon, eps, "clipped", "the logarithm"), clipped)
     for node in nodes:
-        yield _at_one(node, eps, "inside", added, 2 if len(nodes) == 1 else 3)
+        yield Edit(2 if len(nodes) == 1 else 3, CONSTANT, says(Epsilon, eps, "inside", node), _at_all([node], added))
         if kind == "sqrt":
-            yield _at_one(node, eps, "outside", lambda x: x.sqrt() + eps, 3)
+            outside = _at_all([node], lambda x: x.sqrt() + eps)
+            yield Edit(3, CONSTANT, says(Epsilon, eps, "outside", node), outside)
 
 
 def _at_all(nodes: Sequence[Node], function: Function) -> dict[Node, Change]:
     """Steps of one argument that give another function of it."""
     return {node: apply(function, node.args[0]) for node in nodes}
-
-
-def _at_one(node: Node, eps: float, how: str, function: Function, tier: int) -> Edit:
-    return Edit(tier, CONSTANT, lambda w: Epsilon(eps, how, w(node)), _at_all([node], function))
-
-
-def _of_divisor(node: Node, divisor: Node, eps: float) -> Edit:
-    change = redo(node, {1: apply(lambda x: x + eps, divisor)})
-    return Edit(3, CONSTANT, lambda w: Epsilon(eps, "outside", f"the divisor {w(divisor)}"), {node: change})
 
 
 def _moved_epsilons(segment: Segment, steps: Steps) -> Iterator[Edit]:
@@ -127,12 +119,10 @@ def _moved_epsilons(segment: Segment, steps: Steps) -> Iterator[Edit]:
 def _moved_epsilon(segment: Segment, node: Node, eps: float, of: Node) -> Iterator[Edit]:
     for root in segment.users.get(node, ()):
         if root.kind == "sqrt":
-            yield _moved(root, eps, "moved-out", apply(lambda x: x.sqrt() + eps, of))
-    yield _moved(node, eps, "moved-in", apply(lambda x: (x**2 + eps).sqrt(), of))
-
-
-def _moved(node: Node, eps: float, how: str, change: Change) -> Edit:
-    return Edit(1, LEFT_OUT, lambda w: Epsilon(eps, how, w(node)), {node: change})
+            out = apply(lambda x: x.sqrt() + eps, of)
+            yield Edit(1, LEFT_OUT, says(Epsilon, eps, "moved-out", root), {root: out})
+    into = apply(lambda x: (x**2 + eps).sqrt(), of)
+    yield Edit(1, LEFT_OUT, says(Epsilon, eps, "moved-in", node), {node: into})
 
 
 # --- functions and axes
@@ -144,18 +134,10 @@ def _functions(steps: Steps) -> Iterator[Edit]:
         if kind in USUAL and len(steps[kind]) > 1:
             for used in USUAL:
                 if used != kind:
-                    yield _other_function(kind, steps[kind], used)
-            yield _no_function(kind, steps[kind])
-
-
-def _other_function(kind: str, nodes: Sequence[Node], used: str) -> Edit:
-    changes = _at_all(nodes, FUNCTIONS[used])
-    return Edit(2, OTHER, lambda w: OtherFunction(used, f"every {kind}", "each argument"), changes)
-
-
-def _no_function(kind: str, nodes: Sequence[Node]) -> Edit:
-    changes = {node: read(node.args[0]) for node in nodes}
-    return Edit(2, LEFT_OUT, lambda w: OtherFunction("", f"every {kind}", "the argument"), changes)
+                    cause = says(OtherFunction, used, f"every {kind}", "each argument")
+                    yield Edit(2, OTHER, cause, _at_all(steps[kind], FUNCTIONS[used]))
+            cause = says(OtherFunction, "", f"every {kind}", "the argument")
+            yield Edit(2, LEFT_OUT, cause, _at_all(steps[kind], lambda x: x))
 
 
 def _kept(steps: Steps) -> tuple[Node, ...]:
@@ -177,29 +159,20 @@ def _axes(kept: Sequence[Node]) -> Iterator[Edit]:
         for axis in range(ndim):
             nodes = [n for n in kept if n.value.ndim == ndim and axes_of(n) != [axis]]
             if len(nodes) > 1:
-                yield _other_axis(nodes, axis)
-
-
-def _other_axis(nodes: Sequence[Node], axis: int) -> Edit:
-    changes = {node: redo(node, {1: read([axis]), 2: read(True)}) for node in nodes}
-    used = f"each sum, mean or maximum over axis {axis}"
-    due = f"one over axis {axes_of(nodes[0])[0]}"
-    return Edit(2, OTHER, lambda w: OtherReduction(used, due, w(nodes[0].args[0])), changes)
+                changes = {node: redo(node, {1: read([axis]), 2: read(True)}) for node in nodes}
+                used = f"each sum, mean or maximum over axis {axis}"
+                due = f"one over axis {axes_of(nodes[0])[0]}"
+                yield Edit(2, OTHER, says(OtherReduction, used, due, nodes[0].args[0]), changes)
 
 
 def _counts(nodes: Sequence[Node], numbers: Mapping[float, str]) -> Iterator[Edit]:
     """Every mean over another number."""
     for number, name in numbers.items() if len(nodes) > 1 else ():
         if number < 1:
-            yield _other_count(nodes, number, name)
-
-
-def _other_count(nodes: Sequence[Node], number: float, name: str) -> Edit:
-    def counted(v: Values, node: Node) -> Any:
-        return v(node) * (number * node.args[0].value.numel() / node.value.numel())
-
-    changes = {node: partial(counted, node=node) for node in nodes}
-    return Edit(3, CONSTANT, lambda w: OtherReduction(f"{name} of the sum", "every mean", w(nodes[0].args[0])), changes)
+            sizes = {node: node.args[0].value.numel() / node.value.numel() for node in nodes}
+            changes = {node: apply(partial(torch.mul, other=number * n), node) for node, n in sizes.items()}
+            cause = says(OtherReduction, f"{name} of the sum", "every mean", nodes[0].args[0])
+            yield Edit(3, CONSTANT, cause, changes)
 
 
 # --- two in each other's place
@@ -211,14 +184,16 @@ def _numbers(steps: Steps) -> Iterator[Edit]:
     for kind in ("mul", "div", "add", "sub"):
         for node in steps.get(kind, ()):
             for i, each in enumerate(node.args):
-                if isinstance(each, (int, float)) and not isinstance(each, bool):
+                if is_number(each):
                     places.setdefault(float(each), []).append((node, i))
     for one, other in combinations(sorted(places), 2):
         yield _two_numbers(one, other, places)
     for number in {abs(each) for each in places} - {0.0, 1.0}:
         at = [(node, i) for sign in (1, -1) for node, i in places.get(sign * number, ()) if node.kind in ("mul", "div")]
         if len(at) > 1:
-            yield _no_number(number, at)
+            changes = {node: redo(node, {i: read(node.args[i] / number)}) for node, i in at}
+            cause = says(Repeated, says(MissingFactor, text("{}", number)), len(at))
+            yield Edit(2, LEFT_OUT, cause, changes)
 
 
 def _two_numbers(one: float, other: float, places: Mapping[float, Sequence[tuple[Node, int]]]) -> Edit:
@@ -227,12 +202,7 @@ def _two_numbers(one: float, other: float, places: Mapping[float, Sequence[tuple
         for node, i in places[here]:
             numbers.setdefault(node, {})[i] = read(there)
     changes = {node: redo(node, by_place) for node, by_place in numbers.items()}
-    return Edit(2, CONSTANT, lambda w: NumbersExchanged(w(one), w(other)), changes)
-
-
-def _no_number(number: float, places: Sequence[tuple[Node, int]]) -> Edit:
-    changes = {node: redo(node, {i: read(node.args[i] / number)}) for node, i in places}
-    return Edit(2, LEFT_OUT, lambda w: Repeated(MissingFactor(w(number)), len(places)), changes)
+    return Edit(2, CONSTANT, says(NumbersExchanged, text("{}", one), text("{}", other)), changes)
 
 
 def _exchanged_tensors(segment: Segment) -> Iterator[Edit]:
@@ -240,11 +210,7 @@ def _exchanged_tensors(segment: Segment) -> Iterator[Edit]:
     named = [n for n in segment.steps if n.name and n.value.is_floating_point() and n.value.numel() > 1]
     for one, other in combinations(named, 2):
         if one.value.shape == other.value.shape:
-            yield _two_tensors(one, other)
-
-
-def _two_tensors(one: Node, other: Node) -> Edit:
-    return Edit(3, OPERAND, lambda w: OperandsExchanged(w(one), w(other)), {one: read(other), other: read(one)})
+            yield Edit(3, OPERAND, says(OperandsExchanged, one, other), {one: read(other), other: read(one)})
 
 
 def _shifted_numbers(segment: Segment) -> Iterator[Edit]:
@@ -260,11 +226,7 @@ def _shifted_numbers(segment: Segment) -> Iterator[Edit]:
             read_here = [(node, other) for node, other in pairs if node in segment.distance]
             same = {node: read(other) for node, other in read_here if other.value.shape == node.value.shape}
             if len(same) > 1:
-                yield _shifted(stem, by, same)
-
-
-def _shifted(stem: str, by: int, changes: Mapping[Node, Change]) -> Edit:
-    return Edit(2, OPERAND, lambda w: NumbersShifted(stem, by), changes)
+                yield Edit(2, OPERAND, says(NumbersShifted, stem, by), same)
 
 
 # --- variables of a loop
@@ -306,10 +268,6 @@ def _is_from_elsewhere(node: Node, place: Place) -> bool:
 
 
 def _other_variable(group: Sequence[Node], i: int, used: Sequence[Node]) -> Edit:
-    node, other = group[0], used[0]
     changes = {node: redo(node, {i: read(other)}) for node, other in zip(group, used, strict=True)}
-
-    def cause(words: Words) -> Cause:
-        return Repeated(OtherOperand(words(other), words(node.args[i]), words(node)), len(group))
-
-    return Edit(3, OPERAND, cause, changes)
+    cause = says(OtherOperand, used[0], group[0].args[i], group[0])
+    return Edit(3, OPERAND, says(Repeated, cause, len(group)), changes)

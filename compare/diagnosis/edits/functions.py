@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,13 +17,16 @@ from handgrad.compare.diagnosis.edits.edit import (
     POWER,
     Edit,
     Function,
-    Words,
+    Told,
     apply,
     inside,
     read,
+    says,
+    text,
 )
+from handgrad.compare.diagnosis.edits.operands import FORMULAS
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
-from handgrad.compare.facts.causes import Cause, DerivativeAt, WrongDerivative
+from handgrad.compare.facts.causes import DerivativeAt, WrongDerivative
 from handgrad.compare.facts.edits import OtherFunction, OtherMask
 from handgrad.compare.names import of_gradient
 from handgrad.compare.oracle.graph import Node, Values
@@ -36,16 +40,16 @@ FUNCTIONS: dict[str, Function] = {
     "elu": F.elu, "leaky_relu": F.leaky_relu,
 }  # fmt: skip
 DERIVATIVES: dict[str, Function] = {
-    "tanh": lambda x: 1 - torch.tanh(x) ** 2,
-    "sigmoid": lambda x: torch.sigmoid(x) * (1 - torch.sigmoid(x)),
-    "relu": lambda x: (x > 0).double(),
+    "tanh": FORMULAS["tanh'({})"],
+    "sigmoid": FORMULAS["sigmoid'({})"],
+    "relu": FORMULAS["[{} > 0]"],
     "gelu": lambda x: 0.5 * (1 + torch.erf(x / 2**0.5)) + x * torch.exp(-x * x / 2) / (2 * torch.pi) ** 0.5,
     "silu": lambda x: torch.sigmoid(x) * (1 + x * (1 - torch.sigmoid(x))),
     "softplus": torch.sigmoid,
     "x sigmoid(1.702 x)": lambda x: torch.sigmoid(1.702 * x) * (1 + 1.702 * x * (1 - torch.sigmoid(1.702 * x))),
 }
 USUAL = ("exp", "log", "tanh", "sigmoid", "relu", "sqrt", "log2", "log10")
-OF_VALUES: dict[str, Function] = {"{0} (1 - {0})": lambda a: a * (1 - a), "(1 - {0}^2)": lambda a: 1 - a * a}
+OF_VALUES = {told: FORMULAS[told] for told in ("{0} (1 - {0})", "(1 - {}^2)")}
 COMPARISONS: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
     "gt": (">", torch.gt), "ge": (">=", torch.ge), "lt": ("<", torch.lt),
     "le": ("<=", torch.le), "eq": ("==", torch.eq), "ne": ("!=", torch.ne),
@@ -58,24 +62,22 @@ def functions(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Ite
     """A function left out, another one, applied twice, or of another multiple of its argument."""
     compound = segment.graph.compounds.get(node)
     if compound is not None:
-        yield from _functions(segment, node, compound.kind, compound.args[0], 2)
+        yield from _functions(node, compound.kind, compound.args[0], 2)
     if node.args:
-        yield from _functions(segment, node, node.kind, node.args[0], 4)
+        yield from _functions(node, node.kind, node.args[0], 4)
 
 
-def _functions(segment: Segment, node: Node, kind: str, of: Any, tier_of_rare: int) -> Iterator[Edit]:
-    if not isinstance(of, Node):
+def _functions(node: Node, kind: str, of: Any, tier_of_rare: int) -> Iterator[Edit]:
+    own = {"gelu": F.gelu, **FUNCTIONS}.get(kind)
+    if not isinstance(of, Node) or (own is None and kind not in LIMITS):
         return
 
     def edit(tier: int, used: str, function: Function, rank: int = OTHER) -> Edit:
-        return Edit(tier, rank, lambda w: OtherFunction(used, kind, w(of)), {node: apply(function, of)})
+        return Edit(tier, rank, says(OtherFunction, used, kind, of), {node: apply(function, of)})
 
-    if kind in LIMITS:
-        yield edit(1, "", lambda x: x, LEFT_OUT)
-    own = {"gelu": F.gelu, **FUNCTIONS}.get(kind)
+    yield edit(1, "", lambda x: x, LEFT_OUT)
     if own is None:
         return
-    yield edit(1, "", lambda x: x, LEFT_OUT)
     for name, function in FUNCTIONS.items():
         if name != kind:
             yield edit(2 if name in USUAL else tier_of_rare, name, function)
@@ -100,11 +102,14 @@ def derivatives(segment: Segment, node: Node, numbers: Mapping[float, str]) -> I
     if not isinstance(of, Node) or not isinstance(gradient, Node) or not of.value.is_floating_point():
         return
     kind = compound.kind.removesuffix("_backward").replace("threshold", "relu")
-    for name in DERIVATIVES:
-        yield _derivative(node, gradient, of, kind, name)
-    itself = {f"{kind}({{0}})": FUNCTIONS[kind]} if kind in FUNCTIONS else {}
+    itself = {f"{kind}({{}})": FUNCTIONS[kind]} if kind in FUNCTIONS else {}
     for told, function in (OF_VALUES | itself).items():
-        yield _of_value(node, gradient, of, told, function)
+        yield _times(node, gradient, of, function, says(WrongDerivative, gradient, text(told, of)))
+    for name, derivative in DERIVATIVES.items():
+        cause = says(WrongDerivative, gradient, text(f"{name}'({{}})", of))
+        if name == kind and of.args:  # the derivative of tanh takes what tanh gives
+            cause = says(DerivativeAt, of, of.args[0])
+        yield _times(node, gradient, of, derivative, cause)
 
 
 def of_another_function(segment: Segment) -> Iterator[Edit]:
@@ -114,28 +119,14 @@ def of_another_function(segment: Segment) -> Iterator[Edit]:
     if own is None or not segment.target.value.is_floating_point():
         return
     for gradient in segment.alike(segment.target):
-        if gradient.name and of_gradient(gradient.name):
-            for used in DERIVATIVES:
-                yield _derivative(segment.target, gradient, own, "", used)
+        for used, derivative in DERIVATIVES.items() if gradient.name and of_gradient(gradient.name) else ():
+            cause = says(WrongDerivative, gradient, text(f"{used}'({{}})", own))
+            yield _times(segment.target, gradient, own, derivative, cause)
 
 
-def _of_value(node: Node, gradient: Node, of: Node, told: str, function: Function) -> Edit:
-    change = {node: lambda v: v(gradient) * function(v(of))}
-    return Edit(2, OTHER, lambda w: WrongDerivative(w(gradient), told.format(w(of))), change)
-
-
-def _derivative(node: Node, gradient: Node, of: Node, kind: str, name: str) -> Edit:
-    derivative = DERIVATIVES[name]
-
-    def change(v: Values) -> Any:
-        return v(gradient) * derivative(v(of))
-
-    def cause(words: Words) -> Cause:
-        if name == kind and of.args:  # the derivative of tanh takes what tanh gives
-            return DerivativeAt(words(of), words(of.args[0]))
-        return WrongDerivative(words(gradient), f"{name}'({words(of)})")
-
-    return Edit(2, OTHER, cause, {node: change})
+def _times(node: Node, gradient: Node, of: Node, function: Function, cause: Told) -> Edit:
+    """A gradient times a function of what it is taken at."""
+    return Edit(2, OTHER, cause, {node: lambda v: v(gradient) * function(v(of))})
 
 
 def losses(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
@@ -144,17 +135,15 @@ def losses(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterat
     if compound is None or compound.kind not in ("binary_cross_entropy", "binary_cross_entropy_with_logits"):
         return
     of, labels = compound.args[:2]
-    is_of_p = compound.kind == "binary_cross_entropy"
-    for name, times in {"the squared error": 1.0, "half the squared error": 0.5}.items():
-        yield _squared(node, of, labels, is_of_p, name, times)
+    predicted = apply(torch.sigmoid, of) if compound.kind.endswith("logits") else read(of)
 
-
-def _squared(node: Node, of: Node, labels: Node, is_of_p: bool, name: str, times: float) -> Edit:
-    def change(v: Values) -> Any:
-        errors = times * ((v(of) if is_of_p else v(of).sigmoid()) - v(labels)) ** 2
+    def squared(v: Values, times: float) -> Any:
+        errors = times * (predicted(v) - v(labels)) ** 2
         return errors if node.value.ndim else errors.mean()
 
-    return Edit(2, OTHER, lambda w: OtherFunction(name, "the cross-entropy", w(of)), {node: change})
+    for name, times in {"the squared error": 1.0, "half the squared error": 0.5}.items():
+        cause = says(OtherFunction, name, "the cross-entropy", of)
+        yield Edit(2, OTHER, cause, {node: partial(squared, times=times)})
 
 
 def comparisons(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
@@ -164,21 +153,21 @@ def comparisons(segment: Segment, node: Node, numbers: Mapping[float, str]) -> I
     one, other = node.args[:2]
 
     def edit(tier: int, used: str, change: Change, rank: int = OTHER) -> Edit:
-        return Edit(tier, rank, lambda w: OtherMask(used.format(w(one), w(other)), w(node)), {node: change})
+        return Edit(tier, rank, says(OtherMask, text(used, one, other), node), {node: change})
 
-    def compared(name: str) -> Edit:
-        symbol, compare = COMPARISONS[name]
-        return edit(1, f"[{{0}} {symbol} {{1}}]", lambda v: compare(v(one), v(other)))
-
-    def sloped(slope: float) -> Edit:
-        mask = apply(lambda x: torch.where(x, 1.0, slope), node)
-        return edit(2, f"a slope of {slope} where the mask is 0", mask)
-
-    yield from (compared(name) for name in COMPARISONS if name != node.kind)
+    for name, (symbol, compare) in COMPARISONS.items():
+        if name != node.kind:
+            yield edit(1, f"[{{}} {symbol} {{}}]", apply(compare, one, other))
     yield edit(1, "", apply(torch.ones_like, node), LEFT_OUT)
-    yield edit(2, "1/2 where {0} = {1}", lambda v: torch.where(v(one) == v(other), 0.5, v(node).double()), CURIOUS)
-    yield from map(sloped, SLOPES)
-    yield edit(2, "{0} itself", read(one))
+    at_equal = apply(lambda x, y, mask: torch.where(x == y, 0.5, mask.double()), one, other, node)
+    yield edit(2, "1/2 where {} = {}", at_equal, CURIOUS)
+    for slope in SLOPES:
+        yield edit(2, f"a slope of {slope} where the mask is 0", apply(partial(_sloped, slope=slope), node))
+    yield edit(2, "{} itself", read(one))
+
+
+def _sloped(mask: Tensor, slope: float) -> Tensor:
+    return torch.where(mask, 1.0, slope)
 
 
 def masks(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
@@ -187,23 +176,17 @@ def masks(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterato
         return
     mask, one, other = node.args if node.kind == "where" else (node.args[1], node.args[2], node.args[0])
 
-    def edit(tier: int, used: str, change: Change, rank: int = OTHER) -> Edit:
-        def cause(words: Words) -> Cause:
-            text = used.format(words(mask), words(one), words(other))
-            return OtherMask(text, words(mask), inside(segment, node, words))
+    def edit(tier: int, used: str, function: Callable[..., Any], rank: int = OTHER) -> Edit:
+        cause = says(OtherMask, text(used, mask, one, other), mask, inside(segment, node))
+        return Edit(tier, rank, cause, {node: apply(function, mask, one, other)})
 
-        return Edit(tier, rank, cause, {node: change})
-
-    def spread(value: Any) -> Tensor:
-        return value.expand(node.value.shape) if isinstance(value, Tensor) else torch.full_like(node.value, value)
-
-    yield edit(1, "{1} everywhere", apply(spread, one), LEFT_OUT)
-    yield edit(1, "{2} everywhere", apply(spread, other), LEFT_OUT)
+    yield edit(1, "{1} everywhere", lambda m, x, y: x, LEFT_OUT)
+    yield edit(1, "{2} everywhere", lambda m, x, y: y, LEFT_OUT)
     if isinstance(mask, Node) and mask.value.ndim > 1 and mask.value.shape[-1] == mask.value.shape[-2]:
-        yield edit(1, "the mask transposed", lambda v: torch.where(v(mask).mT, v(one), v(other)))
-    yield edit(1, "the opposite", lambda v: torch.where(v(mask), v(other), v(one)))
+        yield edit(1, "the mask transposed", lambda m, x, y: torch.where(m.mT, x, y))
+    yield edit(1, "the opposite", lambda m, x, y: torch.where(m, y, x))
     if isinstance(other, Node) and other.value.is_floating_point():
-        yield edit(2, "0 for {1}", lambda v: torch.where(v(mask), 0.0, v(other)))
+        yield edit(2, "0 for {1}", lambda m, x, y: torch.where(m, 0.0, y))
     if isinstance(one, Node) and one.value.is_floating_point():
-        yield edit(2, "an added mask", lambda v: v(one) + torch.where(v(mask), 0.0, -1.0))
-        yield edit(2, "0 for {2}", lambda v: torch.where(v(mask), v(one), 0.0))
+        yield edit(2, "an added mask", lambda m, x, y: x + torch.where(m, 0.0, -1.0))
+        yield edit(2, "0 for {2}", lambda m, x, y: torch.where(m, x, 0.0))

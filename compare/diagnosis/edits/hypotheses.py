@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from handgrad.compare.diagnosis.bits import Observed
 from handgrad.compare.diagnosis.edits.arithmetic import (
@@ -15,7 +15,7 @@ from handgrad.compare.diagnosis.edits.arithmetic import (
     sums,
 )
 from handgrad.compare.diagnosis.edits.convolutions import convolutions
-from handgrad.compare.diagnosis.edits.edit import ODD, Edit, Words
+from handgrad.compare.diagnosis.edits.edit import ODD, Edit, says
 from handgrad.compare.diagnosis.edits.everywhere import everywhere
 from handgrad.compare.diagnosis.edits.functions import (
     comparisons,
@@ -34,21 +34,12 @@ from handgrad.compare.diagnosis.edits.matrices import (
     settings,
     transposes,
 )
-from handgrad.compare.diagnosis.edits.operands import (
-    at_one_use,
-    formulas,
-    multiples,
-    named_tensors,
-    operands,
-    other_tensors,
-    others_at_one_use,
-)
-from handgrad.compare.diagnosis.edits.recomputed import recomputed
+from handgrad.compare.diagnosis.edits.one_use import at_one_use, others_at_one_use, recomputed
+from handgrad.compare.diagnosis.edits.operands import formulas, multiples, named_tensors, operands, other_tensors
 from handgrad.compare.diagnosis.edits.reductions import reductions
 from handgrad.compare.diagnosis.edits.segment import Segment
 from handgrad.compare.diagnosis.edits.times import at_any_rate, other_times
 from handgrad.compare.diagnosis.edits.whole import at_named_steps, clipped, fitted, inserted, whole
-from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.compounds import Repeated
 
 OF_A_STEP = (
@@ -102,11 +93,7 @@ def _together(of_steps: Sequence[Iterator[Edit]]) -> Iterator[Edit]:
         first = edits[0]
         if all(edit.tier == first.tier and edit.rank == first.rank for edit in edits):
             changes = {node: change for edit in edits for node, change in edit.changes.items()}
-            yield Edit(first.tier, first.rank, _repeated(first, len(edits)), changes)
-
-
-def _repeated(edit: Edit, times: int) -> Callable[[Words], Cause]:
-    return lambda words: Repeated(edit.cause(words), times)
+            yield Edit(first.tier, first.rank, says(Repeated, first.cause, len(edits)), changes)
 
 
 def _as_far_as_possible(edits: Iterator[Edit]) -> Iterator[Edit]:

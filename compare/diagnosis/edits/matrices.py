@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import permutations
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from handgrad.compare.diagnosis.edits.edit import (
@@ -14,15 +15,14 @@ from handgrad.compare.diagnosis.edits.edit import (
     OPERAND,
     OTHER,
     Edit,
-    Words,
     apply,
     inside,
     read,
     redo,
     says,
+    text,
 )
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
-from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.edits import (
     FactorInside,
     OperandOrder,
@@ -52,38 +52,31 @@ def products_of_matrices(segment: Segment, node: Node, numbers: Mapping[float, s
     for transposed in ((0,), (1,), (0, 1)):
         first, second = (x.mT.shape if i in transposed else x.shape for i, x in enumerate((a, b)))
         if first[-1] == second[-2] and (*first[:-1], second[-1]) == tuple(node.value.shape):
-            yield _transposed(node, transposed)
+            turned: dict[int | str, Change] = {i: apply(lambda x: x.mT, node.args[i]) for i in transposed}
+            told = text(" and ".join("{}" for _ in transposed), *(node.args[i] for i in transposed))
+            yield Edit(1, OTHER, says(OperandTransposed, told), {node: redo(node, turned)})
     if b.shape[-2:] == a.shape[-2:][::-1] and a.shape[-1] == a.shape[-2]:
         swapped = redo(node, {0: read(other), 1: read(one)})
-        yield Edit(1, OTHER, lambda w: OperandOrder(f"{w(other)} @ {w(one)}", w(node)), {node: swapped})
+        yield Edit(1, OTHER, says(OperandOrder, text("{} @ {}", other, one), node), {node: swapped})
     if a.shape == b.shape == node.value.shape:
-        entries = {node: lambda v: v(one) * v(other)}
-        yield Edit(1, OTHER, lambda w: OperandOrder(f"{w(one)} * {w(other)}, entry by entry,", w(node)), entries)
-    size = a.shape[-1]
+        told = text("{} * {}, entry by entry,", one, other)
+        yield Edit(1, OTHER, says(OperandOrder, told, node), {node: apply(torch.mul, one, other)})
+    size, where = a.shape[-1], inside(segment, node)
     mean = {node: apply(lambda x: x / size, node)}
-    yield Edit(2, OTHER, lambda w: OtherReduction("the mean", "the sum", w(node), inside(segment, node, w)), mean)
+    yield Edit(2, OTHER, says(OtherReduction, "the mean", "the sum", node, where), mean)
     for index in range(size if 1 < size <= MOST_INDICES else 0):
-        yield from _summed(segment, node, index, is_end=index in (0, size - 1))
+        part = redo(node, {0: _one_of(one, -1, index), 1: _one_of(other, -2, index)})
+        if index in (0, size - 1):
+            yield Edit(2, OTHER, says(PartOfSum, other, 0, index, True, where), {node: part})
+        yield Edit(3, OTHER, says(PartOfSum, other, 0, index, False, where), {node: _rest(node, part)})
 
 
-def _transposed(node: Node, operands: tuple[int, ...]) -> Edit:
-    changes = {node: redo(node, {i: apply(lambda x: x.mT, node.args[i]) for i in operands})}
-    return Edit(1, OTHER, lambda w: OperandTransposed(" and ".join(w(node.args[i]) for i in operands)), changes)
+def _one_of(node: Node, axis: int, index: int) -> Change:
+    return apply(lambda x: x.narrow(axis, index, 1), node)
 
 
-def _summed(segment: Segment, node: Node, index: int, is_end: bool) -> Iterator[Edit]:
-    """One of the numbers that a product sums over, left out; the first and the last also alone."""
-    one, other = node.args
-    part = redo(
-        node, {0: apply(lambda x: x.narrow(-1, index, 1), one), 1: apply(lambda x: x.narrow(-2, index, 1), other)}
-    )
-
-    def cause(words: Words, alone: bool = False) -> Cause:
-        return PartOfSum(words(other), 0, index, alone, inside(segment, node, words))
-
-    if is_end:
-        yield Edit(2, OTHER, lambda w: cause(w, alone=True), {node: part})
-    yield Edit(3, OTHER, cause, {node: lambda v: v(node) - part(v)})
+def _rest(node: Node, part: Change) -> Change:
+    return lambda v: v(node) - part(v)
 
 
 def factors_inside(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
@@ -96,17 +89,8 @@ def factors_inside(segment: Segment, node: Node, numbers: Mapping[float, str]) -
         for product in (rest, *rest.parents):
             for i, operand in enumerate(product.args[:2] if product.kind in PRODUCTS else ()):
                 if operand.value.shape == factor.value.shape:
-                    yield _factor_inside(node, factor, rest, product, i)
-
-
-def _factor_inside(node: Node, factor: Node, rest: Node, product: Node, i: int) -> Edit:
-    operand = product.args[i]
-
-    def multiplied(v: Values) -> Any:
-        return v(operand) * v(factor)
-
-    changes = {product: redo(product, {i: multiplied}), node: read(rest)}
-    return Edit(2, OTHER, lambda w: FactorInside(w(factor), w(operand)), changes)
+                    inner = redo(product, {i: apply(torch.mul, operand, factor)})
+                    yield Edit(2, OTHER, says(FactorInside, factor, operand), {product: inner, node: read(rest)})
 
 
 # --- places
@@ -146,7 +130,7 @@ def _shape(node: Node) -> tuple[int, ...]:
 
 
 def _reordered(node: Node, order: tuple[int, ...], changes: Mapping[Node, Change]) -> Edit:
-    return Edit(2, OPERAND, lambda w: PartsReordered(w(node), order), changes)
+    return Edit(2, OPERAND, says(PartsReordered, node, order), changes)
 
 
 def transposes(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
@@ -155,7 +139,7 @@ def transposes(segment: Segment, node: Node, numbers: Mapping[float, str]) -> It
         return
     of, shape = node.args[0], node.value.shape
     if node.kind != "slice" and of.value.shape == shape:
-        yield Edit(1, LEFT_OUT, lambda w: OperandTransposed(w(of)), {node: read(of)})
+        yield Edit(1, LEFT_OUT, says(OperandTransposed, of), {node: read(of)})
         return
 
     def in_memory(v: Values) -> Any:
@@ -163,13 +147,13 @@ def transposes(segment: Segment, node: Node, numbers: Mapping[float, str]) -> It
         start = node.operation(base, *node.args[1:], **node.kwargs).storage_offset()
         return base.flatten()[start:][: node.value.numel()].reshape(shape)
 
-    yield Edit(2, OPERAND, lambda w: OperandPlaces(w(node), "in-memory", ()), {node: in_memory})
+    yield Edit(2, OPERAND, says(OperandPlaces, node, "in-memory", ()), {node: in_memory})
 
 
 def scatters(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
     """Rows overwritten that should be added up."""
     if node.kind == "index_put" and len(node.args) > 3 and node.args[3]:
-        yield Edit(1, OTHER, lambda w: RowsOverwritten(), {node: redo(node, {3: read(False)})})
+        yield Edit(1, OTHER, says(RowsOverwritten), {node: redo(node, {3: read(False)})})
 
 
 # --- settings
@@ -182,4 +166,4 @@ def settings(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iter
     for i, (argument, value) in enumerate(zip(node.operation._schema.arguments, node.args, strict=False)):
         if isinstance(value, bool):
             changes = {node: redo(node, {i: read(not value)})}
-            yield Edit(2, OTHER, says(Setting(argument.name, not value, node.kind)), changes)
+            yield Edit(2, OTHER, says(Setting, argument.name, not value, node.kind), changes)

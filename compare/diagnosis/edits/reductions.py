@@ -17,13 +17,12 @@ from handgrad.compare.diagnosis.edits.edit import (
     OTHER,
     Edit,
     Function,
-    Words,
     apply,
     inside,
     read,
+    says,
 )
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
-from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.edits import NotReduced, OtherReduction, PartOfSum
 from handgrad.compare.oracle.graph import Node, Values
 
@@ -43,21 +42,14 @@ def reductions(segment: Segment, node: Node, numbers: Mapping[float, str]) -> It
     count = prod(of.value.shape[axis] for axis in axes)
     if count < 2:
         return
-    kind = KINDS[node.kind]
-    due = due_of(node)
+    kind, due, where = KINDS[node.kind], due_of(node), inside(segment, node)
 
     def edit(tier: int, used: str, function: Function, rank: int = OTHER) -> Edit:
-        def cause(words: Words) -> Cause:
-            return OtherReduction(used, due, words(of), inside(segment, node, words))
-
-        return Edit(tier, rank, cause, {node: _shaped(node, of, function)})
+        return Edit(tier, rank, says(OtherReduction, used, due, of, where), {node: _shaped(node, of, function)})
 
     def times(size: int) -> Iterator[Edit]:
         yield edit(2, f"{size} times {kind}", lambda x: size * _reduced(node, x))
         yield edit(2, f"1/{size} of {kind}", lambda x: _reduced(node, x) / size)
-
-    def not_reduced(words: Words) -> Cause:
-        return NotReduced(due, words(of), inside(segment, node, words))
 
     if node.kind != "mean":
         yield edit(1, "the mean", lambda x: x.mean(axes, keepdim=True), LEFT_OUT)
@@ -76,7 +68,7 @@ def reductions(segment: Segment, node: Node, numbers: Mapping[float, str]) -> It
         yield from times(of.value.shape[axis])
     if node.kind in ("sum", "mean"):
         yield from _parts(segment, node, axes, scale)
-    yield Edit(1, OTHER, not_reduced, {node: read(of)})
+    yield Edit(1, OTHER, says(NotReduced, due, of, where), {node: read(of)})
 
 
 def due_of(node: Node) -> str:
@@ -149,25 +141,21 @@ def _parts(segment: Segment, node: Node, axes: list[int], scale: int) -> Iterato
 def _part(segment: Segment, node: Node, axis: int, index: int, scale: int) -> Iterator[Edit]:
     """One index of an axis left out; the first and the last also alone."""
     of, axes, shape = node.args[0], axes_of(node), node.value.shape
-
-    def cause(words: Words, alone: bool = False) -> Cause:
-        return PartOfSum(words(of), axis, index, alone, inside(segment, node, words))
+    where = inside(segment, node)
 
     def only(x: Tensor) -> Tensor:
         return x.narrow(axis, index, 1).sum(axes)
 
     if index in (0, of.value.shape[axis] - 1):
-        yield Edit(1, OTHER, lambda w: cause(w, alone=True), {node: apply(lambda x: only(x).reshape(shape), of)})
+        alone = apply(lambda x: only(x).reshape(shape), of)
+        yield Edit(1, OTHER, says(PartOfSum, of, axis, index, True, where), {node: alone})
     rest = apply(lambda x: ((x.sum(axes) - only(x)) / scale).reshape(shape), of)
-    yield Edit(2, OTHER, cause, {node: rest})
+    yield Edit(2, OTHER, says(PartOfSum, of, axis, index, False, where), {node: rest})
 
 
 def _cumulative(segment: Segment, node: Node) -> Iterator[Edit]:
     of, axis = node.args[:2]
     due = "the cumulative sum"
-
-    def backwards(words: Words) -> Cause:
-        return OtherReduction("the backward cumulative sum", due, words(of), inside(segment, node, words))
-
-    yield Edit(1, LEFT_OUT, lambda w: NotReduced(due, w(of)), {node: read(of)})
-    yield Edit(1, OTHER, backwards, {node: apply(lambda x: x.flip(axis).cumsum(axis).flip(axis), of)})
+    yield Edit(1, LEFT_OUT, says(NotReduced, due, of), {node: read(of)})
+    cause = says(OtherReduction, "the backward cumulative sum", due, of, inside(segment, node))
+    yield Edit(1, OTHER, cause, {node: apply(lambda x: x.flip(axis).cumsum(axis).flip(axis), of)})

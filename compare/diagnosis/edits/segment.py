@@ -123,17 +123,11 @@ class Segment:
     def alike(self, node: Node) -> tuple[Node, ...]:
         """The steps in scope whose tensors have the shape and kind of a step's own, named ones first."""
         value = node.value
+        if not isinstance(value, Tensor):
+            return ()
         others = (each for each in self.scope.get(tuple(value.shape), ()) if each is not node)
         same = [each for each in others if each.value.is_floating_point() == value.is_floating_point()]
         return tuple(sorted(same, key=lambda each: not each.name))
-
-    def is_named(self, node: Node) -> bool:
-        """Whether a step has a name."""
-        return node in self.labels
-
-    def is_unnamed(self, node: Node) -> bool:
-        """Whether it has none."""
-        return node not in self.labels
 
     def plan(self, changed: frozenset[Node]) -> tuple[Node, ...]:
         """The steps that give something else once some do, and these, in order."""

@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from handgrad.compare.diagnosis.edits.edit import LEFT_OUT, OTHER, Edit, Words, apply, read, redo, says
+from handgrad.compare.diagnosis.edits.edit import (
+    LEFT_OUT,
+    OTHER,
+    Edit,
+    Told,
+    Words,
+    apply,
+    read,
+    says,
+    text,
+    where_taken,
+)
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts.causes import Cause, Scaled, Unknown
 from handgrad.compare.facts.edits import NumbersExchanged, OtherNumber, TermTimes
@@ -59,7 +71,7 @@ class Slip:
 
     tier: int = 0
     rank: int = LEFT_OUT
-    cause: Callable[[Words], Cause] = lambda words: NOTHING
+    cause: Told = lambda words: NOTHING
     changes: Mapping[Node, Change] = field(default_factory=dict)
     starts: Mapping[str, Start] = field(default_factory=dict)
     uniform: bool = False
@@ -131,22 +143,19 @@ def _around(due: float) -> tuple[float, ...]:
 
 
 def _setting(node: Node, due: float, used: float) -> Slip:
-    told = (DecaySetting if node.name == DECAY else OtherSetting)(node.name, used, due)
-    return Slip(
-        5,
-        OTHER,
-        says(told),
-        {node: lambda v: torch.full_like(v(node), used)},
-    )
+    kind = DecaySetting if node.name == DECAY else OtherSetting
+    return Slip(5, OTHER, says(kind, node.name, used, due), {node: _full(node, used)})
+
+
+def _full(node: Node, number: float) -> Change:
+    return apply(partial(torch.full_like, fill_value=number), node)
 
 
 def _part(name: str, node: Node, part: int, times: float) -> Slip:
     """A term of a state so many times what it should be."""
     term = node.args[part]
-    told = f"{times:.6g} times"
-    return Slip(
-        5, OTHER, lambda w: TermTimes(w(term), told, times, name), {node: lambda v: v(node) + (times - 1) * v(term)}
-    )
+    more = apply(partial(torch.add, alpha=times - 1), node, term)
+    return Slip(5, OTHER, says(TermTimes, term, f"{times:.6g} times", times, name), {node: more})
 
 
 def _shares(segment: Segment) -> Iterator[Slip]:
@@ -155,21 +164,14 @@ def _shares(segment: Segment) -> Iterator[Slip]:
     for node in shares:
         swapped = apply(lambda x: 1 - x, node)
         name = node.name
-        yield Slip(1, OTHER, says(OtherNumber(f"1 - {name}", name)), {node: swapped})
+        yield Slip(1, OTHER, says(OtherNumber, f"1 - {name}", name), {node: swapped})
         for other in shares:
             if other is not node:
-                yield Slip(2, OTHER, says(OtherNumber(other.name, node.name)), {node: read(other)})
-    for i, one in enumerate(shares):
-        for other in shares[i + 1 :]:
-            cause = says(NumbersExchanged(one.name, other.name))
-            yield Slip(1, OTHER, cause, {one: read(other), other: read(one)})
-            moments = [node for node in segment.steps if node.kind != "pow" and {one, other} & {*node.parents}]
-            swap = {one: other, other: one}
-            changes = {
-                node: redo(node, {i: read(swap[each]) for i, each in enumerate(node.args) if each in swap})
-                for node in moments
-            }
-            yield Slip(3, OTHER, cause, changes)
+                yield Slip(2, OTHER, says(OtherNumber, other.name, node.name), {node: read(other)})
+    for one, other in combinations(shares, 2):
+        cause, swap = says(NumbersExchanged, one.name, other.name), {one: read(other), other: read(one)}
+        yield Slip(1, OTHER, cause, swap)
+        yield Slip(3, OTHER, cause, where_taken(swap, (node for node in segment.steps if node.kind != "pow")))
 
 
 def is_share(segment: Segment, node: Node) -> bool:
@@ -185,19 +187,16 @@ def _counted(segment: Segment) -> Iterator[Slip]:
     node = segment.graph.inputs.get(before(COUNT))
     if node is None or segment.graph.outputs[COUNT] not in segment.distance:
         return
-    yield Slip(0, OTHER, says(Counted("stuck")), {node: apply(torch.zeros_like, node)})
-    yield Slip(0, OTHER, says(Counted("ahead")), {}, {COUNT: lambda first: 1.0})
-    yield Slip(0, OTHER, says(Counted("behind")), {}, {COUNT: lambda first: -1.0})
     every, total = segment.graph.outputs[COUNT], segment.graph.inputs[TOTAL]
     start = {COUNT: lambda first: first[POSITION] + 1 - first[TOTAL]}
-    yield Slip(0, OTHER, says(Counted("per-parameter")), {every: lambda v: v(node) + v(total)}, start)
-    corrections = [each for each in segment.steps if each.kind == "rsub" and _is_power(each.args[0])]
+    yield Slip(0, OTHER, says(Counted, "stuck"), {node: apply(torch.zeros_like, node)})
+    yield Slip(0, OTHER, says(Counted, "ahead"), {}, {COUNT: _number(1.0)})
+    yield Slip(0, OTHER, says(Counted, "behind"), {}, {COUNT: _number(-1.0)})
+    yield Slip(0, OTHER, says(Counted, "per-parameter"), {every: apply(torch.add, node, total)}, start)
+    powers = {each for each in segment.steps if each.kind == "pow"}
+    corrections = [each for each in segment.steps if each.kind == "rsub" and powers.intersection(each.parents)]
     if corrections:
-        yield Slip(0, OTHER, says(Counted("left-out")), {each: apply(torch.ones_like, each) for each in corrections})
-
-
-def _is_power(node: Any) -> bool:
-    return isinstance(node, Node) and node.kind == "pow"
+        yield Slip(0, OTHER, says(Counted, "left-out"), {each: apply(torch.ones_like, each) for each in corrections})
 
 
 # --- what a state starts from
@@ -222,7 +221,7 @@ def _number(number: float) -> Start:
 
 def _start(state: str, told: str, start: Start) -> Slip:
     tier = 0 if told == WEIGHTS else 1
-    return Slip(tier, LEFT_OUT, says(StateStart(state, told)), {}, {state: start}, uniform=True)
+    return Slip(tier, LEFT_OUT, says(StateStart, state, told), {}, {state: start}, uniform=True)
 
 
 def _from_zero(segment: Segment, state: str) -> Slip:
@@ -231,7 +230,7 @@ def _from_zero(segment: Segment, state: str) -> Slip:
     due = GRADIENT if state == BUFFER else ""
     rate = settings.get(RATE, 1.0) * (1 - settings.get("dampening", 0.0))
     twin = f"lr={rate:.6g}, momentum={settings['momentum']:.6g}" if due and len(settings) == len(VELOCITY) else ""
-    return Slip(0, LEFT_OUT, says(StateStart(state, "0", due, twin)), {}, {state: _number(0.0)}, uniform=True)
+    return Slip(0, LEFT_OUT, says(StateStart, state, "0", due, twin), {}, {state: _number(0.0)}, uniform=True)
 
 
 # --- weight decay
@@ -252,20 +251,20 @@ def _decays(segment: Segment) -> Iterator[Slip]:
         return
     nothing = {user: apply(torch.zeros_like, user) for user in segment.users[decay]}
     number = float(decay.value)
-    yield Slip(0, LEFT_OUT, says(DecayForm("left-out", number)), nothing)
+    yield Slip(0, LEFT_OUT, says(DecayForm, "left-out", number), nothing)
     for how in DECAYS:
-        yield Slip(1, OTHER, says(DecayForm(how, number)), nothing | _decaying(segment, how, read(decay)))
+        yield Slip(1, OTHER, says(DecayForm, how, number), nothing | _decaying(segment, how, read(decay)))
         turned = nothing | _decaying(segment, how, apply(torch.neg, decay))
-        yield Slip(1, OTHER, says(DecayForm(how, -number)), turned)
+        yield Slip(1, OTHER, says(DecayForm, how, -number), turned)
 
 
 def _decayed(segment: Segment, how: str, number: float) -> Slip:
     """Decay where torch has none; a step's result that is larger than it should be is no decay."""
     rate = segment.graph.inputs.get(RATE)
-    told: Cause = DecayForm(how, number, is_due=False)
+    told = says(DecayForm, how, number, False)
     if how == "after" and number < 0 and rate is not None:
-        told = Scaled(1 - float(rate.value) * number)
-    return Slip(5, OTHER, says(told), _decaying(segment, how, read(number)))
+        told = says(Scaled, 1 - float(rate.value) * number)
+    return Slip(5, OTHER, told, _decaying(segment, how, read(number)))
 
 
 def _decaying(segment: Segment, how: str, decay: Change) -> dict[Node, Change]:
@@ -293,62 +292,43 @@ def _epsilons(segment: Segment) -> Iterator[Slip]:
 
 def _earlier(segment: Segment, node: Node) -> Iterator[Slip]:
     total, eps = node.args
-    of = total
-
-    def inside(v: Any) -> Any:
-        return torch.sqrt(v(total) ** 2 + v(eps))
-
     if total.kind in ("sqrt", "div"):
-        yield Slip(1, OTHER, lambda w: EpsilonPlace("eps", f"({w(total)})^2 inside the root", w(total)), {node: inside})
+        squared = apply(lambda x, small: torch.sqrt(x**2 + small), total, eps)
+        cause = says(EpsilonPlace, "eps", text("({})^2 inside the root", total), total)
+        yield Slip(1, OTHER, cause, {node: squared})
+    of, chain = total, list[Node]()
     while isinstance(of, Node) and of.kind in ("sqrt", "div"):
-        of = of.args[0]
+        chain, of = [of, *chain], of.args[0]
         if not isinstance(of, Node) or not of.value.ndim:
             return
-        chain = _between(of, total)
-        yield _moved(segment, of, total, {node: _before(of, chain, eps)})
+        yield _moved(of, total, node, partial(_along, apply(torch.add, of, eps), chain))
 
 
-def _between(first: Node, last: Node) -> list[Node]:
-    """The steps from one to another, each taking the one before as its first argument."""
-    chain, node = [], last
-    while node is not first:
-        chain.append(node)
-        node = node.args[0]
-    return chain[::-1]
+def _later(segment: Segment, node: Node) -> Iterator[Slip]:
+    total, eps = node.args
+    chain, last = list[Node](), node
+    while len(users := segment.users.get(last, ())) == 1 and users[0].kind in ("sqrt", "div"):
+        if users[0].args[0] is not last or not users[0].value.ndim:
+            return
+        last = users[0]
+        chain = [*chain, last]
+        yield _moved(last, total, last, _plus(partial(_along, read(total), chain), eps))
 
 
-def _before(of: Node, chain: Sequence[Node], eps: Node) -> Change:
-    """Steps done again from one to which eps is added."""
-    return lambda v: _along(chain, v(of) + v(eps), v)
-
-
-def _after(of: Node, chain: Sequence[Node], eps: Node) -> Change:
-    """Steps done again from one, and eps added to what they give."""
-    return lambda v: _along(chain, v(of), v) + v(eps)
-
-
-def _along(chain: Sequence[Node], value: Any, v: Values) -> Any:
+def _along(first: Change, chain: Sequence[Node], v: Values) -> Any:
     """What steps, each taking the one before as its first argument, make of a value."""
+    value = first(v)
     for node in chain:
         value = node.operation(value, *map(v, node.args[1:]))
     return value
 
 
-def _later(segment: Segment, node: Node) -> Iterator[Slip]:
-    total, eps = node.args
-    chain, last = [], node
-    while (
-        len(users := segment.users.get(last, ())) == 1 and users[0].kind in ("sqrt", "div") and users[0].args[0] is last
-    ):
-        last = users[0]
-        chain.append(last)
-        if not last.value.ndim:
-            return
-        yield _moved(segment, last, total, {last: _after(total, tuple(chain), eps)})
+def _plus(change: Change, eps: Node) -> Change:
+    return lambda v: change(v) + v(eps)
 
 
-def _moved(segment: Segment, of: Node, belongs: Node, changes: Mapping[Node, Change]) -> Slip:
-    return Slip(1, OTHER, lambda w: EpsilonPlace("eps", w(of), w(belongs)), changes)
+def _moved(of: Node, belongs: Node, node: Node, change: Change) -> Slip:
+    return Slip(1, OTHER, says(EpsilonPlace, "eps", of, belongs), {node: change})
 
 
 def _moved_with(form: Slip, eps: Node, used: float) -> Slip:
@@ -358,7 +338,7 @@ def _moved_with(form: Slip, eps: Node, used: float) -> Slip:
         told = form.cause(words)
         return replace(told, eps=f"{used:.6g}") if isinstance(told, EpsilonPlace) else told
 
-    return replace(form, cause=cause, changes={**form.changes, eps: lambda v: torch.full_like(v(eps), used)})
+    return replace(form, cause=cause, changes={**form.changes, eps: _full(eps, used)})
 
 
 # --- corrections, clipping
@@ -373,21 +353,13 @@ def _corrected(segment: Segment) -> Iterator[Slip]:
             continue
         for user in segment.users.get(state, ()):
             for share in shares:
-                corrected = _divided(state, share, count)
-                places: dict[int | str, Change] = {i: corrected for i, each in enumerate(user.args) if each is state}
-                yield Slip(2, OTHER, says(StateCorrected(name, share.name)), {user: redo(user, places)})
-
-
-def _divided(state: Node, share: Node, count: Node | None) -> Change:
-    return lambda v: v(state) / (1 - v(share) ** v(count))
+                corrected = apply(lambda m, beta, t: m / (1 - beta**t), state, share, count)
+                yield Slip(2, OTHER, says(StateCorrected, name, share.name), where_taken({state: corrected}, [user]))
 
 
 def _clipped(segment: Segment, by: str, bound: float) -> Slip:
     node = segment.graph.inputs[GRADIENT]
-
-    def change(v: Any) -> Any:
-        if by == "value":
-            return v(node).clamp(-bound, bound)
-        return v(node) * (bound / v(segment.graph.inputs[by])).clamp(max=1.0)
-
-    return Slip(5, OTHER, says(ClippedGradient(bound, by)), {node: change})
+    change = apply(lambda g: g.clamp(-bound, bound), node)
+    if by != "value":
+        change = apply(lambda g, norm: g * (bound / norm).clamp(max=1.0), node, segment.graph.inputs[by])
+    return Slip(5, OTHER, says(ClippedGradient, bound, by), {node: change})

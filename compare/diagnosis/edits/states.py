@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
 
-from handgrad.compare.diagnosis.edits.edit import LEFT_OUT, OTHER, apply, is_like, read, redo
-from handgrad.compare.diagnosis.edits.segment import Change, Segment
+import torch
+
+from handgrad.compare.diagnosis.edits.edit import LEFT_OUT, OTHER, apply, is_like, read, says, where_taken
+from handgrad.compare.diagnosis.edits.segment import Segment
 from handgrad.compare.diagnosis.edits.slips import SHARES, Slip, Unsettled, is_share
 from handgrad.compare.facts.edits import OtherNumber, OtherOperand
 from handgrad.compare.facts.updates import StateForm
-from handgrad.compare.oracle.graph import Graph, Node, Values
+from handgrad.compare.oracle.graph import Graph, Node
 from handgrad.compare.oracle.recurrence import AFTER, COUNT, before
 
 
@@ -21,13 +22,16 @@ def in_one_state(segment: Segment) -> Iterator[Slip]:
         own = _own_steps(segment.graph, state)
         for taken in {parent: None for step in own for parent in step.parents if parent not in own}:
             if is_share(segment, taken):
-                yield _exchanged(name, taken, own)
+                cause = says(OtherNumber, f"1 - {taken.name}", taken.name, name)
+                yield Slip(2, OTHER, cause, where_taken({taken: apply(lambda x: 1 - x, taken)}, own))
             for parent in taken.parents:
                 if taken.value.ndim and is_like(parent, taken):
-                    yield _forgotten(name, taken, parent, own)
+                    cause = says(OtherOperand, parent, taken, name)
+                    yield Slip(2, LEFT_OUT, cause, where_taken({taken: read(parent)}, own))
         kept, new = state.args[:2]
         if kept.kind == new.kind == "mul" and not new.args[1].value.ndim:
-            yield _summed(segment.graph, name, state, new.args[0])
+            total = apply(torch.add, segment.graph.inputs[before(name)], new.args[0])
+            yield Slip(2, OTHER, says(StateForm, name), {state: total})
 
 
 def means_in_place_of_sums(segment: Segment) -> Iterator[Unsettled]:
@@ -56,32 +60,6 @@ def _own_steps(graph: Graph, state: Node) -> Sequence[Node]:
     return [node for node in graph.segment(name) if node.operation is not None and node not in elsewhere]
 
 
-def _within(own: Sequence[Node], taken: Node, change: Change) -> dict[Node, Change]:
-    """Something else in the place of what some steps take."""
-    places: dict[Node, dict[int | str, Change]] = {
-        node: {i: change for i, each in enumerate(node.args) if each is taken} for node in own
-    }
-    return {node: redo(node, at) for node, at in places.items() if at}
-
-
-def _exchanged(name: str, share: Node, own: Sequence[Node]) -> Slip:
-    cause = OtherNumber(f"1 - {share.name}", share.name, name)
-    return Slip(2, OTHER, lambda w: cause, _within(own, share, apply(lambda x: 1 - x, share)))
-
-
-def _forgotten(name: str, taken: Node, parent: Node, own: Sequence[Node]) -> Slip:
-    changes = _within(own, taken, read(parent))
-    return Slip(2, LEFT_OUT, lambda w: OtherOperand(w(parent), w(taken), name), changes)
-
-
-def _summed(graph: Graph, name: str, state: Node, new: Node) -> Slip:
-    earlier = graph.inputs[before(name)]
-    return Slip(2, OTHER, lambda w: StateForm(name), {state: lambda v: v(earlier) + v(new)})
-
-
 def _averaged(name: str, state: Node, share: float) -> Slip:
-    def mean(v: Values) -> Any:
-        kept, new = (v(each) for each in state.args[:2])
-        return share * kept + (1 - share) * new
-
-    return Slip(5, OTHER, lambda w: StateForm(name, share), {state: mean})
+    mean = apply(lambda kept, new: share * kept + (1 - share) * new, *state.args[:2])
+    return Slip(5, OTHER, says(StateForm, name, share), {state: mean})

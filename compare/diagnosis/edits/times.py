@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from math import isclose
-from typing import Any
 
-from torch import Tensor
+import torch
 
 from handgrad.compare.diagnosis.bits import Observed, multiple
-from handgrad.compare.diagnosis.edits.edit import LEFT_OUT, OPERAND, Edit, Words, read, redo
+from handgrad.compare.diagnosis.edits.edit import LEFT_OUT, OPERAND, Edit, Told, apply, is_like, read, says, where_taken
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.operands import (
@@ -25,7 +24,7 @@ from handgrad.compare.facts.operands import (
     UpdatedTogether,
 )
 from handgrad.compare.names import before, gradient, updated, velocity
-from handgrad.compare.oracle.graph import Node, Values
+from handgrad.compare.oracle.graph import Node
 from handgrad.compare.thresholds import EQUAL
 
 TIMES: tuple[tuple[Callable[[str], str], Callable[[str], Cause], Callable[[tuple[str, ...]], Cause]], ...] = (
@@ -42,48 +41,41 @@ def other_times(segment: Segment, parameters: frozenset[str]) -> Iterator[Edit]:
     node, inputs = segment.target, segment.graph.inputs
     earlier = inputs.get(before(segment.name))
     if earlier is not None and earlier.value.shape == node.value.shape:
-        yield Edit(1, LEFT_OUT, lambda w: Accumulated(segment.name), {node: lambda v: v(node) + v(earlier)})
-        yield Edit(1, OPERAND, lambda w: OfStepBefore(), {node: read(earlier)})
+        yield Edit(1, LEFT_OUT, says(Accumulated, segment.name), {node: apply(torch.add, node, earlier)})
+        yield Edit(1, OPERAND, says(OfStepBefore), {node: read(earlier)})
     for then, one, several in TIMES:
         known = {label: of for of, label in segment.labels.items() if of in segment.distance and of is not node}
         there = {label: inputs[then(label)] for label in known if then(label) in inputs}
         pairs = {label: (known[label], other) for label, other in there.items() if _is_another(known[label], other)}
         for label, (of, other) in pairs.items():
-            yield from _of_one(segment, of, other, one(label))
+            yield from _of_one(segment, of, other, says(one, label))
         given = {label: pair for label, pair in pairs.items() if label in inputs}
         for labels in (given.keys() & parameters, given.keys() - parameters, given.keys()):
             if len(labels) > 1:
-                yield from _of_several(segment, dict(given[label] for label in labels), several(tuple(sorted(labels))))
+                cause = says(several, tuple(sorted(labels)))
+                yield from _of_several(segment, dict(given[label] for label in labels), cause)
 
 
 def _is_another(node: Node, other: Node) -> bool:
-    is_alike = isinstance(node.value, Tensor) and node.value.shape == other.value.shape
-    return is_alike and node.value.dtype == other.value.dtype and not node.value.equal(other.value)
+    return is_like(node, other) and not node.value.equal(other.value)
 
 
-def _of_one(segment: Segment, node: Node, other: Node, cause: Cause) -> Iterator[Edit]:
+def _of_one(segment: Segment, node: Node, other: Node, cause: Told) -> Iterator[Edit]:
     yield from _of_several(segment, {node: other}, cause)
     for user in segment.users.get(node, ()):
-        for i, each in enumerate(user.args):
-            if each is node:
-                yield Edit(3, OPERAND, lambda w: cause, {user: redo(user, {i: read(other)})})
+        yield Edit(3, OPERAND, cause, where_taken({node: read(other)}, [user]))
 
 
-def _of_several(segment: Segment, instead: Mapping[Node, Node], cause: Cause) -> Iterator[Edit]:
+def _of_several(segment: Segment, instead: Mapping[Node, Node], cause: Told) -> Iterator[Edit]:
     changes = {node: read(other) for node, other in instead.items()}
-    yield Edit(2, OPERAND, lambda w: cause, changes)
+    yield Edit(2, OPERAND, cause, changes)
     if behind := _in_backward(segment, changes):
-        yield Edit(2, OPERAND, lambda w: cause, behind)
+        yield Edit(2, OPERAND, cause, behind)
 
 
 def _in_backward(segment: Segment, instead: Mapping[Node, Change]) -> dict[Node, Change]:
     """What the steps of the backward pass give where they alone take something else."""
-    places: dict[Node, dict[int | str, Change]] = {}
-    for node, change in instead.items():
-        for user in segment.users.get(node, ()):
-            if user.place is not None and user.place.is_backward:
-                places.setdefault(user, {}).update({i: change for i, each in enumerate(user.args) if each is node})
-    return {user: redo(user, at) for user, at in places.items()}
+    return where_taken(instead, (step for step in segment.steps if step.place is not None and step.place.is_backward))
 
 
 def at_any_rate(segment: Segment, observed: Observed, parameters: frozenset[str]) -> Iterator[Edit]:
@@ -101,18 +93,16 @@ def _at_rate(segment: Segment, observed: Observed, parameter: Node, direction: N
     if direction.value.numel() < 2:
         return
 
-    def moved(times: float) -> Callable[[Values], Any]:
+    def moved(times: float) -> Change:
         return lambda v: v(parameter) + times * v(direction)
-
-    def cause(times: float) -> Callable[[Words], Cause]:
-        return lambda w: UpdatedAtRate(parameter.name, w(direction), -times)
 
     for at in (dict[Node, Change], lambda changes: _in_backward(segment, changes)):
         changes = at({parameter: moved(1.0)})
         after = segment.predicted(changes, segment.values) - observed.reference
         times = _short(multiple(observed.recorded - observed.reference, after))
         if times < 0:
-            yield Edit(6, LEFT_OUT, cause(times), at({parameter: moved(times)}), fitted=True)
+            cause = says(UpdatedAtRate, parameter.name, direction, -times)
+            yield Edit(6, LEFT_OUT, cause, at({parameter: moved(times)}), fitted=True)
 
 
 def _short(rate: float) -> float:

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from handgrad.compare.diagnosis.bits import Observed, multiple
-from handgrad.compare.diagnosis.edits.edit import CURIOUS, LEFT_OUT, OPERAND, OTHER, Edit, Words, apply, read
-from handgrad.compare.diagnosis.edits.operands import FORMULAS, NEAR, formula
+from handgrad.compare.diagnosis.edits.edit import (
+    CURIOUS,
+    LEFT_OUT,
+    OPERAND,
+    OTHER,
+    Edit,
+    Function,
+    apply,
+    inside,
+    read,
+    says,
+    text,
+)
+from handgrad.compare.diagnosis.edits.operands import FORMULAS, NEAR
 from handgrad.compare.diagnosis.edits.segment import Segment
-from handgrad.compare.facts.causes import Cause, DerivativeTooMuch, Scaled, WrongSign, Zero
+from handgrad.compare.facts.causes import DerivativeTooMuch, Scaled, WrongSign, Zero
 from handgrad.compare.facts.edits import Clipped, ExtraTerm, FactorForm, OperandPlaces
 from handgrad.compare.facts.operands import Copied, WrongTerm
 from handgrad.compare.names import of_gradient
-from handgrad.compare.oracle.graph import Node, Values, reached
+from handgrad.compare.oracle.graph import Node, reached
 from handgrad.compare.thresholds import FITTED
 
 ROUND = tuple(digit * 10.0**k for k in range(-6, 7) for digit in (1, 2, 2.5, 3, 4, 5, 8))
-DERIVATIVES = ("{} (1 - {})", "(1 - {}^2)", "tanh'({})", "sigmoid'({})", "[{} > 0]")  # of activations
+DERIVATIVES = ("{0} (1 - {0})", "(1 - {}^2)", "tanh'({})", "sigmoid'({})", "[{} > 0]")  # of activations
 EXTRA: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"extra": torch.mul, "extra-divisor": torch.div}
 
 
@@ -31,22 +43,15 @@ def whole(segment: Segment, numbers: Mapping[float, str]) -> Iterator[Edit]:
     """Its sign, zero, its entries in other places, a named factor."""
     node = segment.target
     shape = node.value.shape
-    yield Edit(0, LEFT_OUT, lambda w: WrongSign(), {node: apply(torch.neg, node)})
-    yield Edit(0, LEFT_OUT, lambda w: Zero(), {node: apply(torch.zeros_like, node)})
-    for axis in range(1, len(shape)):
-        if shape[axis] > 1 and shape[axis - 1] > 1:
-            yield _turned(node, axis - 1, axis)
+    yield Edit(0, LEFT_OUT, says(WrongSign), {node: apply(torch.neg, node)})
+    yield Edit(0, LEFT_OUT, says(Zero), {node: apply(torch.zeros_like, node)})
+    for axes in ((axis - 1, axis) for axis in range(1, len(shape)) if shape[axis] > 1 and shape[axis - 1] > 1):
+        turned = apply(partial(torch.flip, dims=axes), node)
+        yield Edit(0, OPERAND, says(OperandPlaces, "", "reversed", axes), {node: turned})
     for times, name in {2.0: "2", 0.5: "1/2", **numbers}.items():
-        yield _scaled(node, times, name)
-        yield _scaled(node, -times, name)
-
-
-def _turned(node: Node, *axes: int) -> Edit:
-    return Edit(0, OPERAND, lambda w: OperandPlaces("", "reversed", axes), {node: apply(lambda x: x.flip(axes), node)})
-
-
-def _scaled(node: Node, factor: float, name: str) -> Edit:
-    return Edit(0, LEFT_OUT, lambda w: Scaled(factor, (name,)), {node: apply(lambda x: factor * x, node)})
+        for factor in (times, -times):
+            scaled = apply(partial(torch.mul, other=factor), node)
+            yield Edit(0, LEFT_OUT, says(Scaled, factor, (name,)), {node: scaled})
 
 
 def clipped(segment: Segment, observed: Observed) -> Iterator[Edit]:
@@ -55,10 +60,10 @@ def clipped(segment: Segment, observed: Observed) -> Iterator[Edit]:
     bound, length = (_round(float(size)) for size in (observed.recorded.abs().max(), observed.recorded.norm()))
     if bound:
         cut = apply(lambda x: x.clamp(-bound, bound), node)
-        yield Edit(2, LEFT_OUT, lambda w: Clipped(bound), {node: cut})
+        yield Edit(2, LEFT_OUT, says(Clipped, bound), {node: cut})
     if length:
         short = apply(lambda x: x * (length / x.norm()).clamp(max=1.0), node)
-        yield Edit(2, LEFT_OUT, lambda w: Clipped(length, by_length=True), {node: short})
+        yield Edit(2, LEFT_OUT, says(Clipped, length, True), {node: short})
 
 
 def _round(value: float) -> float:
@@ -79,64 +84,40 @@ def inserted(segment: Segment) -> Iterator[Edit]:
     after = {*reached(graph.nodes, record)}  # may be the record again, which says nothing of it
     for name, other in graph.outputs.items():
         if other is not node and other not in after and other.value.shape == node.value.shape:
-            yield _held(node, name, other)
+            yield Edit(2, OPERAND, says(Copied, name), {node: read(other)})
     for other in segment.alike(node):
-        yield _copied(node, other)
-    yield from extra(segment, node)
-
-
-def _held(node: Node, name: str, other: Node) -> Edit:
-    return Edit(2, OPERAND, lambda w: Copied(name), {node: lambda v: v(other)})
-
-
-def _copied(node: Node, other: Node) -> Edit:
-    return Edit(3, OPERAND, lambda w: Copied(w(other)), {node: read(other)})
+        yield Edit(3, OPERAND, says(Copied, other), {node: read(other)})
+    yield from _extra(segment, node)
 
 
 def at_named_steps(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
     """The same terms and factors in a named step before the tensor."""
     if node is not segment.target and node in segment.labels and not node.name and node.value.ndim:
-        yield from extra(segment, node)
+        yield from _extra(segment, node)
 
 
-def extra(segment: Segment, node: Node) -> Iterator[Edit]:
+def _extra(segment: Segment, node: Node) -> Iterator[Edit]:
     """A term or a factor of a tensor in scope that is too much in a step, or a factor that is missing there."""
+    is_target, where = node is segment.target, inside(segment, node)
     for other in segment.alike(node):
-        if other in segment.labels or segment.distance.get(other, NEAR + 1) <= NEAR:
-            yield from _extra(segment, node, other)
+        label = segment.labels.get(other, "")
+        if not label and segment.distance.get(other, NEAR + 1) > NEAR:
+            continue
+        is_near = bool(label) and is_target
+        tier = 1 if is_near and label == of_gradient(segment.name) else 3 if is_near else 4
+        yield Edit(tier, OTHER, says(ExtraTerm, other, where), {node: apply(torch.add, node, other)})
+        yield Edit(tier, OTHER, says(ExtraTerm, text("-{}", other), where), {node: apply(torch.sub, node, other)})
+        for told, function in FORMULAS.items():
+            for how in EXTRA if told != "1/{}" else ():  # a factor 1/T is a divisor T
+                is_derivative = how == "extra" and told in DERIVATIVES and is_target
+                times = text(told, other)
+                cause = says(DerivativeTooMuch, times) if is_derivative else says(FactorForm, times, how, where)
+                change = apply(partial(_joined, EXTRA[how], function), node, other)
+                yield Edit(2 if is_near else 4, OTHER, cause, {node: change})
 
 
-def _extra(segment: Segment, node: Node, other: Node) -> Iterator[Edit]:
-    label, is_target = segment.labels.get(other, ""), node is segment.target
-    is_near = bool(label) and is_target
-    tier = 1 if is_near and label == of_gradient(segment.name) else 3 if is_near else 4
-
-    def within(words: Words) -> str:
-        return "" if is_target else words(node)
-
-    def factor(told: str, how: str) -> Edit:
-        function, joined = FORMULAS.get(told, _itself), EXTRA[how]
-
-        def cause(words: Words) -> Cause:
-            times = formula(told, words(other))
-            if how == "extra" and told in DERIVATIVES and is_target:
-                return DerivativeTooMuch(times)
-            return FactorForm(times, how, within(words))
-
-        def change(v: Values) -> Any:
-            return joined(v(node), function(v(other)))
-
-        return Edit(2 if is_near else 4, OTHER, cause, {node: change})
-
-    yield Edit(tier, OTHER, lambda w: ExtraTerm(w(other), within(w)), {node: lambda v: v(node) + v(other)})
-    yield Edit(tier, OTHER, lambda w: ExtraTerm(f"-{w(other)}", within(w)), {node: lambda v: v(node) - v(other)})
-    for told in ("{}", *FORMULAS):
-        for how in EXTRA if told != "1/{}" else ():  # a factor 1/T is a divisor T
-            yield factor(told, how)
-
-
-def _itself(x: Tensor) -> Tensor:
-    return x
+def _joined(join: Callable[[Tensor, Tensor], Tensor], function: Function, x: Tensor, other: Tensor) -> Tensor:
+    return join(x, function(other))
 
 
 # --- fitted numbers
@@ -149,13 +130,8 @@ def fitted(segment: Segment, observed: Observed) -> Iterator[Edit]:
     for other in segment.alike(node):
         times = multiple(difference, other.value)
         if times:
-            yield _term(node, other, times)
+            added = apply(partial(torch.add, alpha=times), node, other)
+            yield Edit(6, CURIOUS, says(WrongTerm, times, other), {node: added}, fitted=True)
     times = multiple(observed.recorded, observed.reference)
     if times:
-        changes = {node: apply(lambda x: times * x, node)}
-        yield Edit(6, CURIOUS, lambda w: Scaled(times), changes, fitted=True)
-
-
-def _term(node: Node, other: Node, times: float) -> Edit:
-    change = {node: lambda v: v(node) + times * v(other)}
-    return Edit(6, CURIOUS, lambda w: WrongTerm(times, w(other)), change, fitted=True)
+        yield Edit(6, CURIOUS, says(Scaled, times), {node: apply(partial(torch.mul, other=times), node)}, fitted=True)
