@@ -7,7 +7,7 @@ step before left. So all steps of all runs are one evidence, and a mistake in a 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -23,7 +23,7 @@ from handgrad.compare.diagnosis.edits.edit import ODD
 from handgrad.compare.diagnosis.edits.functions import functions
 from handgrad.compare.diagnosis.edits.one_use import at_one_use, others_at_one_use
 from handgrad.compare.diagnosis.edits.operands import multiples, named_tensors, operands, other_tensors
-from handgrad.compare.diagnosis.edits.segment import Segment, like
+from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.diagnosis.edits.slips import Slip, Unsettled, slips, unsettled
 from handgrad.compare.diagnosis.edits.states import in_one_state, means_in_place_of_sums
 from handgrad.compare.diagnosis.edits.wording import Formulas
@@ -128,23 +128,23 @@ class Rollout:
         early = None if slip.uniform else self.recurrence.early.get(index)
         if early is not None:
             return self._early(early, given, slip)
-        inputs = {node: given[name] for name, node in self.graph.inputs.items()}
         if index >= len(self.base) or index in self.recurrence.early:
-            return _evaluated(self.segment.steps, {**inputs}, slip.changes)
+            return _evaluated(self.segment, given, slip.changes)
         base = self.base[index]
-        moved = [node for node, value in inputs.items() if value is not base[node] and not _same(value, base[node])]
-        values = {**base, **{node: inputs[node] for node in moved}}
-        return _evaluated(self.segment.plan(frozenset([*moved, *slip.changes])), values, slip.changes)
+        inputs = {node: given[name] for name, node in self.graph.inputs.items()}
+        moved = {
+            node: value for node, value in inputs.items() if value is not base[node] and not _same(value, base[node])
+        }
+        values = base | moved
+        return values | self.segment.changed(slip.changes, values, moved)
 
     def _early(self, graph: Graph, given: Mapping[str, Any], slip: Slip) -> dict[Node, Any]:
         """A step of another form, in which an edit is made where it has the same steps."""
-        with_all = {node: given[name] for name, node in self.graph.inputs.items()}
-        usual = _evaluated(self.segment.steps, {**with_all}, {})
+        usual = self.graph.valued(given)
         twins = _twins(self.graph, graph)
         changes = {twins[node]: _in(twins, usual, change) for node, change in slip.changes.items() if node in twins}
-        values = _evaluated(graph.nodes, {node: given[name] for name, node in graph.inputs.items()}, changes)
-        outputs = {self.graph.outputs[name]: values[node] for name, node in graph.outputs.items()}
-        return usual | outputs
+        values = _evaluated(Whole(graph, AFTER), given, changes)
+        return usual | {self.graph.outputs[name]: values[node] for name, node in graph.outputs.items()}
 
 
 @dataclass(frozen=True)
@@ -161,22 +161,10 @@ def _same(one: Any, other: Any) -> bool:
     return isinstance(one, Tensor) and one.shape == other.shape and torch.equal(one, other)
 
 
-def _evaluated(nodes: Iterable[Node], values: dict[Node, Any], changes: Mapping[Node, Any]) -> dict[Node, Any]:
-    """The values of some nodes in order, others being there; what replaces an input reads inputs as they are."""
-
-    def of(value: Any) -> Any:
-        return values[value] if isinstance(value, Node) else value
-
-    given = [node for node in nodes if node.operation is None]
-    for node in given:
-        values.setdefault(node, node.value)
-    values |= {node: like(changes[node](of), values[node]) for node in given if node in changes}
-    for node in nodes:
-        if node.operation is not None:
-            values[node] = node.done(of)
-            if node in changes:
-                values[node] = like(changes[node](of), values[node])
-    return values
+def _evaluated(segment: Segment, given: Mapping[str, Any], changes: Mapping[Node, Change]) -> dict[Node, Any]:
+    """What all steps give where some give something else."""
+    values = segment.graph.valued(given)
+    return values | segment.changed(changes, values)
 
 
 def _twins(graph: Graph, other: Graph) -> dict[Node, Node]:

@@ -187,27 +187,31 @@ class Segment:
         return dict(zip(given, torch.vmap(run)(*(many[node] for node in taken)), strict=True))
 
     def predicted(self, changes: Mapping[Node, Change], values: Mapping[Node, Any]) -> Any:
-        """The tensor where some steps give something else, `values` being what all steps give otherwise.
+        """The tensor where some steps give something else, `values` being what all steps give otherwise."""
+        return self.changed(changes, values).get(self.target, values[self.target])
+
+    def changed(
+        self, changes: Mapping[Node, Change], values: Mapping[Node, Any], moved: Iterable[Node] = ()
+    ) -> dict[Node, Any]:
+        """What steps give then that give something else, `moved` being inputs that are others than they were.
 
         What stands in the place of an input is another one as it was.
         """
         changed: dict[Node, Any] = {}
 
-        def of(node: Any) -> Any:
-            if not isinstance(node, Node):
-                return node
-            return changed[node] if node in changed else values[node]
-
         def before(node: Any) -> Any:
             return values[node] if isinstance(node, Node) else node
 
-        for node in self.plan(frozenset(changes)):
-            change = changes.get(node)
+        def of(node: Any) -> Any:
+            return changed[node] if isinstance(node, Node) and node in changed else before(node)
+
+        for node in self.plan(frozenset([*changes, *moved])):
+            change, is_given = changes.get(node), node.operation is None
             if change is None or any(parent in changed for parent in node.parents):
-                changed[node] = node.done(of)
+                changed[node] = values[node] if is_given else node.done(of)
             if change is not None:
-                changed[node] = like(change(before if node.operation is None else of), node.value)
-        return of(self.target)
+                changed[node] = like(change(before if is_given else of), of(node))
+        return changed
 
 
 def repeated(steps: Iterable[Node]) -> tuple[tuple[Node, ...], ...]:
