@@ -5,54 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from handgrad.compare.diagnosis.bits import Observed
-from handgrad.compare.diagnosis.edits.arithmetic import (
-    constants,
-    fitted_numbers,
-    multiples_of_terms,
-    positions,
-    powers,
-    products,
-    sums,
+from handgrad.compare.diagnosis.edits import (
+    arithmetic,
+    convolutions,
+    functions,
+    matrices,
+    one_use,
+    operands,
+    reductions,
+    times,
+    whole,
 )
-from handgrad.compare.diagnosis.edits.convolutions import convolutions
 from handgrad.compare.diagnosis.edits.edit import ODD, Edit, says
 from handgrad.compare.diagnosis.edits.everywhere import everywhere
-from handgrad.compare.diagnosis.edits.functions import (
-    comparisons,
-    derivatives,
-    functions,
-    losses,
-    masks,
-    of_another_function,
-)
-from handgrad.compare.diagnosis.edits.matrices import (
-    factors_inside,
-    joined,
-    parts,
-    products_of_matrices,
-    scatters,
-    settings,
-    transposes,
-)
-from handgrad.compare.diagnosis.edits.one_use import at_one_use, others_at_one_use, recomputed
-from handgrad.compare.diagnosis.edits.operands import formulas, multiples, named_tensors, operands, other_tensors
-from handgrad.compare.diagnosis.edits.reductions import reductions
 from handgrad.compare.diagnosis.edits.segment import Segment
-from handgrad.compare.diagnosis.edits.times import at_any_rate, other_times
-from handgrad.compare.diagnosis.edits.whole import at_named_steps, clipped, fitted, inserted, whole
 from handgrad.compare.facts.compounds import Repeated
 
-OF_A_STEP = (
-    sums, products, powers, constants, reductions, functions, derivatives, losses, comparisons, masks,
-    products_of_matrices, factors_inside, parts, joined, settings, transposes, convolutions, scatters, operands,
-    named_tensors, multiples_of_terms, multiples, other_tensors, formulas, at_named_steps, at_one_use, recomputed,
-    others_at_one_use,
-)  # fmt: skip
-LOWEST = {  # tiers, where it is not 1
-    derivatives: 2, losses: 2, factors_inside: 2, parts: 2, joined: 2, settings: 2, named_tensors: 3, at_one_use: 3,
-    recomputed: 3, multiples_of_terms: 3, multiples: 4, other_tensors: 4, others_at_one_use: 4, formulas: 5,
+OF_A_STEP = {  # with the lowest of their tiers
+    arithmetic.sums: 1, arithmetic.products: 1, arithmetic.powers: 1, arithmetic.constants: 1, reductions.reductions: 1,
+    functions.functions: 1, functions.derivatives: 2, functions.losses: 2, functions.comparisons: 1, functions.masks: 1,
+    matrices.products_of_matrices: 1, matrices.factors_inside: 2, matrices.parts: 2, matrices.joined: 2,
+    matrices.settings: 2, matrices.transposes: 1, convolutions.convolutions: 1, matrices.scatters: 1,
+    operands.operands: 1, operands.named_tensors: 3, arithmetic.multiples_of_terms: 3, operands.multiples: 4,
+    operands.other_tensors: 4, operands.formulas: 5, whole.at_named_steps: 1, one_use.at_one_use: 3,
+    one_use.recomputed: 3, one_use.others_at_one_use: 4,
 }  # fmt: skip
-OF_A_CONSTANT = (comparisons, constants, masks, positions)  # as of a mask that depends on places alone
+OF_A_CONSTANT = (
+    functions.comparisons,
+    arithmetic.constants,
+    functions.masks,
+    arithmetic.positions,
+)  # as of a mask that depends on places alone
 PASSES = ((0, 1), (2,), (3,), (4,), (5, 6))  # tiers
 MOST_TIER = max(map(max, PASSES))
 MOST_VISITS = 64  # of a line that is edited at all of them
@@ -65,13 +48,16 @@ def hypotheses(
 
     They are of the whole, of every visit of a line, of single steps from the tensor backwards, and fitted.
     """
-    kinds = [kind for kind in OF_A_STEP if LOWEST.get(kind, 1) <= most]
-    yield from _as_far_as_possible(whole(segment, numbers))
-    yield from _as_far_as_possible(inserted(segment))
-    yield from _as_far_as_possible(of_another_function(segment))
-    yield from _as_far_as_possible(other_times(segment, parameters))
-    yield from _as_far_as_possible(clipped(segment, observed))
-    yield from _as_far_as_possible(everywhere(segment, numbers))
+    kinds = [kind for kind, lowest in OF_A_STEP.items() if lowest <= most]
+    for of_the_whole in (
+        whole.whole(segment, numbers),
+        whole.inserted(segment),
+        functions.of_another_function(segment),
+        times.other_times(segment, parameters),
+        whole.clipped(segment, observed),
+        everywhere(segment, numbers),
+    ):
+        yield from _as_far_as_possible(of_the_whole)
     for group in (*segment.repeated, *segment.interleaved):
         for kind in kinds if len(group) <= MOST_VISITS else ():
             yield from _as_far_as_possible(_together([kind(segment, node, numbers) for node in group]))
@@ -81,10 +67,10 @@ def hypotheses(
         if node not in within:
             for kind in OF_A_CONSTANT if node in segment.constants else kinds:
                 yield from _as_far_as_possible(kind(segment, node, numbers))
-    yield from _as_far_as_possible(at_any_rate(segment, observed, parameters))
+    yield from _as_far_as_possible(times.at_any_rate(segment, observed, parameters))
     if most >= MOST_TIER:
-        yield from _as_far_as_possible(fitted_numbers(segment, observed))
-    yield from _as_far_as_possible(fitted(segment, observed))
+        yield from _as_far_as_possible(arithmetic.fitted_numbers(segment, observed))
+    yield from _as_far_as_possible(whole.fitted(segment, observed))
 
 
 def _together(of_steps: Sequence[Iterator[Edit]]) -> Iterator[Edit]:

@@ -77,7 +77,8 @@ def _edit(node: Node, place: Place, path: tuple[Node, ...], edit: Edit, told: Ca
 
 
 def _inside(cause: Cause, step: str) -> Cause:
-    return replace(cause, inside=step) if hasattr(cause, "inside") else cause
+    place: dict[str, Any] = {"inside": step} if hasattr(cause, "inside") else {}
+    return replace(cause, **place)
 
 
 def _along(path: tuple[Node, ...], change: Change) -> Change:

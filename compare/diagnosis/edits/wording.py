@@ -14,7 +14,18 @@ from handgrad.compare.oracle.graph import Compound, Node
 DEPTHS = (8, 6, 5, 4, 3, 2)
 LONGEST = 80  # characters of a formula, if fewer steps of it say enough
 SUM, PRODUCT, UNARY, ATOM = range(4)  # how tightly a formula holds together
-SYMBOLS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!="}
+FORMS = {  # by the kind of step: its text, how tightly each operand must hold together, and how tightly it does
+    "add": ("{0} + {1}", (SUM, SUM), SUM), "sub": ("{0} - {1}", (SUM, PRODUCT), SUM),
+    "rsub": ("{1} - {0}", (PRODUCT, SUM), SUM), "mul": ("{0} * {1}", (PRODUCT, PRODUCT), PRODUCT),
+    "square": ("{0}^2", (ATOM,), UNARY), "pow": ("{0}^{1}", (ATOM, ATOM), UNARY), "neg": ("-{0}", (PRODUCT,), UNARY),
+    "div": ("{0} / {1}", (PRODUCT, UNARY), PRODUCT), "reciprocal": ("1 / {0}", (UNARY,), PRODUCT),
+    **dict.fromkeys(("mm", "bmm", "mv", "dot"), ("{0} @ {1}", (UNARY, UNARY), PRODUCT)),
+    **dict.fromkeys(("t", "transpose", "permute"), ("{0}^T", (ATOM,), UNARY)),
+    **dict.fromkeys(("select", "slice", "getitem", "index"), ("{0}[...]", (ATOM,), ATOM)),
+    "gt": ("[{0} > {1}]", (SUM, SUM), ATOM), "ge": ("[{0} >= {1}]", (SUM, SUM), ATOM),
+    "lt": ("[{0} < {1}]", (SUM, SUM), ATOM), "le": ("[{0} <= {1}]", (SUM, SUM), ATOM),
+    "eq": ("[{0} == {1}]", (SUM, SUM), ATOM), "ne": ("[{0} != {1}]", (SUM, SUM), ATOM),
+}  # fmt: skip
 THROUGH = {
     "view", "_unsafe_view", "reshape", "expand", "unsqueeze", "squeeze", "_to_copy", "view_as", "alias", "detach",
     "clone", "copy", "written", "contiguous",
@@ -118,38 +129,20 @@ class Formulas:
             formula, held = self._at(value, depth - 1)
             return formula if held >= tight else f"({formula})"
 
-        if kind in ("add", "sub", "rsub"):
-            one, other = args[:2] if kind != "rsub" else args[1::-1]
-            symbol, alpha = "+" if kind == "add" else "-", node.kwargs.get("alpha", 1)
-            if alpha != 1:
-                return f"{text(one)} {symbol} {self.number(alpha)} * {text(other, PRODUCT)}", SUM
-            return f"{text(one)} {symbol} {text(other, PRODUCT if symbol == '-' else SUM)}", SUM
-        if kind == "mul" and args[0] is args[1]:
-            return f"{text(args[0], ATOM)}^2", UNARY
-        if kind == "mul":
-            return f"{text(args[0], PRODUCT)} * {text(args[1], PRODUCT)}", PRODUCT
-        if kind == "div":
-            return f"{text(args[0], PRODUCT)} / {text(args[1], UNARY)}", PRODUCT
-        if kind in ("mm", "bmm", "mv", "dot"):
-            return f"{text(args[0], UNARY)} @ {text(args[1], UNARY)}", PRODUCT
-        if kind == "neg":
-            return f"-{text(args[0], PRODUCT)}", UNARY
-        if kind == "pow":
-            return f"{text(args[0], ATOM)}^{text(args[1], ATOM)}", UNARY
-        if kind == "reciprocal":
-            return f"1 / {text(args[0], UNARY)}", PRODUCT
-        if kind in ("t", "transpose", "permute"):
-            return f"{text(args[0], ATOM)}^T", UNARY
+        alpha = node.kwargs.get("alpha", 1)
+        if alpha != 1 and kind in ("add", "sub", "rsub"):
+            one, other = args[1::-1] if kind == "rsub" else args[:2]
+            return f"{text(one)} {'+' if kind == 'add' else '-'} {self.number(alpha)} * {text(other, PRODUCT)}", SUM
+        form = FORMS.get("square" if kind == "mul" and args[0] is args[1] else kind)
+        if form is not None:
+            template, tightness, held = form
+            return template.format(*map(text, args, tightness)), held
         if kind in THROUGH:
             return self._at(_of_view(node), depth)
-        if kind in SYMBOLS:
-            return f"[{text(args[0])} {SYMBOLS[kind]} {text(args[1])}]", ATOM
         if kind in REDUCTIONS:
             axes = args[1] if len(args) > 1 and args[1] not in ([], None) else ()
             axes = [axes] if isinstance(axes, int) else axes
             along = f"; axis {', '.join(map(str, axes))}" if axes else ""
             return f"{REDUCTIONS[kind]}({text(args[0])}{along})", ATOM
-        if kind in ("select", "slice", "getitem", "index"):
-            return f"{text(args[0], ATOM)}[...]", ATOM
         shown = [text(each) for each in args if isinstance(each, Node) or _holds_nodes(each)]
         return f"{kind.strip('_')}({', '.join(shown)})", ATOM
