@@ -13,15 +13,9 @@ import torch
 
 from handgrad.compare.diagnosis.bits import Observed, multiple
 from handgrad.compare.diagnosis.edits.edit import (
-    CONSTANT,
-    CURIOUS,
-    LEFT_OUT,
-    OTHER,
-    POWER,
-    SIGN,
-    SIZE,
     SMALL,
     Edit,
+    Rank,
     Words,
     apply,
     inside,
@@ -32,15 +26,7 @@ from handgrad.compare.diagnosis.edits.edit import (
     text,
 )
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
-from handgrad.compare.facts.edits import (
-    FactorForm,
-    MissingFactor,
-    MissingTerm,
-    OtherNumber,
-    OtherOperand,
-    TermSign,
-    TermTimes,
-)
+from handgrad.compare.facts import edits as mistakes
 from handgrad.compare.oracle.graph import Node, Values
 from handgrad.compare.thresholds import EPSILONS, SHORT_STEP
 
@@ -76,10 +62,15 @@ def sums(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator
     where = inside(segment, node)
 
     def without(tier: int, *left_out: Term) -> Edit:
-        return Edit(tier, LEFT_OUT, says(MissingTerm, _told(left_out, "{sign} "), where), _more(node, -1.0, *left_out))
+        return Edit(
+            tier,
+            Rank.LEFT_OUT,
+            says(mistakes.MissingTerm, _told(left_out, "{sign} "), where),
+            _more(node, -1.0, *left_out),
+        )
 
     def turned(tier: int, *turned: Term) -> Edit:
-        return Edit(tier, SIGN, says(TermSign, _told(turned), where), _more(node, -2.0, *turned))
+        return Edit(tier, Rank.SIGN, says(mistakes.TermSign, _told(turned), where), _more(node, -2.0, *turned))
 
     for term in terms:
         yield without(1, term)
@@ -96,7 +87,7 @@ def sums(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator
         yield from _parentheses(node, one, other)
         yield from _parentheses(node, other, one)
         product = apply(operator.mul, one.of, other.of)
-        yield Edit(4, CURIOUS, says(FactorForm, text("{}", other.of), "product", where), {node: product})
+        yield Edit(4, Rank.CURIOUS, says(mistakes.FactorForm, text("{}", other.of), "product", where), {node: product})
 
 
 def _told(terms: Sequence[Term], sign: str = "") -> Callable[[Words], tuple[str, ...]]:
@@ -119,8 +110,8 @@ def _parentheses(node: Node, one: Term, other: Term) -> Iterator[Edit]:
     def assigned(first: Any, second: Any) -> Any:
         return one.times * first + other.times * second * (first == 0).to(first.dtype)
 
-    cause = says(OtherOperand, text("{} where {} is 0", other.of, product), text("{}", other.of), node)
-    yield Edit(4, CURIOUS, cause, {node: apply(assigned, product, other.of)})
+    cause = says(mistakes.OtherOperand, text("{} where {} is 0", other.of, product), text("{}", other.of), node)
+    yield Edit(4, Rank.CURIOUS, cause, {node: apply(assigned, product, other.of)})
 
 
 def _inside_of(node: Node, one: Term, other: Term, i: int) -> Edit:
@@ -134,7 +125,9 @@ def _inside_of(node: Node, one: Term, other: Term, i: int) -> Edit:
 
     symbol, sum_ = "*" if product.kind == "mul" else "/", f"({{{i}}} {other.sign} {{2}})"
     template = f"{sum_} {symbol} {{1}}" if i == 0 else f"{{0}} {symbol} {sum_}"
-    return Edit(2, OTHER, says(OtherOperand, text(template, *product.args[:2], other.of), node), {node: added})
+    return Edit(
+        2, Rank.OTHER, says(mistakes.OtherOperand, text(template, *product.args[:2], other.of), node), {node: added}
+    )
 
 
 def multiples_of_terms(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
@@ -145,8 +138,8 @@ def multiples_of_terms(segment: Segment, node: Node, numbers: Mapping[float, str
 
 
 def _times(segment: Segment, node: Node, term: Term, times: float, name: str, tier: int) -> Edit:
-    cause = says(TermTimes, text("{}", term.of), name, times, inside(segment, node))
-    return Edit(tier, SIZE, cause, _more(node, times - 1, term))
+    cause = says(mistakes.TermTimes, text("{}", term.of), name, times, inside(segment, node))
+    return Edit(tier, Rank.SIZE, cause, _more(node, times - 1, term))
 
 
 def _terms(segment: Segment, node: Node) -> tuple[Term, ...]:
@@ -204,9 +197,9 @@ def products(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iter
         return
     yield from _factor(segment, node, 0)
     yield from _factor(segment, node, 1)
-    cause = says(FactorForm, text("{}", node.args[1]), "added", inside(segment, node))
+    cause = says(mistakes.FactorForm, text("{}", node.args[1]), "added", inside(segment, node))
     added = operator.add if node.kind == "mul" else operator.sub
-    yield Edit(4, CURIOUS, cause, {node: apply(added, *node.args[:2])})
+    yield Edit(4, Rank.CURIOUS, cause, {node: apply(added, *node.args[:2])})
 
 
 def _factor(segment: Segment, node: Node, i: int) -> Iterator[Edit]:
@@ -216,22 +209,22 @@ def _factor(segment: Segment, node: Node, i: int) -> Iterator[Edit]:
     is_divisor = node.kind == "div" and i == 1
     rest = apply(lambda x: 1 / x, other) if node.kind == "div" and i == 0 else read(other)
 
-    def form(tier: int, rank: int, how: str, function: Callable[[Any], Any]) -> Edit:
+    def form(tier: int, rank: Rank, how: str, function: Callable[[Any], Any]) -> Edit:
         def change(v: Values) -> Any:
             return rest(v) * function(1 / v(factor) if is_divisor else v(factor))
 
-        return Edit(tier, rank, says(FactorForm, told, how, where), {node: change})
+        return Edit(tier, rank, says(mistakes.FactorForm, told, how, where), {node: change})
 
-    yield Edit(1, LEFT_OUT, says(MissingFactor, told, is_divisor, where), {node: rest})
-    yield form(1, OTHER, "multiplied" if is_divisor else "divided", lambda x: 1 / x)
-    yield form(2, OTHER, "twice", lambda x: x * x)
+    yield Edit(1, Rank.LEFT_OUT, says(mistakes.MissingFactor, told, is_divisor, where), {node: rest})
+    yield form(1, Rank.OTHER, "multiplied" if is_divisor else "divided", lambda x: 1 / x)
+    yield form(2, Rank.OTHER, "twice", lambda x: x * x)
     value = factor.value if isinstance(factor, Node) else torch.tensor(float(factor))
     if value.is_floating_point() and value.numel():
         if bool((value > 0).all()):
-            yield form(2, POWER, "root", lambda x: x**0.5)
+            yield form(2, Rank.POWER, "root", lambda x: x**0.5)
         elif value.numel() > 1:
-            yield form(2, CURIOUS, "absolute", abs)
-            yield form(2, CURIOUS, "signs", torch.sign)
+            yield form(2, Rank.CURIOUS, "absolute", abs)
+            yield form(2, Rank.CURIOUS, "signs", torch.sign)
 
 
 # --- powers, signs, numbers
@@ -241,13 +234,20 @@ def powers(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterat
     """Another exponent, a root left out, a sign left out."""
     where = inside(segment, node)
     if node.kind == "neg":
-        yield Edit(1, SIGN, says(TermSign, _told([Term(1.0, node.args[0])]), where), {node: read(node.args[0])})
+        yield Edit(
+            1, Rank.SIGN, says(mistakes.TermSign, _told([Term(1.0, node.args[0])]), where), {node: read(node.args[0])}
+        )
     if node.kind == "pow" and isinstance(node.args[0], Node) and not isinstance(node.args[1], Node):
         base, exponent = node.args
         for power in POWERS:
             if power != exponent:
                 other = apply(partial(torch.pow, exponent=power), base)
-                yield Edit(1, POWER, says(OtherNumber, f"{power:g}", f"{exponent:g}", where or node), {node: other})
+                yield Edit(
+                    1,
+                    Rank.POWER,
+                    says(mistakes.OtherNumber, f"{power:g}", f"{exponent:g}", where or node),
+                    {node: other},
+                )
 
 
 def constants(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
@@ -261,8 +261,8 @@ def constants(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Ite
 
 def _other_number(node: Node, place: int | str, value: float, name: str, tier: int) -> Edit:
     number = node.args[place] if isinstance(place, int) else node.kwargs[place]
-    cause = says(OtherNumber, name, text("{}", number), node)
-    return Edit(tier, CONSTANT, cause, {node: redo(node, {place: read(value)})}, fitted=tier == FITTED)
+    cause = says(mistakes.OtherNumber, name, text("{}", number), node)
+    return Edit(tier, Rank.CONSTANT, cause, {node: redo(node, {place: read(value)})}, fitted=tier == FITTED)
 
 
 def _numbers_of(node: Node) -> list[tuple[int | str, float]]:
@@ -305,8 +305,8 @@ def positions(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Ite
     if not is_constant or node.value.ndim != 1 or not bool((node.value == torch.arange(len(node.value))).all()):
         return
     for first in (1, -1):
-        cause = says(OtherNumber, f"an index from {first}", "one from 0")
-        yield Edit(2, CONSTANT, cause, {node: apply(partial(torch.add, other=first), node)})
+        cause = says(mistakes.OtherNumber, f"an index from {first}", "one from 0")
+        yield Edit(2, Rank.CONSTANT, cause, {node: apply(partial(torch.add, other=first), node)})
 
 
 def _instead(a: float, numbers: Mapping[float, str]) -> dict[float, tuple[int, str]]:

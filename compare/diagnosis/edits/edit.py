@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 from torch import Tensor
@@ -15,10 +16,15 @@ from handgrad.compare.oracle.graph import Node
 Words = Callable[[Any], str]  # a step, or a number, as a formula
 Told = Callable[[Words], Cause]  # the cause that an edit is
 Function = Callable[[Tensor], Tensor]
-LEFT_OUT, OPERAND, SIGN, POWER, OTHER, CONSTANT, SIZE, CURIOUS = range(8)  # of two edits that fit, the first is told
 SMALL = 1e-2  # a number below is one that keeps a divisor from zero
 ODD = (RuntimeError, LookupError, TypeError, ValueError, ArithmeticError, AssertionError)  # an edit that cannot be made
 MOST_INDICES = 32  # of an axis: each is left out of a sum
+
+
+class Rank(IntEnum):
+    """What an edit does: of two that fit, the one that comes first here is told."""
+
+    LEFT_OUT, OPERAND, SIGN, POWER, OTHER, CONSTANT, SIZE, CURIOUS = range(8)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -26,11 +32,11 @@ class Edit:
     """`changes` holds what some steps give instead; `cause` is made once the edit explains the tensor.
 
     Tier 0 is a relation of the whole tensor, 1 and 2 an edit of one step, 3 to 5 another tensor in an operand's place,
-    6 has a number `fitted` to the tensor. `rank` is one of the numbers above, `count` of how many mistakes it is.
+    6 has a number `fitted` to the tensor. `count` says of how many mistakes it is.
     """
 
     tier: int
-    rank: int
+    rank: Rank
     cause: Told
     changes: Mapping[Node, Change]
     fitted: bool = False

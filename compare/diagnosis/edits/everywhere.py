@@ -10,13 +10,10 @@ import torch
 from torch import Tensor
 
 from handgrad.compare.diagnosis.edits.edit import (
-    CONSTANT,
-    LEFT_OUT,
-    OPERAND,
-    OTHER,
     SMALL,
     Edit,
     Function,
+    Rank,
     apply,
     is_like,
     is_number,
@@ -28,17 +25,8 @@ from handgrad.compare.diagnosis.edits.edit import (
 from handgrad.compare.diagnosis.edits.functions import FUNCTIONS, USUAL
 from handgrad.compare.diagnosis.edits.reductions import KINDS, axes_of
 from handgrad.compare.diagnosis.edits.segment import Change, Segment, repeated
+from handgrad.compare.facts import edits as mistakes
 from handgrad.compare.facts.compounds import Repeated
-from handgrad.compare.facts.edits import (
-    Epsilon,
-    MissingFactor,
-    NumbersExchanged,
-    NumbersShifted,
-    OperandsExchanged,
-    OtherFunction,
-    OtherOperand,
-    OtherReduction,
-)
 from handgrad.compare.names import layered
 from handgrad.compare.oracle.graph import Node
 from handgrad.compare.oracle.lines import Place
@@ -79,8 +67,8 @@ def _epsilons(steps: Steps) -> Iterator[Edit]:
     for node in steps.get("div", ()):
         for eps in EPSILONS if isinstance(node.args[1], Node) else ():
             change = redo(node, {1: apply(partial(torch.add, other=eps), node.args[1])})
-            cause = says(Epsilon, eps, "outside", text("the divisor {}", node.args[1]))
-            yield Edit(3, CONSTANT, cause, {node: change})
+            cause = says(mistakes.Epsilon, eps, "outside", text("the divisor {}", node.args[1]))
+            yield Edit(3, Rank.CONSTANT, cause, {node: change})
 
 
 def _inside(kind: str, nodes: Sequence[Node], eps: float) -> Iterator[Edit]:
@@ -91,15 +79,20 @@ def _inside(kind: str, nodes: Sequence[Node], eps: float) -> Iterator[Edit]:
         return function(x + eps)
 
     if len(nodes) > 1:
-        yield Edit(2, CONSTANT, says(Epsilon, eps, "inside-every", kind), _at_all(nodes, added))
+        yield Edit(2, Rank.CONSTANT, says(mistakes.Epsilon, eps, "inside-every", kind), _at_all(nodes, added))
     if kind == "log":
         clipped = _at_all(nodes, lambda x: function(x.clamp(eps, 1 - eps)))
-        yield Edit(2, CONSTANT, says(Epsilon, eps, "clipped", "the logarithm"), clipped)
+        yield Edit(2, Rank.CONSTANT, says(mistakes.Epsilon, eps, "clipped", "the logarithm"), clipped)
     for node in nodes:
-        yield Edit(2 if len(nodes) == 1 else 3, CONSTANT, says(Epsilon, eps, "inside", node), _at_all([node], added))
+        yield Edit(
+            2 if len(nodes) == 1 else 3,
+            Rank.CONSTANT,
+            says(mistakes.Epsilon, eps, "inside", node),
+            _at_all([node], added),
+        )
         if kind == "sqrt":
             outside = _at_all([node], lambda x: x.sqrt() + eps)
-            yield Edit(3, CONSTANT, says(Epsilon, eps, "outside", node), outside)
+            yield Edit(3, Rank.CONSTANT, says(mistakes.Epsilon, eps, "outside", node), outside)
 
 
 def _at_all(nodes: Sequence[Node], function: Function) -> dict[Node, Change]:
@@ -120,9 +113,9 @@ def _moved_epsilon(segment: Segment, node: Node, eps: float, of: Node) -> Iterat
     for root in segment.users.get(node, ()):
         if root.kind == "sqrt":
             out = apply(lambda x: x.sqrt() + eps, of)
-            yield Edit(1, LEFT_OUT, says(Epsilon, eps, "moved-out", root), {root: out})
+            yield Edit(1, Rank.LEFT_OUT, says(mistakes.Epsilon, eps, "moved-out", root), {root: out})
     into = apply(lambda x: (x**2 + eps).sqrt(), of)
-    yield Edit(1, LEFT_OUT, says(Epsilon, eps, "moved-in", node), {node: into})
+    yield Edit(1, Rank.LEFT_OUT, says(mistakes.Epsilon, eps, "moved-in", node), {node: into})
 
 
 # --- functions and axes
@@ -134,10 +127,10 @@ def _functions(steps: Steps) -> Iterator[Edit]:
         if kind in USUAL and len(steps[kind]) > 1:
             for used in USUAL:
                 if used != kind:
-                    cause = says(OtherFunction, used, f"every {kind}", "each argument")
-                    yield Edit(2, OTHER, cause, _at_all(steps[kind], FUNCTIONS[used]))
-            cause = says(OtherFunction, "", f"every {kind}", "the argument")
-            yield Edit(2, LEFT_OUT, cause, _at_all(steps[kind], lambda x: x))
+                    cause = says(mistakes.OtherFunction, used, f"every {kind}", "each argument")
+                    yield Edit(2, Rank.OTHER, cause, _at_all(steps[kind], FUNCTIONS[used]))
+            cause = says(mistakes.OtherFunction, "", f"every {kind}", "the argument")
+            yield Edit(2, Rank.LEFT_OUT, cause, _at_all(steps[kind], lambda x: x))
 
 
 def _kept(steps: Steps) -> tuple[Node, ...]:
@@ -162,7 +155,7 @@ def _axes(kept: Sequence[Node]) -> Iterator[Edit]:
                 changes = {node: redo(node, {1: read([axis]), 2: read(True)}) for node in nodes}
                 used = f"each sum, mean or maximum over axis {axis}"
                 due = f"one over axis {axes_of(nodes[0])[0]}"
-                yield Edit(2, OTHER, says(OtherReduction, used, due, nodes[0].args[0]), changes)
+                yield Edit(2, Rank.OTHER, says(mistakes.OtherReduction, used, due, nodes[0].args[0]), changes)
 
 
 def _counts(nodes: Sequence[Node], numbers: Mapping[float, str]) -> Iterator[Edit]:
@@ -171,8 +164,8 @@ def _counts(nodes: Sequence[Node], numbers: Mapping[float, str]) -> Iterator[Edi
         if number < 1:
             sizes = {node: node.args[0].value.numel() / node.value.numel() for node in nodes}
             changes = {node: apply(partial(torch.mul, other=number * n), node) for node, n in sizes.items()}
-            cause = says(OtherReduction, f"{name} of the sum", "every mean", nodes[0].args[0])
-            yield Edit(3, CONSTANT, cause, changes)
+            cause = says(mistakes.OtherReduction, f"{name} of the sum", "every mean", nodes[0].args[0])
+            yield Edit(3, Rank.CONSTANT, cause, changes)
 
 
 # --- two in each other's place
@@ -192,8 +185,8 @@ def _numbers(steps: Steps) -> Iterator[Edit]:
         at = [(node, i) for sign in (1, -1) for node, i in places.get(sign * number, ()) if node.kind in ("mul", "div")]
         if len(at) > 1:
             changes = {node: redo(node, {i: read(node.args[i] / number)}) for node, i in at}
-            cause = says(Repeated, says(MissingFactor, text("{}", number)), len(at))
-            yield Edit(2, LEFT_OUT, cause, changes)
+            cause = says(Repeated, says(mistakes.MissingFactor, text("{}", number)), len(at))
+            yield Edit(2, Rank.LEFT_OUT, cause, changes)
 
 
 def _two_numbers(one: float, other: float, places: Mapping[float, Sequence[tuple[Node, int]]]) -> Edit:
@@ -202,7 +195,7 @@ def _two_numbers(one: float, other: float, places: Mapping[float, Sequence[tuple
         for node, i in places[here]:
             numbers.setdefault(node, {})[i] = read(there)
     changes = {node: redo(node, by_place) for node, by_place in numbers.items()}
-    return Edit(2, CONSTANT, says(NumbersExchanged, text("{}", one), text("{}", other)), changes)
+    return Edit(2, Rank.CONSTANT, says(mistakes.NumbersExchanged, text("{}", one), text("{}", other)), changes)
 
 
 def _exchanged_tensors(segment: Segment) -> Iterator[Edit]:
@@ -210,7 +203,9 @@ def _exchanged_tensors(segment: Segment) -> Iterator[Edit]:
     named = [n for n in segment.steps if n.name and n.value.is_floating_point() and n.value.numel() > 1]
     for one, other in combinations(named, 2):
         if one.value.shape == other.value.shape:
-            yield Edit(3, OPERAND, says(OperandsExchanged, one, other), {one: read(other), other: read(one)})
+            yield Edit(
+                3, Rank.OPERAND, says(mistakes.OperandsExchanged, one, other), {one: read(other), other: read(one)}
+            )
 
 
 def _shifted_numbers(segment: Segment) -> Iterator[Edit]:
@@ -226,7 +221,7 @@ def _shifted_numbers(segment: Segment) -> Iterator[Edit]:
             read_here = [(node, other) for node, other in pairs if node in segment.distance]
             same = {node: read(other) for node, other in read_here if other.value.shape == node.value.shape}
             if len(same) > 1:
-                yield Edit(2, OPERAND, says(NumbersShifted, stem, by), same)
+                yield Edit(2, Rank.OPERAND, says(mistakes.NumbersShifted, stem, by), same)
 
 
 # --- variables of a loop
@@ -269,5 +264,5 @@ def _is_from_elsewhere(node: Node, place: Place) -> bool:
 
 def _other_variable(group: Sequence[Node], i: int, used: Sequence[Node]) -> Edit:
     changes = {node: redo(node, {i: read(other)}) for node, other in zip(group, used, strict=True)}
-    cause = says(OtherOperand, used[0], group[0].args[i], group[0])
-    return Edit(3, OPERAND, says(Repeated, cause, len(group)), changes)
+    cause = says(mistakes.OtherOperand, used[0], group[0].args[i], group[0])
+    return Edit(3, Rank.OPERAND, says(Repeated, cause, len(group)), changes)

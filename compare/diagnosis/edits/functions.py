@@ -10,20 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from handgrad.compare.diagnosis.edits.edit import (
-    CURIOUS,
-    LEFT_OUT,
-    OTHER,
-    POWER,
-    Edit,
-    Function,
-    Told,
-    apply,
-    inside,
-    read,
-    says,
-    text,
-)
+from handgrad.compare.diagnosis.edits.edit import Edit, Function, Rank, Told, apply, inside, read, says, text
 from handgrad.compare.diagnosis.edits.operands import FORMULAS
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts.causes import DerivativeAt, WrongDerivative
@@ -72,10 +59,10 @@ def _functions(node: Node, kind: str, of: Any, tier_of_rare: int) -> Iterator[Ed
     if not isinstance(of, Node) or (own is None and kind not in LIMITS):
         return
 
-    def edit(tier: int, used: str, function: Function, rank: int = OTHER) -> Edit:
+    def edit(tier: int, used: str, function: Function, rank: Rank = Rank.OTHER) -> Edit:
         return Edit(tier, rank, says(OtherFunction, used, kind, of), {node: apply(function, of)})
 
-    yield edit(1, "", lambda x: x, LEFT_OUT)
+    yield edit(1, "", lambda x: x, Rank.LEFT_OUT)
     if own is None:
         return
     for name, function in FUNCTIONS.items():
@@ -90,7 +77,7 @@ def _functions(node: Node, kind: str, of: Any, tier_of_rare: int) -> Iterator[Ed
     if kind == "log1p":
         yield edit(2, "the logarithm to base 2 of 1 +", lambda x: torch.log2(1 + x))
     if kind == "sqrt":
-        yield edit(2, "the cube root", lambda x: x ** (1 / 3), POWER)
+        yield edit(2, "the cube root", lambda x: x ** (1 / 3), Rank.POWER)
 
 
 def derivatives(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
@@ -126,7 +113,7 @@ def of_another_function(segment: Segment) -> Iterator[Edit]:
 
 def _times(node: Node, gradient: Node, of: Node, function: Function, cause: Told) -> Edit:
     """A gradient times a function of what it is taken at."""
-    return Edit(2, OTHER, cause, {node: lambda v: v(gradient) * function(v(of))})
+    return Edit(2, Rank.OTHER, cause, {node: lambda v: v(gradient) * function(v(of))})
 
 
 def losses(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
@@ -143,7 +130,7 @@ def losses(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterat
 
     for name, times in {"the squared error": 1.0, "half the squared error": 0.5}.items():
         cause = says(OtherFunction, name, "the cross-entropy", of)
-        yield Edit(2, OTHER, cause, {node: partial(squared, times=times)})
+        yield Edit(2, Rank.OTHER, cause, {node: partial(squared, times=times)})
 
 
 def comparisons(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
@@ -152,15 +139,15 @@ def comparisons(segment: Segment, node: Node, numbers: Mapping[float, str]) -> I
         return
     one, other = node.args[:2]
 
-    def edit(tier: int, used: str, change: Change, rank: int = OTHER) -> Edit:
+    def edit(tier: int, used: str, change: Change, rank: Rank = Rank.OTHER) -> Edit:
         return Edit(tier, rank, says(OtherMask, text(used, one, other), node), {node: change})
 
     for name, (symbol, compare) in COMPARISONS.items():
         if name != node.kind:
             yield edit(1, f"[{{}} {symbol} {{}}]", apply(compare, one, other))
-    yield edit(1, "", apply(torch.ones_like, node), LEFT_OUT)
+    yield edit(1, "", apply(torch.ones_like, node), Rank.LEFT_OUT)
     at_equal = apply(lambda x, y, mask: torch.where(x == y, 0.5, mask.double()), one, other, node)
-    yield edit(2, "1/2 where {} = {}", at_equal, CURIOUS)
+    yield edit(2, "1/2 where {} = {}", at_equal, Rank.CURIOUS)
     for slope in SLOPES:
         yield edit(2, f"a slope of {slope} where the mask is 0", apply(partial(_sloped, slope=slope), node))
     yield edit(2, "{} itself", read(one))
@@ -176,12 +163,12 @@ def masks(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterato
         return
     mask, one, other = node.args if node.kind == "where" else (node.args[1], node.args[2], node.args[0])
 
-    def edit(tier: int, used: str, function: Callable[..., Any], rank: int = OTHER) -> Edit:
+    def edit(tier: int, used: str, function: Callable[..., Any], rank: Rank = Rank.OTHER) -> Edit:
         cause = says(OtherMask, text(used, mask, one, other), mask, inside(segment, node))
         return Edit(tier, rank, cause, {node: apply(function, mask, one, other)})
 
-    yield edit(1, "{1} everywhere", lambda m, x, y: x, LEFT_OUT)
-    yield edit(1, "{2} everywhere", lambda m, x, y: y, LEFT_OUT)
+    yield edit(1, "{1} everywhere", lambda m, x, y: x, Rank.LEFT_OUT)
+    yield edit(1, "{2} everywhere", lambda m, x, y: y, Rank.LEFT_OUT)
     if isinstance(mask, Node) and mask.value.ndim > 1 and mask.value.shape[-1] == mask.value.shape[-2]:
         yield edit(1, "the mask transposed", lambda m, x, y: torch.where(m.mT, x, y))
     yield edit(1, "the opposite", lambda m, x, y: torch.where(m, y, x))

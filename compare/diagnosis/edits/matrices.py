@@ -9,30 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from handgrad.compare.diagnosis.edits.edit import (
-    LEFT_OUT,
-    MOST_INDICES,
-    OPERAND,
-    OTHER,
-    Edit,
-    apply,
-    inside,
-    read,
-    redo,
-    says,
-    text,
-)
+from handgrad.compare.diagnosis.edits.edit import MOST_INDICES, Edit, Rank, apply, inside, read, redo, says, text
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
-from handgrad.compare.facts.edits import (
-    FactorInside,
-    OperandOrder,
-    OperandPlaces,
-    OtherReduction,
-    PartOfSum,
-    PartsReordered,
-    RowsOverwritten,
-    Setting,
-)
+from handgrad.compare.facts import edits as mistakes
 from handgrad.compare.facts.operands import OperandTransposed
 from handgrad.compare.oracle.graph import Node, Values
 
@@ -54,21 +33,21 @@ def products_of_matrices(segment: Segment, node: Node, numbers: Mapping[float, s
         if first[-1] == second[-2] and (*first[:-1], second[-1]) == tuple(node.value.shape):
             turned: dict[int | str, Change] = {i: apply(lambda x: x.mT, node.args[i]) for i in transposed}
             told = text(" and ".join("{}" for _ in transposed), *(node.args[i] for i in transposed))
-            yield Edit(1, OTHER, says(OperandTransposed, told), {node: redo(node, turned)})
+            yield Edit(1, Rank.OTHER, says(OperandTransposed, told), {node: redo(node, turned)})
     if b.shape[-2:] == a.shape[-2:][::-1] and a.shape[-1] == a.shape[-2]:
         swapped = redo(node, {0: read(other), 1: read(one)})
-        yield Edit(1, OTHER, says(OperandOrder, text("{} @ {}", other, one), node), {node: swapped})
+        yield Edit(1, Rank.OTHER, says(mistakes.OperandOrder, text("{} @ {}", other, one), node), {node: swapped})
     if a.shape == b.shape == node.value.shape:
         told = text("{} * {}, entry by entry,", one, other)
-        yield Edit(1, OTHER, says(OperandOrder, told, node), {node: apply(torch.mul, one, other)})
+        yield Edit(1, Rank.OTHER, says(mistakes.OperandOrder, told, node), {node: apply(torch.mul, one, other)})
     size, where = a.shape[-1], inside(segment, node)
     mean = {node: apply(lambda x: x / size, node)}
-    yield Edit(2, OTHER, says(OtherReduction, "the mean", "the sum", node, where), mean)
+    yield Edit(2, Rank.OTHER, says(mistakes.OtherReduction, "the mean", "the sum", node, where), mean)
     for index in range(size if 1 < size <= MOST_INDICES else 0):
         part = redo(node, {0: _one_of(one, -1, index), 1: _one_of(other, -2, index)})
         if index in (0, size - 1):
-            yield Edit(2, OTHER, says(PartOfSum, other, 0, index, True, where), {node: part})
-        yield Edit(3, OTHER, says(PartOfSum, other, 0, index, False, where), {node: _rest(node, part)})
+            yield Edit(2, Rank.OTHER, says(mistakes.PartOfSum, other, 0, index, True, where), {node: part})
+        yield Edit(3, Rank.OTHER, says(mistakes.PartOfSum, other, 0, index, False, where), {node: _rest(node, part)})
 
 
 def _one_of(node: Node, axis: int, index: int) -> Change:
@@ -90,7 +69,9 @@ def factors_inside(segment: Segment, node: Node, numbers: Mapping[float, str]) -
             for i, operand in enumerate(product.args[:2] if product.kind in PRODUCTS else ()):
                 if operand.value.shape == factor.value.shape:
                     inner = redo(product, {i: apply(torch.mul, operand, factor)})
-                    yield Edit(2, OTHER, says(FactorInside, factor, operand), {product: inner, node: read(rest)})
+                    yield Edit(
+                        2, Rank.OTHER, says(mistakes.FactorInside, factor, operand), {product: inner, node: read(rest)}
+                    )
 
 
 # --- places
@@ -130,7 +111,7 @@ def _shape(node: Node) -> tuple[int, ...]:
 
 
 def _reordered(node: Node, order: tuple[int, ...], changes: Mapping[Node, Change]) -> Edit:
-    return Edit(2, OPERAND, says(PartsReordered, node, order), changes)
+    return Edit(2, Rank.OPERAND, says(mistakes.PartsReordered, node, order), changes)
 
 
 def transposes(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
@@ -139,7 +120,7 @@ def transposes(segment: Segment, node: Node, numbers: Mapping[float, str]) -> It
         return
     of, shape = node.args[0], node.value.shape
     if node.kind != "slice" and of.value.shape == shape:
-        yield Edit(1, LEFT_OUT, says(OperandTransposed, of), {node: read(of)})
+        yield Edit(1, Rank.LEFT_OUT, says(OperandTransposed, of), {node: read(of)})
         return
 
     def in_memory(v: Values) -> Any:
@@ -147,13 +128,13 @@ def transposes(segment: Segment, node: Node, numbers: Mapping[float, str]) -> It
         start = node.operation(base, *node.args[1:], **node.kwargs).storage_offset()
         return base.flatten()[start:][: node.value.numel()].reshape(shape)
 
-    yield Edit(2, OPERAND, says(OperandPlaces, node, "in-memory", ()), {node: in_memory})
+    yield Edit(2, Rank.OPERAND, says(mistakes.OperandPlaces, node, "in-memory", ()), {node: in_memory})
 
 
 def scatters(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
     """Rows overwritten that should be added up."""
     if node.kind == "index_put" and len(node.args) > 3 and node.args[3]:
-        yield Edit(1, OTHER, says(RowsOverwritten), {node: redo(node, {3: read(False)})})
+        yield Edit(1, Rank.OTHER, says(mistakes.RowsOverwritten), {node: redo(node, {3: read(False)})})
 
 
 # --- settings
@@ -166,4 +147,4 @@ def settings(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iter
     for i, (argument, value) in enumerate(zip(node.operation._schema.arguments, node.args, strict=False)):
         if isinstance(value, bool):
             changes = {node: redo(node, {i: read(not value)})}
-            yield Edit(2, OTHER, says(Setting, argument.name, not value, node.kind), changes)
+            yield Edit(2, Rank.OTHER, says(mistakes.Setting, argument.name, not value, node.kind), changes)

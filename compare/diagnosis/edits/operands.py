@@ -8,21 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from handgrad.compare.diagnosis.edits.edit import (
-    CONSTANT,
-    LEFT_OUT,
-    OPERAND,
-    OTHER,
-    POWER,
-    SIGN,
-    SIZE,
-    Edit,
-    Function,
-    apply,
-    is_like,
-    says,
-    text,
-)
+from handgrad.compare.diagnosis.edits.edit import Edit, Function, Rank, apply, is_like, says, text
 from handgrad.compare.diagnosis.edits.segment import Segment
 from handgrad.compare.facts.causes import LabelsSwapped
 from handgrad.compare.facts.edits import OneForAll, OperandPlaces, OtherOperand, TermSign, TermTimes
@@ -60,12 +46,12 @@ def operands(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iter
     if not isinstance(value, Tensor) or not value.is_floating_point():
         return
     if node is not segment.target:
-        yield Edit(2, SIGN, says(_negative, node), {node: apply(torch.neg, node)})
-        yield Edit(2, LEFT_OUT, says(Unused, node), {node: apply(torch.zeros_like, node)})
+        yield Edit(2, Rank.SIGN, says(_negative, node), {node: apply(torch.neg, node)})
+        yield Edit(2, Rank.LEFT_OUT, says(Unused, node), {node: apply(torch.zeros_like, node)})
     if node.name and value.numel() and bool((value >= 0).all() and (value <= 1).all()):
         is_computed = node.name in segment.graph.outputs
         cause = says(OtherOperand, text("1 - {}", node), node) if is_computed else says(LabelsSwapped, node)
-        yield Edit(1, OPERAND, cause, {node: apply(lambda x: 1 - x, node)})
+        yield Edit(1, Rank.OPERAND, cause, {node: apply(lambda x: 1 - x, node)})
     yield _multiple(node, 3, 2.0, "twice")
     yield _multiple(node, 3, 0.5, "half of")
     yield from _places(node)
@@ -76,7 +62,7 @@ def _negative(term: str) -> TermSign:
 
 
 def _multiple(node: Node, tier: int, times: float, name: str) -> Edit:
-    return Edit(tier, SIZE, says(TermTimes, node, name, times), {node: apply(lambda x: times * x, node)})
+    return Edit(tier, Rank.SIZE, says(TermTimes, node, name, times), {node: apply(lambda x: times * x, node)})
 
 
 def _places(node: Node) -> Iterator[Edit]:
@@ -84,7 +70,7 @@ def _places(node: Node) -> Iterator[Edit]:
     shape = node.value.shape
     last = (len(shape) - 2, len(shape) - 1)
     if len(shape) > 1 and shape[-1] == shape[-2] > 1:
-        yield Edit(2, OPERAND, says(OperandTransposed, node), {node: apply(lambda x: x.mT, node)})
+        yield Edit(2, Rank.OPERAND, says(OperandTransposed, node), {node: apply(lambda x: x.mT, node)})
     for axis in range(len(shape)):
         if shape[axis] < 2:
             continue
@@ -99,7 +85,7 @@ def _places(node: Node) -> Iterator[Edit]:
 
 
 def _moved(node: Node, how: str, function: Function, *axes: int) -> Edit:
-    return Edit(3, OPERAND, says(OperandPlaces, node, how, axes), {node: apply(function, node)})
+    return Edit(3, Rank.OPERAND, says(OperandPlaces, node, how, axes), {node: apply(function, node)})
 
 
 def _shifted(x: Tensor, axis: int) -> Tensor:
@@ -116,17 +102,17 @@ def multiples(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Ite
     for axis in range(value.ndim):
         if value.shape[axis] > 1:
             first = apply(partial(torch.narrow, dim=axis, start=0, length=1), node)
-            yield Edit(4, OTHER, says(OneForAll, node, axis), {node: first})
+            yield Edit(4, Rank.OTHER, says(OneForAll, node, axis), {node: first})
             told = text(f"{{}} minus its mean along axis {axis}", node)
-            yield Edit(4, OTHER, says(OtherOperand, told, node), {node: apply(partial(_centred, axis=axis), node)})
+            yield Edit(4, Rank.OTHER, says(OtherOperand, told, node), {node: apply(partial(_centred, axis=axis), node)})
     for times, name in numbers.items():
         yield _multiple(node, 4, times, f"{name} times")
         if value.numel() == 1:  # as the number of examples for the sum of their weights
             full = apply(partial(torch.full_like, fill_value=times), node)
-            yield Edit(4, CONSTANT, says(OtherOperand, name, node), {node: full})
-    yield _other(node, node, 4, POWER, "{}^2")
+            yield Edit(4, Rank.CONSTANT, says(OtherOperand, name, node), {node: full})
+    yield _other(node, node, 4, Rank.POWER, "{}^2")
     if bool((value >= 0).all()):
-        yield _other(node, node, 4, POWER, "sqrt({})")
+        yield _other(node, node, 4, Rank.POWER, "sqrt({})")
 
 
 def _centred(x: Tensor, axis: int) -> Tensor:
@@ -149,7 +135,7 @@ def other_tensors(segment: Segment, node: Node, numbers: Mapping[float, str]) ->
 
 def skipped(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
     """What the step was made from: the step is forgotten."""
-    return (_other(node, parent, 3, LEFT_OUT) for parent in node.parents if is_like(parent, node))
+    return (_other(node, parent, 3, Rank.LEFT_OUT) for parent in node.parents if is_like(parent, node))
 
 
 def formulas(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
@@ -159,14 +145,14 @@ def formulas(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iter
         return
     for other in (node, *segment.alike(node)):
         if other in segment.labels or other in segment.distance:
-            yield from (_other(node, other, 5, CONSTANT, told) for told in FORMULAS if told != ITSELF)
+            yield from (_other(node, other, 5, Rank.CONSTANT, told) for told in FORMULAS if told != ITSELF)
 
 
 def _others(node: Node, others: Iterable[Node], tier: int) -> Iterator[Edit]:
-    return (_other(node, other, tier, OPERAND) for other in others)
+    return (_other(node, other, tier, Rank.OPERAND) for other in others)
 
 
-def _other(node: Node, other: Node, tier: int, rank: int, told: str = ITSELF) -> Edit:
+def _other(node: Node, other: Node, tier: int, rank: Rank, told: str = ITSELF) -> Edit:
     return Edit(tier, rank, says(OtherOperand, text(told, other), node), {node: apply(FORMULAS[told], other)})
 
 

@@ -10,18 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from handgrad.compare.diagnosis.edits.edit import (
-    CURIOUS,
-    LEFT_OUT,
-    MOST_INDICES,
-    OTHER,
-    Edit,
-    Function,
-    apply,
-    inside,
-    read,
-    says,
-)
+from handgrad.compare.diagnosis.edits.edit import MOST_INDICES, Edit, Function, Rank, apply, inside, read, says
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts.edits import NotReduced, OtherReduction, PartOfSum
 from handgrad.compare.oracle.graph import Node, Values
@@ -44,7 +33,7 @@ def reductions(segment: Segment, node: Node, numbers: Mapping[float, str]) -> It
         return
     kind, due, where = KINDS[node.kind], due_of(node), inside(segment, node)
 
-    def edit(tier: int, used: str, function: Function, rank: int = OTHER) -> Edit:
+    def edit(tier: int, used: str, function: Function, rank: Rank = Rank.OTHER) -> Edit:
         return Edit(tier, rank, says(OtherReduction, used, due, of, where), {node: _shaped(node, of, function)})
 
     def times(size: int) -> Iterator[Edit]:
@@ -52,23 +41,23 @@ def reductions(segment: Segment, node: Node, numbers: Mapping[float, str]) -> It
         yield edit(2, f"1/{size} of {kind}", lambda x: _reduced(node, x) / size)
 
     if node.kind != "mean":
-        yield edit(1, "the mean", lambda x: x.mean(axes, keepdim=True), LEFT_OUT)
+        yield edit(1, "the mean", lambda x: x.mean(axes, keepdim=True), Rank.LEFT_OUT)
     if node.kind != "sum":
-        yield edit(1, "the sum", lambda x: x.sum(axes, keepdim=True), LEFT_OUT)
+        yield edit(1, "the sum", lambda x: x.sum(axes, keepdim=True), Rank.LEFT_OUT)
     for axis in _other_axes(node):
         yield edit(1, f"{kind} {_along([axis])}", partial(_along_one, node, axis))
     scale = count if node.kind == "mean" else 1
     yield edit(1, f"the {'mean' if node.kind == 'mean' else 'sum'} of all", lambda x: _of_all(node, x))
     yield edit(2, f"1/({count} - 1) of the sum", lambda x: x.sum(axes, keepdim=True) / (count - 1))
-    yield edit(2, "the maximum", lambda x: x.amax(axes, keepdim=True), CURIOUS)
-    yield edit(2, "the sum of absolute values", lambda x: x.abs().sum(axes, keepdim=True) / scale, CURIOUS)
+    yield edit(2, "the maximum", lambda x: x.amax(axes, keepdim=True), Rank.CURIOUS)
+    yield edit(2, "the sum of absolute values", lambda x: x.abs().sum(axes, keepdim=True) / scale, Rank.CURIOUS)
     yield edit(2, "the sum of squares", lambda x: (x * x).sum(axes, keepdim=True) / scale)
     yield edit(2, "the root of the sum of squares", lambda x: (x * x).sum(axes, keepdim=True).sqrt())
     for axis in axes if len(axes) > 1 else ():
         yield from times(of.value.shape[axis])
     if node.kind in ("sum", "mean"):
         yield from _parts(segment, node, axes, scale)
-    yield Edit(1, OTHER, says(NotReduced, due, of, where), {node: read(of)})
+    yield Edit(1, Rank.OTHER, says(NotReduced, due, of, where), {node: read(of)})
 
 
 def due_of(node: Node) -> str:
@@ -148,14 +137,14 @@ def _part(segment: Segment, node: Node, axis: int, index: int, scale: int) -> It
 
     if index in (0, of.value.shape[axis] - 1):
         alone = apply(lambda x: only(x).reshape(shape), of)
-        yield Edit(1, OTHER, says(PartOfSum, of, axis, index, True, where), {node: alone})
+        yield Edit(1, Rank.OTHER, says(PartOfSum, of, axis, index, True, where), {node: alone})
     rest = apply(lambda x: ((x.sum(axes) - only(x)) / scale).reshape(shape), of)
-    yield Edit(2, OTHER, says(PartOfSum, of, axis, index, False, where), {node: rest})
+    yield Edit(2, Rank.OTHER, says(PartOfSum, of, axis, index, False, where), {node: rest})
 
 
 def _cumulative(segment: Segment, node: Node) -> Iterator[Edit]:
     of, axis = node.args[:2]
     due = "the cumulative sum"
-    yield Edit(1, LEFT_OUT, says(NotReduced, due, of), {node: read(of)})
+    yield Edit(1, Rank.LEFT_OUT, says(NotReduced, due, of), {node: read(of)})
     cause = says(OtherReduction, "the backward cumulative sum", due, of, inside(segment, node))
-    yield Edit(1, OTHER, cause, {node: apply(lambda x: x.flip(axis).cumsum(axis).flip(axis), of)})
+    yield Edit(1, Rank.OTHER, cause, {node: apply(lambda x: x.flip(axis).cumsum(axis).flip(axis), of)})

@@ -12,33 +12,17 @@ from handgrad.compare.diagnosis.edits.edit import Edit, Words
 from handgrad.compare.diagnosis.edits.reductions import due_of
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.diagnosis.edits.wording import shown
-from handgrad.compare.facts.causes import (
-    BiasSum,
-    Cause,
-    DerivativeAt,
-    DerivativeMissing,
-    DerivativeTwice,
-    InDerivative,
-    LossFormula,
-    Scaled,
-)
-from handgrad.compare.facts.edits import (
-    Clipped,
-    ExtraTerm,
-    OperandPlaces,
-    OtherFunction,
-    OtherMask,
-    OtherOperand,
-    OtherReduction,
-    PartOfSum,
-)
+from handgrad.compare.facts import causes
+from handgrad.compare.facts import edits as mistakes
+from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.operands import Copied, Stale, StaleTogether, UpdatedOperand, UpdatedTogether
 from handgrad.compare.names import of_gradient
 from handgrad.compare.oracle.graph import Node
 
 LOSSES = "losses"
 OF_TIMES = (Stale, StaleTogether, UpdatedOperand, UpdatedTogether)
-OF_ALL = (Clipped, Copied, ExtraTerm, OperandPlaces, OtherMask, *OF_TIMES)  # they say what it is wherever they are
+# they say what it is wherever they are
+OF_ALL = (mistakes.Clipped, Copied, mistakes.ExtraTerm, mistakes.OperandPlaces, mistakes.OtherMask, *OF_TIMES)
 ACTIVATIONS = {
     "_log_softmax_backward_data": "log_softmax", "_softmax_backward_data": "softmax", "elu_backward": "elu",
     "gelu_backward": "gelu", "leaky_relu_backward": "leaky_relu", "sigmoid_backward": "sigmoid",
@@ -49,8 +33,8 @@ ACTIVATIONS = {
 def told(segment: Segment, edit: Edit, words: Words, parameters: frozenset[str]) -> Cause:
     """The cause that an edit is, by its role where it has one."""
     cause = edit.cause(words)
-    if segment.name == LOSSES and edit.tier and cause.code != LossFormula.code:
-        return LossFormula(cause)
+    if segment.name == LOSSES and edit.tier and cause.code != causes.LossFormula.code:
+        return causes.LossFormula(cause)
     target = shown(segment.target)
     changes = {target if node is segment.target else node: change for node, change in edit.changes.items()}
     if {*changes} == {target} == {_sum(segment, parameters)}:
@@ -75,19 +59,19 @@ def _of_derivative(
     label = segment.name if last is shown(segment.target) else segment.labels.get(last, "")
     names = of_gradient(words(gradient)), of_gradient(label)
     if all(names) and _gives(segment, changes, last, gradient):
-        return DerivativeMissing(*names)
+        return causes.DerivativeMissing(*names)
     if all(names) and _gives(segment, changes, gradient, last):
-        return DerivativeTwice(*names)
+        return causes.DerivativeTwice(*names)
     steps = _between(last, (gradient, of))
     before = _taken_by(segment, of, steps)
-    is_another = isinstance(cause, OF_ALL) or (last in changes and isinstance(cause, OtherOperand))
-    if not changes.keys() <= steps | before or is_another or cause.code == InDerivative.code:
+    is_another = isinstance(cause, OF_ALL) or (last in changes and isinstance(cause, mistakes.OtherOperand))
+    if not changes.keys() <= steps | before or is_another or cause.code == causes.InDerivative.code:
         return None
-    if changes.keys() <= before and isinstance(cause, OtherOperand):
-        return DerivativeAt(cause.used, cause.belongs)
-    if changes.keys() == {of} and isinstance(cause, OtherFunction) and not cause.used:
-        return DerivativeAt(cause.of, words(of))
-    return InDerivative(ACTIVATIONS[compound.kind], cause)
+    if changes.keys() <= before and isinstance(cause, mistakes.OtherOperand):
+        return causes.DerivativeAt(cause.used, cause.belongs)
+    if changes.keys() == {of} and isinstance(cause, mistakes.OtherFunction) and not cause.used:
+        return causes.DerivativeAt(cause.of, words(of))
+    return causes.InDerivative(ACTIVATIONS[compound.kind], cause)
 
 
 def _between(last: Node, args: Sequence[Node]) -> set[Node]:
@@ -127,12 +111,12 @@ def of_bias(segment: Segment, cause: Cause, words: Words, parameters: frozenset[
     node = _sum(segment, parameters)
     if node is None:
         return cause
-    due = BiasSum(words(node.args[0]), "the mean", due_of(node))
-    if isinstance(cause, Scaled) and isclose(cause.factor * node.args[0].value.numel(), node.value.numel()):
+    due = causes.BiasSum(words(node.args[0]), "the mean", due_of(node))
+    if isinstance(cause, causes.Scaled) and isclose(cause.factor * node.args[0].value.numel(), node.value.numel()):
         return replace(due, factor=cause.factor)
-    if isinstance(cause, OtherReduction):
+    if isinstance(cause, mistakes.OtherReduction):
         return replace(due, how=cause.used)
-    if isinstance(cause, PartOfSum) and cause.alone:
+    if isinstance(cause, mistakes.PartOfSum) and cause.alone:
         return replace(due, how=f"only index {cause.index} of axis {cause.axis}")
     return cause
 

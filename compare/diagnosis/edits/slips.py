@@ -11,31 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from handgrad.compare.diagnosis.edits.edit import (
-    LEFT_OUT,
-    OTHER,
-    Edit,
-    Told,
-    Words,
-    apply,
-    read,
-    says,
-    text,
-    where_taken,
-)
+from handgrad.compare.diagnosis.edits.edit import Edit, Rank, Told, Words, apply, read, says, text, where_taken
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
+from handgrad.compare.facts import updates as mistakes
 from handgrad.compare.facts.causes import Cause, Scaled, Unknown
 from handgrad.compare.facts.edits import NumbersExchanged, OtherNumber, TermTimes
-from handgrad.compare.facts.updates import (
-    ClippedGradient,
-    Counted,
-    DecayForm,
-    DecaySetting,
-    EpsilonPlace,
-    OtherSetting,
-    StateCorrected,
-    StateStart,
-)
 from handgrad.compare.oracle.graph import Node, Values
 from handgrad.compare.oracle.recurrence import (
     AFTER,
@@ -70,7 +50,7 @@ class Slip:
     """
 
     tier: int = 0
-    rank: int = LEFT_OUT
+    rank: Rank = Rank.LEFT_OUT
     cause: Told = lambda words: NOTHING
     changes: Mapping[Node, Change] = field(default_factory=dict)
     starts: Mapping[str, Start] = field(default_factory=dict)
@@ -143,8 +123,8 @@ def _around(due: float) -> tuple[float, ...]:
 
 
 def _setting(node: Node, due: float, used: float) -> Slip:
-    kind = DecaySetting if node.name == DECAY else OtherSetting
-    return Slip(5, OTHER, says(kind, node.name, used, due), {node: _full(node, used)})
+    kind = mistakes.DecaySetting if node.name == DECAY else mistakes.OtherSetting
+    return Slip(5, Rank.OTHER, says(kind, node.name, used, due), {node: _full(node, used)})
 
 
 def _full(node: Node, number: float) -> Change:
@@ -155,7 +135,7 @@ def _part(name: str, node: Node, part: int, times: float) -> Slip:
     """A term of a state so many times what it should be."""
     term = node.args[part]
     more = apply(partial(torch.add, alpha=times - 1), node, term)
-    return Slip(5, OTHER, says(TermTimes, term, f"{times:.6g} times", times, name), {node: more})
+    return Slip(5, Rank.OTHER, says(TermTimes, term, f"{times:.6g} times", times, name), {node: more})
 
 
 def _shares(segment: Segment) -> Iterator[Slip]:
@@ -164,14 +144,14 @@ def _shares(segment: Segment) -> Iterator[Slip]:
     for node in shares:
         swapped = apply(lambda x: 1 - x, node)
         name = node.name
-        yield Slip(1, OTHER, says(OtherNumber, f"1 - {name}", name), {node: swapped})
+        yield Slip(1, Rank.OTHER, says(OtherNumber, f"1 - {name}", name), {node: swapped})
         for other in shares:
             if other is not node:
-                yield Slip(2, OTHER, says(OtherNumber, other.name, node.name), {node: read(other)})
+                yield Slip(2, Rank.OTHER, says(OtherNumber, other.name, node.name), {node: read(other)})
     for one, other in combinations(shares, 2):
         cause, swap = says(NumbersExchanged, one.name, other.name), {one: read(other), other: read(one)}
-        yield Slip(1, OTHER, cause, swap)
-        yield Slip(3, OTHER, cause, where_taken(swap, (node for node in segment.steps if node.kind != "pow")))
+        yield Slip(1, Rank.OTHER, cause, swap)
+        yield Slip(3, Rank.OTHER, cause, where_taken(swap, (node for node in segment.steps if node.kind != "pow")))
 
 
 def is_share(segment: Segment, node: Node) -> bool:
@@ -189,14 +169,19 @@ def _counted(segment: Segment) -> Iterator[Slip]:
         return
     every, total = segment.graph.outputs[COUNT], segment.graph.inputs[TOTAL]
     start = {COUNT: lambda first: first[POSITION] + 1 - first[TOTAL]}
-    yield Slip(0, OTHER, says(Counted, "stuck"), {node: apply(torch.zeros_like, node)})
-    yield Slip(0, OTHER, says(Counted, "ahead"), {}, {COUNT: _number(1.0)})
-    yield Slip(0, OTHER, says(Counted, "behind"), {}, {COUNT: _number(-1.0)})
-    yield Slip(0, OTHER, says(Counted, "per-parameter"), {every: apply(torch.add, node, total)}, start)
+    yield Slip(0, Rank.OTHER, says(mistakes.Counted, "stuck"), {node: apply(torch.zeros_like, node)})
+    yield Slip(0, Rank.OTHER, says(mistakes.Counted, "ahead"), {}, {COUNT: _number(1.0)})
+    yield Slip(0, Rank.OTHER, says(mistakes.Counted, "behind"), {}, {COUNT: _number(-1.0)})
+    yield Slip(0, Rank.OTHER, says(mistakes.Counted, "per-parameter"), {every: apply(torch.add, node, total)}, start)
     powers = {each for each in segment.steps if each.kind == "pow"}
     corrections = [each for each in segment.steps if each.kind == "rsub" and powers.intersection(each.parents)]
     if corrections:
-        yield Slip(0, OTHER, says(Counted, "left-out"), {each: apply(torch.ones_like, each) for each in corrections})
+        yield Slip(
+            0,
+            Rank.OTHER,
+            says(mistakes.Counted, "left-out"),
+            {each: apply(torch.ones_like, each) for each in corrections},
+        )
 
 
 # --- what a state starts from
@@ -221,7 +206,7 @@ def _number(number: float) -> Start:
 
 def _start(state: str, told: str, start: Start) -> Slip:
     tier = 0 if told == WEIGHTS else 1
-    return Slip(tier, LEFT_OUT, says(StateStart, state, told), {}, {state: start}, uniform=True)
+    return Slip(tier, Rank.LEFT_OUT, says(mistakes.StateStart, state, told), {}, {state: start}, uniform=True)
 
 
 def _from_zero(segment: Segment, state: str) -> Slip:
@@ -230,7 +215,9 @@ def _from_zero(segment: Segment, state: str) -> Slip:
     due = GRADIENT if state == BUFFER else ""
     rate = settings.get(RATE, 1.0) * (1 - settings.get("dampening", 0.0))
     twin = f"lr={rate:.6g}, momentum={settings['momentum']:.6g}" if due and len(settings) == len(VELOCITY) else ""
-    return Slip(0, LEFT_OUT, says(StateStart, state, "0", due, twin), {}, {state: _number(0.0)}, uniform=True)
+    return Slip(
+        0, Rank.LEFT_OUT, says(mistakes.StateStart, state, "0", due, twin), {}, {state: _number(0.0)}, uniform=True
+    )
 
 
 # --- weight decay
@@ -251,20 +238,20 @@ def _decays(segment: Segment) -> Iterator[Slip]:
         return
     nothing = {user: apply(torch.zeros_like, user) for user in segment.users[decay]}
     number = float(decay.value)
-    yield Slip(0, LEFT_OUT, says(DecayForm, "left-out", number), nothing)
+    yield Slip(0, Rank.LEFT_OUT, says(mistakes.DecayForm, "left-out", number), nothing)
     for how in DECAYS:
-        yield Slip(1, OTHER, says(DecayForm, how, number), nothing | _decaying(segment, how, read(decay)))
+        yield Slip(1, Rank.OTHER, says(mistakes.DecayForm, how, number), nothing | _decaying(segment, how, read(decay)))
         turned = nothing | _decaying(segment, how, apply(torch.neg, decay))
-        yield Slip(1, OTHER, says(DecayForm, how, -number), turned)
+        yield Slip(1, Rank.OTHER, says(mistakes.DecayForm, how, -number), turned)
 
 
 def _decayed(segment: Segment, how: str, number: float) -> Slip:
     """Decay where torch has none; a step's result that is larger than it should be is no decay."""
     rate = segment.graph.inputs.get(RATE)
-    told = says(DecayForm, how, number, False)
+    told = says(mistakes.DecayForm, how, number, False)
     if how == "after" and number < 0 and rate is not None:
         told = says(Scaled, 1 - float(rate.value) * number)
-    return Slip(5, OTHER, told, _decaying(segment, how, read(number)))
+    return Slip(5, Rank.OTHER, told, _decaying(segment, how, read(number)))
 
 
 def _decaying(segment: Segment, how: str, decay: Change) -> dict[Node, Change]:
@@ -294,8 +281,8 @@ def _earlier(segment: Segment, node: Node) -> Iterator[Slip]:
     total, eps = node.args
     if total.kind in ("sqrt", "div"):
         squared = apply(lambda x, small: torch.sqrt(x**2 + small), total, eps)
-        cause = says(EpsilonPlace, "eps", text("({})^2 inside the root", total), total)
-        yield Slip(1, OTHER, cause, {node: squared})
+        cause = says(mistakes.EpsilonPlace, "eps", text("({})^2 inside the root", total), total)
+        yield Slip(1, Rank.OTHER, cause, {node: squared})
     of, chain = total, list[Node]()
     while isinstance(of, Node) and of.kind in ("sqrt", "div"):
         chain, of = [of, *chain], of.args[0]
@@ -328,7 +315,7 @@ def _plus(change: Change, eps: Node) -> Change:
 
 
 def _moved(of: Node, belongs: Node, node: Node, change: Change) -> Slip:
-    return Slip(1, OTHER, says(EpsilonPlace, "eps", of, belongs), {node: change})
+    return Slip(1, Rank.OTHER, says(mistakes.EpsilonPlace, "eps", of, belongs), {node: change})
 
 
 def _moved_with(form: Slip, eps: Node, used: float) -> Slip:
@@ -336,7 +323,7 @@ def _moved_with(form: Slip, eps: Node, used: float) -> Slip:
 
     def cause(words: Words) -> Cause:
         told = form.cause(words)
-        return replace(told, eps=f"{used:.6g}") if isinstance(told, EpsilonPlace) else told
+        return replace(told, eps=f"{used:.6g}") if isinstance(told, mistakes.EpsilonPlace) else told
 
     return replace(form, cause=cause, changes={**form.changes, eps: _full(eps, used)})
 
@@ -354,7 +341,12 @@ def _corrected(segment: Segment) -> Iterator[Slip]:
         for user in segment.users.get(state, ()):
             for share in shares:
                 corrected = apply(lambda m, beta, t: m / (1 - beta**t), state, share, count)
-                yield Slip(2, OTHER, says(StateCorrected, name, share.name), where_taken({state: corrected}, [user]))
+                yield Slip(
+                    2,
+                    Rank.OTHER,
+                    says(mistakes.StateCorrected, name, share.name),
+                    where_taken({state: corrected}, [user]),
+                )
 
 
 def _clipped(segment: Segment, by: str, bound: float) -> Slip:
@@ -362,4 +354,4 @@ def _clipped(segment: Segment, by: str, bound: float) -> Slip:
     change = apply(lambda g: g.clamp(-bound, bound), node)
     if by != "value":
         change = apply(lambda g, norm: g * (bound / norm).clamp(max=1.0), node, segment.graph.inputs[by])
-    return Slip(5, OTHER, says(ClippedGradient, bound, by), {node: change})
+    return Slip(5, Rank.OTHER, says(mistakes.ClippedGradient, bound, by), {node: change})

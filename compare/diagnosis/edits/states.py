@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 
-from handgrad.compare.diagnosis.edits.edit import LEFT_OUT, OTHER, apply, is_like, read, says, where_taken
+from handgrad.compare.diagnosis.edits.edit import Rank, apply, is_like, read, says, where_taken
 from handgrad.compare.diagnosis.edits.segment import Segment
 from handgrad.compare.diagnosis.edits.slips import SHARES, Slip, Unsettled, is_share
 from handgrad.compare.facts.edits import OtherNumber, OtherOperand
@@ -23,15 +23,15 @@ def in_one_state(segment: Segment) -> Iterator[Slip]:
         for taken in {parent: None for step in own for parent in step.parents if parent not in own}:
             if is_share(segment, taken):
                 cause = says(OtherNumber, f"1 - {taken.name}", taken.name, name)
-                yield Slip(2, OTHER, cause, where_taken({taken: apply(lambda x: 1 - x, taken)}, own))
+                yield Slip(2, Rank.OTHER, cause, where_taken({taken: apply(lambda x: 1 - x, taken)}, own))
             for parent in taken.parents:
                 if taken.value.ndim and is_like(parent, taken):
                     cause = says(OtherOperand, parent, taken, name)
-                    yield Slip(2, LEFT_OUT, cause, where_taken({taken: read(parent)}, own))
+                    yield Slip(2, Rank.LEFT_OUT, cause, where_taken({taken: read(parent)}, own))
         kept, new = state.args[:2]
         if kept.kind == new.kind == "mul" and not new.args[1].value.ndim:
             total = apply(torch.add, segment.graph.inputs[before(name)], new.args[0])
-            yield Slip(2, OTHER, says(StateForm, name), {state: total})
+            yield Slip(2, Rank.OTHER, says(StateForm, name), {state: total})
 
 
 def means_in_place_of_sums(segment: Segment) -> Iterator[Unsettled]:
@@ -62,4 +62,4 @@ def _own_steps(graph: Graph, state: Node) -> Sequence[Node]:
 
 def _averaged(name: str, state: Node, share: float) -> Slip:
     mean = apply(lambda kept, new: share * kept + (1 - share) * new, *state.args[:2])
-    return Slip(5, OTHER, says(StateForm, name, share), {state: mean})
+    return Slip(5, Rank.OTHER, says(StateForm, name, share), {state: mean})

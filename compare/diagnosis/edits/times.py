@@ -11,25 +11,17 @@ from math import isclose
 import torch
 
 from handgrad.compare.diagnosis.bits import Observed, multiple
-from handgrad.compare.diagnosis.edits.edit import LEFT_OUT, OPERAND, Edit, Told, apply, is_like, read, says, where_taken
+from handgrad.compare.diagnosis.edits.edit import Edit, Rank, Told, apply, is_like, read, says, where_taken
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
+from handgrad.compare.facts import operands as mistakes
 from handgrad.compare.facts.causes import Cause
-from handgrad.compare.facts.operands import (
-    Accumulated,
-    OfStepBefore,
-    Stale,
-    StaleTogether,
-    UpdatedAtRate,
-    UpdatedOperand,
-    UpdatedTogether,
-)
 from handgrad.compare.names import before, gradient, updated, velocity
 from handgrad.compare.oracle.graph import Node
 from handgrad.compare.thresholds import EQUAL
 
 TIMES: tuple[tuple[Callable[[str], str], Callable[[str], Cause], Callable[[tuple[str, ...]], Cause]], ...] = (
-    (updated, UpdatedOperand, UpdatedTogether),
-    (before, Stale, StaleTogether),
+    (updated, mistakes.UpdatedOperand, mistakes.UpdatedTogether),
+    (before, mistakes.Stale, mistakes.StaleTogether),
 )
 
 
@@ -41,8 +33,8 @@ def other_times(segment: Segment, parameters: frozenset[str]) -> Iterator[Edit]:
     node, inputs = segment.target, segment.graph.inputs
     earlier = inputs.get(before(segment.name))
     if earlier is not None and earlier.value.shape == node.value.shape:
-        yield Edit(1, LEFT_OUT, says(Accumulated, segment.name), {node: apply(torch.add, node, earlier)})
-        yield Edit(1, OPERAND, says(OfStepBefore), {node: read(earlier)})
+        yield Edit(1, Rank.LEFT_OUT, says(mistakes.Accumulated, segment.name), {node: apply(torch.add, node, earlier)})
+        yield Edit(1, Rank.OPERAND, says(mistakes.OfStepBefore), {node: read(earlier)})
     for then, one, several in TIMES:
         known = {label: of for of, label in segment.labels.items() if of in segment.distance and of is not node}
         there = {label: inputs[then(label)] for label in known if then(label) in inputs}
@@ -63,14 +55,14 @@ def _is_another(node: Node, other: Node) -> bool:
 def _of_one(segment: Segment, node: Node, other: Node, cause: Told) -> Iterator[Edit]:
     yield from _of_several(segment, {node: other}, cause)
     for user in segment.users.get(node, ()):
-        yield Edit(3, OPERAND, cause, where_taken({node: read(other)}, [user]))
+        yield Edit(3, Rank.OPERAND, cause, where_taken({node: read(other)}, [user]))
 
 
 def _of_several(segment: Segment, instead: Mapping[Node, Node], cause: Told) -> Iterator[Edit]:
     changes = {node: read(other) for node, other in instead.items()}
-    yield Edit(2, OPERAND, cause, changes)
+    yield Edit(2, Rank.OPERAND, cause, changes)
     if behind := _in_backward(segment, changes):
-        yield Edit(2, OPERAND, cause, behind)
+        yield Edit(2, Rank.OPERAND, cause, behind)
 
 
 def _in_backward(segment: Segment, instead: Mapping[Node, Change]) -> dict[Node, Change]:
@@ -101,8 +93,8 @@ def _at_rate(segment: Segment, observed: Observed, parameter: Node, direction: N
         after = segment.predicted(changes, segment.values) - observed.reference
         times = _short(multiple(observed.recorded - observed.reference, after))
         if times < 0:
-            cause = says(UpdatedAtRate, parameter.name, direction, -times)
-            yield Edit(6, LEFT_OUT, cause, at({parameter: moved(times)}), fitted=True)
+            cause = says(mistakes.UpdatedAtRate, parameter.name, direction, -times)
+            yield Edit(6, Rank.LEFT_OUT, cause, at({parameter: moved(times)}), fitted=True)
 
 
 def _short(rate: float) -> float:

@@ -9,19 +9,7 @@ import torch
 from torch import Tensor
 
 from handgrad.compare.diagnosis.bits import Observed, multiple
-from handgrad.compare.diagnosis.edits.edit import (
-    CURIOUS,
-    LEFT_OUT,
-    OPERAND,
-    OTHER,
-    Edit,
-    Function,
-    apply,
-    inside,
-    read,
-    says,
-    text,
-)
+from handgrad.compare.diagnosis.edits.edit import Edit, Function, Rank, apply, inside, read, says, text
 from handgrad.compare.diagnosis.edits.operands import FORMULAS, NEAR
 from handgrad.compare.diagnosis.edits.segment import Segment
 from handgrad.compare.facts.causes import DerivativeTooMuch, Scaled, WrongSign, Zero
@@ -43,15 +31,15 @@ def whole(segment: Segment, numbers: Mapping[float, str]) -> Iterator[Edit]:
     """Its sign, zero, its entries in other places, a named factor."""
     node = segment.target
     shape = node.value.shape
-    yield Edit(0, LEFT_OUT, says(WrongSign), {node: apply(torch.neg, node)})
-    yield Edit(0, LEFT_OUT, says(Zero), {node: apply(torch.zeros_like, node)})
+    yield Edit(0, Rank.LEFT_OUT, says(WrongSign), {node: apply(torch.neg, node)})
+    yield Edit(0, Rank.LEFT_OUT, says(Zero), {node: apply(torch.zeros_like, node)})
     for axes in ((axis - 1, axis) for axis in range(1, len(shape)) if shape[axis] > 1 and shape[axis - 1] > 1):
         turned = apply(partial(torch.flip, dims=axes), node)
-        yield Edit(0, OPERAND, says(OperandPlaces, "", "reversed", axes), {node: turned})
+        yield Edit(0, Rank.OPERAND, says(OperandPlaces, "", "reversed", axes), {node: turned})
     for times, name in {2.0: "2", 0.5: "1/2", **numbers}.items():
         for factor in (times, -times):
             scaled = apply(partial(torch.mul, other=factor), node)
-            yield Edit(0, LEFT_OUT, says(Scaled, factor, (name,)), {node: scaled})
+            yield Edit(0, Rank.LEFT_OUT, says(Scaled, factor, (name,)), {node: scaled})
 
 
 def clipped(segment: Segment, observed: Observed) -> Iterator[Edit]:
@@ -60,10 +48,10 @@ def clipped(segment: Segment, observed: Observed) -> Iterator[Edit]:
     bound, length = (_round(float(size)) for size in (observed.recorded.abs().max(), observed.recorded.norm()))
     if bound:
         cut = apply(lambda x: x.clamp(-bound, bound), node)
-        yield Edit(2, LEFT_OUT, says(Clipped, bound), {node: cut})
+        yield Edit(2, Rank.LEFT_OUT, says(Clipped, bound), {node: cut})
     if length:
         short = apply(lambda x: x * (length / x.norm()).clamp(max=1.0), node)
-        yield Edit(2, LEFT_OUT, says(Clipped, length, True), {node: short})
+        yield Edit(2, Rank.LEFT_OUT, says(Clipped, length, True), {node: short})
 
 
 def _round(value: float) -> float:
@@ -84,9 +72,9 @@ def inserted(segment: Segment) -> Iterator[Edit]:
     after = {*reached(graph.nodes, record)}  # may be the record again, which says nothing of it
     for name, other in graph.outputs.items():
         if other is not node and other not in after and other.value.shape == node.value.shape:
-            yield Edit(2, OPERAND, says(Copied, name), {node: read(other)})
+            yield Edit(2, Rank.OPERAND, says(Copied, name), {node: read(other)})
     for other in segment.alike(node):
-        yield Edit(3, OPERAND, says(Copied, other), {node: read(other)})
+        yield Edit(3, Rank.OPERAND, says(Copied, other), {node: read(other)})
     yield from _extra(segment, node)
 
 
@@ -105,15 +93,15 @@ def _extra(segment: Segment, node: Node) -> Iterator[Edit]:
             continue
         is_near = bool(label) and is_target
         tier = 1 if is_near and label == of_gradient(segment.name) else 3 if is_near else 4
-        yield Edit(tier, OTHER, says(ExtraTerm, other, where), {node: apply(torch.add, node, other)})
-        yield Edit(tier, OTHER, says(ExtraTerm, text("-{}", other), where), {node: apply(torch.sub, node, other)})
+        yield Edit(tier, Rank.OTHER, says(ExtraTerm, other, where), {node: apply(torch.add, node, other)})
+        yield Edit(tier, Rank.OTHER, says(ExtraTerm, text("-{}", other), where), {node: apply(torch.sub, node, other)})
         for told, function in FORMULAS.items():
             for how in EXTRA if told != "1/{}" else ():  # a factor 1/T is a divisor T
                 is_derivative = how == "extra" and told in DERIVATIVES and is_target
                 times = text(told, other)
                 cause = says(DerivativeTooMuch, times) if is_derivative else says(FactorForm, times, how, where)
                 change = apply(partial(_joined, EXTRA[how], function), node, other)
-                yield Edit(2 if is_near else 4, OTHER, cause, {node: change})
+                yield Edit(2 if is_near else 4, Rank.OTHER, cause, {node: change})
 
 
 def _joined(join: Callable[[Tensor, Tensor], Tensor], function: Function, x: Tensor, other: Tensor) -> Tensor:
@@ -131,7 +119,9 @@ def fitted(segment: Segment, observed: Observed) -> Iterator[Edit]:
         times = multiple(difference, other.value)
         if times:
             added = apply(partial(torch.add, alpha=times), node, other)
-            yield Edit(6, CURIOUS, says(WrongTerm, times, other), {node: added}, fitted=True)
+            yield Edit(6, Rank.CURIOUS, says(WrongTerm, times, other), {node: added}, fitted=True)
     times = multiple(observed.recorded, observed.reference)
     if times:
-        yield Edit(6, CURIOUS, says(Scaled, times), {node: apply(partial(torch.mul, other=times), node)}, fitted=True)
+        yield Edit(
+            6, Rank.CURIOUS, says(Scaled, times), {node: apply(partial(torch.mul, other=times), node)}, fitted=True
+        )

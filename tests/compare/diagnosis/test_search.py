@@ -9,7 +9,7 @@ from handgrad import tap
 from handgrad.compare.diagnosis import search as module
 from handgrad.compare.diagnosis.bits import ENOUGH_BITS
 from handgrad.compare.diagnosis.edits import hypotheses
-from handgrad.compare.diagnosis.edits.edit import OTHER, Edit
+from handgrad.compare.diagnosis.edits.edit import Edit, Rank
 from handgrad.compare.diagnosis.search import MOST_WORK, Elsewhere, Explanation, explanations, named
 from handgrad.compare.facts.causes import Scaled, WrongSign, Zero
 from handgrad.compare.facts.compounds import Alternative, Both
@@ -227,7 +227,7 @@ def test_an_edit_that_cannot_be_made_ends_nothing(monkeypatch):
     """An enumeration that fails in the middle is one that ends there."""
 
     def odd(segment, node, numbers):
-        yield Edit(1, OTHER, lambda w: Zero(), {node: lambda v: v(node) @ torch.zeros(77, 77)})
+        yield Edit(1, Rank.OTHER, lambda w: Zero(), {node: lambda v: v(node) @ torch.zeros(77, 77)})
         raise RuntimeError("odd")
 
     monkeypatch.setattr(hypotheses, "everywhere", lambda segment, numbers: odd(segment, segment.target, numbers))
@@ -299,7 +299,7 @@ def test_an_alternative_says_which_data_would_tell():
             return of(v(segment.graph.inputs["Z"]))
 
         node = segment.target
-        return Explanation(Unused("Z"), Edit(1, OTHER, lambda w: Unused("Z"), {node: change}), segment)
+        return Explanation(Unused("Z"), Edit(1, Rank.OTHER, lambda w: Unused("Z"), {node: change}), segment)
 
     def reference(p, X, Y):
         return (tap("A", torch.exp(tap("Z", X @ p["W"]))) * Y).sum()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from handgrad import tap
-from handgrad.compare.diagnosis.edits.edit import LEFT_OUT, Edit
+from handgrad.compare.diagnosis.edits.edit import Edit, Rank
 from handgrad.compare.diagnosis.edits.hypotheses import _together
 from handgrad.compare.facts.causes import WrongDerivative, Zero
 from handgrad.compare.facts.compounds import Repeated
@@ -110,7 +110,7 @@ def test_edits_of_another_tier_are_not_made_together():
     one, other = search.segment.steps[-2:]
 
     def edits(node, *tiers):
-        return iter([Edit(tier, LEFT_OUT, lambda w: Zero(), {node: lambda v: 0.0}) for tier in tiers])
+        return iter([Edit(tier, Rank.LEFT_OUT, lambda w: Zero(), {node: lambda v: 0.0}) for tier in tiers])
 
     together = [*_together([edits(one, 1, 2, 3), edits(other, 1, 3, 3)])]
     assert [edit.tier for edit in together] == [1, 3]
