@@ -136,7 +136,6 @@ class Epsilon(Cause, code="constant"):
 
 HOW_EPSILON = {
     "inside": "{value} is added inside {of}",
-    "inside-every": "{value} is added inside every {of}",
     "outside": "{value} is added to {of}",
     "clipped": "the argument of {of} is clipped to [{value}, 1 - {value}]",
     "moved-out": "{value} is added outside the root in {of}, not inside",
@@ -203,17 +202,6 @@ class OperandsExchanged(Cause, code="wrong-operand", sentence="{one} and {other}
 
     one: str
     other: str
-
-
-class NumbersShifted(Cause, code="wrong-operand"):
-    """Every tensor of a numbered family read at another number."""
-
-    stem: str
-    by: int
-
-    def __str__(self) -> str:
-        when, used, due = ("late", 2, 1) if self.by > 0 else ("early", 1, 2)
-        return f"every {self.stem} is read one number too {when}, as {self.stem}{used} where {self.stem}{due} belongs"
 
 
 class OperandOrder(Cause, code="wrong-operand"):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from itertools import combinations
 
 import torch
 from torch import Tensor
 
-from handgrad.compare.diagnosis.edits.edit import Edit, Function, Rank, apply, is_like, says, text
+from handgrad.compare.diagnosis.edits.edit import Edit, Function, Rank, apply, is_like, read, says, text
 from handgrad.compare.diagnosis.edits.segment import Segment
 from handgrad.compare.facts.causes import LabelsSwapped
-from handgrad.compare.facts.edits import OneForAll, OperandPlaces, OtherOperand, TermSign, TermTimes
+from handgrad.compare.facts.edits import OneForAll, OperandPlaces, OperandsExchanged, OtherOperand, TermSign, TermTimes
 from handgrad.compare.facts.operands import OperandTransposed, Unused
 from handgrad.compare.oracle.graph import Node
 
@@ -146,6 +147,15 @@ def formulas(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iter
     for other in (node, *segment.alike(node)):
         if other in segment.labels or other in segment.distance:
             yield from (_other(node, other, 5, Rank.CONSTANT, told) for told in FORMULAS if told != ITSELF)
+
+
+def exchanged(segment: Segment) -> Iterator[Edit]:
+    """Two inputs or records, each in the place of the other."""
+    named = [n for n in segment.steps if n.name and n.value.is_floating_point() and n.value.numel() > 1]
+    for one, other in combinations(named, 2):
+        if one.value.shape == other.value.shape:
+            cause = says(OperandsExchanged, one, other)
+            yield Edit(3, Rank.OPERAND, cause, {one: read(other), other: read(one)})
 
 
 def _others(node: Node, others: Iterable[Node], tier: int) -> Iterator[Edit]:

@@ -44,8 +44,6 @@ def reductions(segment: Segment, node: Node, numbers: Mapping[float, str]) -> It
         yield edit(1, "the mean", lambda x: x.mean(axes, keepdim=True), Rank.LEFT_OUT)
     if node.kind != "sum":
         yield edit(1, "the sum", lambda x: x.sum(axes, keepdim=True), Rank.LEFT_OUT)
-    for axis in _other_axes(node):
-        yield edit(1, f"{kind} {_along([axis])}", partial(_along_one, node, axis))
     scale = count if node.kind == "mean" else 1
     yield edit(1, f"the {'mean' if node.kind == 'mean' else 'sum'} of all", lambda x: _of_all(node, x))
     yield edit(2, f"1/({count} - 1) of the sum", lambda x: x.sum(axes, keepdim=True) / (count - 1))
@@ -58,6 +56,21 @@ def reductions(segment: Segment, node: Node, numbers: Mapping[float, str]) -> It
     if node.kind in ("sum", "mean"):
         yield from _parts(segment, node, axes, scale)
     yield Edit(1, Rank.OTHER, says(NotReduced, due, of, where), {node: read(of)})
+
+
+def other_axes(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
+    """The same along another axis, where the shape is the step's own or spreads to it."""
+    if node.kind not in KINDS or not isinstance(node.args[0], Node):
+        return
+    of, axes, keeps = node.args[0], axes_of(node), node.value.ndim == node.args[0].value.ndim
+    shape = of.value.shape
+    for axis in range(len(shape)):
+        if [axis] != axes and (keeps or len(axes) > 1 or shape[axis] == shape[axes[0]]):
+            cause = says(
+                OtherReduction, f"{KINDS[node.kind]} {_along([axis])}", due_of(node), of, inside(segment, node)
+            )
+            along = partial(ALONG[node.kind], dim=axis, keepdim=keeps)
+            yield Edit(1, Rank.OTHER, cause, {node: _shaped(node, of, along)})
 
 
 def due_of(node: Node) -> str:
@@ -100,23 +113,6 @@ def _shaped(node: Node, of: Node, function: Function) -> Change:
 def _of_all(node: Node, x: Tensor) -> Tensor:
     total = x.mean() if node.kind == "mean" else x.sum()
     return total.reshape([1] * node.value.ndim).expand(node.value.shape)
-
-
-def _other_axes(node: Node) -> Iterator[int]:
-    """The axes along which the step may reduce instead: the shape is its own, or spreads to it."""
-    axes, shape = axes_of(node), node.args[0].value.shape
-    for axis in range(len(shape)):
-        if [axis] != axes and (_keeps(node) or len(axes) > 1 or shape[axis] == shape[axes[0]]):
-            yield axis
-
-
-def _keeps(node: Node) -> bool:
-    """Whether the step keeps the axes that it reduces."""
-    return bool(node.value.ndim == node.args[0].value.ndim)
-
-
-def _along_one(node: Node, axis: int, x: Tensor) -> Tensor:
-    return ALONG[node.kind](x, axis, keepdim=_keeps(node))
 
 
 def _parts(segment: Segment, node: Node, axes: list[int], scale: int) -> Iterator[Edit]:

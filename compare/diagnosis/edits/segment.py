@@ -144,47 +144,36 @@ class Segment:
 
         All other steps are done for all of them at once, by torch.vmap. Raises what torch raises where that cannot be.
         """
-        changed = frozenset(changes[0])
-        plan = self.plan(changed)
-        touched = {*plan}
-        many: dict[Node, Tensor] = {}
-        begun = 0
-        for i, node in enumerate(plan):
-            if node in changed:
-                is_touched = not touched.isdisjoint(node.parents)
-                steps = plan[begun : i + is_touched]
-                many |= self._at_once(steps, steps, many)
-                begun = i + 1
-                known = {} if node.operation is None else many
-                instead = [each[node](self._of(known, k)) for k, each in enumerate(changes)]
+        many: dict[Node, Any] = {}
+        for node in self.plan(frozenset(changes[0])):
+            before = {} if node.operation is None else many
+            if not many.keys().isdisjoint(node.parents):
+                many[node] = self._for_all(node, many)
+            if node in changes[0]:
+                instead = (each[node](self._of(before, k)) for k, each in enumerate(changes))
                 many[node] = torch.stack([like(value, node.value) for value in instead])
-        if begun < len(plan):
-            many |= self._at_once(plan[begun:], [self.target], many)
-        return many[self.target]
+        tensor: Tensor = many[self.target]
+        return tensor
 
-    def _of(self, many: Mapping[Node, Tensor], k: int) -> Values:
+    def _of(self, many: Mapping[Node, Any], k: int) -> Values:
         """What steps give with the change of a number."""
-        return lambda of: (many[of][k] if of in many else self.values[of]) if isinstance(of, Node) else of
 
-    def _at_once(self, steps: Sequence[Node], given: Sequence[Node], many: Mapping[Node, Tensor]) -> dict[Node, Tensor]:
-        """What steps give for every one of many values of those before them."""
-        if not all(isinstance(node.value, Tensor) for node in given):
-            raise TypeError("torch.vmap stacks tensors alone")
-        taken = [*{parent: None for node in steps for parent in node.parents if parent in many}]
-        if not taken:
-            return {}
+        def of(node: Any) -> Any:
+            if not isinstance(node, Node) or node not in many:
+                return self.values[node] if isinstance(node, Node) else node
+            return many[node][k] if isinstance(many[node], Tensor) else [each[k] for each in many[node]]
 
-        def run(*tensors: Tensor) -> tuple[Tensor, ...]:
-            here: dict[Node, Any] = dict(zip(taken, tensors, strict=True))
+        return of
 
-            def of(node: Any) -> Any:
-                return here.get(node, self.values[node]) if isinstance(node, Node) else node
+    def _for_all(self, node: Node, many: Mapping[Node, Any]) -> Any:
+        """What a step gives for every one of many values of those before it."""
+        taken = [parent for parent in node.parents if parent in many]
 
-            for node in steps:
-                here[node] = node.done(of)
-            return tuple(here[node] for node in given)
+        def done(*values: Any) -> Any:
+            here = dict(zip(taken, values, strict=True))
+            return node.done(lambda of: here.get(of, self.values[of]) if isinstance(of, Node) else of)
 
-        return dict(zip(given, torch.vmap(run)(*(many[node] for node in taken)), strict=True))
+        return torch.vmap(done)(*(many[parent] for parent in taken))
 
     def predicted(self, changes: Mapping[Node, Change], values: Mapping[Node, Any]) -> Any:
         """The tensor where some steps give something else, `values` being what all steps give otherwise."""

@@ -1,14 +1,23 @@
-"""Mistakes at every step of a loop are found as one, and those of another tier are not made together."""
+"""Mistakes at every step of a loop or of a kind are found as one; those of another tier are not made together."""
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from handgrad import tap
 from handgrad.compare.diagnosis.edits.edit import Edit, Rank
 from handgrad.compare.diagnosis.edits.hypotheses import _together
 from handgrad.compare.facts.causes import WrongDerivative, Zero
 from handgrad.compare.facts.compounds import Repeated
-from handgrad.compare.facts.edits import FactorForm, MissingFactor, MissingTerm, OtherFunction, OtherOperand
+from handgrad.compare.facts.edits import (
+    FactorForm,
+    MissingFactor,
+    MissingTerm,
+    OtherFunction,
+    OtherOperand,
+    OtherReduction,
+    TermTimes,
+)
 from tests.compare.diagnosis.planted import causes, search_of
 
 
@@ -115,3 +124,87 @@ def test_edits_of_another_tier_are_not_made_together():
     together = [*_together([edits(one, 1, 2, 3), edits(other, 1, 3, 3)])]
     assert [edit.tier for edit in together] == [1, 3]
     assert all({*edit.changes} == {one, other} for edit in together)
+
+
+# --- every step of one kind
+
+
+def two_tanh(p, X, Y):
+    Z = tap("Z", X @ p["W"])
+    return (tap("A", torch.tanh(Z) * Y + torch.tanh(Y)) * Y).sum()
+
+
+def softmax(p, X, Y):
+    Z = tap("Z", X @ p["W"])
+    e = torch.exp(Z - Z.amax(1, keepdim=True))
+    return (tap("A", e / e.sum(1, keepdim=True)) * Y).sum()
+
+
+def softmax_over(z, axis):
+    e = torch.exp(z - z.amax(axis, keepdim=True))
+    return e / e.sum(axis, keepdim=True)
+
+
+FUNCTIONS = {
+    "sigmoid": (lambda t: t.Z.sigmoid() * t.Y + t.Y.sigmoid(), OtherFunction("sigmoid", "tanh", "Z")),
+    "relu": (lambda t: t.Z.relu() * t.Y + t.Y.relu(), OtherFunction("relu", "tanh", "Z")),
+    "left out": (lambda t: t.Z * t.Y + t.Y, OtherFunction("", "tanh", "Z")),
+}
+
+
+@pytest.mark.parametrize("what", FUNCTIONS)
+def test_finds_another_function_at_every_place(what):
+    wrong, expected = FUNCTIONS[what]
+    assert causes(two_tanh, "A", wrong, ["Z"])[0] == Repeated(expected, 2)
+
+
+def test_finds_a_softmax_over_the_other_axis():
+    (said, *_) = causes(softmax, "A", lambda t: softmax_over(t.Z, 0), ["Z"])
+    assert said.code == OtherReduction.code
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_finds_every_mean_of_a_backward_pass_over_another_number(count):
+    """Layer normalisation of rows of 4, whose gradient has two means; those of the forward pass are right."""
+
+    def wrong(t):
+        x = t.E - t.E.mean(1, keepdim=True)
+        spread = (x**2).mean(1, keepdim=True).add(1e-5).sqrt()
+        g, xhat = t.E, x / spread
+        return (g - g.sum(1, keepdim=True) / count - xhat * (g * xhat).sum(1, keepdim=True) / count) / spread
+
+    def reference(p, X, Y):
+        return (F.layer_norm(p["E"], (4,)) * p["E"].detach()).sum()
+
+    (said, *_) = causes(reference, "dE", wrong)
+    assert isinstance(said, Repeated)
+    assert (type(said.mistake), said.mistake.times, said.visits) == (TermTimes, f"4/{count} times", 2)
+
+
+def half_slowed(p, X, Y):
+    Z = tap("Z", X @ p["W"])
+    return (tap("A", torch.where(Z > 0, 0.8 * Y, torch.tanh(Z) * 0.8) + Y * Z) * Y).sum()
+
+
+def test_a_number_left_out_at_each_of_its_places_in_a_sum():
+    cause = causes(half_slowed, "A", lambda t: torch.where(t.Z > 0, t.Y, torch.tanh(t.Z)) + t.Y * t.Z, ["Z"])[0]
+    assert isinstance(cause, Repeated)
+    assert isinstance(cause.mistake, MissingFactor)
+    assert cause.visits == 2
+
+
+def normalised(p, X, Y):
+    Z = tap("Z", X @ p["W"])
+    return (tap("A", torch.nn.functional.layer_norm(Z, (Z.shape[1],))) * Y).sum()
+
+
+def test_two_averages_of_a_backward_pass_along_another_axis_are_one_edit():
+    def wrong(t):
+        d, r = t.dA, 1 / torch.sqrt(t.Z.var(1, keepdim=True, unbiased=False) + 1e-5)
+        n = (t.Z - t.Z.mean(1, keepdim=True)) * r
+        return r * (d - d.mean(0, keepdim=True) - n * (d * n).mean(0, keepdim=True))
+
+    (cause, *_) = causes(normalised, "dZ", wrong, ["Z", "A", "dA"])
+    assert isinstance(cause, Repeated)
+    assert isinstance(cause.mistake, OtherReduction)
+    assert cause.mistake.used.endswith("over axis 0")

@@ -6,6 +6,7 @@ import torch
 from handgrad import tap
 from handgrad.compare.diagnosis.edits.operands import (
     FORMULAS,
+    exchanged,
     formulas,
     multiples,
     named_tensors,
@@ -39,6 +40,20 @@ def out(t, z=None, y=None):
     return torch.tanh((t.Z if z is None else z) * (t.Y if y is None else y)) + t.b
 
 
+def two_tanh(p, X, Y):
+    Z = tap("Z", X @ p["W"])
+    return (tap("A", torch.tanh(Z) * Y + torch.tanh(Y)) * Y).sum()
+
+
+def two_numbers(p, X, Y):
+    m = tap("Z", X @ p["W"])
+    return (tap("A", 0.9 * torch.tanh(m) + 0.125 * Y) * Y).sum()
+
+
+EXCHANGED = {
+    "two_tanh": (two_tanh, lambda z, y: z.tanh() * y + y.tanh()),
+    "two_numbers": (two_numbers, lambda z, y: 0.9 * z.tanh() + 0.125 * y),
+}
 OWN = {
     "sign": (lambda t: out(t, y=-t.Y), TermSign(("Y",))),
     "unused": (lambda t: out(t) - t.b, Unused("b")),
@@ -150,3 +165,11 @@ def gated(p, X, Y):
 def test_a_gate_that_is_turned_round_is_no_label():
     (cause, *_) = causes(gated, "h", lambda t: (1 - t.z) * t.Y + t.z * torch.tanh(t.Y), ["z"], like=torch.sigmoid)
     assert cause == OtherOperand("1 - z", "z")
+
+
+@pytest.mark.parametrize("reference", ["two_tanh", "two_numbers"])
+def test_finds_exchanged_tensors(reference):
+    in_torch, by_hand = EXCHANGED[reference]
+    search = search_of(in_torch, "A", lambda t: by_hand(t.Y, t.Z), ["Z"])
+    (said,) = fitting(lambda segment, node, _: exchanged(segment) if node is segment.target else iter(()), search)
+    assert {said.one, said.other} == {"Y", "Z"}

@@ -1,0 +1,41 @@
+"""A variable of a loop in another's place is found where it was planted, at every visit."""
+
+import torch
+
+from handgrad import tap
+from handgrad.compare.diagnosis.edits.loops import other_variables
+from handgrad.compare.facts.compounds import Repeated
+from handgrad.compare.facts.edits import OtherOperand
+from tests.compare.diagnosis.planted import fitting, search_of
+
+
+def loop(p, X, Y):
+    h = X @ p["W"]
+    for t in range(3):
+        g = torch.tanh(h @ p["U"])
+        k = torch.sigmoid(h * Y[t])
+        h = g * k
+    return (tap("A", h) * Y).sum()
+
+
+def by_hand(t, used="g"):
+    h = t.X @ t.W
+    for i in range(3):
+        g, k = torch.tanh(h @ t.U), torch.sigmoid(h * t.Y[i])
+        h = {"g": g, "h": h}[used] * k
+    return h
+
+
+def said(used):
+    search = search_of(loop, "A", lambda t: by_hand(t, used))
+    return fitting(lambda segment, node, _: other_variables(segment) if node is segment.target else iter(()), search)
+
+
+def test_finds_the_state_before_where_the_gate_belongs():
+    (cause,) = said("h")
+    assert isinstance(cause, Repeated)
+    assert (type(cause.mistake), cause.visits) == (OtherOperand, 3)
+
+
+def test_what_is_right_is_no_other_variable():
+    assert not said("g")
