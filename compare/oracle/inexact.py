@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from handgrad.compare.oracle.kernels import kind_of, name_of
+from handgrad.compare.oracle.mode import Mode
 from handgrad.compare.oracle.noise import mapped
 
 MOST_CONSTANTS = 100_000  # numbers: a larger float32 tensor is data rather than a constant
 
 
-class PutRight(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch annotates neither this nor __init__
+class PutRight(Mode):
     """While entered, torch's inexact kernels are replaced by exact ones; `met` says which, in words."""
 
     def __init__(self) -> None:
         """Nothing is met yet."""
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.met = dict[str, None]()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
