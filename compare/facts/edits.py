@@ -92,6 +92,22 @@ HOW_FACTORS = {
 }
 
 
+class FactorOfTerms(Cause, code="missing-factor"):
+    """A factor, or a divisor, of a sum that is applied to too few of its terms or to one too much."""
+
+    factor_name: str
+    term: str
+    belongs: bool
+    divides: bool
+    inside: str = ""
+
+    def __str__(self) -> str:
+        what = f"the {'divisor' if self.divides else 'factor'} {self.factor_name}"
+        if self.belongs:
+            return f"{what} is left out of {self.term}, one of the terms{_in(self.inside)}"
+        return f"{what} is applied to {self.term} as well{_in(self.inside)}"
+
+
 class OtherFunction(Cause, code="function"):
     """Another function than the one that belongs there; nothing for `used` where the function is left out."""
 
@@ -197,11 +213,15 @@ class OtherOperand(Cause, code="wrong-operand"):
         return f"{self.used} is used where {self.belongs} belongs{where}"
 
 
-class OperandsExchanged(Cause, code="wrong-operand", sentence="{one} and {other} are exchanged"):
-    """Two tensors, each in the other's place."""
+class OperandsExchanged(Cause, code="wrong-operand"):
+    """Two tensors, each in the other's place: everywhere, or in the backward pass alone."""
 
     one: str
     other: str
+    backward: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.one} and {self.other} are exchanged{' in the backward pass' if self.backward else ''}"
 
 
 class OperandOrder(Cause, code="wrong-operand"):
@@ -234,6 +254,7 @@ HOW_PLACES = {
     "earlier-zero": "{0} is read one place earlier along {1}, zero at the start",
     "reversed": "{0} runs backwards along {1}",
     "exchanged": "{1} of {0} are exchanged",
+    "regrouped": "{1} of {0} are joined or split in another order",
     "in-memory": "{0} is read in the order of its memory, as if it were contiguous",
 }
 

@@ -183,6 +183,33 @@ def leaky_relu_backward(gradient: Tensor, z: Tensor, slope: float, is_result: bo
 # --- others
 
 
+def norm(x: Tensor, ord: float = 2, dim: list[int] | None = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    """sqrt(sum(x^2))."""
+    axes = list(range(x.ndim)) if dim is None else dim
+    return torch.sqrt((x * x).sum(axes, keepdim)) if ord == 2 and dtype is None else NotImplemented
+
+
+def exponential_minus_one(x: Tensor) -> Tensor:
+    """exp(x) - 1."""
+    return torch.exp(x) - 1
+
+
+def max_pool_backward(
+    gradient: Tensor, x: Tensor, size: list[int], stride: list[int], padding: list[int], *others: Any
+) -> Any:
+    """dx = dy where x is the largest of its window, for windows side by side; torch takes the first of several."""
+    rows, columns = size
+    halves = (*x.shape[:-2], x.shape[-2] // rows, rows, x.shape[-1] // columns, columns)
+    side_by_side = list(stride or size) == list(size) and not any(padding) and list(others[0]) == [1, 1]
+    if not side_by_side or math.prod(halves) != x.numel():
+        return NotImplemented
+
+    def spread(y: Tensor) -> Tensor:
+        return y.unsqueeze(-1).unsqueeze(-3).expand(halves).reshape(x.shape)
+
+    return spread(gradient) * (x == spread(x.reshape(halves).amax((-3, -1))))
+
+
 def embedding(weight: Tensor, indices: Tensor, *_: Any) -> Tensor:
     """Rows of a table."""
     return weight[indices]
@@ -212,7 +239,8 @@ def reciprocal_root(x: Tensor) -> Tensor:
 
 # What a textbook writes in a form that overflows, or loses digits, where torch's does not.
 STABLE = {
-    "_log_softmax", "_softmax", "binary_cross_entropy_with_logits", "log_sigmoid_forward", "logsumexp", "softplus",
+    "_log_softmax", "_softmax", "binary_cross_entropy_with_logits", "expm1", "log_sigmoid_forward", "logsumexp",
+    "max_pool2d_with_indices_backward", "softplus",
 }  # fmt: skip
 
 _FORMS: dict[str, Callable[..., Any]] = {
@@ -227,13 +255,16 @@ _FORMS: dict[str, Callable[..., Any]] = {
     "binary_cross_entropy_with_logits": cross_entropy_of_logits,
     "embedding": embedding,
     "embedding_dense_backward": embedding_backward,
+    "expm1": exponential_minus_one,
     "gelu": gelu,
     "gelu_backward": gelu_backward,
     "leaky_relu_backward": leaky_relu_backward,
     "lerp.Scalar": mixture,
     "lerp.Tensor": mixture,
     "log_sigmoid_forward": log_sigmoid,
+    "linalg_vector_norm": norm,
     "logsumexp": logsumexp,
+    "max_pool2d_with_indices_backward": max_pool_backward,
     "native_batch_norm": batch_norm,
     "native_batch_norm_backward": batch_norm_backward,
     "native_group_norm": group_norm,

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import combinations
+from itertools import combinations, permutations
 from typing import Any
 
 import torch
@@ -79,13 +79,15 @@ def sums(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator
         yield _times(segment, node, term, 0.5, "half of", 2)
         if len(terms) > 3:
             yield without(2, *(each for each in terms if each is not term))
+    for one, other in permutations(terms, 2):
+        yield from _of_another_term(segment, node, one, other)
     for pair in combinations(terms, 2) if len(terms) > 2 else ():
         yield without(2, *pair)
         yield turned(2, *pair)
     if len(terms) == 2:
         one, other = terms
-        yield from _parentheses(node, one, other)
-        yield from _parentheses(node, other, one)
+        yield from _assigned(node, one, other)
+        yield from _assigned(node, other, one)
         product = apply(operator.mul, one.of, other.of)
         yield Edit(4, Rank.CURIOUS, says(mistakes.FactorForm, text("{}", other.of), "product", where), {node: product})
 
@@ -99,35 +101,40 @@ def _more(node: Node, times: float, *terms: Term) -> dict[Node, Change]:
     return {node: lambda v: v(node) + sum(times * term.times * v(term.of) for term in terms)}
 
 
-def _parentheses(node: Node, one: Term, other: Term) -> Iterator[Edit]:
-    """a * b + c read as (a + c) * b, and c where the other term is 0 alone, as if it were assigned first."""
+def _of_another_term(segment: Segment, node: Node, one: Term, other: Term) -> Iterator[Edit]:
+    """a * b + c read as (a + c) * b."""
+    product = one.of
+    if isinstance(product, Node) and product.kind in ("mul", "div"):
+        for factor in product.args[:2] if product.kind == "mul" else product.args[1:2]:
+            yield _scaled_term(segment, node, product.kind, factor, other, belongs=False)
+
+
+def _scaled_term(segment: Segment, node: Node, kind: str, factor: Any, term: Term, *, belongs: bool) -> Edit:
+    """A term multiplied or divided by a factor too much, or not where it should be."""
+    scaled = operator.mul if kind == "mul" else operator.truediv
+    more = -1 if belongs else 1
+
+    def change(v: Values) -> Any:
+        own = term.times * v(term.of)
+        return v(node) + more * (scaled(own, v(factor)) - own)
+
+    cause = says(
+        mistakes.FactorOfTerms, text("{}", factor), text("{}", term.of), belongs, kind == "div", inside(segment, node)
+    )
+    return Edit(2, Rank.OTHER, cause, {node: change})
+
+
+def _assigned(node: Node, one: Term, other: Term) -> Iterator[Edit]:
+    """c where the other term is 0 alone, as if that were assigned after it."""
     product = one.of
     if not isinstance(product, Node):
         return
-    for i in (0, 1) if product.kind == "mul" else (0,) if product.kind == "div" else ():
-        yield _inside_of(node, one, other, i)
 
     def assigned(first: Any, second: Any) -> Any:
         return one.times * first + other.times * second * (first == 0).to(first.dtype)
 
     cause = says(mistakes.OtherOperand, text("{} where {} is 0", other.of, product), text("{}", other.of), node)
     yield Edit(4, Rank.CURIOUS, cause, {node: apply(assigned, product, other.of)})
-
-
-def _inside_of(node: Node, one: Term, other: Term, i: int) -> Edit:
-    """The term within one of the product's operands."""
-    product = one.of
-
-    def added(v: Values) -> Any:
-        operands = [v(each) for each in product.args[:2]]
-        operands[i] = one.times * operands[i] + other.times * v(other.of)
-        return product.operation(*operands)
-
-    symbol, sum_ = "*" if product.kind == "mul" else "/", f"({{{i}}} {other.sign} {{2}})"
-    template = f"{sum_} {symbol} {{1}}" if i == 0 else f"{{0}} {symbol} {sum_}"
-    return Edit(
-        2, Rank.OTHER, says(mistakes.OtherOperand, text(template, *product.args[:2], other.of), node), {node: added}
-    )
 
 
 def multiples_of_terms(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
@@ -195,8 +202,11 @@ def products(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iter
     """Factors and divisors left out, on the other side, entering twice, or by another function of them."""
     if node.kind not in ("mul", "div"):
         return
-    yield from _factor(segment, node, 0)
-    yield from _factor(segment, node, 1)
+    for i, of in enumerate(node.args[:2]):
+        yield from _factor(segment, node, i)
+        is_sum = isinstance(of, Node) and of.kind in SUMS and (i == 0 or node.kind == "mul")
+        for term in merged(segment, of) if is_sum else ():
+            yield _scaled_term(segment, node, node.kind, node.args[1 - i], term, belongs=True)
     cause = says(mistakes.FactorForm, text("{}", node.args[1]), "added", inside(segment, node))
     added = operator.add if node.kind == "mul" else operator.sub
     yield Edit(4, Rank.CURIOUS, cause, {node: apply(added, *node.args[:2])})

@@ -52,6 +52,11 @@ def _forward(node: Node) -> Iterator[Edit]:
                 other = [value] * len(node.args[place])
                 yield _other_setting(node, setting, value, node.args[place], redo(node, {place: read(other)}))
     padding = node.args[4]
+    for more in (1, -1, *({max(padding), -max(padding)} - {1, -1})):
+        before, after = ([by + sign * more for by in padding] for sign in (1, -1))
+        told = f"{max(before)} before and {max(after)} after"
+        if min(*before, *after) >= 0:
+            yield _other_setting(node, "padding", told, padding, _with_padding(node, before, after))
     for mode, told in BORDERS.items() if any(padding) else ():
         around = apply(partial(F.pad, pad=_both_ends(padding), mode=mode), node.args[0])
         change = redo(node, {0: around, 4: read([0] * len(padding))})
@@ -83,6 +88,22 @@ def _backward(node: Node) -> Iterator[Edit]:
 
 def _both_ends(padding: Sequence[int]) -> list[int]:
     return [each for each in padding[::-1] for _ in range(2)]
+
+
+def _with_padding(node: Node, before: Sequence[int], after: Sequence[int]) -> Change:
+    """The convolution with other paddings at the two ends; those of a transposed one are cut from the result."""
+    none = [0] * len(before)
+
+    def change(v: Values) -> Any:
+        x, kernel, bias, *settings = (v(each) for each in node.args)
+        settings[1] = none
+        if node.args[6]:
+            whole = node.operation(x, kernel, bias, *settings)
+            return _cut(whole, before, node.value.shape[2:])
+        around = [by for pair in zip(before[::-1], after[::-1], strict=True) for by in pair]
+        return node.operation(F.pad(x, around), kernel, bias, *settings)
+
+    return change
 
 
 def _cut(x: Tensor, first: Sequence[int], sizes: Sequence[int]) -> Tensor:

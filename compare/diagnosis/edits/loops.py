@@ -32,9 +32,12 @@ def _variables(segment: Segment) -> list[dict[int, Node]]:
     """What lines of loops give, and what they take from elsewhere, by the visit."""
     given: dict[tuple[str, int], dict[int, Node]] = {}
     taken: list[dict[int, Node]] = []
+    graph = segment.graph
+    records = {node: graph.inputs[name] for name, node in graph.outputs.items() if name in graph.inputs}
     known = {node for nodes in segment.scope.values() for node in nodes}
-    for group in repeated([node for node in segment.graph.nodes if node in known]):
-        visits = [(node.place, node) for node in group if node.place is not None and not node.place.is_backward]
+    for group in repeated([node for node in graph.nodes if records.get(node, node) in known]):
+        placed = [(node.place, records.get(node, node)) for node in group]
+        visits = [(place, node) for place, node in placed if place is not None and not place.is_backward]
         for place, node in visits:
             given.setdefault(place[:2], {})[place.visit] = node
         for args in zip(*(node.args for _, node in visits), strict=False):

@@ -131,6 +131,33 @@ def transposes(segment: Segment, node: Node, numbers: Mapping[float, str]) -> It
     yield Edit(2, Rank.OPERAND, says(mistakes.OperandPlaces, node, "in-memory", ()), {node: in_memory})
 
 
+def layouts(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
+    """Axes that a view joins to one, or makes of one, in another order."""
+    if node.kind not in ("view", "_unsafe_view", "reshape") or not isinstance(node.args[0], Node):
+        return
+    of, large, small = node.args[0], node.value.shape, node.args[0].value.shape
+    splits = len(large) > len(small)
+    large, small = (large, small) if splits else (small, large)
+    first = next((i for i, (a, b) in enumerate(zip(large, small, strict=False)) if a != b), len(small))
+    count = len(large) - len(small) + 1
+    if not 2 <= count <= MOST_PARTS or large[first + count :] != small[first + 1 :]:
+        return
+    for order in permutations(range(first, first + count)):
+        if order != tuple(sorted(order)):
+            axes = [*range(first), *order, *range(first + count, len(large))]
+            back = [axes.index(axis) for axis in range(len(large))]
+            other = [large[axis] for axis in axes]
+
+            def split(x: Tensor, other: Sequence[int] = other, back: Sequence[int] = back) -> Tensor:
+                return x.reshape(other).permute(*back)
+
+            def join(x: Tensor, axes: Sequence[int] = axes) -> Tensor:
+                return x.permute(*axes).reshape(node.value.shape)
+
+            cause = says(mistakes.OperandPlaces, of if not splits else node, "regrouped", tuple(sorted(order)))
+            yield Edit(2, Rank.OPERAND, cause, {node: apply(split if splits else join, of)})
+
+
 def scatters(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
     """Rows overwritten that should be added up."""
     if node.kind == "index_put" and len(node.args) > 3 and node.args[3]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import combinations
 
 import torch
 from torch import Tensor
 
-from handgrad.compare.diagnosis.edits.edit import Edit, Function, Rank, apply, is_like, read, says, text
+from handgrad.compare.diagnosis.edits.edit import Edit, Function, Rank, apply, is_like, read, says, text, where_taken
 from handgrad.compare.diagnosis.edits.segment import Segment
 from handgrad.compare.facts.causes import LabelsSwapped
 from handgrad.compare.facts.edits import OneForAll, OperandPlaces, OperandsExchanged, OtherOperand, TermSign, TermTimes
@@ -38,6 +38,7 @@ FORMULAS: dict[str, Function] = {
     "|{}|": torch.abs,
     "the sign of {}": torch.sign,
 }
+TOTALS: dict[str, Callable[..., Tensor]] = {"the sum": torch.sum, "the mean": torch.mean}
 NEAR = 6  # steps: an unnamed tensor further away is no candidate for a factor
 
 
@@ -106,6 +107,9 @@ def multiples(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Ite
             yield Edit(4, Rank.OTHER, says(OneForAll, node, axis), {node: first})
             told = text(f"{{}} minus its mean along axis {axis}", node)
             yield Edit(4, Rank.OTHER, says(OtherOperand, told, node), {node: apply(partial(_centred, axis=axis), node)})
+            for name, total in TOTALS.items():
+                told, along = text(f"{name} of {{}} over axis {axis}", node), partial(total, dim=axis, keepdim=True)
+                yield Edit(4, Rank.OTHER, says(OtherOperand, told, node), {node: apply(along, node)})
     for times, name in numbers.items():
         yield _multiple(node, 4, times, f"{name} times")
         if value.numel() == 1:  # as the number of examples for the sum of their weights
@@ -131,7 +135,7 @@ def named_tensors(segment: Segment, node: Node, numbers: Mapping[float, str]) ->
 def other_tensors(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
     """One that has none, or one that spreads to the shape."""
     yield from _others(node, (other for other in segment.alike(node) if other not in segment.labels), 4)
-    yield from _others(node, _spreading(segment, node), 4)
+    yield from _others(node, spreading(segment, node), 4)
 
 
 def skipped(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
@@ -152,10 +156,13 @@ def formulas(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iter
 def exchanged(segment: Segment) -> Iterator[Edit]:
     """Two inputs or records, each in the place of the other."""
     named = [n for n in segment.steps if n.name and n.value.is_floating_point() and n.value.numel() > 1]
+    behind = [step for step in segment.steps if step.place is not None and step.place.is_backward]
     for one, other in combinations(named, 2):
         if one.value.shape == other.value.shape:
-            cause = says(OperandsExchanged, one, other)
-            yield Edit(3, Rank.OPERAND, cause, {one: read(other), other: read(one)})
+            instead = {one: read(other), other: read(one)}
+            yield Edit(3, Rank.OPERAND, says(OperandsExchanged, one, other), instead)
+            backward = where_taken(instead, behind)
+            yield Edit(3, Rank.OPERAND, says(OperandsExchanged, one, other, True), backward)
 
 
 def _others(node: Node, others: Iterable[Node], tier: int) -> Iterator[Edit]:
@@ -166,7 +173,7 @@ def _other(node: Node, other: Node, tier: int, rank: Rank, told: str = ITSELF) -
     return Edit(tier, rank, says(OtherOperand, text(told, other), node), {node: apply(FORMULAS[told], other)})
 
 
-def _spreading(segment: Segment, node: Node) -> Iterator[Node]:
+def spreading(segment: Segment, node: Node) -> Iterator[Node]:
     """The tensors in scope that spread to the shape."""
     shape = tuple(node.value.shape) if isinstance(node.value, Tensor) else ()
     for small, others in segment.scope.items():

@@ -204,17 +204,23 @@ class Segment:
 
 
 def repeated(steps: Iterable[Node]) -> tuple[tuple[Node, ...], ...]:
-    """Of some steps, those that one line of the reference does again and again."""
-    visits: Counter[tuple[Any, ...]] = Counter()
+    """Of some steps, those that one line of the reference does again and again.
+
+    Two steps of a line are told apart by what they take at every visit, as weights, and by their order.
+    """
+    placed = [(node, node.place) for node in steps if node.place is not None]
+    visits: dict[tuple[Any, ...], set[int]] = {}
+    for node, place in placed:
+        for parent in node.parents:
+            visits.setdefault((place[:2], node.kind, parent), set()).add(place.visit)
+    times: Counter[tuple[Any, ...]] = Counter()
     groups: dict[tuple[Any, ...], list[Node]] = {}
-    for node in steps:
-        if node.place is None:
-            continue
-        sort = (node.kind, getattr(node.value, "shape", None))
-        nth = visits[node.place, sort]
-        visits[node.place, sort] += 1
-        line = (node.place.file, node.place.line, node.place.is_backward)
-        groups.setdefault((*line, sort, nth, len(node.parents)), []).append(node)
+    for node, place in placed:
+        always = [parent for parent in node.parents if len(visits[place[:2], node.kind, parent]) > 1]
+        sort = (node.kind, getattr(node.value, "shape", None), len(node.parents), *always)
+        nth = times[place, sort]
+        times[place, sort] += 1
+        groups.setdefault((place.file, place.line, place.is_backward, sort, nth), []).append(node)
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from handgrad.compare.diagnosis.bits import Observed, multiple
 from handgrad.compare.diagnosis.edits.edit import Edit, Function, Rank, apply, inside, read, says, text
-from handgrad.compare.diagnosis.edits.operands import FORMULAS, NEAR
+from handgrad.compare.diagnosis.edits.operands import FORMULAS, NEAR, spreading
 from handgrad.compare.diagnosis.edits.segment import Segment
 from handgrad.compare.facts.causes import DerivativeTooMuch, Scaled, WrongSign, Zero
 from handgrad.compare.facts.edits import Clipped, ExtraTerm, FactorForm, OperandPlaces
@@ -102,6 +102,20 @@ def _extra(segment: Segment, node: Node) -> Iterator[Edit]:
                 cause = says(DerivativeTooMuch, times) if is_derivative else says(FactorForm, times, how, where)
                 change = apply(partial(_joined, EXTRA[how], function), node, other)
                 yield Edit(2 if is_near else 4, Rank.OTHER, cause, {node: change})
+
+    for other in spreading(segment, node):
+        if other in segment.labels or segment.distance.get(other, NEAR + 1) <= NEAR:
+            for how, join in EXTRA.items():
+                cause = says(FactorForm, text("{}", other), how, where)
+                yield Edit(4, Rank.OTHER, cause, {node: apply(join, node, other)})
+    for other in segment.scope.get(tuple(node.value.shape[:1]), ()) if node.value.ndim == 2 else ():
+        if other in segment.labels and other.value.is_floating_point():
+            cause = says(FactorForm, text("{}", other), "extra", where)
+            yield Edit(4, Rank.OTHER, cause, {node: apply(_of_each_row, node, other)})
+
+
+def _of_each_row(x: Tensor, other: Tensor) -> Tensor:
+    return x * other.unsqueeze(1)
 
 
 def _joined(join: Callable[[Tensor, Tensor], Tensor], function: Function, x: Tensor, other: Tensor) -> Tensor:
