@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from math import inf
@@ -19,16 +19,16 @@ from torch import Tensor
 
 from handgrad.compare.diagnosis.bits import DISTINCT, ENOUGH_BITS, MOST_BITS, price
 from handgrad.compare.diagnosis.edits.arithmetic import constants, powers, products, sums
-from handgrad.compare.diagnosis.edits.edit import ODD
+from handgrad.compare.diagnosis.edits.edit import ODD, Edit, Rank, says
 from handgrad.compare.diagnosis.edits.functions import functions
 from handgrad.compare.diagnosis.edits.one_use import at_one_use, others_at_one_use
 from handgrad.compare.diagnosis.edits.operands import multiples, named_tensors, operands, other_tensors
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
-from handgrad.compare.diagnosis.edits.slips import Slip, Unsettled, slips, unsettled
+from handgrad.compare.diagnosis.edits.slips import Open, slips, unsettled
 from handgrad.compare.diagnosis.edits.states import in_one_state, means_in_place_of_sums
 from handgrad.compare.diagnosis.edits.wording import Formulas
 from handgrad.compare.diagnosis.search import NEAR_MISS
-from handgrad.compare.facts.causes import Cause
+from handgrad.compare.facts.causes import Cause, Unknown
 from handgrad.compare.oracle.graph import Graph, Node
 from handgrad.compare.oracle.recurrence import AFTER, OF_THE_RUN, Recurrence, before
 from handgrad.compare.thresholds import CLOSE, EXACT_SHARE
@@ -38,6 +38,7 @@ OF_A_NUMBER = (
     others_at_one_use,
 )  # fmt: skip
 OF_A_STEP = (sums, *OF_A_NUMBER)
+NOTHING = Edit(0, Rank.LEFT_OUT, says(Unknown), {})  # torch's own course
 CURIOUS = 5  # the first tier of edits that are not asked for
 MOST_WRONG = 8  # entries with which a number is sought
 MOST_WORK = 600_000  # operations of recurrences that are evaluated: about two seconds on one core
@@ -101,12 +102,12 @@ class Rollout:
             self.start[name] = (
                 torch.tensor(value, dtype=torch.float64) if scalar else torch.full_like(like_weights, value)
             )
-        for _, step, after in self.rolled(Slip()):
+        for _, step, after in self.rolled(NOTHING):
             if not bool(((after - step.reference).abs() <= step.allowed_torch).all()):
                 return False
         return True
 
-    def rolled(self, slip: Slip) -> Iterator[tuple[int, At, Tensor]]:
+    def rolled(self, slip: Edit) -> Iterator[tuple[int, At, Tensor]]:
         """Each step with the weights that the edited recurrence makes of it."""
         state = {**self.start}
         first = self.course.steps[0]
@@ -121,7 +122,7 @@ class Rollout:
             state = {name: values[self.graph.outputs[name]] for name in state}
             state |= {name: tensor for name, tensor in step.kept.items() if name in state}
 
-    def _step(self, index: int, state: Mapping[str, Tensor], slip: Slip) -> dict[Node, Any]:
+    def _step(self, index: int, state: Mapping[str, Tensor], slip: Edit) -> dict[Node, Any]:
         """What every node gives at a step."""
         self.work += len(self.segment.steps)
         given = {**self.settings, **state, **self.course.steps[index].inputs}
@@ -138,7 +139,7 @@ class Rollout:
         values = base | moved
         return values | self.segment.changed(slip.changes, values, moved)
 
-    def _early(self, graph: Graph, given: Mapping[str, Any], slip: Slip) -> dict[Node, Any]:
+    def _early(self, graph: Graph, given: Mapping[str, Any], slip: Edit) -> dict[Node, Any]:
         """A step of another form, in which an edit is made where it has the same steps."""
         usual = self.graph.valued(given)
         twins = _twins(self.graph, graph)
@@ -196,7 +197,7 @@ def _in(twins: Mapping[Node, Node], usual: Mapping[Node, Any], change: Any) -> A
 class Found:
     """A slip that gives all that was recorded: what it leaves, and its bits."""
 
-    slip: Slip
+    slip: Edit
     residue: float
     net: float
 
@@ -235,7 +236,7 @@ def _found(rollouts: Sequence[Rollout]) -> list[Found]:
             if sum(rollout.work for rollout in rollouts) > MOST_WORK:
                 return found
             tried[slip.tier] += 1
-            for form in (slip, slip.from_the_first) if rollouts[0].recurrence.early else (slip,):
+            for form in (slip, replace(slip, uniform=True)) if rollouts[0].recurrence.early else (slip,):
                 residue, bits = _left(rollouts, form)
                 if residue <= 1.0:
                     found.append(Found(form, residue, bits - price(form.tier, tried[form.tier], form.fitted)))
@@ -244,7 +245,7 @@ def _found(rollouts: Sequence[Rollout]) -> list[Found]:
     return found
 
 
-def _edits(segment: Whole) -> Iterator[Slip]:
+def _edits(segment: Whole) -> Iterator[Edit]:
     """Edits of single steps, from the updated weights backwards."""
     order = {node: i for i, node in enumerate(segment.steps)}
     far = len(order)
@@ -253,12 +254,12 @@ def _edits(segment: Whole) -> Iterator[Slip]:
             try:
                 for edit in kind(segment, node, {}):
                     if edit.tier < CURIOUS:
-                        yield Slip.of(edit)
+                        yield edit
             except ODD:
                 continue
 
 
-def _left(rollouts: Sequence[Rollout], slip: Slip) -> tuple[float, float]:
+def _left(rollouts: Sequence[Rollout], slip: Edit) -> tuple[float, float]:
     """The most that a slip leaves of any step, in units of what rounding explains, and the bits that it explains."""
     worst, bits = 0.0, 0.0
     try:
@@ -279,7 +280,7 @@ def _left(rollouts: Sequence[Rollout], slip: Slip) -> tuple[float, float]:
     return worst, bits
 
 
-def _settled(rollouts: Sequence[Rollout]) -> Iterator[Slip]:
+def _settled(rollouts: Sequence[Rollout]) -> Iterator[Edit]:
     """Slips with an open number, where some number makes them give one of the entries that are furthest off."""
     wrong = sorted((at for rollout in rollouts for at in _wrong(rollout)), key=lambda at: at[1])[:MOST_WRONG]
     segment = rollouts[0].segment
@@ -287,7 +288,12 @@ def _settled(rollouts: Sequence[Rollout]) -> Iterator[Slip]:
         for uniform in (False, True) if rollouts[0].recurrence.early else (False,):
             solved = (_solved(rollout, family, index, entry, uniform) for rollout, index, entry in wrong)
             numbers = dict.fromkeys(each for number in solved if number is not None for each in _decimals(number))
-            yield from (family.slip(number, uniform) for number in numbers)
+            yield from (_with(family, number, uniform) for number in numbers)
+
+
+def _with(family: Open, number: float, uniform: bool) -> Edit:
+    """The edit with a number in its open place."""
+    return replace(family[0](number), uniform=uniform, fitted=True)
 
 
 def _wrong(rollout: Rollout) -> Iterator[tuple[Rollout, int, int]]:
@@ -298,18 +304,18 @@ def _wrong(rollout: Rollout) -> Iterator[tuple[Rollout, int, int]]:
         yield from ((rollout, index, entry) for entry in {*order[:1], *order[len(order) // 2 :][:1]})
 
 
-def _solved(rollout: Rollout, family: Unsettled, index: int, entry: int, uniform: bool) -> float | None:
+def _solved(rollout: Rollout, family: Open, index: int, entry: int, uniform: bool) -> float | None:
     """The number with which a slip gives an entry at a step; None where none of those tried encloses it."""
 
     def off(number: float) -> float:
-        for at, step, after in rollout.rolled(family.slip(number, uniform)):
+        for at, step, after in rollout.rolled(_with(family, number, uniform)):
             if at == index:
                 return float((after - step.recorded).expand(step.recorded.shape)[entry])
         return inf
 
     try:
         left, least = None, 0.0
-        for right in family.numbers:
+        for right in family[1]:
             value = off(right)
             if value == 0.0:
                 return right

@@ -197,7 +197,8 @@ class Search:
         plan = self.segment.plan(frozenset(edits[0].changes))
         entries = sum(map(_size, plan))
         found: list[Prediction] = []
-        for chunk in _chunks(edits, max(1, min(MOST_AT_ONCE, MOST_ENTRIES // max(entries, 1)))):
+        size = max(1, min(MOST_AT_ONCE, MOST_ENTRIES // max(entries, 1)))
+        for chunk in (edits[i : i + size] for i in range(0, len(edits), size)):
             self.work += STEP * len(plan) + (EVALUATED + entries) * len(chunk)
             found += self._at_once(chunk) or [self._one(edit) for edit in chunk]
         return found
@@ -243,15 +244,10 @@ def _both(first: Edit, second: Edit) -> Edit:
     return Edit(tier, rank, lambda w: Both(first.cause(w), second.cause(w)), changes, count=2)
 
 
-def named(searches: Iterable[Search], elsewhere: Callable[[], Iterable[Elsewhere]]) -> list[Cause]:
-    """The causes that survive in one form of the formula or another, best first: one of each code."""
-    return [each.cause for each in explanations(searches, elsewhere)]
-
-
 def explanations(searches: Iterable[Search], elsewhere: Callable[[], Iterable[Elsewhere]]) -> list[Explanation]:
-    """The same with the edits that they are; where no edit survives, two at once are tried.
+    """What survives in one form of the formula or another, best first: one of each code.
 
-    After the first, those alone are told that differ from it on some data.
+    Where no edit does, two at once are tried. After the first, those alone are told that differ from it on some data.
     """
     runs = cache(lambda: tuple(elsewhere()))
     known = [*searches]
@@ -302,21 +298,18 @@ def _told(
             due, dtype = values[search.segment.target].double(), search.observed.dtype
             seen = Observed(there.recorded, due, dtype, noise=there.noise or search.observed.noise)
             fits = [fit for fit in fits if _holds(fit, search.segment, seen, values)]
-    accepted = [fit for fit in fits if fit.net >= ENOUGH_BITS]
-    rank = _rank(search.segment)
-    causes = (cause_of(search.segment, fit.edit, search.words, search.parameters) for fit in accepted)
-    told = [(fit, Explanation(cause, fit.edit, search.segment)) for fit, cause in zip(accepted, causes, strict=True)]
-    return [((*rank(fit), len(str(explanation.cause))), explanation) for fit, explanation in told]
+    told = []
+    for fit in (fit for fit in fits if fit.net >= ENOUGH_BITS):
+        cause = cause_of(search.segment, fit.edit, search.words, search.parameters)
+        rank = (*_rank(search.segment)(fit), len(str(cause)))
+        told.append((rank, Explanation(cause, fit.edit, search.segment)))
+    return told
 
 
 def _of_the_same_steps(edits: Iterator[Edit]) -> Iterator[list[Edit]]:
     for steps, group in groupby(edits, key=lambda edit: frozenset(edit.changes)):
         if steps:
             yield [*group]
-
-
-def _chunks(edits: Sequence[Edit], size: int) -> Iterator[Sequence[Edit]]:
-    return (edits[i : i + size] for i in range(0, len(edits), size))
 
 
 def _exact(fits: Sequence[Fit], times: float) -> list[Fit]:

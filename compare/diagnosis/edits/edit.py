@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
@@ -16,6 +16,7 @@ from handgrad.compare.oracle.graph import Node
 Words = Callable[[Any], str]  # a step, or a number, as a formula
 Told = Callable[[Words], Cause]  # the cause that an edit is
 Function = Callable[[Tensor], Tensor]
+Start = Callable[[Mapping[str, Tensor]], Any]  # of a state, of what the first step takes
 SMALL = 1e-2  # a number below is one that keeps a divisor from zero
 ODD = (RuntimeError, LookupError, TypeError, ValueError, ArithmeticError, AssertionError)  # an edit that cannot be made
 MOST_INDICES = 32  # of an axis: each is left out of a sum
@@ -32,7 +33,8 @@ class Edit:
     """`changes` holds what some steps give instead; `cause` is made once the edit explains the tensor.
 
     Tier 0 is a relation of the whole tensor, 1 and 2 an edit of one step, 3 to 5 another tensor in an operand's place,
-    6 has a number `fitted` to the tensor. `count` says of how many mistakes it is.
+    6 has a number `fitted` to the tensor. `count` says of how many mistakes it is. Of steps that recur, `starts` holds
+    what states start from, made of what the first step takes; `uniform` makes the first steps as all others.
     """
 
     tier: int
@@ -41,6 +43,8 @@ class Edit:
     changes: Mapping[Node, Change]
     fitted: bool = False
     count: int = 1
+    starts: Mapping[str, Start] = field(default_factory=dict)
+    uniform: bool = False
 
 
 def is_number(value: Any) -> bool:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from handgrad.compare.diagnosis.edits.edit import Edit, Rank, Told, Words, apply, read, says, text, where_taken
+from handgrad.compare.diagnosis.edits.edit import Edit, Rank, Start, Words, apply, read, says, text, where_taken
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts import updates as mistakes
-from handgrad.compare.facts.causes import Cause, Scaled, Unknown
+from handgrad.compare.facts.causes import Cause, Scaled
 from handgrad.compare.facts.edits import NumbersExchanged, OtherNumber, TermTimes
 from handgrad.compare.oracle.graph import Node, Values
 from handgrad.compare.oracle.recurrence import (
@@ -31,56 +30,16 @@ from handgrad.compare.oracle.recurrence import (
 )
 from handgrad.compare.thresholds import EPSILONS
 
-Start = Callable[[Mapping[str, Tensor]], Any]  # of what the first step takes
 RATE, BUFFER = "lr", "momentum_buffer"
 VELOCITY = (RATE, "momentum", "dampening")  # settings of SGD without which its velocity is another
 STARTS = (1.0, 0.5, *EPSILONS)
 SHARES = tuple(i / 32 for i in range(1, 32)) + tuple(1 - 0.5**i for i in range(6, 24))
 SIZES = tuple(2.0**i for i in range(-60, 30, 2))
 
-
-NOTHING = Unknown()  # of torch's own course
-
-
-@dataclass(frozen=True)
-class Slip:
-    """An edit of every step, what states start from, and whether the first steps are as all others.
-
-    `fitted`: it has a number that was fitted.
-    """
-
-    tier: int = 0
-    rank: Rank = Rank.LEFT_OUT
-    cause: Told = lambda words: NOTHING
-    changes: Mapping[Node, Change] = field(default_factory=dict)
-    starts: Mapping[str, Start] = field(default_factory=dict)
-    uniform: bool = False
-    fitted: bool = False
-
-    @classmethod
-    def of(cls, edit: Edit) -> Slip:
-        """An edit of the graph, at every step."""
-        return cls(edit.tier, edit.rank, edit.cause, edit.changes)
-
-    @property
-    def from_the_first(self) -> Slip:
-        """The same with first steps as all others."""
-        return replace(self, uniform=True)
+Open = tuple[Callable[[float], Edit], Sequence[float]]  # an edit with an open number, and where that is sought
 
 
-@dataclass(frozen=True)
-class Unsettled:
-    """A slip with a number that is open, and the numbers between which it is sought."""
-
-    of: Callable[[float], Slip]
-    numbers: Sequence[float]
-
-    def slip(self, number: float, uniform: bool) -> Slip:
-        """The slip with a number."""
-        return replace(self.of(number), uniform=uniform, fitted=True, tier=5)
-
-
-def slips(segment: Segment, decays: Sequence[float]) -> Iterator[Slip]:
+def slips(segment: Segment, decays: Sequence[float]) -> Iterator[Edit]:
     """All that need no number; `decays` are the weight decays of other parameters."""
     yield from _starts(segment)
     yield from _counted(segment)
@@ -92,23 +51,23 @@ def slips(segment: Segment, decays: Sequence[float]) -> Iterator[Slip]:
     yield from _shares(segment)
 
 
-def unsettled(segment: Segment, settings: Mapping[str, float]) -> Iterator[Unsettled]:
+def unsettled(segment: Segment, settings: Mapping[str, float]) -> Iterator[Open]:
     """All that have a number of their own."""
     inputs = segment.graph.inputs
     for name, due in settings.items():
         if inputs[name] in segment.users and segment.users[inputs[name]]:
-            yield Unsettled(partial(_setting, inputs[name], due), _around(due))
+            yield partial(_setting, inputs[name], due), _around(due)
     if DECAY not in settings or inputs[DECAY] not in segment.distance:
         for how in DECAYS:
-            yield Unsettled(partial(_decayed, segment, how), (*_minus(SIZES), *SIZES))
+            yield partial(_decayed, segment, how), (*_minus(SIZES), *SIZES)
     for name, node in segment.graph.outputs.items():
         if name != AFTER and node.kind == "add" and node.value.ndim:
             for part in range(2):
-                yield Unsettled(partial(_part, name, node, part), SIZES)
+                yield partial(_part, name, node, part), SIZES
     for form in _epsilons(segment):
-        yield Unsettled(partial(_moved_with, form, inputs["eps"]), SIZES)
+        yield partial(_moved_with, form, inputs["eps"]), SIZES
     for by in ("value", NORM, NORM_OF_ALL):
-        yield Unsettled(partial(_clipped, segment, by), SIZES)
+        yield partial(_clipped, segment, by), SIZES
 
 
 def _minus(sizes: Sequence[float]) -> tuple[float, ...]:
@@ -122,36 +81,36 @@ def _around(due: float) -> tuple[float, ...]:
 # --- settings
 
 
-def _setting(node: Node, due: float, used: float) -> Slip:
+def _setting(node: Node, due: float, used: float) -> Edit:
     kind = mistakes.DecaySetting if node.name == DECAY else mistakes.OtherSetting
-    return Slip(5, Rank.OTHER, says(kind, node.name, used, due), {node: _full(node, used)})
+    return Edit(5, Rank.OTHER, says(kind, node.name, used, due), {node: _full(node, used)})
 
 
 def _full(node: Node, number: float) -> Change:
     return apply(partial(torch.full_like, fill_value=number), node)
 
 
-def _part(name: str, node: Node, part: int, times: float) -> Slip:
+def _part(name: str, node: Node, part: int, times: float) -> Edit:
     """A term of a state so many times what it should be."""
     term = node.args[part]
     more = apply(partial(torch.add, alpha=times - 1), node, term)
-    return Slip(5, Rank.OTHER, says(TermTimes, term, f"{times:.6g} times", times, name), {node: more})
+    return Edit(5, Rank.OTHER, says(TermTimes, term, f"{times:.6g} times", times, name), {node: more})
 
 
-def _shares(segment: Segment) -> Iterator[Slip]:
+def _shares(segment: Segment) -> Iterator[Edit]:
     """A share and what is left of 1, or two shares, exchanged; the same in the moments alone."""
     shares = [node for node in segment.graph.inputs.values() if is_share(segment, node)]
     for node in shares:
         swapped = apply(lambda x: 1 - x, node)
         name = node.name
-        yield Slip(1, Rank.OTHER, says(OtherNumber, f"1 - {name}", name), {node: swapped})
+        yield Edit(1, Rank.OTHER, says(OtherNumber, f"1 - {name}", name), {node: swapped})
         for other in shares:
             if other is not node:
-                yield Slip(2, Rank.OTHER, says(OtherNumber, other.name, node.name), {node: read(other)})
+                yield Edit(2, Rank.OTHER, says(OtherNumber, other.name, node.name), {node: read(other)})
     for one, other in combinations(shares, 2):
         cause, swap = says(NumbersExchanged, one.name, other.name), {one: read(other), other: read(one)}
-        yield Slip(1, Rank.OTHER, cause, swap)
-        yield Slip(3, Rank.OTHER, cause, where_taken(swap, (node for node in segment.steps if node.kind != "pow")))
+        yield Edit(1, Rank.OTHER, cause, swap)
+        yield Edit(3, Rank.OTHER, cause, where_taken(swap, (node for node in segment.steps if node.kind != "pow")))
 
 
 def is_share(segment: Segment, node: Node) -> bool:
@@ -162,21 +121,23 @@ def is_share(segment: Segment, node: Node) -> bool:
 # --- t
 
 
-def _counted(segment: Segment) -> Iterator[Slip]:
+def _counted(segment: Segment) -> Iterator[Edit]:
     """t stuck, one off, or counted with every parameter; moments that are not corrected."""
     node = segment.graph.inputs.get(before(COUNT))
     if node is None or segment.graph.outputs[COUNT] not in segment.distance:
         return
     every, total = segment.graph.outputs[COUNT], segment.graph.inputs[TOTAL]
     start = {COUNT: lambda first: first[POSITION] + 1 - first[TOTAL]}
-    yield Slip(0, Rank.OTHER, says(mistakes.Counted, "stuck"), {node: apply(torch.zeros_like, node)})
-    yield Slip(0, Rank.OTHER, says(mistakes.Counted, "ahead"), {}, {COUNT: _number(1.0)})
-    yield Slip(0, Rank.OTHER, says(mistakes.Counted, "behind"), {}, {COUNT: _number(-1.0)})
-    yield Slip(0, Rank.OTHER, says(mistakes.Counted, "per-parameter"), {every: apply(torch.add, node, total)}, start)
+    yield Edit(0, Rank.OTHER, says(mistakes.Counted, "stuck"), {node: apply(torch.zeros_like, node)})
+    yield Edit(0, Rank.OTHER, says(mistakes.Counted, "ahead"), {}, starts={COUNT: _number(1.0)})
+    yield Edit(0, Rank.OTHER, says(mistakes.Counted, "behind"), {}, starts={COUNT: _number(-1.0)})
+    yield Edit(
+        0, Rank.OTHER, says(mistakes.Counted, "per-parameter"), {every: apply(torch.add, node, total)}, starts=start
+    )
     powers = {each for each in segment.steps if each.kind == "pow"}
     corrections = [each for each in segment.steps if each.kind == "rsub" and powers.intersection(each.parents)]
     if corrections:
-        yield Slip(
+        yield Edit(
             0,
             Rank.OTHER,
             says(mistakes.Counted, "left-out"),
@@ -187,7 +148,7 @@ def _counted(segment: Segment) -> Iterator[Slip]:
 # --- what a state starts from
 
 
-def _starts(segment: Segment) -> Iterator[Slip]:
+def _starts(segment: Segment) -> Iterator[Edit]:
     """The first steps as all others; every state from another number, the weights, the gradient or its square."""
     states = [name for name in segment.graph.outputs if name not in (AFTER, COUNT)]
     for name in states:
@@ -204,20 +165,19 @@ def _number(number: float) -> Start:
     return lambda first: number
 
 
-def _start(state: str, told: str, start: Start) -> Slip:
+def _start(state: str, told: str, start: Start) -> Edit:
     tier = 0 if told == WEIGHTS else 1
-    return Slip(tier, Rank.LEFT_OUT, says(mistakes.StateStart, state, told), {}, {state: start}, uniform=True)
+    return Edit(tier, Rank.LEFT_OUT, says(mistakes.StateStart, state, told), {}, starts={state: start}, uniform=True)
 
 
-def _from_zero(segment: Segment, state: str) -> Slip:
+def _from_zero(segment: Segment, state: str) -> Edit:
     """A velocity that is 0 before the first step, which torch sets to the first gradient."""
     settings = {name: float(node.value) for name, node in segment.graph.inputs.items() if name in VELOCITY}
     due = GRADIENT if state == BUFFER else ""
     rate = settings.get(RATE, 1.0) * (1 - settings.get("dampening", 0.0))
     twin = f"lr={rate:.6g}, momentum={settings['momentum']:.6g}" if due and len(settings) == len(VELOCITY) else ""
-    return Slip(
-        0, Rank.LEFT_OUT, says(mistakes.StateStart, state, "0", due, twin), {}, {state: _number(0.0)}, uniform=True
-    )
+    cause = says(mistakes.StateStart, state, "0", due, twin)
+    return Edit(0, Rank.LEFT_OUT, cause, {}, starts={state: _number(0.0)}, uniform=True)
 
 
 # --- weight decay
@@ -231,27 +191,27 @@ DECAYS: dict[str, tuple[str, Joined]] = {
 }
 
 
-def _decays(segment: Segment) -> Iterator[Slip]:
+def _decays(segment: Segment) -> Iterator[Edit]:
     """Decay left out, or in another place."""
     decay = segment.graph.inputs.get(DECAY)
     if decay is None or not segment.users.get(decay):
         return
     nothing = {user: apply(torch.zeros_like, user) for user in segment.users[decay]}
     number = float(decay.value)
-    yield Slip(0, Rank.LEFT_OUT, says(mistakes.DecayForm, "left-out", number), nothing)
+    yield Edit(0, Rank.LEFT_OUT, says(mistakes.DecayForm, "left-out", number), nothing)
     for how in DECAYS:
-        yield Slip(1, Rank.OTHER, says(mistakes.DecayForm, how, number), nothing | _decaying(segment, how, read(decay)))
+        yield Edit(1, Rank.OTHER, says(mistakes.DecayForm, how, number), nothing | _decaying(segment, how, read(decay)))
         turned = nothing | _decaying(segment, how, apply(torch.neg, decay))
-        yield Slip(1, Rank.OTHER, says(mistakes.DecayForm, how, -number), turned)
+        yield Edit(1, Rank.OTHER, says(mistakes.DecayForm, how, -number), turned)
 
 
-def _decayed(segment: Segment, how: str, number: float) -> Slip:
+def _decayed(segment: Segment, how: str, number: float) -> Edit:
     """Decay where torch has none; a step's result that is larger than it should be is no decay."""
     rate = segment.graph.inputs.get(RATE)
     told = says(mistakes.DecayForm, how, number, False)
     if how == "after" and number < 0 and rate is not None:
         told = says(Scaled, 1 - float(rate.value) * number)
-    return Slip(5, Rank.OTHER, told, _decaying(segment, how, read(number)))
+    return Edit(5, Rank.OTHER, told, _decaying(segment, how, read(number)))
 
 
 def _decaying(segment: Segment, how: str, decay: Change) -> dict[Node, Change]:
@@ -264,7 +224,7 @@ def _decaying(segment: Segment, how: str, decay: Change) -> dict[Node, Change]:
 # --- eps
 
 
-def _epsilons(segment: Segment) -> Iterator[Slip]:
+def _epsilons(segment: Segment) -> Iterator[Edit]:
     """eps added earlier or later on the way from a moment to the divisor, at one of its places or at all."""
     eps = segment.graph.inputs.get("eps")
     sums = [node for node in segment.steps if node.kind == "add" and eps is not None and node.args[1] is eps]
@@ -277,12 +237,12 @@ def _epsilons(segment: Segment) -> Iterator[Slip]:
             yield replace(joint[0], changes=changes)
 
 
-def _earlier(segment: Segment, node: Node) -> Iterator[Slip]:
+def _earlier(segment: Segment, node: Node) -> Iterator[Edit]:
     total, eps = node.args
     if total.kind in ("sqrt", "div"):
         squared = apply(lambda x, small: torch.sqrt(x**2 + small), total, eps)
         cause = says(mistakes.EpsilonPlace, "eps", text("({})^2 inside the root", total), total)
-        yield Slip(1, Rank.OTHER, cause, {node: squared})
+        yield Edit(1, Rank.OTHER, cause, {node: squared})
     of, chain = total, list[Node]()
     while isinstance(of, Node) and of.kind in ("sqrt", "div"):
         chain, of = [of, *chain], of.args[0]
@@ -291,7 +251,7 @@ def _earlier(segment: Segment, node: Node) -> Iterator[Slip]:
         yield _moved(of, total, node, partial(_along, apply(torch.add, of, eps), chain))
 
 
-def _later(segment: Segment, node: Node) -> Iterator[Slip]:
+def _later(segment: Segment, node: Node) -> Iterator[Edit]:
     total, eps = node.args
     chain, last = list[Node](), node
     while len(users := segment.users.get(last, ())) == 1 and users[0].kind in ("sqrt", "div"):
@@ -314,24 +274,24 @@ def _plus(change: Change, eps: Node) -> Change:
     return lambda v: change(v) + v(eps)
 
 
-def _moved(of: Node, belongs: Node, node: Node, change: Change) -> Slip:
-    return Slip(1, Rank.OTHER, says(mistakes.EpsilonPlace, "eps", of, belongs), {node: change})
+def _moved(of: Node, belongs: Node, node: Node, change: Change) -> Edit:
+    return Edit(1, Rank.OTHER, says(mistakes.EpsilonPlace, "eps", of, belongs), {node: change})
 
 
-def _moved_with(form: Slip, eps: Node, used: float) -> Slip:
+def _moved_with(form: Edit, eps: Node, used: float) -> Edit:
     """A small number of another size in another place."""
 
     def cause(words: Words) -> Cause:
         told = form.cause(words)
         return replace(told, eps=f"{used:.6g}") if isinstance(told, mistakes.EpsilonPlace) else told
 
-    return replace(form, cause=cause, changes={**form.changes, eps: _full(eps, used)})
+    return replace(form, tier=5, cause=cause, changes={**form.changes, eps: _full(eps, used)})
 
 
 # --- corrections, clipping
 
 
-def _corrected(segment: Segment) -> Iterator[Slip]:
+def _corrected(segment: Segment) -> Iterator[Edit]:
     """A moment that is divided by 1 - beta^t where torch does not."""
     count = segment.graph.outputs.get(COUNT)
     shares = [node for node in segment.graph.inputs.values() if is_share(segment, node)]
@@ -341,7 +301,7 @@ def _corrected(segment: Segment) -> Iterator[Slip]:
         for user in segment.users.get(state, ()):
             for share in shares:
                 corrected = apply(lambda m, beta, t: m / (1 - beta**t), state, share, count)
-                yield Slip(
+                yield Edit(
                     2,
                     Rank.OTHER,
                     says(mistakes.StateCorrected, name, share.name),
@@ -349,9 +309,9 @@ def _corrected(segment: Segment) -> Iterator[Slip]:
                 )
 
 
-def _clipped(segment: Segment, by: str, bound: float) -> Slip:
+def _clipped(segment: Segment, by: str, bound: float) -> Edit:
     node = segment.graph.inputs[GRADIENT]
     change = apply(lambda g: g.clamp(-bound, bound), node)
     if by != "value":
         change = apply(lambda g, norm: g * (bound / norm).clamp(max=1.0), node, segment.graph.inputs[by])
-    return Slip(5, Rank.OTHER, says(mistakes.ClippedGradient, bound, by), {node: change})
+    return Edit(5, Rank.OTHER, says(mistakes.ClippedGradient, bound, by), {node: change})

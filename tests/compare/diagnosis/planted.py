@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ from handgrad.compare.diagnosis.edits.edit import ODD, Edit
 from handgrad.compare.diagnosis.edits.segment import Segment
 from handgrad.compare.diagnosis.edits.wording import Formulas
 from handgrad.compare.diagnosis.factors import names_of
-from handgrad.compare.diagnosis.search import Elsewhere, Search, named
+from handgrad.compare.diagnosis.search import Elsewhere, Search, explanations
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.oracle.graph import Form
 from handgrad.compare.oracle.reference import recorded_graph
@@ -89,7 +89,11 @@ def causes(
 ) -> list[Cause]:
     """What the search says of a tensor that holds what `wrong` gives, without the formulas that it stands in."""
     search = search_of(reference, name, wrong, records, times, like)
-    return [*map(_bare, named([search], reruns(search, wrong, like, times)))]
+    return [*map(_bare, named(search, reruns(search, wrong, like, times)))]
+
+
+def named(search: Search, elsewhere: Callable[[], Iterable[Elsewhere]]) -> list[Cause]:
+    return [each.cause for each in explanations([search], elsewhere)]
 
 
 def fitting(enumeration: Callable[..., Iterator[Edit]], search: Search) -> list[Cause]:

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from handgrad.compare.diagnosis.edits.slips import Slip
-from handgrad.compare.diagnosis.recurring import At, Course, Rollout, named_slip
+from handgrad.compare.diagnosis.recurring import NOTHING, At, Course, Rollout, named_slip
 from handgrad.compare.facts.updates import StateStart
 from handgrad.compare.oracle.optimizer import Follower
 from handgrad.compare.oracle.recurrence import GRADIENT, OF_THE_RUN, WEIGHTS, recurrence
@@ -36,7 +35,7 @@ def test_torchs_own_course_is_given(name):
     made = course(OPTIMIZERS[name][0])
     rollout = Rollout(made.recurrence.graph, made)
     assert rollout.is_torchs
-    for _, step, after in rollout.rolled(Slip()):
+    for _, step, after in rollout.rolled(NOTHING):
         torch.testing.assert_close(after, step.reference, rtol=1e-12, atol=1e-12)
 
 

@@ -10,7 +10,7 @@ from handgrad.compare.diagnosis import search as module
 from handgrad.compare.diagnosis.bits import ENOUGH_BITS
 from handgrad.compare.diagnosis.edits import hypotheses
 from handgrad.compare.diagnosis.edits.edit import Edit, Rank
-from handgrad.compare.diagnosis.search import MOST_WORK, Elsewhere, Explanation, explanations, named
+from handgrad.compare.diagnosis.search import MOST_WORK, Elsewhere, Explanation, explanations
 from handgrad.compare.facts.causes import Scaled, WrongSign, Zero
 from handgrad.compare.facts.compounds import Alternative, Both
 from handgrad.compare.facts.edits import (
@@ -23,7 +23,7 @@ from handgrad.compare.facts.edits import (
     TermSign,
 )
 from handgrad.compare.facts.operands import Unused
-from tests.compare.diagnosis.planted import causes, drawn, reruns, search_of
+from tests.compare.diagnosis.planted import causes, drawn, named, reruns, search_of
 
 
 def layer(p, X, Y):
@@ -78,7 +78,7 @@ def test_names_no_fitted_number_in_one_entry(factor):
 @pytest.mark.parametrize("factor", [1.37, 0.8123])
 def test_one_entry_and_no_rerun_is_no_evidence_of_a_fitted_number(factor):
     search = search_of(cost, "J", lambda t: factor * right_cost(t.Y, t.Z), ["Z"], like=shares)
-    assert not named([search], list)
+    assert not named(search, list)
 
 
 # --- two mistakes at once
@@ -144,7 +144,7 @@ def test_names_no_random_tensor(name):
     searches = [
         search_of(layer, name, wrong, ["Z", "A", "dA", "dZ"][: 2 if name in ("A", "J") else 4]) for _ in range(40)
     ]
-    assert [named([search], reruns(search, wrong)) for search in searches] == [[]] * 40
+    assert [named(search, reruns(search, wrong)) for search in searches] == [[]] * 40
 
 
 def test_names_nothing_where_one_entry_is_another():
@@ -157,10 +157,10 @@ def test_names_nothing_where_one_entry_is_another():
 
 def test_names_nothing_that_another_run_refutes():
     search = search_of(layer, "A", lambda t: t.Z * t.Y, ["Z"])
-    said = named([search], reruns(search, lambda t: t.Z * t.Y))
+    said = named(search, reruns(search, lambda t: t.Z * t.Y))
     assert [type(cause) for cause in said][:1] == [OtherFunction]
     refuted = search_of(layer, "A", lambda t: t.Z * t.Y, ["Z"])
-    assert not named([refuted], reruns(refuted, lambda t: t.Z * t.Y + t.Y))
+    assert not named(refuted, reruns(refuted, lambda t: t.Z * t.Y + t.Y))
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_the_reference_itself_is_no_mistake():
 def test_says_the_same_each_time():
     def fresh():
         search = search_of(layer, "A", lambda t: torch.tanh(t.Z + t.b), ["Z"])
-        return named([search], reruns(search, lambda t: torch.tanh(t.Z + t.b))), search.tried, search.work
+        return named(search, reruns(search, lambda t: torch.tanh(t.Z + t.b))), search.tried, search.work
 
     assert fresh() == fresh()
 
@@ -279,7 +279,7 @@ def test_a_rerun_that_the_graph_does_not_allow_ends_in_no_traceback():
 def test_a_rerun_of_another_shape_ends_in_no_traceback():
     search = search_of(layer, "A", lambda t: -torch.tanh(t.Z) * t.Y, ["Z"])
     moved = {name: drawn(2)[name] for name in search.segment.graph.inputs}
-    named([search], lambda: [Elsewhere(moved, torch.zeros(2, 2, dtype=torch.float64))])
+    named(search, lambda: [Elsewhere(moved, torch.zeros(2, 2, dtype=torch.float64))])
 
 
 # --- alternatives
@@ -312,4 +312,4 @@ def test_an_alternative_says_which_data_would_tell():
 
 
 def test_no_search_names_nothing():
-    assert named([], list) == []
+    assert explanations([], list) == []

@@ -31,9 +31,7 @@ def test_decay_of_other_parameters_is_asked_for_by_its_number():
 def test_a_bound_is_left_open():
     made = recurrence(OPTIMIZERS["SGD"][0], W, "w")
     segment = Whole(made.graph, AFTER, frozenset(OF_THE_RUN))
-    told = [
-        family.slip(2.0, uniform=False).cause(Formulas(segment, {})) for family in unsettled(segment, made.settings)
-    ]
+    told = [make(2.0).cause(Formulas(segment, {})) for make, _ in unsettled(segment, made.settings)]
     assert {cause.by for cause in told if isinstance(cause, ClippedGradient)} == {
         "value",
         "norm of the gradient",
