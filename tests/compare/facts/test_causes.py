@@ -167,6 +167,8 @@ EXAMPLES: tuple[Fact, ...] = (
     edits.OtherOperand("Z1", "A1"),
     edits.OtherOperand("tanh'(Z1)", "A1", "dA1 * A1"),
     edits.OperandsExchanged("Q", "K"),
+    edits.OperandsExchanged("Q", "K", backward=True),
+    *(edits.FactorOfTerms("b", "Y", belongs, divides, "Z") for belongs in (True, False) for divides in (True, False)),
     edits.OperandOrder("W @ X", "X @ W"),
     edits.OperandOrder("X * W, entry by entry,", "X @ W"),
     *(edits.OperandPlaces("X", how, (0, 1) if how == "exchanged" else (0,)) for how in edits.HOW_PLACES),

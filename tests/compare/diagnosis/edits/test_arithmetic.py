@@ -16,6 +16,7 @@ from handgrad.compare.diagnosis.edits.arithmetic import (
 from handgrad.compare.facts.causes import Scaled
 from handgrad.compare.facts.edits import (
     FactorForm,
+    FactorOfTerms,
     MissingFactor,
     MissingTerm,
     OtherNumber,
@@ -164,17 +165,48 @@ def scaled(p, X, Y):
     return (tap("A", torch.tanh(Z * p["b"] + Y)) * Y).sum()
 
 
-PARENTHESES = {
-    "first": (lambda t: torch.tanh((t.Z + t.Y) * t.b), "(Z + Y) * b"),
-    "second": (lambda t: torch.tanh(t.Z * (t.b + t.Y)), "Z * (b + Y)"),
+def three_with_a_factor(p, X, Y):
+    Z = tap("Z", X @ p["W"])
+    return (tap("A", torch.tanh(torch.exp(Z) + Z * p["b"] + Y)) * Y).sum()
+
+
+def factor_of_a_sum(p, X, Y):
+    Z = tap("Z", X @ p["W"])
+    return (tap("A", torch.tanh((Z + torch.exp(Y) - 2) * p["b"])) * Y).sum()
+
+
+def sum_over_a_divisor(p, X, Y):
+    Z = tap("Z", X @ p["W"])
+    return (tap("A", torch.tanh((Z - Y) / p["b"].exp())) * Y).sum()
+
+
+OF_TERMS = {
+    "first": (scaled, lambda t: torch.tanh((t.Z + t.Y) * t.b), ("b", "Y", False, False)),
+    "second": (scaled, lambda t: torch.tanh(t.Z * (t.b + t.Y)), ("Z", "Y", False, False)),
+    "one of three": (
+        three_with_a_factor,
+        lambda t: torch.tanh(t.Z.exp() * t.b + t.Z * t.b + t.Y),
+        ("b", "exp(Z)", False, False),
+    ),
+    "left out of one": (
+        factor_of_a_sum,
+        lambda t: torch.tanh((t.Z - 2) * t.b + t.Y.exp()),
+        ("b", "exp(Y)", True, False),
+    ),
+    "left out of a number": (
+        factor_of_a_sum,
+        lambda t: torch.tanh((t.Z + t.Y.exp()) * t.b - 2),
+        ("b", "2", True, False),
+    ),
+    "a divisor": (sum_over_a_divisor, lambda t: torch.tanh(t.Z / t.b.exp() - t.Y), ("exp(b)", "Y", True, True)),
 }
 
 
-@pytest.mark.parametrize("where", PARENTHESES)
-def test_finds_parentheses_in_another_place(where):
-    wrong, used = PARENTHESES[where]
-    assert OtherOperand(used, "Z * b + Y") in fitting(sums, search_of(scaled, "A", wrong, ["Z"]))
-    assert causes(scaled, "A", wrong, ["Z"])[0] == OtherOperand(used, "Z * b + Y")
+@pytest.mark.parametrize("where", OF_TERMS)
+def test_finds_a_factor_of_too_many_or_too_few_terms(where):
+    reference, wrong, facts = OF_TERMS[where]
+    assert FactorOfTerms(*facts) in fitting(either(sums, products), search_of(reference, "A", wrong, ["Z"]))
+    assert causes(reference, "A", wrong, ["Z"])[0] == FactorOfTerms(*facts)
 
 
 def test_finds_a_term_inside_a_quotient():
@@ -185,7 +217,7 @@ def test_finds_a_term_inside_a_quotient():
     def wrong(t):
         return torch.tanh((t.Z - t.Y) / t.b.exp())
 
-    assert causes(reference, "A", wrong, ["Z"])[0] == OtherOperand("(Z - Y) / exp(b)", "Z / exp(b) - Y")
+    assert causes(reference, "A", wrong, ["Z"])[0] == FactorOfTerms("exp(b)", "Y", belongs=False, divides=True)
 
 
 def test_finds_what_is_assigned_and_not_added():

@@ -154,3 +154,50 @@ def test_finds_windows_that_are_overwritten_along_one_axis():
         return dT
 
     assert causes(reference, "dT", wrong, ["T"])[0] == RowsOverwritten()
+
+
+# --- ends, and what lies between
+
+
+ENDS = {"2 before and 0 after": (2, 0), "0 before and 2 after": (0, 2)}
+
+
+@pytest.mark.parametrize("told", ENDS)
+def test_finds_all_the_padding_at_one_end(told):
+    before, after = ENDS[told]
+
+    def wrong(t):
+        return F.conv2d(F.pad(image(t), (before, after, before, after)), kernels(t))
+
+    assert KernelSetting("padding", told, "1") in fitting(convolutions, search_of(convolved, "F", wrong))
+
+
+def test_finds_a_transposed_convolution_that_is_cut_elsewhere():
+    def reference(p, X, Y):
+        t = SimpleNamespace(**p, X=X)
+        return (tap("F", F.conv_transpose2d(image(t), kernels(t), stride=2, padding=1)) ** 2).sum()
+
+    def wrong(t):
+        whole = F.conv_transpose2d(image(t), kernels(t), stride=2)
+        return whole[:, :, : whole.shape[2] - 2, : whole.shape[3] - 2]
+
+    said = fitting(convolutions, search_of(reference, "F", wrong))
+    assert KernelSetting("padding", "0 before and 2 after", "1") in said
+
+
+def test_the_gradient_of_a_pooled_relu_has_a_form_by_masks():
+    """In a window of zeros all four are the largest, where torch takes the first; the mask of the ReLU ends both."""
+
+    def reference(p, X, Y):
+        A = torch.relu(tap("Z", X[:4] @ p["E"]))
+        return (F.max_pool2d(A.reshape(1, 1, 4, 4), 2).exp() * p["V"][:2, :2]).sum()
+
+    def dA(t):
+        A = torch.relu(t.X[:4] @ t.E)
+        P = F.max_pool2d(A.reshape(1, 1, 4, 4), 2)[0, 0]
+        spread = (each.repeat_interleave(2, 0).repeat_interleave(2, 1) for each in (P, P.exp() * t.V[:2, :2]))
+        largest, gradient = spread
+        return gradient * (A == largest)
+
+    masked = causes(reference, "dZ", lambda t: dA(t) * (t.X[:4] @ t.E > 0) * 2)
+    assert (masked[0].code, causes(reference, "dZ", dA)[0].code) == ("scale", "activation-derivative")

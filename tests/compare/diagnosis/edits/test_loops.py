@@ -39,3 +39,22 @@ def test_finds_the_state_before_where_the_gate_belongs():
 
 def test_what_is_right_is_no_other_variable():
     assert not said("g")
+
+
+def test_finds_a_returned_state_one_visit_late_in_a_gradient():
+    def reference(p, X, Y):
+        h = tap("h0", X @ p["W"])
+        for t in range(2):
+            h = tap(f"h{t + 1}", torch.tanh(h @ p["U"] + Y))
+        return (h * Y).sum()
+
+    def wrong(t):
+        before = (t.h0, t.dh1), (t.h1, t.dh2)
+        dz = [dh * (1 - torch.tanh(h @ t.U + t.Y) ** 2) for h, dh in before]
+        return t.h1.T @ dz[0] + t.h2.T @ dz[1]
+
+    search = search_of(reference, "dU", wrong, ["h0", "h1", "h2", "dh1", "dh2"])
+    (cause, *_) = fitting(
+        lambda segment, node, _: other_variables(segment) if node is segment.target else iter(()), search
+    )
+    assert (cause.mistake.used, cause.mistake.belongs, cause.visits) == ("h2", "h1", 2)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from handgrad import tap
 from handgrad.compare.diagnosis.edits.matrices import (
     joined,
+    layouts,
     parts,
     products_of_matrices,
     settings,
@@ -205,3 +206,39 @@ def test_indices_in_the_other_order():
     wrong = lambda t: t.U[COLUMNS, ROWS][:, None] * t.Y  # noqa: E731  # as wrong code has it
     (cause, *_) = fitting(joined, search_of(looked_up, "A", wrong))
     assert (type(cause), cause.order) == (PartsReordered, (1, 0))
+
+
+def headed(p, X, Y):
+    H = (X @ p["E"]).reshape(5, 2, 2)
+    return (tap("A", H.exp().sum(2) @ p["V"][:2, :2]) ** 2).sum()
+
+
+def flattened(p, X, Y):
+    H = torch.stack([X @ p["W"], Y, Y.exp()], 1)
+    return (tap("A", H.reshape(5, 9)[:, :3] + Y) ** 2).sum()
+
+
+def test_finds_an_axis_split_in_another_order():
+    def wrong(t):
+        H = (t.X @ t.E).reshape(5, 2, 2).transpose(1, 2)
+        return H.exp().sum(2) @ t.V[:2, :2]
+
+    said = fitting(layouts, search_of(headed, "A", wrong))
+    assert {(cause.how, cause.axes) for cause in said} == {("regrouped", (1, 2))}
+
+
+def test_finds_axes_joined_in_another_order():
+    def wrong(t):
+        H = torch.stack([t.X @ t.W, t.Y, t.Y.exp()], 1)
+        return H.transpose(1, 2).reshape(5, 9)[:, :3] + t.Y
+
+    assert {(cause.how, cause.axes) for cause in fitting(layouts, search_of(flattened, "A", wrong))} == {
+        ("regrouped", (1, 2))
+    }
+
+
+def test_axes_joined_in_their_order_are_no_mistake():
+    def right(t):
+        return torch.stack([t.X @ t.W, t.Y, t.Y.exp()], 1).reshape(5, 9)[:, :3] + t.Y
+
+    assert not fitting(layouts, search_of(flattened, "A", right))

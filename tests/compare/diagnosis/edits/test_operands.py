@@ -14,7 +14,7 @@ from handgrad.compare.diagnosis.edits.operands import (
     other_tensors,
 )
 from handgrad.compare.facts.causes import LabelsSwapped
-from handgrad.compare.facts.edits import OneForAll, OperandPlaces, OtherOperand, TermSign, TermTimes
+from handgrad.compare.facts.edits import OneForAll, OperandPlaces, OperandsExchanged, OtherOperand, TermSign, TermTimes
 from handgrad.compare.facts.operands import OperandTransposed, Unused
 from tests.compare.diagnosis.planted import causes, either, fitting, search_of
 
@@ -173,3 +173,31 @@ def test_finds_exchanged_tensors(reference):
     search = search_of(in_torch, "A", lambda t: by_hand(t.Y, t.Z), ["Z"])
     (said,) = fitting(lambda segment, node, _: exchanged(segment) if node is segment.target else iter(()), search)
     assert {said.one, said.other} == {"Y", "Z"}
+
+
+def test_finds_tensors_exchanged_in_the_backward_pass_alone():
+    def reference(p, X, Y):
+        h1 = tap("h1", X @ p["W"])
+        h2 = tap("h2", torch.tanh(h1))
+        return (tap("A", h1 * torch.exp(h2)) * Y).sum()
+
+    search = search_of(reference, "dh2", lambda t: t.dA * torch.exp(t.h2) * t.h2, ["h1", "h2", "dA"])
+    said = fitting(lambda segment, node, _: exchanged(segment) if node is segment.target else iter(()), search)
+    assert OperandsExchanged("h1", "h2", backward=True) in said
+    assert OperandsExchanged("h1", "h2") not in said
+
+
+TOTALS = {
+    "a sum": (lambda z: z.sum(1, keepdim=True), "the sum of Z over axis 1"),
+    "a mean": (lambda z: z.mean(0, keepdim=True), "the mean of Z over axis 0"),
+}
+
+
+@pytest.mark.parametrize("what", TOTALS)
+def test_finds_one_number_for_all_of_an_axis(what):
+    def reference(p, X, Y):
+        return (tap("A", torch.exp(tap("Z", X @ p["W"])) + Y) * Y).sum()
+
+    total, used = TOTALS[what]
+    search = search_of(reference, "A", lambda t: torch.exp(total(t.Z)) + t.Y, ["Z"])
+    assert OtherOperand(used, "Z") in fitting(multiples, search)

@@ -206,3 +206,21 @@ def test_of_a_comprehension_in_a_loop_the_same_gate_of_every_turn_is_found():
     numbers = [{node.args[1] for node in group} for group in segment.interleaved if group[0].kind == "mul"]
     assert sorted(map(sorted, numbers)) == [[2], [3]]
     assert segment_of(loop, "A", [], drawn(1)).interleaved == ()
+
+
+def test_a_line_with_two_products_has_two_kinds_of_visits_whatever_the_first_one_lacks():
+    """The gradient of U has dh * c at all visits, and dh * h, with which the first visit alone begins."""
+
+    def decayed(p, X, Y):
+        c, h = torch.sigmoid(p["b"]), Y
+        for t in range(3):
+            h = c * h + X[:, t : t + 1]
+        return (tap("A", h) ** 2).sum()
+
+    segment = segment_of(decayed, "db", ["A"], drawn(1))
+    (decay,) = of_kind(segment, "sigmoid")
+    products = [group for group in segment.repeated if group[0].kind == "mul" and group[0].place.is_backward]
+    assert sorted((len(group), {decay in node.parents for node in group}) for group in products) == [
+        (2, {True}),
+        (3, {False}),
+    ]

@@ -44,6 +44,9 @@ EXTRA = {
     "a formula": (lambda t: right(t) * t.T**2, FactorForm("T^2", "extra")),
     "a derivative": (lambda t: right(t) * (1 - t.T**2), DerivativeTooMuch("(1 - T^2)")),
     "a copy": (lambda t: t.U, Copied("U")),
+    "a factor of each column": (lambda t: right(t) * t.b, FactorForm("b", "extra")),
+    "a divisor of each column": (lambda t: right(t) / t.b, FactorForm("b", "extra-divisor")),
+    "a factor of each row": (lambda t: right(t) * t.b[:, None], FactorForm("b", "extra")),
 }
 
 
