@@ -18,7 +18,10 @@ from handgrad.compare.faults import planting
 from handgrad.manual.network import Network
 
 ROOT = Path(__file__).resolve().parent.parent
-NO_CAUSES = {"diagnosis_of": lambda scene, most: Diagnosis((Unknown(),)), "first_cause": lambda scene: Unknown()}
+NO_CAUSES = {
+    "diagnosis_of": lambda scene, most, budget: Diagnosis((Unknown(),)),
+    "first_cause": lambda scene: Unknown(),
+}
 """Of handgrad.compare.pipeline.judged where no cause is sought: a verdict does not depend on its name."""
 
 

@@ -21,7 +21,7 @@ from handgrad.compare.diagnosis.factors import data_part, names_of, scaled, unna
 from handgrad.compare.diagnosis.operands import of_another_moment, overwritten
 from handgrad.compare.diagnosis.places import masks, moved, parts
 from handgrad.compare.diagnosis.scene import Family, Scene
-from handgrad.compare.diagnosis.search import Explanation, Search, explanations
+from handgrad.compare.diagnosis.search import Budget, Explanation, Search, explanations
 from handgrad.compare.diagnosis.steps import orders, updates, velocities
 from handgrad.compare.diagnosis.sums import examples
 from handgrad.compare.diagnosis.terms import added
@@ -52,8 +52,9 @@ def diagnose(scene: Scene) -> tuple[Cause, ...]:
 
 
 @np.errstate(all="ignore")
-def diagnosis_of(scene: Scene, most: int = MOST_TIER) -> Diagnosis:
-    """The same, with the edit; none of a tier beyond `most` is tried."""
+def diagnosis_of(scene: Scene, most: int = MOST_TIER, budget: Budget | None = None) -> Diagnosis:
+    """The same, with the edit; none of a tier beyond `most` is tried, nor what goes beyond the budget."""
+    budget = budget or Budget()
     if not _is_finite(scene):
         return Diagnosis((Unknown(),))
     causes = _one_per_code(_causes(scene, FAMILIES))
@@ -64,13 +65,13 @@ def diagnosis_of(scene: Scene, most: int = MOST_TIER) -> Diagnosis:
     sure = tuple(cause for cause in causes if cause.code == "regularisation")
     if sure and not kinks:
         return Diagnosis(sure)
-    edits = searched(scene, most)
+    edits = searched(scene, most, budget)
     if kinks and not (edits and edits[0].cause.code == "missing-factor"):  # zeros that a mask has made are no kink
         return Diagnosis(kinks)
     if edits and not (scene.is_large and isinstance(edits[0].cause, Scaled)):  # whose number is that of shorter data
         return Diagnosis(tuple(each.cause for each in edits), edits[0])
     if scene.coarse is not None and not causes:
-        return diagnosis_of(scene.at_its_digits, most)
+        return diagnosis_of(scene.at_its_digits, most, budget)
     return Diagnosis(causes or (_first(scene, GENERAL),))
 
 
@@ -92,26 +93,26 @@ def of_families(scene: Scene) -> tuple[Cause, ...]:
     return tuple(_causes(scene, (*FAMILIES, *GENERAL))) if _is_finite(scene) else ()
 
 
-def searched(scene: Scene, most: int = MOST_TIER) -> tuple[Explanation, ...]:
+def searched(scene: Scene, most: int, budget: Budget) -> tuple[Explanation, ...]:
     """The edits of the reference's own graph that explain a wrong tensor, at most one of another kind beside the first.
 
     In the textbook's form, and in torch's where that differs. Of large tensors those that explain them on shorter data.
     """
     if scene.is_large:
         small = None if scene.smaller is None else scene.smaller()
-        return () if small is None or small.is_large else searched(small, most)
-    return tuple(explanations(_searches(scene, most), scene.elsewhere)[:2])
+        return () if small is None or small.is_large else searched(small, most, budget)
+    return tuple(explanations(_searches(scene, most, budget), scene.elsewhere)[:2])
 
 
 def _of_bias(scene: Scene, causes: Iterable[Cause]) -> Iterator[Cause]:
     """A factor of a gradient that is a sum may be that of a mean."""
     for cause in causes:
         is_of_sum = isinstance(cause, Scaled) and scene.of in scene.parameters
-        search = next(_searches(scene), None) if is_of_sum else None
+        search = next(_searches(scene, MOST_TIER, Budget()), None) if is_of_sum else None
         yield cause if search is None else of_bias(search.segment, cause, search.words, scene.parameters)
 
 
-def _searches(scene: Scene, most: int = MOST_TIER) -> Iterator[Search]:
+def _searches(scene: Scene, most: int, budget: Budget) -> Iterator[Search]:
     passes = [tiers for tiers in PASSES if min(tiers) <= most]
     times = {name: to_tensor(array) for name, array in scene.other_times.items()}
     later = frozenset(scene.tensors.keys() - scene.earlier) | times.keys()
@@ -125,7 +126,7 @@ def _searches(scene: Scene, most: int = MOST_TIER) -> Iterator[Search]:
         kinds = tuple(node.kind for node in segment.steps)
         if kinds not in known and scene.observed.is_same(segment.target.value):
             known.add(kinds)
-            yield Search(segment, scene.observed, names_of(sizes), scene.parameters, passes)
+            yield Search(segment, scene.observed, names_of(sizes), scene.parameters, passes, budget)
 
 
 def _causes(scene: Scene, families: tuple[Family, ...]) -> Iterator[Cause]:

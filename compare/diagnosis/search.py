@@ -6,9 +6,10 @@ to pay for being one of many.
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from itertools import groupby
@@ -26,10 +27,11 @@ from handgrad.compare.diagnosis.edits.wording import Formulas
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.compounds import Alternative, Both
 from handgrad.compare.oracle.graph import Node, reached
+from handgrad.compare.sandbox import quietly
 from handgrad.compare.thresholds import EQUAL, EXACT
 
-# Entries that are evaluated, a step counting as many as it takes the time of: about a second on one core.
-STEP, MOST_WORK = 2_000, 200_000_000
+# Entries that are evaluated, a step counting as many as it takes the time of: about a second on one core, for a check.
+STEP, MOST_WORK = 2_000, 100_000_000
 EVALUATED, MADE = 2_000, 100  # the same for an edit that is evaluated, and for one that is only thought of
 MOST_AT_ONCE, MOST_ENTRIES = 128, 2**22  # edits that are evaluated together, and all entries that they make
 MOST_KEPT = 4096  # entries of a value that is remembered, so that it is not evaluated again
@@ -109,6 +111,14 @@ def _is_other_line(one: Node, other: Node) -> bool:
 
 
 @dataclass
+class Budget:
+    """The work that is left to all searches of a check; `of_pairs` is what two mistakes at once may take of it."""
+
+    left: int = MOST_WORK
+    of_pairs: int = MOST_WORK // 4
+
+
+@dataclass
 class Search:
     """The search in one segment; `numbers` are the names of numbers."""
 
@@ -117,8 +127,8 @@ class Search:
     numbers: Mapping[float, str] = field(default_factory=dict)
     parameters: frozenset[str] = frozenset()
     passes: Sequence[tuple[int, ...]] = PASSES
+    budget: Budget = field(default_factory=Budget)
     tried: Counter[int] = field(default_factory=Counter)
-    work: int = 0
     near: list[tuple[float, Edit]] = field(default_factory=list)  # edits that leave little, with how much
     _seen: dict[Any, Prediction] = field(default_factory=dict)
 
@@ -136,23 +146,23 @@ class Search:
         for tiers in self.passes:
             found: list[Fit] = []
             for edits in _of_the_same_steps(self.edits(max(tiers))):
-                if self.work >= MOST_WORK:
+                if self.budget.left <= 0:
                     break
                 found += self._fits([edit for edit in edits if edit.tier in tiers])
-                self.work += MADE * sum(len(edit.changes) for edit in edits)
+                self.budget.left -= MADE * sum(len(edit.changes) for edit in edits)
             yield found
 
     def pairs(self) -> Iterator[list[Fit]]:
         """Two edits at once that predict the tensor: a second one beside each of those that come nearest."""
         found: list[Fit] = []
-        most = self.work + MOST_WORK // 4
+        least = max(0, self.budget.left - self.budget.of_pairs)
         nearest = sorted(self.near, key=lambda pair: (pair[0], pair[1].tier))[:MOST_NEAR]
         for edits in _of_the_same_steps(self.edits(max(OF_A_SECOND))) if nearest else ():
-            if self.work >= most:
+            if self.budget.left <= least:
                 break
             seconds = [edit for edit in edits if edit.tier in OF_A_SECOND]
             for _, first in nearest:
-                if self.work < most and seconds and not first.changes.keys() & seconds[0].changes.keys():
+                if self.budget.left > least and seconds and not first.changes.keys() & seconds[0].changes.keys():
                     found += self._fits([_both(first, edit) for edit in seconds])
         yield found
 
@@ -199,7 +209,7 @@ class Search:
         found: list[Prediction] = []
         size = max(1, min(MOST_AT_ONCE, MOST_ENTRIES // max(entries, 1)))
         for chunk in (edits[i : i + size] for i in range(0, len(edits), size)):
-            self.work += STEP * len(plan) + (EVALUATED + entries) * len(chunk)
+            self.budget.left -= STEP * len(plan) + (EVALUATED + entries) * len(chunk)
             found += self._at_once(chunk) or [self._one(edit) for edit in chunk]
         return found
 
@@ -249,17 +259,29 @@ def explanations(searches: Iterable[Search], elsewhere: Callable[[], Iterable[El
 
     Where no edit does, two at once are tried. After the first, those alone are told that differ from it on some data.
     """
-    runs = cache(lambda: tuple(elsewhere()))
-    known = [*searches]
-    told = [pair for search in known for pair in _first_told(search, search.fits(), runs)]
-    told = told or [pair for search in known for pair in _first_told(search, search.pairs(), runs)]
-    told.sort(key=lambda pair: pair[0])
+    known, runs = [*searches], cache(lambda: tuple(elsewhere()))
+    with quietly(), _uncollected(), torch.no_grad():
+        told = _first_told(known, [search.fits() for search in known], runs)
+        told = told or _first_told(known, [search.pairs() for search in known], runs)
+        told.sort(key=lambda pair: pair[0])
     by_code: dict[str, Explanation] = {}
     for _, explanation in told:
         by_code.setdefault(explanation.cause.code, explanation)
     found = [*by_code.values()]
     others = ((other, _telling(found[0], other)) for other in found[1:])
     return [*found[:1], *(replace(other, cause=Alternative(other.cause, data)) for other, data in others if data)]
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the search for unused memory, which looks through all that torch has imported, again and again."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _telling(first: Explanation, other: Explanation) -> str:
@@ -275,11 +297,15 @@ def _telling(first: Explanation, other: Explanation) -> str:
 
 
 def _first_told(
-    search: Search, passes: Iterator[list[Fit]], elsewhere: Callable[[], Iterable[Elsewhere]]
+    searches: Sequence[Search], passes: Sequence[Iterator[list[Fit]]], elsewhere: Callable[[], Iterable[Elsewhere]]
 ) -> list[tuple[tuple[float, ...], Explanation]]:
-    """What survives of the first pass of which anything does: later ones have more to pay for."""
-    with torch.no_grad():
-        return next(filter(None, (_told(search, fits, elsewhere) for fits in passes)), [])
+    """What survives of the first pass of which anything does, in any form: later ones have more to pay for."""
+    for of_pass in zip(*passes, strict=True):
+        found = zip(searches, of_pass, strict=True)
+        told = [pair for search, fits in found for pair in _told(search, fits, elsewhere)]
+        if told:
+            return told
+    return []
 
 
 def _told(

@@ -17,7 +17,7 @@ from handgrad.compare.diagnosis.edits.hypotheses import MOST_TIER
 from handgrad.compare.diagnosis.factors import Factors
 from handgrad.compare.diagnosis.ranking import diagnosis_of, explained, first_cause
 from handgrad.compare.diagnosis.scene import Scene
-from handgrad.compare.diagnosis.search import Explanation
+from handgrad.compare.diagnosis.search import Budget, Explanation
 from handgrad.compare.facts.causes import Cause, Scaled, Unknown, WrongSign, Zero
 from handgrad.compare.facts.remarks import BlindSpot, Note, ThenRaised
 from handgrad.compare.facts.updates import Ascends, LeftOut
@@ -125,10 +125,10 @@ def findings_of(judged: Judged) -> tuple[Finding, ...]:
             return (Unknown(),)
         return judged.suspects[name].adapt(name, rank(scene))
 
-    edits: list[Explanation] = []
+    edits, budget = list[Explanation](), Budget()
 
     def every(scene: Scene) -> tuple[Cause, ...]:
-        diagnosis = diagnosis_of(scene, edits[0].edit.tier if edits else MOST_TIER)  # siblings are asked as far as it
+        diagnosis = diagnosis_of(scene, edits[0].edit.tier if edits else MOST_TIER, budget)  # siblings as far
         edits.extend(filter(None, [diagnosis.edit]))
         return diagnosis.causes
 
@@ -139,7 +139,7 @@ def findings_of(judged: Judged) -> tuple[Finding, ...]:
         if shared is not None or len(later) == MOST_LATER:
             return (shared or first_cause(scene),)
         later.append(scene.name)
-        diagnosis = diagnosis_of(scene, TIER_OF_LATER)
+        diagnosis = diagnosis_of(scene, TIER_OF_LATER, budget)
         edits.extend(filter(None, [diagnosis.edit]))
         return diagnosis.causes[:1]
 

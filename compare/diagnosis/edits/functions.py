@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from handgrad.compare.diagnosis.edits.edit import Edit, Function, Rank, Told, apply, inside, read, says, text
+from handgrad.compare.diagnosis.edits.edit import Edit, Function, Rank, Told, apply, inside, is_like, read, says, text
 from handgrad.compare.diagnosis.edits.operands import FORMULAS
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts.causes import DerivativeAt, WrongDerivative
@@ -89,6 +89,9 @@ def derivatives(segment: Segment, node: Node, numbers: Mapping[float, str]) -> I
     itself = {f"{kind}({{}})": FUNCTIONS[kind]} if kind in FUNCTIONS else {}
     for told, function in (OF_VALUES | itself).items():
         yield _times(node, gradient, of, function, says(WrongDerivative, gradient, text(told, of)))
+    for told, function in OF_VALUES.items() if of.args and is_like(of.args[0], of) else ():
+        cause = says(WrongDerivative, gradient, text(told, of.args[0]))  # of what the function is of
+        yield _times(node, gradient, of.args[0], function, cause)
     for name, derivative in DERIVATIVES.items():
         cause = says(WrongDerivative, gradient, text(f"{name}'({{}})", of))
         if name == kind and of.args:  # the derivative of tanh takes what tanh gives

@@ -162,7 +162,8 @@ def exchanged(segment: Segment) -> Iterator[Edit]:
             instead = {one: read(other), other: read(one)}
             yield Edit(3, Rank.OPERAND, says(OperandsExchanged, one, other), instead)
             backward = where_taken(instead, behind)
-            yield Edit(3, Rank.OPERAND, says(OperandsExchanged, one, other, True), backward)
+            if backward:
+                yield Edit(3, Rank.OPERAND, says(OperandsExchanged, one, other, True), backward)
 
 
 def _others(node: Node, others: Iterable[Node], tier: int) -> Iterator[Edit]:

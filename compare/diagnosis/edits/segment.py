@@ -145,13 +145,17 @@ class Segment:
         All other steps are done for all of them at once, by torch.vmap. Raises what torch raises where that cannot be.
         """
         many: dict[Node, Any] = {}
+        waiting: list[Node] = []  # to be done for all at once, up to the next change
         for node in self.plan(frozenset(changes[0])):
-            before = {} if node.operation is None else many
-            if not many.keys().isdisjoint(node.parents):
-                many[node] = self._for_all(node, many)
+            if not many.keys().isdisjoint(node.parents) or not set(waiting).isdisjoint(node.parents):
+                waiting.append(node)
             if node in changes[0]:
+                many |= self._for_all(waiting, waiting, many)
+                waiting = []
+                before = {} if node.operation is None else many
                 instead = (each[node](self._of(before, k)) for k, each in enumerate(changes))
                 many[node] = torch.stack([like(value, node.value) for value in instead])
+        many |= self._for_all(waiting, waiting[-1:], many)
         tensor: Tensor = many[self.target]
         return tensor
 
@@ -165,15 +169,18 @@ class Segment:
 
         return of
 
-    def _for_all(self, node: Node, many: Mapping[Node, Any]) -> Any:
-        """What a step gives for every one of many values of those before it."""
-        taken = [parent for parent in node.parents if parent in many]
+    def _for_all(self, steps: Sequence[Node], wanted: Sequence[Node], many: Mapping[Node, Any]) -> dict[Node, Any]:
+        """What some of the steps give for every one of many values of those before them."""
+        taken = [*dict.fromkeys(parent for node in steps for parent in node.parents if parent in many)]
 
-        def done(*values: Any) -> Any:
+        def done(*values: Any) -> list[Any]:
             here = dict(zip(taken, values, strict=True))
-            return node.done(lambda of: here.get(of, self.values[of]) if isinstance(of, Node) else of)
+            for node in steps:
+                here[node] = node.done(lambda of: here.get(of, self.values[of]) if isinstance(of, Node) else of)
+            return [here[node] for node in wanted]
 
-        return torch.vmap(done)(*(many[parent] for parent in taken))
+        given = torch.vmap(done)(*(many[parent] for parent in taken)) if steps else []
+        return dict(zip(wanted, given, strict=True))
 
     def predicted(self, changes: Mapping[Node, Change], values: Mapping[Node, Any]) -> Any:
         """The tensor where some steps give something else, `values` being what all steps give otherwise."""

@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from handgrad.compare.diagnosis.edits.hypotheses import MOST_TIER
 from handgrad.compare.diagnosis.ranking import diagnose, explained, first_cause, of_families, searched
 from handgrad.compare.diagnosis.scene import MOST_RECORDED, Scene
+from handgrad.compare.diagnosis.search import Budget
 from handgrad.compare.facts.causes import Scaled, Unknown, factor_of, fitted_of
 from handgrad.compare.facts.operands import Accumulated, UpdatedOperand
 from handgrad.compare.facts.updates import Transposed
@@ -142,6 +144,6 @@ def test_of_large_tensors_no_graph_is_recorded():
 
     large = np.zeros(MOST_RECORDED + 1)
     scene = Scene("A", R, R + W.T @ W, tensors={"A": R, "X": large}, graph=graph)
-    assert searched(scene) == ()
+    assert searched(scene, MOST_TIER, Budget()) == ()
     with pytest.raises(pytest.fail.Exception):
-        searched(replace(scene, tensors={"A": R, "X": large[:9]}))
+        searched(replace(scene, tensors={"A": R, "X": large[:9]}), MOST_TIER, Budget())

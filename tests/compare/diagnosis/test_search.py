@@ -10,7 +10,7 @@ from handgrad.compare.diagnosis import search as module
 from handgrad.compare.diagnosis.bits import ENOUGH_BITS
 from handgrad.compare.diagnosis.edits import hypotheses
 from handgrad.compare.diagnosis.edits.edit import Edit, Rank
-from handgrad.compare.diagnosis.search import MOST_WORK, Elsewhere, Explanation, explanations
+from handgrad.compare.diagnosis.search import Elsewhere, Explanation, explanations
 from handgrad.compare.facts.causes import Scaled, WrongSign, Zero
 from handgrad.compare.facts.compounds import Alternative, Both
 from handgrad.compare.facts.edits import (
@@ -184,14 +184,14 @@ def test_the_reference_itself_is_no_mistake():
 def test_says_the_same_each_time():
     def fresh():
         search = search_of(layer, "A", lambda t: torch.tanh(t.Z + t.b), ["Z"])
-        return named(search, reruns(search, lambda t: torch.tanh(t.Z + t.b))), search.tried, search.work
+        return named(search, reruns(search, lambda t: torch.tanh(t.Z + t.b))), search.tried, search.budget.left
 
     assert fresh() == fresh()
 
 
 def test_ends_where_its_work_is_done():
     search = search_of(layer, "A", lambda t: t.X @ t.W, ["Z"])
-    search.work = MOST_WORK
+    search.budget.left = 0
     assert all(fits == [] for fits in search.fits())
     assert not search.tried
 
@@ -218,7 +218,7 @@ def test_names_at_most_one_of_each_code():
 @pytest.mark.parametrize("wrong", [lambda t: torch.tanh(t.Z), lambda t: 2 * torch.tanh(t.Z) * t.Y])
 def test_what_is_named_has_bits_left_over(wrong):
     search = search_of(layer, "A", wrong, ["Z"])
-    said = module._first_told(search, search.fits(), reruns(search, wrong))
+    said = module._first_told([search], [search.fits()], reruns(search, wrong))
     assert said
     assert all(rank[0] <= -ENOUGH_BITS // 8 for rank, _ in said)
 
