@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from handgrad.compare.diagnosis.bits import Observed, multiple
 from handgrad.compare.diagnosis.edits.edit import (
     SMALL,
     Edit,
@@ -27,9 +28,11 @@ from handgrad.compare.diagnosis.edits.edit import (
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts import edits as mistakes
 from handgrad.compare.oracle.graph import Node, Values
-from handgrad.compare.thresholds import EPSILONS
+from handgrad.compare.thresholds import EPSILONS, SHORT_STEP
 
 MOST_TERMS = 24
+FITTED = 6  # the tier of a number that is fitted
+NEWTON = 6  # steps towards another number
 POWERS = (1.0, 2.0, 3.0, 0.5, -0.5, -1.0, -1.5, -2.0, -3.0, 1.5)
 SUMS = ("add", "sub", "rsub")
 NUMBERS_IN = (
@@ -269,7 +272,7 @@ def constants(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Ite
 def _other_number(node: Node, place: int | str, value: float, name: str, tier: int) -> Edit:
     number = node.args[place] if isinstance(place, int) else node.kwargs[place]
     cause = says(mistakes.OtherNumber, name, text("{}", number), node)
-    return Edit(tier, Rank.CONSTANT, cause, {node: redo(node, {place: read(value)})})
+    return Edit(tier, Rank.CONSTANT, cause, {node: redo(node, {place: read(value)})}, fitted=tier == FITTED)
 
 
 def _numbers_of(node: Node) -> list[tuple[int | str, float]]:
@@ -279,6 +282,31 @@ def _numbers_of(node: Node) -> list[tuple[int | str, float]]:
     places: list[tuple[int | str, float]] = [(i, each) for i, each in enumerate(node.args) if is_number(each)]
     named = ((name, each) for name, each in node.kwargs.items() if name == "alpha" and each != 1)
     return places + [(name, each) for name, each in named if is_number(each)]
+
+
+def fitted_numbers(segment: Segment, observed: Observed) -> Iterator[Edit]:
+    """Another number where a step has one, fitted to the tensor by Newton's steps as long as they lead nearer."""
+    for node in segment.steps:
+        for place, number in _numbers_of(node) if node.operation is not None else ():
+            value = _fitted(segment, observed, node, place, float(number))
+            if value:
+                yield _other_number(node, place, value, f"{value:.6g}", FITTED)
+
+
+def _fitted(segment: Segment, observed: Observed, node: Node, place: int | str, number: float) -> float:
+    def left(value: float) -> torch.Tensor:
+        predicted: torch.Tensor = segment.predicted({node: redo(node, {place: read(value)})}, segment.values)
+        return observed.recorded - predicted
+
+    step, before = SHORT_STEP * (abs(number) or 1.0), observed.recorded - observed.reference
+    slope = (before - left(number + step)) / step
+    for _ in range(NEWTON):
+        number += multiple(before, slope)
+        after = left(number)
+        if not float(after.norm()) < float(before.norm()) / 2:
+            return number if float(after.abs().max()) <= observed.limit else 0.0
+        before = after
+    return number
 
 
 def positions(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from handgrad.compare.diagnosis.edits.edit import Edit, Function, Rank, Told, apply, inside, is_like, read, says, text
 from handgrad.compare.diagnosis.edits.operands import FORMULAS
@@ -14,7 +16,7 @@ from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts.causes import DerivativeAt, WrongDerivative
 from handgrad.compare.facts.edits import OtherFunction, OtherMask
 from handgrad.compare.names import of_gradient
-from handgrad.compare.oracle.graph import Node
+from handgrad.compare.oracle.graph import Node, Values
 
 FUNCTIONS: dict[str, Function] = {
     "exp": torch.exp, "log": torch.log, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "relu": torch.relu,
@@ -40,6 +42,7 @@ COMPARISONS: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
     "le": ("<=", torch.le), "eq": ("==", torch.eq), "ne": ("!=", torch.ne),
 }  # fmt: skip
 LIMITS = ("maximum", "minimum", "clamp", "clamp_min", "clamp_max", "hardtanh")
+SLOPES = (0.01, 0.1, 0.2)  # of leaky ReLUs
 
 
 def functions(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
@@ -116,8 +119,25 @@ def _times(node: Node, gradient: Node, of: Node, function: Function, cause: Told
     return Edit(2, Rank.OTHER, cause, {node: lambda v: v(gradient) * function(v(of))})
 
 
+def losses(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
+    """The squared error where the cross-entropy of two belongs."""
+    compound = segment.graph.compounds.get(node)
+    if compound is None or compound.kind not in ("binary_cross_entropy", "binary_cross_entropy_with_logits"):
+        return
+    of, labels = compound.args[:2]
+    predicted = apply(torch.sigmoid, of) if compound.kind.endswith("logits") else read(of)
+
+    def squared(v: Values, times: float) -> Any:
+        errors = times * (predicted(v) - v(labels)) ** 2
+        return errors if node.value.ndim else errors.mean()
+
+    for name, times in {"the squared error": 1.0, "half the squared error": 0.5}.items():
+        cause = says(OtherFunction, name, "the cross-entropy", of)
+        yield Edit(2, Rank.OTHER, cause, {node: partial(squared, times=times)})
+
+
 def comparisons(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
-    """A comparison turned, a mask left out, or what is compared itself."""
+    """A comparison turned, a mask left out, or another slope where it is 0."""
     if node.kind not in COMPARISONS or not isinstance(node.args[0], Node):
         return
     one, other = node.args[:2]
@@ -131,7 +151,13 @@ def comparisons(segment: Segment, node: Node, numbers: Mapping[float, str]) -> I
     yield edit(1, "", apply(torch.ones_like, node), Rank.LEFT_OUT)
     at_equal = apply(lambda x, y, mask: torch.where(x == y, 0.5, mask.double()), one, other, node)
     yield edit(2, "1/2 where {} = {}", at_equal, Rank.CURIOUS)
+    for slope in SLOPES:
+        yield edit(2, f"a slope of {slope} where the mask is 0", apply(partial(_sloped, slope=slope), node))
     yield edit(2, "{} itself", read(one))
+
+
+def _sloped(mask: Tensor, slope: float) -> Tensor:
+    return torch.where(mask, 1.0, slope)
 
 
 def masks(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:

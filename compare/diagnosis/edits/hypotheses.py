@@ -28,12 +28,12 @@ from handgrad.compare.oracle.graph import Node
 
 OF_A_STEP = {  # with the lowest of their tiers
     arithmetic.sums: 1, arithmetic.products: 1, arithmetic.powers: 1, arithmetic.constants: 1, reductions.reductions: 1,
-    reductions.other_axes: 1, functions.functions: 1, functions.derivatives: 2,
+    reductions.other_axes: 1, functions.functions: 1, functions.derivatives: 2, functions.losses: 2,
     functions.comparisons: 1, functions.masks: 1, matrices.products_of_matrices: 1, matrices.factors_inside: 2,
     matrices.parts: 2, matrices.joined: 2, matrices.settings: 2, matrices.transposes: 1, convolutions.convolutions: 1,
     matrices.scatters: 1, matrices.layouts: 2, epsilons: 1, operands.operands: 1, operands.named_tensors: 3,
     arithmetic.multiples_of_terms: 3, operands.multiples: 4, operands.other_tensors: 4, operands.formulas: 5,
-    one_use.at_one_use: 3, one_use.recomputed: 3, one_use.others_at_one_use: 4,
+    whole.at_named_steps: 1, one_use.at_one_use: 3, one_use.recomputed: 3, one_use.others_at_one_use: 4,
 }  # fmt: skip
 # of all steps of one kind together, and of what depends on no input, as a mask of places
 OF_ALL = (functions.functions, reductions.other_axes, arithmetic.products, epsilons, operands.multiples)
@@ -74,6 +74,7 @@ def hypotheses(
                 yield from _as_far_as_possible(kind(segment, node, numbers))
     if most >= MOST_TIER:
         yield from _as_far_as_possible(times.at_any_rate(segment, observed, parameters))
+        yield from _as_far_as_possible(arithmetic.fitted_numbers(segment, observed))
         yield from _as_far_as_possible(whole.fitted(segment, observed))
 
 

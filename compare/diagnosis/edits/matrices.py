@@ -23,11 +23,17 @@ PARTS, MOST_PARTS = ("slice", "select", "split"), 4
 
 
 def products_of_matrices(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
-    """Operands in the other order, entry by entry, their mean, or some of the summed numbers left out."""
+    """Operands transposed, in the other order, entry by entry, or some of the summed numbers left out."""
     if node.kind not in PRODUCTS:
         return
     one, other = node.args
     a, b = one.value, other.value
+    for transposed in ((0,), (1,), (0, 1)):
+        first, second = (x.mT.shape if i in transposed else x.shape for i, x in enumerate((a, b)))
+        if first[-1] == second[-2] and (*first[:-1], second[-1]) == tuple(node.value.shape):
+            turned: dict[int | str, Change] = {i: apply(lambda x: x.mT, node.args[i]) for i in transposed}
+            told = text(" and ".join("{}" for _ in transposed), *(node.args[i] for i in transposed))
+            yield Edit(1, Rank.OTHER, says(OperandTransposed, told), {node: redo(node, turned)})
     if b.shape[-2:] == a.shape[-2:][::-1] and a.shape[-1] == a.shape[-2]:
         swapped = redo(node, {0: read(other), 1: read(one)})
         yield Edit(1, Rank.OTHER, says(mistakes.OperandOrder, text("{} @ {}", other, one), node), {node: swapped})

@@ -23,6 +23,8 @@ ALONG: dict[str, Callable[..., Tensor]] = {
 
 def reductions(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
     """The mean for the sum, other axes, all axes, parts alone or left out, entry by entry."""
+    if node.kind == "cumsum":
+        yield from _cumulative(segment, node)
     if node.kind not in KINDS or not isinstance(node.args[0], Node):
         return
     of, axes = node.args[0], axes_of(node)
@@ -135,3 +137,11 @@ def _part(segment: Segment, node: Node, axis: int, index: int, scale: int) -> It
         yield Edit(1, Rank.OTHER, says(PartOfSum, of, axis, index, True, where), {node: alone})
     rest = apply(lambda x: ((x.sum(axes) - only(x)) / scale).reshape(shape), of)
     yield Edit(2, Rank.OTHER, says(PartOfSum, of, axis, index, False, where), {node: rest})
+
+
+def _cumulative(segment: Segment, node: Node) -> Iterator[Edit]:
+    of, axis = node.args[:2]
+    due = "the cumulative sum"
+    yield Edit(1, Rank.LEFT_OUT, says(NotReduced, due, of), {node: read(of)})
+    cause = says(OtherReduction, "the backward cumulative sum", due, of, inside(segment, node))
+    yield Edit(1, Rank.OTHER, cause, {node: apply(lambda x: x.flip(axis).cumsum(axis).flip(axis), of)})

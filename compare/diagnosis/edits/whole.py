@@ -78,6 +78,12 @@ def inserted(segment: Segment) -> Iterator[Edit]:
     yield from _extra(segment, node)
 
 
+def at_named_steps(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
+    """The same terms and factors in a named step before the tensor."""
+    if node is not segment.target and node in segment.labels and not node.name and node.value.ndim:
+        yield from _extra(segment, node)
+
+
 def _extra(segment: Segment, node: Node) -> Iterator[Edit]:
     """A term or a factor of a tensor in scope that is too much in a step, or a factor that is missing there."""
     is_target, where = node is segment.target, inside(segment, node)

@@ -242,3 +242,20 @@ def decaying(p, X, Y):
 def test_an_index_that_starts_too_late():
     wrong = lambda t: t.Y * 0.5 ** torch.arange(1, 4)  # noqa: E731  # as wrong code has it
     assert OtherNumber("an index from 1", "one from 0") in fitting(positions, search_of(decaying, "A", wrong))
+
+
+FITTED = {
+    "of a multiple": (lambda t: torch.add(t.Z, t.Y, alpha=0.3123) * (t.Z + 1.7) + torch.log(t.Z * t.Z + 1e-5), 0.3123),
+    "of a sum": (lambda t: torch.add(t.Z, t.Y, alpha=0.3) * (t.Z + 1.713) + torch.log(t.Z * t.Z + 1e-5), 1.713),
+}
+
+
+@pytest.mark.parametrize(("wrong", "value"), FITTED.values(), ids=FITTED)
+def test_a_number_that_has_no_name_is_fitted(wrong, value):
+    (cause, *_) = causes(numbers, "A", wrong, ["Z"])
+    assert isinstance(cause, OtherNumber)
+    assert float(cause.used) == pytest.approx(value, rel=1e-5)
+
+
+def test_where_no_number_leads_near_none_is_fitted():
+    assert causes(numbers, "A", lambda t: torch.randn(t.Z.shape, dtype=torch.float64), ["Z"]) == []

@@ -76,6 +76,14 @@ COMPARISONS = {
     "turned": (lambda t: (t.Z < t.Y) * t.Y * t.b, OtherMask("[Z < Y]", "[Z > Y]")),
     "left out": (lambda t: t.Y * t.b, OtherMask("", "[Z > Y]")),
     "equal": (lambda t: (t.Z != t.Y) * t.Y * t.b, OtherMask("[Z != Y]", "[Z > Y]")),
+    "a slope": (
+        lambda t: torch.where(t.Z > t.Y, 1.0, 0.01) * t.Y * t.b,
+        OtherMask("a slope of 0.01 where the mask is 0", "[Z > Y]"),
+    ),
+    "another slope": (
+        lambda t: torch.where(t.Z > t.Y, 1.0, 0.2) * t.Y * t.b,
+        OtherMask("a slope of 0.2 where the mask is 0", "[Z > Y]"),
+    ),
     "itself": (lambda t: t.Z * t.Y * t.b, OtherMask("Z itself", "[Z > Y]")),
 }
 MASKS = {

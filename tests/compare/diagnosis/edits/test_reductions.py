@@ -80,6 +80,11 @@ ENDS = {
         lambda t: e(t).sum(1, keepdim=True) - t.Z.cumsum(0),
         OtherReduction("the sum", "the maximum over axis 1", "exp(Z)"),
     ),
+    "not cumulative": (lambda t: e(t).amax(1, keepdim=True) - t.Z, NotReduced("the cumulative sum", "Z")),
+    "from the end": (
+        lambda t: e(t).amax(1, keepdim=True) - t.Z.flip(0).cumsum(0).flip(0),
+        OtherReduction("the backward cumulative sum", "the cumulative sum", "Z"),
+    ),
 }
 AXES = [(means, "A", [1]), (sums, "c", [0]), (everything, "J", [0, 1])]
 OF_TWO_AXES = {
@@ -104,7 +109,7 @@ def test_finds_another_sum_that_drops_its_axis(what):
 
 
 @pytest.mark.parametrize("what", ENDS)
-def test_finds_another_maximum(what):
+def test_finds_another_maximum_or_cumulative_sum(what):
     wrong, expected = ENDS[what]
     assert causes(ends, "A", wrong, ["Z"])[0] == expected
     assert expected in fitting(reductions, search_of(ends, "A", wrong, ["Z"]))

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from handgrad import tap
-from handgrad.compare.diagnosis.edits.whole import clipped, inserted
+from handgrad.compare.diagnosis.edits.whole import at_named_steps, clipped, inserted
 from handgrad.compare.facts.causes import DerivativeTooMuch, Scaled, WrongSign, Zero
 from handgrad.compare.facts.edits import Clipped, ExtraTerm, FactorForm, OperandPlaces
 from handgrad.compare.facts.operands import Copied, WrongTerm
-from tests.compare.diagnosis.planted import causes, search_of
+from tests.compare.diagnosis.planted import causes, fitting, search_of
 
 
 def square(p, X, Y):
@@ -65,6 +65,21 @@ def test_finds_what_does_not_belong(what):
 def with_U(p, X, Y):
     T = tap("T", torch.tanh(p["U"]))
     return (tap("C", torch.exp(T) + p["b"]) * Y[:3] * p["U"]).sum()
+
+
+def test_finds_a_term_in_a_named_step_before():
+    search = search_of(named_before, "C", lambda t: torch.exp(torch.tanh(t.U) + t.b + t.U) * t.b)
+    assert fitting(at_named_steps, search) == [ExtraTerm("U")]
+
+
+def named_before(p, X, Y):
+    T = tap("T", torch.tanh(p["U"]) + p["b"])
+    return (tap("C", torch.exp(T) * p["b"]) * Y[:3]).sum()
+
+
+def test_finds_a_factor_in_a_named_step_before():
+    search = search_of(named_before, "C", lambda t: torch.exp((torch.tanh(t.U) + t.b) * t.U.exp()) * t.b)
+    assert FactorForm("exp(U)", "extra") in fitting(at_named_steps, search)
 
 
 def test_finds_entries_clipped():
