@@ -12,6 +12,7 @@ from handgrad.compare.diagnosis.edits.segment import Segment
 from handgrad.compare.oracle.graph import Compound, Node
 
 DEPTHS = (8, 6, 5, 4, 3, 2)
+SHORT = 5  # characters of a number that is not told as the ratio of two sizes
 LONGEST = 80  # characters of a formula, if fewer steps of it say enough
 SUM, PRODUCT, UNARY, ATOM = range(4)  # how tightly a formula holds together
 FORMS = {  # by the kind of step: its text, how tightly each operand must hold together, and how tightly it does
@@ -91,7 +92,9 @@ class Formulas:
             return str(int(value))
         if -value in self.numbers:
             return f"-{self.numbers[-value]}"
-        return self.numbers.get(float(value), f"{value:.6g}")
+        digits = f"{value:.6g}"
+        name = self.numbers.get(float(value), digits)
+        return digits if "/" in name and name[:2] != "1/" and len(digits) < SHORT else name  # 1.5 rather than 6/4
 
     def _at(self, value: Any, depth: int) -> tuple[str, int]:
         """A formula as deep as told, and how tightly it holds together."""
