@@ -15,9 +15,10 @@ from handgrad import Report, check_gradients, check_updates
 from handgrad.compare.checks.updates import exposing_gradients
 from handgrad.compare.diagnosis.bits import Observed
 from handgrad.compare.diagnosis.edits.edit import ODD
+from handgrad.compare.diagnosis.edits.hypotheses import MOST_TIER
 from handgrad.compare.diagnosis.ranking import of_families, searched
 from handgrad.compare.diagnosis.scene import Scene
-from handgrad.compare.diagnosis.search import Explanation
+from handgrad.compare.diagnosis.search import Budget, Explanation
 from handgrad.compare.facts.causes import Cause, Unknown
 from handgrad.compare.facts.fact import Fact
 from handgrad.compare.facts.updates import Isolated, Masked, SlicesDiffer
@@ -107,7 +108,7 @@ class Checked:
         """What the search says of a tensor, which takes its time."""
         if name not in self._searched:
             here = self._here.scene(name)
-            self._searched[name] = () if here is None else searched(here)
+            self._searched[name] = () if here is None else searched(here, MOST_TIER, Budget())
         return self._searched[name]
 
     def _on_its_path(self, edit: Explanation, name: str, scene: Scene, draw: Draw) -> tuple[Scene, Draw]:
