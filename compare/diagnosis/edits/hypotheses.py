@@ -84,7 +84,8 @@ def _of_one_kind(segment: Segment) -> Iterator[tuple[Node, ...]]:
         taken = [each for each in node.args if isinstance(each, Node)]
         if len(taken) == 1 and node not in segment.constants and isinstance(taken[0].value, Tensor):
             kind = "a reduction" if node.kind in reductions.KINDS else node.kind
-            key = (kind, str([each for each in node.args if not isinstance(each, Node)]), taken[0].value.ndim)
+            numbers, compound = [each for each in node.args if each not in taken], segment.graph.compounds.get(node)
+            key = (kind, compound and compound.kind, str(numbers), taken[0].value.ndim)
             for where in {False, node.place is not None and node.place.is_backward}:
                 groups.setdefault((where, *key), []).append(node)
     several = dict.fromkeys(tuple(group) for group in groups.values() if len(group) > 1)
