@@ -145,14 +145,17 @@ class Segment:
         All other steps are done for all of them at once, by torch.vmap. Raises what torch raises where that cannot be.
         """
         many: dict[Node, Any] = {}
-        for node in self.plan(frozenset(changes[0])):
-            before = {} if node.operation is None else many
-            if not many.keys().isdisjoint(node.parents):
-                many[node] = self._for_all(node, many)
+        plan, begun = self.plan(frozenset(changes[0])), 0
+        touched = {*plan}
+        for i, node in enumerate(plan):
             if node in changes[0]:
+                is_touched = not touched.isdisjoint(node.parents)
+                many |= self._for_all(plan[begun : i + is_touched], many)
+                begun = i + 1
+                before = {} if node.operation is None else many
                 instead = (each[node](self._of(before, k)) for k, each in enumerate(changes))
                 many[node] = torch.stack([like(value, node.value) for value in instead])
-        tensor: Tensor = many[self.target]
+        tensor: Tensor = (many | self._for_all(plan[begun:], many))[self.target]
         return tensor
 
     def _of(self, many: Mapping[Node, Any], k: int) -> Values:
@@ -165,15 +168,19 @@ class Segment:
 
         return of
 
-    def _for_all(self, node: Node, many: Mapping[Node, Any]) -> Any:
-        """What a step gives for every one of many values of those before it."""
-        taken = [parent for parent in node.parents if parent in many]
+    def _for_all(self, steps: Sequence[Node], many: Mapping[Node, Any]) -> dict[Node, Any]:
+        """What steps give for every one of many values of those before them."""
+        taken = [*{parent: None for node in steps for parent in node.parents if parent in many}]
+        if not taken:
+            return {}
 
-        def done(*values: Any) -> Any:
+        def done(*values: Any) -> list[Any]:
             here = dict(zip(taken, values, strict=True))
-            return node.done(lambda of: here.get(of, self.values[of]) if isinstance(of, Node) else of)
+            for node in steps:
+                here[node] = node.done(lambda of: here.get(of, self.values[of]) if isinstance(of, Node) else of)
+            return [here[node] for node in steps]
 
-        return torch.vmap(done)(*(many[parent] for parent in taken))
+        return dict(zip(steps, torch.vmap(done)(*(many[parent] for parent in taken)), strict=True))
 
     def predicted(self, changes: Mapping[Node, Change], values: Mapping[Node, Any]) -> Any:
         """The tensor where some steps give something else, `values` being what all steps give otherwise."""
