@@ -18,13 +18,12 @@ from handgrad.compare.diagnosis.edits.hypotheses import MOST_TIER, PASSES
 from handgrad.compare.diagnosis.edits.roles import of_bias
 from handgrad.compare.diagnosis.edits.segment import Segment
 from handgrad.compare.diagnosis.factors import data_part, names_of, scaled, unnamed_scale, zero
-from handgrad.compare.diagnosis.operands import of_another_moment, overwritten
 from handgrad.compare.diagnosis.places import masks, moved, parts
 from handgrad.compare.diagnosis.scene import Family, Scene
 from handgrad.compare.diagnosis.search import Budget, Explanation, Search, explanations
 from handgrad.compare.diagnosis.steps import orders, updates, velocities
 from handgrad.compare.diagnosis.sums import examples
-from handgrad.compare.diagnosis.terms import added
+from handgrad.compare.diagnosis.terms import added, of_another_moment, overwritten
 from handgrad.compare.facts.causes import Cause, Scaled, Unknown, fitted_of
 from handgrad.compare.oracle.graph import FORMS
 from handgrad.torchref.exchange import to_tensor

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
 from math import inf
 from typing import Any
 
@@ -25,7 +24,6 @@ from handgrad.compare.diagnosis.edits.one_use import at_one_use, others_at_one_u
 from handgrad.compare.diagnosis.edits.operands import multiples, named_tensors, operands, other_tensors
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.diagnosis.edits.slips import Open, slips, unsettled
-from handgrad.compare.diagnosis.edits.states import in_one_state, means_in_place_of_sums
 from handgrad.compare.diagnosis.edits.wording import Formulas
 from handgrad.compare.diagnosis.search import NEAR_MISS
 from handgrad.compare.facts.causes import Cause, Unknown
@@ -213,16 +211,12 @@ def named_slip(courses: Sequence[Course]) -> tuple[Cause, ...]:
         floor = max(min((each.residue for each in found), default=0.0), EXACT_SHARE)
         words = Formulas(rollouts[0].segment, {})
         exact = [each for each in found if each.residue <= NEAR_MISS * floor and each.net >= ENOUGH_BITS]
-        told = [(_rank(each), each.slip.cause(words)) for each in exact]
-    told.sort(key=lambda pair: (*pair[0], len(str(pair[1]))))
+        told = [(each.slip, each.slip.cause(words)) for each in exact]
+    told.sort(key=lambda pair: (pair[0].tier, pair[0].rank, pair[0].uniform, len(str(pair[1]))))
     by_code: dict[str, Cause] = {}
     for _, cause in told:
         by_code.setdefault(cause.code, cause)
     return tuple(by_code.values())
-
-
-def _rank(found: Found) -> tuple[float, ...]:
-    return (found.slip.tier, found.slip.rank, found.slip.uniform)
 
 
 def _found(rollouts: Sequence[Rollout]) -> list[Found]:
@@ -230,8 +224,7 @@ def _found(rollouts: Sequence[Rollout]) -> list[Found]:
     tried: Counter[int] = Counter()
     found: list[Found] = []
     segment = rollouts[0].segment
-    usual = chain(slips(segment, rollouts[0].recurrence.decays), in_one_state(segment))
-    for stage in (usual, _edits(segment), _settled(rollouts)):
+    for stage in (slips(segment, rollouts[0].recurrence.decays), _edits(segment), _settled(rollouts)):
         for slip in stage:
             if sum(rollout.work for rollout in rollouts) > MOST_WORK:
                 return found
@@ -284,7 +277,7 @@ def _settled(rollouts: Sequence[Rollout]) -> Iterator[Edit]:
     """Slips with an open number, where some number makes them give one of the entries that are furthest off."""
     wrong = sorted((at for rollout in rollouts for at in _wrong(rollout)), key=lambda at: at[1])[:MOST_WRONG]
     segment = rollouts[0].segment
-    for family in chain(unsettled(segment, rollouts[0].recurrence.settings), means_in_place_of_sums(segment)):
+    for family in unsettled(segment, rollouts[0].recurrence.settings):
         for uniform in (False, True) if rollouts[0].recurrence.early else (False,):
             solved = (_solved(rollout, family, index, entry, uniform) for rollout, index, entry in wrong)
             numbers = dict.fromkeys(each for number in solved if number is not None for each in _decimals(number))

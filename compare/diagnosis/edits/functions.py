@@ -74,10 +74,6 @@ def _functions(node: Node, kind: str, of: Any, tier_of_rare: int) -> Iterator[Ed
     yield edit(2, f"{kind} of the double", lambda x: own(2 * x))
     yield edit(2, f"{kind} of the half", lambda x: own(x / 2))
     yield edit(2, f"1 - {kind}", lambda x: 1 - own(x))
-    if kind == "log1p":
-        yield edit(2, "the logarithm to base 2 of 1 +", lambda x: torch.log2(1 + x))
-    if kind == "sqrt":
-        yield edit(2, "the cube root", lambda x: x ** (1 / 3), Rank.POWER)
 
 
 def derivatives(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:

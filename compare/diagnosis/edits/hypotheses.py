@@ -79,17 +79,17 @@ def hypotheses(
 
 
 def _of_one_kind(segment: Segment) -> Iterator[tuple[Node, ...]]:
-    """Steps that do the same with one tensor each, as every logarithm, wherever they are; or in the backward pass."""
+    """Steps that do the same with one tensor each, on lines visited once: all, or those of the backward pass."""
     groups: dict[tuple[Any, ...], list[Node]] = {}
-    for node in segment.steps:
+    for node in (step for step in segment.steps if step not in segment.mates and step not in segment.constants):
         taken = [each for each in node.args if isinstance(each, Node)]
-        if len(taken) == 1 and node not in segment.constants and isinstance(taken[0].value, Tensor):
+        if len(taken) == 1 and isinstance(taken[0].value, Tensor):
             kind = "a reduction" if node.kind in reductions.KINDS else node.kind
-            key = (kind, str([each for each in node.args if not isinstance(each, Node)]), taken[0].value.ndim)
+            numbers, compound = [each for each in node.args if each not in taken], segment.graph.compounds.get(node)
+            key = (kind, compound and compound.kind, str(numbers), taken[0].value.ndim)
             for where in {False, node.place is not None and node.place.is_backward}:
                 groups.setdefault((where, *key), []).append(node)
-    several = dict.fromkeys(tuple(group) for group in groups.values() if len(group) > 1)
-    return (group for group in several if group not in segment.repeated)
+    return iter(dict.fromkeys(tuple(group) for group in groups.values() if len(group) > 1))
 
 
 def _together(of_steps: Sequence[Iterator[Edit]]) -> Iterator[Edit]:

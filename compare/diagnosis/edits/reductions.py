@@ -49,9 +49,6 @@ def reductions(segment: Segment, node: Node, numbers: Mapping[float, str]) -> It
     yield edit(2, f"1/({count} - 1) of the sum", lambda x: x.sum(axes, keepdim=True) / (count - 1))
     yield edit(2, "the maximum", lambda x: x.amax(axes, keepdim=True), Rank.CURIOUS)
     yield edit(2, "the minimum", lambda x: x.amin(axes, keepdim=True), Rank.CURIOUS)
-    yield edit(2, "the sum of absolute values", lambda x: x.abs().sum(axes, keepdim=True) / scale, Rank.CURIOUS)
-    yield edit(2, "the sum of squares", lambda x: (x * x).sum(axes, keepdim=True) / scale)
-    yield edit(2, "the root of the sum of squares", lambda x: (x * x).sum(axes, keepdim=True).sqrt())
     for axis in axes if len(axes) > 1 else ():
         yield from times(of.value.shape[axis])
     if node.kind in ("sum", "mean"):

@@ -1,4 +1,7 @@
-"""Slips that only update rules have: how t counts, where decay and eps stand, what a state starts from, clipping."""
+"""Slips that only update rules have: how t counts, where decay and eps stand, what states start from, clipping.
+
+Those in one state alone are what it takes, its share, and whether it is a sum or a weighted mean.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,23 @@ from typing import Any
 
 import torch
 
-from handgrad.compare.diagnosis.edits.edit import Edit, Rank, Start, Words, apply, read, says, text, where_taken
+from handgrad.compare.diagnosis.edits.edit import (
+    Edit,
+    Rank,
+    Start,
+    Words,
+    apply,
+    is_like,
+    read,
+    says,
+    text,
+    where_taken,
+)
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts import updates as mistakes
 from handgrad.compare.facts.causes import Cause, Scaled
-from handgrad.compare.facts.edits import NumbersExchanged, OtherNumber, TermTimes
-from handgrad.compare.oracle.graph import Node, Values
+from handgrad.compare.facts.edits import NumbersExchanged, OtherNumber, OtherOperand, TermTimes
+from handgrad.compare.oracle.graph import Graph, Node, Values
 from handgrad.compare.oracle.recurrence import (
     AFTER,
     COUNT,
@@ -49,6 +63,7 @@ def slips(segment: Segment, decays: Sequence[float]) -> Iterator[Edit]:
     yield from _epsilons(segment)
     yield from _corrected(segment)
     yield from _shares(segment)
+    yield from _in_one_state(segment)
 
 
 def unsettled(segment: Segment, settings: Mapping[str, float]) -> Iterator[Open]:
@@ -59,19 +74,17 @@ def unsettled(segment: Segment, settings: Mapping[str, float]) -> Iterator[Open]
             yield partial(_setting, inputs[name], due), _around(due)
     if DECAY not in settings or inputs[DECAY] not in segment.distance:
         for how in DECAYS:
-            yield partial(_decayed, segment, how), (*_minus(SIZES), *SIZES)
-    for name, node in segment.graph.outputs.items():
-        if name != AFTER and node.kind == "add" and node.value.ndim:
-            for part in range(2):
-                yield partial(_part, name, node, part), SIZES
+            yield partial(_decayed, segment, how), (*(-size for size in reversed(SIZES)), *SIZES)
+    for name, node in _states(segment.graph):
+        for part in range(2):
+            yield partial(_part, name, node, part), SIZES
     for form in _epsilons(segment):
         yield partial(_moved_with, form, inputs["eps"]), SIZES
     for by in ("value", NORM, NORM_OF_ALL):
         yield partial(_clipped, segment, by), SIZES
-
-
-def _minus(sizes: Sequence[float]) -> tuple[float, ...]:
-    return tuple(-size for size in reversed(sizes))
+    for name, node in _states(segment.graph):
+        if node.args[0] is inputs[before(name)]:  # a state that adds up, and should forget
+            yield partial(_averaged, name, node), SHARES
 
 
 def _around(due: float) -> tuple[float, ...]:
@@ -99,7 +112,7 @@ def _part(name: str, node: Node, part: int, times: float) -> Edit:
 
 def _shares(segment: Segment) -> Iterator[Edit]:
     """A share and what is left of 1, or two shares, exchanged; the same in the moments alone."""
-    shares = [node for node in segment.graph.inputs.values() if is_share(segment, node)]
+    shares = [node for node in segment.graph.inputs.values() if _is_share(segment, node)]
     for node in shares:
         swapped = apply(lambda x: 1 - x, node)
         name = node.name
@@ -113,7 +126,7 @@ def _shares(segment: Segment) -> Iterator[Edit]:
         yield Edit(3, Rank.OTHER, cause, where_taken(swap, (node for node in segment.steps if node.kind != "pow")))
 
 
-def is_share(segment: Segment, node: Node) -> bool:
+def _is_share(segment: Segment, node: Node) -> bool:
     """Whether a setting is one of what is kept and what is left of 1."""
     return not node.value.ndim and any(each.kind == "rsub" for each in segment.users.get(node, ()))
 
@@ -294,7 +307,7 @@ def _moved_with(form: Edit, eps: Node, used: float) -> Edit:
 def _corrected(segment: Segment) -> Iterator[Edit]:
     """A moment that is divided by 1 - beta^t where torch does not."""
     count = segment.graph.outputs.get(COUNT)
-    shares = [node for node in segment.graph.inputs.values() if is_share(segment, node)]
+    shares = [node for node in segment.graph.inputs.values() if _is_share(segment, node)]
     for name, state in segment.graph.outputs.items() if count is not None else ():
         if name in (AFTER, COUNT) or not state.value.ndim:
             continue
@@ -315,3 +328,48 @@ def _clipped(segment: Segment, by: str, bound: float) -> Edit:
     if by != "value":
         change = apply(lambda g, norm: g * (bound / norm).clamp(max=1.0), node, segment.graph.inputs[by])
     return Edit(5, Rank.OTHER, says(mistakes.ClippedGradient, bound, by), {node: change})
+
+
+# --- one state alone
+
+
+def _in_one_state(segment: Segment) -> Iterator[Edit]:
+    """A share exchanged for what is left of 1; a step forgotten on the way to one state; a sum for a weighted mean."""
+    for name, state in _states(segment.graph):
+        own = _own_steps(segment.graph, state)
+        for taken in {parent: None for step in own for parent in step.parents if parent not in own}:
+            if _is_share(segment, taken):
+                cause = says(OtherNumber, f"1 - {taken.name}", taken.name, name)
+                yield Edit(2, Rank.OTHER, cause, where_taken({taken: apply(lambda x: 1 - x, taken)}, own))
+            for parent in taken.parents:
+                if taken.value.ndim and is_like(parent, taken):
+                    cause = says(OtherOperand, parent, taken, name)
+                    yield Edit(2, Rank.LEFT_OUT, cause, where_taken({taken: read(parent)}, own))
+        kept, new = state.args[:2]
+        if kept.kind == new.kind == "mul" and not new.args[1].value.ndim:
+            total = apply(torch.add, segment.graph.inputs[before(name)], new.args[0])
+            yield Edit(2, Rank.OTHER, says(mistakes.StateForm, name), {state: total})
+
+
+def _states(graph: Graph) -> Iterator[tuple[str, Node]]:
+    """The states that are sums of what is kept and what is new."""
+    for name, node in graph.outputs.items():
+        if name not in (AFTER, COUNT) and node.kind == "add" and node.value.ndim:
+            yield name, node
+
+
+def _own_steps(graph: Graph, state: Node) -> Sequence[Node]:
+    """The steps that lead to a state and, but through it, to nothing else."""
+    pending = [node for node in graph.outputs.values() if node is not state]
+    elsewhere = {*pending}
+    while pending:
+        parents = {*pending.pop().parents} - elsewhere - {state}
+        elsewhere |= parents
+        pending += parents
+    name = next(name for name, node in graph.outputs.items() if node is state)
+    return [node for node in graph.segment(name) if node.operation is not None and node not in elsewhere]
+
+
+def _averaged(name: str, state: Node, share: float) -> Edit:
+    mean = apply(lambda kept, new: share * kept + (1 - share) * new, *state.args[:2])
+    return Edit(5, Rank.OTHER, says(mistakes.StateForm, name, share), {state: mean})

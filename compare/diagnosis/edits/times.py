@@ -35,34 +35,28 @@ def other_times(segment: Segment, parameters: frozenset[str]) -> Iterator[Edit]:
     if earlier is not None and earlier.value.shape == node.value.shape:
         yield Edit(1, Rank.LEFT_OUT, says(mistakes.Accumulated, segment.name), {node: apply(torch.add, node, earlier)})
         yield Edit(1, Rank.OPERAND, says(mistakes.OfStepBefore), {node: read(earlier)})
+    there = {label: of for of, label in segment.labels.items() if of in segment.distance and of is not node}
     for then, one, several in TIMES:
-        known = {label: of for of, label in segment.labels.items() if of in segment.distance and of is not node}
-        there = {label: inputs[then(label)] for label in known if then(label) in inputs}
-        pairs = {label: (known[label], other) for label, other in there.items() if _is_another(known[label], other)}
-        for label, (of, other) in pairs.items():
-            yield from _of_one(segment, of, other, says(one, label))
-        given = {label: pair for label, pair in pairs.items() if label in inputs}
-        for labels in (given.keys() & parameters, given.keys() - parameters, given.keys()):
-            if len(labels) > 1:
-                cause = says(several, tuple(sorted(labels)))
-                yield from _of_several(segment, dict(given[label] for label in labels), cause)
+        others = {label: inputs[then(label)] for label in there if then(label) in inputs}
+        moved = {label: other for label, other in others.items() if _is_another(there[label], other)}
+        given = moved.keys() & inputs.keys()
+        several_at_once = [group for group in (given & parameters, given - parameters, given) if len(group) > 1]
+        for group in [*({label} for label in moved), *several_at_once]:
+            cause = says(several, tuple(sorted(group))) if len(group) > 1 else says(one, *group)
+            yield from _taken(segment, {there[label]: read(moved[label]) for label in group}, cause)
 
 
 def _is_another(node: Node, other: Node) -> bool:
     return is_like(node, other) and not node.value.equal(other.value)
 
 
-def _of_one(segment: Segment, node: Node, other: Node, cause: Told) -> Iterator[Edit]:
-    yield from _of_several(segment, {node: other}, cause)
-    for user in segment.users.get(node, ()):
-        yield Edit(3, Rank.OPERAND, cause, where_taken({node: read(other)}, [user]))
-
-
-def _of_several(segment: Segment, instead: Mapping[Node, Node], cause: Told) -> Iterator[Edit]:
-    changes = {node: read(other) for node, other in instead.items()}
+def _taken(segment: Segment, changes: Mapping[Node, Change], cause: Told) -> Iterator[Edit]:
     yield Edit(2, Rank.OPERAND, cause, changes)
     if behind := _in_backward(segment, changes):
         yield Edit(2, Rank.OPERAND, cause, behind)
+    for node in changes if len(changes) == 1 else ():
+        for user in segment.users.get(node, ()):
+            yield Edit(3, Rank.OPERAND, cause, where_taken(changes, [user]))
 
 
 def _in_backward(segment: Segment, instead: Mapping[Node, Change]) -> dict[Node, Change]:

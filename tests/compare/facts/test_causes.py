@@ -20,7 +20,7 @@ from handgrad.compare.facts.remarks import Note
 
 GOLDEN = Path(__file__).parent / "golden" / "causes.txt"
 
-EPSILON_OF = ("log(P)", "log", "sqrt(V)", "the logarithm", "sqrt(V + 1e-08)", "sqrt(V) + 1e-08")
+EPSILON_OF = ("log(P)", "sqrt(V)", "log(P)", "sqrt(V + 1e-08)", "sqrt(V) + 1e-08")
 RAISED = failures.Raised("ValueError", "shapes differ", "my_derivation.py", 41)
 
 EXAMPLES: tuple[Fact, ...] = (

@@ -67,10 +67,6 @@ FUNCTIONS = {
         lambda t: t.Z.tanh() * t.Y + (-t.Y).exp().sqrt() + t.b,
         OtherFunction("exp of the negative", "exp", "Y"),
     ),
-    "cube root": (
-        lambda t: t.Z.tanh() * t.Y + t.Y.exp() ** (1 / 3) + t.b,
-        OtherFunction("the cube root", "sqrt", "exp(Y)"),
-    ),
 }
 COMPARISONS = {
     "turned": (lambda t: (t.Z < t.Y) * t.Y * t.b, OtherMask("[Z < Y]", "[Z > Y]")),

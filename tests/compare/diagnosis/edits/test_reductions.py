@@ -60,18 +60,6 @@ MEANS = {
 SUMS = {
     "the mean": (lambda t: t.Z.tanh().mean(0) * t.b + 2, OtherReduction("the mean", "the sum over axis 0", "tanh(Z)")),
     "all": (lambda t: t.Z.tanh().sum() * t.b + 2, OtherReduction("the sum of all", "the sum over axis 0", "tanh(Z)")),
-    "squares": (
-        lambda t: (t.Z.tanh() ** 2).sum(0) * t.b + 2,
-        OtherReduction("the sum of squares", "the sum over axis 0", "tanh(Z)"),
-    ),
-    "root": (
-        lambda t: (t.Z.tanh() ** 2).sum(0).sqrt() * t.b + 2,
-        OtherReduction("the root of the sum of squares", "the sum over axis 0", "tanh(Z)"),
-    ),
-    "absolute": (
-        lambda t: t.Z.tanh().abs().sum(0) * t.b + 2,
-        OtherReduction("the sum of absolute values", "the sum over axis 0", "tanh(Z)"),
-    ),
     "without one": (lambda t: t.Z.tanh()[1:].sum(0) * t.b + 2, PartOfSum("tanh(Z)", 0, 0)),
     "without another": (lambda t: t.Z.tanh()[[0, 1, 2, 4]].sum(0) * t.b + 2, PartOfSum("tanh(Z)", 0, 3)),
 }
