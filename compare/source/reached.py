@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dis
 import functools
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType, MethodType, ModuleType
@@ -83,7 +84,7 @@ def _outside(function: FunctionType) -> Iterator[Any]:
         yield from closure_of(function).values()
     if is_theirs(file):
         module = function.__globals__
-        yield from (module[name] for name in _names(function.__code__) if name in module)
+        yield from (module[name] for name in _globals(function.__code__) if name in module)
 
 
 def _is_of_theirs(kind: type) -> bool:
@@ -95,8 +96,19 @@ def _is_of_theirs(kind: type) -> bool:
 @functools.lru_cache(maxsize=256)
 def _names(code: CodeType) -> frozenset[str]:
     """The names of globals and attributes in code, that of functions inside it included."""
-    inside = (_names(constant) for constant in code.co_consts if isinstance(constant, CodeType))
-    return frozenset(code.co_names).union(*inside)
+    return frozenset(code.co_names).union(*map(_names, _inside(code)))
+
+
+@functools.lru_cache(maxsize=256)
+def _globals(code: CodeType) -> frozenset[str]:
+    """The names of globals alone: the mean of x.mean() is none."""
+    own = (step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
+    return frozenset(own).union(*map(_globals, _inside(code)))
+
+
+def _inside(code: CodeType) -> Iterator[CodeType]:
+    """The code of functions that are made in code."""
+    return (constant for constant in code.co_consts if isinstance(constant, CodeType))
 
 
 @functools.lru_cache(maxsize=64)

@@ -173,6 +173,32 @@ def test_numbers_from_outside_are_seen_and_modules_are_no_numbers():
     assert not keeps_numbers(functools.partial(right, X=None))
 
 
+def dot(p, X, Y):
+    """A reference that is called as a method and a function of NumPy's are."""
+    return reference(p, X, Y)
+
+
+size = np.zeros(3)
+
+
+def by_method(p, X, Y):
+    dZ = (X.dot(p["W"]) - Y) / len(X)
+    return {"J": (dZ**2).sum() * len(X) / 2, "dW": X.T.dot(dZ)}
+
+
+def by_function(p, X, Y):
+    return {"dW": np.dot(X.T, X @ p["W"] - Y) / X.size}
+
+
+def test_an_attribute_is_no_variable_of_its_name():
+    for derivation in (by_method, by_function):
+        assert shortcuts(derivation, dot) == ()
+        assert not keeps_numbers(derivation)
+    calling = lambda p, X, Y: [dot(p, X, Y) for _ in range(2)]  # noqa: E731
+    assert shortcuts(calling, dot) == (NoDerivation("reference"),)
+    assert keeps_numbers(lambda p: p["W"] * size)
+
+
 class Slotted:
     """An object that has no __dict__."""
 
