@@ -11,7 +11,7 @@ import numpy as np
 from handgrad.compare.errors import InputError
 from handgrad.compare.facts.failures import IgnoresArguments
 from handgrad.compare.names import Key, phase_of
-from handgrad.compare.oracle.reference import run_on_records
+from handgrad.compare.oracle.reference import own_run
 from handgrad.compare.oracle.replay import Replay
 from handgrad.compare.pipeline.evidence import directions
 from handgrad.compare.pipeline.problem import Problem
@@ -84,7 +84,7 @@ def _behind(own: Arrays, problem: Problem, again: Again, moved: Mapping[str, np.
     params = {name: moved.get(name, array) for name, array in problem.params.items()}
     batch = {name: moved.get(name, array) for name, array in problem.batch.items()}
     call = again(params, batch)
-    there = run_on_records(problem.reference, params, batch, {})
+    there = own_run(problem.reference, params, batch, call.records, "float64")
     found = {}
     for name, due in {**there.values, **there.gradients}.items():
         record, before = call.records.get(name), own.get(name)

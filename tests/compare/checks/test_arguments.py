@@ -108,6 +108,27 @@ def test_what_does_not_follow_a_part_of_the_arguments_is_named(layer, cheat, arr
     assert {*report.first.cause.arrays} - {"Y", "C"} == arrays & {*layer.params, "X"}
 
 
+@pytest.mark.parametrize("off", [1e-10, 1e-8, 1e-6])
+def test_what_changes_with_every_move_as_it_does_not_follow_is_no_lost_digits(off):
+    """A gradient along parameters from outside, wrong besides by less than the move."""
+
+    def derive(p, *batch):
+        W = TANH.params["W"].astype(batch[0].dtype)
+        right = TANH.derivation(p, *batch)
+        return {**right, "dX": (1 + off) * W.T @ right["dZ"]}
+
+    first = check_gradients(derive, *TANH[1:]).first
+    assert (first.verdict, first.cause) == ("FAULT", IgnoresArguments(("dX",), ("W",)))
+
+
+@pytest.mark.parametrize("digits", ["f2", "f4"])
+@pytest.mark.parametrize("name", ["dX", "dW", "dZ"])
+def test_lost_digits_do_not_leave_out_an_argument(digits, name):
+    cast = TANH.returning(**{name: lambda right: right[name].astype(digits).astype(right[name].dtype)})
+    report = check_gradients(*cast, precisions=("float64",))
+    assert {(finding.verdict, finding.cause.code) for finding in report.findings} == {("WEAK", "precision-loss")}
+
+
 class Keeps:
     """What every class of layers does: forward keeps what backward needs."""
 
