@@ -27,7 +27,7 @@ from handgrad.compare.facts.remarks import OutOfRange
 from handgrad.compare.thresholds import SCREEN, SCREEN_FLOAT32, UNEXPLAINED_SHARE
 from handgrad.compare.verdict.bounds import PRECISIONS
 from handgrad.compare.verdict.closeness import Local, closest, index_of
-from handgrad.compare.verdict.opinions import second_opinion, where_blind
+from handgrad.compare.verdict.opinions import second_opinion, torch_is_inexact, where_blind
 from handgrad.compare.verdict.rounding import Flagged, Outcome, Witness, screened, worse
 
 Array = np.ndarray
@@ -75,9 +75,11 @@ def _local(name: str, witness: Witness) -> Local:
 def _in_one(name: str, witness: Witness, fine: float | None = None) -> Outcome:
     """The verdict in one precision; `fine` is the rho of float64 where this is float32 beside it."""
     local = _local(name, witness)
-    wrong = ~(np.isfinite(local.recorded) & np.isfinite(local.reference))
-    if wrong.any():
-        return _not_finite(witness, wrong, fine)
+    of_hand, of_torch = map(np.isfinite, local)
+    if of_hand.all() and not of_torch.all() and (outcome := torch_is_inexact(Flagged.of(name, witness, local, fine))):
+        return outcome
+    if not (of_hand & of_torch).all():
+        return _not_finite(witness, ~(of_hand & of_torch), fine)
     bound = _by_bound(name, witness)
     if bound is not None:
         if bound.rho <= 1:
