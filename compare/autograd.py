@@ -40,8 +40,11 @@ def _signs_of_self(node: Any) -> Tensor:
 
 
 def _signs_where_clamped(node: Any) -> Tensor | None:
-    is_relu = node._saved_min == 0 and getattr(node, "_saved_max", None) is None
-    return _signs_of_self(node) if is_relu else None
+    low = next(getattr(node, name) for name in LOWEST if hasattr(node, name))
+    return _signs_of_self(node) if low == 0 else None
+
+
+LOWEST = ("_saved_min", "_saved_min_val", "_saved_threshold")  # what a node keeps the bound below as
 
 
 def _signs_of_maximum(node: Any) -> Tensor | None:
@@ -54,8 +57,14 @@ def _signs_of_maximum(node: Any) -> Tensor | None:
 SIGNS: dict[str, Callable[[Any], Tensor | None]] = {
     "ReluBackward0": _signs_of_result,
     "LeakyReluBackward0": _signs_of_self,
+    "LeakyReluBackward1": _signs_of_result,
+    "PreluKernelBackward0": _signs_of_self,
+    "RreluWithNoiseBackward0": _signs_of_self,
     "EluBackward0": _signs_of_self,
+    "CeluBackward0": _signs_of_self,
     "AbsBackward0": _signs_of_self,
+    "HardtanhBackward0": _signs_where_clamped,
+    "ThresholdBackward0": _signs_where_clamped,
     "ClampMinBackward0": _signs_where_clamped,
     "ClampBackward1": _signs_where_clamped,
     "MaximumBackward0": _signs_of_maximum,
