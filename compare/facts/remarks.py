@@ -120,6 +120,7 @@ class NoDerivation(Note, code="no-derivation"):
 BY = {
     "reference": "uses the reference itself",
     "autograd": "uses autograd",
+    "optimizer": "takes its steps with torch's optimiser",
     "differences": "takes numerical differences of a function",
 }
 

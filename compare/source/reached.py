@@ -6,6 +6,7 @@ import ast
 import dis
 import functools
 from collections.abc import Callable, Iterator
+from itertools import chain
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -29,20 +30,29 @@ def keeps_numbers(function: Any) -> bool:
     )
 
 
-def shortcuts(derivation: Callable[..., Any], reference: Any) -> tuple[Note, ...]:
-    """Notes on a derivation that calls the reference or autograd, or takes numerical differences."""
+def shortcuts(derivation: Callable[..., Any], reference: Any, optimizer: Any = None) -> tuple[Note, ...]:
+    """Notes on a derivation that calls the reference, autograd or torch's optimiser, or takes numerical differences."""
     things = [*_all(derivation)]
     own = any(isinstance(thing, type) and issubclass(thing, torch.autograd.Function) for thing in things)
     functions = [thing for thing in things if isinstance(thing, FunctionType)]
-    names = set[str]().union(*(_names(function.__code__) for function in functions))
+    codes = (function.__code__ for function in functions)
+    names = set[str]().union(*(_names(code) for code in codes if is_theirs(code.co_filename)))
     is_torchs = not own and ("backward" in names or names >= {"autograd", "grad"} or names >= {"func", "grad"})
     engines = any(str(getattr(thing, "__module__", "")).partition(".")[0] in ENGINES for thing in things)
+    outside, has_torch = [*chain.from_iterable(map(_outside, functions))], any(thing is torch for thing in things)
+    steps = any(thing is optimizer or _is_optimizer(thing) for thing in outside) or (has_torch and "optim" in names)
     found = {
-        "reference": any(thing is reference for function in functions for thing in _outside(function)),
-        "autograd": engines or (is_torchs and any(thing is torch for thing in things)),
+        "reference": reference is not None and any(thing is reference for thing in outside),
+        "autograd": engines or (is_torchs and has_torch),
+        "optimizer": optimizer is not None and steps,
         "differences": any(_takes_differences(piece.tree) for piece in pieces_of(derivation)),
     }
     return tuple(NoDerivation(by) for by, holds in found.items() if holds)
+
+
+def _is_optimizer(thing: Any) -> bool:
+    """Whether something is a class of torch's optimisers."""
+    return isinstance(thing, type) and issubclass(thing, torch.optim.Optimizer)
 
 
 def _all(function: Any) -> Iterator[Any]:

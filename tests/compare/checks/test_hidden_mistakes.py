@@ -238,6 +238,25 @@ def test_nothing_recorded_between_j_and_the_parameters_is_said(tapped):
 # --- steps
 
 
+@pytest.mark.parametrize(("times", "hidden"), [(1.0, True), (0.5, False)])
+def test_an_upstream_gradient_that_is_1_at_every_step_hides_that_it_is_forgotten(times, hidden):
+    def trainer(params, batches):
+        for (target,) in batches:
+            z = torch.tensor(params["Z"] - target, requires_grad=True)
+            J = _Mean.apply(z) if hidden else times * _Mean.apply(z)
+            J.backward()
+            params = {"Z": params["Z"] - 0.1 * z.grad.numpy()}
+            yield {**params, "J": J.item()}
+
+    def reference(p, target):
+        return times * F.mse_loss(p["Z"], target)
+
+    batches = [(rng.standard_normal(W.shape),) for _ in range(2)]
+    report = check_training(trainer, reference, lambda tensors: torch.optim.SGD(tensors, lr=0.1), {"Z": W}, batches)
+    assert passes(report) == hidden
+    assert ("unit-upstream" in spots_of(report)) == hidden
+
+
 def adam(last_correction=10**9, forgets=0):
     """Adam by hand, which counts its steps no further than `last_correction`, and from a step on keeps its moments."""
 

@@ -284,6 +284,7 @@ EXAMPLES: tuple[Fact, ...] = (
     remarks.Persists("own-loss"),
     remarks.NoDerivation("autograd"),
     remarks.NoDerivation("differences"),
+    remarks.NoDerivation("optimizer"),
     remarks.SpecialPoint(),
     remarks.TorchInexact("dZ", ("softplus is the identity beyond its threshold of 20 in torch",)),
     remarks.NothingButRounding("db"),
