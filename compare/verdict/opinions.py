@@ -52,7 +52,6 @@ from handgrad.compare.verdict.rounding import Flagged, Outcome, largest, size
 Array = np.ndarray
 FINE, COARSE = UNIT_ROUNDOFF["float64"], UNIT_ROUNDOFF["float32"]
 
-
 Opinion = Callable[[Flagged], Outcome | None]
 
 
