@@ -313,12 +313,6 @@ PERSISTS = {
 }
 
 
-class SpecialPoint(Fact, code="special-point"):
-    """A difference that only a special point has."""
-
-    sentence = "it is gone wherever parameters and data move: a kink or a tie, where the derivative is a convention"
-
-
 class AsFloat32(Fact, code="as-float32"):
     """A difference in float64 that float32's rounding would explain."""
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from handgrad.compare.errors import InputError
-from handgrad.compare.facts.failures import FewerDigits, OverflowsInside
-from handgrad.compare.facts.remarks import NothingButRounding, Persists, SpecialPoint, TorchInexact
+from handgrad.compare.facts.failures import FewerDigits, OverflowsInside, SpecialPoint
+from handgrad.compare.facts.remarks import NothingButRounding, Persists, TorchInexact
 from handgrad.compare.thresholds import (
     ALIKE,
     BLIND,
