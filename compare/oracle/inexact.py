@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from handgrad.compare.oracle.kernels import kind_of, name_of
-from handgrad.compare.oracle.mode import Mode
 from handgrad.compare.oracle.noise import mapped
+from handgrad.compare.oracle.stepwise import Uncompiled
 
 MOST_CONSTANTS = 100_000  # numbers: a larger float32 tensor is data rather than a constant
 
 
-class PutRight(Mode):
+class PutRight(Uncompiled):
     """While entered, torch's inexact kernels are replaced by exact ones; `met` says which, in words."""
 
     def __init__(self) -> None:
