@@ -74,11 +74,11 @@ def _report(subject: Subject, second: bool) -> Report:
     count = COARSE_DRAWS if numbers <= MANY_NUMBERS else 1
     draws = [plain._replace(cotangents=_cotangents(first.floating, drawn)) for _ in range(count)]
     told = first_order(subject, draws)
-    if second and _is_right(told):  # else what is wrong is wrong in its derivative as well
+    if second and told.format is not None and _is_right(told):  # else what is wrong is wrong in its derivative as well
         backward = second_of(subject, draws[0])
         outputs = [subject.inputs[i] for i in subject.trained]
         along = [second_draw(backward, draw, _cotangents(outputs, drawn)) for draw in draws]
-        told = _both(told, second_order(backward, along))
+        told = _both(told, second_order(backward, along, told.format))
     elif not second and not any(isinstance(each.cause, NoGradient) for each in told.wrong):
         note = note_on_second(subject, draws[0])
         told = replace(told, notes=(*told.notes, *([note] if note is not None else [])))

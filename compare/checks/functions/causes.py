@@ -19,22 +19,23 @@ from handgrad.compare.oracle.coarse.evaluation import Draw, is_floating
 from handgrad.compare.oracle.coarse.exact import exact_of
 from handgrad.compare.oracle.coarse.formats import FORMATS
 from handgrad.compare.report.report import Report
-from handgrad.compare.verdict.coarse.case import case_of
+from handgrad.compare.verdict.coarse.case import Case, case_of
 from handgrad.compare.verdict.coarse.rule import judge
 
 Judgements = dict[int, Verdict]
 
 
 def explained(
-    subject: Subject, draw: Draw, base: Pass, judged: Judgements, known: Mapping[str, Cause]
+    subject: Subject, case: Case, base: Pass, judged: Judgements, known: Mapping[str, Cause]
 ) -> tuple[Judgements, list[Note]]:
-    """The verdicts with such causes, and a note where one is from float64; `known` has causes by tensor."""
+    """The verdicts of a case with such causes, and a note where one is from float64; `known` has causes by tensor."""
+    draw = case.exact.draws[0]
     count, causes, notes = len(draw.cotangents), dict(known), list[Note]()
     wrong = {subject.trained[i - count]: i for i, each in judged.items() if i >= count and each.row.verdict == "FAULT"}
     for position, cause in upstream.misread(subject, draw, base, wrong).items():
         causes.setdefault(judged[wrong[position]].row.name, cause)
     judged = {i: _named(each, causes) for i, each in judged.items()}
-    judged = _by_upstream(subject, draw, judged) if count > 1 else judged
+    judged = _by_upstream(subject, case, judged) if count > 1 else judged
     if subject.dtype != "float64" and any(map(_is_unknown, judged.values())):
         there = _causes_of(fine.named_in(subject, draw))
         unknown = {i for i, each in judged.items() if _is_unknown(each) and each.row.name in there}
@@ -56,14 +57,15 @@ def _causes_of(report: Report | None) -> dict[str, Cause]:
     return {name: finding.cause for finding in known for name in (finding.where.name, *finding.together)}
 
 
-def _by_upstream(subject: Subject, draw: Draw, judged: Judgements) -> Judgements:
+def _by_upstream(subject: Subject, of: Case, judged: Judgements) -> Judgements:
     """Of gradients that nothing else explains, through which of several upstream gradients they are wrong."""
+    draw = of.exact.draws[0]
     count = len(draw.cotangents)
     unknown = {i for i, each in judged.items() if i >= count and _is_unknown(each)}
     through: dict[int, tuple[list[str], list[str]]] = {i: ([], []) for i in unknown}
     for k, name in enumerate(map(gradient, subject.outputs(count) if unknown else ())):
         alone = upstream.only(draw, k)
-        case = case_of(exact_of(subject.reference, [alone]), FORMATS[subject.dtype])
+        case = case_of(exact_of(subject.reference, [alone]), of.format)
         kernels = kernels_of(subject, [run(subject, alone)])
         for i in unknown & kernels.keys():
             is_wrong = judge(case, i, kernels[i]).verdict == "FAULT"

@@ -17,7 +17,7 @@ from handgrad.compare.checks.functions.returned import precisions, without_gradi
 from handgrad.compare.checks.functions.second import told_of_second
 from handgrad.compare.checks.functions.structure import Wrong, misshapen, other_answers, situations, unwritten
 from handgrad.compare.checks.functions.subject import Subject
-from handgrad.compare.checks.functions.verdicts import Verdict, in_tf32, kernels_of, names_of, verdicts, with_cause
+from handgrad.compare.checks.functions.verdicts import Verdict, kernels_of, names_of, verdicts, with_cause
 from handgrad.compare.errors import InputError
 from handgrad.compare.facts.failures import Mutates
 from handgrad.compare.facts.functions import CoarserInside, OpaqueSteps, SecondAbsent, SecondOff
@@ -25,11 +25,12 @@ from handgrad.compare.facts.remarks import BlindSpot, Note
 from handgrad.compare.names import Key
 from handgrad.compare.oracle.coarse.evaluation import Draw
 from handgrad.compare.oracle.coarse.exact import exact_of
-from handgrad.compare.oracle.coarse.formats import FORMATS, coarsest
+from handgrad.compare.oracle.coarse.formats import FORMATS, Format, coarsest
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import SourceLine
 from handgrad.compare.verdict.coarse.case import Case, case_of
 from handgrad.compare.verdict.coarse.rule import judge, suspect
+from handgrad.compare.verdict.coarse.tf32 import in_tf32
 
 FAILED = ("FAULT", "NONFINITE")
 
@@ -38,7 +39,8 @@ FAILED = ("FAULT", "NONFINITE")
 class Told:
     """What is said: verdicts by position, what is wrong beside them, what was changed, notes and blind spots.
 
-    `fine` is the report of the finer rule, where the function computes in float64; `line` that of the backward.
+    `fine` is the report of the finer rule, where the function computes in float64; `line` that of the backward,
+    `format` what everything is judged in.
     """
 
     verdicts: Mapping[int, Verdict]
@@ -48,6 +50,7 @@ class Told:
     spots: tuple[BlindSpot, ...] = ()
     fine: Report | None = None
     line: SourceLine | None = None
+    format: Format | None = None
 
 
 def first_order(subject: Subject, draws: Sequence[Draw]) -> Told:
@@ -86,7 +89,7 @@ def first_order(subject: Subject, draws: Sequence[Draw]) -> Told:
     spots: tuple[BlindSpot, ...] = ()
     if faulty:
         known = {each.name: each.cause for each in linear}
-        judged, more = explained(subject, draws[0], passes[0], judged, known)
+        judged, more = explained(subject, case, passes[0], judged, known)
         notes += more
     elif passes[0].is_connected and not told.changed and not held and (finer is None or finer.ok):
         linear += _unlike(subject, draws[0], passes[0], case, is_off)
@@ -96,11 +99,12 @@ def first_order(subject: Subject, draws: Sequence[Draw]) -> Told:
     if finer is not None:
         finer, judged = fine.with_causes(finer, judged, wrong), {}
     spots = (*unseen(subject, passes[0], plain[len(draws[0].cotangents) :]), *spots)
-    return replace(told, verdicts=judged, wrong=wrong, notes=tuple(notes), spots=spots, fine=finer)
+    told = replace(told, verdicts=judged, wrong=wrong, notes=tuple(notes), spots=spots)
+    return replace(told, fine=finer, format=case.format)
 
 
-def second_order(subject: Subject, draws: Sequence[Draw]) -> Told:
-    """The gradients of a backward, judged in the same way; nothing where the reference has none."""
+def second_order(subject: Subject, draws: Sequence[Draw], format: Format) -> Told:
+    """The gradients of a backward, judged in a format; nothing where the reference has none."""
     passes = [run(subject, draw) for draw in draws]
     exact = exact_of(subject.reference, draws)
     plain = exact.results[0]
@@ -110,7 +114,7 @@ def second_order(subject: Subject, draws: Sequence[Draw]) -> Told:
     if not passes[0].has_gradients:
         return Told({}, (Wrong(subject.gradients[0], SecondAbsent(passes[0].raised)),))
     wrong = [told_of_second(each) for each in _unusable(subject, draws[0], passes[0], plain)]
-    case = case_of(exact, FORMATS[subject.dtype])
+    case = case_of(exact, format)
     kernels = {i: tensors for i, tensors in kernels_of(subject, passes).items() if i >= count}
     judged = verdicts(case, names_of(subject, case), kernels)
     named = {i: _of_second(each, subject.names[subject.trained[i - count]]) for i, each in judged.items()}

@@ -18,13 +18,12 @@ from handgrad.compare.facts.failures import NotFinite
 from handgrad.compare.facts.functions import NotTold, StepOff
 from handgrad.compare.names import Key
 from handgrad.compare.oracle.coarse.effects import Step
-from handgrad.compare.oracle.coarse.formats import TF32
 from handgrad.compare.results import Excerpt, Finding, Row, Worst
 from handgrad.compare.sandbox import as_record
-from handgrad.compare.thresholds import FEW_ENTRIES, LEFT_OUT, LIKE_TF32
-from handgrad.compare.verdict.coarse.case import Case, Measure, case_of
+from handgrad.compare.thresholds import LEFT_OUT
+from handgrad.compare.verdict.coarse.case import Case
 from handgrad.compare.verdict.coarse.directions import Along
-from handgrad.compare.verdict.coarse.rule import Judged, judge, suspect
+from handgrad.compare.verdict.coarse.rule import Judged, judge
 from handgrad.compare.verdict.judgement import excerpt
 
 SIGN, SHOWN_DIGITS = -1.0, 6
@@ -139,33 +138,6 @@ def _or_none(factor: float, resolution: float) -> float:
 def _rounded(number: float, resolution: float) -> float:
     """A fitted number with the digits that can be told."""
     return round(number, min(SHOWN_DIGITS, max(2, 1 - math.floor(math.log10(resolution or 1.0)))))
-
-
-def in_tf32(case: Case, kernels: Mapping[int, Sequence[Tensor]]) -> Case | None:
-    """The case where products are in TF32, if the results of a function that is off in float32 show it; else None.
-
-    Then TF32 explains all of them, or is too coarse to tell, and no direction accuses. Of what it moves, half is off by
-    as much: all of a function is in TF32 or nothing. What it does not move tells nothing, as keys of a sharp softmax
-    that have next to no gradient.
-    """
-    off = {i for i, t in kernels.items() if suspect(case, i, t).verdict != "OK"}
-    many = (i for i in off if kernels[i][0].numel() > FEW_ENTRIES)  # of fewer, some step explains most by chance
-    if any(case.explained(i, kernels[i]) is not None for i in many):
-        return None  # one step is off, and no digits are
-    again = case_of(case.exact, TF32)
-    if any(suspect(again, i, t).why not in ("", "blind") for i, t in kernels.items()):
-        return None
-    shares = torch.cat([_moved(again.measures[i], t) for i, t in kernels.items()])
-    return again if shares.numel() and float(shares.median()) > LIKE_TF32 else None
-
-
-def _moved(measure: Measure, kernels: Sequence[Tensor]) -> Tensor:
-    """How far the entries are off that rounding moves, as shares of how far it moves them."""
-    deviation = measure.deviation
-    off = [kernel.double() - reference for kernel, reference in zip(kernels, deviation.references, strict=True)]
-    by_rounding = torch.stack(deviation.whitened_runs).square().mean(0).sqrt()
-    moved = by_rounding > LIKE_TF32
-    return deviation.whitened(off).abs()[moved] / by_rounding[moved]
 
 
 def with_cause(verdict: Verdict, cause: Cause) -> Verdict:
