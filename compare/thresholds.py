@@ -198,6 +198,10 @@ LEFT_OUT = 0.05
 # direction, is not told. Flash attention with a sharp softmax reaches 2.1.
 FLOAT32_UNTOLD = 5.0
 
+# Share by which an input is moved to see whether the reference depends on it where it has no gradient: steps, as those
+# of floor, are hardly met on the way.
+MOVE_OF_DETACHED = 2.0**-30
+
 # Share of what a tensor is off by that is left once half of what operands of ten bits do to the reference is taken
 # away, where products are in TF32; standard deviations beyond chance. Of right kernels, some tensor leaves 0.7 or less;
 # of wrong ones in float32, 1.0.

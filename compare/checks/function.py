@@ -14,17 +14,17 @@ from handgrad.compare.checks.functions.passes import compiled_anew, run
 from handgrad.compare.checks.functions.second import note_on_second, second_draw, second_of
 from handgrad.compare.checks.functions.structure import Wrong, misshapen
 from handgrad.compare.checks.functions.subject import Subject, subject_of
+from handgrad.compare.checks.functions.witness import outputs_due
 from handgrad.compare.environment import environment
 from handgrad.compare.errors import InputError
 from handgrad.compare.facts.causes import Unknown
 from handgrad.compare.facts.functions import NoGradient, WouldShow
 from handgrad.compare.facts.remarks import Note
 from handgrad.compare.names import PHASES, Key, of_gradient
-from handgrad.compare.oracle.coarse.effects import Effect
-from handgrad.compare.oracle.coarse.evaluation import Draw, evaluate, is_floating
+from handgrad.compare.oracle.coarse.evaluation import Draw, is_floating
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import FAILING, Details, Finding
-from handgrad.compare.sandbox import drawing_others, gpus_of, undisturbed
+from handgrad.compare.sandbox import undisturbed
 from handgrad.compare.thresholds import COARSE_DRAWS, MANY_NUMBERS
 
 UNEVEN = 0.5  # spread of the sizes of a cotangent's numbers, as a power of e
@@ -58,14 +58,7 @@ def check_function(
 def _report(subject: Subject, second: bool) -> Report:
     drawn = torch.Generator().manual_seed(0)
     plain = Draw(subject.inputs, subject.trained, ())
-    due = evaluate(subject.reference, plain, Effect())[: -len(subject.trained)]
-    with drawing_others(gpus_of(subject.inputs)):
-        again = evaluate(subject.reference, plain, Effect())
-    if not all(torch.allclose(a, b, equal_nan=True) for a, b in zip(due, again, strict=False)):
-        raise InputError(
-            "the reference is another with other random numbers, which it draws; hand them over as an input, like the "
-            "mask of a dropout, or turn them off, as .eval() does"
-        )
+    due = outputs_due(subject)
     first = run(subject, plain)
     wrong = tuple(misshapen(subject, plain, first, due, dict.fromkeys(subject.trained, False)))
     if wrong:

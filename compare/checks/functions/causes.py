@@ -11,8 +11,9 @@ from handgrad.compare.checks.functions import fine, upstream
 from handgrad.compare.checks.functions.passes import Pass, run
 from handgrad.compare.checks.functions.subject import Subject
 from handgrad.compare.checks.functions.verdicts import Verdict, kernels_of, with_cause
+from handgrad.compare.checks.functions.witness import is_detached
 from handgrad.compare.facts.causes import Cause, Unknown
-from handgrad.compare.facts.functions import Float64Too, RightInFloat32, StepOff, ThroughUpstream
+from handgrad.compare.facts.functions import Detached, Float64Too, RightInFloat32, StepOff, ThroughUpstream
 from handgrad.compare.facts.remarks import Note
 from handgrad.compare.names import gradient
 from handgrad.compare.oracle.coarse.evaluation import Draw, is_floating
@@ -34,6 +35,8 @@ def explained(
     wrong = {subject.trained[i - count]: i for i, each in judged.items() if i >= count and each.row.verdict == "FAULT"}
     for position, cause in upstream.misread(subject, draw, base, wrong).items():
         causes.setdefault(judged[wrong[position]].row.name, cause)
+    detached = (k for k, i in wrong.items() if is_detached(case.exact, k, i))
+    causes |= {judged[wrong[k]].row.name: Detached(subject.names[k]) for k in detached}
     judged = {i: _named(each, causes) for i, each in judged.items()}
     judged = _by_upstream(subject, case, judged) if count > 1 else judged
     if subject.dtype != "float64" and any(map(_is_unknown, judged.values())):

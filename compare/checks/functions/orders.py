@@ -12,13 +12,13 @@ from torch import Tensor
 from handgrad.compare.checks.functions import fine, upstream
 from handgrad.compare.checks.functions.causes import explained
 from handgrad.compare.checks.functions.hidden import hidden_steps, unseen
-from handgrad.compare.checks.functions.passes import Pass, expanded, run
+from handgrad.compare.checks.functions.passes import Pass, expanded, run, same_bits
 from handgrad.compare.checks.functions.returned import precisions, without_gradients
 from handgrad.compare.checks.functions.second import told_of_second
-from handgrad.compare.checks.functions.structure import Wrong, misshapen, other_answers, situations, unwritten
+from handgrad.compare.checks.functions.structure import Apart, Wrong, misshapen, other_answers, situations, unwritten
 from handgrad.compare.checks.functions.subject import Subject
 from handgrad.compare.checks.functions.verdicts import Verdict, kernels_of, names_of, verdicts, with_cause
-from handgrad.compare.errors import InputError
+from handgrad.compare.checks.functions.witness import check_range, check_repeats
 from handgrad.compare.facts.failures import Mutates
 from handgrad.compare.facts.functions import CoarserInside, OpaqueSteps, SecondAbsent, SecondOff
 from handgrad.compare.facts.remarks import BlindSpot, Note
@@ -58,7 +58,7 @@ def first_order(subject: Subject, draws: Sequence[Draw]) -> Told:
     passes = [run(subject, draw) for draw in draws]
     exact = exact_of(subject.reference, draws)
     plain = exact.results[0]
-    _check_range(subject, plain)
+    check_range(subject, plain)
     told = Told({}, _unusable(subject, draws[0], passes[0], plain), passes[0].changed, line=passes[0].line)
     if passes[0].raised is not None:
         return told
@@ -75,8 +75,9 @@ def first_order(subject: Subject, draws: Sequence[Draw]) -> Told:
     notes += [OpaqueSteps(exact.opaque)] if exact.opaque else []
     has_gradients = any(bool(g.any()) for g in plain[len(draws[0].cotangents) :])
     finer = fine.report_on(subject, draws[0]) if is_fine and has_gradients else None
-    is_off = partial(_is_off, case, kernels)
-    again = tuple(other_answers(subject, draws[0], passes[0], partial(_is_apart, lambda: case, ())))
+    is_apart = partial(_is_apart, lambda: case, ())
+    check_repeats(subject, draws[0], plain, is_apart)
+    again = tuple(other_answers(subject, draws[0], passes[0], is_apart))
     faulty = {i for i, each in judged.items() if each.row.verdict in FAILED}
     held = tuple(unwritten(subject, draws[0], passes[0])) if again or faulty else ()
     by_memory = {each.name for each in held}
@@ -92,7 +93,7 @@ def first_order(subject: Subject, draws: Sequence[Draw]) -> Told:
         judged, more = explained(subject, case, passes[0], judged, known)
         notes += more
     elif passes[0].is_connected and not told.changed and not held and (finer is None or finer.ok):
-        linear += _unlike(subject, draws[0], passes[0], case, is_off)
+        linear += _unlike(subject, draws[0], passes[0], case)
         spots = hidden_steps(case) if finer is None else ()
     named = {each.finding.where.name for each in judged.values() if each.finding is not None}
     wrong = (*told.wrong, *(each for each in linear if each.name not in named))
@@ -144,21 +145,16 @@ def _judged(
     return case, verdicts(case, keys, kernels), []
 
 
-def _is_off(case: Case, kernels: Mapping[int, Sequence[Tensor]], position: int, tensor: Tensor) -> bool:
-    """Whether a tensor is a FAULT where it is that of the first draw in place of what the plain pass gave."""
-    if not bool(torch.isfinite(tensor).all()):
-        return True
-    others = kernels[position][1:] if position in kernels else []
-    return len(others) + 1 < len(case.exact.draws) or judge(case, position, [tensor, *others]).verdict == "FAULT"
-
-
-def _is_apart(case: Callable[[], Case], faulty: Container[int], position: int, change: Tensor) -> bool:
+def _is_apart(
+    case: Callable[[], Case], faulty: Container[int], position: int, before: Tensor | None, now: Tensor | None
+) -> bool:
     """Whether a change of a tensor in the first draw of a case is a FAULT where the reference has it.
 
     Where the tensor is a FAULT in any case, it is enough that the change is not OK.
     """
-    if not bool(change.any()):
+    if before is None or now is None or before.shape != now.shape or same_bits(before, now):
         return False
+    change = now.double() - before.double()
     if not bool(torch.isfinite(change).all()):
         return True
     first, *others = case().measures[position].deviation.references
@@ -166,31 +162,18 @@ def _is_apart(case: Callable[[], Case], faulty: Container[int], position: int, c
     return verdict == "FAULT" or (verdict != "OK" and position in faulty)
 
 
-def _unlike(
-    subject: Subject, draw: Draw, base: Pass, case: Case, is_off: Callable[[int, Tensor], bool]
-) -> tuple[Wrong, ...]:
+def _unlike(subject: Subject, draw: Draw, base: Pass, case: Case) -> tuple[Wrong, ...]:
     """What is wrong in another situation than the plain one; of each tensor, the first."""
+    is_apart = partial(_is_apart, lambda: case, ())
 
-    def apart_in(other: Draw) -> upstream.Apart:
+    def apart_in(other: Draw) -> Apart:
         return partial(_is_apart, cache(lambda: case_of(exact_of(subject.reference, [other]), case.format)), ())
 
     even = draw._replace(cotangents=tuple(expanded(c).clone() for c in draw.cotangents))
-    found = [*situations(subject, draw, base, is_off), *upstream.for_one_number(subject, draw, apart_in(even))]
+    found = [*situations(subject, draw, base, is_apart), *upstream.for_one_number(subject, draw, apart_in(even))]
     if len(draw.cotangents) > 1:
-        found += upstream.for_one_output(subject, draw, base, partial(_is_apart, lambda: case, ()), apart_in)
+        found += upstream.for_one_output(subject, draw, base, is_apart, apart_in)
     first = dict[str, Wrong]()
     for each in found:
         first.setdefault(each.name, each)
     return tuple(first.values())
-
-
-def _check_range(subject: Subject, tensors: Sequence[Tensor]) -> None:
-    """Raise InputError where the reference itself gives what the format of the inputs cannot hold."""
-    most = torch.finfo(getattr(torch, subject.dtype)).max
-    names = (*subject.outputs(len(tensors) - len(subject.trained)), *subject.gradients)
-    for name, t in zip(names, tensors, strict=True):
-        if t.numel() and not bool((t.abs() < most).all()):
-            raise InputError(
-                f"{name} of the reference is {float(t.abs().max()):g}, which {subject.dtype} does not hold; rescale "
-                "the inputs"
-            )

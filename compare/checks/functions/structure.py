@@ -60,8 +60,8 @@ class Wrong(NamedTuple):
     cause: Cause
 
 
-Off = Callable[[int, Tensor], bool]
-"""Whether an output or a gradient, by its position among them, is off where another pass makes it so."""
+Apart = Callable[[int, Tensor | None, Tensor | None], bool]
+"""Whether an output or a gradient, by its position among them, changes by more than rounding; no if either is absent."""
 
 
 def misshapen(
@@ -104,21 +104,15 @@ def _broadcasts(shape: tuple[int, ...], returned: tuple[int, ...]) -> bool:
         return False
 
 
-def other_answers(subject: Subject, draw: Draw, base: Pass, is_apart: Off) -> Iterator[Wrong]:
-    """What is another by more than rounding where the same is asked again, and other random numbers are drawn.
-
-    `is_apart` says whether a change of a tensor is more than rounding.
-    """
+def other_answers(subject: Subject, draw: Draw, base: Pass, is_apart: Apart) -> Iterator[Wrong]:
+    """What is another by more than rounding where the same is asked again, and other random numbers are drawn."""
     with drawing_others(gpus_of(draw.inputs)):
         made = run(subject, draw)
     if made.raised is not None:
         yield Wrong(_first(subject, made), RaisesWhere("again", made.raised))
         return
-    for name, i, before, now in _pairs(subject, base, made):
-        if before is None or now is None or before.shape != now.shape or same_bits(now, before):
-            continue
-        if is_apart(i, now.double() - before.double()):
-            yield Wrong(name, Random() if base.draws else OtherAnswer())
+    cause = Random() if base.draws else OtherAnswer()
+    yield from (Wrong(name, cause) for name in _apart(subject, base, made, is_apart))
 
 
 def unwritten(subject: Subject, draw: Draw, base: Pass) -> Iterator[Wrong]:
@@ -130,7 +124,7 @@ def unwritten(subject: Subject, draw: Draw, base: Pass) -> Iterator[Wrong]:
             yield Wrong(name, Unwritten())
 
 
-def situations(subject: Subject, draw: Draw, base: Pass, is_off: Off) -> Iterator[Wrong]:
+def situations(subject: Subject, draw: Draw, base: Pass, is_apart: Apart) -> Iterator[Wrong]:
     """What is wrong in some situation and right in the plain pass, which agrees.
 
     Random numbers may be others where inputs lie otherwise in memory, which is then no mistake.
@@ -140,7 +134,7 @@ def situations(subject: Subject, draw: Draw, base: Pass, is_off: Off) -> Iterato
         if made.raised is not None:
             yield Wrong(_first(subject, made), RaisesWhere(situation, made.raised))
             return
-        yield from (Wrong(name, cause(name)) for name in _apart(subject, base, made, is_off))
+        yield from (Wrong(name, cause(name)) for name in _apart(subject, base, made, is_apart))
 
     for situation, (inputs, cotangents) in LAYOUTS.items():
         if base.draws and inputs is not contiguous:
@@ -150,7 +144,7 @@ def situations(subject: Subject, draw: Draw, base: Pass, is_off: Off) -> Iterato
     with filled_memory():
         made = run(subject, draw)
     yield from compared(made, lambda _: Unwritten(), "filled-memory")
-    yield from _for_some(subject, draw, base, is_off)
+    yield from _for_some(subject, draw, base, is_apart)
     made = _interrupted(subject, draw)
     yield from compared(made, lambda _: SharedByCalls(), "second-call")
     run(subject, _another(draw))
@@ -158,13 +152,13 @@ def situations(subject: Subject, draw: Draw, base: Pass, is_off: Off) -> Iterato
     yield from (Wrong(name, Overwritten()) for name, _, before, now in live if not same_bits(now, before))
 
 
-def _for_some(subject: Subject, draw: Draw, base: Pass, is_off: Off) -> Iterator[Wrong]:
+def _for_some(subject: Subject, draw: Draw, base: Pass, is_apart: Apart) -> Iterator[Wrong]:
     """The same where no input requires a gradient, one alone, all but one."""
     none = run(subject, draw, needed=())
     if none.raised is not None:
         yield Wrong(_first(subject, none), RaisesWhere("no-gradient", none.raised))
     else:
-        yield from (Wrong(n, WrongFor("no-gradient")) for n in _apart(subject, base, none, is_off))
+        yield from (Wrong(n, WrongFor("no-gradient")) for n in _apart(subject, base, none, is_apart))
     count = len(subject.trained)
     sizes = dict.fromkeys((1, count - 1))
     for needed in (some for n in sizes if 0 < n < count for some in combinations(subject.trained, n)):
@@ -173,7 +167,7 @@ def _for_some(subject: Subject, draw: Draw, base: Pass, is_off: Off) -> Iterator
         if made.raised is not None:
             yield Wrong(_first(subject, made), RaisesWhere("subset", made.raised))
             return
-        yield from (Wrong(name, SomeNeeded(names)) for name in _apart(subject, base, made, is_off))
+        yield from (Wrong(name, SomeNeeded(names)) for name in _apart(subject, base, made, is_apart))
 
 
 def _interrupted(subject: Subject, draw: Draw) -> Pass:
@@ -194,10 +188,9 @@ def _another(draw: Draw) -> Draw:
     return draw._replace(inputs=tuple(inputs), cotangents=tuple(OTHER * c for c in draw.cotangents))
 
 
-def _apart(subject: Subject, base: Pass, made: Pass, is_off: Off) -> list[str]:
-    """The outputs and gradients that are other bits than in the plain pass, and off."""
-    apart = ((name, i, now) for name, i, before, now in _pairs(subject, base, made) if not same_bits(now, before))
-    return [name for name, i, now in apart if now is not None and is_off(i, now)]
+def _apart(subject: Subject, base: Pass, made: Pass, is_apart: Apart) -> list[str]:
+    """The outputs and gradients that are others than in the plain pass, by more than rounding."""
+    return [name for name, i, before, now in _pairs(subject, base, made) if is_apart(i, before, now)]
 
 
 def _pairs(subject: Subject, base: Pass, made: Pass) -> Iterator[tuple[str, int, Tensor | None, Tensor | None]]:

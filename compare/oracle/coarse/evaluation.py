@@ -41,11 +41,10 @@ def evaluate(reference: Reference, draw: Draw, mode: Following) -> list[Tensor]:
     return [t.detach() for t in (*outputs, *gradients)]
 
 
-def returned(reference: Reference, draw: Draw, mode: Following) -> tuple[Any, ...]:
-    """All that a reference returns in float64, as the mode has it. Raises InputError where it fails."""
-    inputs, _ = upcast(draw)
+def returned(reference: Reference, inputs: Sequence[Any], mode: Following) -> tuple[Any, ...]:
+    """All that a reference returns of inputs in float64, as the mode has it. Raises InputError where it fails."""
     mode.follow(inputs)
-    with _running(gpus_of(draw.inputs)), mode:
+    with _running(gpus_of(inputs)), mode:
         return several(reference(*inputs))
 
 
@@ -60,9 +59,13 @@ def as_they_are(reference: Reference, inputs: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def upcast(draw: Draw) -> tuple[list[Any], list[Tensor]]:
-    """The inputs in float64, which holds them as they are, and those of them that have a gradient."""
-    inputs = [t.detach().double() if is_floating(t) else t for t in draw.inputs]
+    """Copies of the inputs, in float64, which holds them as they are; and those of them that have a gradient."""
+    inputs = [_copied(t) if isinstance(t, Tensor) else t for t in draw.inputs]
     return inputs, [inputs[position].requires_grad_() for position in draw.trained]
+
+
+def _copied(t: Tensor) -> Tensor:
+    return t.detach().to(torch.float64 if is_floating(t) else t.dtype, copy=True)
 
 
 def gradients_of(outputs: Sequence[Tensor], leaves: Sequence[Tensor], cotangents: Sequence[Tensor]) -> list[Tensor]:
