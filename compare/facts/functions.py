@@ -24,13 +24,28 @@ class Detached(Cause, code="missing"):
     """The reference has no gradient of an input, on which its outputs depend, and the function has one."""
 
     sentence = (
-        "the reference gives no gradient for {input}, on which its outputs depend: let it use {input} in torch, without "
-        "detach, or, if that is meant, return zeros or None"
+        "the reference gives no gradient for {input}, on which its outputs depend: let it use {input} in torch, "
+        "without detach, or, if that is meant, return zeros or None"
     )
     input: str
 
 
 # --- what is returned beside the numbers
+
+
+class OutputCount(Cause, code="missing"):
+    """More or fewer outputs that have gradients than the reference has; `kinds` are of all that is returned."""
+
+    kinds: tuple[str, ...]
+    count: int
+    due: int
+
+    def __str__(self) -> str:
+        floating = counted(self.count, "floating tensor")
+        return (
+            f"the function returns {enumerated(self.kinds) or 'nothing'}: {floating} where "
+            f"the reference returns {self.due}, and outputs are compared one by one; let both return the same ones"
+        )
 
 
 class LowerPrecision(Cause, code="dtype"):

@@ -27,11 +27,13 @@ from handgrad.compare.checks.functions.passes import (
     transposed,
 )
 from handgrad.compare.checks.functions.subject import Subject
+from handgrad.compare.errors import kind_of
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.failures import NotReal, WrongShape
 from handgrad.compare.facts.functions import (
     NoGradient,
     OtherAnswer,
+    OutputCount,
     Overwritten,
     RaisesWhere,
     Random,
@@ -61,7 +63,7 @@ class Wrong(NamedTuple):
 
 
 Apart = Callable[[int, Tensor | None, Tensor | None], bool]
-"""Whether an output or a gradient, by its position among them, changes by more than rounding; no if either is absent."""
+"""Whether an output or a gradient, by its position among them, changes by more than rounding, if it is there."""
 
 
 def misshapen(
@@ -82,8 +84,7 @@ def misshapen(
         yield from shapes or [Wrong(names[0] if not made.outputs else subject.gradients[0], made.raised)]
         return
     if len(made.floating) != len(due):
-        kinds = " and ".join(str(y.dtype) if isinstance(y, Tensor) else type(y).__name__ for y in made.outputs)
-        yield Wrong(names[0], NotReal(kinds, f"{len(due)} floating, as the reference does"))
+        yield Wrong(names[0], OutputCount(tuple(map(kind_of, made.outputs)), len(made.floating), len(due)))
         return
     device = next(t.device for t in subject.inputs if is_floating(t))
     for name, y, reference in zip(names, made.floating, due, strict=True):
