@@ -66,7 +66,7 @@ def subject_of(function: Any, reference: Any, inputs: Any) -> Subject:
             _initialized(side, name)
     if isinstance(function, type) and issubclass(function, torch.autograd.Function):
         function = function.apply
-    names = _names(reference, len(inputs))
+    names, theirs = _names(reference, len(inputs)), reference
     values = [*inputs]
     if isinstance(function, nn.Module):
         own = dict(function.named_parameters())
@@ -80,7 +80,27 @@ def subject_of(function: Any, reference: Any, inputs: Any) -> Subject:
         raise InputError(f"{', '.join(names)} are not distinct; rename the parameters of the reference")
     checked = [_checked(name, value) for name, value in zip(names, values, strict=True)]
     trained = _trained(names, values, len(inputs))
+    _check_call(theirs, names[: len(inputs)], names[len(inputs) :])
     return Subject(function, reference, tuple(checked), tuple(names), trained)
+
+
+def _check_call(reference: Any, names: Sequence[str], parameters: Sequence[str]) -> None:
+    """Raise InputError where a reference does not take inputs by position, and the parameters of a module by name."""
+    is_module = isinstance(reference, nn.Module)
+    by_name = dict.fromkeys(() if is_module else parameters)
+    try:
+        signature = inspect.signature(reference.forward if is_module else reference)
+    except (TypeError, ValueError):  # of a function of torch's own
+        return
+    try:
+        signature.bind(*names, **by_name)
+    except TypeError as error:
+        also = f", and {', '.join(by_name)} by name" * bool(by_name)
+        call = "functional_call(module, {'w': w}, (x,))" if is_module else "reference(x, w=w)"
+        raise InputError(
+            f"the reference takes {signature}, and is handed {', '.join(names)} by position{also} ({error}); wrap it, "
+            f"as in lambda x, w: {call}"
+        ) from None
 
 
 def _names(reference: Any, count: int) -> list[str]:
