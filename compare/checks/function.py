@@ -28,13 +28,8 @@ from handgrad.compare.sandbox import undisturbed
 from handgrad.compare.thresholds import COARSE_DRAWS, MANY_NUMBERS
 
 UNEVEN = 0.5  # spread of the sizes of a cotangent's numbers, as a power of e
-OF_A_LOSS = (
-    "J",
-    "one-precision",
-    "not-returned",
-    "own-loss-differs",
-    "own-loss-kinks",
-)  # what the finer rule says of a loss that the user has none of
+# what the finer rule says of a loss that the user has none of
+OF_A_LOSS = ("J", "one-precision", "not-returned", "own-loss-differs", "own-loss-kinks")
 
 
 def check_function(
@@ -60,7 +55,7 @@ def _report(subject: Subject, second: bool) -> Report:
     plain = Draw(subject.inputs, subject.trained, ())
     due = outputs_due(subject)
     first = run(subject, plain)
-    wrong = tuple(misshapen(subject, plain, first, due, dict.fromkeys(subject.trained, False)))
+    wrong = tuple(misshapen(subject, plain, first, due))
     if wrong:
         return _reported(subject, Told({}, wrong, first.changed, line=first.line))
     numbers = sum(t.numel() for t in (*due, *(subject.inputs[i] for i in subject.trained)))

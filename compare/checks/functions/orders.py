@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from handgrad.compare.checks.functions import fine, upstream
 from handgrad.compare.checks.functions.causes import explained
 from handgrad.compare.checks.functions.hidden import hidden_steps, unseen
-from handgrad.compare.checks.functions.passes import Pass, expanded, run, same_bits
+from handgrad.compare.checks.functions.passes import Pass, run, same_bits
 from handgrad.compare.checks.functions.returned import precisions, without_gradients
 from handgrad.compare.checks.functions.second import told_of_second
 from handgrad.compare.checks.functions.structure import Apart, Wrong, misshapen, other_answers, situations, unwritten
@@ -22,15 +22,14 @@ from handgrad.compare.checks.functions.witness import check_range, check_repeats
 from handgrad.compare.facts.failures import Mutates
 from handgrad.compare.facts.functions import CoarserInside, OpaqueSteps, SecondAbsent, SecondOff
 from handgrad.compare.facts.remarks import BlindSpot, Note
-from handgrad.compare.names import Key
 from handgrad.compare.oracle.coarse.evaluation import Draw
 from handgrad.compare.oracle.coarse.exact import exact_of
 from handgrad.compare.oracle.coarse.formats import FORMATS, Format, coarsest
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import SourceLine
 from handgrad.compare.verdict.coarse.case import Case, case_of
-from handgrad.compare.verdict.coarse.rule import judge, suspect
-from handgrad.compare.verdict.coarse.tf32 import in_tf32
+from handgrad.compare.verdict.coarse.rule import judge
+from handgrad.compare.verdict.coarse.tf32 import or_in_tf32
 
 FAILED = ("FAULT", "NONFINITE")
 
@@ -59,25 +58,27 @@ def first_order(subject: Subject, draws: Sequence[Draw]) -> Told:
     exact = exact_of(subject.reference, draws)
     plain = exact.results[0]
     check_range(subject, plain)
-    told = Told({}, _unusable(subject, draws[0], passes[0], plain), passes[0].changed, line=passes[0].line)
+    count = len(draws[0].cotangents)
+    unusable = tuple(misshapen(subject, draws[0], passes[0], plain[:count], plain[count:]))
+    told = Told({}, unusable, passes[0].changed, line=passes[0].line)
     if passes[0].raised is not None:
         return told
     is_fine = subject.dtype == "float64" and fine.is_fine(passes[0])
     finest = "float32" if subject.dtype == "float64" and not is_fine else subject.dtype
     format = coarsest([getattr(torch, finest), *(y.dtype for y in passes[0].floating)])
-    case = case_of(exact, FORMATS[format])
+    kernels = kernels_of(subject, passes)
+    case = or_in_tf32(case_of(exact, FORMATS[format]), kernels)
+    judged = verdicts(case, names_of(subject, case), kernels)
     beside = [*precisions(subject, passes[0]), *without_gradients(subject, draws[0], passes[0], case.format)]
     told = replace(told, wrong=(*told.wrong, *(each for each in beside if isinstance(each, Wrong))))
-    kernels = kernels_of(subject, passes)
-    case, judged, notes = _judged(case, names_of(subject, case), kernels)
-    notes += [each for each in beside if isinstance(each, Note)]
-    notes += [CoarserInside(format)] if format != subject.dtype else []
+    notes = [each for each in beside if isinstance(each, Note)]
+    notes += [CoarserInside(case.format.name)] if case.format.name != subject.dtype else []
     notes += [OpaqueSteps(exact.opaque)] if exact.opaque else []
-    has_gradients = any(bool(g.any()) for g in plain[len(draws[0].cotangents) :])
+    has_gradients = any(bool(g.any()) for g in plain[count:])
     finer = fine.report_on(subject, draws[0]) if is_fine and has_gradients else None
-    is_apart = partial(_is_apart, lambda: case, ())
+    is_apart = partial(_is_apart, lambda: case)
     check_repeats(subject, draws[0], plain, is_apart)
-    again = tuple(other_answers(subject, draws[0], passes[0], is_apart))
+    again = other_answers(subject, draws[0], passes[0], is_apart)
     faulty = {i for i, each in judged.items() if each.row.verdict in FAILED}
     held = tuple(unwritten(subject, draws[0], passes[0])) if again or faulty else ()
     by_memory = {each.name for each in held}
@@ -85,7 +86,7 @@ def first_order(subject: Subject, draws: Sequence[Draw]) -> Told:
         return replace(told, wrong=(*told.wrong, *again))
     judged = {i: each for i, each in judged.items() if each.row.name not in by_memory}
     faulty &= judged.keys()
-    linear = tuple(upstream.not_linear(subject, draws[0], passes[0], partial(_is_apart, lambda: case, faulty)))
+    linear = tuple(upstream.not_linear(subject, draws[0], passes[0], is_apart))
     linear = (*held, *(each for each in linear if each.name not in by_memory))
     spots: tuple[BlindSpot, ...] = ()
     if faulty:
@@ -99,7 +100,7 @@ def first_order(subject: Subject, draws: Sequence[Draw]) -> Told:
     wrong = (*told.wrong, *(each for each in linear if each.name not in named))
     if finer is not None:
         finer, judged = fine.with_causes(finer, judged, wrong), {}
-    spots = (*unseen(subject, passes[0], plain[len(draws[0].cotangents) :]), *spots)
+    spots = (*unseen(subject, passes[0], plain[count:]), *spots)
     told = replace(told, verdicts=judged, wrong=wrong, notes=tuple(notes), spots=spots)
     return replace(told, fine=finer, format=case.format)
 
@@ -114,63 +115,35 @@ def second_order(subject: Subject, draws: Sequence[Draw], format: Format) -> Tol
         return Told({})
     if not passes[0].has_gradients:
         return Told({}, (Wrong(subject.gradients[0], SecondAbsent(passes[0].raised)),))
-    wrong = [told_of_second(each) for each in _unusable(subject, draws[0], passes[0], plain)]
+    wrong = [told_of_second(each) for each in misshapen(subject, draws[0], passes[0], plain[:count], plain[count:])]
     case = case_of(exact, format)
     kernels = {i: tensors for i, tensors in kernels_of(subject, passes).items() if i >= count}
     judged = verdicts(case, names_of(subject, case), kernels)
-    named = {i: _of_second(each, subject.names[subject.trained[i - count]]) for i, each in judged.items()}
-    return Told(named, tuple(wrong))
+    for i, each in judged.items():
+        if each.row.verdict == "FAULT":
+            judged[i] = with_cause(each, SecondOff(subject.names[subject.trained[i - count]]))
+    return Told(judged, tuple(wrong))
 
 
-def _of_second(verdict: Verdict, name: str) -> Verdict:
-    """A verdict on second derivatives with respect to an input."""
-    return with_cause(verdict, SecondOff(name)) if verdict.row.verdict == "FAULT" else verdict
-
-
-def _unusable(subject: Subject, draw: Draw, made: Pass, plain: Sequence[Tensor]) -> tuple[Wrong, ...]:
-    """What keeps a pass from being judged, beside the reference's outputs and gradients."""
-    count = len(draw.cotangents)
-    wanted = {i: bool(g.any()) for i, g in zip(subject.trained, plain[count:], strict=True)}
-    return tuple(misshapen(subject, draw, made, plain[:count], wanted))
-
-
-def _judged(
-    case: Case, keys: Sequence[Key], kernels: Mapping[int, Sequence[Tensor]]
-) -> tuple[Case, dict[int, Verdict], list[Note]]:
-    """The verdicts and the case that they are of: in TF32 where float32 is handed over and products show it."""
-    if case.format == FORMATS["float32"] and any(suspect(case, i, t).verdict == "FAULT" for i, t in kernels.items()):
-        coarser = in_tf32(case, kernels)
-        if coarser is not None:
-            return coarser, verdicts(coarser, keys, kernels), [CoarserInside("TF32")]
-    return case, verdicts(case, keys, kernels), []
-
-
-def _is_apart(
-    case: Callable[[], Case], faulty: Container[int], position: int, before: Tensor | None, now: Tensor | None
-) -> bool:
-    """Whether a change of a tensor in the first draw of a case is a FAULT where the reference has it.
-
-    Where the tensor is a FAULT in any case, it is enough that the change is not OK.
-    """
+def _is_apart(case: Callable[[], Case], position: int, before: Tensor | None, now: Tensor | None) -> bool:
+    """Whether a change of a tensor in the first draw of a case is a FAULT where the reference has it."""
     if before is None or now is None or before.shape != now.shape or same_bits(before, now):
         return False
     change = now.double() - before.double()
     if not bool(torch.isfinite(change).all()):
         return True
     first, *others = case().measures[position].deviation.references
-    verdict = judge(case(), position, [first + change, *others]).verdict
-    return verdict == "FAULT" or (verdict != "OK" and position in faulty)
+    return judge(case(), position, [first + change, *others]).verdict == "FAULT"
 
 
 def _unlike(subject: Subject, draw: Draw, base: Pass, case: Case) -> tuple[Wrong, ...]:
     """What is wrong in another situation than the plain one; of each tensor, the first."""
-    is_apart = partial(_is_apart, lambda: case, ())
+    is_apart = partial(_is_apart, lambda: case)
 
     def apart_in(other: Draw) -> Apart:
-        return partial(_is_apart, cache(lambda: case_of(exact_of(subject.reference, [other]), case.format)), ())
+        return partial(_is_apart, cache(lambda: case_of(exact_of(subject.reference, [other]), case.format)))
 
-    even = draw._replace(cotangents=tuple(expanded(c).clone() for c in draw.cotangents))
-    found = [*situations(subject, draw, base, is_apart), *upstream.for_one_number(subject, draw, apart_in(even))]
+    found = [*situations(subject, draw, base, is_apart), *upstream.for_one_number(subject, draw, is_apart)]
     if len(draw.cotangents) > 1:
         found += upstream.for_one_output(subject, draw, base, is_apart, apart_in)
     first = dict[str, Wrong]()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from handgrad.compare.checks.functions.passes import Layout, Pass, contiguous, expanded, run
-from handgrad.compare.checks.functions.structure import Apart, Wrong
+from handgrad.compare.checks.functions.structure import Apart, Wrong, compared
 from handgrad.compare.checks.functions.subject import Subject
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.functions import NotLinear, RaisesWhere, UpstreamMisread, WrongFor
@@ -46,17 +46,17 @@ def not_linear(subject: Subject, draw: Draw, base: Pass, is_apart: Apart) -> Ite
                 yield Wrong(subject.gradients[k], NotLinear(upstream, times))
 
 
-def for_one_number(subject: Subject, draw: Draw, is_apart: Apart) -> Iterator[Wrong]:
-    """Gradients that are others where the upstream gradient is one number expanded than where it is written out."""
-    plain = run(subject, draw._replace(cotangents=tuple(expanded(c).clone() for c in draw.cotangents)))
-    made = run(subject, draw, cotangents=expanded)
-    if made.raised is not None and plain.raised is None:
-        yield Wrong(subject.gradients[0], RaisesWhere("expanded-upstream", made.raised))
-        return
-    count = len(draw.cotangents)
-    for k, i in enumerate(subject.trained):
-        if is_apart(count + k, plain.gradients.get(i), made.gradients.get(i)):
-            yield Wrong(subject.gradients[k], WrongFor("expanded-upstream"))
+def for_one_number(subject: Subject, draw: Draw, is_apart: Apart) -> list[Wrong]:
+    """Gradients that are others where the upstream gradient is one number expanded than where it is written out.
+
+    `is_apart` is that of the draw: of the number's own gradients there may be nothing but rounding, as in front of a
+    normalisation.
+    """
+    even = draw._replace(cotangents=tuple(c.square().mean().sqrt().expand(c.shape) for c in draw.cotangents))
+    plain, made = run(subject, even), run(subject, even, cotangents=expanded)
+    if plain.raised is not None:
+        return []
+    return compared(subject, plain, made, is_apart, ("expanded-upstream", WrongFor("expanded-upstream")))
 
 
 def for_one_output(

@@ -70,15 +70,13 @@ def _verdict(case: Case, position: int, key: Key, tensors: Sequence[Tensor]) -> 
     wrong = next((d for d, t in enumerate(tensors) if not bool(torch.isfinite(t).all())), None)
     if wrong is not None:
         at = int((~torch.isfinite(tensors[wrong])).reshape(-1).int().argmax())
-        row, worst = _row(key, tensors[wrong], references[wrong], at, (math.inf, "NONFINITE"))
-        sides = _sides(tensors[wrong], references[wrong])
+        row, worst, sides = _row(key, tensors[wrong], references[wrong], at, (math.inf, "NONFINITE"))
         finding = Finding(key, "NONFINITE", NotFinite(worst.by_hand, worst.torch), worst=worst)
         return Verdict(row, finding, None, sides)
     judged = judge(case, position, tensors)
     found = judged.statistics
     draw = found.draw
-    row, worst = _row(key, tensors[draw], references[draw], found.entry, (found.worst, judged.verdict))
-    sides = _sides(tensors[draw], references[draw])
+    row, worst, sides = _row(key, tensors[draw], references[draw], found.entry, (found.worst, judged.verdict))
     if judged.verdict == "OK":
         return Verdict(row, None, judged, sides)
     is_wrong = judged.verdict == "FAULT"
@@ -88,17 +86,13 @@ def _verdict(case: Case, position: int, key: Key, tensors: Sequence[Tensor]) -> 
     return Verdict(row, Finding(key, judged.verdict, cause, worst=worst, rho=found.worst), judged, sides, shown)
 
 
-def _sides(ours: Tensor, reference: Tensor) -> Sides:
-    return as_record(ours.double()), as_record(reference)
-
-
-def _row(key: Key, ours: Tensor, reference: Tensor, at: int, said: tuple[float, str]) -> tuple[Row, Worst]:
-    """The row of a tensor, which shows an entry by its position, and the entry."""
+def _row(key: Key, ours: Tensor, reference: Tensor, at: int, said: tuple[float, str]) -> tuple[Row, Worst, Sides]:
+    """The row of a tensor, which shows an entry by its position, the entry, and both sides."""
     index = tuple(int(i) for i in torch.unravel_index(torch.tensor(at), ours.shape)) if ours.dim() else ()
     by_hand, torchs = float(ours.double().reshape(-1)[at]), float(reference.reshape(-1)[at])
     apart = float((ours.double() - reference).abs().max())
     row = Row(*key, "", tuple(ours.shape), apart, index, by_hand, torchs, said[0], "noise", said[1])
-    return row, Worst(index, by_hand, torchs)
+    return row, Worst(index, by_hand, torchs), (as_record(ours.double()), as_record(reference))
 
 
 def _cause(case: Case, position: int, tensors: Sequence[Tensor], judged: Judged) -> Cause:
@@ -116,7 +110,7 @@ def _cause(case: Case, position: int, tensors: Sequence[Tensor], judged: Judged)
 def _named(along: Along, shares: Mapping[Step | None, float], case: Case) -> Cause:
     """What it is that is off along a direction; `shares` are those of steps that would have shown."""
     step, resolution = along.step, shares[None]
-    factor = _or_none(1 + along.share, min(shares.get(step, 1.0), LEFT_OUT))
+    factor = _or_zero(1 + along.share, min(shares.get(step, 1.0), LEFT_OUT))
     if step is None:
         if abs(factor - SIGN) <= resolution:
             return WrongSign()
@@ -130,7 +124,7 @@ def _named(along: Along, shares: Mapping[Step | None, float], case: Case) -> Cau
     return StepOff(step.operation, _rounded(factor - 1, resolution), line, is_backward, step.axis, step.of)
 
 
-def _or_none(factor: float, resolution: float) -> float:
+def _or_zero(factor: float, resolution: float) -> float:
     """A factor, or 0 where it cannot be told from that."""
     return 0.0 if abs(factor) <= resolution else factor
 

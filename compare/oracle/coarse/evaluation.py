@@ -26,6 +26,15 @@ class Draw(NamedTuple):
     cotangents: tuple[Tensor, ...]
 
 
+def promoted(draw: Draw, dtype: torch.dtype) -> Draw:
+    """A draw in a dtype, where that is finer: it holds what the draw does as it is."""
+
+    def fine(value: Any) -> Any:
+        return value.to(torch.promote_types(value.dtype, dtype)) if is_floating(value) else value
+
+    return Draw(tuple(map(fine, draw.inputs)), draw.trained, tuple(map(fine, draw.cotangents)))
+
+
 def evaluate(reference: Reference, draw: Draw, mode: Following) -> list[Tensor]:
     """The outputs, then the gradients of what is trained, all in float64, as the mode has them.
 
@@ -60,12 +69,9 @@ def as_they_are(reference: Reference, inputs: Sequence[Any]) -> tuple[Any, ...]:
 
 def upcast(draw: Draw) -> tuple[list[Any], list[Tensor]]:
     """Copies of the inputs, in float64, which holds them as they are; and those of them that have a gradient."""
-    inputs = [_copied(t) if isinstance(t, Tensor) else t for t in draw.inputs]
+    finer = promoted(draw, torch.float64)
+    inputs = [t.detach().clone() if isinstance(t, Tensor) else t for t in finer.inputs]
     return inputs, [inputs[position].requires_grad_() for position in draw.trained]
-
-
-def _copied(t: Tensor) -> Tensor:
-    return t.detach().to(torch.float64 if is_floating(t) else t.dtype, copy=True)
 
 
 def gradients_of(outputs: Sequence[Tensor], leaves: Sequence[Tensor], cotangents: Sequence[Tensor]) -> list[Tensor]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from handgrad.compare.oracle.coarse.evaluation import evaluate
-from handgrad.compare.oracle.coarse.formats import TF32
+from handgrad.compare.oracle.coarse.formats import FORMATS, TF32
 from handgrad.compare.oracle.coarse.roundings import HALF, ShortOperands
 from handgrad.compare.thresholds import LIKE_TF32, OF_TENSOR, SURE_OF_TF32
 from handgrad.compare.verdict.coarse.case import Case, case_of
@@ -16,19 +16,21 @@ from handgrad.compare.verdict.coarse.deviation import LEAST
 from handgrad.compare.verdict.coarse.rule import suspect
 
 
-def in_tf32(case: Case, kernels: Mapping[int, Sequence[Tensor]]) -> Case | None:
-    """The case where products are in TF32, if any tensor that is off in float32 shows that; else None.
+def or_in_tf32(case: Case, kernels: Mapping[int, Sequence[Tensor]]) -> Case:
+    """The case where products are in TF32, if any tensor that is off in float32 shows that; else the case itself.
 
     Whatever else is wrong, with that tensor or another, does not hide it.
     """
+    if case.format != FORMATS["float32"]:
+        return case
     exact, off = case.exact, [i for i, tensors in kernels.items() if suspect(case, i, tensors).verdict != "OK"]
     plain = {i: _flat([results[i] for results in exact.results]) for i in off}
-    for added in (0, HALF):
+    for added in (0, HALF) if off else ():
         made = [evaluate(exact.reference, draw, ShortOperands(added)) for draw in exact.draws]
         short = {i: _flat([results[i] for results in made]) for i in off}
         if any(_is_like(_flat(kernels[i]) - plain[i], short[i] - plain[i], plain[i]) for i in off):
             return case_of(exact, TF32)
-    return None
+    return case
 
 
 def _flat(tensors: Sequence[Tensor]) -> Tensor:
@@ -46,5 +48,5 @@ def _is_like(difference: Tensor, due: Tensor, plain: Tensor) -> bool:
     a, b = (weights * d - along.dot(weights * d) * along for d in (difference, due))
     count = b.square().sum() ** 2 / b.pow(4).sum().clamp(min=LEAST)
     share = (a.dot(b) / (a.norm() * b.norm()).clamp(min=LEAST)).square()
-    is_more_than_chance = share * count > SURE_OF_TF32**2 * (1 - share)
+    is_more_than_chance = share * (count - 2) > SURE_OF_TF32**2 * (1 - share)  # two numbers without a factor are one
     return bool(is_more_than_chance and (a - b / 2).norm() < LIKE_TF32 * a.norm())

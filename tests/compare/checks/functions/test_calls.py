@@ -114,6 +114,18 @@ def test_the_generators_of_the_user_are_where_they_were():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_how_torch_fills_memory_is_as_it_was():
+    settings = torch.utils.deterministic
+    before = settings.fill_uninitialized_memory
+    try:
+        settings.fill_uninitialized_memory = False
+        check_function(square, square, X)
+        assert not settings.fill_uninitialized_memory
+        assert not torch.are_deterministic_algorithms_enabled()
+    finally:
+        settings.fill_uninitialized_memory = before
+
+
 # --- what the reference does to its inputs
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from handgrad import check_function
-from handgrad.compare.facts.causes import Scaled, WrongSign, Zero
+from handgrad.compare.facts.causes import Scaled, Unknown, WrongSign, Zero
 from handgrad.compare.facts.edits import OtherNumber
 from handgrad.compare.facts.failures import NotFinite
 from handgrad.compare.facts.functions import CoarserInside, NotTold, RightInFloat32, StepOff, ThroughUpstream, WouldShow
@@ -53,11 +53,15 @@ def test_a_right_report_says_what_would_have_shown():
         assert row.phase == ("forward" if row.name == "y" else "backward")
 
 
+DIGITS = {torch.bfloat16: 3, torch.float16: 4, torch.float32: 6}
+
+
 @pytest.mark.parametrize(("factor", "dtype"), [(0.9, torch.bfloat16), (0.98, torch.float16), (1.001, torch.float32)])
 def test_a_factor(factor, dtype):
     finding = finding_of(lambda ctx, dy, dx, dw: ((dx.double() * factor).to(dx.dtype), dw), dtype)
     assert isinstance(finding.cause, Scaled)
     assert finding.cause.factor == pytest.approx(factor, rel=2 * torch.finfo(dtype).eps)
+    assert finding.cause.factor == round(finding.cause.factor, DIGITS[dtype]), "no digits that cannot be told"
     assert finding.rho > 1
     assert finding.worst.by_hand == pytest.approx(factor * finding.worst.torch, rel=0.02)
 
@@ -65,6 +69,26 @@ def test_a_factor(factor, dtype):
 def test_a_factor_that_is_a_size():
     finding = finding_of(lambda ctx, dy, dx, dw: (dx, dw / 11))
     assert finding.cause.names == ("1/11",)
+
+
+def test_what_is_wrong_with_some_upstream_gradients_is_seen_in_another_draw():
+    held = []
+
+    def first_alone(ctx, dy, dx, dw):
+        held.append(dy.clone())
+        times = (dy / held[0]).float()
+        return dx, dw if times.max() - times.min() < 0.01 else 1.5 * dw
+
+    assert finding_of(first_alone).where.name == "dw"
+
+
+def test_tensors_that_nothing_explains_have_a_finding_each():
+    def noisy(ctx, dy, *gradients):
+        drawn = torch.Generator().manual_seed(1)
+        return tuple(g * (1 + 0.5 * torch.randn(g.shape, generator=drawn)).to(g.dtype) for g in gradients)
+
+    report = check_function(made(noisy), norm, inputs())
+    assert [(f.where.name, f.cause, f.together) for f in report.findings] == [(n, Unknown(), ()) for n in ("dx", "dw")]
 
 
 def test_a_sign_and_zeros():
