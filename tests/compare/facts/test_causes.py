@@ -219,6 +219,8 @@ EXAMPLES: tuple[Fact, ...] = (
     failures.Raised("AssertionError", "", "kernel.py", 7),
     functions.NoGradient("w"),
     functions.NoGradient("w", connected=False),
+    functions.Detached("w"),
+    functions.OutputCount(("a Tensor of torch.float32", "a Tensor of torch.int64"), 1, 2),
     *(functions.WrongFor(situation) for situation in functions.SITUATIONS),
     functions.RaisesWhere("strided-upstream", failures.Raised("AssertionError", "", "kernel.py", 7)),
     functions.SomeNeeded(("x",)),
