@@ -188,7 +188,7 @@ class Roundings(Following):
         return torch.empty(t.shape, dtype=torch.float32).normal_(generator=self._drawn).to(t)
 
 
-class ShortOperands(Following):  # type: ignore[no-untyped-call]  # as Stepwise
+class ShortOperands(Following):
     """While entered, operands of products have ten bits of their fraction, as TF32 reads them, and nothing rounds."""
 
     def __init__(self, added: int) -> None:
