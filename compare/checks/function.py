@@ -14,27 +14,22 @@ from handgrad.compare.checks.functions.passes import compiled_anew, run
 from handgrad.compare.checks.functions.second import note_on_second, second_draw, second_of
 from handgrad.compare.checks.functions.structure import Wrong, misshapen
 from handgrad.compare.checks.functions.subject import Subject, subject_of
+from handgrad.compare.checks.functions.witness import outputs_due
 from handgrad.compare.environment import environment
 from handgrad.compare.errors import InputError
 from handgrad.compare.facts.causes import Unknown
 from handgrad.compare.facts.functions import NoGradient, WouldShow
 from handgrad.compare.facts.remarks import Note
 from handgrad.compare.names import PHASES, Key, of_gradient
-from handgrad.compare.oracle.coarse.effects import Effect
-from handgrad.compare.oracle.coarse.evaluation import Draw, evaluate, is_floating
+from handgrad.compare.oracle.coarse.evaluation import Draw, is_floating
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import FAILING, Details, Finding
-from handgrad.compare.sandbox import drawing_others, gpus_of, undisturbed
+from handgrad.compare.sandbox import undisturbed
 from handgrad.compare.thresholds import COARSE_DRAWS, MANY_NUMBERS
 
 UNEVEN = 0.5  # spread of the sizes of a cotangent's numbers, as a power of e
-OF_A_LOSS = (
-    "J",
-    "one-precision",
-    "not-returned",
-    "own-loss-differs",
-    "own-loss-kinks",
-)  # what the finer rule says of a loss that the user has none of
+# what the finer rule says of a loss that the user has none of
+OF_A_LOSS = ("J", "one-precision", "not-returned", "own-loss-differs", "own-loss-kinks")
 
 
 def check_function(
@@ -58,27 +53,20 @@ def check_function(
 def _report(subject: Subject, second: bool) -> Report:
     drawn = torch.Generator().manual_seed(0)
     plain = Draw(subject.inputs, subject.trained, ())
-    due = evaluate(subject.reference, plain, Effect())[: -len(subject.trained)]
-    with drawing_others(gpus_of(subject.inputs)):
-        again = evaluate(subject.reference, plain, Effect())
-    if not all(torch.allclose(a, b, equal_nan=True) for a, b in zip(due, again, strict=False)):
-        raise InputError(
-            "the reference is another with other random numbers, which it draws; hand them over as an input, like the "
-            "mask of a dropout, or turn them off, as .eval() does"
-        )
+    due = outputs_due(subject)
     first = run(subject, plain)
-    wrong = tuple(misshapen(subject, plain, first, due, dict.fromkeys(subject.trained, False)))
+    wrong = tuple(misshapen(subject, plain, first, due))
     if wrong:
         return _reported(subject, Told({}, wrong, first.changed, line=first.line))
     numbers = sum(t.numel() for t in (*due, *(subject.inputs[i] for i in subject.trained)))
     count = COARSE_DRAWS if numbers <= MANY_NUMBERS else 1
     draws = [plain._replace(cotangents=_cotangents(first.floating, drawn)) for _ in range(count)]
     told = first_order(subject, draws)
-    if second and _is_right(told):  # else what is wrong is wrong in its derivative as well
+    if second and told.format is not None and _is_right(told):  # else what is wrong is wrong in its derivative as well
         backward = second_of(subject, draws[0])
         outputs = [subject.inputs[i] for i in subject.trained]
         along = [second_draw(backward, draw, _cotangents(outputs, drawn)) for draw in draws]
-        told = _both(told, second_order(backward, along))
+        told = _both(told, second_order(backward, along, told.format))
     elif not second and not any(isinstance(each.cause, NoGradient) for each in told.wrong):
         note = note_on_second(subject, draws[0])
         told = replace(told, notes=(*told.notes, *([note] if note is not None else [])))

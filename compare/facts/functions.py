@@ -20,7 +20,32 @@ class NoGradient(Cause, code="missing"):
         return f"the backward gives None for {self.input}, on which the outputs depend; return its gradient"
 
 
+class Detached(Cause, code="missing"):
+    """The reference has no gradient of an input, on which its outputs depend, and the function has one."""
+
+    sentence = (
+        "the reference gives no gradient for {input}, on which its outputs depend: let it use {input} in torch, "
+        "without detach, or, if that is meant, return zeros or None"
+    )
+    input: str
+
+
 # --- what is returned beside the numbers
+
+
+class OutputCount(Cause, code="missing"):
+    """More or fewer outputs that have gradients than the reference has; `kinds` are of all that is returned."""
+
+    kinds: tuple[str, ...]
+    count: int
+    due: int
+
+    def __str__(self) -> str:
+        floating = counted(self.count, "floating tensor")
+        return (
+            f"the function returns {enumerated(self.kinds) or 'nothing'}: {floating} where "
+            f"the reference returns {self.due}, and outputs are compared one by one; let both return the same ones"
+        )
 
 
 class LowerPrecision(Cause, code="dtype"):
@@ -133,13 +158,15 @@ class OtherAnswer(Cause, code="not-repeatable"):
     )
 
 
+WITHOUT_DRAWS = (
+    "hand them over as an input, like the mask of a dropout, on both sides, or turn them off, as .eval() does"
+)
+
+
 class Random(Cause, code="random"):
     """It depends on random numbers that are drawn."""
 
-    sentence = (
-        "it is another with other random numbers, which the function draws: hand them over as an input, like the mask "
-        "of a dropout, on both sides, or turn them off, as .eval() does"
-    )
+    sentence = f"it is another with other random numbers, which the function draws: {WITHOUT_DRAWS}"
 
 
 class Overwritten(Cause, code="not-repeatable"):

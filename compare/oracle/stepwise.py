@@ -5,16 +5,43 @@ A subclass says what becomes of the result of a step; which operation is which k
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from handgrad.compare.oracle.kernels import decomposition, kind_of, name_of, out_of_place
-from handgrad.compare.oracle.mode import Mode
+
+KEPT_OFF = "_torchdynamo_disable"  # how the compiler marks what it is kept off
 
 
-class Stepwise(Mode):
+class Uncompiled(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch annotates neither this nor __init__
+    """A mode that torch's compiler is kept off, if it is there.
+
+    Torch keeps it off every mode, and imports all of it to do so at the first operation: more than a second.
+    """
+
+    def __init__(self) -> None:
+        """Set up torch's part of it."""
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    def __init_subclass__(cls) -> None:
+        """Leave the class as it is."""
+
+    def __enter__(self) -> Self:
+        """Keep the compiler off, where something else has imported it."""
+        compiler: Any = sys.modules.get("torch._dynamo")
+        for each in type(self).__mro__ if compiler is not None else ():
+            dispatch = vars(each).get("__torch_dispatch__")
+            if issubclass(each, Uncompiled) and dispatch is not None and not hasattr(dispatch, KEPT_OFF):
+                each.__torch_dispatch__ = compiler.disable(dispatch)  # type: ignore[method-assign]  # as torch does
+        entered: Self = super().__enter__()  # type: ignore[no-untyped-call]
+        return entered
+
+
+class Stepwise(Uncompiled):
     """While entered, everything that torch computes is done step by step."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+import torch._dynamo  # torch does at its first operation under a mode: two seconds that are no check's
 from torch import Tensor
 
 import handgrad

@@ -36,24 +36,25 @@ def _raises(ours: Tensor, expected: Tensor, **tolerances: float) -> bool:
     return False
 
 
-def _twice_eager(ours: Tensor, eager: Tensor, exact: Tensor) -> bool:
+def twice_eager(ours: Tensor, eager: Tensor, exact: Tensor) -> bool:
     """The largest error is at most twice eager torch's, and two roundings of a number 0.3 larger."""
     stored = exact.to(ours.dtype)
     floor = 2 * (stored + 0.3 - 0.3 - stored).abs().max().item()
-    return not _largest(ours, exact) <= 2 * _largest(eager, exact) + floor
+    return not largest(ours, exact) <= 2 * largest(eager, exact) + floor
 
 
 def _ratio(ours: Tensor, _: Tensor, exact: Tensor) -> bool:
     """RMS(error) < 0.005 RMS(exact), unless no error is above 1e-6."""
-    return not (_largest(ours, exact) <= 1e-6 or _rms_ratio(ours, exact) < 0.005)
+    return not (largest(ours, exact) <= 1e-6 or _rms_ratio(ours, exact) < 0.005)
 
 
 def _ratio_in_ci(ours: Tensor, _: Tensor, exact: Tensor) -> bool:
     """The same; but a ratio below 0.01, or no error above 0.3, is a warning only."""
-    return _ratio(ours, _, exact) and not (_rms_ratio(ours, exact) < 0.01 or _largest(ours, exact) <= 0.3)
+    return _ratio(ours, _, exact) and not (_rms_ratio(ours, exact) < 0.01 or largest(ours, exact) <= 0.3)
 
 
-def _largest(ours: Tensor, exact: Tensor) -> float:
+def largest(ours: Tensor, exact: Tensor) -> float:
+    """The largest error."""
     return float((ours.double() - exact).abs().max())
 
 
@@ -68,7 +69,7 @@ def _any(rule: Callable[[Tensor, Tensor, Tensor], bool], ours: Gradients, eager:
 PEERS: dict[str, Callable[[Gradients, Gradients, Gradients], bool]] = {
     "assert_close against eager": partial(_any, _assert_close),
     "assert_close against float64": partial(_any, _assert_close_to_float64),
-    "2 x eager error + floor": partial(_any, _twice_eager),
+    "2 x eager error + floor": partial(_any, twice_eager),
     "RMS ratio < 0.005": partial(_any, _ratio),
     "RMS ratio < 0.005, as in CI": partial(_any, _ratio_in_ci),
     "rtol = atol = 1e-2": partial(_any, _hundredth),

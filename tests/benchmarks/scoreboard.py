@@ -7,6 +7,7 @@ network in several roundings. Each tool is wired as a competent user would:
 
 - assert_close and assert_allclose: every tensor of every step, by hand against torch, both sides from the same weights
   on the same batches; the first tensor that fails is the one named.
+- twice torch's error: the same, in float32; torch's float64 on its own is what both errors are from.
 - gradcheck: the hand-written backward in a torch.autograd.Function whose forward is the hand-written cost, on the
   first batch; the parameter whose Jacobian differs is the one named. It sees no update.
 - handgrad: Experiment.run.
@@ -30,6 +31,7 @@ from importlib import import_module
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,6 +52,7 @@ from handgrad.compare.faults.trial import expected_first, fixture
 from handgrad.compare.names import of_gradient
 from handgrad.compare.sandbox import quietly
 from handgrad.manual.network import backward, cost, forward
+from tests.benchmarks.lowprec_peers import twice_eager
 from tests.benchmarks.networks import MISTAKES, VARIANTS, Case, editing, random_case, random_mistake
 from tests.support import edited, network_of
 
@@ -139,13 +142,13 @@ def both_sides(trial: Trial, dtype: str) -> Steps:
     return [(name, ours[name], value) for ours, theirs in steps for name, value in theirs.items()]
 
 
-def by_assert_close(dtype: str) -> Callable[[Trial], str | None]:
-    """torch.testing.assert_close with its defaults."""
+def by_comparing(compare: Callable[[Any, Any], None], dtype: str) -> Callable[[Trial], str | None]:
+    """A comparer of two arrays that raises, with its defaults."""
 
     def run(trial: Trial) -> str | None:
         for name, ours, theirs in both_sides(trial, dtype):
             try:
-                torch.testing.assert_close(torch.tensor(ours), torch.tensor(theirs))
+                compare(ours, theirs)
             except AssertionError:
                 return name
         return None
@@ -153,18 +156,16 @@ def by_assert_close(dtype: str) -> Callable[[Trial], str | None]:
     return run
 
 
-def by_allclose(dtype: str) -> Callable[[Trial], str | None]:
-    """numpy.testing.assert_allclose with its defaults."""
+def assert_close(ours: np.ndarray, theirs: np.ndarray) -> None:
+    """torch.testing.assert_close of arrays."""
+    torch.testing.assert_close(torch.tensor(ours), torch.tensor(theirs))
 
-    def run(trial: Trial) -> str | None:
-        for name, ours, theirs in both_sides(trial, dtype):
-            try:
-                np.testing.assert_allclose(ours, theirs)
-            except AssertionError:
-                return name
-        return None
 
-    return run
+def by_twice_eager(trial: Trial) -> str | None:
+    """At most twice torch's own error in float32, and a floor."""
+    pairs = zip(both_sides(trial, "float32"), both_sides(trial, "float64"), strict=True)
+    sides = ((name, ours, theirs, exact) for (name, ours, theirs), (_, _, exact) in pairs)
+    return next((name for name, *each in sides if twice_eager(*map(torch.tensor, each))), None)
 
 
 def by_gradcheck(fast: bool, **tolerances: float) -> Callable[[Trial], str | None]:
@@ -208,9 +209,10 @@ def by_handgrad(trial: Trial) -> tuple[str, str, str] | None:
 
 
 TOOLS: dict[str, Callable[[Trial], object]] = {
-    "torch.testing.assert_close, float32": by_assert_close("float32"),
-    "torch.testing.assert_close, float64": by_assert_close("float64"),
-    "numpy.testing.assert_allclose, float64": by_allclose("float64"),
+    "torch.testing.assert_close, float32": by_comparing(assert_close, "float32"),
+    "torch.testing.assert_close, float64": by_comparing(assert_close, "float64"),
+    "numpy.testing.assert_allclose, float64": by_comparing(np.testing.assert_allclose, "float64"),
+    "twice torch's float32 error + floor": by_twice_eager,
     "torch.autograd.gradcheck": by_gradcheck(False),
     "torch.autograd.gradcheck, fast mode": by_gradcheck(True),
     "handgrad": by_handgrad,

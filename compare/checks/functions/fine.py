@@ -21,7 +21,7 @@ from handgrad.compare.checks.functions.verdicts import Verdict
 from handgrad.compare.checks.gradients import check_gradients
 from handgrad.compare.errors import InputError
 from handgrad.compare.facts.causes import Unknown
-from handgrad.compare.oracle.coarse.evaluation import Draw, is_floating, outputs_of
+from handgrad.compare.oracle.coarse.evaluation import Draw, outputs_of, promoted
 from handgrad.compare.report.report import Report
 from handgrad.compare.trace import rounds_to_float32
 from handgrad.torchref.tap import tap
@@ -35,17 +35,13 @@ def is_fine(made: Pass) -> bool:
     return not rounds_to_float32(t.detach().cpu().numpy() for t in tensors)
 
 
-def in_float64(draw: Draw) -> Draw:
-    """A draw in float64, which holds it as it is."""
-    inputs = tuple(t.double() if is_floating(t) else t for t in draw.inputs)
-    return Draw(inputs, draw.trained, tuple(c.double() for c in draw.cotangents))
-
-
 def report_on(subject: Subject, draw: Draw) -> Report:
     """The report of check_gradients on a function, whose loss is its outputs times the cotangents of the draw."""
     names = subject.outputs(len(draw.cotangents))
     trained = {subject.names[i]: i for i in draw.trained}
-    others = {name: i for i, name in enumerate(subject.names) if name not in trained and _is_array(draw.inputs[i])}
+    others = {
+        name: i for i, name in enumerate(subject.names) if name not in trained and isinstance(draw.inputs[i], Tensor)
+    }
 
     def inputs_of(params: dict[str, Any], batch: Sequence[Any]) -> list[Any]:
         inputs = [*draw.inputs]
@@ -86,15 +82,11 @@ def with_causes(report: Report, judged: Mapping[int, Verdict], wrong: Sequence[W
 
 def named_in(subject: Subject, draw: Draw) -> Report | None:
     """That report on the same function handed float64; None where it does not compute in that."""
-    draw = in_float64(draw)
+    draw = promoted(draw, torch.float64)
     try:
         return report_on(subject, draw) if is_fine(run(subject, draw)) else None
     except InputError:
         return None
-
-
-def _is_array(value: Any) -> bool:
-    return isinstance(value, Tensor)
 
 
 def _tensor(value: Any) -> Any:

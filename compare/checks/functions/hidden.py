@@ -46,8 +46,8 @@ def unseen(subject: Subject, made: Pass, gradients: Iterable[Tensor]) -> tuple[B
 def _constants(case: Case) -> Iterator[BlindSpot]:
     """Constants that may be more than twice what they are; the backward has them again."""
     for step in case.exact.steps:
-        least = _least(case, step) if step.constant is not None and not _is_backward(step) else 0.0
-        if step.constant is not None and least > 1:
+        is_backward = step.place is not None and step.place.is_backward
+        if step.constant is not None and not is_backward and (least := _least(case, step)) > 1:
             words = {"most": f"{abs(step.constant) * (1 + least):.2g}", "constant": f"{step.constant:g}"}
             yield blind_spot("constant-hidden", size=f"{step.size:.2g}", line=_line(step), **words)
 
@@ -79,10 +79,6 @@ def _shows_in_part(case: Case, step: Step) -> bool:
         if any(float(m.deviation.whitened(off).abs().amax()) >= VISIBLE for m, off in of_tensors if off[0].numel()):
             return True
     return False
-
-
-def _is_backward(step: Step) -> bool:
-    return step.place is not None and step.place.is_backward
 
 
 def _line(step: Step) -> str:

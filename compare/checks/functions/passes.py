@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -110,8 +110,8 @@ def _passed(subject: Subject, draw: Draw, layouts: tuple[Layout, Cotangents], be
     try:
         outputs = _called(subject, handed)
     except CAUGHT as error:
-        return Pass(raised=located(error), changed=_changed("function", subject, draw, handed))
-    changed = _changed("function", subject, draw, handed)
+        return Pass(raised=located(error), changed=tuple(_changed("function", subject, draw, handed)))
+    changed = tuple(_changed("function", subject, draw, handed))
     upstream = [cotangents(c) for c in draw.cotangents]
     held = [y.detach().clone() if isinstance(y, Tensor) else y for y in outputs]
     made = Pass(tuple(held), changed=changed, line=_line_of(outputs), captured=captured(outputs, leaves.values()))
@@ -126,21 +126,15 @@ def _passed(subject: Subject, draw: Draw, layouts: tuple[Layout, Cotangents], be
             found = torch.autograd.grad(ys, [*leaves.values()], cs, allow_unused=True)
     except CAUGHT as error:
         return replace(made, raised=located(error))
-    outputs_changed = [
-        Mutates("backward", "output", name)
-        for name, y, before in zip(subject.outputs(len(due)), due, [h for h in held if is_floating(h)], strict=True)
-        if not same_bits(y.detach(), before)
-    ]
-    upstream_changed = [
-        Mutates("backward", "upstream gradient", gradient(name))
-        for name, c, before in zip(subject.outputs(len(due)), upstream, draw.cotangents, strict=False)
-        if c is not None and not same_bits(c.detach(), before)
-    ]
-    by_forward = {change.name for change in changed}
-    inputs_changed = [each for each in _changed("backward", subject, draw, handed) if each.name not in by_forward]
+    names, by_forward = subject.outputs(len(due)), {change.name for change in changed}
+    changed = (
+        *changed,
+        *(each for each in _changed("backward", subject, draw, handed) if each.name not in by_forward),
+        *_mutated("backward", "upstream gradient", map(gradient, names), draw.cotangents, upstream),
+        *_mutated("backward", "output", names, filter(is_floating, held), due),
+    )
     live = _live(outputs, dict(zip(leaves, found, strict=True)))
     gradients = {i: None if g is None else g.clone() for i, g in live.gradients.items()}
-    changed = (*changed, *inputs_changed, *upstream_changed, *outputs_changed)
     return replace(made, gradients=gradients, changed=changed, live=live)
 
 
@@ -155,12 +149,15 @@ def _called(subject: Subject, handed: list[Any]) -> tuple[Any, ...]:
         return several(subject.function(*handed))
 
 
-def _changed(who: str, subject: Subject, draw: Draw, handed: list[Any]) -> tuple[Mutates, ...]:
-    return tuple(
-        Mutates(who, "input", name)
-        for name, before, now in zip(subject.names, draw.inputs, handed, strict=True)
-        if isinstance(before, Tensor) and not same_bits(now.detach(), before)
-    )
+def _changed(who: str, subject: Subject, draw: Draw, handed: list[Any]) -> Iterator[Mutates]:
+    return _mutated(who, "input", subject.names, draw.inputs, handed)
+
+
+def _mutated(who: str, what: str, names: Iterable[str], before: Iterable[Any], now: Iterable[Any]) -> Iterator[Mutates]:
+    """What is told of tensors that are others now than before."""
+    for name, old, new in zip(names, before, now, strict=False):
+        if isinstance(old, Tensor) and new is not None and not same_bits(new.detach(), old):
+            yield Mutates(who, what, name)
 
 
 def same_bits(a: Tensor | None, b: Tensor | None) -> bool:

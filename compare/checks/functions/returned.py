@@ -16,7 +16,7 @@ from handgrad.compare.facts.failures import WrongShape
 from handgrad.compare.facts.functions import LowerPrecision, NotCompared, NotEqual, OtherPrecision
 from handgrad.compare.facts.remarks import Note
 from handgrad.compare.oracle.coarse.effects import Effect
-from handgrad.compare.oracle.coarse.evaluation import Draw, as_they_are, is_floating, returned
+from handgrad.compare.oracle.coarse.evaluation import Draw, as_they_are, is_floating, returned, upcast
 from handgrad.compare.oracle.coarse.formats import Format
 from handgrad.compare.oracle.coarse.roundings import Roundings
 from handgrad.compare.thresholds import COARSE_RUNS
@@ -45,7 +45,7 @@ def without_gradients(subject: Subject, draw: Draw, made: Pass, format: Format) 
 
     What is no tensor on both sides, and not equal, is in a note.
     """
-    theirs = _others(returned(subject.reference, draw, Effect()))
+    theirs = _others(returned(subject.reference, upcast(draw)[0], Effect()))
     unlike = list[str]()
     for k, (mine, due) in enumerate(zip_longest(_others(made.outputs), theirs, fillvalue=MISSING)):
         position = next((i + 1 for i, value in enumerate(made.outputs) if value is mine), 0)
@@ -68,7 +68,7 @@ def _differing(subject: Subject, draw: Draw, mine: Tensor, due: Tensor, of: tupl
     for seed in range(COARSE_RUNS):
         if not bool(off.any()):
             break
-        noisy = _others(returned(subject.reference, draw, Roundings(format, seed)))[position]
+        noisy = _others(returned(subject.reference, upcast(draw)[0], Roundings(format, seed)))[position]
         off &= mine != noisy.to(mine.device) if noisy.shape == mine.shape else off
     return int(off.sum())
 

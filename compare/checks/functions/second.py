@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from handgrad.compare.checks.functions.passes import Pass, run
+from handgrad.compare.checks.functions.passes import run
 from handgrad.compare.checks.functions.structure import Wrong
 from handgrad.compare.checks.functions.subject import Subject
 from handgrad.compare.facts.functions import NoGradient, NoSecondDerivative, SecondCut
@@ -72,19 +72,7 @@ def note_on_second(subject: Subject, draw: Draw) -> NoSecondDerivative | None:
     second = second_of(subject, draw)
     along = second_draw(second, draw, tuple(torch.ones_like(draw.inputs[i]) for i in subject.trained))
     made = run(second, along)
-    if not made.has_gradients:
-        return NoSecondDerivative() if _has_second(second, along) else None
-    cut = _cut(second, along, made)
-    return NoSecondDerivative(cut) if cut else None
-
-
-def _cut(second: Subject, draw: Draw, made: Pass) -> tuple[str, ...]:
-    """The inputs with respect to which second derivatives are left out where the reference has them."""
-    due = evaluate(second.reference, draw, Effect())[-len(second.trained) :]
+    due = evaluate(second.reference, along, Effect())[-len(second.trained) :]
     pairs = zip(second.trained, due, strict=True)
-    return tuple(second.names[i] for i, g in pairs if made.gradients.get(i) is None and bool(g.any()))
-
-
-def _has_second(second: Subject, draw: Draw) -> bool:
-    """Whether the reference has second derivatives."""
-    return any(bool(g.any()) for g in evaluate(second.reference, draw, Effect())[-len(second.trained) :])
+    cut = tuple(second.names[i] for i, g in pairs if made.gradients.get(i) is None and bool(g.any()))
+    return NoSecondDerivative(cut if made.has_gradients else ()) if cut else None

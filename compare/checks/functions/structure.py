@@ -7,7 +7,7 @@ in another order: they are judged as the plain ones are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -27,11 +27,13 @@ from handgrad.compare.checks.functions.passes import (
     transposed,
 )
 from handgrad.compare.checks.functions.subject import Subject
+from handgrad.compare.errors import kind_of
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.failures import NotReal, WrongShape
 from handgrad.compare.facts.functions import (
     NoGradient,
     OtherAnswer,
+    OutputCount,
     Overwritten,
     RaisesWhere,
     Random,
@@ -60,16 +62,16 @@ class Wrong(NamedTuple):
     cause: Cause
 
 
-Off = Callable[[int, Tensor], bool]
-"""Whether an output or a gradient, by its position among them, is off where another pass makes it so."""
+Apart = Callable[[int, Tensor | None, Tensor | None], bool]
+"""Whether an output or a gradient, by its position among them, changes by more than rounding, if it is there."""
 
 
 def misshapen(
-    subject: Subject, draw: Draw, made: Pass, due: Sequence[Tensor], wanted: Mapping[int, bool]
+    subject: Subject, draw: Draw, made: Pass, due: Sequence[Tensor], gradients: Sequence[Tensor] = ()
 ) -> Iterator[Wrong]:
     """What keeps the plain pass from being judged: exceptions, types, shapes, and gradients that are None.
 
-    `due` are the reference's outputs; `wanted` says of which inputs its gradient is not 0 everywhere.
+    `due` are the reference's outputs, `gradients` its gradients, of which those of 0 need not be there.
     """
     names = subject.outputs(len(due))
     if made.raised is not None:
@@ -82,8 +84,7 @@ def misshapen(
         yield from shapes or [Wrong(names[0] if not made.outputs else subject.gradients[0], made.raised)]
         return
     if len(made.floating) != len(due):
-        kinds = " and ".join(str(y.dtype) if isinstance(y, Tensor) else type(y).__name__ for y in made.outputs)
-        yield Wrong(names[0], NotReal(kinds, f"{len(due)} floating, as the reference does"))
+        yield Wrong(names[0], OutputCount(tuple(map(kind_of, made.outputs)), len(made.floating), len(due)))
         return
     device = next(t.device for t in subject.inputs if is_floating(t))
     for name, y, reference in zip(names, made.floating, due, strict=True):
@@ -91,8 +92,8 @@ def misshapen(
             yield Wrong(name, WrongShape(tuple(y.shape), tuple(reference.shape)))
         elif y.device != device:
             yield Wrong(name, NotReal(f"a tensor on {y.device}", f"it on {device}, where the inputs are"))
-    for name, i in zip(subject.gradients, subject.trained, strict=True):
-        if made.gradients.get(i) is None and wanted[i]:
+    for name, i, reference in zip(subject.gradients, subject.trained, gradients, strict=False):
+        if made.gradients.get(i) is None and bool(reference.any()):
             yield Wrong(name, NoGradient(subject.names[i], made.is_connected))
 
 
@@ -104,21 +105,11 @@ def _broadcasts(shape: tuple[int, ...], returned: tuple[int, ...]) -> bool:
         return False
 
 
-def other_answers(subject: Subject, draw: Draw, base: Pass, is_apart: Off) -> Iterator[Wrong]:
-    """What is another by more than rounding where the same is asked again, and other random numbers are drawn.
-
-    `is_apart` says whether a change of a tensor is more than rounding.
-    """
+def other_answers(subject: Subject, draw: Draw, base: Pass, is_apart: Apart) -> list[Wrong]:
+    """What is another by more than rounding where the same is asked again, and other random numbers are drawn."""
     with drawing_others(gpus_of(draw.inputs)):
         made = run(subject, draw)
-    if made.raised is not None:
-        yield Wrong(_first(subject, made), RaisesWhere("again", made.raised))
-        return
-    for name, i, before, now in _pairs(subject, base, made):
-        if before is None or now is None or before.shape != now.shape or same_bits(now, before):
-            continue
-        if is_apart(i, now.double() - before.double()):
-            yield Wrong(name, Random() if base.draws else OtherAnswer())
+    return compared(subject, base, made, is_apart, ("again", Random() if base.draws else OtherAnswer()))
 
 
 def unwritten(subject: Subject, draw: Draw, base: Pass) -> Iterator[Wrong]:
@@ -130,50 +121,42 @@ def unwritten(subject: Subject, draw: Draw, base: Pass) -> Iterator[Wrong]:
             yield Wrong(name, Unwritten())
 
 
-def situations(subject: Subject, draw: Draw, base: Pass, is_off: Off) -> Iterator[Wrong]:
+def situations(subject: Subject, draw: Draw, base: Pass, is_apart: Apart) -> Iterator[Wrong]:
     """What is wrong in some situation and right in the plain pass, which agrees.
 
     Random numbers may be others where inputs lie otherwise in memory, which is then no mistake.
     """
-
-    def compared(made: Pass, cause: Callable[[str], Cause], situation: str) -> Iterator[Wrong]:
-        if made.raised is not None:
-            yield Wrong(_first(subject, made), RaisesWhere(situation, made.raised))
-            return
-        yield from (Wrong(name, cause(name)) for name in _apart(subject, base, made, is_off))
-
-    for situation, (inputs, cotangents) in LAYOUTS.items():
-        if base.draws and inputs is not contiguous:
-            continue
-        made = run(subject, draw, inputs=inputs, cotangents=cotangents)
-        yield from compared(made, lambda _, situation=situation: WrongFor(situation), situation)  # type: ignore[misc]
-    with filled_memory():
-        made = run(subject, draw)
-    yield from compared(made, lambda _: Unwritten(), "filled-memory")
-    yield from _for_some(subject, draw, base, is_off)
-    made = _interrupted(subject, draw)
-    yield from compared(made, lambda _: SharedByCalls(), "second-call")
+    for situation, cause, made in _passes(subject, draw, base):
+        yield from compared(subject, base, made, is_apart, (situation, cause))
     run(subject, _another(draw))
     live = _pairs(subject, base, base.live or base)
     yield from (Wrong(name, Overwritten()) for name, _, before, now in live if not same_bits(now, before))
 
 
-def _for_some(subject: Subject, draw: Draw, base: Pass, is_off: Off) -> Iterator[Wrong]:
-    """The same where no input requires a gradient, one alone, all but one."""
-    none = run(subject, draw, needed=())
-    if none.raised is not None:
-        yield Wrong(_first(subject, none), RaisesWhere("no-gradient", none.raised))
-    else:
-        yield from (Wrong(n, WrongFor("no-gradient")) for n in _apart(subject, base, none, is_off))
+def _passes(subject: Subject, draw: Draw, base: Pass) -> Iterator[tuple[str, Cause, Pass]]:
+    """The situations, what is told of a tensor that is another there, and the passes."""
+    for situation, (inputs, cotangents) in LAYOUTS.items():
+        if inputs is contiguous or not base.draws:
+            yield situation, WrongFor(situation), run(subject, draw, inputs=inputs, cotangents=cotangents)
+    with filled_memory():
+        made = run(subject, draw)
+    yield "filled-memory", Unwritten(), made
+    yield "no-gradient", WrongFor("no-gradient"), run(subject, draw, needed=())
     count = len(subject.trained)
-    sizes = dict.fromkeys((1, count - 1))
-    for needed in (some for n in sizes if 0 < n < count for some in combinations(subject.trained, n)):
+    sizes = {1, count - 1} - {0, count}  # one alone, all but one
+    for needed in (some for size in sorted(sizes) for some in combinations(subject.trained, size)):
         names = tuple(subject.names[i] for i in needed)
-        made = run(subject, draw, needed=needed)
-        if made.raised is not None:
-            yield Wrong(_first(subject, made), RaisesWhere("subset", made.raised))
-            return
-        yield from (Wrong(name, SomeNeeded(names)) for name in _apart(subject, base, made, is_off))
+        yield "subset", SomeNeeded(names), run(subject, draw, needed=needed)
+    yield "second-call", SharedByCalls(), _interrupted(subject, draw)
+
+
+def compared(subject: Subject, base: Pass, made: Pass, is_apart: Apart, told: tuple[str, Cause]) -> list[Wrong]:
+    """The outputs and gradients that are others than in the plain pass, for a cause, or what a situation raises."""
+    situation, cause = told
+    if made.raised is not None:
+        first = subject.gradients[0] if made.outputs else subject.outputs(1)[0]
+        return [Wrong(first, RaisesWhere(situation, made.raised))]
+    return [Wrong(name, cause) for name, i, before, now in _pairs(subject, base, made) if is_apart(i, before, now)]
 
 
 def _interrupted(subject: Subject, draw: Draw) -> Pass:
@@ -194,12 +177,6 @@ def _another(draw: Draw) -> Draw:
     return draw._replace(inputs=tuple(inputs), cotangents=tuple(OTHER * c for c in draw.cotangents))
 
 
-def _apart(subject: Subject, base: Pass, made: Pass, is_off: Off) -> list[str]:
-    """The outputs and gradients that are other bits than in the plain pass, and off."""
-    apart = ((name, i, now) for name, i, before, now in _pairs(subject, base, made) if not same_bits(now, before))
-    return [name for name, i, now in apart if now is not None and is_off(i, now)]
-
-
 def _pairs(subject: Subject, base: Pass, made: Pass) -> Iterator[tuple[str, int, Tensor | None, Tensor | None]]:
     """The outputs and gradients of the plain pass and of another, by name and position."""
     names = subject.outputs(len(base.floating))
@@ -214,8 +191,3 @@ def _pairs(subject: Subject, base: Pass, made: Pass) -> Iterator[tuple[str, int,
 def _or_zeros(gradient: Tensor | None, other: Tensor | None) -> Tensor | None:
     """None where the other is something is 0."""
     return torch.zeros_like(other) if gradient is None and other is not None else gradient
-
-
-def _first(subject: Subject, made: Pass) -> str:
-    """The name that a finding on an exception has."""
-    return subject.gradients[0] if made.outputs else subject.outputs(1)[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +24,8 @@ CALLED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEY
 class Subject:
     """Both callables, of the same inputs in the same order, and the names of these.
 
-    `trained` are the positions of the inputs that have a gradient; `made` and `given` name the outputs and the
-    gradients where they are not named after these.
+    `trained` are the positions of the inputs that have a gradient; `of_outputs` and `of_gradients` are the names of
+    these where they do not follow from those of the inputs.
     """
 
     function: Callable[..., Any]
@@ -33,8 +33,8 @@ class Subject:
     inputs: tuple[Any, ...]
     names: tuple[str, ...]
     trained: tuple[int, ...]
-    made: tuple[str, ...] = ()
-    given: tuple[str, ...] = ()
+    of_outputs: tuple[str, ...] = ()
+    of_gradients: tuple[str, ...] = ()
 
     @property
     def dtype(self) -> str:
@@ -44,12 +44,12 @@ class Subject:
     @property
     def gradients(self) -> tuple[str, ...]:
         """The names of the gradients."""
-        return self.given or tuple(gradient(self.names[position]) for position in self.trained)
+        return self.of_gradients or tuple(gradient(self.names[position]) for position in self.trained)
 
     def outputs(self, count: int) -> tuple[str, ...]:
         """The names of so many outputs, which no input has."""
         stem = "y" if all(name[:1] != "y" for name in self.names) else "output"
-        return self.made or ((stem,) if count == 1 else tuple(f"{stem}{i + 1}" for i in range(count)))
+        return self.of_outputs or ((stem,) if count == 1 else tuple(f"{stem}{i + 1}" for i in range(count)))
 
 
 def subject_of(function: Any, reference: Any, inputs: Any) -> Subject:
@@ -66,21 +66,43 @@ def subject_of(function: Any, reference: Any, inputs: Any) -> Subject:
             _initialized(side, name)
     if isinstance(function, type) and issubclass(function, torch.autograd.Function):
         function = function.apply
-    names = _names(reference, len(inputs))
+    names, theirs = _names(reference, len(inputs)), reference
     values = [*inputs]
     if isinstance(function, nn.Module):
         own = dict(function.named_parameters())
         plain = [*map(_plain, own)]
         names += [name.replace(".", "_") for name in plain]
         reference = _beside(reference, plain, len(inputs))
-        function, values = _functional(function, [*own], len(inputs)), [*values, *own.values()]
+        values += own.values()
+        function = _functional(function, [*own], len(inputs), dict(function.named_buffers()))
     elif isinstance(reference, nn.Module):
-        reference = _lifted(reference)
+        constants = _in_float64((*reference.named_parameters(), *reference.named_buffers()))
+        reference = _functional(reference, (), len(inputs), constants)
     if len({*names}) < len(names):
         raise InputError(f"{', '.join(names)} are not distinct; rename the parameters of the reference")
     checked = [_checked(name, value) for name, value in zip(names, values, strict=True)]
     trained = _trained(names, values, len(inputs))
+    _check_call(theirs, names[: len(inputs)], names[len(inputs) :])
     return Subject(function, reference, tuple(checked), tuple(names), trained)
+
+
+def _check_call(reference: Any, names: Sequence[str], parameters: Sequence[str]) -> None:
+    """Raise InputError where a reference does not take inputs by position, and the parameters of a module by name."""
+    is_module = isinstance(reference, nn.Module)
+    by_name = dict.fromkeys(() if is_module else parameters)
+    try:
+        signature = inspect.signature(reference.forward if is_module else reference)
+    except (TypeError, ValueError):  # of a function of torch's own
+        return
+    try:
+        signature.bind(*names, **by_name)
+    except TypeError as error:
+        also = f", and {', '.join(by_name)} by name" * bool(by_name)
+        call = "functional_call(module, {'w': w}, (x,))" if is_module else "reference(x, w=w)"
+        raise InputError(
+            f"the reference takes {signature}, and is handed {', '.join(names)} by position{also} ({error}); wrap it, "
+            f"as in lambda x, w: {call}"
+        ) from None
 
 
 def _names(reference: Any, count: int) -> list[str]:
@@ -147,13 +169,14 @@ def _plain(name: str) -> str:
     return name.replace("_orig_mod.", "")
 
 
-def _functional(module: nn.Module, parameters: Sequence[str], count: int) -> Callable[..., Any]:
-    """A module as a function of its inputs and then its parameters, on copies of its buffers."""
+def _functional(
+    module: nn.Module, parameters: Sequence[str], count: int, held: Mapping[str, Tensor]
+) -> Callable[..., Any]:
+    """A module as a function of its inputs and then its parameters, on copies of what it holds beside these."""
 
     def call(*values: Any) -> Any:
-        buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
         given = dict(zip(parameters, values[count:], strict=True))
-        return functional_call(module, {**buffers, **given}, values[:count])
+        return functional_call(module, {**{n: t.clone() for n, t in held.items()}, **given}, values[:count])
 
     return call
 
@@ -168,20 +191,9 @@ def _beside(reference: Any, parameters: Sequence[str], count: int) -> Callable[.
         raise InputError(
             f"the reference has the parameters {', '.join(own)}, the function {', '.join(parameters)}; name them alike"
         )
-    buffers = _in_float64(dict(reference.named_buffers()))
-
-    def call(*values: Any) -> Any:
-        given = dict(zip(map(own.__getitem__, parameters), values[count:], strict=True))
-        return functional_call(reference, {**{n: b.clone() for n, b in buffers.items()}, **given}, values[:count])
-
-    return call
+    held = _in_float64(reference.named_buffers())
+    return _functional(reference, [own[name] for name in parameters], count, held)
 
 
-def _lifted(reference: nn.Module) -> Callable[..., Any]:
-    """A module whose parameters are constants, in float64."""
-    held = _in_float64({**dict(reference.named_parameters()), **dict(reference.named_buffers())})
-    return lambda *values: functional_call(reference, {n: t.clone() for n, t in held.items()}, values)
-
-
-def _in_float64(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: t.detach().double() if t.is_floating_point() else t for name, t in tensors.items()}
+def _in_float64(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: t.detach().double() if t.is_floating_point() else t for name, t in tensors}

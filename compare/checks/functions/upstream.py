@@ -8,16 +8,13 @@ import torch
 from torch import Tensor
 
 from handgrad.compare.checks.functions.passes import Layout, Pass, contiguous, expanded, run
-from handgrad.compare.checks.functions.structure import Wrong
+from handgrad.compare.checks.functions.structure import Apart, Wrong, compared
 from handgrad.compare.checks.functions.subject import Subject
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.functions import NotLinear, RaisesWhere, UpstreamMisread, WrongFor
 from handgrad.compare.names import gradient
 from handgrad.compare.oracle.coarse.effects import Effect
 from handgrad.compare.oracle.coarse.evaluation import Draw, evaluate
-
-Apart = Callable[[int, Tensor], bool]
-"""Whether a change of an output or a gradient, by its position among them, is more than rounding."""
 
 TIMES = (4.0, 0.25)  # exact in binary
 READS: dict[str, Layout] = {
@@ -31,8 +28,7 @@ READS: dict[str, Layout] = {
 def not_linear(subject: Subject, draw: Draw, base: Pass, is_apart: Apart) -> Iterator[Wrong]:
     """Gradients that are not 4 times as large where every upstream gradient is, or a quarter where that overflows.
 
-    In binary that changes no digit, but sums may be added up in another order: `is_apart` says whether a change of a
-    gradient is more than rounding.
+    In binary that changes no digit, but sums may be added up in another order.
     """
     upstream = gradient(subject.outputs(len(draw.cotangents))[0])
     left, count = dict(enumerate(subject.trained)), len(draw.cotangents)
@@ -46,25 +42,21 @@ def not_linear(subject: Subject, draw: Draw, base: Pass, is_apart: Apart) -> Ite
             if now is not None and not bool(torch.isfinite(now).all()):
                 continue
             del left[k]
-            if now is not None and before is not None and is_apart(count + k, now.double() / times - before.double()):
+            if is_apart(count + k, before, None if now is None else now.double() / times):
                 yield Wrong(subject.gradients[k], NotLinear(upstream, times))
 
 
-def for_one_number(subject: Subject, draw: Draw, is_apart: Apart) -> Iterator[Wrong]:
+def for_one_number(subject: Subject, draw: Draw, is_apart: Apart) -> list[Wrong]:
     """Gradients that are others where the upstream gradient is one number expanded than where it is written out.
 
-    `is_apart` says whether a change of a gradient is more than rounding.
+    `is_apart` is that of the draw: of the number's own gradients there may be nothing but rounding, as in front of a
+    normalisation.
     """
-    plain = run(subject, draw._replace(cotangents=tuple(expanded(c).clone() for c in draw.cotangents)))
-    made = run(subject, draw, cotangents=expanded)
-    if made.raised is not None and plain.raised is None:
-        yield Wrong(subject.gradients[0], RaisesWhere("expanded-upstream", made.raised))
-        return
-    count = len(draw.cotangents)
-    for k, i in enumerate(subject.trained):
-        now, written = made.gradients.get(i), plain.gradients.get(i)
-        if now is not None and written is not None and is_apart(count + k, now.double() - written.double()):
-            yield Wrong(subject.gradients[k], WrongFor("expanded-upstream"))
+    even = draw._replace(cotangents=tuple(c.square().mean().sqrt().expand(c.shape) for c in draw.cotangents))
+    plain, made = run(subject, even), run(subject, even, cotangents=expanded)
+    if plain.raised is not None:
+        return []
+    return compared(subject, plain, made, is_apart, ("expanded-upstream", WrongFor("expanded-upstream")))
 
 
 def for_one_output(
@@ -84,10 +76,10 @@ def for_one_output(
         return
     for k, i in enumerate(subject.trained):
         parts = [_double(made, subject, i) for made in with_zeros]
-        is_sum = not is_apart(count + k, torch.stack(parts).sum(0) - _double(base, subject, i))
+        is_sum = not is_apart(count + k, _double(base, subject, i), torch.stack(parts).sum(0))
         for each, part, made in zip(draws, parts, with_none, strict=True):
             due = part if is_sum else evaluate(subject.reference, each, Effect())[count + k]
-            if any(apart_in(each)(count + k, one - due) for one in (part, _double(made, subject, i))):
+            if any(apart_in(each)(count + k, due, one) for one in (part, _double(made, subject, i))):
                 yield Wrong(subject.gradients[k], WrongFor("one-output"))
                 break
 

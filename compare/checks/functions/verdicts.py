@@ -18,13 +18,12 @@ from handgrad.compare.facts.failures import NotFinite
 from handgrad.compare.facts.functions import NotTold, StepOff
 from handgrad.compare.names import Key
 from handgrad.compare.oracle.coarse.effects import Step
-from handgrad.compare.oracle.coarse.formats import TF32
 from handgrad.compare.results import Excerpt, Finding, Row, Worst
 from handgrad.compare.sandbox import as_record
-from handgrad.compare.thresholds import FEW_ENTRIES, LEFT_OUT, LIKE_TF32
-from handgrad.compare.verdict.coarse.case import Case, Measure, case_of
+from handgrad.compare.thresholds import LEFT_OUT
+from handgrad.compare.verdict.coarse.case import Case
 from handgrad.compare.verdict.coarse.directions import Along
-from handgrad.compare.verdict.coarse.rule import Judged, judge, suspect
+from handgrad.compare.verdict.coarse.rule import Judged, judge
 from handgrad.compare.verdict.judgement import excerpt
 
 SIGN, SHOWN_DIGITS = -1.0, 6
@@ -71,15 +70,13 @@ def _verdict(case: Case, position: int, key: Key, tensors: Sequence[Tensor]) -> 
     wrong = next((d for d, t in enumerate(tensors) if not bool(torch.isfinite(t).all())), None)
     if wrong is not None:
         at = int((~torch.isfinite(tensors[wrong])).reshape(-1).int().argmax())
-        row, worst = _row(key, tensors[wrong], references[wrong], at, (math.inf, "NONFINITE"))
-        sides = _sides(tensors[wrong], references[wrong])
+        row, worst, sides = _row(key, tensors[wrong], references[wrong], at, (math.inf, "NONFINITE"))
         finding = Finding(key, "NONFINITE", NotFinite(worst.by_hand, worst.torch), worst=worst)
         return Verdict(row, finding, None, sides)
     judged = judge(case, position, tensors)
     found = judged.statistics
     draw = found.draw
-    row, worst = _row(key, tensors[draw], references[draw], found.entry, (found.worst, judged.verdict))
-    sides = _sides(tensors[draw], references[draw])
+    row, worst, sides = _row(key, tensors[draw], references[draw], found.entry, (found.worst, judged.verdict))
     if judged.verdict == "OK":
         return Verdict(row, None, judged, sides)
     is_wrong = judged.verdict == "FAULT"
@@ -89,17 +86,13 @@ def _verdict(case: Case, position: int, key: Key, tensors: Sequence[Tensor]) -> 
     return Verdict(row, Finding(key, judged.verdict, cause, worst=worst, rho=found.worst), judged, sides, shown)
 
 
-def _sides(ours: Tensor, reference: Tensor) -> Sides:
-    return as_record(ours.double()), as_record(reference)
-
-
-def _row(key: Key, ours: Tensor, reference: Tensor, at: int, said: tuple[float, str]) -> tuple[Row, Worst]:
-    """The row of a tensor, which shows an entry by its position, and the entry."""
+def _row(key: Key, ours: Tensor, reference: Tensor, at: int, said: tuple[float, str]) -> tuple[Row, Worst, Sides]:
+    """The row of a tensor, which shows an entry by its position, the entry, and both sides."""
     index = tuple(int(i) for i in torch.unravel_index(torch.tensor(at), ours.shape)) if ours.dim() else ()
     by_hand, torchs = float(ours.double().reshape(-1)[at]), float(reference.reshape(-1)[at])
     apart = float((ours.double() - reference).abs().max())
     row = Row(*key, "", tuple(ours.shape), apart, index, by_hand, torchs, said[0], "noise", said[1])
-    return row, Worst(index, by_hand, torchs)
+    return row, Worst(index, by_hand, torchs), (as_record(ours.double()), as_record(reference))
 
 
 def _cause(case: Case, position: int, tensors: Sequence[Tensor], judged: Judged) -> Cause:
@@ -117,7 +110,7 @@ def _cause(case: Case, position: int, tensors: Sequence[Tensor], judged: Judged)
 def _named(along: Along, shares: Mapping[Step | None, float], case: Case) -> Cause:
     """What it is that is off along a direction; `shares` are those of steps that would have shown."""
     step, resolution = along.step, shares[None]
-    factor = _or_none(1 + along.share, min(shares.get(step, 1.0), LEFT_OUT))
+    factor = _or_zero(1 + along.share, min(shares.get(step, 1.0), LEFT_OUT))
     if step is None:
         if abs(factor - SIGN) <= resolution:
             return WrongSign()
@@ -131,7 +124,7 @@ def _named(along: Along, shares: Mapping[Step | None, float], case: Case) -> Cau
     return StepOff(step.operation, _rounded(factor - 1, resolution), line, is_backward, step.axis, step.of)
 
 
-def _or_none(factor: float, resolution: float) -> float:
+def _or_zero(factor: float, resolution: float) -> float:
     """A factor, or 0 where it cannot be told from that."""
     return 0.0 if abs(factor) <= resolution else factor
 
@@ -139,33 +132,6 @@ def _or_none(factor: float, resolution: float) -> float:
 def _rounded(number: float, resolution: float) -> float:
     """A fitted number with the digits that can be told."""
     return round(number, min(SHOWN_DIGITS, max(2, 1 - math.floor(math.log10(resolution or 1.0)))))
-
-
-def in_tf32(case: Case, kernels: Mapping[int, Sequence[Tensor]]) -> Case | None:
-    """The case where products are in TF32, if the results of a function that is off in float32 show it; else None.
-
-    Then TF32 explains all of them, or is too coarse to tell, and no direction accuses. Of what it moves, half is off by
-    as much: all of a function is in TF32 or nothing. What it does not move tells nothing, as keys of a sharp softmax
-    that have next to no gradient.
-    """
-    off = {i for i, t in kernels.items() if suspect(case, i, t).verdict != "OK"}
-    many = (i for i in off if kernels[i][0].numel() > FEW_ENTRIES)  # of fewer, some step explains most by chance
-    if any(case.explained(i, kernels[i]) is not None for i in many):
-        return None  # one step is off, and no digits are
-    again = case_of(case.exact, TF32)
-    if any(suspect(again, i, t).why not in ("", "blind") for i, t in kernels.items()):
-        return None
-    shares = torch.cat([_moved(again.measures[i], t) for i, t in kernels.items()])
-    return again if shares.numel() and float(shares.median()) > LIKE_TF32 else None
-
-
-def _moved(measure: Measure, kernels: Sequence[Tensor]) -> Tensor:
-    """How far the entries are off that rounding moves, as shares of how far it moves them."""
-    deviation = measure.deviation
-    off = [kernel.double() - reference for kernel, reference in zip(kernels, deviation.references, strict=True)]
-    by_rounding = torch.stack(deviation.whitened_runs).square().mean(0).sqrt()
-    moved = by_rounding > LIKE_TF32
-    return deviation.whitened(off).abs()[moved] / by_rounding[moved]
 
 
 def with_cause(verdict: Verdict, cause: Cause) -> Verdict:

@@ -26,6 +26,15 @@ class Draw(NamedTuple):
     cotangents: tuple[Tensor, ...]
 
 
+def promoted(draw: Draw, dtype: torch.dtype) -> Draw:
+    """A draw in a dtype, where that is finer: it holds what the draw does as it is."""
+
+    def fine(value: Any) -> Any:
+        return value.to(torch.promote_types(value.dtype, dtype)) if is_floating(value) else value
+
+    return Draw(tuple(map(fine, draw.inputs)), draw.trained, tuple(map(fine, draw.cotangents)))
+
+
 def evaluate(reference: Reference, draw: Draw, mode: Following) -> list[Tensor]:
     """The outputs, then the gradients of what is trained, all in float64, as the mode has them.
 
@@ -41,11 +50,10 @@ def evaluate(reference: Reference, draw: Draw, mode: Following) -> list[Tensor]:
     return [t.detach() for t in (*outputs, *gradients)]
 
 
-def returned(reference: Reference, draw: Draw, mode: Following) -> tuple[Any, ...]:
-    """All that a reference returns in float64, as the mode has it. Raises InputError where it fails."""
-    inputs, _ = upcast(draw)
+def returned(reference: Reference, inputs: Sequence[Any], mode: Following) -> tuple[Any, ...]:
+    """All that a reference returns of inputs in float64, as the mode has it. Raises InputError where it fails."""
     mode.follow(inputs)
-    with _running(gpus_of(draw.inputs)), mode:
+    with _running(gpus_of(inputs)), mode:
         return several(reference(*inputs))
 
 
@@ -60,8 +68,9 @@ def as_they_are(reference: Reference, inputs: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def upcast(draw: Draw) -> tuple[list[Any], list[Tensor]]:
-    """The inputs in float64, which holds them as they are, and those of them that have a gradient."""
-    inputs = [t.detach().double() if is_floating(t) else t for t in draw.inputs]
+    """Copies of the inputs, in float64, which holds them as they are; and those of them that have a gradient."""
+    finer = promoted(draw, torch.float64)
+    inputs = [t.detach().clone() if isinstance(t, Tensor) else t for t in finer.inputs]
     return inputs, [inputs[position].requires_grad_() for position in draw.trained]
 
 

@@ -24,6 +24,7 @@ PRODUCTS = ("mm", "bmm", "mv", "dot", "convolution", "convolution_backward")
 IN_ONE_PIECE = ("mean", "avg_pool2d", "avg_pool2d_backward", "upsample_bilinear2d")  # sums that nobody splits
 PUTS = ("index_put", "_unsafe_index_put")
 EXPONENTIALS = ("exp", "exp2", "expm1")
+HALF = 2**41  # of the last bit of a float64 number of ten bits
 PASSING = ("clone", "neg", "_to_copy", "tril", "triu", "relu")  # what is made of a tag by what was made of a product
 
 
@@ -185,6 +186,22 @@ class Roundings(Following):
 
     def _normal(self, t: Tensor) -> Tensor:
         return torch.empty(t.shape, dtype=torch.float32).normal_(generator=self._drawn).to(t)
+
+
+class ShortOperands(Following):
+    """While entered, operands of products have ten bits of their fraction, as TF32 reads them, and nothing rounds."""
+
+    def __init__(self, added: int) -> None:
+        """What is added to the bits before the others are cut off: nothing, or HALF of the last, which rounds."""
+        super().__init__()
+        self._added = added
+
+    def step(self, kind: str, func: Any, args: Any, kwargs: Any) -> Any:
+        """Do a step on such operands."""
+        return func(*(mapped(args, self._short) if name_of(func) in PRODUCTS else args), **kwargs)
+
+    def _short(self, t: Tensor) -> Tensor:
+        return ((t.contiguous().view(torch.int64) + self._added) & -2 * HALF).view(torch.float64) if t.dim() > 1 else t
 
 
 def _terms(name: str, args: Any, result: Tensor) -> int:

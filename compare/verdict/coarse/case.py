@@ -33,14 +33,15 @@ class Measure:
 
     def __call__(self, kernels: Sequence[Tensor]) -> Statistics:
         """How far tensors, by draw, are off."""
-        pairs = zip(kernels, self.deviation.references, strict=True)
-        differences = [kernel.double() - reference for kernel, reference in pairs]
-        return statistics(self.deviation, self.directions, self.null, differences, self.unit)
+        return statistics(self.deviation, self.directions, self.null, self._differences(kernels), self.unit)
 
     def scaled(self, kernels: Sequence[Tensor]) -> Tensor:
         """How far tensors, by draw, are off, in standard deviations."""
+        return self.deviation.whitened(self.deviation.unbiased(self._differences(kernels)))
+
+    def _differences(self, kernels: Sequence[Tensor]) -> list[Tensor]:
         pairs = zip(kernels, self.deviation.references, strict=True)
-        return self.deviation.whitened(self.deviation.unbiased([k.double() - reference for k, reference in pairs]))
+        return [kernel.double() - reference for kernel, reference in pairs]
 
 
 @dataclass(frozen=True)

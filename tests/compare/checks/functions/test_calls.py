@@ -9,7 +9,15 @@ from torch.utils.checkpoint import checkpoint
 
 from handgrad import InputError, check_function
 from handgrad.compare.facts.failures import Mutates
-from handgrad.compare.facts.functions import NoGradient, OtherAnswer, Overwritten, RaisesWhere, Random, WrongFor
+from handgrad.compare.facts.functions import (
+    Detached,
+    NoGradient,
+    OtherAnswer,
+    Overwritten,
+    RaisesWhere,
+    Random,
+    WrongFor,
+)
 from tests.compare.checks.functions.kernels import inputs, made, norm
 
 X = torch.randn(5, 7, generator=torch.Generator().manual_seed(3))
@@ -104,6 +112,70 @@ def test_the_generators_of_the_user_are_where_they_were():
     before = torch.get_rng_state()
     check_function(lambda x: x * torch.rand(()), square, X)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_how_torch_fills_memory_is_as_it_was():
+    settings = torch.utils.deterministic
+    before = settings.fill_uninitialized_memory
+    try:
+        settings.fill_uninitialized_memory = False
+        check_function(square, square, X)
+        assert not settings.fill_uninitialized_memory
+        assert not torch.are_deterministic_algorithms_enabled()
+    finally:
+        settings.fill_uninitialized_memory = before
+
+
+# --- what the reference does to its inputs
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    "changing",
+    [lambda x: x.mul_(1) + x.mul_(2), lambda x: x * x.data.mul_(2), lambda x: x.detach().copy_(x * x)],
+    ids=["itself", "data", "detached"],
+)
+def test_a_reference_that_changes_its_input_is_an_input_error(changing, dtype):
+    x = X.to(dtype)
+    with pytest.raises(InputError, match=r"the reference changes x in place; .* x\.clone\(\)"):
+        check_function(square, changing, x)
+    assert torch.equal(x, X.to(dtype))
+    assert check_function(square, lambda x: x.clone().mul_(x), x).ok
+
+
+def test_a_reference_that_changes_labels_is_an_input_error():
+    rows = torch.arange(3)
+    with pytest.raises(InputError, match="the reference changes rows in place"):
+        check_function(lambda x, rows: x[rows], lambda x, rows: x[rows.add_(1)], (X, rows))
+    assert rows.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    "detaching",
+    [lambda x, w: x * w.detach(), lambda x, w: x * torch.from_numpy(w.detach().numpy().copy())],
+    ids=["detach", "numpy"],
+)
+def test_a_reference_that_detaches_an_input_is_told_of_the_reference(detaching, dtype):
+    x, w = inputs(dtype)
+    assert told(check_function(lambda x, w: x * w, detaching, (x, w))) == {"dw": Detached("w")}
+    assert check_function(lambda x, w: x * w.detach(), detaching, (x, w)).ok, "if it is meant"
+
+
+def test_a_gradient_that_is_0_as_it_should_be_is_not_detached():
+    class Steps(Function):
+        """The whole part of x, with the gradient of x."""
+
+        @staticmethod
+        def forward(ctx, x):
+            return x.floor()
+
+        @staticmethod
+        def backward(ctx, dy):
+            return dy
+
+    (cause,) = told(check_function(Steps.apply, torch.floor, X)).values()
+    assert not isinstance(cause, Detached)
 
 
 # --- memory

@@ -7,10 +7,11 @@ import torch
 
 from handgrad import check_function
 from handgrad.compare.facts.causes import Scaled
-from handgrad.compare.facts.failures import Mutates, NotReal, Raised, WrongShape
+from handgrad.compare.facts.failures import Mutates, Raised, WrongShape
 from handgrad.compare.facts.functions import (
     NoGradient,
     OtherAnswer,
+    OutputCount,
     RaisesWhere,
     SharedByCalls,
     SomeNeeded,
@@ -56,8 +57,21 @@ def test_a_gradient_of_another_shape():
 def test_an_output_of_another_shape_and_of_another_kind():
     (finding,) = check(forward=lambda ctx, x, w, y: y[:-1]).findings
     assert (finding.where.name, finding.cause) == ("y", WrongShape((10, 13), (11, 13)))
-    (finding,) = check(forward=lambda ctx, x, w, y: y.long()).findings
-    assert isinstance(finding.cause, NotReal)
+
+
+@pytest.mark.parametrize(
+    ("returned", "kinds", "count"),
+    [
+        (lambda y: y.long(), ("a Tensor of torch.int64",), 0),
+        (lambda y: (y, 3, y + 1), ("a Tensor of torch.bfloat16", "an int", "a Tensor of torch.bfloat16"), 2),
+        (lambda y: None, ("None",), 0),
+        (lambda y: (), (), 0),
+    ],
+    ids=["whole numbers", "two", "None", "nothing"],
+)
+def test_another_number_of_outputs(returned, kinds, count):
+    (finding,) = check_function(lambda x, w: returned(norm(x, w)), norm, inputs()).findings
+    assert (finding.where.name, finding.cause) == ("y", OutputCount(kinds, count, 1))
 
 
 def test_exceptions_are_told_with_their_line():

@@ -112,6 +112,40 @@ def test_a_module_is_checked_with_its_parameters_against_a_module_or_a_function(
         check_function(Norm(13), nn.LayerNorm(13), (x,))
 
 
+def by_position(x, w, scale=1.0):
+    return norm(x, w) * scale
+
+
+def by_name(x, *, w):
+    return norm(x, w)
+
+
+@pytest.mark.parametrize(("reference", "says"), [
+    (by_name, r"takes \(x, \*, w\), and is handed x, x2 by position .* lambda x, w: reference\(x, w=w\)"),
+    (lambda x: x, r"takes \(x\).*too many positional arguments"),
+    (lambda x, w, b: x * w + b, "missing a required argument: 'b'.*wrap it"),
+    (Reference(13), r"functional_call\(module, \{'w': w\}, \(x,\)\)"),
+])  # fmt: skip
+def test_how_a_reference_is_called_that_does_not_take_the_inputs_by_position(reference, says):
+    with pytest.raises(InputError, match=says):
+        check_function(made(), reference, inputs())
+
+
+def test_references_that_are_called_by_name():
+    """As the sentences above say."""
+    wrong, module = made(lambda ctx, dy, dx, dw: (dx, 1.1 * dw)), Reference(13)
+    for reference in (
+        lambda x, w: by_name(x, w=w),
+        lambda x, w: torch.func.functional_call(module, {"weight": w}, (x,)),
+        by_position,
+    ):
+        assert check_function(made(), reference, inputs()).findings == ()
+        (finding,) = check_function(wrong, reference, inputs()).findings
+        assert finding.where.name == "dw"
+    with pytest.raises(InputError, match=r"and weight by name .missing a required argument: 'w'"):
+        check_function(Norm(13), norm, (inputs(torch.float32)[0],))
+
+
 class Part(nn.Linear):
     """One of ours: torch does not compile the methods of its own modules in every process."""
 

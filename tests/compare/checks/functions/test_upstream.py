@@ -24,6 +24,20 @@ def test_a_term_that_does_not_follow_it(dtype):
         assert found == {"dw": NotLinear("dy", 4.0)}
 
 
+def test_a_quarter_tells_where_four_times_overflow():
+    class Large(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return 8000 * x
+
+        @staticmethod
+        def backward(ctx, dy):
+            return 8000 * dy + 4000
+
+    (finding,) = check_function(Large.apply, lambda x: 8000 * x, (inputs(torch.float16)[0],)).findings
+    assert (finding.where.name, finding.cause) == ("dx", NotLinear("dy", 0.25))
+
+
 def test_a_term_that_follows_it_twice():
     def squares(ctx, dy, dx, dw):
         return (dx.float() * dy.float().abs().mean()).to(dx.dtype), dw
@@ -78,3 +92,10 @@ def test_of_several_outputs_the_one_whose_upstream_gradient_is_mistaken():
     report = check_function(Both.apply, lambda x, w: (x * w, x + w), (x, x.flip(0).contiguous()))
     (finding,) = report.findings
     assert (finding.where.name, finding.cause) == ("dw", ThroughUpstream(("dy2",), ("dy1",)))
+
+
+def test_rounding_of_a_gradient_that_cancels_is_no_mistake_of_an_expanded_upstream_gradient():
+    """An even upstream gradient leaves nothing in front of a normalisation, and torch's kernel rounds that."""
+    x = torch.randn(2, 6, 9, 8, generator=torch.Generator().manual_seed(1)).bfloat16()
+    report = check_function(torch.nn.functional.instance_norm, torch.nn.functional.instance_norm, x)
+    assert report.findings == (), str(report)
