@@ -9,17 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from handgrad.compare.oracle.kernels import decomposition, kind_of, name_of, out_of_place
+from handgrad.compare.oracle.mode import Mode
 
 
-class Stepwise(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch annotates neither this nor __init__
+class Stepwise(Mode):
     """While entered, everything that torch computes is done step by step."""
-
-    def __init__(self) -> None:
-        """Set up torch's part of it."""
-        super().__init__()  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Do an operation; one in place writes what the one that makes a new tensor gives."""
