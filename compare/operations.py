@@ -21,8 +21,9 @@ class Operation(NamedTuple):
     """One operation: what kind it is, its name, its functions by hand, its torch twin and its equation labels.
 
     `by_hand` holds forward and backward (an optimiser: initial state and step; an initialiser: standard deviation).
-    `reads` is for losses: the tensor of the last layer that the loss is a function of, "Z" or "A". `value_units` and
-    `derivative_units` are for activations: how many units of roundoff g(Z) may be off, and g'(Z) dA per |dA|.
+    `reads` is what a loss is a function of in the last layer, or the derivative of an activation in its own: "Z" or
+    "A". `options` are the settings that an optimiser takes. `value_units` and `derivative_units` are for activations:
+    how many units of roundoff g(Z) may be off, and g'(Z) dA per |dA|.
     """
 
     kind: str
@@ -31,12 +32,17 @@ class Operation(NamedTuple):
     torch: str
     equations: tuple[str, ...]
     reads: str = ""
+    options: tuple[str, ...] = ()
     value_units: float = 0.0
     derivative_units: float = 0.0
 
     def hands(self, modules: Modules | None = None) -> tuple[Any, ...]:
         """The functions by hand: those of `modules`, or of the installed package."""
         return tuple(_resolved(f"handgrad.manual.{half}", modules) for half in self.by_hand)
+
+    def chosen(self, settings: Any) -> dict[str, Any]:
+        """What settings say for its options."""
+        return {name: getattr(settings, name) for name in self.options}
 
     def twin(self) -> Any:
         """The torch twin, imported."""
@@ -58,25 +64,25 @@ def _row(kind: str, name: str, *equations: str, start: str = "", **more: Any) ->
     own = f"{'losses' if kind == 'loss' else f'{kind}s'}:{name.replace('-', '_')}"
     pairs = {
         "activation": (own, f"{own}_derivative"),
-        "loss": (own, "losses:output_gradient"),
+        "loss": (own, f"{own}_derivative"),
         "optimizer": (f"optimizers:{start}", own),
     }
     return Operation(kind, name, pairs.get(kind, (own,)), f"handgrad.torchref.{own}", equations, **more)
 
 
-LINEAR = ("network:linear", "network:linear_backward")
+LINEAR = ("network:linear", "network:backward")
 OPERATIONS = (
     Operation("layer", "linear", LINEAR, "torch.nn:Linear", ("F1", "B2", "B3", "B4")),
-    _row("activation", "sigmoid", "F2", "B5", value_units=8.0, derivative_units=10.0),
-    _row("activation", "relu", "F2", "B5"),
-    _row("activation", "tanh", "F2", "B5", value_units=8.0, derivative_units=18.0),
-    _row("activation", "identity", "F2", "B5"),
+    _row("activation", "sigmoid", "F2", "B5", reads="A", value_units=8.0, derivative_units=10.0),
+    _row("activation", "relu", "F2", "B5", reads="Z"),
+    _row("activation", "tanh", "F2", "B5", reads="A", value_units=8.0, derivative_units=18.0),
+    _row("activation", "identity", "F2", "B5", reads="Z"),
     _row("loss", "binary-cross-entropy", "L2", "B1", reads="Z"),
     _row("loss", "squared-error", "L3", "B1", reads="A"),
     Operation("cost", "mean", ("losses:mean_loss",), "handgrad.torchref.losses:mean_loss", ("L1",)),
     Operation("cost", "weight-decay", ("losses:weight_decay",), "handgrad.torchref.losses:weight_decay", ("L4",)),
-    _row("optimizer", "gradient-descent", "U1", start="no_velocities"),
-    _row("optimizer", "momentum", "O3", "O4", start="zero_velocities"),
+    _row("optimizer", "gradient-descent", "U1", start="no_state", options=("learning_rate",)),
+    _row("optimizer", "momentum", "O3", "O4", start="zero_velocities", options=("learning_rate", "beta")),
     _row("initializer", "lecun", "I1", "I2"),
     _row("initializer", "glorot", "I5"),
     _row("initializer", "he", "I3"),

@@ -3,8 +3,8 @@
     A2  ReLU(z) = 0 for z <= 0, z for z > 0;  ReLU'(z) = 0 for z <= 0, 1 for z > 0
     A3  tanh'(z) = 1 - tanh(z)^2
 
-Every function is elementwise: Z and A are (n_l, n), the result has the shape and dtype of Z.
-A derivative takes Z and A = g(Z), and uses whichever gives the shorter formula.
+Every function is elementwise: Z and A are (n_l, n), the result has the shape and dtype of Z. A derivative is written as
+a function of Z or of A = g(Z), whichever gives the shorter formula; its argument says which.
 """
 
 import numpy as np
@@ -27,8 +27,8 @@ def sigmoid(Z: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-Z))  # (n_l, n)
 
 
-def sigmoid_derivative(Z: np.ndarray, A: np.ndarray) -> np.ndarray:
-    """Derivative of the sigmoid: g'(Z) = A (1 - A). Z, A and the result are (n_l, n)."""
+def sigmoid_derivative(A: np.ndarray) -> np.ndarray:
+    """Derivative of the sigmoid: g'(Z) = A (1 - A). A = sigmoid(Z) and the result are (n_l, n)."""
     return A * (1 - A)  # (n_l, n)
 
 
@@ -37,10 +37,10 @@ def relu(Z: np.ndarray) -> np.ndarray:
     return np.maximum(Z, 0)  # (A2) (n_l, n)
 
 
-def relu_derivative(Z: np.ndarray, A: np.ndarray) -> np.ndarray:
+def relu_derivative(Z: np.ndarray) -> np.ndarray:
     """Derivative of ReLU: g'(Z) = 1 where Z > 0, else 0; the value at Z = 0 is a convention, torch.relu's too.
 
-    Z, A and the result are (n_l, n).
+    Z and the result are (n_l, n).
     """
     return (Z > 0).astype(Z.dtype)  # (n_l, n)
 
@@ -53,8 +53,8 @@ def tanh(Z: np.ndarray) -> np.ndarray:
     return np.tanh(Z)  # (n_l, n)
 
 
-def tanh_derivative(Z: np.ndarray, A: np.ndarray) -> np.ndarray:
-    """Derivative of tanh: g'(Z) = 1 - A^2. Z, A and the result are (n_l, n)."""
+def tanh_derivative(A: np.ndarray) -> np.ndarray:
+    """Derivative of tanh: g'(Z) = 1 - A^2. A = tanh(Z) and the result are (n_l, n)."""
     return 1 - A * A  # (A3) (n_l, n)
 
 
@@ -63,6 +63,6 @@ def identity(Z: np.ndarray) -> np.ndarray:
     return Z.copy()  # (n_l, n)
 
 
-def identity_derivative(Z: np.ndarray, A: np.ndarray) -> np.ndarray:
-    """Derivative of the identity: g'(Z) = 1. Z, A and the result are (n_l, n)."""
+def identity_derivative(Z: np.ndarray) -> np.ndarray:
+    """Derivative of the identity: g'(Z) = 1. Z and the result are (n_l, n)."""
     return np.ones_like(Z)  # (n_l, n)

@@ -4,36 +4,36 @@
     O3  V = B V + (1-B) dJ/dw, V = 0 before the first step, the same for b
     O4  w = w - a V
 
-a is the learning rate, B is beta. An optimiser maps (params, gradients, velocities) to new ones
-and changes none of them.
+a is the learning rate, B is beta. An optimiser maps parameters, gradients and its state, what it remembers of the steps
+before, to new parameters and a new state, and changes none of them.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 
-__all__ = ["gradient_descent", "momentum", "no_velocities", "zero_velocities"]
+__all__ = ["gradient_descent", "momentum", "no_state", "zero_velocities"]
 
 Arrays = Mapping[str, np.ndarray]
 
 
-def no_velocities(params: Arrays) -> dict[str, np.ndarray]:
+def no_state(params: Arrays) -> dict[str, np.ndarray]:
     """The state that gradient descent starts with: none."""
     return {}
 
 
 def gradient_descent(
-    params: Arrays, gradients: Arrays, velocities: Arrays, *, learning_rate: float, beta: float = 0.0
+    params: Arrays, gradients: Arrays, state: Arrays, *, learning_rate: float
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Gradient descent: w = w - a dw for every parameter w, from gradients named d<w>.
 
-    Shapes and dtypes are those of the parameters. `velocities` and `beta` belong to momentum and are not read.
-    Returns (params after the step, {}). Source: the notes, "Update".
+    Shapes and dtypes are those of the parameters. Returns (params after the step, the state as it was: none).
+    Source: the notes, "Update".
     """
     updated = {}
     for name, w in params.items():
         updated[name] = w - learning_rate * gradients[f"d{name}"]  # (U1)
-    return updated, {}
+    return updated, {**state}
 
 
 def zero_velocities(params: Arrays) -> dict[str, np.ndarray]:

@@ -163,6 +163,9 @@ class Reader:
                 code, output = _handgrad(words)
             case "pytest":
                 code, output = _pytest(words)
+            case "diff":
+                done = subprocess.run([name, *words], capture_output=True, text=True, cwd=ROOT)
+                code, output = done.returncode, done.stdout
             case _:
                 raise AssertionError(f"{command} is not run")
         shown = output.replace("+cpu", "").splitlines()[: int(lines) if lines else None]

@@ -17,4 +17,5 @@ __all__ = [
     "optimizers",
     "tap",
     "training",
+    "two_layers",
 ]

@@ -18,8 +18,8 @@ __all__ = ["gradient_descent", "momentum", "step", "velocities"]
 Parameters = Mapping[str, Tensor]
 
 
-def gradient_descent(parameters: Parameters, *, learning_rate: float, beta: float = 0.0) -> torch.optim.SGD:
-    """Plain SGD; `beta` belongs to momentum and is not read."""
+def gradient_descent(parameters: Parameters, *, learning_rate: float) -> torch.optim.SGD:
+    """Plain SGD."""
     return torch.optim.SGD(parameters.values(), lr=learning_rate)  # (U1)
 
 

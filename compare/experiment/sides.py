@@ -31,7 +31,7 @@ from handgrad.compare.pipeline.recording import Ended
 from handgrad.compare.sandbox import CAUGHT
 from handgrad.compare.thresholds import FLOAT32_MAX
 from handgrad.compare.trace import frozen
-from handgrad.manual.network import Activation, Network
+from handgrad.manual.network import Activation, Loss, Network
 
 Arrays = dict[str, np.ndarray]
 Phases = Iterator[tuple[int, str, Mapping[str, Any]]]
@@ -94,12 +94,12 @@ def epoch_orders(settings: Settings, N: int) -> Iterator[np.ndarray]:
 def hand_network(settings: Settings, hand: Modules | None = None) -> Network:
     """What the hand-written side is handed to run: its activations, its loss and the weight decay."""
     loss = operation("loss", settings.loss)
-    return Network(
-        activations=tuple(Activation(*operation("activation", name).hands(hand)) for name in settings.activations),
-        loss=loss.hands(hand)[0],
-        loss_reads=loss.reads,
-        l2=settings.l2,
-    )
+    activations = []
+    for row in (operation("activation", name) for name in settings.activations):
+        value, derivative = row.hands(hand)
+        activations.append(Activation(value, derivative, row.reads))
+    value, derivative = loss.hands(hand)
+    return Network(tuple(activations), Loss(value, derivative, loss.reads), settings.l2)
 
 
 def by_hand(
@@ -107,15 +107,25 @@ def by_hand(
 ) -> Phases:
     """The hand-written side: an iterator over (step, phase, {name: array})."""
     network = hand_network(settings, hand)
-    start, optimizer = operation("optimizer", settings.optimizer).hands(hand)
-    rate = partial(optimizer, learning_rate=settings.learning_rate, beta=settings.beta)
+    row = operation("optimizer", settings.optimizer)
+    start, optimizer = row.hands(hand)
+    update = partial(optimizer, **row.chosen(settings))
     X, Y = data.X.astype(settings.dtype), data.Y.astype(settings.dtype)
     cut, train = handgrad.manual.batches, handgrad.manual.training
     if hand is not None:
         cut, train = hand["batches"], hand["training"]
     batches = cut.mini_batches(orders, settings.batch_size or X.shape[1])
-    phases: Phases = train.train(network, params, start(params), rate, X, Y, islice(batches, settings.steps))
+    state = start(params)
+    _locked(params | state)
+    phases: Phases = train.train(network, params, state, update, X, Y, islice(batches, settings.steps))
     return phases
+
+
+def _locked(values: Mapping[str, Any]) -> None:
+    """Make arrays read-only: nothing that comes later can change what a step has computed from."""
+    for value in values.values():
+        if isinstance(value, np.ndarray):
+            value.setflags(write=False)
 
 
 def training_by_hand(phases: Phases, due: Collection[str]) -> Steps:
@@ -129,6 +139,7 @@ def training_by_hand(phases: Phases, due: Collection[str]) -> Steps:
         try:
             for _, phase, values in phases:
                 records |= {str(name): frozen(value) for name, value in values.items()}
+                _locked(values)
                 if not {*values} <= {*BATCH}:  # the batch alone is not yet a forward pass
                     complete.add(phase)
                 if phase == PHASES[-1]:
@@ -151,8 +162,8 @@ def in_torch(settings: Settings, data: Data, params: Arrays, orders: Iterator[np
     model = handgrad.torchref.network.build(settings.layers, activations, getattr(torch, settings.dtype))
     handgrad.torchref.exchange.load(model, params)
     named = handgrad.torchref.exchange.parameters(model)
-    build_optimizer = operation("optimizer", settings.optimizer).twin()
-    optimizer = build_optimizer(named, learning_rate=settings.learning_rate, beta=settings.beta)
+    row = operation("optimizer", settings.optimizer)
+    optimizer = row.twin()(named, **row.chosen(settings))
     X, Y = (handgrad.torchref.exchange.to_tensor(a.astype(settings.dtype)) for a in (data.X, data.Y))
     layers = handgrad.torchref.network.layers_of(model)
     weights = [w for name, w in named.items() if name.startswith("W")]

@@ -70,8 +70,9 @@ def _figure(text: str, name: str, z: float) -> Figure:
 
 def _derivative(name: str, z: np.ndarray) -> np.ndarray:
     """The derivative by hand, entry by entry."""
-    value, derivative = operation("activation", name).hands()
-    return np.asarray(derivative(z, value(z)))
+    row = operation("activation", name)
+    value, derivative = row.hands()
+    return np.asarray(derivative(z if row.reads == "Z" else value(z)))
 
 
 def _slope(function: Callable[[torch.Tensor], torch.Tensor], at: float) -> float:

@@ -12,7 +12,7 @@ from handgrad.manual import activations, as_written
 from handgrad.manual.network import Activation, linear
 
 SIZES = (5, 4, 3, 1)
-LINEAR = Activation(activations.identity, activations.identity_derivative)
+LINEAR = Activation(activations.identity, activations.identity_derivative, "Z")
 Layers = list[tuple[np.ndarray, np.ndarray]]
 
 
@@ -46,7 +46,7 @@ def collapsed_bias() -> Evidence:
 
 def not_linear() -> Evidence:
     """C3: what an activation is for."""
-    bent = Activation(activations.tanh, activations.tanh_derivative)
+    bent = Activation(activations.tanh, activations.tanh_derivative, "A")
     straight, curved = map(_additivity, (LINEAR, bent))
     return evidence(
         f"f(x + y) - f(x) - f(y) + f(0) is {straight:.0e} for identity and {curved:.2g} for tanh: an activation is "

@@ -1,15 +1,14 @@
 """The cross-entropy as the notes write it, and what it does to training."""
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 
 from handgrad.compare.notes.evidence import Evidence, curves, evidence, figure
 from handgrad.compare.results import Plot
 from handgrad.manual import as_written, losses
-from handgrad.manual.activations import sigmoid
-from handgrad.manual.network import linear, linear_backward
+from handgrad.manual.activations import sigmoid, sigmoid_derivative
+from handgrad.manual.network import Activation, Loss, Network, backward, cost, forward
+from handgrad.manual.optimizers import gradient_descent
 
 STEPS = 500
 
@@ -24,7 +23,7 @@ def literal_loss() -> Evidence:
     by_torch = torch.nn.functional.binary_cross_entropy_with_logits(logit, label)
     literal = -label * torch.log(torch.sigmoid(logit)) + (1 - label) * torch.log(1 - torch.sigmoid(logit))
     (slope,), (wrong,) = torch.autograd.grad(by_torch, logit), torch.autograd.grad(literal, logit)
-    along_written = _descend(_as_written)
+    along_written = _descend(WRITTEN)
     p_end, J_end = (values[-1] for values in along_written)
     return evidence(
         f"y = 0, p = 0.9: as written {written:.4g}, correct {right:.4g}; dJ/dz as written {float(wrong):.2g}, correct "
@@ -36,7 +35,7 @@ def literal_loss() -> Evidence:
         figure("dJ/dz as written", -p, wrong),
         figure(f"p(y = 0) after {STEPS} steps as written", p_end),
         figure(f"J after {STEPS} steps as written", J_end),
-        plots=_plots(along_written, _descend(_right)),
+        plots=_plots(along_written, _descend(RIGHT)),
     )
 
 
@@ -56,28 +55,31 @@ def _plots(written: Descent, right: Descent) -> tuple[Plot, Plot]:
     )
 
 
-def _as_written(Z: np.ndarray, P: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The losses as written, and dZ of them: -y (1-p) - (1-y) p."""
-    return as_written.binary_cross_entropy(P, Y), (-Y * (1 - P) - (1 - Y) * P) / Y.shape[1]
+def _as_written(Z: np.ndarray, Y: np.ndarray) -> np.ndarray:
+    """The losses as written, of the logits."""
+    return as_written.binary_cross_entropy(sigmoid(Z), Y)
 
 
-def _right(Z: np.ndarray, P: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The right losses, and dZ of them: p - y."""
-    return losses.binary_cross_entropy(Z, Y), losses.output_gradient(P, Y)
+def _as_written_derivative(P: np.ndarray, Y: np.ndarray) -> np.ndarray:
+    """The derivative of the losses as written, by the logits: -y (1-p) - (1-y) p."""
+    derivative: np.ndarray = -Y * (1 - P) - (1 - Y) * P
+    return derivative
 
 
-def _descend(loss: Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]) -> Descent:
-    """Logistic regression on two examples at rate 1; `loss` gives losses and dZ for Z, P and Y."""
+WRITTEN = Loss(_as_written, _as_written_derivative, "Z")
+RIGHT = Loss(losses.binary_cross_entropy, losses.binary_cross_entropy_derivative, "Z")
+
+
+def _descend(loss: Loss) -> Descent:
+    """Logistic regression on two examples at rate 1."""
     X, Y = np.array([[-0.1, 0.1]]), np.array([[0.0, 1.0]])
-    W, b = np.zeros((1, 1)), np.zeros((1, 1))
+    network = Network((Activation(sigmoid, sigmoid_derivative, "A"),), loss)
+    params = {"W1": np.zeros((1, 1)), "b1": np.zeros((1, 1))}
     probabilities, costs = list[float](), list[float]()
     with np.errstate(all="ignore"):
         for _ in range(STEPS + 1):
-            Z = linear(W, X, b)
-            P = sigmoid(Z)
-            values, dZ = loss(Z, P, Y)
-            probabilities.append(float(P[0, 0]))
-            costs.append(float(losses.mean_loss(values)))
-            dW, _, db = linear_backward(dZ, W, X, needs_dA_prev=False)
-            W, b = W - dW, b - db
+            cache = forward(network, params, X)
+            probabilities.append(float(cache["A1"][0, 0]))
+            costs.append(float(cost(network, params, cache, Y)["J"]))
+            params, _ = gradient_descent(params, backward(network, params, cache, X, Y), {}, learning_rate=1)
     return probabilities, costs

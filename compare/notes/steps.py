@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from handgrad.compare.experiment.run import Experiment, run
+from handgrad.compare.experiment.settings import Settings
 from handgrad.compare.experiment.sides import hand_network, initial_parameters
 from handgrad.compare.facts.fact import listed
 from handgrad.compare.faults.catalogue import catalogue
@@ -14,7 +15,8 @@ from handgrad.compare.results import Plot, Row
 from handgrad.manual.batches import split
 from handgrad.manual.network import backward, forward
 
-CURVATURE, RATE, STEPS = np.array([[1.0], [50.0]]), 0.0396, 200
+CURVATURE, STEPS = np.array([[1.0], [50.0]]), 200
+OPTIONS = Settings(learning_rate=0.0396, beta=0.9)
 """Of the quadratic that both optimisers go down."""
 
 
@@ -91,12 +93,13 @@ def _sign_changes(path: list[float]) -> int:
 
 def _path(name: str) -> list[float]:
     """The weight along the steep direction, step by step."""
-    start, optimizer = operation("optimizer", name).hands()
+    row = operation("optimizer", name)
+    start, optimizer = row.hands()
     params, path = {"w": np.ones((2, 1))}, [1.0]
-    velocities = start(params)
+    state = start(params)
     for _ in range(STEPS):
         gradients = {"dw": CURVATURE * params["w"]}
-        params, velocities = optimizer(params, gradients, velocities, learning_rate=RATE, beta=0.9)
+        params, state = optimizer(params, gradients, state, **row.chosen(OPTIONS))
         path.append(float(params["w"][1, 0]))
     return path
 
@@ -104,7 +107,8 @@ def _path(name: str) -> list[float]:
 def _path_in_torch(name: str) -> list[float]:
     """The same by torch's optimiser."""
     w = torch.ones(2, 1, dtype=torch.float64, requires_grad=True)
-    optimizer = operation("optimizer", name).twin()({"w": w}, learning_rate=RATE, beta=0.9)
+    row = operation("optimizer", name)
+    optimizer = row.twin()({"w": w}, **row.chosen(OPTIONS))
     curvature, path = torch.tensor(CURVATURE), [1.0]
     for _ in range(STEPS):
         (w.grad,) = torch.autograd.grad((curvature * w * w / 2).sum(), w)

@@ -164,7 +164,7 @@ VARIANTS: dict[str, tuple[Edit, ...]] = {
         (NETWORK, "dZ.sum(axis=1, keepdims=True)", "dZ[:, ::-1] @ np.ones((dZ.shape[1], 1), dZ.dtype)"),
     ),
     "other association of 1/n": (
-        (LOSSES, "return (A - Y) / n", "return (A - Y) * (1 / n)"),
+        (LOSSES, "return derivatives / n", "return derivatives * (1 / n)"),
         (LOSSES, "losses.sum() / n + penalty", "(losses / n).sum() + penalty"),
         (LOSSES, "(A - Y) ** 2 / 2", "0.5 * (A - Y) * (A - Y)"),
     ),
@@ -206,9 +206,9 @@ POOR: dict[str, tuple[Edit, ...]] = {
     "float32 only": (
         (
             handgrad.manual.training,
-            "X_batch, Y_batch = read_only(X.take(batch, axis=1)), read_only(Y.take(batch, axis=1))",
+            "X_batch, Y_batch = X.take(batch, axis=1), Y.take(batch, axis=1)",
             "params = {name: np.float32(w) for name, w in params.items()}; "
-            "velocities = {name: np.float32(V) for name, V in velocities.items()}; "
+            "state = {name: np.float32(V) for name, V in state.items()}; "
             "X_batch, Y_batch = np.float32(X.take(batch, axis=1)), np.float32(Y.take(batch, axis=1))",
         ),
     ),
@@ -238,14 +238,16 @@ MISTAKES: dict[str, Mistake] = {
     "bias unused": Mistake(((NETWORK, "W @ A_prev + b", "W @ A_prev"),), "F1", STRUCTURAL, "bias > 0"),
     "bias subtracted": Mistake(((NETWORK, "W @ A_prev + b", "W @ A_prev - b"),), "F1", STRUCTURAL, "bias > 0"),
     "activation of -z": Mistake(((NETWORK, "g.value(Z)", "g.value(-Z)"),), "F2", STRUCTURAL),
-    "sign of the gradient": Mistake(((LOSSES, "return (A - Y) / n", "return (Y - A) / n"),), "B1", STRUCTURAL),
-    "1/n forgotten": Mistake(((LOSSES, "return (A - Y) / n", "return A - Y"),), "B1", STRUCTURAL, "n > 1 and L > 1"),
+    "sign of the gradient": Mistake(((LOSSES, "derivatives / n", "-derivatives / n"),), "B1", STRUCTURAL),
+    "1/n forgotten": Mistake(((LOSSES, "derivatives / n", "derivatives"),), "B1", STRUCTURAL, "n > 1 and L > 1"),
     "1/n extra in a hidden dZ": Mistake(
         ((NETWORK, "dA * derivative", "dA * derivative / X.shape[1]"),), "B5", STRUCTURAL, "n > 1 and L > 1"
     ),
     "factor 2 in dW": Mistake(((NETWORK, "dZ @ A_prev.T", "2 * dZ @ A_prev.T"),), "B2", STRUCTURAL),
-    "decay with the wrong sign": Mistake(((NETWORK, "+ l2 * W", "- l2 * W"),), "B2", STRUCTURAL, "l2 > 0"),
-    "decay forgotten": Mistake(((NETWORK, " + l2 * W", ""),), "B2", STRUCTURAL, "l2 > 0"),
+    "decay with the wrong sign": Mistake(
+        ((NETWORK, "+ network.l2 * W", "- network.l2 * W"),), "B2", STRUCTURAL, "l2 > 0"
+    ),
+    "decay forgotten": Mistake(((NETWORK, " + network.l2 * W", ""),), "B2", STRUCTURAL, "l2 > 0"),
     "mean for sum in db": Mistake(
         ((NETWORK, "dZ.sum(axis=1, keep", "dZ.mean(axis=1, keep"),), "B3", STRUCTURAL, "n > 1"
     ),
@@ -295,7 +297,7 @@ def random_mistake(case: Case, rng: np.random.Generator, kind: str, equations: s
 SUBTLE = (
     (NETWORK, "return W @ A_prev + b", "F1", "True"),
     (NETWORK, "A = g.value(Z)", "F2", "True"),
-    (LOSSES, "return (A - Y) / n", "B1", "True"),
+    (LOSSES, "return derivatives / n", "B1", "True"),
     (NETWORK, "dW = dZ @ A_prev.T", "B2", "True"),
     (NETWORK, "db = dZ.sum(axis=1, keepdims=True)", "B3", "True"),
     (NETWORK, "dA_prev = W.T @ dZ", "B4", "L > 1"),

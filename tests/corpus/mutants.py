@@ -15,7 +15,7 @@ import handgrad.manual.optimizers
 __all__ = ["EQUIVALENT", "MODULES", "Mutant", "labelled_lines", "mutants"]
 
 MODULES = (handgrad.manual.network, handgrad.manual.losses, handgrad.manual.optimizers)
-ARRAYS = {"W", "A_prev", "b", "dZ", "Z", "A", "Y", "losses", "dA", "derivative", "w", "V"}
+ARRAYS = {"W", "A_prev", "b", "dZ", "Z", "A", "P", "Y", "derivatives", "losses", "dA", "derivative", "w", "V"}
 SCALARS = {"l2", "learning_rate", "beta", "n", "penalty"}
 EQUIVALENT = {
     "db = dZ.sum(axis=1, keepdims=2)": "2 is as true as True",

@@ -64,15 +64,12 @@ def test_backward_names_every_gradient_in_the_order_it_is_found():
     assert [*gradients] == ["dZ3", "dW3", "db3", "dA2", "dZ2", "dW2", "db2", "dA1", "dZ1", "dW1", "db1"]
 
 
-def test_the_cache_is_read_only_and_backward_changes_nothing():
+def test_backward_changes_nothing():
     network, params, X, Y = case(SETTINGS["cross-entropy, relu, l2"], 1)
     before = {name: value.copy() for name, value in params.items()}
-    X.flags.writeable = Y.flags.writeable = False
     cache = forward(network, params, X)
-    for name, value in cache.items():
-        assert not value.flags.writeable, name
-    with pytest.raises(ValueError, match="read-only"):
-        cache["Z1"][0, 0] = 1.0
+    for array in (X, Y, *params.values(), *cache.values()):
+        array.flags.writeable = False
     first = backward(network, params, cache, X, Y)
     second = backward(network, params, cache, X, Y)
     for name, gradient in first.items():

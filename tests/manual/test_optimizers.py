@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -56,17 +58,19 @@ def test_torch_without_the_zero_buffer_is_not_the_notes_momentum():
 
 def test_gradient_descent_steps_against_the_gradient():
     moved, state = optimizers.gradient_descent(
-        {"W1": np.array([[1.0]])}, {"dW1": np.array([[4.0]])}, optimizers.no_velocities({}), learning_rate=0.25
+        {"W1": np.array([[1.0]])}, {"dW1": np.array([[4.0]])}, optimizers.no_state({}), learning_rate=0.25
     )
     assert moved == {"W1": np.array([[0.0]])}
     assert state == {}
 
 
-@pytest.mark.parametrize("optimizer", [optimizers.gradient_descent, optimizers.momentum])
+@pytest.mark.parametrize(
+    "optimizer", [optimizers.gradient_descent, partial(optimizers.momentum, beta=0.9)], ids=["descent", "momentum"]
+)
 def test_an_update_changes_none_of_its_arguments(optimizer):
     arguments = [{"W": np.ones((2, 2))}, {"dW": np.ones((2, 2))}, {"vW": np.ones((2, 2))}]
     for argument in arguments:
         for array in argument.values():
             array.flags.writeable = False
-    moved, _ = optimizer(*arguments, learning_rate=0.1, beta=0.9)
+    moved, _ = optimizer(*arguments, learning_rate=0.1)
     assert not np.shares_memory(moved["W"], arguments[0]["W"])

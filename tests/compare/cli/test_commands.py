@@ -225,7 +225,7 @@ def test_a_slip_in_the_derivation_is_one_line_and_exit_2(file, right, wrong, mes
 
 
 def test_prints_of_the_hand_written_side_are_not_in_the_report(capfd):
-    with edited(handgrad.manual.network, ("    gradients = {}\n", "    gradients = {}\n    print('backwards')\n")):
+    with edited(handgrad.manual.network, ("    return gradients\n", "    print('backwards')\n    return gradients\n")):
         code, out, err = run(
             capfd, "check", "--data", "synthetic", "--layers", "30,2,1", "--steps", "1", "--format", "json"
         )

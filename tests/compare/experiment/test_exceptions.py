@@ -29,7 +29,7 @@ def test_an_exception_of_no_line_of_the_derivation_has_no_place():
 
 
 def test_an_exception_on_a_line_without_a_label_belongs_to_the_equation_above_it():
-    first = run_with(NETWORK, ("dW = dW + l2 * W", "dW = dW + l2 * W.T")).first
+    first = run_with(NETWORK, ("dW = dW + network.l2 * W", "dW = dW + network.l2 * W.T")).first
     assert (first.equation, type(first.cause), first.where.name) == ("B2", Raised, "dW[l]"), first
 
 
@@ -58,9 +58,9 @@ NO_ARRAYS = {
     "exit": (NETWORK, "dW = dZ @", "import sys; sys.exit(0); dW = dZ @", "B2"),
     "None for all": (NETWORK, "    return gradients\n", "    return None\n", ""),
     "None": (LOSSES, "    return losses.sum() / n + penalty", "    return None", "L1"),
-    "list": (NETWORK, "return dW, dA_prev, db", "return dW.tolist(), dA_prev, db", "B2"),
-    "masked": (NETWORK, "return dW, dA_prev, db", "return np.ma.array(dW), dA_prev, db", "B2"),
-    "object": (NETWORK, "return dW, dA_prev, db", "return dW.astype(object), dA_prev, db", "B2"),
+    "list": (NETWORK, "= dW, db", "= dW.tolist(), db", "B2"),
+    "masked": (NETWORK, "= dW, db", "= np.ma.array(dW), db", "B2"),
+    "object": (NETWORK, "= dW, db", "= dW.astype(object), db", "B2"),
     "longdouble": (NETWORK, "Z = linear(", "Z = np.longdouble(1) * linear(", "F1"),
     "complex": (NETWORK, "Z = linear(", "Z = 1j * linear(", "F1"),
     "key": (NETWORK, 'gradients[f"dW{l}"], ', "gradients[7], ", "B2"),
@@ -110,7 +110,7 @@ def caught(act):
 
 def test_what_functions_by_hand_were_filling_is_recorded_and_what_they_were_handed_is_not():
     network = planted(NETWORK, [("A = g.value(Z)  # (F2)", "1 / (l - 2); A = g.value(Z)  # (F2)")])["network"]
-    layer = network.Activation(np.tanh, lambda Z, A: 1 - A**2)
+    layer = network.Activation(np.tanh, lambda A: 1 - A**2, "A")
     params = {f"{w}{l}": np.ones((1, 1)) for l in (1, 2, 3) for w in "Wb"}
     X = np.array([[0.5]])
     error = caught(lambda: network.forward(network.Network((layer,) * 3, None), params, X))
@@ -122,7 +122,7 @@ def test_what_functions_by_hand_were_filling_is_recorded_and_what_they_were_hand
 
 def test_what_a_function_was_handed_is_not_recorded_under_another_name_either():
     first = run_with(
-        TRAINING, ("backward(network, params, cache, X_batch", "backward(network, params, cache, velocities")
+        TRAINING, ("backward(network, params, cache, X_batch", "backward(network, params, cache, state")
     ).first
     assert (type(first.cause), first.equation) == (Raised, "B2")
 

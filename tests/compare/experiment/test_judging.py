@@ -265,10 +265,10 @@ def test_float64_inside_is_a_note():
 
 
 def test_float32_only_is_recognised_and_judged_in_float32_alone():
-    batch = "X_batch, Y_batch = read_only(X.take(batch, axis=1)), read_only(Y.take(batch, axis=1))"
+    batch = "X_batch, Y_batch = X.take(batch, axis=1), Y.take(batch, axis=1)"
     to_float32 = (
         "params = {name: np.float32(w) for name, w in params.items()}; "
-        "velocities = {name: np.float32(V) for name, V in velocities.items()}; "
+        "state = {name: np.float32(V) for name, V in state.items()}; "
         "X_batch, Y_batch = np.float32(X.take(batch, axis=1)), np.float32(Y.take(batch, axis=1))"
     )
     report = run_with(TRAINING, (batch, to_float32), depth=4)

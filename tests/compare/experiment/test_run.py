@@ -82,17 +82,17 @@ DB = "dZ.sum(axis=1, keepdims=True)"
 FAULTS = {
     "batches overlap": (BATCHES, "start + batch_size]", "start + batch_size + 1]", {}, (1, "X", "O1")),
     "labels in another order": (TRAINING, "Y.take(batch, axis=1)", "Y.take(batch[::-1], axis=1)", {}, (1, "Y", "O1")),
-    "sign of the output gradient": (LOSSES, "(A - Y) / n", "(Y - A) / n", {}, (1, "dZ4", "B1")),
-    "1/n forgotten in the gradient": (LOSSES, "(A - Y) / n", "A - Y", {}, (1, "dZ4", "B1")),
+    "sign of the output gradient": (LOSSES, "return P - Y", "return Y - P", {}, (1, "dZ4", "B1")),
+    "1/n forgotten in the gradient": (LOSSES, "return derivatives / n", "return derivatives", {}, (1, "dZ4", "B1")),
     "1/n forgotten in the cost": (LOSSES, "losses.sum() / n", "losses.sum()", {}, (1, "J", "L1")),
     "1/n twice in a hidden dZ": (NETWORK, "dA * derivative", "dA * derivative / X.shape[1]", {}, (1, "dZ3", "B5")),
-    "dW transposed": (NETWORK, "return dW, dA_prev, db", "return dW.T, dA_prev, db", {}, (1, "dW4", "B2")),
+    "dW transposed": (NETWORK, "= dW, db", "= dW.T, db", {}, (1, "dW4", "B2")),
     "W for its transpose": (NETWORK, "W.T @ dZ", "W @ dZ", SQUARE, (1, "dA3", "B4")),
     "mean for sum in db": (NETWORK, DB, DB.replace("sum", "mean"), {}, (1, "db4", "B3")),
     "db lost its second axis": (NETWORK, DB, "dZ.sum(axis=1)", {}, (1, "db4", "B3")),
     "bias unused": (NETWORK, "W @ A_prev + b", "W @ A_prev", {}, (1, "Z1", "F1")),
     "derivative of the activation forgotten": (NETWORK, "dA * derivative", "dA * 1", {}, (1, "dZ3", "B5")),
-    "weight decay with the wrong sign": (NETWORK, "+ l2 * W", "- l2 * W", {}, (1, "dW4", "B2")),
+    "weight decay with the wrong sign": (NETWORK, "+ network.l2 * W", "- network.l2 * W", {}, (1, "dW4", "B2")),
     "weight decay doubled in the cost": (LOSSES, "l2 / 2 * sum", "l2 * sum", {}, (1, "penalty", "L4")),
     "min for max in the loss": (
         *(LOSSES, "np.maximum(Z, 0) - Z * Y", "np.minimum(Z, 0) - Z * Y"),
@@ -192,7 +192,7 @@ def test_a_record_that_is_not_due_or_no_array_is_the_only_finding(records, name,
 @pytest.mark.parametrize("name", ["W1", "Z9"])
 def test_what_an_update_records_beside_what_is_due_is_a_finding_too(name):
     """A new value has the name W1_next."""
-    more = ('"update", {**velocities, ', f'"update", {{"{name}": params["W1"], **velocities, ')
+    more = ('"update", {**state, ', f'"update", {{"{name}": params["W1"], **state, ')
     report = run_with(TRAINING, more)
     assert [(f.where.name, type(f.cause)) for f in report.findings] == [(name, UnknownName)], str(report)
 
@@ -259,7 +259,7 @@ def test_a_mistake_of_float32_alone_is_a_fault_and_shown_there():
     ],
 )
 def test_a_difference_of_float32_s_size_says_so(wrong, verdict, is_told):
-    first = run_with(NETWORK, ("dW = dW + l2 * W", wrong), l2=0.3).first
+    first = run_with(NETWORK, ("dW = dW + network.l2 * W", wrong), l2=0.3).first
     assert (first.verdict, first.equation) == (verdict, "B2")
     assert (AsFloat32() in first.circumstances) == is_told
 
@@ -270,7 +270,7 @@ def test_a_gradient_off_by_a_hundred_thousand_millionth_is_a_fault_that_says_by_
         assert (first.verdict, first.where.name) == ("FAULT", "dW4")
         assert isinstance(first.cause, Scaled) == (l2 == 0)
         assert l2 or first.factor == pytest.approx(1 + off, abs=off / 10)
-    decay = ("dW = dW + l2 * W", "dW = dW + (1 + 1e-11) * l2 * W")
+    decay = ("dW = dW + network.l2 * W", "dW = dW + (1 + 1e-11) * network.l2 * W")
     assert run_with(NETWORK, decay, depth=4).first.verdict == "FAULT"
 
 

@@ -116,8 +116,8 @@ def test_modules_that_are_handed_over_run_in_place_of_the_installed_ones():
     zero = planted(INITIALIZERS, [("unit * standard_deviation(*shape)", "0 * unit")])
     assert not initial_parameters(settings, zero)["W1"].any()
     losses = planted(LOSSES, [("np.maximum(Z, 0) - Z * Y", "7")])
-    assert hand_network(settings, losses).loss is losses["losses"].binary_cross_entropy
-    assert hand_network(settings).loss is not losses["losses"].binary_cross_entropy
+    assert hand_network(settings, losses).loss.value is losses["losses"].binary_cross_entropy
+    assert hand_network(settings).loss.value is not losses["losses"].binary_cross_entropy
 
 
 @pytest.mark.parametrize(

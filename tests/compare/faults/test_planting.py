@@ -13,16 +13,17 @@ import handgrad.manual.network
 from handgrad.compare.errors import InputError
 from handgrad.compare.faults.planting import edited, planted
 from handgrad.compare.operations import OPERATIONS
-from handgrad.manual.network import Activation, Network
+from handgrad.manual.network import Activation, Loss, Network
 
-HALF = (("(A - Y) / n", "(A - Y) / n / 2"),)
+HALF = (("return derivatives / n", "return derivatives / n / 2"),)
 A, Y = np.full((2, 3), 0.75), np.ones((2, 3))
 
 
 def dW_of(modules, *, rounds=1):
     """dW1 of a network of one layer, by the functions of a copy."""
-    activation = Activation(modules["activations"].sigmoid, modules["activations"].sigmoid_derivative)
-    network = Network((activation,), modules["losses"].binary_cross_entropy)
+    activation = Activation(modules["activations"].sigmoid, modules["activations"].sigmoid_derivative, "A")
+    loss = Loss(modules["losses"].binary_cross_entropy, modules["losses"].binary_cross_entropy_derivative, "Z")
+    network = Network((activation,), loss)
     params = {"W1": np.full((2, 4), 0.5), "b1": np.zeros((2, 1))}
     X = np.arange(12.0).reshape(4, 3)
     for _ in range(rounds):
@@ -46,7 +47,7 @@ def test_a_copy_has_every_module_of_the_package():
 def test_the_modules_of_a_copy_import_each_other():
     """losses is imported by network and that by training; all three are copies, and the mistake shows in each."""
     copy = planted("handgrad.manual.losses", HALF)
-    assert copy["network"].output_gradient is copy["losses"].output_gradient
+    assert copy["network"].mean_loss is copy["losses"].mean_loss
     assert copy["training"].backward is copy["network"].backward
     assert np.array_equal(dW_of(copy), dW_of(INSTALLED) / 2)
 
@@ -55,9 +56,9 @@ def test_what_is_installed_stays_as_it_is_while_a_copy_exists():
     functions = {(name, f): getattr(INSTALLED[name], f) for name in INSTALLED for f in INSTALLED[name].__all__}
     code = {key: function.__code__ for key, function in functions.items() if hasattr(function, "__code__")}
     copy = planted("handgrad.manual.losses", HALF)
-    assert np.array_equal(copy["losses"].output_gradient(A, Y), (A - Y) / 3 / 2)
-    assert np.array_equal(handgrad.manual.losses.output_gradient(A, Y), (A - Y) / 3)
-    assert handgrad.manual.network.output_gradient is handgrad.manual.losses.output_gradient
+    assert np.array_equal(copy["losses"].mean_loss_gradient(A - Y), (A - Y) / 3 / 2)
+    assert np.array_equal(handgrad.manual.losses.mean_loss_gradient(A - Y), (A - Y) / 3)
+    assert handgrad.manual.network.mean_loss is handgrad.manual.losses.mean_loss
     assert all(getattr(INSTALLED[name], f) is function for (name, f), function in functions.items())
     assert all(functions[key].__code__ is before for key, before in code.items())
 
@@ -67,7 +68,7 @@ def test_two_threads_run_two_copies_and_a_third_what_is_installed():
 
     def run(factor):
         barrier.wait()
-        wrong = (("(A - Y) / n", f"(A - Y) / n * {factor}"),)
+        wrong = (("return derivatives / n", f"return derivatives / n * {factor}"),)
         return [
             dW_of(planted("handgrad.manual.losses", wrong) if factor != 1 else INSTALLED, rounds=5) for _ in range(40)
         ]
@@ -94,17 +95,17 @@ def test_an_exception_of_a_copy_stands_in_the_real_file():
 @pytest.mark.parametrize(
     "line",
     [
-        "from handgrad.manual.losses import output_gradient",
-        "from handgrad.manual import losses; output_gradient = losses.output_gradient",
-        "import handgrad.manual.losses as losses; output_gradient = losses.output_gradient",
-        "import handgrad.manual.losses; output_gradient = handgrad.manual.losses.output_gradient",
+        "from handgrad.manual.losses import mean_loss",
+        "from handgrad.manual import losses; mean_loss = losses.mean_loss",
+        "import handgrad.manual.losses as losses; mean_loss = losses.mean_loss",
+        "import handgrad.manual.losses; mean_loss = handgrad.manual.losses.mean_loss",
     ],
 )
 def test_a_copy_may_import_the_package_in_any_way(line):
     head = ("from math import sqrt\n", f"from math import sqrt\n{line}\n")
     copy = planted("handgrad.manual.initializers", (head,))
-    assert copy["initializers"].output_gradient is copy["losses"].output_gradient
-    assert copy["initializers"].output_gradient is not handgrad.manual.losses.output_gradient
+    assert copy["initializers"].mean_loss is copy["losses"].mean_loss
+    assert copy["initializers"].mean_loss is not handgrad.manual.losses.mean_loss
 
 
 @pytest.mark.parametrize("piece", ["nothing of this kind", "Y"], ids=["never", "many times"])
