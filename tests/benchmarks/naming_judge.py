@@ -21,6 +21,7 @@ from handgrad.compare.diagnosis.scene import Scene
 from handgrad.compare.diagnosis.search import Budget, Explanation
 from handgrad.compare.facts.causes import Cause, Unknown
 from handgrad.compare.facts.fact import Fact
+from handgrad.compare.facts.failures import SpecialPoint
 from handgrad.compare.facts.updates import Isolated, Masked, SlicesDiffer
 from handgrad.compare.pipeline.judged import JudgedStep
 from handgrad.compare.pipeline.problem import problem_of
@@ -35,7 +36,13 @@ from tests.corpus.planted import Operation, Rule
 __all__ = ["Checked", "Draw", "Stepped", "alike", "checked", "has_formula", "stepped"]
 
 DRAWS = 3  # fresh ones
-PLACES = (Unknown, Isolated, Masked, SlicesDiffer)  # they say where it is wrong, or nothing, and give no formula
+PLACES = (
+    Unknown,
+    Isolated,
+    Masked,
+    SlicesDiffer,
+    SpecialPoint,
+)  # they say where it is wrong, or nothing, and give no formula
 OF_THE_RUN = ("fitted", "entries")  # fields that are as they are on these numbers alone
 
 
