@@ -237,8 +237,8 @@ class SpecialPoint(Cause, code="kink"):
     """A difference that only a special point has."""
 
     sentence = (
-        "it differs only here, and nowhere where parameters and data move, as at a kink or a tie, where the derivative is "
-        "a convention"
+        "it differs only here, and nowhere where parameters and data move, as at a kink or a tie, where the "
+        "derivative is a convention"
     )
 
 
