@@ -157,8 +157,8 @@ def _backward(J: Tensor, leaves: Mapping[str, Tensor], sites: _Sites) -> None:
         hooks.append(leaf.register_post_accumulate_grad_hook(lambda _, name=name: sites.order.append(name)))  # type: ignore[no-untyped-call]  # torch annotates no types
     cut = [site for site in sites.all.values() if site.is_cut]
     total = J.sum() if J.ndim else J  # a stack has one for each step
-    cotangents = [None, *(site.recorded_gradient for site in cut)]  # handed the 1 of J, torch would import sympy
-    torch.autograd.backward([total, *(site.came_in for site in cut)], cotangents)
+    starts = [_Starts.apply(cut, *(site.came_in for site in cut))] if cut else []  # type: ignore[no-untyped-call]  # torch annotates no signature
+    torch.autograd.backward([total, *starts])  # handed cotangents, it would import SymPy
     for hook in hooks:
         hook.remove()
 
@@ -250,6 +250,19 @@ class _Tap(torch.autograd.Function):
         recorded = site.recorded_gradient
         site.keep(cotangents[0])
         return cotangents[0] if recorded is None else recorded, None
+
+
+class _Starts(torch.autograd.Function):
+    """A scalar from which autograd starts at what came in at several sites, with the gradients recorded there."""
+
+    @staticmethod
+    def forward(ctx: Any, sites: list[_Site], *_: Tensor) -> Tensor:
+        ctx.sites = sites
+        return torch.zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *(site.recorded_gradient for site in ctx.sites)
 
 
 class _Sites:
