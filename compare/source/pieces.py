@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import linecache
+from collections import ChainMap
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -121,9 +122,7 @@ def first_line(node: Definition) -> int:
 
 def _referenced(thing: FunctionType | type, tree: ast.AST) -> Iterator[Any]:
     """What the code of a function or class names, of what its module and its closure define."""
-    known: dict[str, Any] = {}
-    for function in _functions(thing):
-        known |= function.__globals__ | closure_of(function)
+    known = ChainMap(*(scope for f in _functions(thing)[::-1] for scope in (closure_of(f), f.__globals__)))
     for name, attribute in _names_in(tree):
         owner = known.get(name)
         if not attribute:
