@@ -32,6 +32,14 @@ class Observed:
     share: float | None = None
     noise: Tensor | float = 0.0
 
+    def at(self, entries: Tensor) -> Observed:
+        """Some entries of it, in a row."""
+        sides = (side.reshape(-1)[entries] for side in (self.recorded, self.reference))
+        noise = self.noise
+        if isinstance(noise, Tensor):
+            noise = noise.expand(self.recorded.shape).reshape(-1)[entries]
+        return Observed(*sides, self.dtype, self.allowed, self.share, noise)
+
     @cached_property
     def difference(self) -> Tensor:
         """Entry by entry, without sign."""
