@@ -17,12 +17,12 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from handgrad.compare.oracle.guarded import GUARDED, within_shapes
 from handgrad.compare.oracle.kernels import decomposition, name_of, out_of_place
 from handgrad.compare.oracle.lines import Lines, Place
 from handgrad.compare.oracle.normalisation import told_to
+from handgrad.compare.oracle.stepwise import Uncompiled
 from handgrad.compare.oracle.textbook import STABLE, textbook
 
 Form = Literal["textbook", "stable"]
@@ -142,7 +142,7 @@ def getitem(values: Sequence[Any], index: int) -> Any:
 
 
 @dataclass(eq=False)
-class Recorder(TorchDispatchMode):
+class Recorder(Uncompiled):
     """While entered, notes what torch computes; `given` and `computed` tell it which tensors have names."""
 
     form: Form

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from handgrad.compare.oracle.kernels import kind_of, name_of
 from handgrad.compare.oracle.noise import mapped
+from handgrad.compare.oracle.stepwise import Uncompiled
 
 MOST_CONSTANTS = 100_000  # numbers: a larger float32 tensor is data rather than a constant
 
 
-class PutRight(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch annotates neither this nor __init__
+class PutRight(Uncompiled):
     """While entered, torch's inexact kernels are replaced by exact ones; `met` says which, in words."""
 
     def __init__(self) -> None:

@@ -14,7 +14,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from handgrad.compare.oracle.kernels import decomposition, kind_of, name_of, out_of_place
 
 
-class Stepwise(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch annotates neither this nor __init__
+class Uncompiled(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch annotates neither this nor __init__
+    """Looks at torch's operations without telling its compiler to leave that alone, which would import all of it."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+
+class Stepwise(Uncompiled):
     """While entered, everything that torch computes is done step by step."""
 
     def __init__(self) -> None:
