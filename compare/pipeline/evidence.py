@@ -6,7 +6,7 @@ torch's inexact kernels put right, runs of both sides at moved parameters, and t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
@@ -51,6 +51,7 @@ class Situation(NamedTuple):
     previous: Arrays = MappingProxyType({})
 
 
+Beside = tuple[Arrays, Arrays]  # what the derivation returned, and the reference on that
 Elsewhere = Callable[[float], Iterable[Situation]]  # the derivation where everything has moved by a share
 
 
@@ -74,7 +75,9 @@ class Evidence(Witness):
     reads: Mapping[str, frozenset[str]] = field(default_factory=dict)
     differentiated: frozenset[str] = frozenset()
     _with_noise: dict[float, list[Arrays]] = field(default_factory=dict, init=False)
-    _places: dict[float, list[tuple[Arrays, Arrays]]] = field(default_factory=dict, init=False)
+    _places: dict[float, tuple[list[tuple[Arrays, Arrays]], Iterator[Situation]]] = field(
+        default_factory=dict, init=False
+    )
     _graphs: dict[Form, Graph] = field(default_factory=dict, init=False)
     _in_vain: list[str] = field(default_factory=list, init=False)  # the tensors whose slope was taken and told nothing
 
@@ -165,14 +168,19 @@ class Evidence(Witness):
 
     # --- other places
 
-    def elsewhere(self, by: float) -> Sequence[tuple[Arrays, Arrays]]:
-        """What the derivation returned, and the reference on that, where everything has moved by a share."""
+    def elsewhere(self, by: float) -> Iterator[Beside]:
+        """What the derivation returned, and the reference on that, where everything has moved by a share.
+
+        One direction after another, as far as that is asked for.
+        """
         if by not in self._places:
-            self._places[by] = []
-            for params, batch, records, _ in self.situations(by) if self.situations is not None else ():
-                with suppress(InputError):  # there the reference does not run
-                    self._places[by].append((records, self._replayed(params, batch, records)))
-        return self._places[by]
+            self._places[by] = ([], iter(() if self.situations is None else self.situations(by)))
+        made, left = self._places[by]
+        yield from made
+        for params, batch, records, _ in left:
+            with suppress(InputError):  # there the reference does not run
+                made.append((records, self._replayed(params, batch, records)))
+                yield made[-1]
 
     @cached_property
     def overflows(self) -> bool:

@@ -6,7 +6,7 @@ drawn roundings (oracle.noise), entry by entry.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial, reduce
 
@@ -19,6 +19,7 @@ from handgrad.compare.thresholds import (
     FAR,
     FAR_OFF,
     FEW_ENTRIES,
+    MANY_ENTRIES,
     NEAR,
     NOISE_FREE,
     NOISE_RUNS,
@@ -79,11 +80,12 @@ class Witness:
     def spread(self, name: str) -> Array | None:
         """How far rounding moves the reference: entry by entry a root mean square in unit roundoffs, or None.
 
-        Of two runs where these leave no doubt, else of all: where a record is so near, or so far off.
+        Of two runs where these leave no doubt, else of all: where a record is so near, or so far off. Of one first
+        where it has many entries, whose spread is shared.
         """
         local, spread = self.beside(name), None
         reference = self.local[name].astype(np.float64, copy=False)
-        for count in (2, NOISE_RUNS):
+        for count in (1 if reference.size >= MANY_ENTRIES else 2, NOISE_RUNS):
             of_runs = spread_of(reference, partial(self.noisy, name, count), self.unit)
             spread = None if of_runs is None else self.moderated(name, of_runs)
             s = deviation(reference, spread, self.unit, self.dtype)
@@ -103,14 +105,14 @@ class Witness:
         """The largest entry of the reference, of the values that it is computed from, or of the gradients."""
         return 0.0
 
-    def elsewhere(self, by: float) -> Sequence[tuple[Arrays, Arrays]]:
+    def elsewhere(self, by: float) -> Iterable[tuple[Arrays, Arrays]]:
         """Records and the reference on them where everything has moved by a share, in a few directions."""
         return ()
 
-    def places(self, name: str, by: float) -> Sequence[Local]:
-        """Record and reference of one tensor where everything has moved by a share."""
+    def places(self, name: str, by: float) -> Iterator[Local]:
+        """Record and reference of one tensor where everything has moved by a share, one direction after another."""
         both = (beside(name, records, local) for records, local in self.elsewhere(by))
-        return [Local(*map(np.atleast_1d, local)) for local in both if local is not None]
+        return (Local(*map(np.atleast_1d, local)) for local in both if local is not None)
 
     def is_nothing(self, name: str) -> bool:
         """Whether a tensor is next to nothing beside J and its gradients, or beside the numbers handed over."""
