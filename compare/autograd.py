@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
+from torch.overrides import TorchFunctionMode
 
 PASSING = {
     "View",
@@ -19,6 +21,7 @@ PASSING = {
     "T",
     "Transpose",
     "Permute",
+    "ToCopy",
     "_Tap",
 }
 """Operations that hand on the numbers they get, by the names of their nodes."""
@@ -37,8 +40,11 @@ def _signs_of_self(node: Any) -> Tensor:
 
 
 def _signs_where_clamped(node: Any) -> Tensor | None:
-    is_relu = node._saved_min == 0 and getattr(node, "_saved_max", None) is None
-    return _signs_of_self(node) if is_relu else None
+    low = next(getattr(node, name) for name in LOWEST if hasattr(node, name))
+    return _signs_of_self(node) if low == 0 else None
+
+
+LOWEST = ("_saved_min", "_saved_min_val", "_saved_threshold")  # what a node keeps the bound below as
 
 
 def _signs_of_maximum(node: Any) -> Tensor | None:
@@ -51,8 +57,14 @@ def _signs_of_maximum(node: Any) -> Tensor | None:
 SIGNS: dict[str, Callable[[Any], Tensor | None]] = {
     "ReluBackward0": _signs_of_result,
     "LeakyReluBackward0": _signs_of_self,
+    "LeakyReluBackward1": _signs_of_result,
+    "PreluKernelBackward0": _signs_of_self,
+    "RreluWithNoiseBackward0": _signs_of_self,
     "EluBackward0": _signs_of_self,
+    "CeluBackward0": _signs_of_self,
     "AbsBackward0": _signs_of_self,
+    "HardtanhBackward0": _signs_where_clamped,
+    "ThresholdBackward0": _signs_where_clamped,
     "ClampMinBackward0": _signs_where_clamped,
     "ClampBackward1": _signs_where_clamped,
     "MaximumBackward0": _signs_of_maximum,
@@ -76,12 +88,54 @@ def absent_sign(node: Any) -> str:
     return "" if bool(positive.any()) else "positive"
 
 
+STARTS = {
+    Tensor.backward: "gradient",
+    torch.autograd.backward: "grad_tensors",
+    torch.autograd.grad: "grad_outputs",
+}
+"""Where autograd is started, and the name of what it is handed there in place of ones."""
+
+
+class Starts(TorchFunctionMode):
+    """While entered, sees autograd started with ones; `upstream` is why that is all that somebody's Function gets."""
+
+    upstream = ""
+
+    def __torch_function__(
+        self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Call the function after a look at it."""
+        kwargs = kwargs or {}
+        if func in STARTS and _is_of_ones(kwargs.get(STARTS[func])):
+            ends = args[0] if isinstance(args[0], tuple) else args[:1]
+            self.upstream = next(filter(None, map(unit_upstream, ends)), self.upstream)
+        return func(*args, **kwargs)
+
+
+def _is_of_ones(given: Any) -> bool:
+    """Whether what autograd is started with is 1 everywhere, as it is where nothing is given."""
+    tensors = given if isinstance(given, (tuple, list)) else (given,)
+    return all(tensor is None or bool((tensor == 1).all()) for tensor in tensors)
+
+
 def unit_upstream(J: Tensor) -> str:
     """Why the upstream gradient of an autograd.Function that somebody wrote is 1: "loss", "sum"; "" where it is not."""
-    node = _behind(J.grad_fn)
-    if isinstance(node, BackwardCFunction):
-        return "loss"
-    return "sum" if is_plain_sum(J) else ""
+    if isinstance(_behind(J.grad_fn), BackwardCFunction):
+        return "loss" if J.numel() == 1 else "sum"
+    return "sum" if is_plain_sum(J) and _has_a_function(J.grad_fn) else ""
+
+
+def _has_a_function(node: Any) -> bool:
+    """Whether an autograd.Function that somebody wrote is among the steps that lead to a node, itself included."""
+    pending, seen = [node], {None}
+    while pending:
+        node = pending.pop()
+        if isinstance(node, BackwardCFunction):
+            return True
+        if node not in seen:
+            seen.add(node)
+            pending += [parent for parent, _ in node.next_functions]
+    return False
 
 
 def is_plain_sum(J: Tensor) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from handgrad.compare.autograd import unit_upstream
+from handgrad.compare.autograd import Starts
 from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.facts.failures import NotReal, Raised
 from handgrad.compare.mapping import as_mapping
@@ -79,7 +79,7 @@ def call(function: Callable[..., Any], params: Arrays, batch: Arrays) -> Call:
     inputs = [array.copy() for array in batch.values()]
     handed = dict(zip([*params, *batch], [*theirs.values(), *inputs], strict=True))
     try:
-        with quietly():
+        with quietly(), Starts() as starts:
             returned = as_mapping(function(theirs, *inputs))
             items = [*returned.items()] if isinstance(returned, Mapping) else []
     except InputError:  # of ours, as from per_example
@@ -93,9 +93,7 @@ def call(function: Callable[..., Any], params: Arrays, batch: Arrays) -> Call:
     arrays = {_text(name): value for name, value in items}
     values_of = returned.values_of if isinstance(returned, OfExamples) else {}
     records, values_of = ({name: as_record(value) for name, value in of.items()} for of in (arrays, values_of))
-    J = arrays.get("J")
-    upstream = unit_upstream(J) if isinstance(J, torch.Tensor) else ""
-    return Call(records, mutated=mutated, aliased=_aliased(arrays), values_of=values_of, upstream=upstream)
+    return Call(records, mutated=mutated, aliased=_aliased(arrays), values_of=values_of, upstream=starts.upstream)
 
 
 def overflows(function: Callable[..., Any], params: Arrays, batch: Arrays) -> bool:

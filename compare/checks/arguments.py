@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -11,11 +11,14 @@ import numpy as np
 from handgrad.compare.errors import InputError
 from handgrad.compare.facts.failures import IgnoresArguments
 from handgrad.compare.names import Key, phase_of
-from handgrad.compare.oracle.reference import run_on_records
+from handgrad.compare.oracle.reference import own_run
 from handgrad.compare.oracle.replay import Replay
 from handgrad.compare.pipeline.evidence import directions
+from handgrad.compare.pipeline.judged import collected
 from handgrad.compare.pipeline.problem import Problem
-from handgrad.compare.results import Finding
+from handgrad.compare.pipeline.recording import Run
+from handgrad.compare.pipeline.steps import Training, judged_steps
+from handgrad.compare.results import FAILING, Finding
 from handgrad.compare.sandbox import Call
 from handgrad.compare.source.reached import keeps_numbers
 from handgrad.compare.thresholds import IGNORED, IN_PROPORTION, MOVE, MOVE_FLOAT32, TINY
@@ -54,6 +57,33 @@ def ignored_arguments(
     return ()
 
 
+def ignored_by_trainer(
+    trainer: Callable[..., object], training: Training, again: Callable[[Arrays, Sequence[Arrays]], Run]
+) -> tuple[Finding, ...]:
+    """A finding on the steps of a trainer, which are torch's, that stand still where its start, or its batches, move.
+
+    Asked as `ignored_arguments` is: only where numbers may be from elsewhere, and then of either alone.
+    """
+    calls = {dtype: Call(run.steps[0].records) for dtype, run in training.runs.items() if run.steps}
+    if not calls or not (_may_ignore(calls) or keeps_numbers(trainer)):
+        return ()
+    there, here = training.moved(training.printed, MOVE_FLOAT32)[0], training.runs[training.printed]
+    rows = (judgement.row for judgement in collected(judged_steps(there)).judgements)
+    wrong = [*dict.fromkeys(row.name for row in rows if row.verdict in FAILING)]
+    halves = ((there.params, there.params, training.batches), (training.batches[0], training.params, there.batches))
+    stands = [_standing(wrong, here, again(start, batches)) if wrong else [] for _, start, batches in halves]
+    arrays = tuple(name for (of, *_), names in zip(halves, stands, strict=True) if names for name in of)
+    names = [name for name in wrong if any(name in each for each in stands)]
+    cause = IgnoresArguments(tuple(names), arrays)
+    return (Finding(Key(1, phase_of(names[0]), names[0]), "FAULT", cause),) if names else ()
+
+
+def _standing(names: Sequence[str], one: Run, other: Run) -> list[str]:
+    """The names of which two runs have the same numbers at every step."""
+    pairs = [(a.records, b.records) for a, b in zip(one.steps, other.steps, strict=False)]
+    return [name for name in names if all(name in a and _same(b.get(name), a[name]) for a, b in pairs)]
+
+
 def _all_moved(problem: Problem, by: float) -> dict[str, np.ndarray]:
     """Every array that is handed over, moved by a share, in one direction."""
     params, batch = next(directions(problem.params, problem.batch, by))
@@ -84,7 +114,7 @@ def _behind(own: Arrays, problem: Problem, again: Again, moved: Mapping[str, np.
     params = {name: moved.get(name, array) for name, array in problem.params.items()}
     batch = {name: moved.get(name, array) for name, array in problem.batch.items()}
     call = again(params, batch)
-    there = run_on_records(problem.reference, params, batch, {})
+    there = own_run(problem.reference, params, batch, call.records, "float64")
     found = {}
     for name, due in {**there.values, **there.gradients}.items():
         record, before = call.records.get(name), own.get(name)

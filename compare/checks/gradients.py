@@ -78,7 +78,7 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
     misbehaviour = _misbehaviour(calls, second, problem)
     if any(finding.cause.code == "not-repeatable" for finding in misbehaviour):
         findings = ()
-    if not findings and not misbehaviour:
+    if not misbehaviour and not any(finding.verdict in FAILING for finding in findings):
         misbehaviour = [*ignored_arguments(derivation, every, again, problem, end_to_end)]
     if not findings and not misbehaviour:
         _check_gradients_are_something(calls[problem.printed], end_to_end, problem)

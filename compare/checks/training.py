@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from handgrad.compare.checks.arguments import ignored_by_trainer
 from handgrad.compare.checks.formulas import formula_instead
 from handgrad.compare.checks.implied import gradient_instead
 from handgrad.compare.environment import environment
@@ -35,6 +37,7 @@ from handgrad.compare.report.report import Report
 from handgrad.compare.results import Code, Finding
 from handgrad.compare.sandbox import fresh, undisturbed
 from handgrad.compare.source import listing, tracing
+from handgrad.compare.source.reached import shortcuts
 from handgrad.compare.trace import Arrays, in_precision
 
 REMEDY = "update them before the yield"  # where no step changes anything
@@ -86,8 +89,9 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: S
     run, ends = training.runs[training.printed], ended(training)
     if len(still) == len(problem.params) and not findings and not ends:
         findings = (nothing_moved(still[0], "choose params, batches and a rate with which something moves"),)
-    again = recorded(next(iter(runs)))
-    twice = not_repeatable(training, again, "trainer", "keep no state outside the trainer")
+    twice = not_repeatable(training, recorded(next(iter(runs))), "trainer", "keep no state outside the trainer")
+    if not (findings or ends or twice):
+        twice = ignored_by_trainer(trainer, training, partial(recorded, training.printed))
     follower, small = Follower(optimizer, problem.params), hardly_moved(run.changes, training.printed)
     yielded = {name for taken in run.steps for name in taken.records if not is_updated(name)}
     return reported(
@@ -99,10 +103,10 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: S
             problem.precisions,
             notes=[*alone, *judged.notes],
         ),
-        notes=alone,
+        notes=(*alone, *shortcuts(trainer, problem.reference, optimizer)),
         blind_spots=(
             *of_training(batches, yielded, still, follower.memory, small),
-            *of_graph(judged.absent_signs),
+            *of_graph(judged.absent_signs, run.upstream),
             *of_arrays(run.steps[-1].before if run.steps else problem.params, batches[0]),
             *of_precisions(problem.precisions, [*alone, *judged.notes]),
         ),

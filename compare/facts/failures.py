@@ -233,6 +233,15 @@ class Unstable(Cause, code="untold"):
     )
 
 
+class SpecialPoint(Cause, code="kink"):
+    """A difference that only a special point has."""
+
+    sentence = (
+        "it differs only here, and nowhere where parameters and data move: a kink or a tie, where the derivative is a "
+        "convention, and torch's is another"
+    )
+
+
 class RoundingGrows(Cause, code="precision-loss"):
     """Free-running, the two sides drift apart although each step is right."""
 

@@ -120,6 +120,7 @@ class NoDerivation(Note, code="no-derivation"):
 BY = {
     "reference": "uses the reference itself",
     "autograd": "uses autograd",
+    "optimizer": "takes its steps with torch's optimiser",
     "differences": "takes numerical differences of a function",
 }
 
@@ -310,12 +311,6 @@ PERSISTS = {
     "unmoved": "it is too large for rounding",
     "own-loss": "the slope of the derivation's own J contradicts it",
 }
-
-
-class SpecialPoint(Fact, code="special-point"):
-    """A difference that only a special point has."""
-
-    sentence = "it is gone wherever parameters and data move: a kink or a tie, where the derivative is a convention"
 
 
 class AsFloat32(Fact, code="as-float32"):

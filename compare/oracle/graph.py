@@ -22,7 +22,7 @@ from handgrad.compare.oracle.guarded import GUARDED, within_shapes
 from handgrad.compare.oracle.kernels import decomposition, name_of, out_of_place
 from handgrad.compare.oracle.lines import Lines, Place
 from handgrad.compare.oracle.normalisation import told_to
-from handgrad.compare.oracle.stepwise import Uncompiled
+from handgrad.compare.oracle.stepwise import Mode
 from handgrad.compare.oracle.textbook import STABLE, textbook
 
 Form = Literal["textbook", "stable"]
@@ -142,7 +142,7 @@ def getitem(values: Sequence[Any], index: int) -> Any:
 
 
 @dataclass(eq=False)
-class Recorder(Uncompiled):
+class Recorder(Mode):
     """While entered, notes what torch computes; `given` and `computed` tell it which tensors have names."""
 
     form: Form
@@ -157,7 +157,7 @@ class Recorder(Uncompiled):
 
     def __post_init__(self) -> None:
         """Set up torch's part of it."""
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
 
     @property
     def graph(self) -> Graph:

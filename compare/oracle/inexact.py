@@ -14,18 +14,19 @@ from torch import Tensor
 
 from handgrad.compare.oracle.kernels import kind_of, name_of
 from handgrad.compare.oracle.noise import mapped
-from handgrad.compare.oracle.stepwise import Uncompiled
+from handgrad.compare.oracle.stepwise import Mode
 
 MOST_CONSTANTS = 100_000  # numbers: a larger float32 tensor is data rather than a constant
 
 
-class PutRight(Uncompiled):
+class PutRight(Mode):
     """While entered, torch's inexact kernels are replaced by exact ones; `met` says which, in words."""
 
     def __init__(self) -> None:
-        """Nothing is met yet."""
-        super().__init__()  # type: ignore[no-untyped-call]
+        """Nothing is met yet; of what comes back `masked` keeps where a mask made it 0, by its id, which it keeps."""
+        super().__init__()
         self.met = dict[str, None]()
+        self.masked = dict[int, tuple[Tensor, Tensor]]()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Do an operation, exactly where that is known."""
@@ -35,9 +36,23 @@ class PutRight(Uncompiled):
         found = _EXACT.get(name_of(func))
         exact = None if found is None else found[1](*args)
         if found is None or exact is None:
-            return func(*args, **kwargs)
+            result = func(*args, **kwargs)
+            return result if torch._C._current_graph_task_id() < 0 else self._behind_a_mask(name_of(func), args, result)
         self.met[found[0]] = None
         return exact
+
+    def _behind_a_mask(self, name: str, args: Any, result: Any) -> Any:
+        """What comes back through a step: 0 where a mask lets nothing come back, also where the slope is infinite."""
+        if name in ("where", "masked_fill"):
+            self.masked[id(result)] = result, result == 0
+        elif name in ("mul", "div", "neg") and id(args[0]) in self.masked:
+            zeros = self.masked[id(args[0])][1]
+            lost = zeros & result.isnan()
+            if bool(lost.any()):
+                self.met["0 times an infinite slope, as of sqrt at 0 behind torch.where, is nan in torch"] = None
+                result = torch.where(lost, torch.zeros_like(result), result)
+            self.masked[id(result)] = result, zeros & (result == 0)
+        return result
 
     def _decimal(self, t: Tensor) -> Tensor:
         """A float32 constant as the decimal that was meant: 0.1 instead of 0.100000001490116."""

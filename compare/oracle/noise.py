@@ -30,7 +30,7 @@ def is_noisy() -> bool:
     return any(isinstance(mode, Noise) for mode in _get_current_dispatch_mode_stack())
 
 
-class Noise(Stepwise):  # type: ignore[no-untyped-call]  # as Stepwise
+class Noise(Stepwise):
     """While entered, everything that torch computes is off by roundings of a size, drawn from a seed."""
 
     def __init__(self, size: float, seed: int) -> None:

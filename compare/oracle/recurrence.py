@@ -151,7 +151,7 @@ def _record(
 
 
 @dataclass(eq=False)
-class _Recorder(Recorder):  # type: ignore[no-untyped-call]  # torch's mode has no types
+class _Recorder(Recorder):
     """It notes as well which step gave a number that is computed with outside of torch."""
 
     items: dict[float, Node] = field(default_factory=dict)

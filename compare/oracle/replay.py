@@ -157,8 +157,7 @@ def _backward(J: Tensor, leaves: Mapping[str, Tensor], sites: _Sites) -> None:
         hooks.append(leaf.register_post_accumulate_grad_hook(lambda _, name=name: sites.order.append(name)))  # type: ignore[no-untyped-call]  # torch annotates no types
     cut = [site for site in sites.all.values() if site.is_cut]
     total = J.sum() if J.ndim else J  # a stack has one for each step
-    starts = [_Starts.apply(cut, *(site.came_in for site in cut))] if cut else []  # type: ignore[no-untyped-call]  # torch annotates no signature
-    torch.autograd.backward([total, *starts])  # handed cotangents, it would import SymPy
+    torch.autograd.backward([total, *(_Start.apply(site.came_in, site.recorded_gradient) for site in cut)])  # type: ignore[no-untyped-call]  # torch annotates no signature
     for hook in hooks:
         hook.remove()
 
@@ -252,17 +251,17 @@ class _Tap(torch.autograd.Function):
         return cotangents[0] if recorded is None else recorded, None
 
 
-class _Starts(torch.autograd.Function):
-    """A scalar from which autograd starts at what came in at several sites, with the gradients recorded there."""
+class _Start(torch.autograd.Function):
+    """A scalar from which autograd starts at a tensor with a gradient; torch, handed that gradient, imports sympy."""
 
     @staticmethod
-    def forward(ctx: Any, sites: list[_Site], *_: Tensor) -> Tensor:
-        ctx.sites = sites
-        return torch.zeros(())
+    def forward(ctx: Any, came_in: Tensor, gradient: Tensor) -> Tensor:
+        ctx.gradient = gradient
+        return came_in.new_zeros(())
 
     @staticmethod
-    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor | None, ...]:
-        return None, *(site.recorded_gradient for site in ctx.sites)
+    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor, None]:
+        return ctx.gradient, None
 
 
 class _Sites:

@@ -14,20 +14,23 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from handgrad.compare.oracle.kernels import decomposition, kind_of, name_of, out_of_place
 
 
-class Uncompiled(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch annotates neither this nor __init__
-    """Looks at torch's operations without telling its compiler to leave that alone, which would import all of it."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False
-
-
-class Stepwise(Uncompiled):
-    """While entered, everything that torch computes is done step by step."""
+class Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch annotates neither this nor __init__
+    """While entered, every operation of torch's goes through __torch_dispatch__ of the class."""
 
     def __init__(self) -> None:
         """Set up torch's part of it."""
         super().__init__()  # type: ignore[no-untyped-call]
+
+    def __init_subclass__(cls) -> None:
+        """Leave the class as it is.
+
+        Torch would wrap its __torch_dispatch__, to keep the compiler off it, and imports all of torch._dynamo for that
+        at the first operation: more than a second. Nothing is compiled while a mode is entered.
+        """
+
+
+class Stepwise(Mode):
+    """While entered, everything that torch computes is done step by step."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Do an operation; one in place writes what the one that makes a new tensor gives."""

@@ -20,6 +20,7 @@ from handgrad.compare.thresholds import (
     SMALL_STEP,
 )
 from handgrad.compare.trace import Arrays, is_real
+from handgrad.compare.verdict.rounding import largest
 
 NAMED = 3  # sizes that are named
 UPSTREAMS = {"loss": "J is the loss itself", "sum": "J is a plain sum"}
@@ -74,14 +75,10 @@ def _rounding_alone(both: Mapping[str, tuple[np.ndarray, np.ndarray]], given: Se
 
     As a rule none is, so their norm is looked at first, which copies nothing.
     """
-    norm = max(float(np.vdot(a, a)) if a.dtype.kind == "f" else _largest(a) ** 2 for a in given)
+    norm = max(float(np.vdot(a, a)) if a.dtype.kind == "f" else largest(a) ** 2 for a in given)
     small = {name: sides for name, sides in both.items() if np.vdot(sides[0], sides[0]) <= LEFT_OF_SUMS**2 * norm}
-    limit = LEFT_OF_SUMS * max(map(_largest, given)) if small else 0.0
-    return [n for n, (due, own) in small.items() if is_real(own) and max(_largest(due), _largest(own)) <= limit]
-
-
-def _largest(array: np.ndarray) -> float:
-    return float(np.abs(array).max(initial=0))
+    limit = LEFT_OF_SUMS * max(map(largest, given)) if small else 0.0
+    return [n for n, (due, own) in small.items() if is_real(own) and max(largest(due), largest(own)) <= limit]
 
 
 def of_precisions(
@@ -195,7 +192,7 @@ def of_arrays(params: Arrays, batch: Arrays) -> tuple[BlindSpot, ...]:
             ("zero-parameters", zero),
             ("equal-parameters", _twins(params, equal)),
         ),
-        *((limit,) if 0 < max(map(_largest, params.values()), default=0.0) < SMALL_PARAMETERS else ()),
+        *((limit,) if 0 < max(map(largest, params.values()), default=0.0) < SMALL_PARAMETERS else ()),
     )
 
 

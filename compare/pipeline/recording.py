@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from handgrad.compare.autograd import Starts
 from handgrad.compare.errors import kind_of
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.facts.failures import Aliased, Mutates, ReturnedInstead, TooManyYields
@@ -74,10 +75,14 @@ class Taken:
 
 @dataclass(frozen=True)
 class Run:
-    """A whole run in one precision: its steps, and what ended it or was wrong about it."""
+    """A whole run in one precision: its steps, and what ended it or was wrong about it.
+
+    `upstream` says how it comes that the upstream gradient of an autograd.Function in it is 1.
+    """
 
     steps: tuple[Taken, ...]
     failure: Ended | None = None
+    upstream: str = ""
 
     @property
     def changes(self) -> list[tuple[Arrays, Arrays]]:
@@ -119,7 +124,7 @@ def record(trainer: Trainer, params: Arrays, batches: Sequence[Arrays]) -> Run:
     handed = [tuple(array.copy() for array in batch.values()) for batch in batches]
     steps: list[Taken] = []
     failure = None
-    with quietly():
+    with quietly(), Starts() as starts:
         training = _started(trainer, {name: a.copy() for name, a in params.items()}, handed)
         for taken in steps_of(training, params):
             if taken.ended is not None:
@@ -129,7 +134,7 @@ def record(trainer: Trainer, params: Arrays, batches: Sequence[Arrays]) -> Run:
                 break
             else:
                 steps.append(taken)
-    return Run(tuple(steps), failure or _changed(batches, handed))
+    return Run(tuple(steps), failure or _changed(batches, handed), starts.upstream)
 
 
 def _started(trainer: Trainer, params: Arrays, batches: Sequence[tuple[np.ndarray, ...]]) -> Iterator[Any]:

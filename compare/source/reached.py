@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import dis
 import functools
 from collections.abc import Callable, Iterator
+from itertools import chain
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -28,20 +30,29 @@ def keeps_numbers(function: Any) -> bool:
     )
 
 
-def shortcuts(derivation: Callable[..., Any], reference: Any) -> tuple[Note, ...]:
-    """Notes on a derivation that calls the reference or autograd, or takes numerical differences."""
+def shortcuts(derivation: Callable[..., Any], reference: Any, optimizer: Any = None) -> tuple[Note, ...]:
+    """Notes on a derivation that calls the reference, autograd or torch's optimiser, or takes numerical differences."""
     things = [*_all(derivation)]
     own = any(isinstance(thing, type) and issubclass(thing, torch.autograd.Function) for thing in things)
     functions = [thing for thing in things if isinstance(thing, FunctionType)]
-    names = set[str]().union(*(_names(function.__code__) for function in functions))
+    codes = (function.__code__ for function in functions)
+    names = set[str]().union(*(_names(code) for code in codes if is_theirs(code.co_filename)))
     is_torchs = not own and ("backward" in names or names >= {"autograd", "grad"} or names >= {"func", "grad"})
     engines = any(str(getattr(thing, "__module__", "")).partition(".")[0] in ENGINES for thing in things)
+    outside, has_torch = [*chain.from_iterable(map(_outside, functions))], any(thing is torch for thing in things)
+    steps = any(thing is optimizer or _is_optimizer(thing) for thing in outside) or (has_torch and "optim" in names)
     found = {
-        "reference": any(thing is reference for function in functions for thing in _outside(function)),
-        "autograd": engines or (is_torchs and any(thing is torch for thing in things)),
+        "reference": reference is not None and any(thing is reference for thing in outside),
+        "autograd": engines or (is_torchs and has_torch),
+        "optimizer": optimizer is not None and steps,
         "differences": any(_takes_differences(piece.tree) for piece in map(piece_of, things) if piece is not None),
     }
     return tuple(NoDerivation(by) for by, holds in found.items() if holds)
+
+
+def _is_optimizer(thing: Any) -> bool:
+    """Whether something is a class of torch's optimisers."""
+    return isinstance(thing, type) and issubclass(thing, torch.optim.Optimizer)
 
 
 def _all(function: Any) -> Iterator[Any]:
@@ -83,7 +94,7 @@ def _outside(function: FunctionType) -> Iterator[Any]:
         yield from closure_of(function).values()
     if is_theirs(file):
         module = function.__globals__
-        yield from (module[name] for name in _names(function.__code__) if name in module)
+        yield from (module[name] for name in _globals(function.__code__) if name in module)
 
 
 def _is_of_theirs(kind: type) -> bool:
@@ -95,8 +106,19 @@ def _is_of_theirs(kind: type) -> bool:
 @functools.lru_cache(maxsize=256)
 def _names(code: CodeType) -> frozenset[str]:
     """The names of globals and attributes in code, that of functions inside it included."""
-    inside = (_names(constant) for constant in code.co_consts if isinstance(constant, CodeType))
-    return frozenset(code.co_names).union(*inside)
+    return frozenset(code.co_names).union(*map(_names, _inside(code)))
+
+
+@functools.lru_cache(maxsize=256)
+def _globals(code: CodeType) -> frozenset[str]:
+    """The names of globals alone: the mean of x.mean() is none."""
+    own = (step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
+    return frozenset(own).union(*map(_globals, _inside(code)))
+
+
+def _inside(code: CodeType) -> Iterator[CodeType]:
+    """The code of functions that are made in code."""
+    return (constant for constant in code.co_consts if isinstance(constant, CodeType))
 
 
 @functools.lru_cache(maxsize=64)

@@ -8,14 +8,13 @@ its rounding clears.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from handgrad.compare.errors import InputError
-from handgrad.compare.facts.failures import FewerDigits, OverflowsInside
-from handgrad.compare.facts.remarks import NothingButRounding, Persists, SpecialPoint, TorchInexact
+from handgrad.compare.facts.failures import FewerDigits, OverflowsInside, SpecialPoint
+from handgrad.compare.facts.remarks import NothingButRounding, Persists, TorchInexact
 from handgrad.compare.thresholds import (
     ALIKE,
     BLIND,
@@ -53,7 +52,6 @@ from handgrad.compare.verdict.rounding import Flagged, Outcome, largest, size
 Array = np.ndarray
 FINE, COARSE = UNIT_ROUNDOFF["float64"], UNIT_ROUNDOFF["float32"]
 
-
 Opinion = Callable[[Flagged], Outcome | None]
 
 
@@ -77,17 +75,17 @@ def _answers_twice(flagged: Flagged) -> Outcome | None:
     )
 
 
-def _torch_is_inexact(flagged: Flagged) -> Outcome | None:
+def torch_is_inexact(flagged: Flagged) -> Outcome | None:
     """Symptom: a replay with torch's inexact kernels and constants put right agrees.
 
     Reason: torch is a witness, not the truth.
-    Figure: softplus beyond 20, hardsigmoid, digamma, constants in float32.
+    Figure: softplus beyond 20, hardsigmoid, digamma, constants in float32, nan behind a mask.
     Test: test_torch_is_named_where_it_is_inexact
     """
     exact, met = flagged.witness.put_right(flagged.name)
     if not met or exact is None:
         return None
-    again = replace(flagged, local=Local(flagged.local.recorded, exact))
+    again = Flagged.of(flagged.name, flagged.witness, Local(flagged.local.recorded, exact), flagged.fine)
     return again.outcome("OK", TorchInexact(flagged.name, met)) if again.rho <= 1 else None
 
 
@@ -351,7 +349,7 @@ OPINIONS: tuple[tuple[Opinion, tuple[str, ...]], ...] = (
     (_answers_twice, FINE_ONLY),
     (_rounds_alike, COARSE_ONLY),
     (_float32_says_nothing, COARSE_ONLY),
-    (_torch_is_inexact, FINE_ONLY),
+    (torch_is_inexact, FINE_ONLY),
     (_is_swallowed, BOTH),
     (_overflows_inside, COARSE_ONLY),
     (_is_at_a_kink, BOTH),

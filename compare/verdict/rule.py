@@ -28,10 +28,8 @@ from handgrad.compare.thresholds import SCREEN, SCREEN_FLOAT32, UNEXPLAINED_SHAR
 from handgrad.compare.trace import is_real
 from handgrad.compare.verdict.bounds import PRECISIONS
 from handgrad.compare.verdict.closeness import Local, closest, index_of
-from handgrad.compare.verdict.opinions import second_opinion, where_blind
+from handgrad.compare.verdict.opinions import second_opinion, torch_is_inexact, where_blind
 from handgrad.compare.verdict.rounding import Flagged, Outcome, Witness, largest_around, screened, worse
-
-Array = np.ndarray
 
 
 @np.errstate(all="ignore")
@@ -54,7 +52,7 @@ def judge(name: str, witnesses: Mapping[str, Witness]) -> Outcome:
 
 
 @np.errstate(all="ignore")
-def agreement(sides: Mapping[str, Array | None], torch: Array | None) -> Outcome | None:
+def agreement(sides: Mapping[str, np.ndarray | None], torch: np.ndarray | None) -> Outcome | None:
     """OK where a tensor passes the screens beside the reference's own run, so that a replay tells nothing more.
 
     `sides` are the record in float64 and perhaps in float32, `torch` is the reference in float64.
@@ -94,9 +92,8 @@ def _local(name: str, witness: Witness) -> Local:
 def _in_one(name: str, witness: Witness, fine: float | None = None) -> Outcome:
     """The verdict in one precision; `fine` is the rho of float64 where this is float32 beside it."""
     local = _local(name, witness)
-    wrong = ~(np.isfinite(local.recorded) & np.isfinite(local.reference))
-    if wrong.any():
-        return _not_finite(witness, wrong, fine)
+    if not (np.isfinite(local.recorded) & np.isfinite(local.reference)).all():
+        return _not_finite(name, witness, local, fine)
     bound = _by_bound(name, witness)
     if bound is not None:
         if bound.rho <= 1:
@@ -122,9 +119,12 @@ def _by_bound(name: str, witness: Witness) -> Outcome | None:
     return Outcome("OK", float(times[0]), "bound", index_of(int(entry[0]), local.recorded.shape), witness.dtype)
 
 
-def _not_finite(witness: Witness, wrong: Array, fine: float | None) -> Outcome:
+def _not_finite(name: str, witness: Witness, local: Local, fine: float | None) -> Outcome:
     """Beside float64, float32 says nothing where torch's own run in it overflows; else nan and infinity are told."""
-    index = index_of(int(np.argmax(wrong)), wrong.shape)
+    of_hand, of_torch = map(np.isfinite, local)
+    if of_hand.all() and (outcome := torch_is_inexact(Flagged.of(name, witness, local, fine))):
+        return outcome
+    index = index_of(int(np.argmin(of_hand & of_torch)), of_hand.shape)
     if fine is not None and not witness.torch_is_finite:
         return Outcome("OK", 0.0, "screen", index, "float32", OutOfRange())
     return Outcome("NONFINITE", float("inf"), "noise", index, witness.dtype)

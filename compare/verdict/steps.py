@@ -102,15 +102,15 @@ def _cause_of(key: Key, outcome: Outcome, by_hand: float, torch: float) -> Cause
         return NotFinite(by_hand, torch) if np.isfinite(by_hand) or np.isfinite(torch) else Overflow(moved)
     if outcome.verdict == "UNTOLD":
         return Unstable()
-    if outcome.verdict == "WEAK":
-        return outcome.why if isinstance(outcome.why, Cause) else LosesDigits()
-    return Unknown()
+    usual = LosesDigits() if outcome.verdict == "WEAK" else Unknown()
+    return outcome.why if isinstance(outcome.why, Cause) else usual
 
 
 def _of_fault(suspect: Suspect) -> tuple[Fact, ...]:
     """How a FAULT was told from rounding, and whether it is no more than what float32 may be off by."""
     why = suspect.outcome.why
-    return (*([] if why is None else [why]), *([AsFloat32()] if _is_as_float32(suspect) else []))
+    told = () if why is None or isinstance(why, Cause) else (why,)
+    return (*told, *([AsFloat32()] if _is_as_float32(suspect) else []))
 
 
 def _is_as_float32(suspect: Suspect) -> bool:

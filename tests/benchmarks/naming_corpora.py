@@ -20,7 +20,13 @@ from tests.corpus.planted import Operation, made
 
 __all__ = ["Outcome", "of_answer", "of_edit", "of_pair", "of_rule", "of_written", "operations", "rules"]
 
-WRITTEN = {"slips": "slips", "fresh one": "fresh_one", "fresh two": "fresh_two"}
+WRITTEN = {
+    "slips": "slips",
+    "fresh one": "fresh_one",
+    "fresh two": "fresh_two",
+    "fresh three": "fresh_three",
+    "fresh four": "fresh_four",
+}
 EDITS = "edits of "
 CHANGED = 1e-9  # share by which an edit must change some tensor to be a mistake
 MOST_TRIES = 200  # edits until one can be run and changes something

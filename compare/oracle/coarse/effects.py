@@ -36,7 +36,7 @@ class Step(NamedTuple):
     of: str = ""
 
 
-class Effect(Following):  # type: ignore[no-untyped-call]  # as Stepwise
+class Effect(Following):
     """While entered, the result of one step is larger by a share; `steps` lists all that there are."""
 
     def __init__(self, of: Step | None = None, share: float = 0.0) -> None:

@@ -17,7 +17,7 @@ SHORT = (torch.float32, torch.float16, torch.bfloat16)
 TWO_STEPS = ("addmm", "addmv", "baddbmm")  # a product and an addition, neither of which a kernel hides
 
 
-class Following(Stepwise):  # type: ignore[no-untyped-call]  # as Stepwise
+class Following(Stepwise):
     """While entered, what no input enters, as masks and tables of angles, is left alone; casts from float64 are none.
 
     Tensors from outside that meet an input are in float64, too.

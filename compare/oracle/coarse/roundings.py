@@ -27,7 +27,7 @@ EXPONENTIALS = ("exp", "exp2", "expm1")
 PASSING = ("clone", "neg", "_to_copy", "tril", "triu", "relu")  # what is made of a tag by what was made of a product
 
 
-class Roundings(Following):  # type: ignore[no-untyped-call]  # as Stepwise
+class Roundings(Following):
     """While entered, everything that inputs reach is off by the roundings of a format, drawn from a seed."""
 
     def __init__(self, format: Format, seed: int) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from handgrad import check_gradients
+from handgrad import check_gradients, check_training
 from handgrad.compare.facts.failures import IgnoresArguments
 from tests.corpus.layers import LINEAR, SQUARES, TANH
 
@@ -106,6 +106,73 @@ def test_what_does_not_follow_a_part_of_the_arguments_is_named(layer, cheat, arr
     report = check_gradients(cheat(layer), *layer[1:])
     assert (report.first.verdict, report.first.cause.code) == ("FAULT", "ignored-arguments"), str(report)
     assert {*report.first.cause.arrays} - {"Y", "C"} == arrays & {*layer.params, "X"}
+
+
+@pytest.mark.parametrize("off", [1e-10, 1e-8, 1e-6])
+def test_what_changes_with_every_move_as_it_does_not_follow_is_no_lost_digits(off):
+    """A gradient along parameters from outside, wrong besides by less than the move."""
+
+    def derive(p, *batch):
+        W = TANH.params["W"].astype(batch[0].dtype)
+        right = TANH.derivation(p, *batch)
+        return {**right, "dX": (1 + off) * W.T @ right["dZ"]}
+
+    first = check_gradients(derive, *TANH[1:]).first
+    assert (first.verdict, first.cause) == ("FAULT", IgnoresArguments(("dX",), ("W",)))
+
+
+@pytest.mark.parametrize("digits", ["f2", "f4"])
+@pytest.mark.parametrize("name", ["dX", "dW", "dZ"])
+def test_lost_digits_do_not_leave_out_an_argument(digits, name):
+    cast = TANH.returning(**{name: lambda right: right[name].astype(digits).astype(right[name].dtype)})
+    report = check_gradients(*cast, precisions=("float64",))
+    assert {(finding.verdict, finding.cause.code) for finding in report.findings} == {("WEAK", "precision-loss")}
+
+
+# --- trainers
+
+
+BATCHES = [SQUARES.batch, tuple(array[:, ::-1].copy() for array in SQUARES.batch)]
+
+
+def steps(params, batches, dtype=None):
+    """Gradient descent on squares, in the precision of what it is handed."""
+    for X, C in batches:
+        right = SQUARES.derivation(params, X.astype(dtype or X.dtype), C.astype(dtype or C.dtype))
+        params = {name: array - np.asarray(0.1, array.dtype) * right[f"d{name}"] for name, array in params.items()}
+        yield {**params, "dW": right["dW"], "J": right["J"]}
+
+
+TRAINERS = {
+    "start": (lambda p, b: steps(SQUARES.params, b, "f8"), {"W", "b"}),
+    "start in the precision": (
+        lambda p, b: steps({n: a.astype(p[n].dtype) for n, a in SQUARES.params.items()}, b),
+        {"W", "b"},
+    ),
+    "batches": (lambda p, b: steps(p, BATCHES, p["W"].dtype), {"X", "C"}),
+    "both": (lambda p, b: steps(SQUARES.params, BATCHES), {"W", "b", "X", "C"}),
+}
+
+
+def descent(tensors):
+    return torch.optim.SGD(tensors, lr=0.1)
+
+
+@pytest.mark.parametrize(("cheat", "arrays"), TRAINERS.values(), ids=TRAINERS)
+def test_a_trainer_whose_numbers_are_from_elsewhere_is_a_fault(cheat, arrays):
+    report = check_training(cheat, SQUARES.reference, descent, SQUARES.params, BATCHES)
+    assert (report.first.verdict, report.first.cause.code) == ("FAULT", "ignored-arguments"), str(report)
+    assert {*report.first.cause.arrays} == arrays
+
+
+SCALE = np.full((4, 1), 0.1)
+
+
+@pytest.mark.parametrize(
+    "trainer", [steps, lambda p, b: (SCALE, steps(p, b))[1], lambda p, b: steps(p, b, "f8")], ids=["", "table", "f8"]
+)
+def test_a_trainer_that_reaches_other_arrays_and_uses_its_own_is_right(trainer):
+    assert check_training(trainer, SQUARES.reference, descent, SQUARES.params, BATCHES).findings == ()
 
 
 class Keeps:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from handgrad import check_gradients, check_training, tap
+from handgrad.compare.facts.failures import SpecialPoint
 
 Rng = np.random.default_rng
 
@@ -180,6 +181,41 @@ def test_another_derivative_at_zeros_that_stay_and_zeros_that_vanish_is_a_kink(c
     assert check_gradients(*at_zero("torch's", seed)).findings == ()
     first = check_gradients(*at_zero(convention, seed)).first
     assert (first.where.name, first.verdict, first.cause.code) == ("dZ", "FAULT", "kink")
+
+
+def of_rows(value, slope):
+    """Sum of C times something of each row of Z, and the derivation with a slope of its own."""
+    return lambda p, C: {"J": (C * value(p["Z"])).sum(), "dZ": (C * slope(p["Z"])).astype(p["Z"].dtype)}
+
+
+def first_largest(Z):
+    return np.eye(Z.shape[1])[Z.argmax(1)]
+
+
+BOUNDS = (-1.0, 1.0)
+TIES = {
+    "a maximum of equal numbers": (
+        of_rows(lambda Z: Z.max(1, keepdims=True), first_largest),
+        lambda p, C: (C * p["Z"].amax(1, keepdim=True)).sum(),
+    ),
+    "a number at its bound": (
+        of_rows(lambda Z: Z.clip(*BOUNDS), lambda Z: abs(Z) < 1),
+        lambda p, C: (C * p["Z"].clamp(*BOUNDS)).sum(),
+    ),
+    "equal numbers of which the larger counts": (
+        of_rows(lambda Z: np.maximum(Z, Z[:, ::-1]), lambda Z: 2.0 * (Z >= Z[:, ::-1])),
+        lambda p, C: (C * torch.maximum(p["Z"], p["Z"].flip(1))).sum(),
+    ),
+}
+
+
+@pytest.mark.parametrize(("derivation", "reference"), TIES.values(), ids=TIES)
+def test_another_derivative_at_a_tie_is_a_kink_and_at_none_nothing(derivation, reference):
+    Z, C = np.array([[1.0, 3.0, 3.0, 0.2], [2.0, -1.0, 2.0, 0.5]]), Rng(3).standard_normal((2, 1))
+    first = check_gradients(derivation, reference, {"Z": Z}, (C,)).first
+    assert (first.where.name, first.verdict, first.cause) == ("dZ", "FAULT", SpecialPoint())
+    Z = Z + 1e-3 * Rng(4).standard_normal(Z.shape)
+    assert check_gradients(derivation, reference, {"Z": Z}, (C,)).findings == ()
 
 
 # --- an entry that is far off by itself, beside others that are larger by all digits of float64

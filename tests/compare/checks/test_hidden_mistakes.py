@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from handgrad import check_gradients, check_training, check_updates, tap
 
@@ -50,19 +51,29 @@ UPSTREAM = {
     "a plain sum": (lambda z: _Cubed.apply(z).sum(), lambda z: (z**2 * z).sum(), True),
     "over a view": (lambda z: _Cubed.apply(z).T.reshape(3, 2).sum(0).sum(), lambda z: (z**3).sum(), True),
     "the loss itself": (_Mean.apply, lambda z: (z**2).mean(), True),
+    "a loss of torch's by hand": (_Mean.apply, lambda z: F.mse_loss(z, torch.zeros_like(z)), True),
+    "before a loss of torch's": (
+        lambda z: F.mse_loss(_Cubed.apply(z), C),
+        lambda z: F.mse_loss(z**3, C),
+        False,
+    ),
     "weighed": (lambda z: (C * _Cubed.apply(z)).sum(), lambda z: (C * z**3).sum(), False),
     "a mean": (lambda z: _Cubed.apply(z).mean(), lambda z: (z**3).mean(), False),
     "twice the loss": (lambda z: 2 * _Mean.apply(z), lambda z: 2 * (z**2).mean(), False),
 }
 
 
+HANDED_BACK = {"a tensor": lambda J: {"J": J}, "a number": lambda J: {"J": J.item()}, "nothing": lambda J: {}}
+
+
+@pytest.mark.parametrize("handed_back", HANDED_BACK.values(), ids=HANDED_BACK)
 @pytest.mark.parametrize(("own", "loss", "hidden"), UPSTREAM.values(), ids=UPSTREAM)
-def test_an_upstream_gradient_that_is_1_hides_that_it_is_forgotten(own, loss, hidden):
+def test_an_upstream_gradient_that_is_1_hides_that_it_is_forgotten(own, loss, hidden, handed_back):
     def derivation(p):
         z = torch.tensor(p["Z"], requires_grad=True)
         J = own(z)
         J.backward()
-        return {"J": J, "dZ": z.grad}
+        return handed_back(J) | {"dZ": z.grad}
 
     report = check_gradients(derivation, lambda p: loss(p["Z"]), {"Z": W}, ())
     assert passes(report) == hidden
@@ -225,6 +236,25 @@ def test_nothing_recorded_between_j_and_the_parameters_is_said(tapped):
 
 
 # --- steps
+
+
+@pytest.mark.parametrize(("times", "hidden"), [(1.0, True), (0.5, False)])
+def test_an_upstream_gradient_that_is_1_at_every_step_hides_that_it_is_forgotten(times, hidden):
+    def trainer(params, batches):
+        for (target,) in batches:
+            z = torch.tensor(params["Z"] - target, requires_grad=True)
+            J = _Mean.apply(z) if hidden else times * _Mean.apply(z)
+            J.backward()
+            params = {"Z": params["Z"] - 0.1 * z.grad.numpy()}
+            yield {**params, "J": J.item()}
+
+    def reference(p, target):
+        return times * F.mse_loss(p["Z"], target)
+
+    batches = [(rng.standard_normal(W.shape),) for _ in range(2)]
+    report = check_training(trainer, reference, lambda tensors: torch.optim.SGD(tensors, lr=0.1), {"Z": W}, batches)
+    assert passes(report) == hidden
+    assert ("unit-upstream" in spots_of(report)) == hidden
 
 
 def adam(last_correction=10**9, forgets=0):

@@ -10,6 +10,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from handgrad import check_gradients, check_training, from_module, tap
+from handgrad.compare.facts.remarks import TorchInexact
 from tests.corpus.layers import SQUARES, TANH
 
 RNG = np.random.default_rng(4)
@@ -212,3 +213,31 @@ def test_dropout_that_the_reference_seeds_is_repeatable_and_leaves_no_trace(refe
     wrong = check_gradients(lambda p, X, M: {"dW": 2 * dropped(p, X, M)["dW"]}, *rest, precisions=("float64",))
     assert names_of(wrong) == ["dW"]
     assert state() == before
+
+
+# --- autograd behind a mask
+
+
+def root(p, c, beyond=0.0, off=0.0):
+    """The gradient of sum c sqrt(v) where v > 0, 0 elsewhere."""
+    v = p["v"]
+    slope = np.where(v > 0, (1 + off) / (2 * np.sqrt(np.where(v > 0, v, 1))), beyond)
+    return {"dv": (c * slope).astype(v.dtype)}
+
+
+ROOTS = [
+    lambda p, c: (c * torch.where(p["v"] > 0, torch.sqrt(p["v"]), 0.0)).sum(),
+    lambda p, c: (c * (p["v"] ** 0.5).masked_fill(p["v"] <= 0, 0.0)).sum(),
+    lambda p, c: (tap("S", torch.where(p["v"] > 0, torch.sqrt(p["v"]), 0.0)) * c).sum(),
+]
+
+
+@pytest.mark.parametrize("reference", ROOTS)
+def test_nan_that_autograd_makes_behind_a_mask_is_torchs_own(reference):
+    rest = reference, {"v": np.array([1.0, 0.0, 4.0, 0.3])}, (np.array([0.3, 1.7, -0.6, 2.0]),)
+    report = check_gradients(root, *rest)
+    assert report.findings == ()
+    assert [(note.tensor, len(note.kernels)) for note in report.notes if isinstance(note, TorchInexact)] == [("dv", 1)]
+    for wrong in ({"beyond": 1.0}, {"off": 1e-9}, {"beyond": np.nan}):
+        report = check_gradients(lambda p, c, wrong=wrong: root(p, c, **wrong), *rest)
+        assert [(f.verdict, f.where.name) for f in report.findings] == [("NONFINITE", "dv")]

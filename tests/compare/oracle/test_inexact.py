@@ -66,3 +66,35 @@ def test_everything_else_is_torchs_own():
         right, met = put_right(f, X)
         np.testing.assert_array_equal(right, gradient(f, X))
         assert not met
+
+
+V = torch.tensor([1.0, 0.0, 4.0], dtype=torch.float64)
+MASKED = {
+    "where sqrt": (lambda v: torch.where(v > 0, torch.sqrt(v), 0.0), [0.5, 0.0, 0.25]),
+    "a power": (lambda v: torch.where(v > 0, v**0.5, 0.0), [0.5, 0.0, 0.25]),
+    "masked_fill": (lambda v: torch.sqrt(v).masked_fill(v <= 0, 0.0), [0.5, 0.0, 0.25]),
+    "a factor between": (lambda v: torch.where(v > 0, -2 * torch.sqrt(v), 0.0), [-1.0, 0.0, -0.5]),
+    "v log v": (lambda v: torch.where(v > 0, v * torch.log(v), 0.0), [1.0, 0.0, 1 + np.log(4.0)]),
+}
+
+
+@pytest.mark.parametrize(("f", "exact"), MASKED.values(), ids=MASKED)
+def test_what_a_mask_keeps_back_is_0_also_where_the_slope_is_infinite(f, exact):
+    right, met = put_right(f, V)
+    np.testing.assert_allclose(right, exact, rtol=1e-14)
+    assert len(met) == 1
+    assert np.isnan(gradient(f, V)[1])  # in torch
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda v: torch.where(v >= 0, torch.sqrt(v) ** 2, 0.0),  # whose derivative is 1: the mask lets it through
+        lambda v: torch.sqrt(v) ** 2,
+        lambda v: torch.linalg.norm(v * 0) + torch.sqrt((v * 0) ** 2).sum(),
+    ],
+)
+def test_what_no_mask_keeps_back_stays_nan(f):
+    right, met = put_right(f, V)
+    assert np.isnan(right).any()
+    assert met == ()

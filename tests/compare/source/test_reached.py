@@ -5,8 +5,9 @@ import functools
 import numpy as np
 import pytest
 import torch
+from torch.optim import SGD
 
-from handgrad import check_gradients
+from handgrad import check_gradients, check_training, check_updates
 from handgrad.compare.facts.remarks import NoDerivation
 from handgrad.compare.source.reached import keeps_numbers, shortcuts
 
@@ -101,6 +102,54 @@ def test_a_shortcut_is_noted(derivation, by):
     assert {note.by for note in report.notes if isinstance(note, NoDerivation)} == by
 
 
+def sgd(tensors):
+    return torch.optim.SGD(tensors, lr=0.1)
+
+
+def by_sgd(params, grads, state):
+    return {name: w - 0.1 * grads[f"d{name}"] for name, w in params.items()}, None
+
+
+def stepping(make):
+    """An update that torch's optimiser makes."""
+
+    def update(params, grads, state):
+        tensors = {name: torch.tensor(w, requires_grad=True) for name, w in params.items()}
+        for name, tensor in tensors.items():
+            tensor.grad = torch.tensor(grads[f"d{name}"])
+        make(list(tensors.values())).step()
+        return {name: tensor.detach().numpy() for name, tensor in tensors.items()}, None
+
+    return update
+
+
+STEPS = {
+    "by hand": (by_sgd, set()),
+    "the optimizer itself": (stepping(sgd), {"optimizer"}),
+    "another of torch's": (stepping(lambda tensors: torch.optim.SGD(tensors, 0.1)), {"optimizer"}),
+    "imported": (stepping(lambda tensors: SGD(tensors, 0.1)), {"optimizer"}),
+}
+
+
+@pytest.mark.parametrize(("update", "by"), STEPS.values(), ids=STEPS)
+def test_steps_that_torchs_optimizer_takes_are_noted(update, by):
+    report = check_updates(update, sgd, PARAMS)
+    assert report.findings == ()
+    assert {note.by for note in report.notes if isinstance(note, NoDerivation)} == by
+
+
+@pytest.mark.parametrize(("derivation", "by"), [(right, set()), *SHORTCUTS.items()])
+def test_a_trainers_gradients_by_a_shortcut_are_noted(derivation, by):
+    def trainer(params, batches):
+        for batch in batches:
+            records = derivation(params, *batch)
+            params = {"W": params["W"] - 0.1 * records["dW"]}
+            yield {**params, "J": records["J"]}
+
+    report = check_training(trainer, reference, sgd, PARAMS, [BATCH])
+    assert {note.by for note in report.notes if isinstance(note, NoDerivation)} == by
+
+
 class Linear(torch.autograd.Function):
     """Whose backward is by hand: what is called by autograd here is what is checked."""
 
@@ -171,6 +220,32 @@ def test_numbers_from_outside_are_seen_and_modules_are_no_numbers():
     assert keeps_numbers(functools.lru_cache(right))
     assert keeps_numbers(functools.partial(right, X=table))
     assert not keeps_numbers(functools.partial(right, X=None))
+
+
+def dot(p, X, Y):
+    """A reference that is called as a method and a function of NumPy's are."""
+    return reference(p, X, Y)
+
+
+size = np.zeros(3)
+
+
+def by_method(p, X, Y):
+    dZ = (X.dot(p["W"]) - Y) / len(X)
+    return {"J": (dZ**2).sum() * len(X) / 2, "dW": X.T.dot(dZ)}
+
+
+def by_function(p, X, Y):
+    return {"dW": np.dot(X.T, X @ p["W"] - Y) / X.size}
+
+
+def test_an_attribute_is_no_variable_of_its_name():
+    for derivation in (by_method, by_function):
+        assert shortcuts(derivation, dot) == ()
+        assert not keeps_numbers(derivation)
+    calling = lambda p, X, Y: [dot(p, X, Y) for _ in range(2)]  # noqa: E731
+    assert shortcuts(calling, dot) == (NoDerivation("reference"),)
+    assert keeps_numbers(lambda p: p["W"] * size)
 
 
 class Slotted:

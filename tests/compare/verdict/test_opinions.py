@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from handgrad.compare.errors import InputError
-from handgrad.compare.facts.failures import FewerDigits, OverflowsInside
-from handgrad.compare.facts.remarks import NothingButRounding, Persists, SpecialPoint, TorchInexact
+from handgrad.compare.facts.failures import FewerDigits, OverflowsInside, SpecialPoint
+from handgrad.compare.facts.remarks import NothingButRounding, Persists, TorchInexact
 from handgrad.compare.thresholds import MOVE, MOVE_FAR, MOVE_LESS
 from handgrad.compare.verdict.moves import behaviour
 from handgrad.compare.verdict.opinions import OPINIONS, second_opinion, where_blind
