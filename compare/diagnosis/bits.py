@@ -34,11 +34,10 @@ class Observed:
 
     def at(self, entries: Tensor) -> Observed:
         """Some entries of it, in a row."""
-        sides = (side.reshape(-1)[entries] for side in (self.recorded, self.reference))
-        noise = self.noise
+        recorded, reference, noise = self.recorded.reshape(-1)[entries], self.reference.reshape(-1)[entries], self.noise
         if isinstance(noise, Tensor):
             noise = noise.expand(self.recorded.shape).reshape(-1)[entries]
-        return Observed(*sides, self.dtype, self.allowed, self.share, noise)
+        return Observed(recorded, reference, self.dtype, self.allowed, self.share, noise)
 
     @cached_property
     def difference(self) -> Tensor:
