@@ -138,7 +138,7 @@ def as_record(value: Any) -> np.ndarray:
             value = np.array(value)
         elif isinstance(value, torch.Tensor):
             value = _numpy(value)
-        elif isinstance(value, (np.matrix, np.memmap)) or (np.ma.isMaskedArray(value) and not np.ma.is_masked(value)):
+        elif isinstance(value, np.ndarray) and type(value) is not np.ndarray and _is_plain_inside(value):
             value = np.asarray(value)
     except (ValueError, TypeError, RuntimeError):  # lists of different lengths or of tensors; a tensor without values
         return frozen(_unreadable(value) if isinstance(value, torch.Tensor) else value)
@@ -147,6 +147,11 @@ def as_record(value: Any) -> np.ndarray:
     elif type(value) is np.ndarray and not value.dtype.isnative:
         value = value.astype(value.dtype.newbyteorder("="))
     return frozen(value)
+
+
+def _is_plain_inside(array: np.ndarray) -> bool:
+    """Whether a matrix, a file or a masked array without masked entries: numpy.ma is imported for others alone."""
+    return isinstance(array, (np.matrix, np.memmap)) or (np.ma.isMaskedArray(array) and not np.ma.is_masked(array))
 
 
 def _numpy(tensor: torch.Tensor) -> np.ndarray:

@@ -57,8 +57,12 @@ NOISES = (2.0**-36, 2.0**-48, 2.0**-53)
 # is below or above such shares of what right code is off by at most.
 NOISE_RUNS, NEAR, FAR = 4, 2.0**-3, 2.0**5
 
-# Other places at which both sides run: a median needs three.
-PLACES = 3
+# Other places at which both sides run: a median needs three. Where a large difference stands out at so many entries,
+# which rounding hardly moves, one tells as much: a share over them varies by a tenth of itself.
+PLACES, TELLING_ENTRIES = 3, 2**7
+
+# Entries: of so many, whose rows and columns share their spread, one noise run shows first whether there is a doubt.
+MANY_ENTRIES = 2**14
 
 # Standard deviations: what right code is off by at most, entry by entry and along the reference. Right code reaches a
 # half to the whole of the half of these, by rounded exponents, log-sum-exp of large numbers and tiny constants.

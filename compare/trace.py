@@ -66,8 +66,9 @@ def same(a: np.ndarray, b: np.ndarray) -> bool:
         return False
     if a.size <= SMALL and a.dtype == b.dtype and a.tobytes() == b.tobytes():  # as a rule they are, and it is quicker
         return True
+    equal = a == b
     has_nan = a.dtype.kind in "fc" and b.dtype.kind in "fc"
-    return bool((a == b).all()) or (has_nan and np.array_equal(a, b, equal_nan=True))
+    return bool(equal.all()) or (has_nan and bool((equal | ((a != a) & (b != b))).all()))  # nan alone
 
 
 def is_float32(recorded: np.ndarray) -> bool:

@@ -197,7 +197,7 @@ def _from_rows(X: Any, y: Any, description: str) -> Data:
 
 
 def _numbers(name: str, value: Any) -> np.ndarray:
-    if np.ma.isMaskedArray(value):
+    if type(value) is not np.ndarray and np.ma.isMaskedArray(value):  # numpy.ma is imported for others alone
         raise InputError(f"{name} is a masked array, whose mask would be lost; hand over the rows without gaps")
     try:
         array = np.asarray(value)

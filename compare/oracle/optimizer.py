@@ -19,7 +19,7 @@ from handgrad.compare.errors import InputError, kind_of
 from handgrad.compare.names import gradient, velocity
 from handgrad.compare.oracle.noise import Noise
 from handgrad.compare.sandbox import CAUGHT, defaulting_to, located
-from handgrad.compare.thresholds import EQUAL, NOISE_RUNS
+from handgrad.compare.thresholds import EQUAL
 from handgrad.compare.trace import Arrays, in_precision, is_real
 from handgrad.torchref.exchange import to_array, to_tensor
 
@@ -175,11 +175,14 @@ class Followers:
             self.steps[-1].velocities[name] = array.astype(np.float64)
             self.follower.set_velocity(name, array.astype(np.float64))
 
-    def noisy(self, by: float) -> list[dict[str, np.ndarray]]:
-        """What the last step comes to where each operation is off by one rounding of a size, from the first step on."""
-        if by not in self._noisy:
-            self._noisy[by] = [_Noisy(Follower(self.build, self.params), Noise(by, k)) for k in range(NOISE_RUNS)]
-        return [one.after(self.steps) for one in self._noisy[by]]
+    def noisy(self, count: int, by: float) -> list[dict[str, np.ndarray]]:
+        """What the last step comes to where each operation is off by one rounding of a size, from the first step on.
+
+        In so many runs, which are another each.
+        """
+        runs = self._noisy.setdefault(by, [])
+        runs += [_Noisy(Follower(self.build, self.params), Noise(by, k)) for k in range(len(runs), count)]
+        return [one.after(self.steps) for one in runs[:count]]
 
 
 @dataclass

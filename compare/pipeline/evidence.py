@@ -6,10 +6,10 @@ torch's inexact kernels put right, runs of both sides at moved parameters, and t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -24,11 +24,8 @@ from handgrad.compare.oracle.reference import Reference, recorded_graph, run_on_
 from handgrad.compare.pipeline.finite_differences import loss_in, quotient, slope
 from handgrad.compare.source.variables import variables
 from handgrad.compare.thresholds import (
-    FAR,
     LEFT_OF_FLOAT32,
     LEFT_OF_SUMS,
-    NEAR,
-    NOISE_RUNS,
     NORMALISED,
     NOTHING,
     OWN_LOSS_ERRORS,
@@ -36,12 +33,11 @@ from handgrad.compare.thresholds import (
     OWN_LOSS_IN_VAIN,
     PLACES,
     REFERENCE_IN_FLOAT32,
-    ROUNDINGS,
     UNIT_ROUNDOFF,
 )
 from handgrad.compare.trace import Arrays, in_precision, is_real
 from handgrad.compare.verdict.closeness import Local
-from handgrad.compare.verdict.rounding import Witness, deviation, largest, moderated, spread_of
+from handgrad.compare.verdict.rounding import Witness, largest
 
 Derive = Callable[[Arrays, Arrays], Arrays]
 
@@ -55,6 +51,7 @@ class Situation(NamedTuple):
     previous: Arrays = MappingProxyType({})
 
 
+Beside = tuple[Arrays, Arrays]  # what the derivation returned, and the reference on that
 Elsewhere = Callable[[float], Iterable[Situation]]  # the derivation where everything has moved by a share
 
 
@@ -78,7 +75,9 @@ class Evidence(Witness):
     reads: Mapping[str, frozenset[str]] = field(default_factory=dict)
     differentiated: frozenset[str] = frozenset()
     _with_noise: dict[float, list[Arrays]] = field(default_factory=dict, init=False)
-    _places: dict[float, list[tuple[Arrays, Arrays]]] = field(default_factory=dict, init=False)
+    _places: dict[float, tuple[list[tuple[Arrays, Arrays]], Iterator[Situation]]] = field(
+        default_factory=dict, init=False
+    )
     _graphs: dict[Form, Graph] = field(default_factory=dict, init=False)
     _in_vain: list[str] = field(default_factory=list, init=False)  # the tensors whose slope was taken and told nothing
 
@@ -126,29 +125,7 @@ class Evidence(Witness):
 
     # --- the reference with other roundings
 
-    def spread(self, name: str) -> np.ndarray | None:
-        """How far rounding moves the reference, entry by entry, as replays with drawn roundings show it.
-
-        Of two where these leave no doubt, else of all.
-        """
-        reference = self.local[name].astype(np.float64, copy=False)
-        spread = None
-        for count in (2, NOISE_RUNS):
-            of_runs = spread_of(reference, partial(self._noisy, name, count), self.unit)
-            spread = None if of_runs is None else moderated(of_runs)
-            if self._is_decided(name, deviation(reference, spread, self.unit, self.dtype)):
-                break
-        return spread
-
-    def _is_decided(self, name: str, s: np.ndarray) -> bool:
-        """Whether a record is so near, or so far off, that deviations of two runs are good enough."""
-        local = self.beside(name)
-        if local is None:
-            return True
-        times = largest((local.recorded - local.reference) / s)
-        return not NEAR * ROUNDINGS < times < FAR * ROUNDINGS
-
-    def _noisy(self, name: str, count: int, by: float) -> list[np.ndarray]:
+    def noisy(self, name: str, count: int, by: float) -> list[np.ndarray]:
         """A tensor in so many replays with drawn roundings of a size; fewer where an operation takes no noise."""
         made = self._with_noise.setdefault(by, [])
         while len(made) < count:
@@ -191,14 +168,19 @@ class Evidence(Witness):
 
     # --- other places
 
-    def elsewhere(self, by: float) -> Sequence[tuple[Arrays, Arrays]]:
-        """What the derivation returned, and the reference on that, where everything has moved by a share."""
+    def elsewhere(self, by: float) -> Iterator[Beside]:
+        """What the derivation returned, and the reference on that, where everything has moved by a share.
+
+        One direction after another, as far as that is asked for.
+        """
         if by not in self._places:
-            self._places[by] = []
-            for params, batch, records, _ in self.situations(by) if self.situations is not None else ():
-                with suppress(InputError):  # there the reference does not run
-                    self._places[by].append((records, self._replayed(params, batch, records)))
-        return self._places[by]
+            self._places[by] = ([], iter(() if self.situations is None else self.situations(by)))
+        made, left = self._places[by]
+        yield from made
+        for params, batch, records, _ in left:
+            with suppress(InputError):  # there the reference does not run
+                made.append((records, self._replayed(params, batch, records)))
+                yield made[-1]
 
     @cached_property
     def overflows(self) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from handgrad.compare.names import is_updated, of_updated
 from handgrad.compare.oracle.optimizer import Followers
 from handgrad.compare.trace import Arrays
-from handgrad.compare.verdict.rounding import Witness, spread_of
+from handgrad.compare.verdict.rounding import Witness
 
 Elsewhere = Callable[[float], Sequence[tuple[Arrays, Arrays]]]  # both sides where everything has moved by a share
 
@@ -34,18 +34,13 @@ class Following(Witness):
         result: np.ndarray = np.abs(self.local[name])
         return np.asarray(result + np.abs(self.before[of_updated(name)])) if is_updated(name) else result
 
-    def spread(self, name: str) -> np.ndarray | None:
-        """How far rounding moves torch's result, as steps with drawn roundings show it.
+    def noisy(self, name: str, count: int, by: float) -> list[np.ndarray]:
+        """What torch's steps come to where their operations round as they like."""
+        return [run[of_updated(name)] for run in self.followers.noisy(count, by)]
 
-        Of its square half is its own, and half that of all entries relative to their size: the runs are few.
-        """
-
-        def runs(by: float) -> list[np.ndarray]:
-            return [run[of_updated(name)] for run in self.followers.noisy(by)]
-
-        spread, scale = spread_of(self.local[name], runs, self.unit), self.scale(name)
-        if spread is None:
-            return None
+    def moderated(self, name: str, spread: np.ndarray) -> np.ndarray:
+        """Of the square of a spread half is its own, and half that of all entries relative to their size."""
+        scale = self.scale(name)
         usual = np.sqrt(np.mean(np.square(spread / np.where(scale > 0, scale, np.inf))))
         return np.asarray(np.hypot(spread, usual * scale) / np.sqrt(2.0))
 

@@ -49,7 +49,7 @@ def pieces_of(function: Any) -> Iterator[Piece]:
         if thing is None or id(thing) in visited:
             continue
         visited.add(id(thing))
-        piece = _piece(thing)
+        piece = piece_of(thing)
         if piece is not None:
             yield piece
             queue += [_unwrapped(other) for other in _referenced(thing, piece.tree)]
@@ -69,9 +69,9 @@ def _unwrapped(thing: Any) -> FunctionType | type | None:
                 return None if isinstance(thing, ModuleType) else type(thing)
 
 
-def _piece(thing: FunctionType | type) -> Piece | None:
-    """Its text; None for what is not the user's or has no source."""
-    function = next(iter(_functions(thing)), None)
+def piece_of(thing: Any) -> Piece | None:
+    """The text of a function or class; None for what is neither, not the user's, or has no source."""
+    function = next(_functions(thing), None)
     if function is None or not is_theirs(function.__code__.co_filename):
         return None
     file, line = function.__code__.co_filename, function.__code__.co_firstlineno
@@ -87,10 +87,10 @@ def _cut_out(node: Definition, name: str, file: str, lines: list[str]) -> Piece:
     return Piece(name, file, first, tuple(text.rstrip() for text in lines[first - 1 : last]), node)
 
 
-def _functions(thing: FunctionType | type) -> list[FunctionType]:
+def _functions(thing: Any) -> Iterator[FunctionType]:
     """The function itself, or those that a class defines."""
-    members = (getattr(member, "__func__", member) for member in vars(thing).values())
-    return [thing] if isinstance(thing, FunctionType) else [m for m in members if isinstance(m, FunctionType)]
+    members = vars(thing).values() if isinstance(thing, type) else [thing]
+    return (f for member in members if isinstance(f := getattr(member, "__func__", member), FunctionType))
 
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
@@ -121,11 +121,10 @@ def first_line(node: Definition) -> int:
 
 def _referenced(thing: FunctionType | type, tree: ast.AST) -> Iterator[Any]:
     """What the code of a function or class names, of what its module and its closure define."""
-    known: dict[str, Any] = {}
-    for function in _functions(thing):
-        known |= function.__globals__ | closure_of(function)
+    functions = [*_functions(thing)]
+    closed = {name: value for function in functions for name, value in closure_of(function).items()}
     for name, attribute in _names_in(tree):
-        owner = known.get(name)
+        owner = closed.get(name, functions[0].__globals__.get(name))  # of which a class has one
         if not attribute:
             yield from _members(owner)
         elif isinstance(owner, ModuleType):

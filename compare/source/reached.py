@@ -16,7 +16,7 @@ import torch
 from handgrad.compare.facts.remarks import NoDerivation, Note
 from handgrad.compare.ownership import OURS, is_theirs
 from handgrad.compare.source.assignments import unpacked
-from handgrad.compare.source.pieces import closure_of, pieces_of, statements_of
+from handgrad.compare.source.pieces import closure_of, piece_of, statements_of
 
 MOST = 1000  # things that are looked at
 ITEMS = 64  # in a container that is looked into
@@ -45,7 +45,7 @@ def shortcuts(derivation: Callable[..., Any], reference: Any, optimizer: Any = N
         "reference": reference is not None and any(thing is reference for thing in outside),
         "autograd": engines or (is_torchs and has_torch),
         "optimizer": optimizer is not None and steps,
-        "differences": any(_takes_differences(piece.tree) for piece in pieces_of(derivation)),
+        "differences": any(_takes_differences(piece.tree) for piece in map(piece_of, things) if piece is not None),
     }
     return tuple(NoDerivation(by) for by, holds in found.items() if holds)
 

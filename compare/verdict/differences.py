@@ -60,10 +60,9 @@ def differing(first: Arrays, second: Arrays) -> tuple[str, ...]:
 @np.errstate(all="ignore")
 def _is_close(one: Array, other: Array) -> bool:
     """Whether two arrays are the same, or both floating and so near that another order of summation explains it."""
-    if same(one, other):
-        return True
-    if one.shape != other.shape or not one.dtype.kind == other.dtype.kind == "f":
-        return False
-    apart = np.abs(np.subtract(one, other, dtype=np.float64))
-    epsilon = max(float(np.finfo(side.dtype).eps) for side in (one, other))
-    return bool(apart.max() <= SAME_SUM * epsilon * float(np.abs(one).max()))
+    if one.shape == other.shape and one.dtype.kind == other.dtype.kind == "f":
+        apart = np.abs(np.subtract(one, other, dtype=np.float64)).max(initial=0.0)
+        epsilon = max(float(np.finfo(side.dtype).eps) for side in (one, other))
+        if apart <= SAME_SUM * epsilon * np.abs(one).max(initial=0.0):
+            return True
+    return same(one, other)

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
 from handgrad.compare.thresholds import (
     AMPLIFIED,
     CONSTANT,
+    LARGE,
     MOVE,
     MOVE_FLOAT32,
     MOVE_LESS,
     MOVES,
+    PLACES,
     ROUNDINGS,
     SAME,
     SPECIAL_POINT,
+    TELLING_ENTRIES,
+    TINY,
     UNIT_ROUNDOFF,
 )
 from handgrad.compare.verdict.closeness import Local
@@ -111,9 +116,19 @@ def _share_of(difference: Array, reference: Array, at: Array) -> float:
 
 
 def moved(flagged: Flagged, by: float) -> list[Moved]:
-    """The tensor at the places where it can be judged."""
+    """The tensor at the places where it can be judged; at the first where so much stands out that this tells enough."""
     places = (Moved(flagged, local) for local in flagged.witness.places(flagged.name, by))
-    return [place for place in places if place.is_usable]
+    return [*islice((place for place in places if place.is_usable), 1 if _tells(flagged) else PLACES)]
+
+
+def _tells(flagged: Flagged) -> bool:
+    """Whether one place shows what a difference does: a large one, of many entries that rounding hardly moves.
+
+    Where rounding moves them all follow one direction, and so many entries tell no more than one.
+    """
+    most = size(flagged.local.reference)
+    is_plain = ROUNDINGS * size(flagged.deviation) <= TINY * most and size(flagged.difference) > LARGE * most
+    return is_plain and bool(np.count_nonzero(flagged.stands_out) >= TELLING_ENTRIES)
 
 
 def behaviour(flagged: Flagged, by: float) -> str:
@@ -176,7 +191,7 @@ def _has_one_share(flagged: Flagged, places: Sequence[Moved], weight: Array) -> 
     at, unit = weight > 0, flagged.deviation
     left = [largest(((place.difference - share * place.local.reference) / unit)[at]) for place in places]
     there = [largest((place.difference / unit)[at]) for place in places]
-    return len(left) > 2 and max(left) <= ROUNDINGS and min(there) > max(ROUNDINGS, 8 * max(left))
+    return (len(left) > 2 or _tells(flagged)) and max(left) <= ROUNDINGS and min(there) > max(ROUNDINGS, 8 * max(left))
 
 
 def _fitted(difference: Array, reference: Array, weight: Array) -> tuple[float, float]:

@@ -6,9 +6,9 @@ drawn roundings (oracle.noise), entry by entry.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, reduce
+from functools import cached_property, partial, reduce
 
 import numpy as np
 
@@ -16,9 +16,13 @@ from handgrad.compare.facts.fact import Fact
 from handgrad.compare.thresholds import (
     ALONG,
     BLIND,
+    FAR,
     FAR_OFF,
     FEW_ENTRIES,
+    MANY_ENTRIES,
+    NEAR,
     NOISE_FREE,
+    NOISE_RUNS,
     NOISES,
     ROUNDINGS,
     SMALLEST,
@@ -65,9 +69,29 @@ class Witness:
         """What rounding can explain, where a closed form of the operation is known."""
         return None
 
+    def noisy(self, name: str, count: int, by: float) -> Sequence[Array]:
+        """The reference in at most so many runs with drawn roundings of a size; none where it takes no noise."""
+        return ()
+
+    def moderated(self, name: str, spread: Array) -> Array:
+        """The spread of few runs: of its square half is its own, and half what those of others say."""
+        return moderated(spread)
+
     def spread(self, name: str) -> Array | None:
-        """How far rounding moves the reference: entry by entry a root mean square in unit roundoffs, or None."""
-        return None
+        """How far rounding moves the reference: entry by entry a root mean square in unit roundoffs, or None.
+
+        Of two runs where these leave no doubt, else of all: where a record is so near, or so far off. Of one first
+        where it has many entries, whose spread is shared.
+        """
+        local, spread = self.beside(name), None
+        reference = self.local[name].astype(np.float64, copy=False)
+        for count in (1 if reference.size >= MANY_ENTRIES else 2, NOISE_RUNS):
+            of_runs = spread_of(reference, partial(self.noisy, name, count), self.unit)
+            spread = None if of_runs is None else self.moderated(name, of_runs)
+            s = deviation(reference, spread, self.unit, self.dtype)
+            if local is None or not NEAR < largest((local.recorded - local.reference) / s) / ROUNDINGS < FAR:
+                break
+        return spread
 
     def again(self, name: str) -> Array | None:
         """The reference once more, on the same; None where it is known to be repeatable."""
@@ -81,14 +105,14 @@ class Witness:
         """The largest entry of the reference, of the values that it is computed from, or of the gradients."""
         return 0.0
 
-    def elsewhere(self, by: float) -> Sequence[tuple[Arrays, Arrays]]:
+    def elsewhere(self, by: float) -> Iterable[tuple[Arrays, Arrays]]:
         """Records and the reference on them where everything has moved by a share, in a few directions."""
         return ()
 
-    def places(self, name: str, by: float) -> Sequence[Local]:
-        """Record and reference of one tensor where everything has moved by a share."""
+    def places(self, name: str, by: float) -> Iterator[Local]:
+        """Record and reference of one tensor where everything has moved by a share, one direction after another."""
         both = (beside(name, records, local) for records, local in self.elsewhere(by))
-        return [Local(*map(np.atleast_1d, local)) for local in both if local is not None]
+        return (Local(*map(np.atleast_1d, local)) for local in both if local is not None)
 
     def is_nothing(self, name: str) -> bool:
         """Whether a tensor is next to nothing beside J and its gradients, or beside the numbers handed over."""

@@ -25,10 +25,11 @@ import numpy as np
 
 from handgrad.compare.facts.remarks import OutOfRange
 from handgrad.compare.thresholds import SCREEN, SCREEN_FLOAT32, UNEXPLAINED_SHARE
+from handgrad.compare.trace import is_real
 from handgrad.compare.verdict.bounds import PRECISIONS
 from handgrad.compare.verdict.closeness import Local, closest, index_of
 from handgrad.compare.verdict.opinions import second_opinion, torch_is_inexact, where_blind
-from handgrad.compare.verdict.rounding import Flagged, Outcome, Witness, screened, worse
+from handgrad.compare.verdict.rounding import Flagged, Outcome, Witness, largest_around, screened, worse
 
 
 @np.errstate(all="ignore")
@@ -48,6 +49,24 @@ def judge(name: str, witnesses: Mapping[str, Witness]) -> Outcome:
     if screened(both, fine.scale(name), "float32", SCREEN_FLOAT32) is not None:  # no replay is needed
         return outcome
     return worse(outcome, _in_one(name, coarse, 0.0 if outcome.basis == "screen" else outcome.rho))
+
+
+@np.errstate(all="ignore")
+def agreement(sides: Mapping[str, np.ndarray | None], torch: np.ndarray | None) -> Outcome | None:
+    """OK where a tensor passes the screens beside the reference's own run, so that a replay tells nothing more.
+
+    `sides` are the record in float64 and perhaps in float32, `torch` is the reference in float64.
+    """
+    fine = sides["float64"]
+    if fine is None or torch is None or torch.dtype != np.float64 or not torch.size:
+        return None
+    if not all(side is not None and is_real(side) and side.shape == torch.shape for side in sides.values()):
+        return None
+    scale = largest_around(torch)
+    outcome, coarse = screened(Local(fine, torch), scale, "float64", SCREEN), sides.get("float32")
+    if outcome is None or coarse is None:
+        return outcome
+    return None if screened(Local(coarse, fine), scale, "float32", SCREEN_FLOAT32) is None else outcome
 
 
 @np.errstate(all="ignore")

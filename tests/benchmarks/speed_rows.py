@@ -15,6 +15,7 @@ from handgrad.compare.experiment.run import run
 from handgrad.compare.verdict.differences import measured
 from tests.benchmarks import speed_curves as curves
 from tests.benchmarks.networks import Case
+from tests.benchmarks.speed_large import LARGE, SMALL, Subject, bare, beyond_records, checked, training
 from tests.benchmarks.speed_subjects import (
     assert_close_loop,
     fixture,
@@ -93,7 +94,7 @@ def whole_checks(rounds: int, seed: int) -> Iterator[Target]:
     The slow mode costs two evaluations a parameter, the fast one a few a tensor, so that it depends on the depth.
     """
     steps = 64
-    for layers in ((64, 64, 12), (30, 30, 30, 30, 30, 30, 4)):
+    for layers, least in (((64, 64, 12), 1.3), ((30, 16, 1), 1.3), ((30, 30, 30, 30, 30, 30, 4), 2.0)):
         experiment, source = fixture(layers, 32, steps, batches=2)
         one = experiment, (source[0][:32], source[1][:32])
         acts = {"run": whole_run(experiment, source), "generic": generic(*one), "fast": gradcheck(*one, fast=True)}
@@ -102,10 +103,63 @@ def whole_checks(rounds: int, seed: int) -> Iterator[Target]:
         timed = interleaved(acts, max(3, rounds // 2))
         timed["step"] = timed["run"] / steps
         what = f"{len(layers) - 1} layers, {parameters(experiment)} parameters"
-        for name, act, slow, fast in (("a judged step", "step", 500, 3), ("check_gradients", "generic", 200, 1)):
+        for name, act, slow, fast in (("a judged step", "step", 500, 3), ("check_gradients", "generic", 200, least)):
             if "slow" in acts:
                 yield faster(f"{name}, {what}, against gradcheck", slow, timed, "slow", act)
             yield faster(f"{name}, {what}, against gradcheck in fast mode", fast, timed, "fast", act)
+
+
+def wrong_and_large(rounds: int, seed: int) -> Iterator[Target]:
+    """What a check costs where nothing is small or something is wrong: in seconds, runs and MiB."""
+    for name, made in SMALL.items():
+        yield from _wrong(name, made(), rounds, 1.0)
+    for name, made in LARGE.items():
+        subject = made()
+        acts = {"bare": lambda s=subject: bare(s), "check": lambda s=subject: checked(s, s.derivation)}
+        timed = interleaved(acts, max(2, rounds // 5), least=0.0)
+        times = f"{shown(timed['check'])} and {shown(timed['bare'])}"
+        yield Target(
+            f"right, {name}, times two bare runs of each side", 2.5, ratio(timed, "check", "bare"), detail=times
+        )
+        yield Target(f"right, {name}, peak beyond inputs and records", 500, beyond_records(name), "MiB")
+        yield from _wrong(name, subject, max(1, rounds // 15), 4.0)
+        hand, torch_side, _ = checked(subject, subject.wrong)
+        yield Target(f"wrong, {name}, calls of the derivation", 12, hand, "")
+        yield Target(f"wrong, {name}, runs of the reference", 16, torch_side, "")
+
+
+def _wrong(name: str, subject: Subject, rounds: int, limit: float) -> Iterator[Target]:
+    acts = {side: lambda d=d: checked(subject, d) for side, d in (("right", subject.derivation), ("it", subject.wrong))}
+    timed = interleaved(acts, rounds, least=0.0)
+    *_, (first, *_) = checked(subject, subject.wrong)
+    said, extra = f"{first.where.name}: {first.cause.code}", float(median(timed["it"] - timed["right"]))
+    yield Target(f"wrong, {name}, with the name, beyond right", limit, extra, "s", detail=said)
+
+
+def unexplained_training(rounds: int, seed: int) -> Iterator[Target]:
+    """check_training of five steps of 784-100-10, whose gradient of W1 nothing explains."""
+    check, reference = training()
+    check()
+    runs = reference.calls
+    timed = interleaved({"check": check}, max(2, rounds // 5), least=0.0)
+    yield Target("check_training, unexplained, 784-100-10, 5 steps", 0.5, float(median(timed["check"])), "s")
+    yield Target("check_training, unexplained, 784-100-10, 5 steps, runs of the reference", 60, runs, "")
+
+
+def checks_from_the_shell(rounds: int, seed: int) -> Iterator[Target]:
+    """`handgrad check` and `handgrad check FILE` beyond `import torch`."""
+    with tempfile.TemporaryDirectory() as folder:
+        file, root = str(Path(folder) / "mine.py"), Path(__file__).resolve().parents[2]
+        environment = os.environ | {"PYTHONPATH": str(root), "PYTHONPYCACHEPREFIX": f"{folder}/compiled"}
+        environment["PYTHONDONTWRITEBYTECODE"] = ""  # as when installed
+        run_it = "import sys; from handgrad.compare.cli import main; main(sys.argv[1:])"
+        subprocess.run([sys.executable, "-c", run_it, "init", file], capture_output=True, check=True, env=environment)
+        commands = {"torch": ["-c", "import torch"], "check": ["-c", run_it, "check"]}
+        commands["file"] = ["-c", run_it, "check", file]
+        timed = started(commands, max(3, rounds // 2), cwd=folder, env=environment)
+        for what, name, limit in (("check", "check", 0.4), ("check FILE", "file", 0.3)):
+            extra, own = float(median(timed[name] - timed["torch"])), shown(timed["torch"])
+            yield Target(f"handgrad {what}, over import torch", limit, extra, "s", detail=f"import torch {own}")
 
 
 def verdicts(rounds: int, seed: int) -> Iterator[Target]:
@@ -222,6 +276,9 @@ PARTS: dict[str, Callable[[int, int], Iterator[Target]]] = {
     "small": small_tensors,
     "training": training_steps,
     "checks": whole_checks,
+    "wrong": wrong_and_large,
+    "unexplained": unexplained_training,
+    "shell": checks_from_the_shell,
     "verdict": verdicts,
     "growth": growth,
     "experiments": many_experiments,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise, repeat
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from tests.benchmarks.networks import Case
 __all__ = [
     "Fixture",
     "assert_close_loop",
+    "derivation_of",
     "fixture",
     "generic",
     "gradcheck",
@@ -116,9 +118,14 @@ def whole_run(experiment: Experiment, source: tuple[np.ndarray, np.ndarray]) -> 
 
 def generic(experiment: Experiment, source: tuple[np.ndarray, np.ndarray]) -> Act:
     """check_gradients on the same network as a derivation that returns everything it computes."""
-    reference = mlp(experiment.layers, experiment.activations, experiment.loss, l2=experiment.l2)
-    derivation, params, data = Case(experiment, *source, 1.0).derivation(), initial_parameters(experiment), load(source)
-    return lambda: expect_ok(check_gradients(derivation, reference, params, (data.X, data.Y)))
+    derivation, params, batch, reference = derivation_of(experiment, source)
+    return lambda: expect_ok(check_gradients(derivation, reference, params, batch))
+
+
+def derivation_of(experiment: Experiment, source: tuple[np.ndarray, np.ndarray]) -> tuple[Any, ...]:
+    """A network as a derivation that returns everything it computes, its parameters and batch, and the reference."""
+    data, reference = load(source), mlp(experiment.layers, experiment.activations, experiment.loss, l2=experiment.l2)
+    return Case(experiment, *source, 1.0).derivation(), initial_parameters(experiment), (data.X, data.Y), reference
 
 
 def gradcheck(experiment: Experiment, source: tuple[np.ndarray, np.ndarray], *, fast: bool) -> Act:

@@ -63,6 +63,17 @@ def test_help_version_and_argument_errors_import_neither_torch_nor_numpy(argv):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("argv", [["check"], ["check", "mine.py"]], ids=["the notes", "a file"])
+def test_a_right_check_imports_neither_sympy_nor_masked_arrays_nor_data_sets(argv, tmp_path):
+    code = (
+        "import sys\nfrom handgrad.compare.cli.commands import main\nmain(['init', 'mine.py'])\n"
+        f"assert main({argv!r}) == 0\n"
+        "assert not {'sympy', 'numpy.ma', 'sklearn'} & set(sys.modules), 'imported'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("command", [[sys.executable, "-m", "handgrad"], ["handgrad"]], ids=["module", "script"])
 def test_both_ways_to_start_it(command, data_file):
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}

@@ -29,7 +29,7 @@ def test_its_spread_is_the_closed_form_of_the_operation(witness):
 
 def test_elsewhere_the_whole_run_is_taken_again_and_torch_agrees_there(witness):
     for name in ("Z1", "dW1", "W1_next"):
-        here, places = witness.beside(name), witness.places(name, MOVE)
+        here, places = witness.beside(name), [*witness.places(name, MOVE)]
         assert len(places) == 3
         for place in places:
             assert (place.recorded != here.recorded).any()

@@ -6,7 +6,6 @@ import torch
 
 from handgrad.compare.errors import InputError
 from handgrad.compare.oracle.optimizer import Follower, Followers
-from handgrad.compare.thresholds import NOISE_RUNS
 
 PARAMS = {"W": np.array([[1.0, 2.0]]), "b": np.array([3.0])}
 GRADIENTS = {"dW": np.array([[0.5, -1.0]]), "db": np.array([2.0])}
@@ -106,15 +105,15 @@ def test_the_same_step_with_roundings_of_its_own_is_off_by_as_much():
     followers = Followers(sgd(), PARAMS)
     own = followers.step(PARAMS, GRADIENTS, no_gradients)
     np.testing.assert_array_equal(own["W"], PARAMS["W"] - 0.1 * GRADIENTS["dW"])
-    noisy = followers.noisy(2.0**-20)
-    assert len(noisy) == NOISE_RUNS
+    noisy = followers.noisy(3, 2.0**-20)
+    assert len(noisy) == 3
     for other in noisy:
         difference = np.abs(other["W"] - own["W"])
         assert (difference > 0).any()
         assert (difference <= 3 * 2.0**-20 * (abs(PARAMS["W"]) + 0.1 * abs(GRADIENTS["dW"]))).all()
     again = Followers(sgd(), PARAMS)
     again.step(PARAMS, GRADIENTS, no_gradients)
-    np.testing.assert_array_equal(again.noisy(2.0**-20)[1]["W"], noisy[1]["W"])
+    np.testing.assert_array_equal(again.noisy(3, 2.0**-20)[1]["W"], noisy[1]["W"])
 
 
 def test_roundings_of_the_state_gather_from_step_to_step():
@@ -123,10 +122,10 @@ def test_roundings_of_the_state_gather_from_step_to_step():
     for _ in range(3):
         own = followers.step(PARAMS, GRADIENTS, no_gradients)
         followers.set_velocity("b", np.full(1, 5.0))
-    (first, *_), by = followers.noisy(2.0**-20), 2.0**-20
+    (first, *_), by = followers.noisy(3, 2.0**-20), 2.0**-20
     assert 0 < abs(first["vW"] - own["vW"]).max() <= 12 * by * abs(own["vW"]).max()
     np.testing.assert_allclose(first["vb"], 0.9 * 5 + 2, rtol=4 * by)
-    assert followers.noisy(by)[0] is first  # nothing more was done
+    assert followers.noisy(3, by)[0] is first  # nothing more was done
 
 
 def test_a_gradient_that_is_not_usable_is_torchs_own():
@@ -141,8 +140,8 @@ def test_a_gradient_that_is_not_usable_is_torchs_own():
     result = followers.step(PARAMS, unusable, own)
     np.testing.assert_allclose(result["W"], PARAMS["W"] - 0.1)
     np.testing.assert_allclose(result["b"], PARAMS["b"] - 0.1 * GRADIENTS["db"])
-    followers.noisy(2.0**-20)
-    assert len(handed) == 1 + NOISE_RUNS
+    followers.noisy(3, 2.0**-20)
+    assert len(handed) == 1 + 3
 
 
 def test_velocities_are_gone_on_with_and_a_new_start_has_none():

@@ -103,7 +103,7 @@ def test_an_update_is_as_large_as_what_it_was_and_became():
 
 def test_a_spread_by_chance_too_small_is_half_that_of_all_entries():
     class Drawn:
-        def noisy(self, by):
+        def noisy(self, _, by):
             return [{"W": step.local["W_next"] + by * np.array([[0.0, 2.0], [0.0, 2.0]])}]
 
     step = replace(following(), followers=Drawn())
