@@ -78,10 +78,11 @@ class Moved:
 
     @property
     def is_gone(self) -> bool:
-        """Whether nothing is left of the difference, relative to the reference."""
+        """Whether nothing is left of the difference, by itself and relative to the reference, which may have been 0."""
         at, flagged = self.flagged.stands_out, self.flagged
         here, left = (_share_of(each.difference, each.local.reference, at) for each in (flagged, self))
-        return left <= SPECIAL_POINT * here
+        before, after = (largest(each.difference[at]) for each in (flagged, self))
+        return left <= SPECIAL_POINT * here and after <= SPECIAL_POINT * before
 
     @property
     def stands(self) -> bool:

@@ -80,6 +80,14 @@ def test_what_is_gone_relative_to_the_reference_is_gone():
     assert not Moved(flagged(), Local(smaller + 1e-3 * OFF, smaller)).is_gone  # the whole tensor is smaller there
 
 
+def test_what_stays_is_not_gone_where_the_reference_was_nothing():
+    """As an entry of a gradient times a one-hot label, which moves from 0 to a millionth."""
+    is_nothing = RNG.random(G.shape) < 0.5
+    g, off = np.where(is_nothing, 1e-30, G), np.where(is_nothing, OFF, 0.0)
+    there = Moved(flagged(off, g), Local(g + 1e-6 + off, g + 1e-6))
+    assert not there.is_gone
+
+
 def test_which_side_stands_still():
     still = Moved(flagged(), Local(G + OFF, G * (1 + 1e-6)))
     assert (still.stands, still.torch_stands) == (True, False)
