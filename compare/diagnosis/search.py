@@ -113,10 +113,9 @@ def _is_other_line(one: Node, other: Node) -> bool:
 
 @dataclass
 class Budget:
-    """The work that is left to all searches of a check; `of_pairs` is what two mistakes at once may take of it."""
+    """The work that is left to all searches of a check."""
 
     left: int = MOST_WORK
-    of_pairs: int = MOST_WORK // 4
 
 
 @dataclass
@@ -156,7 +155,7 @@ class Search:
     def pairs(self) -> Iterator[list[Fit]]:
         """Two edits at once that predict the tensor: a second one beside each of those that come nearest."""
         found: list[Fit] = []
-        least = max(0, self.budget.left - self.budget.of_pairs)
+        least = max(0, self.budget.left - MOST_WORK // 4)
         nearest = sorted(self.near, key=lambda pair: (pair[0], pair[1].tier))[:MOST_NEAR]
         for edits in _of_the_same_steps(self.edits(max(OF_A_SECOND))) if nearest else ():
             if self.budget.left <= least:

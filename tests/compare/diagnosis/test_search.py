@@ -1,6 +1,8 @@
 """The search names what explains a tensor, nothing that does not, the same each time, and never ends in a traceback."""
 
+import gc
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ from handgrad.compare.diagnosis import search as module
 from handgrad.compare.diagnosis.bits import ENOUGH_BITS
 from handgrad.compare.diagnosis.edits import hypotheses
 from handgrad.compare.diagnosis.edits.edit import Edit, Rank
-from handgrad.compare.diagnosis.search import Elsewhere, Explanation, explanations
+from handgrad.compare.diagnosis.search import MOST_WORK, Budget, Elsewhere, Explanation, explanations
 from handgrad.compare.facts.causes import Scaled, WrongSign, Zero
 from handgrad.compare.facts.compounds import Alternative, Both
 from handgrad.compare.facts.edits import (
@@ -194,6 +196,38 @@ def test_ends_where_its_work_is_done():
     search.budget.left = 0
     assert all(fits == [] for fits in search.fits())
     assert not search.tried
+
+
+def test_searches_of_one_check_share_their_budget():
+    def search(budget):
+        return replace(search_of(layer, "A", lambda t: torch.cos(3 * t.Z) + t.Y**3, ["Z"]), budget=budget)
+
+    alone = Budget()
+    assert not named(search(alone), lambda: ())
+    spent = MOST_WORK - alone.left
+    shared = Budget(spent)
+    first, second = search(shared), search(shared)
+    assert not named(first, lambda: ())
+    assert not named(second, lambda: ())
+    assert sum(first.tried.values()) > 0 == sum(second.tried.values())
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_unused_memory_is_sought_afterwards_if_it_was_before(collects):
+    def odd():
+        assert not gc.isenabled()
+        raise KeyError("elsewhere")
+        yield
+
+    search = search_of(layer, "A", lambda t: torch.tanh(t.Z), ["Z"])
+    try:
+        if not collects:
+            gc.disable()
+        with pytest.raises(KeyError):
+            explanations([search], odd)
+        assert gc.isenabled() is collects
+    finally:
+        gc.enable()
 
 
 def test_cheap_tiers_come_before_dear_ones():
