@@ -26,6 +26,7 @@ WRITTEN = {
     "fresh two": "fresh_two",
     "fresh three": "fresh_three",
     "fresh four": "fresh_four",
+    "fresh five": "fresh_five",
 }
 EDITS = "edits of "
 CHANGED = 1e-9  # share by which an edit must change some tensor to be a mistake
