@@ -121,7 +121,7 @@ def right_counts(seed: int, index: int) -> Counter[str]:
     """Equivalent forms, a mask from A > 0 among them: nothing is found."""
     rng = np.random.default_rng([seed, index, 3])
     experiment, data = fixture(Needs(), rng)
-    forms = {**VARIANTS, "mask from A > 0": ((ACTIVATIONS, "(Z > 0)", "(A > 0)"),)}
+    forms = {**VARIANTS, "mask from A > 0": ((ACTIVATIONS, "(Z > 0)", "(relu(Z) > 0)"),)}
     name = list(forms)[index % len(forms)]
     with editing(forms[name]):
         report = run(experiment, data)

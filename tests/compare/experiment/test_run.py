@@ -128,13 +128,8 @@ def test_a_planted_fault_is_caught_at_its_tensor(module, right, wrong, fields, c
 
 
 def test_a_velocity_reset_at_each_epoch_is_caught_at_the_first_step_of_the_second():
-    counting = ("Arrays = Mapping[str, np.ndarray]", "Arrays = Mapping[str, np.ndarray]\nCALLS = {}")
-    called = (
-        "    updated, moved = {}, {}\n",
-        "    updated, moved = {}, {}\n    t = params['W1'].dtype.name\n    CALLS[t] = CALLS.get(t, 0) + 1\n",
-    )
-    forgetting = ("beta * velocities", "(CALLS[t] != 4) * beta * velocities")
-    first = run_with(OPTIMIZERS, counting, called, forgetting).first
+    forgetting = "optimizer(params, gradients, {name: (step != 4) * v for name, v in state.items()})"
+    first = run_with(TRAINING, ("optimizer(params, gradients, state)", forgetting)).first
     assert (first.where.step, first.where.name, first.equation, first.cause.code) == (4, "vW1", "O3", "reset")
 
 

@@ -217,7 +217,7 @@ def test_the_page_of_a_mistake_has_its_code_right_and_wrong(name, tmp_path):
 def test_the_page_of_a_mistake_shows_the_code_that_ran(tmp_path):
     path = tmp_path / "fault.html"
     main(["faults", "bias-gradient-mean", "--format", "html", "--output", str(path)])
-    assert re.search(r'class="marked wrong">    db = dZ\.mean\(axis=1', path.read_text(encoding="utf-8"))
+    assert re.search(r'class="marked wrong">        db = dZ\.mean\(axis=1', path.read_text(encoding="utf-8"))
 
 
 def test_the_notes_page_has_every_statement_with_its_curves(tmp_path):
