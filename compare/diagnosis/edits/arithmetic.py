@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations, permutations
+from math import isclose
 from typing import Any
 
 import torch
@@ -85,9 +86,10 @@ def sums(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator
         yield without(2, *pair)
         yield turned(2, *pair)
     if len(terms) == 2:
+        for one, other in permutations(terms):
+            yield from _assigned(node, one, other)
+            yield from _squared(node, one, other)
         one, other = terms
-        yield from _assigned(node, one, other)
-        yield from _assigned(node, other, one)
         product = apply(operator.mul, one.of, other.of)
         yield Edit(4, Rank.CURIOUS, says(mistakes.FactorForm, text("{}", other.of), "product", where), {node: product})
 
@@ -122,6 +124,23 @@ def _scaled_term(segment: Segment, node: Node, kind: str, factor: Any, term: Ter
         mistakes.FactorOfTerms, text("{}", factor), text("{}", term.of), belongs, kind == "div", inside(segment, node)
     )
     return Edit(2, Rank.OTHER, cause, {node: change})
+
+
+def _squared(node: Node, one: Term, other: Term) -> Iterator[Edit]:
+    """a^2 + c read as (a + c)^2."""
+    if not isinstance(one.of, Node) or not _is_square(one.of):
+        return
+    base = one.of.args[0]
+
+    def squared(x: Any, c: Any) -> Any:
+        return (other.times * c + one.times * x) ** 2
+
+    cause = says(mistakes.OtherOperand, text(f"({{}} {one.sign} {{}})^2", other.of, base), node)
+    yield Edit(2, Rank.OTHER, cause, {node: apply(squared, base, other.of)})
+
+
+def _is_square(node: Node) -> bool:
+    return (node.kind == "pow" and node.args[1] == 2) or (node.kind == "mul" and node.args[0] is node.args[1])
 
 
 def _assigned(node: Node, one: Term, other: Term) -> Iterator[Edit]:
@@ -307,6 +326,21 @@ def _fitted(segment: Segment, observed: Observed, node: Node, place: int | str, 
             return number if float(after.abs().max()) <= observed.limit else 0.0
         before = after
     return number
+
+
+def shares(segment: Segment) -> Iterator[Edit]:
+    """Of two numbers that share 1 between them, one counts as all of it: as labels that are not smoothed."""
+    placed = [(node, place, float(number)) for node in segment.steps for place, number in _numbers_of(node)]
+    sizes = {1.0, *(float(n) for node in segment.steps for n in getattr(node.value, "shape", ()))}
+    for all_of_it in dict.fromkeys(number for _, _, number in placed if 0 < number < 1):
+        rest = {(1 - all_of_it) / size for size in sizes}
+        ones = [(node, place) for node, place, number in placed if number == all_of_it]
+        zeros = [(node, place) for node, place, number in placed if any(isclose(number, each) for each in rest)]
+        if zeros and not {node for node, _ in ones} & {node for node, _ in zeros}:
+            changes = {node: redo(node, {place: read(1.0)}) for node, place in ones}
+            changes |= {node: redo(node, {place: read(0.0)}) for node, place in zeros}
+            belongs = f"{all_of_it:.6g}, and 0 where {1 - all_of_it:.6g}"
+            yield Edit(3, Rank.CONSTANT, says(mistakes.OtherNumber, "1", belongs), changes)
 
 
 def positions(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:

@@ -59,6 +59,7 @@ def hypotheses(
         whole.clipped(segment, observed),
         operands.exchanged(segment),
         loops.other_variables(segment),
+        arithmetic.shares(segment),
     ):
         yield from _as_far_as_possible(of_the_whole)
     groups = [(group, kinds) for group in (*segment.repeated, *segment.interleaved)]

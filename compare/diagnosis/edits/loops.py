@@ -7,25 +7,30 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor
 
 from handgrad.compare.diagnosis.edits.edit import Edit, Rank, is_like, read, redo, says
-from handgrad.compare.diagnosis.edits.segment import Segment, repeated
+from handgrad.compare.diagnosis.edits.segment import Change, Segment, repeated
 from handgrad.compare.facts import edits as mistakes
 from handgrad.compare.facts.compounds import Repeated
 from handgrad.compare.oracle.graph import Node
 from handgrad.compare.oracle.lines import Place
 
+TURNED = ("t", "transpose", "permute")
+
 
 def other_variables(segment: Segment) -> Iterator[Edit]:
-    """An operand of a step that a loop does again and again is another variable of the same visit."""
+    """An operand of a step that a loop does again and again, or what that is a transpose of, is another variable."""
     variables = _variables(segment)
     for group in segment.repeated:
-        for i, first in enumerate(group[0].args):
-            due = [node.args[i] for node in group if len(node.args) > i and isinstance(node.args[i], Node)]
-            if isinstance(first, Node) and isinstance(first.value, Tensor) and len(due) == len(group):
+        visits = [node.place.visit for node in group if node.place is not None]
+        for i in range(len(group[0].args)):
+            taken = [node.args[i] for node in group if len(node.args) > i and isinstance(node.args[i], Node)]
+            turned = all(each.kind in TURNED for each in taken)
+            due = [each.args[0] for each in taken] if turned else taken
+            if len(due) == len(group) and isinstance(due[0].value, Tensor):
                 for variable in variables:
-                    visits = [node.place.visit for node in group if node.place is not None]
                     used = [variable[visit] for visit in visits if visit in variable]
-                    if len(used) == len(group) and used != due and all(is_like(each, first) for each in used):
-                        yield _other_variable(group, i, used)
+                    if len(used) == len(group) and used != due and all(is_like(each, due[0]) for each in used):
+                        instead = [redo(each, {0: read(other)}) for each, other in zip(taken, used, strict=True)]
+                        yield _other_variable(group, i, due[0], used, instead if turned else [*map(read, used)])
 
 
 def _variables(segment: Segment) -> list[dict[int, Node]]:
@@ -52,7 +57,7 @@ def _is_from_elsewhere(node: Node, place: Place) -> bool:
     return node.place is None or node.place[:3] != place[:3]
 
 
-def _other_variable(group: Sequence[Node], i: int, used: Sequence[Node]) -> Edit:
-    changes = {node: redo(node, {i: read(other)}) for node, other in zip(group, used, strict=True)}
-    cause = says(mistakes.OtherOperand, used[0], group[0].args[i], group[0])
+def _other_variable(group: Sequence[Node], i: int, due: Node, used: Sequence[Node], instead: Sequence[Change]) -> Edit:
+    changes = {node: redo(node, {i: change}) for node, change in zip(group, instead, strict=True)}
+    cause = says(mistakes.OtherOperand, used[0], due, group[0])
     return Edit(3, Rank.OPERAND, says(Repeated, cause, len(group)), changes)

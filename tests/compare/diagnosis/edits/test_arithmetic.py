@@ -11,6 +11,7 @@ from handgrad.compare.diagnosis.edits.arithmetic import (
     positions,
     powers,
     products,
+    shares,
     sums,
 )
 from handgrad.compare.facts.causes import Scaled
@@ -259,3 +260,40 @@ def test_a_number_that_has_no_name_is_fitted(wrong, value):
 
 def test_where_no_number_leads_near_none_is_fitted():
     assert causes(numbers, "A", lambda t: torch.randn(t.Z.shape, dtype=torch.float64), ["Z"]) == []
+
+
+def squares(p, X, Y):
+    Z = tap("Z", X @ p["W"])
+    return (tap("A", torch.exp(1 - Z**2) + (p["b"] + Y * Y).sin()) * Y).sum()
+
+
+SQUARED = {
+    "a power": (lambda t: torch.exp((1 - t.Z) ** 2) + (t.b + t.Y * t.Y).sin(), "(1 - Z)^2"),
+    "a product": (lambda t: torch.exp(1 - t.Z**2) + ((t.b + t.Y) ** 2).sin(), "(b + Y)^2"),
+}
+
+
+@pytest.mark.parametrize("what", SQUARED)
+def test_finds_a_square_outside_of_its_parentheses(what):
+    wrong, used = SQUARED[what]
+    assert causes(squares, "A", wrong, ["Z"])[0].used == used
+
+
+def smoothed(p, X, Y):
+    Z = tap("Z", X @ p["W"])
+    labels = Y.abs().long() % 2
+    return (tap("A", Z.exp() * (0.85 * labels + 0.15 / 3)) * Y).sum()
+
+
+def test_finds_labels_that_are_not_smoothed():
+    (cause, *_) = causes(smoothed, "A", lambda t: t.Z.exp() * (t.Y.abs().long() % 2), ["Z"])
+    assert cause == OtherNumber("1", "0.85, and 0 where 0.15")
+
+
+def test_numbers_that_share_nothing_are_left_in_peace():
+    def reference(p, X, Y):
+        Z = tap("Z", X @ p["W"])
+        return (tap("A", Z.exp() * (0.85 * Y + 0.2)) * Y).sum()
+
+    search = search_of(reference, "A", lambda t: t.Z.exp() * t.Y, ["Z"])
+    assert not [*shares(search.segment)]

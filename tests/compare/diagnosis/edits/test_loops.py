@@ -6,7 +6,7 @@ from handgrad import tap
 from handgrad.compare.diagnosis.edits.loops import other_variables
 from handgrad.compare.facts.compounds import Repeated
 from handgrad.compare.facts.edits import OtherOperand
-from tests.compare.diagnosis.planted import fitting, search_of
+from tests.compare.diagnosis.planted import causes, fitting, search_of
 
 
 def loop(p, X, Y):
@@ -58,3 +58,22 @@ def test_finds_a_returned_state_one_visit_late_in_a_gradient():
         lambda segment, node, _: other_variables(segment) if node is segment.target else iter(()), search
     )
     assert (cause.mistake.used, cause.mistake.belongs, cause.visits) == ("h2", "h1", 2)
+
+
+def test_finds_a_state_that_was_not_returned_one_visit_early():
+    def reference(p, X, Y):
+        h, J = X @ p["W"], 0.0
+        for _ in range(3):
+            h = torch.tanh(h @ p["U"])
+            J = J + ((h @ p["V"] - X) ** 2).sum()
+        return J
+
+    def wrong(t):
+        h, dV = t.X @ t.W, 0.0
+        for _ in range(3):
+            before, h = h, torch.tanh(h @ t.U)
+            dV = dV + before.T @ (2 * (h @ t.V - t.X))
+        return dV
+
+    (cause, *_) = causes(reference, "dV", wrong)
+    assert (type(cause), type(cause.mistake), cause.visits) == (Repeated, OtherOperand, 3)
