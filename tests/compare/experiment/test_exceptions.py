@@ -84,7 +84,7 @@ def test_what_is_no_array_of_real_numbers_is_a_finding_at_its_tensor(module, rig
 )
 def test_writing_into_what_an_earlier_equation_kept_is_an_exception_there(right, wrong, equation):
     first = run_with(OPTIMIZERS, (right, wrong)).first
-    assert (type(first.cause), first.equation) == (Raised, equation)
+    assert (first.where.step, type(first.cause), first.equation) == (1, Raised, equation)
     assert "read-only" in first.cause.message
 
 
