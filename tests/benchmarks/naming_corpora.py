@@ -27,6 +27,7 @@ WRITTEN = {
     "fresh three": "fresh_three",
     "fresh four": "fresh_four",
     "fresh five": "fresh_five",
+    "fresh six": "fresh_six",
 }
 EDITS = "edits of "
 CHANGED = 1e-9  # share by which an edit must change some tensor to be a mistake
