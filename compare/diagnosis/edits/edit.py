@@ -18,7 +18,8 @@ Told = Callable[[Words], Cause]  # the cause that an edit is
 Function = Callable[[Tensor], Tensor]
 Start = Callable[[Mapping[str, Tensor]], Any]  # of a state, of what the first step takes
 SMALL = 1e-2  # a number below is one that keeps a divisor from zero
-ODD = (RuntimeError, LookupError, TypeError, ValueError, ArithmeticError, AssertionError)  # an edit that cannot be made
+ODD = (RuntimeError, LookupError, TypeError, ValueError, ArithmeticError, AssertionError, AttributeError)
+"""What an edit raises that cannot be made."""
 MOST_INDICES = 32  # of an axis: each is left out of a sum
 
 

@@ -257,11 +257,19 @@ def test_what_is_named_has_bits_left_over(wrong):
     assert all(rank[0] <= -ENOUGH_BITS // 8 for rank, _ in said)
 
 
-def test_an_edit_that_cannot_be_made_ends_nothing(monkeypatch):
+CANNOT = {
+    "sizes": lambda x: x @ torch.zeros(77, 77),
+    "a number that should be a tensor": lambda x: float(x[0, 0]).reshape(3),
+    "a place that is not there": lambda x: x[99],
+}
+
+
+@pytest.mark.parametrize("what", CANNOT)
+def test_an_edit_that_cannot_be_made_ends_nothing(what, monkeypatch):
     """An enumeration that fails in the middle is one that ends there."""
 
     def odd(segment, node, numbers):
-        yield Edit(1, Rank.OTHER, lambda w: Zero(), {node: lambda v: v(node) @ torch.zeros(77, 77)})
+        yield Edit(1, Rank.OTHER, lambda w: Zero(), {node: lambda v: CANNOT[what](v(node))})
         raise RuntimeError("odd")
 
     monkeypatch.setattr(hypotheses.loops, "other_variables", lambda segment: odd(segment, segment.target, {}))
