@@ -2,12 +2,16 @@
 
 Adding an operation takes the functions in `manual`, the twin in `torchref` and one row here. Halves are named as
 "module:attribute" and resolved on use, so that reading the registry imports neither NumPy nor torch.
+
+`units` says what rounding may do: for each tensor that the operation computes, a function of m, where m("dA") is |dA|,
+that gives how many units of roundoff it may be off by. That is the libraries' documented worst cases, 4 units in the last
+place or 8u for a function such as tanh, and the roundings around them. A tensor that is not named is an exact copy.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
 
 from handgrad.compare.errors import InputError
@@ -22,8 +26,7 @@ class Operation(NamedTuple):
 
     `by_hand` holds forward and backward (an optimiser: initial state and step; an initialiser: standard deviation).
     `reads` is what a loss is a function of in the last layer, or the derivative of an activation in its own: "Z" or
-    "A". `options` are the settings that an optimiser takes. `value_units` and `derivative_units` are for activations:
-    how many units of roundoff g(Z) may be off, and g'(Z) dA per |dA|.
+    "A". `options` are the settings that an optimiser takes, and its units beside m.
     """
 
     kind: str
@@ -33,8 +36,7 @@ class Operation(NamedTuple):
     equations: tuple[str, ...]
     reads: str = ""
     options: tuple[str, ...] = ()
-    value_units: float = 0.0
-    derivative_units: float = 0.0
+    units: Mapping[str, Callable[..., Any]] = MappingProxyType({})
 
     def hands(self, modules: Modules | None = None) -> tuple[Any, ...]:
         """The functions by hand: those of `modules`, or of the installed package."""
@@ -73,16 +75,25 @@ def _row(kind: str, name: str, *equations: str, start: str = "", **more: Any) ->
 LINEAR = ("network:linear", "network:backward")
 OPERATIONS = (
     Operation("layer", "linear", LINEAR, "torch.nn:Linear", ("F1", "B2", "B3", "B4")),
-    _row("activation", "sigmoid", "F2", "B5", reads="A", value_units=8.0, derivative_units=10.0),
-    _row("activation", "relu", "F2", "B5", reads="Z"),
-    _row("activation", "tanh", "F2", "B5", reads="A", value_units=8.0, derivative_units=18.0),
-    _row("activation", "identity", "F2", "B5", reads="Z"),
-    _row("loss", "binary-cross-entropy", "L2", "B1", reads="Z"),
-    _row("loss", "squared-error", "L3", "B1", reads="A"),
+    _row("activation", "sigmoid", "F2", "B5", reads="A",
+        units={"A": lambda m: 8, "dZ": lambda m: 4 * m("dZ") + 10 * m("dA")}),
+    _row("activation", "relu", "F2", "B5", reads="Z",
+        units={"dZ": lambda m: 4 * m("dZ")}),
+    _row("activation", "tanh", "F2", "B5", reads="A",
+        units={"A": lambda m: 8, "dZ": lambda m: 4 * m("dZ") + 18 * m("dA")}),  # 1 - A^2 cancels
+    _row("activation", "identity", "F2", "B5", reads="Z",
+        units={"dZ": lambda m: 4 * m("dZ")}),
+    _row("loss", "binary-cross-entropy", "L2", "B1", reads="Z",
+        units={"losses": lambda m: 8 * m("Z") + 8 * m("losses")}),  # the terms of every stable form are no larger
+    _row("loss", "squared-error", "L3", "B1", reads="A",
+        units={"losses": lambda m: 6 * m("losses")}),  # a - y rounds once, which the square doubles; two products
     Operation("cost", "mean", ("losses:mean_loss",), "handgrad.torchref.losses:mean_loss", ("L1",)),
     Operation("cost", "weight-decay", ("losses:weight_decay",), "handgrad.torchref.losses:weight_decay", ("L4",)),
-    _row("optimizer", "gradient-descent", "U1", start="no_state", options=("learning_rate",)),
-    _row("optimizer", "momentum", "O3", "O4", start="zero_velocities", options=("learning_rate", "beta")),
+    _row("optimizer", "gradient-descent", "U1", start="no_state", options=("learning_rate",),
+        units={"w_next": lambda m, learning_rate: 2 * m("w") + 14 * learning_rate * m("dw")}),
+    _row("optimizer", "momentum", "O3", "O4", start="zero_velocities", options=("learning_rate", "beta"),
+        units={"vw": lambda m, beta, **_: 4 * beta * m("vw before") + (4 * (1 - beta) + 2 * beta) * m("dw"),
+            "w_next": lambda m, learning_rate, **_: 2 * m("w") + 14 * learning_rate * m("vw")}),  # 1 - beta rounds too
     _row("initializer", "lecun", "I1", "I2"),
     _row("initializer", "glorot", "I5"),
     _row("initializer", "he", "I3"),
@@ -90,7 +101,7 @@ OPERATIONS = (
     _row("initializer", "zeros"),
     _row("initializer", "notes-xavier", "I4"),
     _row("initializer", "notes-he", "I5"),
-)
+)  # fmt: skip
 
 _BY_NAME = {(row.kind, row.name): row for row in OPERATIONS}
 
