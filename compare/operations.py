@@ -4,13 +4,14 @@ Adding an operation takes the functions in `manual`, the twin in `torchref` and 
 "module:attribute" and resolved on use, so that reading the registry imports neither NumPy nor torch.
 
 `units` says what rounding may do: for each tensor that the operation computes, a function of m, where m("dA") is |dA|,
-that gives how many units of roundoff it may be off by. That is the libraries' documented worst cases, 4 units in the last
-place or 8u for a function such as tanh, and the roundings around them. A tensor that is not named is an exact copy.
+that gives how many units of roundoff it may be off by. That is the libraries' documented worst cases, 4 units in the
+last place or 8u for a function such as tanh, and the roundings around them. A tensor that has none is an exact copy.
 """
 
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
+from math import inf
 from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
 
@@ -26,7 +27,9 @@ class Operation(NamedTuple):
 
     `by_hand` holds forward and backward (an optimiser: initial state and step; an initialiser: standard deviation).
     `reads` is what a loss is a function of in the last layer, or the derivative of an activation in its own: "Z" or
-    "A". `options` are the settings that an optimiser takes, and its units beside m.
+    "A"; `last` is the last activation that a loss needs, and `labels` what its labels lie between; `slope` is that of
+    an activation: smooth, stepped or constant. `options` are the settings that an optimiser takes, and its units beside
+    m.
     """
 
     kind: str
@@ -35,6 +38,9 @@ class Operation(NamedTuple):
     torch: str
     equations: tuple[str, ...]
     reads: str = ""
+    last: str = ""
+    labels: tuple[float, float] = (-inf, inf)
+    slope: str = "smooth"
     options: tuple[str, ...] = ()
     units: Mapping[str, Callable[..., Any]] = MappingProxyType({})
 
@@ -77,13 +83,13 @@ OPERATIONS = (
     Operation("layer", "linear", LINEAR, "torch.nn:Linear", ("F1", "B2", "B3", "B4")),
     _row("activation", "sigmoid", "F2", "B5", reads="A",
         units={"A": lambda m: 8, "dZ": lambda m: 4 * m("dZ") + 10 * m("dA")}),
-    _row("activation", "relu", "F2", "B5", reads="Z",
+    _row("activation", "relu", "F2", "B5", reads="Z", slope="stepped",
         units={"dZ": lambda m: 4 * m("dZ")}),
     _row("activation", "tanh", "F2", "B5", reads="A",
         units={"A": lambda m: 8, "dZ": lambda m: 4 * m("dZ") + 18 * m("dA")}),  # 1 - A^2 cancels
-    _row("activation", "identity", "F2", "B5", reads="Z",
+    _row("activation", "identity", "F2", "B5", reads="Z", slope="constant",
         units={"dZ": lambda m: 4 * m("dZ")}),
-    _row("loss", "binary-cross-entropy", "L2", "B1", reads="Z",
+    _row("loss", "binary-cross-entropy", "L2", "B1", reads="Z", last="sigmoid", labels=(0, 1),
         units={"losses": lambda m: 8 * m("Z") + 8 * m("losses")}),  # the terms of every stable form are no larger
     _row("loss", "squared-error", "L3", "B1", reads="A",
         units={"losses": lambda m: 6 * m("losses")}),  # a - y rounds once, which the square doubles; two products

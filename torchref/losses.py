@@ -8,13 +8,22 @@
 As in manual/losses.py the losses are summed over outputs and averaged over examples.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["binary_cross_entropy", "mean_loss", "squared_error", "weight_decay"]
+__all__ = ["LOSSES", "Loss", "binary_cross_entropy", "mean_loss", "squared_error", "weight_decay"]
+
+
+class Loss(NamedTuple):
+    """A loss: a function of the last layer's "Z" or "A", whichever it `reads`; the `last` activation it needs."""
+
+    value: Callable[[Tensor, Tensor], Tensor]
+    reads: str
+    last: str = ""
 
 
 def binary_cross_entropy(Z: Tensor, Y: Tensor) -> Tensor:
@@ -35,3 +44,10 @@ def weight_decay(weights: Iterable[Tensor], l2: float) -> Tensor:
 def mean_loss(losses: Tensor, penalty: Tensor | float = 0.0) -> Tensor:
     """Sum over outputs, mean over the n examples, plus the penalty. losses is (K, n), the result a scalar."""
     return losses.sum((-2, -1)) / losses.shape[-1] + penalty  # (L1) ()
+
+
+LOSSES = {
+    "binary-cross-entropy": Loss(binary_cross_entropy, "Z", last="sigmoid"),
+    "squared-error": Loss(squared_error, "A"),
+}
+"""Every loss by the name that mlp takes."""

@@ -62,11 +62,13 @@ def check_fit(settings: Settings, data: Data) -> None:
                 f"{name} is {array[column, row]:g} at row {row + 1}, column {column + 1}; float32 holds no more than "
                 f"{FLOAT32_MAX:.1e}, so rescale it"
             )
-    if settings.loss == "binary-cross-entropy" and (data.Y.min() < 0 or data.Y.max() > 1):
-        output, example = np.argwhere((data.Y < 0) | (data.Y > 1))[0]
+    least, most = operation("loss", settings.loss).labels
+    outside = np.argwhere((data.Y < least) | (data.Y > most))
+    if len(outside):
+        output, example = outside[0]
         raise InputError(
-            f"y is {data.Y[output, example]:g} at row {example + 1}, column {output + 1}; binary-cross-entropy "
-            "needs labels from 0 to 1, so rescale them or use the loss squared-error"
+            f"y is {data.Y[output, example]:g} at row {example + 1}, column {output + 1}; {settings.loss} "
+            f"needs labels from {least:g} to {most:g}, so rescale them or use the loss squared-error"
         )
 
 
