@@ -29,7 +29,7 @@ class Operation(NamedTuple):
     `reads` is what a loss is a function of in the last layer, or the derivative of an activation in its own: "Z" or
     "A"; `last` is the last activation that a loss needs, and `labels` what its labels lie between; `slope` is that of
     an activation: smooth, stepped or constant. `options` are the settings that an optimiser takes, and its units beside
-    m.
+    m. What is not in the notes has labels of its own: `supplied` has the equation of each.
     """
 
     kind: str
@@ -43,6 +43,7 @@ class Operation(NamedTuple):
     slope: str = "smooth"
     options: tuple[str, ...] = ()
     units: Mapping[str, Callable[..., Any]] = MappingProxyType({})
+    supplied: Mapping[str, str] = MappingProxyType({})
 
     def hands(self, modules: Modules | None = None) -> tuple[Any, ...]:
         """The functions by hand: those of `modules`, or of the installed package."""
@@ -91,7 +92,7 @@ OPERATIONS = (
         units={"dZ": lambda m: 4 * m("dZ")}),
     _row("loss", "binary-cross-entropy", "L2", "B1", reads="Z", last="sigmoid", labels=(0, 1),
         units={"losses": lambda m: 8 * m("Z") + 8 * m("losses")}),  # the terms of every stable form are no larger
-    _row("loss", "squared-error", "L3", "B1", reads="A",
+    _row("loss", "squared-error", "L3", "B1", reads="A", supplied={"L3": "loss = (1/2) (a - y)^2"},
         units={"losses": lambda m: 6 * m("losses")}),  # a - y rounds once, which the square doubles; two products
     Operation("cost", "mean", ("losses:mean_loss",), "handgrad.torchref.losses:mean_loss", ("L1",)),
     Operation("cost", "weight-decay", ("losses:weight_decay",), "handgrad.torchref.losses:weight_decay", ("L4",)),
