@@ -4,7 +4,6 @@ from dataclasses import replace
 from importlib import import_module
 from types import ModuleType
 
-import numpy as np
 import pytest
 
 from handgrad import Experiment
