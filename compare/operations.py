@@ -90,6 +90,9 @@ OPERATIONS = (
         units={"A": lambda m: 8, "dZ": lambda m: 4 * m("dZ") + 18 * m("dA")}),  # 1 - A^2 cancels
     _row("activation", "identity", "F2", "B5", reads="Z", slope="constant",
         units={"dZ": lambda m: 4 * m("dZ")}),
+    _row("activation", "leaky-relu", "F2", "B5", reads="Z", slope="stepped",
+        supplied={"A4": "LeakyReLU(z) = z for z > 0, z/100 for z <= 0"},
+        units={"A": lambda m: 3 * m("A"), "dZ": lambda m: 5 * m("dZ")}),  # 1/100 is rounded, and its product
     _row("loss", "binary-cross-entropy", "L2", "B1", reads="Z", last="sigmoid", labels=(0, 1),
         units={"losses": lambda m: 8 * m("Z") + 8 * m("losses")}),  # the terms of every stable form are no larger
     _row("loss", "squared-error", "L3", "B1", reads="A", supplied={"L3": "loss = (1/2) (a - y)^2"},

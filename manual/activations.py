@@ -2,6 +2,7 @@
 
     A2  ReLU(z) = 0 for z <= 0, z for z > 0;  ReLU'(z) = 0 for z <= 0, 1 for z > 0
     A3  tanh'(z) = 1 - tanh(z)^2
+    A4  LeakyReLU(z) = z for z > 0, z/100 for z <= 0;  LeakyReLU'(z) = 1 for z > 0, 1/100 for z <= 0
 
 Every function is elementwise: Z and A are (n_l, n), the result has the shape and dtype of Z. A derivative is written as
 a function of Z or of A = g(Z), whichever gives the shorter formula; its argument says which.
@@ -12,6 +13,8 @@ import numpy as np
 __all__ = [
     "identity",
     "identity_derivative",
+    "leaky_relu",
+    "leaky_relu_derivative",
     "relu",
     "relu_derivative",
     "sigmoid",
@@ -43,6 +46,19 @@ def relu_derivative(Z: np.ndarray) -> np.ndarray:
     Z and the result are (n_l, n).
     """
     return (Z > 0).astype(Z.dtype)  # (n_l, n)
+
+
+def leaky_relu(Z: np.ndarray) -> np.ndarray:
+    """Leaky ReLU: A = Z where Z > 0, else Z/100: a unit that is off still learns. Z and A are (n_l, n). Supplied.
+
+    Source: Maas, Hannun and Ng, "Rectifier nonlinearities improve neural network acoustic models", 2013.
+    """
+    return np.where(Z > 0, Z, 0.01 * Z)  # (A4) (n_l, n)
+
+
+def leaky_relu_derivative(Z: np.ndarray) -> np.ndarray:
+    """Derivative of leaky ReLU: g'(Z) = 1 where Z > 0, else 1/100, also at Z = 0. Z and the result are (n_l, n)."""
+    return np.where(Z > 0, 1, 0.01).astype(Z.dtype)  # (n_l, n)
 
 
 def tanh(Z: np.ndarray) -> np.ndarray:

@@ -2,13 +2,15 @@
 
 A2  ReLU(z) = 0 for z <= 0, z for z > 0
 A3  tanh'(z) = 1 - tanh(z)^2, known to autograd
+A4  LeakyReLU(z) = z for z > 0, z/100 for z <= 0
 """
 
 from torch import nn
 
-__all__ = ["identity", "relu", "sigmoid", "tanh"]
+__all__ = ["identity", "leaky_relu", "relu", "sigmoid", "tanh"]
 
 sigmoid = nn.Sigmoid
 relu = nn.ReLU  # (A2)
 tanh = nn.Tanh  # (A3)
 identity = nn.Identity
+leaky_relu = nn.LeakyReLU  # (A4): its slope is 1/100 unless another is asked for
