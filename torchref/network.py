@@ -22,7 +22,7 @@ Layer = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]  # Z from 
 Reference = Callable[[Mapping[str, Tensor], Tensor, Tensor], Tensor]
 
 
-def build(layers: Sequence[int], activations: Sequence[type[nn.Module]], dtype: torch.dtype) -> nn.Sequential:
+def build(layers: Sequence[int], activations: Sequence[Callable[[], nn.Module]], dtype: torch.dtype) -> nn.Sequential:
     """nn.Sequential(Linear, activation, Linear, activation, ...) for widths (n_x, n_1, ..., n_L)."""
     modules: list[nn.Module] = []
     for n_in, n_out, activation in zip(layers, layers[1:], activations, strict=False):
