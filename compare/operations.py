@@ -93,6 +93,14 @@ OPERATIONS = (
     _row("activation", "leaky-relu", "F2", "B5", reads="Z", slope="stepped",
         supplied={"A4": "LeakyReLU(z) = z for z > 0, z/100 for z <= 0"},
         units={"A": lambda m: 3 * m("A"), "dZ": lambda m: 5 * m("dZ")}),  # 1/100 is rounded, and its product
+    _row("activation", "gelu", "F2", "B5", reads="Z",
+        supplied={"A5": "GELU(z) = z Phi(z), Phi(z) = (1 + erf(z/sqrt(2)))/2"},
+        # erf 8, its argument 1, the sum 2, half of which is Phi's; z phi(z) is at most 1/4 and 3.3 off, the last sum 1
+        units={"A": lambda m: 8 * m("Z"), "dZ": lambda m: 4 * m("dZ") + 12 * m("dA")}),
+    _row("activation", "gelu-tanh", "F2", "B5", reads="Z",
+        supplied={"A6": "GELU(z) = z (1 + tanh(w))/2, w = sqrt(2/pi) (z + 0.044715 z^3)"},
+        # tanh 8, its argument 7 w (1 - tanh^2) < 3.2, the sum 2; z w'/2 is up to 22 before 1 - T^2, 3 off, is exactly 0
+        units={"A": lambda m: 9 * m("Z"), "dZ": lambda m: 4 * m("dZ") + 80 * m("dA")}),
     _row("loss", "binary-cross-entropy", "L2", "B1", reads="Z", last="sigmoid", labels=(0, 1),
         units={"losses": lambda m: 8 * m("Z") + 8 * m("losses")}),  # the terms of every stable form are no larger
     _row("loss", "squared-error", "L3", "B1", reads="A", supplied={"L3": "loss = (1/2) (a - y)^2"},
