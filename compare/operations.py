@@ -25,11 +25,13 @@ Modules = Mapping[str, ModuleType]
 class Operation(NamedTuple):
     """One operation: what kind it is, its name, its functions by hand, its torch twin and its equation labels.
 
-    `by_hand` holds forward and backward (an optimiser: initial state and step; an initialiser: standard deviation).
+    `by_hand` holds forward and backward (an optimiser: initial state and step; an initialiser: standard deviation). An
+    activation without a backward may stand only last, before a loss that needs it, whose derivative has both.
     `reads` is what a loss is a function of in the last layer, or the derivative of an activation in its own: "Z" or
-    "A"; `last` is the last activation that a loss needs, and `labels` what its labels lie between; `slope` is that of
-    an activation: smooth, stepped or constant. `options` are the settings that an optimiser takes, and its units beside
-    m. What is not in the notes has labels of its own: `supplied` has the equation of each.
+    "A"; `last` is the last activation that a loss needs, `labels` what its labels lie between, and `label_sum` what
+    those of an example must add up to, if anything; `slope` is that of an activation: smooth, stepped or constant.
+    `options` are the settings that an optimiser takes, and its units beside m. What is not in the notes has labels of
+    its own: `supplied` has the equation of each.
     """
 
     kind: str
@@ -40,6 +42,7 @@ class Operation(NamedTuple):
     reads: str = ""
     last: str = ""
     labels: tuple[float, float] = (-inf, inf)
+    label_sum: float | None = None
     slope: str = "smooth"
     options: tuple[str, ...] = ()
     units: Mapping[str, Callable[..., Any]] = MappingProxyType({})

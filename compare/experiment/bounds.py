@@ -73,8 +73,8 @@ def _units(row: Operation, name: str, of: Operands, **options: float) -> float |
 
 
 def _of_layer(read: Arrays, l: int) -> Operands:
-    """The tensors of a layer without its number, and the losses."""
-    return lambda name: read[name if name == "losses" else f"{name}{l}"]
+    """The tensors of a layer without its number, the losses and the labels."""
+    return lambda name: read[name if name in ("losses", "Y") else f"{name}{l}"]
 
 
 def _of_parameter(parameter: str, read: Arrays, before: Arrays) -> Operands:

@@ -181,6 +181,13 @@ def _check_activations(settings: Settings) -> None:
             f"activations has {len(activations)} names for {settings.depth} layers after the input; "
             f"give exactly one per layer, for example {('tanh',) * (settings.depth - 1) + ('sigmoid',)}"
         )
+    for l, name in enumerate(activations, start=1):
+        before = [loss for loss in names("loss") if operation("loss", loss).last == name]
+        if len(operation("activation", name).by_hand) == 1 and (l < settings.depth or settings.loss not in before):
+            raise InputError(
+                f"the activation of layer {l} is {name}; it may stand only last, before {' or '.join(before)}, so "
+                f"choose another there or the loss {before[0]}"
+            )
     needed = operation("loss", settings.loss).last
     if needed and activations[-1] != needed:
         other = next(name for name in names("loss") if not operation("loss", name).last)

@@ -11,7 +11,7 @@ from handgrad.compare.experiment.run import Experiment, run
 from handgrad.compare.experiment.sides import hand_network, initial_parameters
 from handgrad.compare.names import gradient
 from handgrad.compare.notes.evidence import Evidence, evidence, figure
-from handgrad.compare.operations import Operation
+from handgrad.compare.operations import OPERATIONS, Operation
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import Row
 from handgrad.manual.network import backward, cost, forward
@@ -33,8 +33,10 @@ def parity_of(row: Operation, label: str) -> Callable[[], Evidence]:
 def _with_operation(row: Operation) -> Report:
     """A run with the operation in place of its kind."""
     settings, X, y = _first()
-    if row.kind == "activation":
+    if row.kind == "activation" and len(row.by_hand) == 2:
         return run(replace(settings, activations=(row.name, row.name, settings.activations[-1])), (X, y))
+    if row.kind == "activation":  # it stands last, before its loss
+        row = next(loss for loss in OPERATIONS if loss.kind == "loss" and loss.last == row.name)
     activations = (*settings.activations[:-1], row.last or settings.activations[-1])
     chosen: dict[str, Any] = {row.kind: row.name, "activations": activations}
     return run(replace(settings, **chosen), (X, y))
@@ -72,7 +74,7 @@ def runs() -> tuple[Report, Report]:
 def _first() -> tuple[Experiment, np.ndarray, np.ndarray]:
     """Momentum with cross-entropy and weight decay, and its data."""
     rng = np.random.default_rng(SEED)
-    X, y = rng.standard_normal((22, 5)), (rng.random((22, 2)) < 0.5).astype(float)
+    X, y = rng.standard_normal((22, 5)), np.eye(2)[rng.integers(2, size=22)]
     layers, activations = (5, 7, 4, 2), ("tanh", "relu", "sigmoid")
     return Experiment(layers, activations, bias_scale=0.5, l2=0.1, batch_size=8, seed=SEED), X, y
 

@@ -4,7 +4,7 @@ import torch
 
 from handgrad.compare.operations import names, operation
 
-ACTIVATIONS = names("activation")
+ACTIVATIONS = [name for name in names("activation") if len(operation("activation", name).by_hand) == 2]
 
 
 def hands(name):

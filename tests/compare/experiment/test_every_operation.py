@@ -4,6 +4,7 @@ from dataclasses import replace
 from importlib import import_module
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 from handgrad import Experiment
@@ -21,15 +22,17 @@ BASE = Experiment(
 
 def with_operation(row):
     """A run of the network in which the operation stands, in hidden layers if it is an activation."""
-    if row.kind == "activation":
+    if row.kind == "activation" and len(row.by_hand) == 2:
         return replace(BASE, activations=(row.name, row.name, "sigmoid"))
+    if row.kind == "activation":  # it stands last, before its loss
+        row = next(loss for loss in OPERATIONS if loss.kind == "loss" and loss.last == row.name)
     chosen = {row.kind: row.name} if row.kind in ("loss", "optimizer", "initializer") else {}
     return replace(BASE, activations=("tanh", "tanh", row.last or "sigmoid"), **chosen)
 
 
 def data_for(row, scale, seed=5):
     X, y = small_data(6, 3, 11, seed)
-    return scale * X, y
+    return scale * X, np.eye(3)[y.argmax(axis=1)]
 
 
 def slightly_wrong(row, half):
