@@ -104,8 +104,17 @@ OPERATIONS = (
         supplied={"A6": "GELU(z) = z (1 + tanh(w))/2, w = sqrt(2/pi) (z + 0.044715 z^3)"},
         # tanh 8, its argument 7 w (1 - tanh^2) < 3.2, the sum 2; z w'/2 is up to 22 before 1 - T^2, 3 off, is exactly 0
         units={"A": lambda m: 9 * m("Z"), "dZ": lambda m: 4 * m("dZ") + 80 * m("dA")}),
+    Operation("activation", "softmax", ("activations:softmax",), "handgrad.torchref.activations:softmax", ("F2",),
+        supplied={"A7": "softmax(z)[k] = e^(z[k]) / (e^(z[1]) + ... + e^(z[K]))"},
+        # relative: exp 8, the sum K, what the K terms are off 8 + K, two more; z - max is off where its exp is small
+        units={"A": lambda m: 1 + (18 + 2 * m("A").shape[-2]) * m("A")}),
     _row("loss", "binary-cross-entropy", "L2", "B1", reads="Z", last="sigmoid", labels=(0, 1),
         units={"losses": lambda m: 8 * m("Z") + 8 * m("losses")}),  # the terms of every stable form are no larger
+    _row("loss", "cross-entropy", "L5", "B1", reads="Z", last="softmax", labels=(0, 1), label_sum=1,
+        supplied={"L5": "loss[k] = -y[k] log p[k]"},
+        # the logarithm of a sum of K terms that are 8 + K off, 8 more of the loss, and z beside the largest
+        units={"losses": lambda m: (10 + 2 * m("Z").shape[-2] + 2 * m("Z").max(-2, keepdims=True)) * m("Y")
+            + 12 * m("losses")}),
     _row("loss", "squared-error", "L3", "B1", reads="A", supplied={"L3": "loss = (1/2) (a - y)^2"},
         units={"losses": lambda m: 6 * m("losses")}),  # a - y rounds once, which the square doubles; two products
     Operation("cost", "mean", ("losses:mean_loss",), "handgrad.torchref.losses:mean_loss", ("L1",)),

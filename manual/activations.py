@@ -5,9 +5,10 @@
     A4  LeakyReLU(z) = z for z > 0, z/100 for z <= 0;  LeakyReLU'(z) = 1 for z > 0, 1/100 for z <= 0
     A5  GELU(z) = z Phi(z), Phi(z) = (1 + erf(z/sqrt(2)))/2;  GELU'(z) = Phi(z) + z phi(z)
     A6  GELU(z) = z (1 + tanh(w))/2, w = sqrt(2/pi) (z + 0.044715 z^3), which is A5 to three digits
+    A7  softmax(z)[k] = e^(z[k]) / (e^(z[1]) + ... + e^(z[K])); its derivative is part of B1
 
-Every function is elementwise: Z and A are (n_l, n), the result has the shape and dtype of Z. A derivative is written as
-a function of Z or of A = g(Z), whichever gives the shorter formula; its argument says which.
+Every function but softmax is elementwise: Z and A are (n_l, n), the result has the shape and dtype of Z. A derivative
+is written as a function of Z or of A = g(Z), whichever gives the shorter formula; its argument says which.
 """
 
 from math import erf, pi, sqrt
@@ -27,6 +28,7 @@ __all__ = [
     "relu_derivative",
     "sigmoid",
     "sigmoid_derivative",
+    "softmax",
     "tanh",
     "tanh_derivative",
 ]
@@ -102,6 +104,16 @@ def gelu_tanh_derivative(Z: np.ndarray) -> np.ndarray:
     T = np.tanh(sqrt(2 / pi) * (Z + 0.044715 * Z * Z * Z))  # (n_l, n)
     dw = sqrt(2 / pi) * (1 + 3 * 0.044715 * Z * Z)  # (n_l, n)
     return (1 + T) / 2 + Z * (1 - T * T) * dw / 2  # (n_l, n)
+
+
+def softmax(Z: np.ndarray) -> np.ndarray:
+    """Softmax: A[k] = e^Z[k] / sum over j of e^Z[j], K numbers above 0 that add up to 1 in each example. Supplied.
+
+    The largest Z is taken from all, which changes nothing and lets nothing overflow. Every A[k] depends on every Z[j],
+    so there is no g'(Z): softmax stands last, before cross-entropy. Z and A are (K, n).
+    """
+    E = np.exp(Z - Z.max(axis=0))  # (K, n)
+    return E / E.sum(axis=0)  # (A7) (K, n)
 
 
 def tanh(Z: np.ndarray) -> np.ndarray:

@@ -7,9 +7,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from handgrad import Experiment
+from handgrad import Experiment, InputError
 from handgrad.compare.experiment.run import run
-from handgrad.compare.operations import OPERATIONS
+from handgrad.compare.operations import OPERATIONS, operation
 from handgrad.compare.source.labels import MODULES
 from tests.support import small_data
 
@@ -75,3 +75,11 @@ def test_an_error_of_a_millionth_in_it_is_a_fault(row, half):
     report = run(with_operation(row), data_for(row, 1.0), hand=slightly_wrong(row, half))
     assert report.findings[0].verdict == "FAULT"
     assert report.findings[0].equation in row.equations
+
+
+def test_labels_that_do_not_add_up_are_one_sentence():
+    row = operation("loss", "cross-entropy")
+    X, Y = data_for(row, 1.0)
+    Y[2] = [1.0, 1.0, 0.0]
+    with pytest.raises(InputError, match="y adds up to 2 at row 3; cross-entropy needs 1, so"):
+        with_operation(row).run((X, Y))
