@@ -139,6 +139,16 @@ def test_the_registry_misses_nothing_that_either_side_has(kind, file, helpers):
 
 
 def test_the_top_level_is_the_agreed_one():
-    agreed = {"pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "Makefile", "constraints.txt", ".ci", "tests"}
+    agreed = {
+        "pyproject.toml",
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "LICENSE",
+        "Makefile",
+        "constraints.txt",
+        ".ci",
+        "tests",
+    }
     assert agreed | {*FOLDERS} <= {path.name for path in ROOT.iterdir()}
     assert not [path.name for path in ROOT.glob("*.py")]
