@@ -2,12 +2,17 @@
 
 Adding an operation takes the functions in `manual`, the twin in `torchref` and one row here. Halves are named as
 "module:attribute" and resolved on use, so that reading the registry imports neither NumPy nor torch.
+
+`units` says what rounding may do: for each tensor that the operation computes, a function of m, where m("dA") is |dA|,
+that gives how many units of roundoff it may be off by. That is the libraries' documented worst cases, 4 units in the
+last place or 8u for a function such as tanh, and the roundings around them. A tensor that has none is an exact copy.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
-from types import ModuleType
+from math import inf
+from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
 
 from handgrad.compare.errors import InputError
@@ -20,10 +25,13 @@ Modules = Mapping[str, ModuleType]
 class Operation(NamedTuple):
     """One operation: what kind it is, its name, its functions by hand, its torch twin and its equation labels.
 
-    `by_hand` holds forward and backward (an optimiser: initial state and step; an initialiser: standard deviation).
+    `by_hand` holds forward and backward (an optimiser: initial state and step; an initialiser: standard deviation). An
+    activation without a backward may stand only last, before a loss that needs it, whose derivative has both.
     `reads` is what a loss is a function of in the last layer, or the derivative of an activation in its own: "Z" or
-    "A". `options` are the settings that an optimiser takes. `value_units` and `derivative_units` are for activations:
-    how many units of roundoff g(Z) may be off, and g'(Z) dA per |dA|.
+    "A"; `last` is the last activation that a loss needs, `labels` what its labels lie between, and `label_sum` what
+    those of an example must add up to, if anything; `slope` is that of an activation: smooth, stepped or constant.
+    `options` are the settings that an optimiser takes, and its units beside m. What is not in the notes has labels of
+    its own: `supplied` has the equation of each.
     """
 
     kind: str
@@ -32,9 +40,13 @@ class Operation(NamedTuple):
     torch: str
     equations: tuple[str, ...]
     reads: str = ""
+    last: str = ""
+    labels: tuple[float, float] = (-inf, inf)
+    label_sum: float | None = None
+    slope: str = "smooth"
     options: tuple[str, ...] = ()
-    value_units: float = 0.0
-    derivative_units: float = 0.0
+    units: Mapping[str, Callable[..., Any]] = MappingProxyType({})
+    supplied: Mapping[str, str] = MappingProxyType({})
 
     def hands(self, modules: Modules | None = None) -> tuple[Any, ...]:
         """The functions by hand: those of `modules`, or of the installed package."""
@@ -73,16 +85,45 @@ def _row(kind: str, name: str, *equations: str, start: str = "", **more: Any) ->
 LINEAR = ("network:linear", "network:backward")
 OPERATIONS = (
     Operation("layer", "linear", LINEAR, "torch.nn:Linear", ("F1", "B2", "B3", "B4")),
-    _row("activation", "sigmoid", "F2", "B5", reads="A", value_units=8.0, derivative_units=10.0),
-    _row("activation", "relu", "F2", "B5", reads="Z"),
-    _row("activation", "tanh", "F2", "B5", reads="A", value_units=8.0, derivative_units=18.0),
-    _row("activation", "identity", "F2", "B5", reads="Z"),
-    _row("loss", "binary-cross-entropy", "L2", "B1", reads="Z"),
-    _row("loss", "squared-error", "L3", "B1", reads="A"),
+    _row("activation", "sigmoid", "F2", "B5", reads="A",
+        units={"A": lambda m: 8, "dZ": lambda m: 4 * m("dZ") + 10 * m("dA")}),
+    _row("activation", "relu", "F2", "B5", reads="Z", slope="stepped",
+        units={"dZ": lambda m: 4 * m("dZ")}),
+    _row("activation", "tanh", "F2", "B5", reads="A",
+        units={"A": lambda m: 8, "dZ": lambda m: 4 * m("dZ") + 18 * m("dA")}),  # 1 - A^2 cancels
+    _row("activation", "identity", "F2", "B5", reads="Z", slope="constant",
+        units={"dZ": lambda m: 4 * m("dZ")}),
+    _row("activation", "leaky-relu", "F2", "B5", reads="Z", slope="stepped",
+        supplied={"A4": "LeakyReLU(z) = z for z > 0, z/100 for z <= 0"},
+        units={"A": lambda m: 3 * m("A"), "dZ": lambda m: 5 * m("dZ")}),  # 1/100 is rounded, and its product
+    _row("activation", "gelu", "F2", "B5", reads="Z",
+        supplied={"A5": "GELU(z) = z Phi(z), Phi(z) = (1 + erf(z/sqrt(2)))/2"},
+        # erf 8, its argument 1, the sum 2, half of which is Phi's; z phi(z) is at most 1/4 and 3.3 off, the last sum 1
+        units={"A": lambda m: 8 * m("Z"), "dZ": lambda m: 4 * m("dZ") + 12 * m("dA")}),
+    _row("activation", "gelu-tanh", "F2", "B5", reads="Z",
+        supplied={"A6": "GELU(z) = z (1 + tanh(w))/2, w = sqrt(2/pi) (z + 0.044715 z^3)"},
+        # tanh 8, its argument 7 w (1 - tanh^2) < 3.2, the sum 2; z w'/2 is up to 22 before 1 - T^2, 3 off, is exactly 0
+        units={"A": lambda m: 9 * m("Z"), "dZ": lambda m: 4 * m("dZ") + 80 * m("dA")}),
+    Operation("activation", "softmax", ("activations:softmax",), "handgrad.torchref.activations:softmax", ("F2",),
+        supplied={"A7": "softmax(z)[k] = e^(z[k]) / (e^(z[1]) + ... + e^(z[K]))"},
+        # relative: exp 8, the sum K, what the K terms are off 8 + K, two more; z - max is off where its exp is small
+        units={"A": lambda m: 1 + (18 + 2 * m("A").shape[-2]) * m("A")}),
+    _row("loss", "binary-cross-entropy", "L2", "B1", reads="Z", last="sigmoid", labels=(0, 1),
+        units={"losses": lambda m: 8 * m("Z") + 8 * m("losses")}),  # the terms of every stable form are no larger
+    _row("loss", "cross-entropy", "L5", "B1", reads="Z", last="softmax", labels=(0, 1), label_sum=1,
+        supplied={"L5": "loss[k] = -y[k] log p[k]"},
+        # the logarithm of a sum of K terms that are 8 + K off, 8 more of the loss, and z beside the largest
+        units={"losses": lambda m: (10 + 2 * m("Z").shape[-2] + 2 * m("Z").max(-2, keepdims=True)) * m("Y")
+            + 12 * m("losses")}),
+    _row("loss", "squared-error", "L3", "B1", reads="A", supplied={"L3": "loss = (1/2) (a - y)^2"},
+        units={"losses": lambda m: 6 * m("losses")}),  # a - y rounds once, which the square doubles; two products
     Operation("cost", "mean", ("losses:mean_loss",), "handgrad.torchref.losses:mean_loss", ("L1",)),
     Operation("cost", "weight-decay", ("losses:weight_decay",), "handgrad.torchref.losses:weight_decay", ("L4",)),
-    _row("optimizer", "gradient-descent", "U1", start="no_state", options=("learning_rate",)),
-    _row("optimizer", "momentum", "O3", "O4", start="zero_velocities", options=("learning_rate", "beta")),
+    _row("optimizer", "gradient-descent", "U1", start="no_state", options=("learning_rate",),
+        units={"w_next": lambda m, learning_rate: 2 * m("w") + 14 * learning_rate * m("dw")}),
+    _row("optimizer", "momentum", "O3", "O4", start="zero_velocities", options=("learning_rate", "beta"),
+        units={"vw": lambda m, beta, **_: 4 * beta * m("vw before") + (4 * (1 - beta) + 2 * beta) * m("dw"),
+            "w_next": lambda m, learning_rate, **_: 2 * m("w") + 14 * learning_rate * m("vw")}),  # 1 - beta rounds too
     _row("initializer", "lecun", "I1", "I2"),
     _row("initializer", "glorot", "I5"),
     _row("initializer", "he", "I3"),
@@ -90,7 +131,7 @@ OPERATIONS = (
     _row("initializer", "zeros"),
     _row("initializer", "notes-xavier", "I4"),
     _row("initializer", "notes-he", "I5"),
-)
+)  # fmt: skip
 
 _BY_NAME = {(row.kind, row.name): row for row in OPERATIONS}
 

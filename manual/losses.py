@@ -4,7 +4,8 @@
     L2  loss = -[ y log p + (1-y) log(1-p) ] with p = sigmoid(z), that is max(z, 0) - z y + log(1 + exp(-|z|))
     L3  loss = (1/2) (a - y)^2
     L4  penalty = (l2/2) sum over layers ||W[l]||^2; its gradient l2 W[l] is part of B2; b is never decayed
-    B1  dZ[L] = (A[L] - Y)/n for L2; the same expression is dA[L] for L3
+    L5  loss[k] = -y[k] log p[k] with p = softmax(z)
+    B1  dZ[L] = (A[L] - Y)/n for L2 and L5; the same expression is dA[L] for L3
 
 Losses are summed over the K outputs and averaged over the n examples. J has a 1/n, in L1, so its gradient has one: in
 B1 and nowhere else. Every other gradient is a product with that one, and has it from there.
@@ -17,6 +18,8 @@ import numpy as np
 __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_derivative",
+    "cross_entropy",
+    "cross_entropy_derivative",
     "mean_loss",
     "mean_loss_gradient",
     "squared_error",
@@ -39,6 +42,25 @@ def binary_cross_entropy_derivative(P: np.ndarray, Y: np.ndarray) -> np.ndarray:
 
     dloss/dp is (p - y)/(p (1 - p)) and dp/dz is p (1 - p): the derivative of the sigmoid cancels. P, Y and the result
     are (K, n). Supplied; the notes call it "much computation, tedious".
+    """
+    return P - Y  # (K, n)
+
+
+def cross_entropy(Z: np.ndarray, Y: np.ndarray) -> np.ndarray:
+    """Cross-entropy of K classes from logits: loss[k] = y[k] (log(sum over j of e^z[j]) - z[k]) = -y[k] log p[k].
+
+    p = softmax(z); the largest z is taken from all, so that nothing overflows. The losses of an example add up to its
+    cross-entropy. Z = Z[L], Y (in [0, 1], each column adding up to 1) and the losses are (K, n). Supplied.
+    """
+    D = Z - Z.max(axis=0)  # (K, n)
+    return Y * (np.log(np.exp(D).sum(axis=0)) - D)  # (L5) (K, n)
+
+
+def cross_entropy_derivative(P: np.ndarray, Y: np.ndarray) -> np.ndarray:
+    """Derivative of cross-entropy by its logit: p[k] - y[k], where P = A[L] = softmax(Z[L]).
+
+    dlog(sum over j of e^z[j])/dz[k] is p[k], and stands there once for each y, which add up to 1. P, Y and the result
+    are (K, n). Supplied.
     """
     return P - Y  # (K, n)
 

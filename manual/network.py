@@ -23,7 +23,10 @@ __all__ = ["Activation", "Loss", "Network", "backward", "cost", "forward", "line
 
 
 class Activation(NamedTuple):
-    """An activation: A = g(Z), and g'(Z) as a function of Z or of A, whichever it `reads`, "Z" or "A"."""
+    """An activation: A = g(Z), and g'(Z) as a function of Z or of A, whichever it `reads`, "Z" or "A".
+
+    One that is not elementwise has no g'(Z): it stands last, and the loss has the derivative of both together.
+    """
 
     value: Callable[[np.ndarray], np.ndarray]
     derivative: Callable[[np.ndarray], np.ndarray]

@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from handgrad.compare.equations import EQUATIONS
+from handgrad.compare.operations import OPERATIONS, names
 from tests.repository import ROOT
 from tests.rules.imports import circles, not_independent, upward
 from tests.rules.lesson import labels, mistaken_labels, network_maths, offered, silent_modules
@@ -19,10 +21,12 @@ EQUATIONS_OF = {
 TESTS = [source for source in of_folders(ROOT, "tests") if not source.path.startswith("tests/corpus/")]
 USERS = "compare/faults/problems/"  # written as users write, to be checked and not to check with
 
-BOTH_SIDES = {"F1", "F2", "L1", "L2", "L3", "L4", "U1", "I1", "I2", "I3", "I4", "I5", "I6", "O1", "O2", "O3", "O4"}
+BOTH_SIDES = {"F1", "F2", "L1", "L2", "L4", "U1", "I1", "I2", "I3", "I4", "I5", "I6", "O1", "O2", "O3", "O4"}
 BY_HAND_ONLY = {"B1", "B2", "B3", "B4", "B5"}
 ACTIVATION_FACTS = {"A2", "A3"}
-LABELS = {"manual": BOTH_SIDES | BY_HAND_ONLY | ACTIVATION_FACTS, "torchref": BOTH_SIDES | ACTIVATION_FACTS}
+SUPPLIED = {label for row in OPERATIONS for label in row.supplied}
+IN_BOTH = BOTH_SIDES | ACTIVATION_FACTS | SUPPLIED
+LABELS = {"manual": IN_BOTH | BY_HAND_ONLY, "torchref": IN_BOTH}
 
 MANY_PARAMETERS: dict[str, str] = {}  # "path::function": why it takes more than 8
 
@@ -102,24 +106,20 @@ def test_each_label_stands_on_one_line_and_in_that_modules_docstring(side):
 
 
 def test_the_reports_formulas_are_those_of_the_docstrings():
-    from handgrad.compare.equations import EQUATIONS
-
     for label, places in labels(EQUATIONS_OF["manual"]).items():
         if label in EQUATIONS:
             (text,) = [source.text for source in EQUATIONS_OF["manual"] if source.path == places[0].path]
             assert EQUATIONS[label] in re.search(rf"^\s*{label}  (.*)$", text, flags=re.MULTILINE)[1]
-    assert set(EQUATIONS) == {label for label in BOTH_SIDES | BY_HAND_ONLY if label[0] != "I"}
+    assert set(EQUATIONS) == {label for label in BOTH_SIDES | BY_HAND_ONLY | SUPPLIED if label[0] not in "IA"}
 
 
 def test_every_operation_has_both_halves_and_labels_that_exist():
-    from handgrad.compare.operations import OPERATIONS
-
     assert len({(row.kind, row.name) for row in OPERATIONS}) == len(OPERATIONS)
     for row in OPERATIONS:
         for path in (*(f"handgrad.manual.{half}" for half in row.by_hand), row.torch):
             module, _, function = path.partition(":")
             assert module == "torch.nn" or function in offered(one(PACKAGE, module)), path
-        assert {*row.equations} <= BOTH_SIDES | BY_HAND_ONLY, row.name
+        assert {*row.equations} <= BOTH_SIDES | BY_HAND_ONLY | row.supplied.keys(), row.name
 
 
 @pytest.mark.parametrize(
@@ -131,8 +131,6 @@ def test_every_operation_has_both_halves_and_labels_that_exist():
     ],
 )
 def test_the_registry_misses_nothing_that_either_side_has(kind, file, helpers):
-    from handgrad.compare.operations import names
-
     registered = {name.replace("-", "_") for name in names(kind)}
     for side in LABELS:
         names_there = offered(one(PACKAGE, f"handgrad.{side}.{file}"))
@@ -141,6 +139,16 @@ def test_the_registry_misses_nothing_that_either_side_has(kind, file, helpers):
 
 
 def test_the_top_level_is_the_agreed_one():
-    agreed = {"pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "Makefile", "constraints.txt", ".ci", "tests"}
+    agreed = {
+        "pyproject.toml",
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "LICENSE",
+        "Makefile",
+        "constraints.txt",
+        ".ci",
+        "tests",
+    }
     assert agreed | {*FOLDERS} <= {path.name for path in ROOT.iterdir()}
     assert not [path.name for path in ROOT.glob("*.py")]

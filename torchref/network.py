@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from handgrad.torchref import activations as activation_modules
-from handgrad.torchref import losses as loss_functions
-from handgrad.torchref.losses import mean_loss, weight_decay
+from handgrad.torchref.losses import LOSSES, mean_loss, weight_decay
 from handgrad.torchref.tap import tap
 
 __all__ = ["Layer", "Reference", "affine", "build", "cost", "layers_of", "mlp"]
@@ -23,7 +22,7 @@ Layer = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]  # Z from 
 Reference = Callable[[Mapping[str, Tensor], Tensor, Tensor], Tensor]
 
 
-def build(layers: Sequence[int], activations: Sequence[type[nn.Module]], dtype: torch.dtype) -> nn.Sequential:
+def build(layers: Sequence[int], activations: Sequence[Callable[[], nn.Module]], dtype: torch.dtype) -> nn.Sequential:
     """nn.Sequential(Linear, activation, Linear, activation, ...) for widths (n_x, n_1, ..., n_L)."""
     modules: list[nn.Module] = []
     for n_in, n_out, activation in zip(layers, layers[1:], activations, strict=False):
@@ -72,14 +71,14 @@ def cost(
 def mlp(layers: Sequence[int], activations: Sequence[str], loss: str, *, l2: float = 0.0) -> Reference:
     """The notes' network as a reference: reference(params, X, Y) -> J, with params W1 (n_1, n_x), b1 (n_1, 1), ...
 
-    Activations are sigmoid, relu, tanh or identity, one per layer after the input; the loss is binary-cross-entropy,
-    which reads the logits ZL and needs sigmoid last, or squared-error, which reads AL. X is (n_x, n), Y is (K, n).
+    Activations are those of torchref/activations.py, one per layer after the input; losses those of torchref/losses.py,
+    such as binary-cross-entropy, which reads the logits ZL and needs sigmoid last. X is (n_x, n), Y is (K, n).
     Raises ValueError for names that are not known, sizes that are not positive, or params of other shapes.
     """
     layers, activations = tuple(layers), tuple(activations)
     _check(layers, activations, loss, l2)
-    modules = [getattr(activation_modules, name)() for name in activations]
-    function, reads = getattr(loss_functions, loss.replace("-", "_")), "Z" if loss == "binary-cross-entropy" else "A"
+    modules = [getattr(activation_modules, name.replace("-", "_"))() for name in activations]
+    function, reads, _ = LOSSES[loss]
     numbers = range(1, len(layers))
 
     def reference(params: Mapping[str, Tensor], X: Tensor, Y: Tensor) -> Tensor:
@@ -100,19 +99,18 @@ def affine(W: Tensor, b: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda A: W @ A + b
 
 
-LOSSES = ("binary-cross-entropy", "squared-error")
-
-
 def _check(layers: tuple[int, ...], activations: tuple[str, ...], loss: str, l2: float) -> None:
     if len(layers) < 2 or not all(isinstance(n, int) and n > 0 for n in layers):
         raise ValueError(f"layers is {layers}; it must hold two or more positive whole numbers, like (3, 4, 1)")
-    unknown = [name for name in activations if name not in activation_modules.__all__]
-    if unknown or len(activations) != len(layers) - 1:
-        known = " ".join(activation_modules.__all__)
-        raise ValueError(f"activations is {activations}; it must name {len(layers) - 1}, one a layer, of {known}")
+    known = [name.replace("_", "-") for name in activation_modules.__all__]
+    if not {*activations} <= {*known} or len(activations) != len(layers) - 1:
+        raise ValueError(
+            f"activations is {activations}; it must name {len(layers) - 1}, one a layer, of {' '.join(known)}"
+        )
     if loss not in LOSSES:
         raise ValueError(f"loss is {loss!r}; it must be one of {' '.join(LOSSES)}")
-    if loss == LOSSES[0] and activations[-1] != "sigmoid":
-        raise ValueError(f"the last activation is {activations[-1]!r}; binary-cross-entropy needs sigmoid there")
+    last = LOSSES[loss].last
+    if last and activations[-1] != last:
+        raise ValueError(f"the last activation is {activations[-1]!r}; {loss} needs {last} there")
     if not isinstance(l2, (int, float)) or not 0 <= l2 < float("inf"):
         raise ValueError(f"l2 is {l2!r}; it must be a number from 0 on")

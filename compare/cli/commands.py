@@ -176,10 +176,15 @@ def _fixture(arguments: argparse.Namespace) -> tuple[Experiment, Data]:
 
 
 def _completed(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill in layers or activations from each other: hidden layers of 16 units, tanh inside and sigmoid at the end."""
+    """Fill in layers or activations from each other: 16 units a hidden layer, tanh inside, what the loss needs last."""
+    from handgrad.compare.experiment.settings import Settings
+    from handgrad.compare.operations import names, operation
+
     depth = len(given["activations"]) if "activations" in given else len(given.get("layers", (30, 16, 1))) - 1
     layers = (30, *(16,) * (depth - 1), 1)
-    activations = ("tanh",) * (depth - 1) + ("sigmoid",)
+    loss = given.get("loss", Settings.loss)
+    last = operation("loss", loss).last if loss in names("loss") else ""
+    activations = ("tanh",) * (depth - 1) + (last or "sigmoid",)
     return {"layers": layers, "activations": activations, **given}
 
 

@@ -10,6 +10,7 @@ from handgrad.compare.experiment.data import Data
 from handgrad.compare.experiment.settings import Settings
 from handgrad.compare.facts.blind_spots import CONDITIONS, blind_spot
 from handgrad.compare.facts.remarks import BlindSpot
+from handgrad.compare.operations import operation
 
 
 def blind_spots(settings: Settings, data: Data, steps: int) -> tuple[BlindSpot, ...]:
@@ -39,8 +40,9 @@ def _conditions(settings: Settings, data: Data, steps: int) -> dict[str, bool | 
     layers, examples = settings.layers, data.X.shape[1]
     size = settings.batch_size or examples
     has_short = examples % size != 0 and steps * size >= examples
-    beta = settings.beta if settings.optimizer == "momentum" else None
-    entering = settings.activations if settings.loss == "squared-error" else settings.activations[:-1]
+    beta = operation("optimizer", settings.optimizer).chosen(settings).get("beta")
+    slopes = [operation("activation", name).slope for name in settings.activations]
+    entering = slopes if operation("loss", settings.loss).reads == "A" else slopes[:-1]
     sizes = enumerate(pairwise(layers), start=1)
     return {
         "batches-of-one": size == 1,
@@ -56,8 +58,8 @@ def _conditions(settings: Settings, data: Data, steps: int) -> dict[str, bool | 
         "one-output": layers[-1] == 1,
         "zero-biases": settings.bias_scale == 0 and steps == 1,
         # no derivative enters a gradient
-        "linear-layers": len(layers) > 2 and all(name == "identity" for name in entering),
-        "kink-of-relu": "relu" in settings.activations,
+        "linear-layers": len(layers) > 2 and all(slope == "constant" for slope in entering),
+        "kink-of-relu": "stepped" in entering,
         "equal-labels": bool(np.all(data.Y == data.Y.flat[0])),
         "same-start-and-order": True,
     }

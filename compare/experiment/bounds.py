@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from handgrad.compare.experiment.settings import Settings
-from handgrad.compare.names import gradient, is_updated, layered, of_updated, of_velocity, velocity
-from handgrad.compare.operations import equation_of, operation
+from handgrad.compare.names import gradient, is_updated, layered, of_updated, of_velocity
+from handgrad.compare.operations import Operation, equation_of, operation
 from handgrad.compare.trace import Arrays
 from handgrad.compare.verdict import bounds
 from handgrad.compare.verdict.bounds import Allowance
+
+Operands = Callable[[str], np.ndarray]  # a tensor that an operation reads, or computes, by its name in the registry
 
 
 def label_of(settings: Settings, name: str) -> str:
@@ -44,26 +48,43 @@ def allowance(settings: Settings, name: str, read: Arrays, before: Arrays) -> Al
     `read` holds operands by name, `before` the velocities from which the step started.
     """
     L, loss = settings.depth, operation("loss", settings.loss)
-    last = operation("activation", settings.activations[-1])
     if name in ("X", "Y"):
         return Allowance(0)
-    if name == "losses" and loss.reads == "Z":
-        return bounds.cross_entropy(read[f"Z{L}"], read["losses"])
     if name == "losses":
-        return bounds.squared_error(read["losses"])
+        return bounds.elementwise(_units(loss, name, _of_layer(read, L)))
     if name == "penalty":
         return bounds.penalty([read[f"W{l}"] for l in range(1, L + 1)], read["penalty"])
     if name == "J":
         return bounds.cost(read["losses"], read.get("penalty", 0.0))
     if name == gradient(f"{loss.reads}{L}"):
-        return bounds.output_gradient(read[name], last.value_units if loss.reads == "Z" else 0.0)
-    if is_updated(name):
-        parameter = of_updated(name)
-        moved_by = velocity(parameter) if before else gradient(parameter)
-        return bounds.descent(read[parameter], read[moved_by], settings.learning_rate)
-    if of_velocity(name):
-        return bounds.velocity(before[name], read[gradient(of_velocity(name))], settings.beta)
+        last = operation("activation", settings.activations[-1])
+        return bounds.output_gradient(read[name], _units(last, "A", _of_layer(read, L)) if loss.reads == "Z" else 0.0)
+    if parameter := of_updated(name) if is_updated(name) else of_velocity(name):
+        row = operation("optimizer", settings.optimizer)
+        of = _of_parameter(parameter, read, before)
+        return bounds.elementwise(_units(row, name.replace(parameter, "w"), of, **row.chosen(settings)))
     return _layer_allowance(settings, name, read)
+
+
+def _units(row: Operation, name: str, of: Operands, **options: float) -> float | np.ndarray:
+    """How many units of roundoff a tensor that the operation computes may be off by."""
+    units: float | np.ndarray = row.units[name](lambda operand: np.abs(of(operand)), **options)
+    return units
+
+
+def _of_layer(read: Arrays, l: int) -> Operands:
+    """The tensors of a layer without its number, the losses and the labels."""
+    return lambda name: read[name if name in ("losses", "Y") else f"{name}{l}"]
+
+
+def _of_parameter(parameter: str, read: Arrays, before: Arrays) -> Operands:
+    """The tensors of a parameter, which is called w, its gradient dw; and what the step started from: vw before."""
+
+    def of(name: str) -> np.ndarray:
+        started, name = name.endswith(" before"), name.removesuffix(" before").replace("w", parameter)
+        return before[name] if started else read[name]
+
+    return of
 
 
 def _layer_allowance(settings: Settings, name: str, read: Arrays) -> Allowance:
@@ -73,13 +94,11 @@ def _layer_allowance(settings: Settings, name: str, read: Arrays) -> Allowance:
         raise KeyError(name)
     if stem == "dA":
         return bounds.input_gradient(read[f"W{l + 1}"], read[f"dZ{l + 1}"])
-    row = operation("activation", settings.activations[l - 1])
+    row, of = operation("activation", settings.activations[l - 1]), _of_layer(read, l)
     if stem == "Z":
         return bounds.linear(read[f"W{l}"], read[f"A{l - 1}"], read[f"b{l}"])
-    if stem == "A":
-        return bounds.activation(row.value_units)
-    if stem == "dZ":
-        return bounds.hidden_gradient(read[name], read[f"dA{l}"], row.derivative_units)
+    if stem in ("A", "dZ"):
+        return bounds.elementwise(_units(row, stem, of)) if stem in row.units else Allowance(0)
     if stem == "dW":
         return bounds.weight_gradient(read[f"dZ{l}"], read[f"A{l - 1}"], read[f"W{l}"], settings.l2)
     if stem == "db":

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from handgrad.compare.errors import InputError, did_you_mean
-from handgrad.compare.operations import names
+from handgrad.compare.operations import names, operation
 from handgrad.compare.thresholds import FLOAT32_MAX
 
 DTYPES = ("float64", "float32")
@@ -27,6 +27,12 @@ def _described(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
 
 
+def _with_last(loss: str) -> str:
+    """A loss with the last activation that it needs."""
+    last = operation("loss", loss).last
+    return f"{loss} (needs {last} last)" if last else loss
+
+
 @dataclass(frozen=True)
 class Settings:
     """One run of the notes' network, by hand and in torch.nn, on the same weights and the same batches.
@@ -37,9 +43,9 @@ class Settings:
 
     layers: tuple[int, ...] = _described((30, 16, 1), "widths from the input to the output, such as 30,16,1")
     activations: tuple[str, ...] = _described(
-        ("tanh", "sigmoid"), "one per layer after the input: sigmoid relu tanh identity"
+        ("tanh", "sigmoid"), f"one per layer after the input: {' '.join(names('activation'))}"
     )
-    loss: str = _described("binary-cross-entropy", "binary-cross-entropy (needs sigmoid last) or squared-error")
+    loss: str = _described("binary-cross-entropy", " or ".join(map(_with_last, names("loss"))))
     initializer: str = _described("lecun", "lecun glorot he small zeros; notes-xavier is lecun, notes-he is glorot")
     distribution: str = _described("normal", "what the initial weights are drawn from: normal or uniform")
     bias_scale: float = _described(0.1, "standard deviation of the initial biases; 0 starts them at 0")
@@ -175,10 +181,19 @@ def _check_activations(settings: Settings) -> None:
             f"activations has {len(activations)} names for {settings.depth} layers after the input; "
             f"give exactly one per layer, for example {('tanh',) * (settings.depth - 1) + ('sigmoid',)}"
         )
-    if settings.loss == "binary-cross-entropy" and activations[-1] != "sigmoid":
+    for l, name in enumerate(activations, start=1):
+        before = [loss for loss in names("loss") if operation("loss", loss).last == name]
+        if len(operation("activation", name).by_hand) == 1 and (l < settings.depth or settings.loss not in before):
+            raise InputError(
+                f"the activation of layer {l} is {name}; it may stand only last, before {' or '.join(before)}, so "
+                f"choose another there or the loss {before[0]}"
+            )
+    needed = operation("loss", settings.loss).last
+    if needed and activations[-1] != needed:
+        other = next(name for name in names("loss") if not operation("loss", name).last)
         raise InputError(
-            f"the last activation is {activations[-1]!r}; binary-cross-entropy needs sigmoid there, "
-            "so end the activations with sigmoid or choose the loss squared-error"
+            f"the last activation is {activations[-1]!r}; {settings.loss} needs {needed} there, "
+            f"so end the activations with {needed} or choose the loss {other}"
         )
 
 

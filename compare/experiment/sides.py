@@ -26,10 +26,10 @@ from handgrad.compare.experiment.data import Data
 from handgrad.compare.experiment.exceptions import located_by_hand, recorded_before
 from handgrad.compare.experiment.settings import Settings
 from handgrad.compare.names import PHASES, Key
-from handgrad.compare.operations import Modules, operation
+from handgrad.compare.operations import Modules, Operation, operation
 from handgrad.compare.pipeline.recording import Ended
 from handgrad.compare.sandbox import CAUGHT
-from handgrad.compare.thresholds import FLOAT32_MAX
+from handgrad.compare.thresholds import FEW_ROUNDINGS, FLOAT32_MAX, UNIT_ROUNDOFF
 from handgrad.compare.trace import frozen
 from handgrad.manual.network import Activation, Loss, Network
 
@@ -62,11 +62,27 @@ def check_fit(settings: Settings, data: Data) -> None:
                 f"{name} is {array[column, row]:g} at row {row + 1}, column {column + 1}; float32 holds no more than "
                 f"{FLOAT32_MAX:.1e}, so rescale it"
             )
-    if settings.loss == "binary-cross-entropy" and (data.Y.min() < 0 or data.Y.max() > 1):
-        output, example = np.argwhere((data.Y < 0) | (data.Y > 1))[0]
+    _check_labels(operation("loss", settings.loss), data.Y)
+
+
+def _check_labels(loss: Operation, Y: np.ndarray) -> None:
+    """Raise InputError unless the labels suit the loss."""
+    least, most = loss.labels
+    outside = np.argwhere((Y < least) | (Y > most))
+    if len(outside):
+        output, example = outside[0]
         raise InputError(
-            f"y is {data.Y[output, example]:g} at row {example + 1}, column {output + 1}; binary-cross-entropy "
-            "needs labels from 0 to 1, so rescale them or use the loss squared-error"
+            f"y is {Y[output, example]:g} at row {example + 1}, column {output + 1}; {loss.name} "
+            f"needs labels from {least:g} to {most:g}, so rescale them or use the loss squared-error"
+        )
+    if loss.label_sum is None:
+        return
+    sums = Y.sum(axis=0)
+    apart = np.flatnonzero(np.abs(sums - loss.label_sum) > FEW_ROUNDINGS * UNIT_ROUNDOFF["float64"])
+    if len(apart):
+        raise InputError(
+            f"y adds up to {sums[apart[0]]:g} at row {apart[0] + 1}; {loss.name} needs {loss.label_sum:g}, "
+            "so give each example one label of 1 or use the loss squared-error"
         )
 
 
@@ -96,8 +112,9 @@ def hand_network(settings: Settings, hand: Modules | None = None) -> Network:
     loss = operation("loss", settings.loss)
     activations = []
     for row in (operation("activation", name) for name in settings.activations):
-        value, derivative = row.hands(hand)
-        activations.append(Activation(value, derivative, row.reads))
+        halves = row.hands(hand)
+        derivative: Any = halves[1] if len(halves) == 2 else None  # which nothing asks for: it stands last
+        activations.append(Activation(halves[0], derivative, row.reads))
     value, derivative = loss.hands(hand)
     return Network(tuple(activations), Loss(value, derivative, loss.reads), settings.l2)
 

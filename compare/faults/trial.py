@@ -80,7 +80,7 @@ def _network(needs: Needs, rng: np.random.Generator) -> tuple[tuple[int, ...], t
     depth, outputs, size = (int(rng.integers(*bounds)) for bounds in ((2, 5), (1, 4), (4, 7)))
     widths = (int(n) for n in rng.permutation(np.arange(4, 12))[:depth])
     layers = (size,) * (depth + 1) if needs.square else (*widths, needs.outputs or outputs)
-    last = "sigmoid" if needs.loss == "binary-cross-entropy" else str(rng.choice(["identity", "tanh"]))
+    last = operation("loss", needs.loss).last or str(rng.choice(["identity", "tanh"]))
     hidden = tuple(str(rng.choice(needs.hidden)) for _ in range(depth - 1))
     if needs.activations:
         hidden = tuple(needs.activations[(l + 1) % 2] for l in range(depth - 1))

@@ -1,13 +1,14 @@
-"""Every statement of the notes, in their order."""
+"""Every statement of the notes, in their order, and beside them what was supplied."""
 
 from functools import partial
 
 from handgrad.compare.notes import activations, depth, losses, steps, weights
 from handgrad.compare.notes.evidence import Statement, evidence
-from handgrad.compare.notes.parity import parity
+from handgrad.compare.notes.parity import parity, parity_of
+from handgrad.compare.operations import OPERATIONS
 
 S = Statement
-STATEMENTS = (
+OF_THE_NOTES = (
     S("F0", '"cross-entropy is a single-neuron network"', "logistic regression is a single-neuron network; "
       "cross-entropy is its loss", "corrected", partial(evidence, "a name, nothing to compute")),
     S("F1", "forward propagation (a heading)", "Z[l] = W[l] A[l-1] + b[l], A[0] = X", "holds", parity("F1")),
@@ -15,8 +16,6 @@ STATEMENTS = (
     S("L1", "J = (1/n) sum of the losses", "the same", "holds", parity("L1")),
     S("L2", "loss = -y log p + (1-y) log(1-p)", "loss = -[ y log p + (1-y) log(1-p) ]", "corrected",
       losses.literal_loss),
-    S("L3", "(squared error is not in the notes)", "loss = (1/2) (a - y)^2, dA[L] = (A - Y)/n", "supplied",
-      parity("L3")),
     S("L4", "(weight decay is not in the notes)", "J += (l2/2) sum ||W[l]||^2, dW[l] += l2 W[l], never b", "supplied",
       parity("L4")),
     S("B1", '(not written: "much computation, tedious")', "dZ[L] = (A[L] - Y)/n", "supplied", parity("B1")),
@@ -55,3 +54,9 @@ STATEMENTS = (
     S("O3", "V = B V + (1-B) dL/dw", "dJ for dL; V = 0 at the start; the same for b", "corrected", parity("O3")),
     S("O4", "w = w - a V", "the same", "holds", steps.oscillation),
 )  # fmt: skip
+SUPPLIED = (
+    S(label, f"({row.name.replace('-', ' ')} is not in the notes)", equation, "supplied", parity_of(row, label))
+    for row in OPERATIONS
+    for label, equation in row.supplied.items()
+)
+STATEMENTS = tuple(sorted((*OF_THE_NOTES, *SUPPLIED), key=lambda s: ("FLBUACGIO".index(s.id[0]), s.id)))

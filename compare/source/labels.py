@@ -62,8 +62,8 @@ def _by_activation(activations: tuple[str, ...], loss: str) -> dict[str, str]:
     """The functions that compute A[l], an activation, and dZ[l] of a hidden layer, its derivative."""
     found = dict[str, str]()
     for l, name in enumerate(activations, start=1):
-        value, derivative = (half.partition(":")[2] for half in operation("activation", name).by_hand)
-        found |= {f"A{l}": value, gradient(f"Z{l}"): derivative}
+        halves = (half.partition(":")[2] for half in operation("activation", name).by_hand)
+        found |= zip((f"A{l}", gradient(f"Z{l}")), halves, strict=False)  # not each has a derivative
     found.pop(gradient(f"{operation('loss', loss).reads}{len(activations)}"), None)  # which the loss has
     return found
 

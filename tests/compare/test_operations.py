@@ -9,6 +9,7 @@ from handgrad import Experiment, InputError
 from handgrad.compare.equations import EQUATIONS
 from handgrad.compare.names import gradient, updated, velocity
 from handgrad.compare.operations import OPERATIONS, equation_of, names, network_reads, network_records, operation
+from handgrad.torchref.losses import LOSSES
 
 
 @pytest.mark.parametrize("row", OPERATIONS, ids=lambda row: row.name)
@@ -16,7 +17,16 @@ def test_both_halves_of_a_row_resolve(row):
     assert all(map(callable, (*row.hands(), row.twin())))
 
 
-@pytest.mark.parametrize("name", names("activation"))
+def test_the_torch_side_by_itself_says_the_same_of_a_loss():
+    assert {name: (loss.value, loss.reads, loss.last) for name, loss in LOSSES.items()} == {
+        name: (row.twin(), row.reads, row.last) for name in names("loss") for row in [operation("loss", name)]
+    }
+
+
+ELEMENTWISE = [name for name in names("activation") if len(operation("activation", name).by_hand) == 2]
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
 def test_the_derivative_of_an_activation_is_its_slope(name):
     row = operation("activation", name)
     g, derivative = row.hands()

@@ -46,21 +46,22 @@ def test_an_allowance_is_that_of_the_operation():
     found, step = of_step(settings)
     read = operands(step.printed.before, step.printed.records)
     before = operands(step.velocities["float64"])
+    a, B = settings.learning_rate, settings.beta
     due = {
         "X": bounds.Allowance(0),
         "Z1": bounds.linear(read["W1"], read["X"], read["b1"]),
         "Z2": bounds.linear(read["W2"], read["A1"], read["b2"]),
-        "A2": bounds.activation(8.0),
-        "losses": bounds.cross_entropy(read["Z4"], read["losses"]),
+        "A2": bounds.elementwise(8),
+        "losses": bounds.elementwise(8 * np.abs(read["Z4"]) + 8 * np.abs(read["losses"])),
         "penalty": bounds.penalty([read[f"W{l}"] for l in (1, 2, 3, 4)], read["penalty"]),
         "J": bounds.cost(read["losses"], read["penalty"]),
-        "dZ4": bounds.output_gradient(read["dZ4"], 8.0),
-        "dZ3": bounds.hidden_gradient(read["dZ3"], read["dA3"], 18.0),
+        "dZ4": bounds.output_gradient(read["dZ4"], 8),
+        "dZ3": bounds.elementwise(4 * np.abs(read["dZ3"]) + 18 * np.abs(read["dA3"])),
         "dA3": bounds.input_gradient(read["W4"], read["dZ4"]),
         "dW1": bounds.weight_gradient(read["dZ1"], read["X"], read["W1"], 0.3),
         "db2": bounds.bias_gradient(read["dZ2"]),
-        "vW1": bounds.velocity(before["vW1"], read["dW1"], settings.beta),
-        "b3_next": bounds.descent(read["b3"], read["vb3"], settings.learning_rate),
+        "vW1": bounds.elementwise(4 * B * np.abs(before["vW1"]) + (4 * (1 - B) + 2 * B) * np.abs(read["dW1"])),
+        "b3_next": bounds.elementwise(2 * np.abs(read["b3"]) + 14 * a * np.abs(read["vb3"])),
     }
     for name, expected in due.items():
         for precision in PRECISIONS.values():
@@ -71,7 +72,7 @@ def test_without_momentum_weights_move_by_the_gradient():
     settings = experiment(optimizer="gradient-descent")
     found, step = of_step(settings)
     read = operands(step.printed.before, step.printed.records)
-    expected = bounds.descent(read["W1"], read["dW1"], settings.learning_rate)
+    expected = bounds.elementwise(2 * np.abs(read["W1"]) + 14 * settings.learning_rate * np.abs(read["dW1"]))
     np.testing.assert_array_equal(
         found["W1_next"].everywhere(PRECISIONS["float64"]), expected.everywhere(PRECISIONS["float64"])
     )

@@ -19,7 +19,16 @@ BAD = {
     "unknown activation": ({"activations": ("tahn", "sigmoid")}, "did you mean 'tanh'"),
     "too few activations": ({"layers": (30, 4, 4, 1)}, "2 names for 3 layers"),
     "cross-entropy without sigmoid": ({"activations": ("tanh", "tanh")}, "needs sigmoid"),
-    "unknown loss": ({"loss": "cross-entropy"}, "did you mean 'binary-cross-entropy'"),
+    "unknown loss": ({"loss": "binary-crossentropy"}, "did you mean 'binary-cross-entropy'"),
+    "softmax inside": (
+        {"activations": ("softmax", "softmax"), "loss": "cross-entropy"},
+        "the activation of layer 1 is softmax; it may stand only last, before cross-entropy",
+    ),
+    "softmax before another loss": (
+        {"activations": ("tanh", "softmax"), "loss": "squared-error"},
+        "the activation of layer 2 is softmax; it may stand only last, before cross-entropy",
+    ),
+    "cross-entropy without softmax": ({"loss": "cross-entropy"}, "cross-entropy needs softmax there"),
     "unknown initializer": ({"initializer": "xavier"}, "known are lecun"),
     "unknown distribution": ({"distribution": "gauss"}, "known are normal, uniform"),
     "unknown optimizer": ({"optimizer": "momentun"}, "did you mean 'momentum'"),

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from handgrad.compare.notes.statements import STATEMENTS
+from handgrad.compare.operations import OPERATIONS
 from tests.repository import ROOT
 from tests.rules.lesson import labels
 from tests.rules.sources import of_folders
@@ -49,8 +50,10 @@ WITHOUT_A_LINE = {
     "G3": "W = 0.5 I, an instance of F1",
 }
 ALL = [f"{letter}{i}" for letter, last in (("F", 2), ("C", 3)) for i in range(last + 1)]
-ALL += [f"{letter}{i}" for letter, last in (("L", 4), ("B", 5), ("U", 1), ("A", 3)) for i in range(1, last + 1)]
+ALL += [f"{letter}{i}" for letter, last in (("L", 2), ("B", 5), ("U", 1), ("A", 3)) for i in range(1, last + 1)]
 ALL += [f"{letter}{i}" for letter, last in (("G", 3), ("I", 6), ("O", 4)) for i in range(1, last + 1)]
+SUPPLIED = [label for row in OPERATIONS for label in row.supplied]
+ALL += ["L4", *SUPPLIED]
 
 
 def formula_lines():

@@ -46,16 +46,16 @@ def test_what_is_exact_is_allowed_nothing_in_any_run():
 
 def test_nothing_over_nothing_is_nothing():
     zeros = np.zeros((1, 3))
-    rho, _ = closest(Local(zeros, zeros), Allowance(0, terms=((1.0, zeros),)), FLOAT64, runs=1)
+    rho, _ = closest(Local(zeros, zeros), Allowance(0, zeros), FLOAT64, runs=1)
     assert rho.tolist() == [0.0]
-    rho, entry = closest(Local(zeros + np.nan, zeros), Allowance(0, terms=((1.0, zeros),)), FLOAT64, runs=1)
+    rho, entry = closest(Local(zeros + np.nan, zeros), Allowance(0, zeros), FLOAT64, runs=1)
     assert np.isnan(rho[0])
     assert entry[0] == 0
 
 
 def test_a_difference_is_taken_in_float64_of_a_number_too():
     local = Local(np.float32(1.5) * np.ones((), "f4"), np.array(1.5 + 2.0**-40))
-    rho, entry = closest(local, Allowance(0, terms=((2.0**13, np.ones(())),)), FLOAT64)
+    rho, entry = closest(local, Allowance(0, 2.0**13), FLOAT64)
     assert (rho.tolist(), entry.tolist()) == ([0.5], [0])
 
 

@@ -201,7 +201,7 @@ def test_what_float32_cannot_hold_in_torch_either_is_judged_in_float64_alone():
 
 
 def test_a_float32_that_is_not_finite_where_it_could_hold_the_value_is_a_finding():
-    for allowance in ({}, {"A": bounds.activation(8.0)}):
+    for allowance in ({}, {"A": bounds.elementwise(8.0)}):
         runs = {d: Told({"A": RIGHT["A"].astype(d)}, RIGHT, d, allowances=allowance) for d in ("float64", "float32")}
         runs["float32"].records["A"][0, 1] = np.nan
         keys = [(Key(1, "forward", "A"), "")]
@@ -221,7 +221,7 @@ def test_a_weak_tensor_is_shown_where_it_loses_most_digits():
     signs = np.array([[1, -1, 1], [-1, -1, 1]])
     lossy = {"float64": RIGHT["A"] + 1e-9 * signs, "float32": (RIGHT["A"] + 1e-6 * signs).astype("f4")}
     elsewhere = {0: [({"A": RIGHT["A"] + size * signs}, {"A": RIGHT["A"]}) for size in (1e-9, -1e-9, 2e-9)]}
-    more = {"allowances": {"A": bounds.activation(8.0)}, "elsewhere": elsewhere}
+    more = {"allowances": {"A": bounds.elementwise(8.0)}, "elsewhere": elsewhere}
     runs = {d: Told(RIGHT | {"A": lossy[d]}, RIGHT, d, **more) for d in lossy}
     keys = [(Key(1, "forward", "A"), "")]
     (judgement,) = judge_step(keys, runs, (runs["float64"].records, RIGHT), READS)
