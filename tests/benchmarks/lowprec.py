@@ -1,6 +1,7 @@
 """Functions of tensors in one low precision: false alarms and mistakes found, beside the rules that people use today.
 
     python -m tests.benchmarks.lowprec [--seed N] [--corpus NAME] [--right N] [--wrong N] [--poor N] [--factors N]
+        [--torch N]
 
 prints what became of right kernels, of planted mistakes by their size, of factors on one gradient, of torch's own
 kernels, of eight public bugs, and the cost of a check. The seed is fresh unless given, and printed. Exit 1 if a target
@@ -212,6 +213,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--wrong", type=int, default=1040, help="kernels with a mistake")
     parser.add_argument("--poor", type=int, default=104, help="kernels whose sums are kept in 16 bits")
     parser.add_argument("--factors", type=int, default=12, help="kernels for each factor in each precision")
+    parser.add_argument("--torch", type=int, default=540, help="calls of torch's own kernels, of 540")
     arguments = parser.parse_args(argv)
     wanted = arguments.corpus or CORPORA
     numbers = {corpus: getattr(arguments, corpus, 1) if corpus in wanted else 0 for corpus in CORPORA}

@@ -288,10 +288,12 @@ Measure = Callable[[], Outcome]
 
 
 def measures(seed: int, numbers: dict[str, int]) -> list[Measure]:
-    """What is to be run: so many of each corpus; of `factors` so many of each, of `torch` and `bugs` all unless 0."""
+    """What is to be run: so many of each corpus, drawn; of `factors` so many of each, of `bugs` all unless 0."""
     found: list[Measure] = []
     for corpus, function in (("right", right_outcome), ("wrong", wrong_outcome), ("poor", poor_outcome)):
         found += [partial(function, seed, index) for index in range(numbers[corpus])]
     found += [partial(factor_outcome, seed, task, i) for task in factor_tasks() for i in range(numbers["factors"])]
-    found += [partial(torch_outcome, seed, task) for task in torch_tasks() if numbers["torch"]]
+    calls = torch_tasks()
+    drawn_calls = random.Random(f"torch {seed}").sample(calls, min(numbers["torch"], len(calls)))
+    found += [partial(torch_outcome, seed, task) for task in drawn_calls]
     return [*found, *(partial(bug_outcome, seed, task) for task in bug_tasks() if numbers["bugs"])]

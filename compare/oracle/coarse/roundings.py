@@ -21,7 +21,7 @@ from handgrad.compare.oracle.noise import floating, mapped
 from handgrad.compare.thresholds import EXP_ROUNDINGS, FEW_ROUNDINGS, SUBNORMAL_PARTS
 
 PRODUCTS = ("mm", "bmm", "mv", "dot", "convolution", "convolution_backward")
-IN_ONE_PIECE = ("mean", "avg_pool2d", "avg_pool2d_backward", "upsample_bilinear2d")  # sums that nobody splits
+IN_ONE_PIECE = ("mean", "avg_pool2d", "upsample_bilinear2d")  # sums that nobody splits
 PUTS = ("index_put", "_unsafe_index_put")
 EXPONENTIALS = ("exp", "exp2", "expm1")
 HALF = 2**41  # of the last bit of a float64 number of ten bits
@@ -108,11 +108,11 @@ class Roundings(Following):
         is_split = name not in IN_ONE_PIECE
         squares = [*floating(func(*mapped(args, lambda t: t * t), **kwargs))] if is_split else []
         parts = iter([*floating(absolute)])
-        natural = iter(squares)
+        natural = iter([t.abs() * _weight(name, args) for t in squares])
 
         def off(t: Tensor) -> Tensor:
             each = 0.5 * self.format.accumulated * math.sqrt(_terms(name, args, t)) * next(parts).abs()
-            root = next(natural).abs().sqrt() if is_split else torch.zeros_like(each)
+            root = next(natural).sqrt() if is_split else torch.zeros_like(each)
             stored = 0.5 * (0.0 if self.within else self.format.stored)
             floor = 0.0 if self.within else SUBNORMAL_PARTS * self.format.smallest
             deviation = (torch.hypot(each, stored * root) + floor).reshape(t.shape)
@@ -211,3 +211,8 @@ def _terms(name: str, args: Any, result: Tensor) -> int:
     if name in (*PUTS, "index_add", "scatter_add"):
         return max(1, sum(t.numel() for t in floating(args)) // max(1, result.numel()))
     return contracted(name, args, result)
+
+
+def _weight(name: str, args: Any) -> float:
+    """What each term of a sum is multiplied with beyond the operands: the share of a window where it is an average."""
+    return math.prod(args[2]) ** (-2 / len(args[2])) if name == "avg_pool2d_backward" else 1.0

@@ -102,6 +102,21 @@ def test_parts_of_a_sum_that_cancels_are_stored():
     assert differences.square().mean().sqrt() > 20 * U * plain.square().mean().sqrt()
 
 
+def test_windows_that_overlap_are_added_in_parts():
+    """Each entry is 9 terms of 1/9 that cancel to 1/9 where they do, and one term where they do not."""
+    upstream = (-1.0) ** torch.arange(81, dtype=torch.float64).reshape(1, 1, 9, 9)
+
+    def rms(stride, size):
+        x = torch.zeros(1, 1, size, size, dtype=torch.float64)
+        pooled = torch.ops.aten.avg_pool2d_backward
+        plain, differences = off(lambda g: pooled(g, x, [3, 3], [stride], [0], False, True, None), inputs=(upstream,))
+        inner = (..., slice(2, size - 2), slice(2, size - 2))
+        return float((differences[inner] / plain[inner]).square().mean().sqrt())
+
+    assert 1.4 * U < rms(1, 11) < 1.8 * U  # half a rounding of 3, and one of 1
+    assert 0.6 * U < rms(3, 27) < 0.9 * U
+
+
 def test_tf32_cuts_the_operands_of_products_and_nothing_else():
     _, products = off(lambda a, b: a.abs() @ b.abs().T, TF32)
     _, sums = off(lambda a, b: a + b, TF32)
