@@ -30,16 +30,17 @@ Again = Callable[[Arrays, Arrays], Call]
 
 @np.errstate(all="ignore")
 def ignored_arguments(
-    derivation: Callable[..., object], calls: Mapping[str, Call], again: Again, problem: Problem, torch: Replay
+    things: Sequence[object], calls: Mapping[str, Call], again: Again, problem: Problem, torch: Replay
 ) -> tuple[Finding, ...]:
     """A finding on answers that do not follow params and batch as torch's do, which agree on those handed over.
 
+    `things` are what the derivation reads, itself among them.
     Only where numbers may be from elsewhere is the derivation asked where all has moved: where it answers float32 in
     float64 or to the same bits, or where its code reaches arrays outside. What it leaves out is in proportion to the
     move, unlike what rounding makes of one that the mathematics amplifies. Then each array is moved alone.
     """
     printed = calls[problem.printed]
-    if not _may_ignore(calls) and not keeps_numbers(derivation):
+    if not _may_ignore(calls) and not keeps_numbers(things):
         return ()
     own = {**torch.values, **torch.gradients}
     agreeing = {name: due for name, due in own.items() if _is_near(due, printed.records.get(name))}
@@ -58,14 +59,14 @@ def ignored_arguments(
 
 
 def ignored_by_trainer(
-    trainer: Callable[..., object], training: Training, again: Callable[[Arrays, Sequence[Arrays]], Run]
+    things: Sequence[object], training: Training, again: Callable[[Arrays, Sequence[Arrays]], Run]
 ) -> tuple[Finding, ...]:
     """A finding on the steps of a trainer, which are torch's, that stand still where its start, or its batches, move.
 
     Asked as `ignored_arguments` is: only where numbers may be from elsewhere, and then of either alone.
     """
     calls = {dtype: Call(run.steps[0].records) for dtype, run in training.runs.items() if run.steps}
-    if not calls or not (_may_ignore(calls) or keeps_numbers(trainer)):
+    if not calls or not (_may_ignore(calls) or keeps_numbers(things)):
         return ()
     there, here = training.moved(training.printed, MOVE_FLOAT32)[0], training.runs[training.printed]
     rows = (judgement.row for judgement in collected(judged_steps(there)).judgements)
@@ -102,6 +103,8 @@ def _may_ignore(calls: Mapping[str, Call]) -> bool:
 def _same(one: np.ndarray | None, other: np.ndarray) -> bool:
     """Whether two floating answers, which are not 0 everywhere, are the same in every bit."""
     if one is None or one.dtype.kind != "f" or not is_real(other) or one.shape != other.shape or not one.any():
+        return False
+    if one.item(0) != other.item(0):  # as a rule
         return False
     return bool(np.array_equal(one.astype(np.float64), other.astype(np.float64)))
 

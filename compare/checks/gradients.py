@@ -25,7 +25,7 @@ from handgrad.compare.report.report import Report
 from handgrad.compare.results import FAILING, Code, Finding
 from handgrad.compare.sandbox import Call, call, undisturbed
 from handgrad.compare.source import listing, tracing
-from handgrad.compare.source.reached import shortcuts
+from handgrad.compare.source.reached import reached, shortcuts
 from handgrad.compare.trace import in_precision, is_real
 from handgrad.compare.verdict.differences import differing
 
@@ -74,12 +74,14 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
     records = calls["float64"].records if "float64" in calls else {}
     doubted = _doubted(judged, findings, end_to_end, problem.params)
     notes = own_loss_notes(derivation, in_precision(problem.params, "float64"), problem.batch, records, doubted)
-    second = called(problem.printed) if findings or not _one_answer([*calls.values()]) else calls[problem.printed]
-    misbehaviour = _misbehaviour(calls, second, problem)
+    agreed = {judgement.row.name for judgement in judged.judgements}
+    is_told = not findings and _one_answer([made.without(agreed) for made in calls.values()])
+    second = calls[problem.printed] if is_told else called(problem.printed)
+    misbehaviour, things = _misbehaviour(calls, second, problem), reached(derivation)
     if any(finding.cause.code == "not-repeatable" for finding in misbehaviour):
         findings = ()
     if not misbehaviour and not any(finding.verdict in FAILING for finding in findings):
-        misbehaviour = [*ignored_arguments(derivation, every, again, problem, end_to_end)]
+        misbehaviour = [*ignored_arguments(things, every, again, problem, end_to_end)]
     if not findings and not misbehaviour:
         _check_gradients_are_something(calls[problem.printed], end_to_end, problem)
     made = calls[problem.printed].records
@@ -92,7 +94,7 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
             problem.precisions,
             notes=[*alone, *judged.notes],
         ),
-        notes=(*alone, *notes, *shortcuts(derivation, problem.reference)),
+        notes=(*alone, *notes, *shortcuts(things, problem.reference)),
         blind_spots=(
             *of_gradients(made, end_to_end, problem.params, problem.batch, calls[problem.printed].upstream),
             *of_arrays(problem.params, problem.batch),
@@ -132,7 +134,10 @@ def _made(derivation: Derivation, problem: Problem) -> dict[str, tracing.At]:
 
 
 def _one_answer(calls: Sequence[Call]) -> bool:
-    """Whether a derivation has answered more than once, and the same but for the roundings of the coarser precision."""
+    """Whether a derivation has answered more than once, and the same but for the roundings of the coarser precision.
+
+    What is torch's own in both needs no look.
+    """
     first, *others = calls
     return bool(others) and all(
         other.is_usable and not differing(first.records, other.records) for other in others if first.is_usable

@@ -37,7 +37,7 @@ from handgrad.compare.report.report import Report
 from handgrad.compare.results import Code, Finding
 from handgrad.compare.sandbox import fresh, undisturbed
 from handgrad.compare.source import listing, tracing
-from handgrad.compare.source.reached import shortcuts
+from handgrad.compare.source.reached import reached, shortcuts
 from handgrad.compare.trace import Arrays, in_precision
 
 REMEDY = "update them before the yield"  # where no step changes anything
@@ -90,8 +90,9 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: S
     if len(still) == len(problem.params) and not findings and not ends:
         findings = (nothing_moved(still[0], "choose params, batches and a rate with which something moves"),)
     twice = not_repeatable(training, recorded(next(iter(runs))), "trainer", "keep no state outside the trainer")
+    things = reached(trainer)
     if not (findings or ends or twice):
-        twice = ignored_by_trainer(trainer, training, partial(recorded, training.printed))
+        twice = ignored_by_trainer(things, training, partial(recorded, training.printed))
     follower, small = Follower(optimizer, problem.params), hardly_moved(run.changes, training.printed)
     yielded = {name for taken in run.steps for name in taken.records if not is_updated(name)}
     return reported(
@@ -103,7 +104,7 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: S
             problem.precisions,
             notes=[*alone, *judged.notes],
         ),
-        notes=(*alone, *shortcuts(trainer, problem.reference, optimizer)),
+        notes=(*alone, *shortcuts(things, problem.reference, optimizer)),
         blind_spots=(
             *of_training(batches, yielded, still, follower.memory, small),
             *of_graph(judged.absent_signs, run.upstream),

@@ -34,7 +34,7 @@ from handgrad.compare.report.report import Report
 from handgrad.compare.results import Code, Finding, Row
 from handgrad.compare.sandbox import fresh, undisturbed
 from handgrad.compare.source import listing, tracing
-from handgrad.compare.source.reached import shortcuts
+from handgrad.compare.source.reached import reached, shortcuts
 from handgrad.compare.trace import Arrays, in_precision
 from handgrad.compare.verdict.judgement import Judgement
 
@@ -176,7 +176,7 @@ def _report(
             precisions,
             notes=notes,
         ),
-        notes=shortcuts(update, None, optimizer),
+        notes=shortcuts(reached(update), None, optimizer),
         blind_spots=(
             *of_updates(len(gradients), len(start), still, follower.memory, drawn=drawn),
             *of_precisions(precisions, notes),

@@ -44,7 +44,10 @@ def _reordered(scene: Scene, axis: int) -> tuple[int, ...] | None:
     size = scene.reference.shape[axis]
     if not 1 < size <= MOST_PLACES:
         return None
-    sides = (np.moveaxis(a, axis, 0).reshape(size, -1) for a in (scene.recorded, scene.reference))
+    sides = [np.moveaxis(a, axis, 0).reshape(size, -1) for a in (scene.recorded, scene.reference)]
+    lines = [np.sort(side[:, 0]) for side in sides]
+    if np.max(np.abs(lines[0] - lines[1])) > scene.allowed:  # one line tells as a rule, before the whole is sorted
+        return None
     by_ours, by_theirs = (np.lexsort(side.T[::-1]) for side in sides)
     order = by_theirs[np.argsort(by_ours)]
     is_new = (order != np.arange(size)).any()

@@ -71,7 +71,7 @@ def _unwrapped(thing: Any) -> FunctionType | type | None:
 
 def piece_of(thing: Any) -> Piece | None:
     """The text of a function or class; None for what is neither, not the user's, or has no source."""
-    function = next(_functions(thing), None)
+    function = next(functions_of(thing), None)
     if function is None or not is_theirs(function.__code__.co_filename):
         return None
     file, line = function.__code__.co_filename, function.__code__.co_firstlineno
@@ -87,7 +87,7 @@ def _cut_out(node: Definition, name: str, file: str, lines: list[str]) -> Piece:
     return Piece(name, file, first, tuple(text.rstrip() for text in lines[first - 1 : last]), node)
 
 
-def _functions(thing: Any) -> Iterator[FunctionType]:
+def functions_of(thing: Any) -> Iterator[FunctionType]:
     """The function itself, or those that a class defines."""
     members = vars(thing).values() if isinstance(thing, type) else [thing]
     return (f for member in members if isinstance(f := getattr(member, "__func__", member), FunctionType))
@@ -121,7 +121,7 @@ def first_line(node: Definition) -> int:
 
 def _referenced(thing: FunctionType | type, tree: ast.AST) -> Iterator[Any]:
     """What the code of a function or class names, of what its module and its closure define."""
-    functions = [*_functions(thing)]
+    functions = [*functions_of(thing)]
     closed = {name: value for function in functions for name, value in closure_of(function).items()}
     for name, attribute in _names_in(tree):
         owner = closed.get(name, functions[0].__globals__.get(name))  # of which a class has one

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import dis
 import functools
-from collections.abc import Callable, Iterator
+import linecache
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -16,36 +18,33 @@ import torch
 from handgrad.compare.facts.remarks import NoDerivation, Note
 from handgrad.compare.ownership import OURS, is_theirs
 from handgrad.compare.source.assignments import unpacked
-from handgrad.compare.source.pieces import closure_of, piece_of, statements_of
+from handgrad.compare.source.pieces import closure_of, functions_of, piece_around, statements_of
 
 MOST = 1000  # things that are looked at
 ITEMS = 64  # in a container that is looked into
 ENGINES = ("autograd", "jax")  # libraries that differentiate
 
 
-def keeps_numbers(function: Any) -> bool:
-    """Whether a function may have numbers from elsewhere than its arguments: from variables outside, or kept ones."""
-    return any(
-        isinstance(thing, (np.ndarray, torch.Tensor)) or hasattr(thing, "cache_info") for thing in _all(function)
-    )
+def keeps_numbers(things: Iterable[Any]) -> bool:
+    """Whether what a function reads may hold numbers from elsewhere than its arguments: arrays, or what it keeps."""
+    return any(isinstance(thing, (np.ndarray, torch.Tensor)) or hasattr(thing, "cache_info") for thing in things)
 
 
-def shortcuts(derivation: Callable[..., Any], reference: Any, optimizer: Any = None) -> tuple[Note, ...]:
-    """Notes on a derivation that calls the reference, autograd or torch's optimiser, or takes numerical differences."""
-    things = [*_all(derivation)]
+def shortcuts(things: Sequence[Any], reference: Any, optimizer: Any = None) -> tuple[Note, ...]:
+    """Notes on a derivation that reads the reference, autograd or torch's optimiser, or takes numerical differences."""
     own = any(isinstance(thing, type) and issubclass(thing, torch.autograd.Function) for thing in things)
     functions = [thing for thing in things if isinstance(thing, FunctionType)]
-    codes = (function.__code__ for function in functions)
-    names = set[str]().union(*(_names(code) for code in codes if is_theirs(code.co_filename)))
+    names = set[str]().union(*map(_names, _codes(functions)))
     is_torchs = not own and ("backward" in names or names >= {"autograd", "grad"} or names >= {"func", "grad"})
     engines = any(str(getattr(thing, "__module__", "")).partition(".")[0] in ENGINES for thing in things)
     outside, has_torch = [*chain.from_iterable(map(_outside, functions))], any(thing is torch for thing in things)
     steps = any(thing is optimizer or _is_optimizer(thing) for thing in outside) or (has_torch and "optim" in names)
+    codes = _codes(function for thing in things for function in functions_of(thing))
     found = {
         "reference": reference is not None and any(thing is reference for thing in outside),
         "autograd": engines or (is_torchs and has_torch),
         "optimizer": optimizer is not None and steps,
-        "differences": any(_takes_differences(piece.tree) for piece in map(piece_of, things) if piece is not None),
+        "differences": any(_takes_differences(code) for code in codes),
     }
     return tuple(NoDerivation(by) for by, holds in found.items() if holds)
 
@@ -55,15 +54,20 @@ def _is_optimizer(thing: Any) -> bool:
     return isinstance(thing, type) and issubclass(thing, torch.optim.Optimizer)
 
 
-def _all(function: Any) -> Iterator[Any]:
+def _codes(functions: Iterable[FunctionType]) -> Iterator[CodeType]:
+    """The code of those functions that are the user's."""
+    return (function.__code__ for function in functions if is_theirs(function.__code__.co_filename))
+
+
+def reached(function: Any) -> list[Any]:
     """What a function, and what is the user's and it names, reads from outside its arguments, itself first."""
-    waiting, seen = [function], dict[int, Any]()
+    waiting, seen = deque([function]), dict[int, Any]()
     while waiting and len(seen) < MOST:
-        thing = waiting.pop(0)
+        thing = waiting.popleft()
         if id(thing) not in seen:
             seen[id(thing)] = thing  # which keeps it, so that no other has its id
-            yield thing
             waiting += _behind(thing)
+    return [*seen.values()]
 
 
 def _behind(thing: Any) -> Iterator[Any]:
@@ -121,9 +125,12 @@ def _inside(code: CodeType) -> Iterator[CodeType]:
     return (constant for constant in code.co_consts if isinstance(constant, CodeType))
 
 
-@functools.lru_cache(maxsize=64)
-def _takes_differences(tree: ast.AST) -> bool:
+@functools.lru_cache(maxsize=256)
+def _takes_differences(code: CodeType) -> bool:
     """Whether code divides the difference of two calls of a function of its own, or of what two such calls gave."""
+    linecache.checkcache(code.co_filename)
+    piece = piece_around(code.co_filename, code.co_firstlineno)
+    tree = ast.Module([], []) if piece is None else piece.tree
     made: dict[str, set[str]] = {}
     statements = (node for node in statements_of(tree) if isinstance(node, ast.Assign))
     assigned = (item for node in statements for whole in node.targets for item in unpacked(whole, node.value))

@@ -33,4 +33,8 @@ def closest(local: Local, allowance: Allowance, precision: Precision, *, runs: i
 
 def index_of(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The index of a flat position in an array of that shape, as plain integers; () for a scalar."""
-    return tuple(map(int, np.unravel_index(flat, shape)))
+    index = list[int]()
+    for size in reversed(shape):
+        flat, at = divmod(flat, size)
+        index.append(at)
+    return tuple(reversed(index))

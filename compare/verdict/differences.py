@@ -54,7 +54,8 @@ def differing(first: Arrays, second: Arrays) -> tuple[str, ...]:
     Where one call is in float32 and the other in float64, it is float32 in which the order matters.
     """
     names = dict.fromkeys([*first, *second])
-    return tuple(n for n in names if n not in first or n not in second or not _is_close(first[n], second[n]))
+    sides = {name: (first.get(name), second.get(name)) for name in names}
+    return tuple(n for n, (a, b) in sides.items() if a is not b and (a is None or b is None or not _is_close(a, b)))
 
 
 @np.errstate(all="ignore")

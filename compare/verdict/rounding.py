@@ -259,10 +259,10 @@ class Flagged:
     def along(self) -> float:
         """The difference along the reference itself, in standard deviations; one constant may be rounded."""
         unit = self.local.reference / self.deviation
-        length = float(np.sqrt(np.sum(unit * unit)))
+        length = size(unit)
         if not 0 < length < np.inf:
             return 0.0
-        return max(0.0, abs(float(np.sum(self.roundings * unit))) / length - 4 * self.witness.unit * length)
+        return max(0.0, abs(float(np.vdot(self.roundings, unit))) / length - 4 * self.witness.unit * length)
 
     @property
     def rho(self) -> float:
@@ -327,5 +327,9 @@ def largest(array: Array) -> float:
 
 def size(array: Array) -> float:
     """The root of the sum of squares, safe from overflow and underflow."""
+    flat = np.ravel(array).astype(np.float64, copy=False)
+    norm = float(np.sqrt(np.vdot(flat, flat)))
+    if 2.0**-500 < norm < np.inf:  # as a rule, and that copies nothing
+        return norm
     most = largest(array)
     return most * float(np.sqrt(np.sum(np.square(array / most)))) if 0 < most < np.inf else most

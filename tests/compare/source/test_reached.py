@@ -9,7 +9,7 @@ from torch.optim import SGD
 
 from handgrad import check_gradients, check_training, check_updates
 from handgrad.compare.facts.remarks import NoDerivation
-from handgrad.compare.source.reached import keeps_numbers, shortcuts
+from handgrad.compare.source.reached import keeps_numbers, reached, shortcuts
 
 rng = np.random.default_rng(3)
 PARAMS, BATCH = {"W": rng.standard_normal((4, 3))}, (rng.standard_normal((5, 4)), rng.standard_normal((5, 3)))
@@ -212,14 +212,14 @@ def test_what_is_derived_by_hand_is_not_noted(derivation):
 def test_numbers_from_outside_are_seen_and_modules_are_no_numbers():
     table = np.zeros(3)
     nested = [{"a": (1, table)}]
-    assert not keeps_numbers(right)
-    assert not keeps_numbers(cost)
-    assert keeps_numbers(lambda p: p["W"] + table)
-    assert keeps_numbers(lambda p: nested)
-    assert keeps_numbers(lambda p: BATCH)
-    assert keeps_numbers(functools.lru_cache(right))
-    assert keeps_numbers(functools.partial(right, X=table))
-    assert not keeps_numbers(functools.partial(right, X=None))
+    assert not keeps_numbers(reached(right))
+    assert not keeps_numbers(reached(cost))
+    assert keeps_numbers(reached(lambda p: p["W"] + table))
+    assert keeps_numbers(reached(lambda p: nested))
+    assert keeps_numbers(reached(lambda p: BATCH))
+    assert keeps_numbers(reached(functools.lru_cache(right)))
+    assert keeps_numbers(reached(functools.partial(right, X=table)))
+    assert not keeps_numbers(reached(functools.partial(right, X=None)))
 
 
 def dot(p, X, Y):
@@ -241,11 +241,11 @@ def by_function(p, X, Y):
 
 def test_an_attribute_is_no_variable_of_its_name():
     for derivation in (by_method, by_function):
-        assert shortcuts(derivation, dot) == ()
-        assert not keeps_numbers(derivation)
+        assert shortcuts(reached(derivation), dot) == ()
+        assert not keeps_numbers(reached(derivation))
     calling = lambda p, X, Y: [dot(p, X, Y) for _ in range(2)]  # noqa: E731
-    assert shortcuts(calling, dot) == (NoDerivation("reference"),)
-    assert keeps_numbers(lambda p: p["W"] * size)
+    assert shortcuts(reached(calling), dot) == (NoDerivation("reference"),)
+    assert keeps_numbers(reached(lambda p: p["W"] * size))
 
 
 class Slotted:
@@ -268,5 +268,5 @@ def test_what_names_itself_ends():
     def names_itself(p):
         return names_itself, loop
 
-    assert not keeps_numbers(names_itself)
-    assert shortcuts(names_itself, None) == ()
+    assert not keeps_numbers(reached(names_itself))
+    assert shortcuts(reached(names_itself), None) == ()
