@@ -56,13 +56,13 @@ def cross_entropy(Z: np.ndarray, Y: np.ndarray) -> np.ndarray:
     return Y * (np.log(np.exp(D).sum(axis=0)) - D)  # (L5) (K, n)
 
 
-def cross_entropy_derivative(P: np.ndarray, Y: np.ndarray) -> np.ndarray:
-    """Derivative of cross-entropy by its logit: p[k] - y[k], where P = A[L] = softmax(Z[L]).
+def cross_entropy_derivative(S: np.ndarray, Y: np.ndarray) -> np.ndarray:
+    """Derivative of cross-entropy by its logit: s[k] - y[k], where S = A[L] = softmax(Z[L]).
 
-    dlog(sum over j of e^z[j])/dz[k] is p[k], and stands there once for each y, which add up to 1. P, Y and the result
+    dlog(sum over j of e^z[j])/dz[k] is s[k], and stands there once for each y, which add up to 1. S, Y and the result
     are (K, n). Supplied.
     """
-    return P - Y  # (K, n)
+    return S - Y  # (K, n)
 
 
 def squared_error(A: np.ndarray, Y: np.ndarray) -> np.ndarray:
