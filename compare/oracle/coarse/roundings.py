@@ -215,4 +215,4 @@ def _terms(name: str, args: Any, result: Tensor) -> int:
 
 def _weight(name: str, args: Any) -> float:
     """What each term of a sum is multiplied with beyond the operands: the share of a window where it is an average."""
-    return math.prod(args[2]) ** (-2 / len(args[2])) if name == "avg_pool2d_backward" else 1.0
+    return float(math.prod(args[2]) ** (-2 / len(args[2]))) if name == "avg_pool2d_backward" else 1.0
