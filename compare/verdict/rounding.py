@@ -329,7 +329,7 @@ def size(array: Array) -> float:
     """The root of the sum of squares, safe from overflow and underflow."""
     flat = np.ravel(array).astype(np.float64, copy=False)
     norm = float(np.sqrt(np.vdot(flat, flat)))
-    if 2.0**-500 < norm < np.inf:  # as a rule, and that copies nothing
+    if np.sqrt(np.finfo(np.float64).tiny) < norm < np.inf:  # as a rule, and that copies nothing
         return norm
     most = largest(array)
     return most * float(np.sqrt(np.sum(np.square(array / most)))) if 0 < most < np.inf else most

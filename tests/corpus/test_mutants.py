@@ -1,5 +1,6 @@
 """Every labelled line of the hand-written side, broken in every small way, is found and named by its own label."""
 
+import numpy as np
 import pytest
 
 from handgrad.compare.experiment.run import Experiment, run
@@ -11,8 +12,18 @@ from tests.support import small_data
 COMMON = {"activations": ("tanh", "tanh", "sigmoid"), "l2": 0.3, "bias_scale": 0.5, "seed": 5}
 STEPS = {"batch_size": 4, "steps": 3}  # of 11 examples: the last batch is a short one
 DISTINCT, SQUARE = (3, 7, 5, 2), (4, 4, 4, 4)
-REACHED_BY = {"L3": {"loss": "squared-error"}, "U1": {"optimizer": "gradient-descent"}}
+REACHED_BY = {
+    "L3": {"loss": "squared-error"},
+    "L5": {"loss": "cross-entropy", "activations": ("tanh", "tanh", "softmax")},
+    "U1": {"optimizer": "gradient-descent"},
+}
 LINES = [(module, *line) for module in MODULES for line in labelled_lines(module)]
+
+
+def data_for(label, layers):
+    """Small data; one label of an example is 1 where they must add up to that."""
+    X, y = small_data(layers[0], layers[-1], 11, seed=4)
+    return X, np.eye(layers[-1])[y.argmax(axis=1)] if label == "L5" else y
 
 
 @pytest.mark.usefixtures("no_causes")
@@ -21,7 +32,7 @@ def test_every_mutant_of_a_labelled_line_is_found_under_its_label(module, label,
     """In a network of distinct sizes; what raises there, or has another shape, in a square one too."""
     reached = REACHED_BY.get(label, {})
     runs = [
-        (Experiment(layers=layers, **COMMON, **STEPS, **reached), small_data(layers[0], layers[-1], 11, seed=4))
+        (Experiment(layers=layers, **{**COMMON, **STEPS, **reached}), data_for(label, layers))
         for layers in (DISTINCT, SQUARE)
     ]
     assert all(run(experiment, data).ok for experiment, data in runs)
