@@ -104,8 +104,7 @@ def recorded(
     }
     sides: dict[str, Iterator[Taken]] = {}
     for dtype, order in zip(precisions, orders, strict=True):
-        handed = {name: array.copy() for name, array in params[dtype].items()}  # it may write into them
-        phases = by_hand(replace(settings, dtype=dtype), data, handed, (each.copy() for each in order), hand)
+        phases = by_hand(replace(settings, dtype=dtype), data, params[dtype], (each.copy() for each in order), hand)
         sides[dtype] = steps_of(training_by_hand(phases, names), params[dtype], copy=np.asarray)
     batches = _selected(data, torch_batches(settings, data.X.shape[1], of_torch))
     for number in count(1):

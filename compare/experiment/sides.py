@@ -122,7 +122,7 @@ def hand_network(settings: Settings, hand: Modules | None = None) -> Network:
 def by_hand(
     settings: Settings, data: Data, params: Arrays, orders: Iterator[np.ndarray], hand: Modules | None = None
 ) -> Phases:
-    """The hand-written side: an iterator over (step, phase, {name: array})."""
+    """The hand-written side: an iterator over (step, phase, {name: array}); `params` are read-only from here on."""
     network = hand_network(settings, hand)
     row = operation("optimizer", settings.optimizer)
     start, optimizer = row.hands(hand)
