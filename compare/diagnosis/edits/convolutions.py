@@ -58,7 +58,7 @@ def _forward(node: Node) -> Iterator[Edit]:
         if min(*before, *after) >= 0:
             yield _other_setting(node, "padding", told, padding, _with_padding(node, before, after))
     for mode, told in BORDERS.items() if any(padding) else ():
-        around = apply(partial(F.pad, pad=_both_ends(padding), mode=mode), node.args[0])
+        around = apply(partial(F.pad, pad=_around(padding, padding), mode=mode), node.args[0])
         change = redo(node, {0: around, 4: read([0] * len(padding))})
         yield _other_setting(node, "padding", told, ["zeros"], change)
 
@@ -86,8 +86,9 @@ def _backward(node: Node) -> Iterator[Edit]:
         yield Edit(2, Rank.OTHER, says(RowsOverwritten), {node: _overwritten(node)})
 
 
-def _both_ends(padding: Sequence[int]) -> list[int]:
-    return [each for each in padding[::-1] for _ in range(2)]
+def _around(before: Sequence[int], after: Sequence[int]) -> list[int]:
+    """Numbers at the two ends of the axes, as F.pad takes them: from the last axis on."""
+    return [by for pair in zip(before[::-1], after[::-1], strict=True) for by in pair]
 
 
 def _with_padding(node: Node, before: Sequence[int], after: Sequence[int]) -> Change:
@@ -100,8 +101,7 @@ def _with_padding(node: Node, before: Sequence[int], after: Sequence[int]) -> Ch
         if node.args[6]:
             whole = node.operation(x, kernel, bias, *settings)
             return _cut(whole, before, node.value.shape[2:])
-        around = [by for pair in zip(before[::-1], after[::-1], strict=True) for by in pair]
-        return node.operation(F.pad(x, around), kernel, bias, *settings)
+        return node.operation(F.pad(x, _around(before, after)), kernel, bias, *settings)
 
     return change
 
@@ -121,14 +121,14 @@ def _with_windows(node: Node, first: Sequence[int], stride: Sequence[int] = (), 
 
     def change(v: Values) -> Any:
         gradient, x, kernel = (v(each) for each in node.args[:3])
-        padded = F.pad(x, _both_ends(padding))
+        padded = F.pad(x, _around(padding, padding))
         sizes = zip(gradient.shape[2:], kernel.shape[2:], stride, dilation, strict=True)
         reached = [(n - 1) * step + by * (k - 1) + 1 for n, k, step, by in sizes]
         zeros = [0] * len(reached)
         settings = (node.args[3], [*stride], zeros, [*dilation], *node.args[7:])
         of_x, *others = node.operation(gradient, _cut(padded, zeros, reached), kernel, *settings)
-        beyond = [(0, n - m) for n, m in zip(padded.shape[2:], reached, strict=True)]
-        whole = None if of_x is None else F.pad(of_x, [by for pair in beyond[::-1] for by in pair])
+        beyond = [n - m for n, m in zip(padded.shape[2:], reached, strict=True)]
+        whole = None if of_x is None else F.pad(of_x, _around(zeros, beyond))
         return [None if whole is None else _cut(whole, first, x.shape[2:]), *others]
 
     return change

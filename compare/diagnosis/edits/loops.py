@@ -29,8 +29,9 @@ def other_variables(segment: Segment) -> Iterator[Edit]:
                 for variable in variables:
                     used = [variable[visit] for visit in visits if visit in variable]
                     if len(used) == len(group) and used != due and all(is_like(each, due[0]) for each in used):
-                        instead = [redo(each, {0: read(other)}) for each, other in zip(taken, used, strict=True)]
-                        yield _other_variable(group, i, due[0], used, instead if turned else [*map(read, used)])
+                        pairs = zip(taken, map(read, used), strict=True)
+                        instead = [redo(each, {0: other}) if turned else other for each, other in pairs]
+                        yield _other_variable(group, i, due[0], used, instead)
 
 
 def _variables(segment: Segment) -> list[dict[int, Node]]:

@@ -146,8 +146,10 @@ class Segment:
         """
         many: dict[Node, Any] = {}
         waiting: list[Node] = []  # to be done for all at once, up to the next change
-        for node in self.plan(frozenset(changes[0])):
-            if not many.keys().isdisjoint(node.parents) or not set(waiting).isdisjoint(node.parents):
+        plan = self.plan(frozenset(changes[0]))
+        others = {*plan}
+        for node in plan:
+            if not others.isdisjoint(node.parents):
                 waiting.append(node)
             if node in changes[0]:
                 many |= self._for_all(waiting, waiting, many)

@@ -87,10 +87,8 @@ def at_named_steps(segment: Segment, node: Node, numbers: Mapping[float, str]) -
 def _extra(segment: Segment, node: Node) -> Iterator[Edit]:
     """A term or a factor of a tensor in scope that is too much in a step, or a factor that is missing there."""
     is_target, where = node is segment.target, inside(segment, node)
-    for other in segment.alike(node):
+    for other in filter(partial(_is_at_hand, segment), segment.alike(node)):
         label = segment.labels.get(other, "")
-        if not label and segment.distance.get(other, NEAR + 1) > NEAR:
-            continue
         is_near = bool(label) and is_target
         tier = 1 if is_near and label == of_gradient(segment.name) else 3 if is_near else 4
         yield Edit(tier, Rank.OTHER, says(ExtraTerm, other, where), {node: apply(torch.add, node, other)})
@@ -102,16 +100,19 @@ def _extra(segment: Segment, node: Node) -> Iterator[Edit]:
                 cause = says(DerivativeTooMuch, times) if is_derivative else says(FactorForm, times, how, where)
                 change = apply(partial(_joined, EXTRA[how], function), node, other)
                 yield Edit(2 if is_near else 4, Rank.OTHER, cause, {node: change})
-
-    for other in spreading(segment, node):
-        if other in segment.labels or segment.distance.get(other, NEAR + 1) <= NEAR:
-            for how, join in EXTRA.items():
-                cause = says(FactorForm, text("{}", other), how, where)
-                yield Edit(4, Rank.OTHER, cause, {node: apply(join, node, other)})
+    for other in filter(partial(_is_at_hand, segment), spreading(segment, node)):
+        for how, join in EXTRA.items():
+            cause = says(FactorForm, text("{}", other), how, where)
+            yield Edit(4, Rank.OTHER, cause, {node: apply(join, node, other)})
     for other in segment.scope.get(tuple(node.value.shape[:1]), ()) if node.value.ndim == 2 else ():
         if other in segment.labels and other.value.is_floating_point():
             cause = says(FactorForm, text("{}", other), "extra", where)
             yield Edit(4, Rank.OTHER, cause, {node: apply(_of_each_row, node, other)})
+
+
+def _is_at_hand(segment: Segment, other: Node) -> bool:
+    """Whether somebody may have a tensor at hand: it has a name, or is a few steps away."""
+    return other in segment.labels or segment.distance.get(other, NEAR + 1) <= NEAR
 
 
 def _of_each_row(x: Tensor, other: Tensor) -> Tensor:
