@@ -103,19 +103,39 @@ class Parity:
         settings = {"plots": self._file is not None and self._file.suffix.lower() == ".html"}
         return self._run("run", (experiment, data), settings, module="handgrad.compare.experiment.run")
 
+    def check_file(self, file: str | Path, reference: str | Path | None = None) -> dict[str, Report]:
+        """`handgrad check FILE`, with `reference` also `--reference KEY`: every check that the file defines, by name.
+
+        The file is run in this process; what others hand in is for `handgrad grade`.
+        """
+        key = None if reference is None else str(reference)
+        arguments = (str(file), None, None, key)
+        reports: dict[str, Report] = self._called("check_file", arguments, {}, "handgrad.compare.checks.files")
+        self._keep(*reports.values())
+        return reports
+
     def _run(
         self, check: str, arguments: tuple[Any, ...], settings: Mapping[str, Any], module: str = "handgrad"
     ) -> Report:
+        report: Report = self._called(check, arguments, settings, module)
+        self._keep(report)
+        return report
+
+    def _called(self, check: str, arguments: tuple[Any, ...], settings: Mapping[str, Any], module: str) -> Any:
         from handgrad.compare.errors import InputError
 
         try:
-            report: Report = getattr(import_module(module), check)(*arguments, **settings)
+            return getattr(import_module(module), check)(*arguments, **settings)
         except InputError as error:
             self._checked["not_run"].append(str(error))
             raise error.with_traceback(None) from None
-        self._checked["reports"].append(_kept(report, strict=self._strict, whole=self._file is not None))
-        report.raise_if_failed(strict=self._strict)
-        return report
+
+    def _keep(self, *reports: Report) -> None:
+        """Keep reports, and raise the first that fails."""
+        whole = self._file is not None
+        self._checked["reports"] += [_kept(report, strict=self._strict, whole=whole) for report in reports]
+        for report in reports:
+            report.raise_if_failed(strict=self._strict)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -44,17 +44,19 @@ CHECKS = {
 }
 
 
-def check_file(path: str, only: str | None = None, settings: Mapping[str, Any] | None = None) -> dict[str, Report]:
+def check_file(
+    path: str, only: str | None = None, settings: Mapping[str, Any] | None = None, reference: str | None = None
+) -> dict[str, Report]:
     """Run every check whose names a file defines, or the one named; `settings` come before the file's own.
 
-    Raises InputError if the file cannot be read, run or used, with its own file and line.
+    With `reference`, a second file, the first gives what is derived by hand and nothing else counts in it: all that a
+    check needs besides comes from the second. Raises InputError if a file cannot be read, run or used, with its own
+    file and line.
     """
     settings = settings or {}
-    if only is not None and only not in CHECKS:
-        raise InputError(f"--only {only} is not known; {did_you_mean(only, CHECKS)}")
-    wanted = CHECKS if only is None else {only: CHECKS[only]}
-    with redirect_stdout(sys.stderr), _importing_from(Path(path).parent):  # what the file prints is not the report
-        defined = _defined(path)
+    wanted = wanted_checks(only)
+    with redirect_stdout(sys.stderr), importing_from(path, reference):  # what the file prints is not the report
+        defined = defined_in(path) if reference is None else _by_hand(defined_in(path)) | of_key(defined_in(reference))
         complete = {name: check for name, check in wanted.items() if all(need in defined for need in check.needs)}
         if not complete:
             raise InputError(f"{Path(path).name} defines no complete check; {_lacking(wanted, defined)}")
@@ -67,6 +69,24 @@ def check_file(path: str, only: str | None = None, settings: Mapping[str, Any] |
         for meant, name in _nearly(complete, defined):
             sys.stderr.write(f"handgrad: no check reads {name}; did you mean {meant!r}?\n")
     return reports
+
+
+def wanted_checks(only: str | None) -> Mapping[str, FileCheck]:
+    """The check that is named, or all of them; InputError for a name that none has."""
+    if only is not None and only not in CHECKS:
+        raise InputError(f"--only {only} is not known; {did_you_mean(only, CHECKS)}")
+    return CHECKS if only is None else {only: CHECKS[only]}
+
+
+def _by_hand(defined: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what a file defines, what is derived by hand."""
+    return {check.needs[0]: defined[check.needs[0]] for check in CHECKS.values() if check.needs[0] in defined}
+
+
+def of_key(defined: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file defines besides what is derived by hand, which its own solution is not to stand in for."""
+    own = {check.needs[0] for check in CHECKS.values()}
+    return {name: value for name, value in defined.items() if name not in own}
 
 
 def audit_file(
@@ -87,8 +107,8 @@ def _check_settings(settings: Mapping[str, Any], checks: Mapping[str, FileCheck]
         raise InputError(f"--{flag} says nothing to {', '.join(checks)}; leave it out")
 
 
-def _defined(path: str) -> dict[str, Any]:
-    """The names that a file defines when it is run."""
+def defined_in(path: str) -> dict[str, Any]:
+    """The names that a file defines when it is run; InputError where it cannot be read or run."""
     file = Path(path)
     if file.suffix != ".py":
         raise InputError(f"{path!r} is no Python file; name one that ends in .py")
@@ -114,10 +134,10 @@ def _defined(path: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _importing_from(folder: Path) -> Iterator[None]:
-    """While entered, modules beside the file can be imported, as if it were run itself."""
+def importing_from(*files: str | None) -> Iterator[None]:
+    """While entered, modules beside the files, those beside the first first, can be imported, as if it were run."""
     before = list(sys.path)
-    sys.path.insert(0, str(folder.resolve()))
+    sys.path[:0] = [str(Path(file).parent.resolve()) for file in files if file is not None]
     try:
         yield
     finally:

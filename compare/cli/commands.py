@@ -74,6 +74,7 @@ def _located(error: Exception) -> str:
 def _check(arguments: argparse.Namespace) -> int:
     """Check a file that defines derivation, reference, params and batch (or update, optimizer, params; or trainer,
     reference, optimizer, params, batches; or initializer, torch_initializer, shape; or function, reference, inputs).
+    With --reference KEY.py all but the first of these comes from KEY.py.
     Without a file: train the lecture notes' network by hand and in torch.nn on the same weights and batches, and
     compare every intermediate, gradient, velocity and updated weight. Exit 0: all equal, 1: a difference, 2: unusable
     input.
@@ -99,7 +100,7 @@ def _check_file(arguments: argparse.Namespace) -> int:
 
     keep_freed_memory()
     with shown():
-        reports = check_file(arguments.file, arguments.only, settings)
+        reports = check_file(arguments.file, arguments.only, settings, arguments.reference)
     sides = "" if arguments.show is None else _sides(arguments.show, reports)
     status = _written(reports if len(reports) > 1 else {ALONE: next(iter(reports.values()))}, arguments)
     if len(reports) > 1 and arguments.extent != BRIEF and (arguments.output is not None or arguments.format == "text"):
@@ -138,6 +139,8 @@ def _settings_of_file(arguments: argparse.Namespace) -> dict[str, Any]:
         given["precisions"] = printed_first(given.pop("dtype"))
     form = getattr(arguments, "format", "text")
     check_output(arguments.output, arguments.file, form)
+    if getattr(arguments, "reference", None) is not None:
+        check_output(arguments.output, arguments.reference, form)
     if getattr(arguments, "show", None) is not None and arguments.output is None and form != "text":
         raise InputError(f"--show prints text, which is no {form}; write the report to a file with --output")
     return {name: value for name, value in given.items() if value is not None}
@@ -154,7 +157,8 @@ def _given(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _fixture(arguments: argparse.Namespace) -> tuple[Experiment, Data]:
     """The notes' network and its data as the flags describe them, the layers fitted to the data unless given."""
-    for flag, does in (("only", "picks a check"), ("show", "shows a tensor of a check")):
+    does_what = {"only": "picks a check", "show": "shows a tensor of a check", "reference": "is the other side"}
+    for flag, does in does_what.items():
         if getattr(arguments, flag, None) is not None:
             said = f"--{flag} {getattr(arguments, flag)} {does} of a file"
             raise InputError(f"{said}; name the file, as in handgrad check FILE.py")

@@ -76,6 +76,7 @@ COMMANDS = {
 FLAGS: dict[str, tuple[Flag, ...]] = {
     "check": (
         *SUBJECT,
+        Flag("--reference", metavar="KEY.py", help="all but what is derived by hand comes from this file"),
         *REPORT,
         Flag("--show", metavar="NAME", help="of a file's check, also both sides of this tensor, such as dA1"),
     ),

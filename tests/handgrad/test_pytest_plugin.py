@@ -163,3 +163,20 @@ def test_the_summary_shows_facts_with_file_and_line(pytester):
         "FAULT test_it.py::test_wrong: dw at step 1 (mine.py:7), cause scale",
         "not shown by 3 checks: weight decay (l2 is 0; set l2)",
     ]
+
+
+def test_a_file_is_checked_against_a_reference_in_another(project):
+    project.makepyfile(
+        theirs="def derivation(p, x):\n    return {'J': (p['w'] ** 2 * x).sum(), 'dw': 2 * p['w'] * x}\n",
+        theirs_wrong="def derivation(p, x):\n    return {'J': (p['w'] ** 2 * x).sum(), 'dw': 2 * x}\n",
+        test_it="""
+        def test_right(parity):
+            assert parity.check_file("theirs.py", reference="mine.py")["gradients"].ok
+
+        def test_wrong(parity):
+            parity.check_file("theirs_wrong.py", reference="mine.py")
+        """,
+    )
+    result = project.runpytest()
+    result.assert_outcomes(passed=1, failed=1)
+    assert "FAULT test_it.py::test_wrong: dw at step 1 (theirs_wrong.py:2), cause missing-factor" in summary(result)

@@ -189,3 +189,37 @@ def test_an_audit_has_the_blind_spots_of_the_checks_and_of_their_data(write):
     assert "equal-entries" in spots["gradients"], "the batch is all ones"
     assert {"equal-entries", "parameters-alone", "no-short-batch"} <= spots["training"]
     assert spots["initializer"] == set()
+
+
+REFERENCE = GRADIENTS.replace("2 * p", "-2 * p")  # whose own derivation is wrong, and does not count
+
+
+def test_a_file_has_its_reference_from_another(write):
+    derivation = "def derivation(p, x):\n    return {'J': (p['w'] ** 2 * x).sum(), 'dw': 2 * p['w'] * x}\n"
+    key = write(REFERENCE, "key.py")
+    assert check_file(write(derivation), reference=key)["gradients"].ok
+    finding = check_file(write(derivation.replace("2 * p", "3 * p")), reference=key)["gradients"].first
+    assert (finding.where.name, finding.cause.code, finding.cause.factor) == ("dw", "scale", 1.5)
+
+
+def test_beside_a_reference_only_what_is_derived_by_hand_counts(write):
+    own = "def reference(p, x):\n    return (p['w'] ** 2 * x).sum() * -1\nparams, batch = {}, ()\n"
+    assert check_file(write(GRADIENTS + own), reference=write(GRADIENTS, "key.py"))["gradients"].ok
+    with pytest.raises(InputError, match="lacks derivation"):
+        check_file(write("x = 1\n"), reference=write(GRADIENTS, "key.py"))
+
+
+def test_both_files_import_what_lies_beside_them(write, tmp_path):
+    (tmp_path / "keys").mkdir()
+    write("def square(w):\n    return w ** 2\n", "keys/by_torch.py")
+    write("def twice(w):\n    return 2 * w\n", "by_hand.py")
+    key = write(
+        GRADIENTS.replace("(p[", "(square(p[").replace("] **", "]) **").replace(" ** 2", "")
+        + "\nfrom by_torch import square\n",
+        "keys/key.py",
+    )
+    mine = (
+        "def derivation(p, x):\n    from by_hand import twice\n    return {'J': (p['w'] ** 2 * x).sum(), "
+        "'dw': twice(p['w']) * x}\n"
+    )
+    assert check_file(write(mine), reference=key)["gradients"].ok

@@ -175,3 +175,15 @@ def test_what_was_running_is_told_where_a_person_stops_it(tmp_path, capsys):
     assert "wait" in said
     assert "slow.py line" in said
     assert "Traceback" not in said
+
+
+def test_the_reference_may_come_from_another_file(in_folder, capsys):
+    Path("theirs.py").write_text(LINEAR[LINEAR.index("def derivation") : LINEAR.index("def reference")])
+    code, out, _ = run(capsys, "check", "theirs.py", "--reference", "mine.py")
+    assert code == 0, out
+    code, out, err = run(capsys, "check", "--reference", "mine.py")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    code, out, err = run(capsys, "check", "theirs.py", "--reference", "nowhere.py")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    code, out, err = run(capsys, "check", "theirs.py", "--reference", "mine.py", "--output", "mine.py")
+    assert (code, out, err.count("\n")) == (2, "", 1)
