@@ -149,7 +149,8 @@ def _within(piece: Piece, spans: Spans) -> tuple[int, ...]:
 def read_on(code: Code, lines: Iterable[int]) -> dict[str, int]:
     """The names that lines of a piece of code read, each with the last line before them that assigns it.
 
-    For an argument of the function that is the line of its def, for what comes from elsewhere 0.
+    What they fill, as dW in dW[l] += x, they do not read. For an argument of the function that is the line of its def,
+    for what comes from elsewhere 0.
     """
     text = "\n" * (code.first - 1) + dedent(code.text)  # so that lines have their numbers in the file
     try:
@@ -159,7 +160,7 @@ def read_on(code: Code, lines: Iterable[int]) -> dict[str, int]:
     sources: dict[str, int] = {}
     for line in sorted(lines):
         own = [node for node in _simple_statements(text) if node.lineno <= line <= (node.end_lineno or node.lineno)]
-        sources |= dict.fromkeys((name for name in _names(own, ast.Load) if name not in sources), 0)
+        sources |= dict.fromkeys((name for name in _read(own, lines) if name not in sources), 0)
         for function in functions:
             if function.lineno < line <= (function.end_lineno or 0):
                 arguments = {node.arg for node in ast.walk(function.args) if isinstance(node, ast.arg)} - {"self"}
@@ -170,7 +171,25 @@ def read_on(code: Code, lines: Iterable[int]) -> dict[str, int]:
     return sources
 
 
+def _read(statements: Iterable[ast.stmt], lines: Iterable[int]) -> list[str]:
+    """The names that lines of statements read."""
+    nodes = [node for top in statements for node in ast.walk(top)]
+    targets = (getattr(node, "targets", [getattr(node, "target", None)]) for node in nodes)
+    filled = {id(_container(target)) for several in targets for target in several}
+    names = (node for node in nodes if isinstance(node, ast.Name) and id(node) not in filled)
+    return [node.id for node in names if isinstance(node.ctx, ast.Load) and node.lineno in {*lines}]
+
+
+def _container(target: ast.AST | None) -> ast.AST | None:
+    """What an assignment to an entry fills: cache in cache["dW"][l], and any other target itself."""
+    while isinstance(target, (ast.Subscript, ast.Starred)):
+        target = target.value
+    return target
+
+
 def _names(nodes: Iterable[ast.AST], context: type[ast.expr_context]) -> list[str]:
-    """The names that statements read or assign, in their order."""
-    names = (node for top in nodes for node in ast.walk(top) if isinstance(node, ast.Name))
+    """The names that statements read or assign, in their order; those of a comprehension are its own."""
+    inside = [node for top in nodes for node in ast.walk(top)]
+    own = {id(name) for node in inside if isinstance(node, ast.comprehension) for name in ast.walk(node.target)}
+    names = (node for node in inside if isinstance(node, ast.Name) and id(node) not in own)
     return [node.id for node in names if isinstance(node.ctx, context)]

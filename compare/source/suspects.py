@@ -12,7 +12,6 @@ from handgrad.compare.results import Code, Finding, Results, SourceLine, Suspect
 from handgrad.compare.source.listing import read_on
 from handgrad.compare.source.states import states
 
-ALLOCATION = re.compile(r"\s*\w+\s*=\s*(?:np|numpy)\.(?:empty|zeros)(?:_like)?\(.*\)\s*(?:#.*)?$")
 DEFINITION = re.compile(r"(?:\s*@.*\n)*\s*(?:async )?def ")
 R = TypeVar("R", bound=Results)
 
@@ -78,7 +77,7 @@ def _read_by_all(code: Code, names: Iterable[str]) -> tuple[int, ...]:
 
 
 def _unjudged(results: Results, own: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    """The names, each with a line, that the lines of a wrong tensor read and that nothing which agrees vouches for.
+    """The names, each with a line, that the lines of a wrong tensor read, and that are not judged nor vouched for.
 
     A tensor that agrees vouches for itself and for what its lines read; what the derivation is handed is right.
     """
@@ -94,8 +93,6 @@ def _unjudged(results: Results, own: Mapping[str, tuple[int, ...]]) -> dict[str,
         handed = [] if definition is None else [code.first + definition[0].count("\n")]
         right = {0, *lines, *handed, *(line for numbers in judged for line in numbers)}
         for name, line in read_on(code, lines).items():
-            # an empty array for a tensor that is judged is filled at a line that is among these
-            is_empty = name in agreeing | wrong and ALLOCATION.match(code.lines.get(line, ""))
-            if name not in vouched and line not in right and not is_empty:
+            if name not in vouched | wrong and line not in right:  # what is judged wrong has a finding, or follows
                 doubts[name] = line
     return doubts

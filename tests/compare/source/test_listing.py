@@ -22,6 +22,21 @@ def test_what_a_line_reads_is_found_where_it_was_assigned_last():
     assert listing.read_on(Code("by hand", "f.py", 1, "x = (lambda a:", {}), [1]) == {}
 
 
+def test_only_what_the_line_itself_reads_counts():
+    text = """def f(h, x, D):
+    g = {n: np.zeros(2) for n in D}
+    d = {"a": h}
+    for k in D:
+        g["d" + k] += d[k] @ x
+    a, b = sum(d[k] for k in D), 2
+    return {"g": g,
+            "a": a * h, "b": b}"""
+    code = Code("by hand", "f.py", 1, text, {})
+    assert listing.read_on(code, [5]) == {"k": 0, "d": 3, "x": 1}, "g is filled, and k is no comprehension's"
+    assert listing.read_on(code, [8]) == {"a": 6, "h": 1, "b": 6}, "the line before it is another entry"
+    assert listing.read_on(code, [7]) == {"g": 2}
+
+
 def test_code_without_a_source_gives_none():
     assert listing.by_hand(len, {"dW1": "dW1"}) == ()
 

@@ -65,6 +65,13 @@ def test_what_was_not_returned_is_doubted_and_an_empty_array_is_not():
     assert only(run(wrong("e", equation="B1"))).sure
 
 
+def test_what_is_judged_wrong_itself_is_not_said_to_be_unjudged():
+    e, dW = wrong("e", equation="B1"), wrong("dW")
+    results = run(dW, agreeing=("J",))
+    both = Results((*results.rows, Row(*e.where, "", (2,), 1.0, verdict="FAULT")), (e, dW), details=results.details)
+    assert suspects_of(both)["dW"] == Suspects({"0": (15,)})
+
+
 def test_what_a_tensor_that_agrees_reads_is_right_too():
     assert only(run(wrong("dW"), agreeing=("db",))).sure
 
