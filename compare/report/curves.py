@@ -23,7 +23,7 @@ SETTINGS: Any = {
     "svg.hashsalt": "handgrad",  # the same bytes every time
     "text.parse_math": False,  # names are not formulas
     "font.family": "sans-serif",
-    "font.size": 9.5,
+    "font.size": 10.2,
 }
 INK = "#010203"  # stands for the page's own colour of text
 COLOURS = ("#010210", "#010211", "#010212", "#010213", "#010214", "#010215")  # stand for its colours of lines
@@ -38,7 +38,7 @@ def svg(plot: Plot, unique: str) -> str:
     """
     with rc_context(SETTINGS), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a character that matplotlib's font lacks, the reader's has
-        figure = Figure(figsize=(5.6, 2.9), layout="constrained")
+        figure = Figure(figsize=(4.4, 2.6), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot(facecolor="none")
         for position, line in enumerate(plot.lines):
@@ -65,7 +65,7 @@ def svg(plot: Plot, unique: str) -> str:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(visible=True, color=INK, alpha=0.12, linewidth=0.6)
         if len(plot.lines) > 1:
-            axes.legend(frameon=False, labelcolor=INK, fontsize=8.5)
+            axes.legend(frameon=False, labelcolor=INK)
         out = io.StringIO()
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return _for_the_page(out.getvalue(), plot, unique)

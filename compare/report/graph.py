@@ -68,7 +68,7 @@ def graph(results: Results) -> Graph:
     wrong = ", ".join(f"{node.name} {node.state}" for node in nodes.values() if node.state in ("culprit", "weak"))
     label = f"what is computed from what; {wrong or 'all that was recorded agrees'}"
     svg = (
-        f'<svg class="graph" viewBox="0 0 {width} {height}" width="{width}" style="min-width: {0.78 * width:.0f}px" '
+        f'<svg class="graph" viewBox="0 0 {width} {height}" width="{width}" style="min-width: {0.88 * width:.0f}px" '
         f'role="img" aria-label="{escape(label)}">{"".join((*heads, *edges, *boxes))}</svg>'
     )
     return Graph(svg, tuple(state for state in LEGEND if state in {node.state for node in nodes.values()}))

@@ -8,9 +8,9 @@ from typing import Any
 
 from handgrad.compare.equations import EQUATIONS
 from handgrad.compare.errors import InputError
-from handgrad.compare.facts.fact import counted
+from handgrad.compare.facts.fact import counted, listed
 from handgrad.compare.report.graph import LEGEND, MARKS
-from handgrad.compare.report.page import Page, state_of
+from handgrad.compare.report.page import Page, state_of, subject
 from handgrad.compare.report.summary import closing, deciding, differing, outcome, shared_environment, value
 from handgrad.compare.report.words import location, printable
 from handgrad.compare.results import Results
@@ -23,7 +23,7 @@ def render(results: Results) -> str:
     """One report as a whole page."""
     first = deciding(results)
     verdict = "OK" if first is None else f"{first.verdict} {first.where.name}"
-    return page(verdict, fragment(results))
+    return page(f"{verdict}, {subject(results)}", fragment(results))
 
 
 def fragment(results: Results) -> str:
@@ -46,7 +46,8 @@ def render_all(reports: Mapping[str, Results], not_run: Mapping[str, str] = {}) 
         pages=[(name, Page(reports[name], f"p{i}")) for i, name in enumerate(ordered[:IN_FULL])],
         shared=shared_environment(reports.values()) if reports else {},
     )
-    return page(title, content)
+    subjects = listed(dict.fromkeys(map(subject, reports.values())), 2)
+    return page(", ".join(filter(None, (title, subjects))), content)
 
 
 def _line(results: Results) -> tuple[str, str, str]:
@@ -55,9 +56,9 @@ def _line(results: Results) -> tuple[str, str, str]:
     return state_of(results), "OK" if first is None else first.verdict, closing(results)[0]
 
 
-def page(title: str, content: str) -> str:
-    """A whole document."""
-    return rendered("page.html", title=f"handgrad: {title}", content=content)
+def page(title: str, content: str, language: str = "en") -> str:
+    """A whole document, in a language by its code; its title tells it from other pages."""
+    return rendered("page.html", title=f"{title} - handgrad", content=content, language=language)
 
 
 def rendered(template: str, **values: Any) -> str:

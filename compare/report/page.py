@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,7 +11,7 @@ from typing import NamedTuple
 
 from handgrad.compare.report.graph import graph
 from handgrad.compare.report.summary import closing, deciding, setting, shown
-from handgrad.compare.report.words import Words, words
+from handgrad.compare.report.words import Words, printable, words
 from handgrad.compare.results import Code, Curve, Excerpt, Finding, Plot, Results, Row, Suspects
 from handgrad.compare.source.listing import read_on
 from handgrad.compare.source.states import gravest, states
@@ -78,13 +79,14 @@ class Page:
     """A report as its page shows it, from top to bottom.
 
     `id` begins the names that its plots give to their parts; it must differ from those of other reports on the page.
-    `strips` hold the state of a tensor over the steps, cell by cell, with the steps that each cell stands for.
+    `strips` hold the state of a tensor over the steps, cell by cell, with the steps that each cell stands for; what
+    agrees everywhere is `agreeing` and `steady`, which the page folds.
     """
 
     def __init__(self, results: Results, id: str = "p") -> None:
         """All that the templates read and that the results do not hold."""
         state = states(results)
-        self.id, self.results = id, results
+        self.id, self.results, self.subject = id, results, subject(results)
         self.state = state_of(results)
         self.outcome, self.not_shown = closing(results)
         self.look_at = _look_at(results)
@@ -92,9 +94,21 @@ class Page:
         self.cards = _cards(results)
         self.graph = graph(results)
         self.tensors = [_tensor(row, state, results) for row in shown(results.rows)]
+        self.differing = [tensor for tensor in self.tensors if tensor.state != "agrees"]
+        self.agreeing = [tensor for tensor in self.tensors if tensor.state == "agrees"]
         self.strips = _strips(state)
+        agrees = {name: {kind for kind, _ in cells} <= {"agrees", "absent"} for name, cells in self.strips.items()}
+        self.unsteady = {name: cells for name, cells in self.strips.items() if not agrees[name]}
+        self.steady = {name: cells for name, cells in self.strips.items() if agrees[name]}
         self.plots = _plots(results)
         self.code = _code(results)
+
+
+def subject(results: Results) -> str:
+    """What is checked: network 30-16-1, or the file of the side by hand, or the check where no code is known."""
+    codes = [] if "setting" in results.environment else [code.file for code in results.details.by_hand.values()]
+    said = results.environment.get("setting", results.environment.get("check", "one check"))
+    return printable((codes or re.split("[,:]", str(said)))[0])
 
 
 def state_of(results: Results) -> str:

@@ -143,9 +143,24 @@ def test_several_are_listed_and_those_that_differ_come_first():
 def test_what_fails_decides_although_something_weak_comes_first():
     weak = Finding(Key(1, "forward", "A1"), "WEAK", LosesDigits())
     both = replace(FAILING, findings=(weak, *FAILING.findings))
-    assert "<title>handgrad: FAULT dZ1</title>" in html.render(both)
+    assert "<title>FAULT dZ1, my_derivation.py - handgrad</title>" in html.render(both)
     assert re.search(r'data-label="verdict"><span class="verdict culprit">FAULT<', html.render_all({"one": both}))
     assert "my_derivation.py, line 38" in html.render(both)
+
+
+def test_titles_tell_pages_apart():
+    other = replace(PASSING, environment={**PASSING.environment, "setting": "network 30-16-1, tanh/sigmoid"})
+    pages = [*map(html.render, (FAILING, PASSING, other)), html.render_all({"a": PASSING, "b": other})]
+    titles = [re.findall("<title>(.*?)</title>", page)[0] for page in pages]
+    assert titles == [
+        "FAULT dZ1, my_derivation.py - handgrad",
+        "OK, my_derivation.py - handgrad",
+        "OK, network 30-16-1 - handgrad",
+        "2 checks agree, my_derivation.py, network 30-16-1 - handgrad",
+    ]
+    headings = [re.findall("<h1>(.*?)</h1>", page)[0] for page in pages]
+    assert headings[2] == "network 30-16-1: by hand against torch"
+    assert html.page("t", "", "ko").startswith('<!DOCTYPE html>\n<html lang="ko">')
 
 
 def test_many_notes_are_folded():

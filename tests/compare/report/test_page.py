@@ -37,6 +37,23 @@ def test_a_page_is_made_of_plain_values_in_the_order_of_the_report():
     assert state_of(replace(FAILING, findings=(replace(FAILING.findings[0], verdict="WEAK"),))) == "weak"
 
 
+def test_what_agrees_is_told_apart_from_what_does_not():
+    page = Page(FAILING)
+    assert [tensor.row.name for tensor in page.differing] == ["dZ1", "dW1", "db1", "dW2"]
+    assert [tensor.row.name for tensor in page.agreeing] == ["Z1", "A1", "Z2", "J", "dZ2", "dA1"]
+    assert Page(PASSING).differing == []
+    later = tuple(row._replace(step=2, verdict="OK") for row in FAILING.rows)
+    steps = Page(replace(FAILING, rows=(*FAILING.rows, *later)))
+    assert {*steps.unsteady} == {"dZ1", "dW1", "db1", "dW2"}
+    assert {*steps.steady} == {"Z1", "A1", "Z2", "J", "dZ2", "dA1"}
+
+
+def test_a_page_is_about_a_file_a_network_or_a_check():
+    assert Page(FAILING).subject == "my_derivation.py"
+    assert Page(Results((), environment={"setting": "network 4-3-1, tanh"})).subject == "network 4-3-1"
+    assert Page(Results((), environment={"check": "check_initializer: by hand"})).subject == "check_initializer"
+
+
 def test_the_code_around_the_line_is_shown_with_gaps_and_once():
     first, second = Page(FAILING).cards
     by_hand, torch = first.listings
