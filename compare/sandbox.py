@@ -29,6 +29,15 @@ CAUGHT = (Exception, SystemExit, GeneratorExit)  # all but what the person at th
 ANOTHER_SEED = 6_283_185  # that nobody seeds with
 
 
+class Remote(Exception):
+    """An exception of code that is called in another process, as it was told here."""
+
+    def __init__(self, raised: Raised) -> None:
+        """`raised` has its type and message, and the file and line there."""
+        super().__init__(str(raised))
+        self.raised = raised
+
+
 @contextmanager
 def quietly() -> Iterator[None]:
     """Without the warnings of NumPy and Python: what overflows or loses its imaginary part shows in the values."""
@@ -169,6 +178,8 @@ def _unreadable(tensor: torch.Tensor) -> NotReal:
 
 def located(error: BaseException) -> Raised:
     """An exception with the user's own file and line, without frames of handgrad or of libraries."""
+    if isinstance(error, Remote):
+        return error.raised
     name = type(error).__name__
     if isinstance(error, SyntaxError) and error.filename:
         return Raised(name, _line(error.msg), named(error.filename), error.lineno or 0)
@@ -181,9 +192,14 @@ def located(error: BaseException) -> Raised:
 def assigned_at(error: BaseException) -> str:
     """The name that the user's line was about to assign when it raised, or nothing."""
     frames = _their_frames(error)
-    if isinstance(error, SyntaxError) or not frames:
+    if isinstance(error, SyntaxError) or not (frames or isinstance(error, Remote)):
         return ""
-    line = linecache.getline(frames[-1].filename, frames[-1].lineno or 0)
+    at = (
+        (error.raised.file, error.raised.line)
+        if isinstance(error, Remote)
+        else (frames[-1].filename, frames[-1].lineno)
+    )
+    line = linecache.getline(at[0], at[1] or 0)
     match = re.match(r"""\s*(?:\w+\[["'](\w+)["']\]|(\w+))\s*[-+*/@]?=[^=]""", line)
     return (match[1] or match[2]) if match else ""
 

@@ -204,9 +204,10 @@ def _audit(arguments: argparse.Namespace) -> int:
         text = "\n".join(_hidden(*item) for item in audit_file(arguments.file, arguments.only, settings).items())
     else:
         experiment, data = _fixture(arguments)
+        from handgrad.compare.cli.progress import bar
         from handgrad.compare.faults.audit import audit, render
 
-        text = render(audit(experiment, data, _progress))
+        text = render(audit(experiment, data, lambda entries: bar(entries, len(entries), "mistake")))
     emit(text, arguments.output)
     return EQUAL
 
@@ -215,16 +216,6 @@ def _hidden(check: str, spots: Iterable[object]) -> str:
     """What a check hides, a line each."""
     lines = "".join(f"  {spot}\n" for spot in spots)
     return f"{check} hides, or makes harder to see:\n{lines}" if lines else f"{check} hides nothing that is known.\n"
-
-
-def _progress(entries: tuple[Any, ...]) -> Iterable[Any]:
-    """The entries with a bar on a terminal, as they are in a pipe."""
-    try:
-        from tqdm import tqdm
-    except ImportError:  # it comes with the extra `report`
-        return entries
-    bar: Iterable[Any] = tqdm(entries, unit="mistake", leave=False, disable=None)
-    return bar
 
 
 # --- reports
@@ -267,6 +258,40 @@ def _written(reports: Mapping[str, Report], arguments: argparse.Namespace) -> in
     if arguments.output is not None:
         print("\n".join(line for report in reports.values() for line in closing(report)), flush=True)
     return DIFFERENT if differing(reports) or not reports else EQUAL
+
+
+# --- grading
+
+
+def _grade(arguments: argparse.Namespace) -> int:
+    """Grade what others have derived by hand: KEY.py has all that a check needs besides, such as reference, params and
+    batch, and may have points = {"dW1": 2} and costs = {"autograd": 5}. SUBMISSION is a .py or .ipynb file, or a
+    folder of them. Each runs in a process of its own; an equation that is right from a submission's own inputs earns
+    its points. Exit 0: graded, 2: unusable input.
+    """
+    for source in (arguments.key, *arguments.submission):
+        check_output(arguments.output, source, "html" if arguments.pages else "text")
+    from handgrad.compare.cli.progress import bar
+    from handgrad.compare.grading.grade import grades
+    from handgrad.compare.grading.key import load_key
+    from handgrad.compare.grading.outcomes import FORMATS, not_confined
+    from handgrad.compare.grading.pages import write_pages
+    from handgrad.compare.grading.submissions import submissions
+    from handgrad.compare.grading.worker import Limits
+
+    key = load_key(arguments.key)
+    found = submissions(arguments.submission, key.due)
+    if arguments.format == "gradescope" and len(found) != 1:
+        raise InputError(f"Gradescope reads the results of one submission; name one, not {len(found)}")
+    limits = Limits(arguments.seconds, int(arguments.memory * 2**30))
+    jobs = arguments.jobs or os.cpu_count() or 1
+    graded = grades(found, key, limits, jobs, lambda each: bar(each, len(found), "submission"))
+    if arguments.pages is not None:
+        write_pages(graded, arguments.level, arguments.pages)
+    emit(FORMATS[arguments.format](graded, arguments.level), arguments.output)
+    if warning := not_confined(graded):
+        print(f"handgrad: {warning}", file=sys.stderr)
+    return EQUAL
 
 
 # --- the template, the notes and the catalogue
@@ -340,5 +365,5 @@ def _entry(arguments: argparse.Namespace, name: str | None, entries: Mapping[str
     return None if name is None else entries[name]
 
 
-_COMMANDS = (_check, _init, _show, _notes, _faults, _explain, _diff, _audit)
+_COMMANDS = (_check, _init, _show, _notes, _faults, _explain, _diff, _audit, _grade)
 FUNCTIONS: dict[str, Callable[[argparse.Namespace], int]] = {f.__name__.removeprefix("_"): f for f in _COMMANDS}

@@ -32,6 +32,22 @@ def _natural(text: str) -> int:
     return int(text)
 
 
+def _counting(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1; write for example 4")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 10**6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive number; write for example 4")
+    return value
+
+
 SUBJECT = (
     Flag("file", nargs="?", metavar="FILE.py", help="a file of yours; handgrad init FILE.py writes one"),
     Flag(
@@ -72,6 +88,7 @@ COMMANDS = {
     "explain": "list the causes that a finding may have, or explain one: wrong and right code, its neighbours",
     "diff": "compare two reports that were stored as JSON",
     "audit": "say which known mistakes a fixture could not reveal",
+    "grade": "grade what others derived by hand: points per equation, feedback that keeps the solution",
 }
 FLAGS: dict[str, tuple[Flag, ...]] = {
     "check": (
@@ -100,6 +117,22 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         OUTPUT,
     ),
     "audit": (*SUBJECT, OUTPUT),
+    "grade": (
+        Flag("key", metavar="KEY.py", help="the reference, params and batch, and the points if it gives any"),
+        Flag("submission", nargs="+", metavar="SUBMISSION", help="a .py or .ipynb file, or a folder of them"),
+        Flag(
+            "--level",
+            choices=("where", "kind", "hint", "full"),
+            default="hint",
+            help="what is told: where it is wrong, its kind too, a question too, or all (default hint)",
+        ),
+        Flag("--format", choices=("text", "csv", "json", "gradescope"), default="text", help="default text"),
+        OUTPUT,
+        Flag("--pages", metavar="FOLDER", help="also write a page for each student, and class.html"),
+        Flag("--jobs", type=_counting, metavar="N", help="so many at a time (default: as many as there are cores)"),
+        Flag("--seconds", type=_positive, default=10.0, metavar="S", help="that each call may take (default 10)"),
+        Flag("--memory", type=_positive, default=4.0, metavar="GIB", help="that each may use (default 4)"),
+    ),
 }
 
 

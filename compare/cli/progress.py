@@ -9,9 +9,11 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from traceback import FrameSummary, extract_stack
+from typing import TypeVar
 
 from handgrad.compare.ownership import is_theirs
 
+T = TypeVar("T")
 PATIENCE, INTERVAL = 2.0, 0.5  # seconds: until the line is shown, and until it is shown anew
 
 
@@ -49,3 +51,13 @@ def place_of(frames: Iterable[FrameSummary]) -> str:
     if not theirs or theirs[-1].name == "<module>":
         return ""
     return f" in {theirs[-1].name}, {os.path.basename(theirs[-1].filename)} line {theirs[-1].lineno}"  # noqa: PTH119
+
+
+def bar(items: Iterable[T], total: int, unit: str) -> Iterable[T]:
+    """So many items with a bar on standard error, if that is a terminal; as they are in a pipe."""
+    try:
+        from tqdm import tqdm
+    except ImportError:  # it comes with the extra `report`
+        return items
+    wrapped: Iterable[T] = tqdm(items, total=total, unit=unit, leave=False, disable=None)
+    return wrapped

@@ -14,7 +14,8 @@ from handgrad.compare.faults.catalogue import Fault, catalogue
 class Explanation:
     """One cause: its group, its line in a list, what it means, a known mistake as the example, and its neighbours.
 
-    `neighbours` are codes of causes that it is easily mistaken for, each with the sign that tells them apart.
+    `question` leads to it without giving a formula away. `neighbours` are codes of causes that it is easily mistaken
+    for, each with the sign that tells them apart.
     """
 
     code: str
@@ -22,6 +23,7 @@ class Explanation:
     line: str
     means: str
     example: str
+    question: str
     neighbours: Mapping[str, str]
 
     @property
