@@ -1,6 +1,7 @@
 """Feeds both sides the same numbers and judges what they compute. A room imports only from rooms below it:
 
     cli          commands, flags, template
+    grading      points and feedback for submissions, each in a process of its own
     notes        the statements of the lecture notes, proved
     faults       the catalogue of known mistakes, causes explained, planting, audit
     experiment   the notes' network: settings, data, its bounds, many steps at once

@@ -8,7 +8,7 @@ from packaging.utils import canonicalize_name
 
 from tests.repository import ROOT
 
-EXTRAS = ("data", "notes", "report", "benchmarks", "test")
+EXTRAS = ("data", "notes", "report", "grading", "benchmarks", "test")
 
 
 def brought(name, extras=()):

@@ -80,7 +80,7 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
     misbehaviour, things = _misbehaviour(calls, second, problem), reached(derivation)
     if any(finding.cause.code == "not-repeatable" for finding in misbehaviour):
         findings = ()
-    if not misbehaviour and not any(finding.verdict in FAILING for finding in findings):
+    if not misbehaviour and not any(finding.verdict in {*FAILING} - {"MISSING"} for finding in findings):
         misbehaviour = [*ignored_arguments(things, every, again, problem, end_to_end)]
     if not findings and not misbehaviour:
         _check_gradients_are_something(calls[problem.printed], end_to_end, problem)

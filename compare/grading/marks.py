@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ from handgrad.compare.trace import is_real
 
 STATES = ("right", "carried", "wrong", "missing")
 EARNING = STATES[:2]
+DECIMALS = 6  # of points: beyond them is only what adding shares leaves
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,13 @@ class Grade:
     @property
     def most(self) -> float:
         """The points that can be had."""
-        return sum(mark.points for mark in self.marks)
+        return round(math.fsum(mark.points for mark in self.marks), DECIMALS)
 
     @property
     def score(self) -> float:
         """The points earned, less what remarks cost; never below 0."""
-        earned = sum(mark.earned for mark in self.marks)
-        return max(0.0, earned - sum(remark.cost for remark in self.remarks))
+        earned = math.fsum(mark.earned for mark in self.marks)
+        return round(max(0.0, earned - sum(remark.cost for remark in self.remarks)), DECIMALS)
 
 
 def marks_of(report: Report, points: Mapping[str, float]) -> tuple[Mark, ...]:

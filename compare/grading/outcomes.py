@@ -16,12 +16,12 @@ from handgrad.compare.errors import InputError
 from handgrad.compare.facts.fact import counted
 from handgrad.compare.faults.explanations import explanations
 from handgrad.compare.grading.feedback import ending, number, remarked, told
-from handgrad.compare.grading.marks import EARNING, STATES, Grade
+from handgrad.compare.grading.marks import DECIMALS, EARNING, STATES, Grade
 from handgrad.compare.report import json
 from handgrad.compare.report.words import printable
 
 SCHEMA = "handgrad.grades/1"
-WIDTH = 100
+WIDTH = 80
 NOT_CONFINED = {
     "files": "read files of yours by their paths, the key among them",
     "network": "use the network",
@@ -49,7 +49,9 @@ def _lines(grade: Grade, level: str) -> list[str]:
     said += [f"{t.name}  {number(t.earned)}/{number(t.points)}  {t.text}" for t in told(grade, level) if t.says]
     said += map(remarked, grade.remarks)
     return [
-        line for text in said for line in textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="      ")
+        line
+        for text in said
+        for line in textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False)
     ]
 
 
@@ -108,14 +110,14 @@ def _content(grade: Grade, level: str) -> dict[str, Any]:
     return {
         "name": grade.name,
         "file": Path(grade.path).name,
-        "score": round(grade.score, 6),
-        "max_score": round(grade.most, 6),
+        "score": grade.score,
+        "max_score": grade.most,
         "ended": ending(grade, level),
         "equations": [
             {
                 "name": t.name,
-                "score": round(t.earned, 6),
-                "max_score": round(t.points, 6),
+                "score": round(t.earned, DECIMALS),
+                "max_score": round(t.points, DECIMALS),
                 "state": t.state,
                 "output": t.text,
             }
@@ -134,8 +136,8 @@ def as_gradescope(grades: Sequence[Grade], level: str) -> str:
     tests = [
         {
             "name": t.name,
-            "score": round(t.earned, 6),
-            "max_score": round(t.points, 6),
+            "score": round(t.earned, DECIMALS),
+            "max_score": round(t.points, DECIMALS),
             "status": "passed" if t.state in EARNING else "failed",
             "output": t.text or ("Right." if t.state == "right" else ""),
             "visibility": "visible",
@@ -145,7 +147,7 @@ def as_gradescope(grades: Sequence[Grade], level: str) -> str:
     said = [ending(grade, level), *map(remarked, grade.remarks)]
     return json.text(
         {
-            "score": round(grade.score, 6),
+            "score": grade.score,
             "output": "\n".join(filter(None, said)) or f"{counted(len(tests), 'equation')} compared with torch.",
             "visibility": "visible",
             "stdout_visibility": "hidden",

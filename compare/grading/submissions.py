@@ -127,8 +127,8 @@ def _read(files: Sequence[Path], folder: Path) -> dict[str, bytes] | str:
         return {_inside(f, folder): _code_of(f) if f.suffix == ".ipynb" else f.read_bytes() for f in files}
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
-    except (ValueError, KeyError, AttributeError) as error:  # whatever nbformat says of what is no notebook
-        return f"it is no notebook ({type(error).__name__})"
+    except ValueError as error:
+        return f"it is no notebook ({error})"
 
 
 def _code_of(notebook: Path) -> bytes:
@@ -137,7 +137,10 @@ def _code_of(notebook: Path) -> bytes:
         import nbformat
     except ImportError:
         raise InputError(NEEDED) from None
-    cells = nbformat.reads(notebook.read_text(encoding="utf-8"), as_version=4).cells
+    try:
+        cells = nbformat.reads(notebook.read_text(encoding="utf-8"), as_version=4).cells
+    except Exception as error:  # nbformat has an exception for each kind of damage
+        raise ValueError(type(error).__name__) from None
     texts = ["" if cell.source.startswith("%%") else cell.source for cell in cells if cell.cell_type == "code"]
     return "\n\n".join(re.sub(r"^(\s*)[%!].*$", r"\1pass", text, flags=re.M) for text in texts).encode()
 

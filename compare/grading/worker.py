@@ -86,7 +86,7 @@ class Worker:
         limits = {"memory": self.limits.memory, "seconds": int(self.left) + 1, "written": WRITTEN}
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-B", str(PROGRAM), str(theirs.fileno()), json.dumps(limits)],
+                [sys.executable, "-I", "-B", "-u", str(PROGRAM), str(theirs.fileno()), json.dumps(limits)],
                 cwd=self._folder,
                 env=_environment(self._folder),
                 stdin=subprocess.DEVNULL,

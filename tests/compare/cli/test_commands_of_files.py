@@ -187,3 +187,20 @@ def test_the_reference_may_come_from_another_file(in_folder, capsys):
     assert (code, out, err.count("\n")) == (2, "", 1)
     code, out, err = run(capsys, "check", "theirs.py", "--reference", "mine.py", "--output", "mine.py")
     assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+def test_grading_prints_what_the_level_allows_and_writes_pages(in_folder, capsys):
+    Path("class").mkdir()
+    derivation = LINEAR[LINEAR.index("def derivation") : LINEAR.index("def reference")]
+    Path("class/ada.py").write_text(derivation)
+    Path("class/ben.py").write_text(derivation.replace('"dw": X', '"dw": -X'))
+    code, out, _ = run(capsys, "grade", "mine.py", "class", "--jobs", "1", "--pages", "pages", "--format", "json")
+    grades = {each["name"]: each["score"] for each in parsed(out)["submissions"]}
+    assert (code, grades) == (0, {"ada": 100, "ben": 50})
+    assert {page.name for page in Path("pages").iterdir()} == {"ada.html", "ben.html", "class.html"}
+    code, two, _ = run(capsys, "grade", "mine.py", "class", "--jobs", "2", "--format", "json")
+    assert (code, two) == (0, out)
+    for words in (["nowhere.py", "class"], ["mine.py", "nowhere"], ["mine.py", "class", "--output", "mine.py"]):
+        code, out, err = run(capsys, "grade", *words)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+    assert Path("mine.py").read_text() == LINEAR
