@@ -2,13 +2,16 @@
 
 Every result that is stored is off by one rounding; sums, and what is inside of a compound operation, by those of
 float32. A kernel may add in parts that it stores: a product or a sum is off by half a rounding of the root of its
-squared terms as well, cancel as they may. It may compute a product again where it needs it again: everything that reads
+squared terms as well, cancel as they may: of a sum, that is the same sum of its terms times random numbers. It may compute a product again where it needs it again: everything that reads
 a product, or what was made of it, sees it off by a draw of its own.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import cache
+from random import Random
 from typing import Any
 
 import torch
@@ -21,9 +24,9 @@ from handgrad.compare.oracle.noise import floating, mapped
 from handgrad.compare.thresholds import EXP_ROUNDINGS, FEW_ROUNDINGS, SUBNORMAL_PARTS
 
 PRODUCTS = ("mm", "bmm", "mv", "dot", "convolution", "convolution_backward")
-IN_ONE_PIECE = ("mean", "avg_pool2d", "upsample_bilinear2d")  # sums that nobody splits
 PUTS = ("index_put", "_unsafe_index_put")
 EXPONENTIALS = ("exp", "exp2", "expm1")
+TABLE = 2**20  # random numbers that are drawn once: drawing them anew is a third of the time of a check
 HALF = 2**41  # of the last bit of a float64 number of ten bits
 PASSING = ("clone", "neg", "_to_copy", "tril", "triu", "relu")  # what is made of a tag by what was made of a product
 
@@ -35,7 +38,7 @@ class Roundings(Following):
         """Nothing is drawn from torch's own generator."""
         super().__init__()
         self.format = format
-        self._drawn = torch.Generator().manual_seed(seed)
+        self._random = Random(seed)
         self._tags = dict[int, Tensor]()  # by its memory, how far another computation of a tensor may be off, squared
 
     def copied(self, func: Any, args: Any, kwargs: Any) -> Any:
@@ -102,22 +105,21 @@ class Roundings(Following):
         return self._unit * (2 if kind in ("opaque", "transform") else 1)
 
     def _summed(self, func: Any, name: str, given: Any, result: Any) -> Any:
-        """A sum of products: off by roundings of its terms, whatever they cancel to."""
+        """A sum of products, or of terms: off by roundings of its terms, whatever they cancel to."""
         args, kwargs = given
-        absolute = func(*mapped(args, lambda t: t.abs()), **kwargs)
-        is_split = name not in IN_ONE_PIECE
-        squares = [*floating(func(*mapped(args, lambda t: t * t), **kwargs))] if is_split else []
-        parts = iter([*floating(absolute)])
-        natural = iter([t.abs() * _weight(name, args) for t in squares])
+        absolute = floating(func(*mapped(args, lambda t: t.abs()), **kwargs))
+        is_product, stored = name in PRODUCTS, 0.5 * (0.0 if self.within else self.format.stored)
+        floor = 0.0 if self.within else SUBNORMAL_PARTS * self.format.smallest
+        squares = floating(func(*mapped(args, lambda t: t * t), **kwargs)) if is_product else iter(())
+        is_split = not is_product and stored > 0
+        parts = floating(func(*mapped(args, lambda t: self._normal(t).mul(t)), **kwargs)) if is_split else iter(())
 
         def off(t: Tensor) -> Tensor:
-            each = 0.5 * self.format.accumulated * math.sqrt(_terms(name, args, t)) * next(parts).abs()
-            root = next(natural).sqrt() if is_split else torch.zeros_like(each)
-            stored = 0.5 * (0.0 if self.within else self.format.stored)
-            floor = 0.0 if self.within else SUBNORMAL_PARTS * self.format.smallest
-            deviation = (torch.hypot(each, stored * root) + floor).reshape(t.shape)
-            total = self._off(self._again(t, deviation), self._unit)
-            if name in PRODUCTS:
+            each = 0.5 * self.format.accumulated * math.sqrt(_terms(name, args, t)) * next(absolute).abs()
+            root = next(squares).abs().sqrt() if is_product else torch.zeros_like(each)
+            total = self._again(t, (torch.hypot(each, stored * root) + floor).reshape(t.shape))
+            total = self._off(total.add_(next(parts).reshape(t.shape), alpha=stored) if is_split else total, self._unit)
+            if is_product:
                 self._tagged(total, torch.hypot(each, 0.5 * self.format.unit * root).reshape(t.shape))
             return total
 
@@ -143,7 +145,7 @@ class Roundings(Following):
         self._kept.append(t)
 
     def _again(self, t: Tensor, tag: Tensor) -> Tensor:
-        return self._normal(t).mul_(tag).add_(t)
+        return self._normal(t).mul(tag).add_(t)
 
     def _pass_on(self, name: str, args: Any, tags: Any, result: Tensor) -> None:
         """What is made of something that may be computed again may be so too."""
@@ -173,19 +175,36 @@ class Roundings(Following):
         """Off by a share, and where it is stored by the smallest number of the format."""
         if not t.is_floating_point():
             return t
-        off = self._uniform(t).mul_(share).add_(1).mul_(t)
+        off = self._uniform(t).mul(share).add_(1).mul_(t)
         return off if self.within else off.add_(self._uniform(t), alpha=self.format.smallest)
 
     def _truncated(self, t: Tensor) -> Tensor:
         """An operand of a product with its last digits cut off."""
-        return self._uniform(t).add_(1).mul_(-0.5 * self.format.truncated).add_(1).mul_(t) if t.dim() > 1 else t
+        return self._uniform(t).add(1).mul_(-0.5 * self.format.truncated).add_(1).mul_(t) if t.dim() > 1 else t
 
     def _uniform(self, t: Tensor) -> Tensor:
-        """Between -1 and 1; drawn in float32, which takes a fifth of the time."""
-        return torch.empty(t.shape, dtype=torch.float32).uniform_(-1, 1, generator=self._drawn).to(t)
+        """Between -1 and 1."""
+        return self._from(_uniform_numbers, t)
 
     def _normal(self, t: Tensor) -> Tensor:
-        return torch.empty(t.shape, dtype=torch.float32).normal_(generator=self._drawn).to(t)
+        return self._from(_normal_numbers, t)
+
+    def _from(self, numbers: Callable[[int], Tensor], t: Tensor) -> Tensor:
+        """As many random numbers as a tensor has, to be read only: a table's from a random place on."""
+        count = t.numel()
+        size = TABLE if 2 * count <= TABLE else 2 * count
+        first = self._random.randrange(size - count + 1)
+        return numbers(size)[first : first + count].reshape(t.shape).to(t)
+
+
+@cache
+def _uniform_numbers(size: int) -> Tensor:
+    return torch.empty(size, dtype=torch.float64).uniform_(-1, 1, generator=torch.Generator().manual_seed(0))
+
+
+@cache
+def _normal_numbers(size: int) -> Tensor:
+    return torch.empty(size, dtype=torch.float64).normal_(generator=torch.Generator().manual_seed(1))
 
 
 class ShortOperands(Following):
@@ -211,8 +230,3 @@ def _terms(name: str, args: Any, result: Tensor) -> int:
     if name in (*PUTS, "index_add", "scatter_add"):
         return max(1, sum(t.numel() for t in floating(args)) // max(1, result.numel()))
     return contracted(name, args, result)
-
-
-def _weight(name: str, args: Any) -> float:
-    """What each term of a sum is multiplied with beyond the operands: the share of a window where it is an average."""
-    return float(math.prod(args[2]) ** (-2 / len(args[2]))) if name == "avg_pool2d_backward" else 1.0
