@@ -206,10 +206,8 @@ FLOAT32_UNTOLD = 5.0
 # of floor, are hardly met on the way.
 MOVE_OF_DETACHED = 2.0**-30
 
-# Share of what a tensor is off by that is left once half of what operands of ten bits do to the reference is taken
-# away, where products are in TF32; standard deviations beyond chance. Of 90 right kernels some tensor left 0.4 to 0.95,
-# of wrong ones in float32 none less than 1.0.
-LIKE_TF32, SURE_OF_TF32 = 0.95, 6.0
+# Roundings of float32 that an entry moves at least where an operand of ten bits, which moves by up to 8192, enters it.
+FOLLOWS = 16.0
 
 # --- what follows from another tensor (verdict.attribution)
 

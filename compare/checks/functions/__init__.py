@@ -5,6 +5,7 @@ passes       one forward and backward pass of the user's, and what it did
 graph        what the graph of a pass leads to
 returned     dtypes, indices and masks, and what is no tensor
 structure    what a pass must not depend on: layouts, other inputs, other calls
+operands     whether products are in TF32
 witness      what a reference must not do
 upstream     how gradients follow the upstream gradient
 second       the backward as a function of its own

@@ -12,6 +12,7 @@ from torch import Tensor
 from handgrad.compare.checks.functions import fine, upstream
 from handgrad.compare.checks.functions.causes import explained
 from handgrad.compare.checks.functions.hidden import hidden_steps, unseen
+from handgrad.compare.checks.functions.operands import reads_ten_bits
 from handgrad.compare.checks.functions.passes import Pass, run, same_bits
 from handgrad.compare.checks.functions.returned import precisions, without_gradients
 from handgrad.compare.checks.functions.second import told_of_second
@@ -24,12 +25,11 @@ from handgrad.compare.facts.functions import CoarserInside, OpaqueSteps, SecondA
 from handgrad.compare.facts.remarks import BlindSpot, Note
 from handgrad.compare.oracle.coarse.evaluation import Draw
 from handgrad.compare.oracle.coarse.exact import exact_of
-from handgrad.compare.oracle.coarse.formats import FORMATS, Format, coarsest
+from handgrad.compare.oracle.coarse.formats import FORMATS, TF32, Format, coarsest
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import SourceLine
 from handgrad.compare.verdict.coarse.case import Case, case_of
-from handgrad.compare.verdict.coarse.rule import judge
-from handgrad.compare.verdict.coarse.tf32 import or_in_tf32
+from handgrad.compare.verdict.coarse.rule import judge, suspect
 
 FAILED = ("FAULT", "NONFINITE")
 
@@ -67,7 +67,10 @@ def first_order(subject: Subject, draws: Sequence[Draw]) -> Told:
     finest = "float32" if subject.dtype == "float64" and not is_fine else subject.dtype
     format = coarsest([getattr(torch, finest), *(y.dtype for y in passes[0].floating)])
     kernels = kernels_of(subject, passes)
-    case = or_in_tf32(case_of(exact, FORMATS[format]), kernels)
+    case = case_of(exact, FORMATS[format])
+    is_off = format == "float32" and any(suspect(case, i, tensors).verdict != "OK" for i, tensors in kernels.items())
+    if is_off and reads_ten_bits(subject, draws[0], passes[0], plain):
+        case = case_of(exact, TF32)
     judged = verdicts(case, names_of(subject, case), kernels)
     beside = [*precisions(subject, passes[0]), *without_gradients(subject, draws[0], passes[0], case.format)]
     told = replace(told, wrong=(*told.wrong, *(each for each in beside if isinstance(each, Wrong))))

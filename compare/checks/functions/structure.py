@@ -116,7 +116,7 @@ def unwritten(subject: Subject, draw: Draw, base: Pass) -> Iterator[Wrong]:
     """What is nan only where new memory holds nan: nothing was written there."""
     with filled_memory():
         made = run(subject, draw)
-    for name, _, before, now in _pairs(subject, base, made):
+    for name, _, before, now in pairs(subject, base, made):
         if before is not None and now is not None and bool((torch.isnan(now) & ~torch.isnan(before)).any()):
             yield Wrong(name, Unwritten())
 
@@ -129,7 +129,7 @@ def situations(subject: Subject, draw: Draw, base: Pass, is_apart: Apart) -> Ite
     for situation, cause, made in _passes(subject, draw, base):
         yield from compared(subject, base, made, is_apart, (situation, cause))
     run(subject, _another(draw))
-    live = _pairs(subject, base, base.live or base)
+    live = pairs(subject, base, base.live or base)
     yield from (Wrong(name, Overwritten()) for name, _, before, now in live if not same_bits(now, before))
 
 
@@ -156,7 +156,7 @@ def compared(subject: Subject, base: Pass, made: Pass, is_apart: Apart, told: tu
     if made.raised is not None:
         first = subject.gradients[0] if made.outputs else subject.outputs(1)[0]
         return [Wrong(first, RaisesWhere(situation, made.raised))]
-    return [Wrong(name, cause) for name, i, before, now in _pairs(subject, base, made) if is_apart(i, before, now)]
+    return [Wrong(name, cause) for name, i, before, now in pairs(subject, base, made) if is_apart(i, before, now)]
 
 
 def _interrupted(subject: Subject, draw: Draw) -> Pass:
@@ -177,7 +177,7 @@ def _another(draw: Draw) -> Draw:
     return draw._replace(inputs=tuple(inputs), cotangents=tuple(OTHER * c for c in draw.cotangents))
 
 
-def _pairs(subject: Subject, base: Pass, made: Pass) -> Iterator[tuple[str, int, Tensor | None, Tensor | None]]:
+def pairs(subject: Subject, base: Pass, made: Pass) -> Iterator[tuple[str, int, Tensor | None, Tensor | None]]:
     """The outputs and gradients of the plain pass and of another, by name and position."""
     names = subject.outputs(len(base.floating))
     for i, (name, y, other) in enumerate(zip(names, base.floating, made.floating, strict=False)):

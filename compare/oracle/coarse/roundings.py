@@ -2,8 +2,9 @@
 
 Every result that is stored is off by one rounding; sums, and what is inside of a compound operation, by those of
 float32. A kernel may add in parts that it stores: a product or a sum is off by half a rounding of the root of its
-squared terms as well, cancel as they may: of a sum, that is the same sum of its terms times random numbers. It may compute a product again where it needs it again: everything that reads
-a product, or what was made of it, sees it off by a draw of its own.
+squared terms as well, cancel as they may: of a sum, that is the same sum of its terms times random numbers. It may
+compute a product again where it needs it again: everything that reads a product, or what was made of it, sees it off by
+a draw of its own.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ PRODUCTS = ("mm", "bmm", "mv", "dot", "convolution", "convolution_backward")
 PUTS = ("index_put", "_unsafe_index_put")
 EXPONENTIALS = ("exp", "exp2", "expm1")
 TABLE = 2**20  # random numbers that are drawn once: drawing them anew is a third of the time of a check
-HALF = 2**41  # of the last bit of a float64 number of ten bits
 PASSING = ("clone", "neg", "_to_copy", "tril", "triu", "relu")  # what is made of a tag by what was made of a product
 
 
@@ -205,22 +205,6 @@ def _uniform_numbers(size: int) -> Tensor:
 @cache
 def _normal_numbers(size: int) -> Tensor:
     return torch.empty(size, dtype=torch.float64).normal_(generator=torch.Generator().manual_seed(1))
-
-
-class ShortOperands(Following):
-    """While entered, operands of products have ten bits of their fraction, as TF32 reads them, and nothing rounds."""
-
-    def __init__(self, added: int) -> None:
-        """What is added to the bits before the others are cut off: nothing, or HALF of the last, which rounds."""
-        super().__init__()
-        self._added = added
-
-    def step(self, kind: str, func: Any, args: Any, kwargs: Any) -> Any:
-        """Do a step on such operands."""
-        return func(*(mapped(args, self._short) if name_of(func) in PRODUCTS else args), **kwargs)
-
-    def _short(self, t: Tensor) -> Tensor:
-        return ((t.contiguous().view(torch.int64) + self._added) & -2 * HALF).view(torch.float64) if t.dim() > 1 else t
 
 
 def _terms(name: str, args: Any, result: Tensor) -> int:

@@ -5,5 +5,4 @@ directions   what each step of the reference contributes, and how far rounding g
 statistics   how far a tensor is off: by entry, by slice, along a direction
 case         a reference on some draws, with all of these
 rule         the verdict: OK, UNTOLD or FAULT
-tf32         whether products are in TF32
 """
