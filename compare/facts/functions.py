@@ -380,7 +380,8 @@ class CoarserInside(Note, code="coarser-inside"):
     format: str
 
 
-class Float64Too(Note, code="named-in-float64"):
-    """A cause that was found where the same function computes in float64."""
+class NamedIn(Note, code="named-in-finer"):
+    """A cause that was found where the same function is handed a finer dtype."""
 
-    sentence = "The cause was found with the inputs in float64, where the function is wrong as well."
+    sentence = "The cause was found with the inputs in {dtype}, where the function is wrong as well."
+    dtype: str

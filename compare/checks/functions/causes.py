@@ -12,7 +12,7 @@ from handgrad.compare.checks.functions.subject import Subject
 from handgrad.compare.checks.functions.verdicts import Verdict, kernels_of, with_cause
 from handgrad.compare.checks.functions.witness import is_detached
 from handgrad.compare.facts.causes import Cause, Unknown
-from handgrad.compare.facts.functions import Detached, Float64Too, RightInFloat32, StepOff, ThroughUpstream
+from handgrad.compare.facts.functions import Detached, NamedIn, RightInFloat32, StepOff, ThroughUpstream
 from handgrad.compare.facts.remarks import Note
 from handgrad.compare.names import gradient
 from handgrad.compare.oracle.coarse.evaluation import Draw, promoted
@@ -38,12 +38,14 @@ def explained(
     causes |= {judged[wrong[k]].row.name: Detached(subject.names[k]) for k in detached}
     judged = {i: _named(each, causes) for i, each in judged.items()}
     judged = _by_upstream(subject, case, judged) if count > 1 else judged
+    judged = _by_float32(subject, draw, judged)
     if subject.dtype != "float64" and any(_has_cause(each, Unknown) for each in judged.values()):
-        there = _causes_of(fine.named_in(subject, draw))
-        unknown = {i for i, each in judged.items() if _has_cause(each, Unknown) and each.row.name in there}
-        judged = {i: _named(each, there) if i in unknown else each for i, each in judged.items()}
-        notes += [Float64Too()] if unknown else []
-    return _by_float32(subject, draw, judged), notes
+        for dtype, report in fine.named_in(subject, draw):
+            there = _causes_of(report)
+            unknown = {i for i, each in judged.items() if _has_cause(each, Unknown) and each.row.name in there}
+            judged = {i: _named(each, there) if i in unknown else each for i, each in judged.items()}
+            notes += [NamedIn(dtype)] if unknown and dtype != subject.dtype else []
+    return judged, notes
 
 
 def _named(verdict: Verdict, causes: Mapping[str, Cause]) -> Verdict:
@@ -52,10 +54,9 @@ def _named(verdict: Verdict, causes: Mapping[str, Cause]) -> Verdict:
     return with_cause(verdict, causes[name]) if verdict.row.verdict == "FAULT" and name in causes else verdict
 
 
-def _causes_of(report: Report | None) -> dict[str, Cause]:
-    """The causes that a report knows, by tensor."""
-    found = [] if report is None else report.findings
-    known = (finding for finding in found if not isinstance(finding.cause, Unknown))
+def _causes_of(report: Report) -> dict[str, Cause]:
+    """The causes that a report knows of what is wrong, by tensor."""
+    known = (f for f in report.findings if f.verdict == "FAULT" and not isinstance(f.cause, Unknown))
     return {name: finding.cause for finding in known for name in (finding.where.name, *finding.together)}
 
 

@@ -6,7 +6,8 @@ That rule sees 1e-12, and names mistakes by the recorded graph of the reference.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from handgrad.compare.checks.functions.verdicts import Verdict
 from handgrad.compare.checks.gradients import check_gradients
 from handgrad.compare.errors import InputError
 from handgrad.compare.facts.causes import Unknown
+from handgrad.compare.names import gradient
 from handgrad.compare.oracle.coarse.evaluation import Draw, outputs_of, promoted
 from handgrad.compare.report.report import Report
 from handgrad.compare.trace import rounds_to_float32
@@ -35,7 +37,7 @@ def is_fine(made: Pass) -> bool:
     return not rounds_to_float32(t.detach().cpu().numpy() for t in tensors)
 
 
-def report_on(subject: Subject, draw: Draw) -> Report:
+def report_on(subject: Subject, draw: Draw, precision: str = "float64") -> Report:
     """The report of check_gradients on a function, whose loss is its outputs times the cotangents of the draw."""
     names = subject.outputs(len(draw.cotangents))
     trained = {subject.names[i]: i for i in draw.trained}
@@ -49,25 +51,31 @@ def report_on(subject: Subject, draw: Draw) -> Report:
             inputs[{**trained, **others}[name]] = value
         return inputs
 
+    def handed(value: Any, like: Any) -> Any:
+        return torch.from_numpy(np.array(value)).to(like) if isinstance(value, np.ndarray) else value
+
     def derivation(params: dict[str, np.ndarray], *batch: np.ndarray) -> dict[str, Any]:
-        made = run(subject, draw._replace(inputs=tuple(map(_tensor, inputs_of(params, batch)))))
+        made = run(subject, draw._replace(inputs=tuple(map(handed, inputs_of(params, batch), draw.inputs))))
         if made.raised is not None:
             raise RuntimeError(str(made.raised))
         J = sum(float((c * y).sum()) for c, y in zip(draw.cotangents, made.floating, strict=True))
         gradients = zip(subject.gradients, (made.gradients.get(i) for i in draw.trained), strict=True)
-        return {**dict(zip(names, made.floating, strict=True)), "J": J, **dict(gradients)}
+        upstream = zip(map(gradient, names), draw.cotangents, strict=True)
+        return {**dict(zip(names, made.floating, strict=True)), "J": J, **dict(upstream), **dict(gradients)}
 
     def reference(params: dict[str, Tensor], *batch: Tensor) -> Tensor:
         outputs = outputs_of(subject.reference(*inputs_of(params, batch)))
-        terms = [(c * tap(name, y.clone())).sum() for name, c, y in zip(names, draw.cotangents, outputs, strict=True)]
+        pairs = zip(names, draw.cotangents, outputs, strict=True)
+        terms = [(c.to(y.dtype) * tap(name, y.clone())).sum() for name, c, y in pairs]
         return sum(terms[1:], terms[0])
 
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = [inspect.Parameter(name, kind) for name in ("params", *others)]
     reference.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # inspect reads it
-    arrays = {name: draw.inputs[i].numpy(force=True) for name, i in trained.items()}
-    batch = [draw.inputs[i].numpy(force=True) for i in others.values()]
-    return check_gradients(derivation, reference, arrays, batch, precisions=("float64",))
+    finest = promoted(draw, torch.float64).inputs
+    arrays = {name: finest[i].numpy(force=True) for name, i in trained.items()}
+    batch = [finest[i].numpy(force=True) for i in others.values()]
+    return check_gradients(derivation, reference, arrays, batch, precisions=(precision,))
 
 
 def with_causes(report: Report, judged: Mapping[int, Verdict], wrong: Sequence[Wrong]) -> Report:
@@ -80,14 +88,16 @@ def with_causes(report: Report, judged: Mapping[int, Verdict], wrong: Sequence[W
     return replace(report, findings=tuple(findings))
 
 
-def named_in(subject: Subject, draw: Draw) -> Report | None:
-    """That report on the same function handed float64; None where it does not compute in that."""
-    draw = promoted(draw, torch.float64)
-    try:
-        return report_on(subject, draw) if is_fine(run(subject, draw)) else None
-    except InputError:
-        return None
+def named_in(subject: Subject, draw: Draw) -> Iterator[tuple[str, Report]]:
+    """That report on the same function handed float64, if it computes in that, in float32, and as it is."""
+    finer = promoted(draw, torch.float64)
+    if is_fine(run(subject, finer)):
+        yield from _reported("float64", subject, finer)
+    for dtype in dict.fromkeys(("float32", subject.dtype)):
+        yield from _reported(dtype, subject, promoted(draw, getattr(torch, dtype)))
 
 
-def _tensor(value: Any) -> Any:
-    return torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
+def _reported(dtype: str, subject: Subject, draw: Draw) -> Iterator[tuple[str, Report]]:
+    """The dtype that is handed over and the report, if there is one."""
+    with suppress(InputError):
+        yield dtype, report_on(subject, draw, "float64" if dtype == "float64" else "float32")

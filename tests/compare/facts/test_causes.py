@@ -256,7 +256,7 @@ EXAMPLES: tuple[Fact, ...] = (
     functions.OpaqueSteps(("lgamma",)),
     functions.OpaqueSteps(("lgamma", "digamma")),
     functions.CoarserInside("TF32"),
-    functions.Float64Too(),
+    functions.NamedIn("float64"),
     remarks.Float64Inside(),
     remarks.Float64Only(RAISED),
     remarks.RefusesFloat64(RAISED),
