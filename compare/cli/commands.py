@@ -294,6 +294,18 @@ def _grade(arguments: argparse.Namespace) -> int:
     return EQUAL
 
 
+def _exercise(arguments: argparse.Namespace) -> int:
+    """Write a known mistake as an exercise to FILE, and its key to FILE_key.py beside it: with the mistake in it, the
+    first wrong tensor told or not, or with every gradient left out. NAME is one of those that handgrad faults lists;
+    without it the seed draws one. Files that exist are left as they are.
+    """
+    from handgrad.compare.grading.exercise import exercise, write_exercise
+
+    key = write_exercise(exercise(arguments.name, arguments.seed, arguments.level), arguments.output)
+    print(f"wrote {arguments.output} and {key}; next: handgrad grade {key} {arguments.output}")
+    return EQUAL
+
+
 # --- the template, the notes and the catalogue
 
 
@@ -365,5 +377,5 @@ def _entry(arguments: argparse.Namespace, name: str | None, entries: Mapping[str
     return None if name is None else entries[name]
 
 
-_COMMANDS = (_check, _init, _show, _notes, _faults, _explain, _diff, _audit, _grade)
+_COMMANDS = (_check, _init, _show, _notes, _faults, _explain, _diff, _audit, _grade, _exercise)
 FUNCTIONS: dict[str, Callable[[argparse.Namespace], int]] = {f.__name__.removeprefix("_"): f for f in _COMMANDS}

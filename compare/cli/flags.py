@@ -89,6 +89,7 @@ COMMANDS = {
     "diff": "compare two reports that were stored as JSON",
     "audit": "say which known mistakes a fixture could not reveal",
     "grade": "grade what others derived by hand: points per equation, feedback that keeps the solution",
+    "exercise": "write a known mistake as an exercise, and its key",
 }
 FLAGS: dict[str, tuple[Flag, ...]] = {
     "check": (
@@ -132,6 +133,17 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("--jobs", type=_counting, metavar="N", help="so many at a time (default: as many as there are cores)"),
         Flag("--seconds", type=_positive, default=10.0, metavar="S", help="that each call may take (default 10)"),
         Flag("--memory", type=_positive, default=4.0, metavar="GIB", help="that each may use (default 4)"),
+    ),
+    "exercise": (
+        Flag("name", nargs="?", metavar="NAME", help="a known mistake in code of one file"),
+        Flag("--output", metavar="FILE.py", required=True, help="the exercise; the key is FILE_key.py"),
+        Flag("--seed", type=_natural, default=0, metavar="N", help="draws the data, and the mistake without NAME"),
+        Flag(
+            "--level",
+            choices=("told", "find", "fill"),
+            default="find",
+            help="the wrong tensor told, the mistake to find (default), or blanks to fill in",
+        ),
     ),
 }
 

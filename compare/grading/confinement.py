@@ -118,12 +118,12 @@ def _landlock(readable: Iterable[str], folder: str) -> int:
     rules = struct.pack("=QQQ", *words)[: 8 if version < 4 else 16 if version < 6 else 24]
     ruleset = libc.syscall(CREATE, rules, len(rules), 0)
     for path, rights in (*((path, READ) for path in readable), (folder, handled & ~(1 | DEVICE))):
-        opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        is_folder = Path(path).is_dir()
-        rights |= WRITE_FILE if path == "/dev/null" else 0
-        rule = struct.pack("=Qi", rights if is_folder else rights & ~(1 << 3), opened)
-        libc.syscall(ADD, ruleset, BY_PATH, rule, 0)
-        os.close(opened)
+        with contextlib.suppress(PermissionError):  # what this user cannot read needs no leave
+            opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            rights |= WRITE_FILE if path == "/dev/null" else 0
+            rule = struct.pack("=Qi", rights if Path(path).is_dir() else rights & ~(1 << 3), opened)
+            libc.syscall(ADD, ruleset, BY_PATH, rule, 0)
+            os.close(opened)
     libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     is_held = libc.syscall(RESTRICT, ruleset, 0) == 0
     os.close(ruleset)

@@ -16,9 +16,15 @@ class NotOne(Ended, code="not-one", sentence="{name} cannot be graded: {why}"):
 
 
 class Unread(Ended, code="unread", sentence="its file does not run: {raised}"):
-    """Its file raises, or does not define what is due."""
+    """Its file raises."""
 
     raised: Raised
+
+
+class NotDefined(Ended, code="not-defined", sentence="it defines no function {name}"):
+    """Its file runs, and has nothing of the name that is due, or no function."""
+
+    name: str
 
 
 class TooLong(Ended, code="too-long", sentence="it gave no answer within {seconds} s"):

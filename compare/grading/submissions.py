@@ -6,6 +6,7 @@ import ast
 import linecache
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -164,7 +165,8 @@ class Likeness:
         if len(self.text) > READ:
             return {}
         try:
-            whole, tree = compile(self.text, self.file, "exec"), ast.parse(self.text)
+            with warnings.catch_warnings(action="ignore"):  # of escapes that are none, and the like
+                whole, tree = compile(self.text, self.file, "exec"), ast.parse(self.text)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return {}
         linecache.cache[self.file] = (len(self.text), None, self.text.splitlines(keepends=True), self.file)

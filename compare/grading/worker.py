@@ -20,10 +20,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from handgrad.compare.errors import InputError, kind_of
+from handgrad.compare.errors import InputError
 from handgrad.compare.facts.failures import Raised
 from handgrad.compare.grading import cell
-from handgrad.compare.grading.facts import Ended, NoAnswer, TooLong, Unread
+from handgrad.compare.grading.facts import Ended, NoAnswer, NotDefined, TooLong, Unread
 from handgrad.compare.per_example import OfExamples
 from handgrad.compare.sandbox import Remote
 
@@ -134,7 +134,7 @@ class Worker:
         except Remote as remote:
             raise Stopped(Unread(remote.raised)) from None
         if not isinstance(value, Distant):
-            raise Stopped(Unread(Raised("TypeError", f"{name} is {kind_of(value)}; it must be a function")))
+            raise Stopped(NotDefined(name))
         return value
 
     def ask(self, request: Mapping[str, Any], arrays: list[np.ndarray]) -> Any:

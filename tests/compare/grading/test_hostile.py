@@ -18,8 +18,8 @@ HARMFUL = {
     "sys.exit": ("raise SystemExit\n", "unread"),
     "a crash": ("import ctypes\nctypes.string_at(0)\n", "no-answer"),
     "a syntax error": (RIGHT.replace("def derivation(", "def derivation(("), "unread"),
-    "nothing of the name": ("x = 1\n", "unread"),
-    "no function": ("derivation = 3\n", "unread"),
+    "nothing of the name": ("x = 1\n", "not-defined"),
+    "no function": ("derivation = 3\n", "not-defined"),
     "garbage where answers go": (
         "import os\nfor fd in range(3, 64):\n    try: os.write(fd, b'garbage' * 1000)\n    except OSError: pass\n"
         + RIGHT,

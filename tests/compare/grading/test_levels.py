@@ -14,7 +14,7 @@ from handgrad.compare.faults.explanations import explanations
 from handgrad.compare.grading.facts import NotJudged
 from handgrad.compare.grading.feedback import LEVELS, told
 from handgrad.compare.grading.marks import Grade, Mark
-from handgrad.compare.grading.outcomes import FORMATS
+from handgrad.compare.grading.outcomes import FORMATS, not_confined
 from tests.compare.grading.course import KEY, MEAN, RIGHT, SCALE, TANH, THIRD, mistaken
 
 CLASS = {
@@ -145,3 +145,13 @@ def test_control_characters_of_a_submission_do_not_reach_the_terminal(graded):
     grade = graded(RIGHT.replace("    n = X", "    raise ValueError('\\x1b[2J')\n    n = X"))
     assert any(isinstance(mark.cause, Raised) for mark in grade.marks)
     assert "\x1b" not in FORMATS["text"]([grade], "hint")
+
+
+def test_what_a_system_does_not_forbid_is_said():
+    def ran(*confined):
+        return Grade("ada", "ada.py", (Mark("J", 1.0, "right"),), confined=confined)
+
+    assert not_confined([ran("files", "network", "signals"), ran("files", "network", "signals", "user")]) == ""
+    assert not_confined([ran("files", "tcp", "signals")]).count("network") == 1
+    assert not_confined([ran("files", "network", "signals"), ran()]) == not_confined([ran()])
+    assert not_confined([Grade("eve", "eve.py", (), ended=NotJudged(""))]) == "", "what did not run could do nothing"
