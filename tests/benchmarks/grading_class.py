@@ -1,7 +1,8 @@
 """A class's submissions, from the catalogue and the corpus: right, wrong in known equations, in five styles, hostile.
 
 What is wrong by itself in a submission is known from how it was made, and never asked of handgrad: a tensor that is
-returned is wrong if a line that was edited leads to it, through what is not returned alone.
+returned is wrong if a line that was edited leads to it, through what is not returned alone. A line of the forward pass
+that leads to a value and to gradients, as the deviation of a layer norm does, is one mistake, and charged to the value.
 """
 
 from __future__ import annotations
@@ -147,6 +148,7 @@ def notebook(formulas: dict[str, str]) -> str:
 
 
 STYLES = {"functions": functions, "objects": objects, "lists": lists, "examples": examples, "notebook": notebook}
+SUMS = ("J", "db2")  # whose other formulas are of a whole batch
 OF_BATCHES = {("db2", "mean"), ("db2", "last"), ("db1", "mean")}  # of one column they are right
 
 
@@ -159,7 +161,8 @@ def _networks(rng: np.random.Generator, count: int) -> Iterator[HandedIn]:
         style = [*STYLES][i % len(STYLES)]
         formulas, wrong = dict(right), frozenset()
         if i % 8 == 0:
-            chosen = rng.choice([*ALTERNATIVES], 2, replace=False)
+            known = [name for name in ALTERNATIVES if style != "examples" or name not in SUMS]
+            chosen = rng.choice(known, 2, replace=False)
             formulas |= {str(name): ALTERNATIVES[str(name)] for name in chosen}
         elif i % 8 != 1:
             possible = [each for each in every if style != "examples" or each not in OF_BATCHES]
@@ -260,12 +263,14 @@ def wrong_by_itself(right: str, wrong: str) -> frozenset[str] | None:
     if not edited:
         return None
 
-    def leads(variable: str) -> bool:
-        return variable in edited or any(
-            leads(v) for v in reads.get(variable, ()) if v not in variables and v != variable
-        )
+    def behind(variable: str) -> set[str]:
+        """The edited variables that lead to one, itself included."""
+        others = (behind(v) for v in reads.get(variable, ()) if v not in variables and v != variable)
+        return ({variable} & edited).union(*others)
 
-    return frozenset(name for name, v in names.items() if leads(v.id))
+    charged = {name: behind(v.id) for name, v in names.items()}
+    forward = set[str]().union(*(found for name, found in charged.items() if not name.startswith("d")))
+    return frozenset(name for name, found in charged.items() if found - (forward if name.startswith("d") else set()))
 
 
 def _statements(source: str) -> list[ast.stmt]:

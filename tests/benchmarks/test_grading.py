@@ -43,3 +43,6 @@ def test_what_is_wrong_by_itself_is_told_from_the_lines():
     assert wrong_by_itself(right, right.replace("X * 2", "X * 4")) == {"b"}
     assert wrong_by_itself(right, right.replace("b * 3", "b * 4")) == {"c"}
     assert wrong_by_itself(right, right) is None
+    shared = "def derivation(p, X):\n    r = X * 2\n    Z = r + 1\n    dZ = r * 3\n    return {'Z': Z, 'dZ': dZ}\n"
+    assert wrong_by_itself(shared, shared.replace("X * 2", "X * 4")) == {"Z"}
+    assert wrong_by_itself(shared, shared.replace("r * 3", "r * 4")) == {"dZ"}
