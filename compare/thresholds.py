@@ -308,7 +308,6 @@ KNOWN = 2.0**-8  # relative: how far rounding may leave a factor open that is na
 SHORT_STEP = 2.0**-10  # share of a number over which the slope of a tensor along it is taken, before it is fitted
 FITTED = 1e-6  # relative: two numbers that were fitted to tensors, or such a number and the exact one near it
 WHOLE = 1e-6  # how often an example counts, as it was fitted, and a whole number
-CANCELLED = 1e-10  # share: a term that contributes less of a tensor has the coefficient 0
 SINGLE_ENTRIES = 3  # wrong entries that are called single ones however small the tensor is
 
 EPSILONS = (*(10.0**-k for k in range(1, 17)), 2.0**-52, 2.0**-23)  # that people add in a logarithm or a root
