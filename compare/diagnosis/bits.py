@@ -32,13 +32,6 @@ class Observed:
     share: float | None = None
     noise: Tensor | float = 0.0
 
-    def at(self, entries: Tensor) -> Observed:
-        """Some entries of it, in a row."""
-        recorded, reference, noise = self.recorded.reshape(-1)[entries], self.reference.reshape(-1)[entries], self.noise
-        if isinstance(noise, Tensor):
-            noise = noise.expand(self.recorded.shape).reshape(-1)[entries]
-        return Observed(recorded, reference, self.dtype, self.allowed, self.share, noise)
-
     @cached_property
     def difference(self) -> Tensor:
         """Entry by entry, without sign."""

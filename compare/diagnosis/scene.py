@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
-import torch
 
 from handgrad.compare.diagnosis.bits import ENOUGH_BITS, MOST_BITS, Observed, multiple
 from handgrad.compare.diagnosis.search import Elsewhere
@@ -16,13 +15,12 @@ from handgrad.compare.errors import InputError
 from handgrad.compare.facts.causes import Cause
 from handgrad.compare.names import before, gradient, is_gradient, is_updated, of_gradient, updated
 from handgrad.compare.oracle.graph import Form, Graph
-from handgrad.compare.thresholds import EQUAL, SCREEN, UNEXPLAINED, UNEXPLAINED_SHARE, UNIT_ROUNDOFF
+from handgrad.compare.thresholds import EQUAL, SCREEN, UNEXPLAINED, UNIT_ROUNDOFF
 from handgrad.compare.trace import Arrays
 from handgrad.torchref.exchange import to_tensor
 
 Array = np.ndarray
 MOST_RECORDED = 2**19  # numbers that were at hand
-SAMPLE = 2**12  # entries that are looked at first
 PRICE_OF_FAMILIES = ENOUGH_BITS + 8.0  # some two hundred formulas are tried on a tensor
 
 
@@ -85,9 +83,8 @@ class Scene:
 
     @cached_property
     def allowed(self) -> float:
-        """What rounding may leave of the difference: of an update, which may be a small step, a few roundings."""
-        share = SCREEN * UNIT_ROUNDOFF[self.dtype] if is_updated(self.name) else UNEXPLAINED[self.dtype]
-        return max(self.rounding, float(np.max(self.noise)), float(share * np.max(np.abs(self.recorded), initial=0.0)))
+        """What rounding may leave of the difference."""
+        return self.observed.rounding
 
     @cached_property
     def wrong(self) -> Array:
@@ -101,17 +98,11 @@ class Scene:
 
         `fitted` numbers of the prediction were fitted to the tensor.
         """
-        if predicted is None or predicted.shape != self.recorded.shape:
+        if predicted is None:
             return False
-        with np.errstate(all="ignore"):
-            left = np.max(np.abs(self.recorded - predicted), initial=0.0)
-        if not left <= min(self.allowed, UNEXPLAINED_SHARE * self.worst):
-            return False
-        tensor = to_tensor(np.asarray(predicted, np.float64)).reshape(-1)
-        steps = dict.fromkeys((max(1, tensor.numel() // SAMPLE), 1))  # some entries tell as a rule
-        parts = (torch.arange(0, tensor.numel(), step) for step in steps)
-        bits = (self.observed.at(entries).bits(tensor[entries]) for entries in parts)
-        return any(each >= PRICE_OF_FAMILIES + fitted * MOST_BITS for each in bits)
+        tensor = to_tensor(np.asarray(predicted, np.float64))
+        least = PRICE_OF_FAMILIES + fitted * MOST_BITS
+        return self.observed.is_explained_by(tensor) and self.observed.bits(tensor) >= least
 
     @property
     def is_large(self) -> bool:
@@ -128,9 +119,11 @@ class Scene:
 
     @cached_property
     def observed(self) -> Observed:
-        """The two sides, for what counts bits."""
+        """The two sides, for what counts bits: of an update, which may be a small step, a few roundings are allowed."""
         noise = self.noise if isinstance(self.noise, float) else to_tensor(self.noise)
-        return Observed(to_tensor(self.recorded), to_tensor(self.reference), self.dtype, self.allowed, noise=noise)
+        allowed = max(self.rounding, float(np.max(self.noise)))
+        share = SCREEN * UNIT_ROUNDOFF[self.dtype] if is_updated(self.name) else None
+        return Observed(to_tensor(self.recorded), to_tensor(self.reference), self.dtype, allowed, share, noise)
 
     def explaining(self, predictions: Iterable[tuple[Cause, Array | None]]) -> Iterator[Cause]:
         """The causes that predict the recorded tensor."""

@@ -37,7 +37,6 @@ MOST_AT_ONCE, MOST_ENTRIES = 128, 2**22  # edits that are evaluated together, an
 MOST_KEPT = 4096  # entries of a value that is remembered, so that it is not evaluated again
 NEAR_MISS, NEAR_MISS_OF_NOISE = 256.0, 1.25  # what leaves so many times more than the best does is none
 MOST_CONFIRMED = 200
-SAMPLE, WORST = 1024, 64  # entries of a tensor that are looked at before all are, and those of them that are most off
 # A second mistake is sought beside the edits that leave so small a part of the difference, some of them.
 NEAR, MOST_NEAR, OF_A_SECOND = 1 / 8, 3, (0, 1, 2)
 TELLING: dict[str, Callable[[Tensor], Tensor]] = {
@@ -230,39 +229,19 @@ class Search:
 
     def _judged(self, edits: Sequence[Edit], predicted: Tensor) -> list[Prediction]:
         """Predictions that are the tensor, each with what it leaves; what comes near to it is noted."""
-        if predicted.shape[1:] != self.observed.recorded.shape or predicted.is_complex() or not predicted.numel():
+        observed = self.observed
+        if predicted.shape[1:] != observed.recorded.shape or predicted.is_complex() or not predicted.numel():
             return [None] * len(edits)
-        left = (self._sample.recorded - predicted.reshape(len(edits), -1)[:, self._sampled].double()).abs()
-        shares = (left.sum(1) / self._sample.difference.sum()).tolist()
-        may_be = (self._sample.beyond_noise(left).amax(1) <= self.observed.limit).tolist()
-        found = [self._whole(tensor) if may else None for tensor, may in zip(predicted, may_be, strict=True)]
+        left = (observed.recorded - predicted.double()).abs()
+        most, sums = observed.beyond_noise(left).reshape(len(edits), -1).amax(1), left.reshape(len(edits), -1).sum(1)
+        fits, shares = (most <= observed.limit).tolist(), (sums / observed.difference.sum()).tolist()
         self.near += [
             (share, edit)
-            for edit, fits, share in zip(edits, found, shares, strict=True)
-            if fits is None and share < NEAR and not edit.fitted and edit.count == 1
+            for edit, is_fit, share in zip(edits, fits, shares, strict=True)
+            if not is_fit and share < NEAR and not edit.fitted and edit.count == 1
         ]
-        return found
-
-    def _whole(self, predicted: Tensor) -> Prediction:
-        """A prediction that is the tensor, with what it leaves."""
-        left = (self.observed.recorded - predicted.double()).abs()
-        if not float(self.observed.beyond_noise(left).max()) <= self.observed.limit:
-            return None
-        return predicted.double(), float(left.square().mean().sqrt())
-
-    @cached_property
-    def _sampled(self) -> Tensor:
-        """The entries of the tensor that are looked at before all are: the worst, and some at random."""
-        difference = self.observed.difference.reshape(-1)
-        if difference.numel() <= SAMPLE:
-            return torch.arange(difference.numel())
-        drawn = torch.randperm(difference.numel(), generator=torch.Generator().manual_seed(0))
-        return torch.cat([difference.topk(WORST).indices, drawn[: SAMPLE - WORST]])
-
-    @cached_property
-    def _sample(self) -> Observed:
-        """The tensor's entries of that sample."""
-        return self.observed.at(self._sampled)
+        sides = zip(predicted, left, fits, strict=True)
+        return [(tensor.double(), float(off.square().mean().sqrt())) if fit else None for tensor, off, fit in sides]
 
 
 def _both(first: Edit, second: Edit) -> Edit:
