@@ -318,7 +318,7 @@ class SecondOff(Cause, code="double-backward"):
     sentence = (
         "second derivatives with respect to {of} are wrong: what the backward reads from ctx and not from "
         "ctx.saved_tensors, or of what the forward computed, is a constant where it is differentiated; compute it anew "
-        "from the inputs, or mark the backward @once_differentiable"
+        "from the inputs, look at the backward of a Function that it calls, or mark it @once_differentiable"
     )
     of: str
 
