@@ -25,9 +25,9 @@ from handgrad.compare.pipeline.untapped import Names
 from handgrad.compare.results import Finding
 from handgrad.compare.sandbox import Call, call, overflows, quietly
 from handgrad.compare.trace import Arrays, in_precision, is_none, rounds_to_float32, same
-from handgrad.compare.verdict.judgement import EndToEnd, Judgement
+from handgrad.compare.verdict.judgement import Judgement
 from handgrad.compare.verdict.shapes import fitted
-from handgrad.compare.verdict.steps import judge_agreeing, judge_step
+from handgrad.compare.verdict.steps import judge_step
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ def _evidence(
         None if derivation is None else partial(overflows, derivation, params, batch),
         end_to_end.reads,
         end_to_end.differentiated,
+        {**end_to_end.values, **end_to_end.gradients} if dtype == "float64" else {},
     )
 
 
@@ -124,9 +125,7 @@ def _keys(number: int, end_to_end: Replay, records: Arrays, due: Iterable[str]) 
 
 
 def _verdicts(keys: Sequence[Key], evidence: Mapping[str, Evidence], end_to_end: Replay, known: Read | None) -> Read:
-    """The verdicts in the convention in which nothing is left to find, or less; first without a replay."""
-    if "float64" in evidence and (agreeing := judge_agreeing(keys, _records(evidence), _both(evidence, end_to_end))):
-        return Read(agreeing, evidence)
+    """The verdicts in the convention in which nothing is left to find, or less."""
     judged = _judged(keys, evidence, end_to_end)
     printed, run = next(iter(evidence.items()))
     if any(judgement.finding or judgement.differs for judgement in judged):  # a reference that draws cannot agree
@@ -137,17 +136,8 @@ def _verdicts(keys: Sequence[Key], evidence: Mapping[str, Evidence], end_to_end:
 def _judged(keys: Sequence[Key], evidence: Mapping[str, Evidence], end_to_end: Replay) -> list[Judgement]:
     """The verdicts on the tensors due; the reference is replayed on the finest records, on others where asked."""
     with quietly():
-        return judge_step([(key, "") for key in keys], evidence, _both(evidence, end_to_end), end_to_end.reads)
-
-
-def _both(evidence: Mapping[str, Evidence], end_to_end: Replay) -> EndToEnd:
-    """What both sides computed in the printed precision, each going on with its own tensors."""
-    return next(iter(evidence.values())).records, {**end_to_end.values, **end_to_end.gradients}
-
-
-def _records(evidence: Mapping[str, Evidence]) -> dict[str, Arrays]:
-    """What was returned, by precision."""
-    return {dtype: side.records for dtype, side in evidence.items()}
+        both = next(iter(evidence.values())).records, {**end_to_end.values, **end_to_end.gradients}
+        return judge_step([(key, "") for key in keys], evidence, both, end_to_end.reads)
 
 
 def _notes(judged: Sequence[Judgement], evidence: Mapping[str, Evidence]) -> list[Note]:

@@ -25,11 +25,10 @@ import numpy as np
 
 from handgrad.compare.facts.remarks import OutOfRange
 from handgrad.compare.thresholds import SCREEN, SCREEN_FLOAT32, UNEXPLAINED_SHARE
-from handgrad.compare.trace import is_real
 from handgrad.compare.verdict.bounds import PRECISIONS
 from handgrad.compare.verdict.closeness import Local, closest, index_of
 from handgrad.compare.verdict.opinions import second_opinion, torch_is_inexact, where_blind
-from handgrad.compare.verdict.rounding import Flagged, Outcome, Witness, largest_around, screened, worse
+from handgrad.compare.verdict.rounding import Flagged, Outcome, Witness, screened, worse
 
 
 @np.errstate(all="ignore")
@@ -42,31 +41,10 @@ def judge(name: str, witnesses: Mapping[str, Witness]) -> Outcome:
     outcome = _in_one(name, fine)
     if coarse is None or outcome.verdict not in ("OK", "WEAK"):
         return outcome
-    bound = _by_bound(name, coarse)
-    if bound is not None and bound.rho <= 1:
-        return worse(outcome, bound)
-    both = Local(coarse.records[name], _local(name, fine).recorded)
-    if screened(both, fine.scale(name), "float32", SCREEN_FLOAT32) is not None:  # no replay is needed
-        return outcome
+    both = Local(coarse.records[name], fine.records[name])
+    if coarse.allowance(name) is None and screened(both, fine.scale(name), "float32", SCREEN_FLOAT32) is not None:
+        return outcome  # no replay is needed
     return worse(outcome, _in_one(name, coarse, 0.0 if outcome.basis == "screen" else outcome.rho))
-
-
-@np.errstate(all="ignore")
-def agreement(sides: Mapping[str, np.ndarray | None], torch: np.ndarray | None) -> Outcome | None:
-    """OK where a tensor passes the screens beside the reference's own run, so that a replay tells nothing more.
-
-    `sides` are the record in float64 and perhaps in float32, `torch` is the reference in float64.
-    """
-    fine = sides["float64"]
-    if fine is None or torch is None or torch.dtype != np.float64 or not torch.size:
-        return None
-    if not all(side is not None and is_real(side) and side.shape == torch.shape for side in sides.values()):
-        return None
-    scale = largest_around(torch)
-    outcome, coarse = screened(Local(fine, torch), scale, "float64", SCREEN), sides.get("float32")
-    if outcome is None or coarse is None:
-        return outcome
-    return None if screened(Local(coarse, fine), scale, "float32", SCREEN_FLOAT32) is None else outcome
 
 
 @np.errstate(all="ignore")
@@ -83,38 +61,30 @@ def unexplained(name: str, witness: Witness) -> float:
     return np.inf if far is None else Flagged.of(name, witness, local).rho
 
 
-def _local(name: str, witness: Witness) -> Local:
-    local = witness.beside(name)
-    assert local is not None
-    return local
-
-
 def _in_one(name: str, witness: Witness, fine: float | None = None) -> Outcome:
     """The verdict in one precision; `fine` is the rho of float64 where this is float32 beside it."""
-    local = _local(name, witness)
+    local = witness.beside(name)
+    assert local is not None
+    bound = _by_bound(name, witness, local)
+    explained = screened(local, witness.scale(name), witness.dtype, SCREEN) if bound is None else bound
+    if explained is not None and explained.rho <= 1:
+        return explained
     if not (np.isfinite(local.recorded) & np.isfinite(local.reference)).all():
         return _not_finite(name, witness, local, fine)
-    bound = _by_bound(name, witness)
-    if bound is not None:
-        if bound.rho <= 1:
-            return bound
-        return replace(second_opinion(Flagged.of(name, witness, local, fine)), rho=bound.rho, basis="bound")
-    outcome = screened(local, witness.scale(name), witness.dtype, SCREEN)
-    if outcome is not None:
-        return outcome
     flagged = Flagged.of(name, witness, local, fine)
+    if bound is not None:
+        return replace(second_opinion(flagged), rho=bound.rho, basis="bound")
     if flagged.rho > 1:
         return second_opinion(flagged)
     is_told = fine is not None or not flagged.is_blind or witness.is_nothing(name)
     return flagged.outcome("OK") if is_told else where_blind(flagged)
 
 
-def _by_bound(name: str, witness: Witness) -> Outcome | None:
+def _by_bound(name: str, witness: Witness, local: Local) -> Outcome | None:
     """How close it comes to what the closed form of the operation explains, OK up to a rho of 1; None without one."""
     allowance = witness.allowance(name)
     if allowance is None:
         return None
-    local = _local(name, witness)
     times, entry = closest(local, allowance, PRECISIONS[witness.dtype])
     return Outcome("OK", float(times[0]), "bound", index_of(int(entry[0]), local.recorded.shape), witness.dtype)
 

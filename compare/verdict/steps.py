@@ -18,7 +18,7 @@ from handgrad.compare.verdict.bounds import PRECISIONS
 from handgrad.compare.verdict.closeness import closest
 from handgrad.compare.verdict.judgement import EndToEnd, Judgement, ReadBy, excerpt, row_of
 from handgrad.compare.verdict.rounding import Outcome, Witness
-from handgrad.compare.verdict.rule import agreement, judge
+from handgrad.compare.verdict.rule import judge
 from handgrad.compare.verdict.shapes import misfit_of_step
 
 
@@ -48,18 +48,6 @@ def judge_step(
                 excuses.note(key.name, row.verdict)
         excuses.has_finding |= judgement.finding is not None
         judgements.append(judgement)
-    return judgements
-
-
-def judge_agreeing(keys: Iterable[Key], records: Mapping[str, Arrays], end_to_end: EndToEnd) -> list[Judgement] | None:
-    """Judge one step where every tensor is that of the reference's own run; None where one needs a closer look."""
-    judgements = list[Judgement]()
-    for key in keys:
-        outcome = agreement({dtype: of.get(key.name) for dtype, of in records.items()}, end_to_end[1].get(key.name))
-        if outcome is None:
-            return None
-        row, differs = row_of(key, "", outcome, end_to_end)
-        judgements.append(Judgement(row, None, differs))
     return judgements
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from handgrad import check_gradients
-from handgrad.compare.pipeline import records
+from handgrad.compare.pipeline import evidence
 from tests.corpus.layers import LINEAR, SQUARES, TANH
 
 LAYERS = {"tanh": TANH, "linear": LINEAR, "squares": SQUARES}
@@ -44,7 +44,7 @@ def test_what_agrees_calls_the_reference_once(layer):
 def test_the_verdicts_are_those_with_a_replay(name, by, monkeypatch):
     layer = off(TANH, name, by, 0)
     short = check_gradients(*layer)
-    monkeypatch.setattr(records, "judge_agreeing", lambda *_: None)
+    monkeypatch.setattr(evidence, "agrees", lambda *_: False)
     whole = check_gradients(*layer)
     assert [row[:6] for row in short.rows] == [row[:6] for row in whole.rows]
     assert [row.verdict for row in short.rows] == [row.verdict for row in whole.rows]
