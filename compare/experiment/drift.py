@@ -31,7 +31,7 @@ from handgrad.compare.trace import is_real
 from handgrad.compare.verdict.attribution import Suspect
 from handgrad.compare.verdict.bounds import PRECISIONS
 from handgrad.compare.verdict.closeness import Local, index_of
-from handgrad.compare.verdict.judgement import Judgement, row_of
+from handgrad.compare.verdict.judgement import Judgement, judgement_of
 from handgrad.compare.verdict.rounding import Outcome
 from handgrad.compare.verdict.shapes import misfit
 from handgrad.compare.verdict.steps import with_finding
@@ -104,11 +104,11 @@ class _Drift:
         rho = float(difference[index] / allowed) if difference[index] != 0 else 0.0
         verdict = "OK" if rho <= 1 else "FAULT" if np.isfinite(difference[index]) else "NONFINITE"
         outcome = Outcome(verdict, rho, "twins", index)
-        row, differs = row_of(key, equation, outcome, (by_hand[0], {key.name: torch}))
+        judgement = judgement_of(key, equation, outcome, (by_hand[0], {key.name: torch}))
         if verdict == "OK":
-            return Judgement(row, None, differs)
+            return judgement
         suspect = Suspect(key, outcome, Local(record, torch))
-        return with_finding(Judgement(row, None, differs), suspect, {}, {})._replace(local=None)
+        return with_finding(judgement, suspect, {}, {})._replace(local=None)
 
 
 def free_running(settings: Settings, data: Data, hand: Modules | None = None) -> Iterator[JudgedStep]:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from handgrad.compare.facts.failures import NothingMoves
-from handgrad.compare.facts.remarks import Note
 from handgrad.compare.names import Key, is_updated, of_updated, updated
 from handgrad.compare.pipeline.following import Following
 from handgrad.compare.results import Finding
@@ -15,7 +14,7 @@ from handgrad.compare.thresholds import FEW_ROUNDINGS, SCREEN, UNIT_ROUNDOFF
 from handgrad.compare.trace import Arrays
 from handgrad.compare.verdict.attribution import Suspect
 from handgrad.compare.verdict.closeness import Local, index_of
-from handgrad.compare.verdict.judgement import Judgement, row_of
+from handgrad.compare.verdict.judgement import Judgement, judgement_of
 from handgrad.compare.verdict.rounding import Outcome, size
 from handgrad.compare.verdict.steps import with_finding
 
@@ -26,15 +25,15 @@ def update_judgement(key: Key, outcome: Outcome, beside: Mapping[str, Following]
     `beside` has both sides by precision, the printed one first. Shapes are equal and everything is a real number.
     """
     name, shown, run = key.name, next(iter(beside.values())), beside[outcome.dtype]
-    row, _ = row_of(key, "", outcome, (shown.records, shown.local))
+    judgement = judgement_of(key, "", outcome, (shown.records, shown.local))
     if outcome.verdict == "OK":
-        return Judgement(row, note=outcome.why if isinstance(outcome.why, Note) else None)
+        return judgement._replace(differs=False)
     by_hand, torch = run.records[name], run.local[name]
     before = run.before[of_updated(name)] if is_updated(name) else np.zeros_like(by_hand)
     shown_in = "" if run is shown else outcome.dtype
     started = float(before[outcome.index]) if is_updated(name) else None
     suspect = Suspect(key, outcome, Local(by_hand, torch), shown_in, before=started)
-    judgement = with_finding(Judgement(row, differs=True), suspect, {}, {})
+    judgement = with_finding(judgement._replace(differs=True, note=None), suspect, {}, {})
     change = Local(by_hand.astype(np.float64) - before, torch - before.astype(np.float64))
     rounding = _rounding((before, by_hand, torch), change, UNIT_ROUNDOFF[outcome.dtype])
     return judgement._replace(local=change, rounding=rounding)

@@ -22,23 +22,19 @@ Array = np.ndarray
 
 
 class Precision(NamedTuple):
-    """A working dtype: unit roundoff u, and u and the smallest subnormal times the number of sides that round in it."""
+    """A working dtype: unit roundoff u, smallest subnormal eta, and the number of sides that round in it."""
 
     u: float
-    rounding: float
-    underflow: float
+    eta: float
+    sides: int
 
     def gammas(self, k: int) -> float:
         """gamma_k = k u/(1 - k u), times the number of sides."""
-        return k * self.rounding / (1 - k * self.u)
+        return self.sides * k * self.u / (1 - k * self.u)
 
 
-def _precision(dtype: str, sides: int) -> Precision:
-    u = UNIT_ROUNDOFF[dtype]
-    return Precision(u, sides * u, sides * SMALLEST[dtype])
-
-
-PRECISIONS = {"float64": _precision("float64", 2), "float32": _precision("float32", 1)}
+SIDES = {"float64": 2, "float32": 1}
+PRECISIONS = {dtype: Precision(UNIT_ROUNDOFF[dtype], SMALLEST[dtype], sides) for dtype, sides in SIDES.items()}
 
 
 class Allowance(NamedTuple):
@@ -50,7 +46,7 @@ class Allowance(NamedTuple):
 
     def everywhere(self, precision: Precision) -> Array:
         """The allowance at every entry, in a shape that broadcasts to the tensor's."""
-        total = np.asarray(self.k * precision.underflow + self.units * precision.rounding)
+        total = np.asarray(precision.sides * (self.k * precision.eta + self.units * precision.u))
         if self.magnitude is not None:
             total = precision.gammas(self.k) * self.magnitude() + total
         return total

@@ -37,20 +37,21 @@ class Judgement(NamedTuple):
     excerpt: Excerpt | None = None
 
 
-def row_of(key: Key, equation: str, outcome: Outcome, end_to_end: EndToEnd) -> tuple[Row, bool]:
-    """The row of a judged tensor, and whether the two sides differ end to end by more than rounding.
+def judgement_of(key: Key, equation: str, outcome: Outcome, end_to_end: EndToEnd) -> Judgement:
+    """What is said of a judged tensor before its finding; the two sides may differ end to end by more than rounding.
 
     Where they cannot be subtracted, as their inputs have other sizes, they differ.
     """
     by_hand, torch = (side.get(key.name) for side in end_to_end)
     assert by_hand is not None
     judged = (outcome.rho, outcome.basis, outcome.verdict)
+    note = outcome.why if isinstance(outcome.why, Note) else None
     is_same_shape = torch is not None and by_hand.shape == torch.shape and bool(by_hand.size)
     if torch is None or not is_same_shape or not is_real(by_hand) or not is_real(torch):
-        return Row(*key, equation, by_hand.shape, float("nan"), None, None, None, *judged), True
+        return Judgement(Row(*key, equation, by_hand.shape, float("nan"), None, None, None, *judged), None, True, note)
     apart, position, ours, theirs, scale = measured(by_hand, torch)
     row = Row(*key, equation, by_hand.shape, apart, index_of(position, by_hand.shape), ours, theirs, *judged)
-    return row, not apart <= AFFECTED.get(torch.dtype, 0.0) * scale
+    return Judgement(row, None, not apart <= AFFECTED.get(torch.dtype, 0.0) * scale, note)
 
 
 def excerpt(key: Key, by_hand: np.ndarray, torch: np.ndarray, index: tuple[int, ...]) -> Excerpt:

@@ -85,27 +85,20 @@ class Moved:
         return left <= SPECIAL_POINT * here and after <= SPECIAL_POINT * before
 
     @property
-    def stands(self) -> bool:
-        """Whether the derivation gives the same number at half of the entries or more, although the reference moves."""
-        (there, moved), (here, before) = self.local, self.flagged.local
-        return self._most((there == here) & _moves(moved, before))
-
-    @property
-    def torch_stands(self) -> bool:
-        """Whether torch gives the same number at half of the entries or more, although the derivation moves."""
-        (moved, there), (before, here) = self.local, self.flagged.local
-        return self._most((there == here) & _moves(moved, before))
+    def stands(self) -> tuple[bool, bool]:
+        """Whether by hand, and in torch, half of the entries or more are the same number although the other moves."""
+        at = self.flagged.stands_out & self.moves
+        by_hand, torch = (
+            2 * np.count_nonzero((there == here) & at) > np.count_nonzero(at)
+            for there, here in zip(self.local, self.flagged.local, strict=True)
+        )
+        return by_hand, torch
 
     @property
     def moves(self) -> Array:
         """Where either side moves, by more than its last digit."""
         recorded, reference = map(_moves, self.local, self.flagged.local)
         return np.asarray(recorded | reference)
-
-    def _most(self, holds: Array) -> bool:
-        """Whether something holds at more than half of the entries that tell."""
-        at = self.flagged.stands_out & self.moves
-        return bool(2 * np.count_nonzero(holds & at) > np.count_nonzero(at))
 
 
 def _moves(after: Array, before: Array) -> Array:
@@ -156,7 +149,7 @@ def _behaviour(flagged: Flagged, by: float) -> str:
     swing = float(np.median([place.swing for place in places]))
     if swing > MOVES and _is_one_share(flagged, places):
         return "ratio"
-    if 2 * sum(place.stands for place in places) > len(places):
+    if 2 * sum(place.stands[0] for place in places) > len(places):
         return "stands"
     if max(place.change for place in places) <= SAME:
         return "systematic"

@@ -101,7 +101,7 @@ def _is_swallowed(flagged: Flagged) -> Outcome | None:
     if not at.any() or (np.abs(flagged.difference[at]) > allowed).any():
         return None
     places = moved(flagged, step_of(flagged))
-    stand = sum(place.stands or place.torch_stands for place in places)
+    stand = sum(any(place.stands) for place in places)
     return flagged.outcome("OK") if not places or 2 * stand > len(places) else None
 
 
@@ -286,8 +286,7 @@ def _is_another_order(flagged: Flagged) -> Outcome | None:
     reference, difference = largest(flagged.local.reference), largest(flagged.difference)
     if difference > CUT * (COARSE * reference + 4 * largest(flagged.at(COARSE).deviation)):
         return None
-    is_whole = difference > LARGE * reference and not flagged.witness.is_nothing(flagged.name)
-    return flagged.outcome("UNTOLD" if is_whole else "OK")
+    return flagged.outcome("UNTOLD" if difference > LARGE * reference else "OK")
 
 
 def _is_nothing(flagged: Flagged) -> Outcome | None:

@@ -168,8 +168,7 @@ def _of_runs(reference: Array, runs: Sequence[Array], by: float) -> Array | None
     changes = [change / by for change in apart if np.isfinite(change).all()]
     if not changes:
         return None
-    most = max(map(largest, changes)) or 1.0  # so that squares neither overflow nor underflow
-    return np.asarray(most * np.sqrt(np.mean(np.square(np.array(changes) / most), axis=0)))
+    return np.asarray(np.hypot.reduce(changes) / np.sqrt(len(changes)))
 
 
 @dataclass(frozen=True)

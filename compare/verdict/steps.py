@@ -9,14 +9,14 @@ import numpy as np
 from handgrad.compare.facts.causes import Cause, Unknown
 from handgrad.compare.facts.fact import Fact
 from handgrad.compare.facts.failures import LosesDigits, NotFinite, Overflow, Unstable
-from handgrad.compare.facts.remarks import AsFloat32, Note, Operands, Reads
+from handgrad.compare.facts.remarks import AsFloat32, Operands, Reads
 from handgrad.compare.names import Key, gradient, of_gradient, of_updated, of_velocity, velocity
 from handgrad.compare.results import Finding, Worst
 from handgrad.compare.trace import Arrays, is_real
 from handgrad.compare.verdict.attribution import Excuses, Suspect
 from handgrad.compare.verdict.bounds import PRECISIONS
 from handgrad.compare.verdict.closeness import closest
-from handgrad.compare.verdict.judgement import EndToEnd, Judgement, ReadBy, excerpt, row_of
+from handgrad.compare.verdict.judgement import EndToEnd, Judgement, ReadBy, excerpt, judgement_of
 from handgrad.compare.verdict.rounding import Outcome, Witness
 from handgrad.compare.verdict.rule import judge
 from handgrad.compare.verdict.shapes import misfit_of_step
@@ -39,9 +39,8 @@ def judge_step(
         judgement = misfit_of_step(key, equation, witnesses, end_to_end)
         if judgement is None:
             suspect = _suspect(key, witnesses)
-            row, differs = row_of(key, equation, suspect.outcome, end_to_end)
-            why = suspect.outcome.why
-            judgement = Judgement(row, None, differs, why if isinstance(why, Note) else None)
+            judgement = judgement_of(key, equation, suspect.outcome, end_to_end)
+            row = judgement.row
             if row.verdict != "OK" and not excuses.cover(suspect, row):
                 judgement = with_finding(judgement, suspect, reads, end_to_end[0])
             if row.verdict != "OK" or suspect.outcome.rho > 1:

@@ -148,7 +148,7 @@ def test_the_precisions_are_those_of_the_dtypes():
     for dtype, sides in (("float64", 2), ("float32", 1)):
         precision, info = PRECISIONS[dtype], np.finfo(dtype)
         assert precision.u == info.eps / 2
-        assert (precision.rounding, precision.underflow) == (sides * precision.u, sides * info.smallest_subnormal)
+        assert (precision.sides, precision.eta) == (sides, info.smallest_subnormal)
         assert precision.gammas(5) == pytest.approx(sides * gamma(5, precision.u), rel=1e-15)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from handgrad.compare.names import Key
-from handgrad.compare.verdict.judgement import excerpt, row_of
+from handgrad.compare.verdict.judgement import excerpt, judgement_of
 from handgrad.compare.verdict.rule import Outcome
 
 KEY = Key(3, "forward", "Z1")
@@ -13,7 +13,7 @@ OUTCOME = Outcome("WEAK", 2.5, "bound", (0, 1))
 
 def test_a_row_shows_the_end_to_end_difference_and_the_local_verdict():
     by_hand, torch = np.array([[1.0, 2.0], [3.0, 5.0]]), np.array([[1.0, 2.0], [3.5, 5.0]])
-    row, differs = row_of(KEY, "F1", OUTCOME, ({"Z1": by_hand}, {"Z1": torch}))
+    row, _, differs, *_ = judgement_of(KEY, "F1", OUTCOME, ({"Z1": by_hand}, {"Z1": torch}))
     assert row == (3, "forward", "Z1", "F1", (2, 2), 0.5, (1, 0), 3.0, 3.5, 2.5, "bound", "WEAK")
     assert differs
 
@@ -24,7 +24,7 @@ def test_a_row_shows_the_end_to_end_difference_and_the_local_verdict():
 def test_the_sides_differ_beyond_the_root_of_u_of_torchs_scale(dtype, off, expected):
     torch = np.array([100.0, 0.0], dtype)
     by_hand = torch + np.array([0.0, 100 * off], dtype)
-    _, differs = row_of(KEY, "", OUTCOME, ({"Z1": by_hand}, {"Z1": torch}))
+    differs = judgement_of(KEY, "", OUTCOME, ({"Z1": by_hand}, {"Z1": torch})).differs
     assert differs == expected
 
 
@@ -34,7 +34,7 @@ def test_the_sides_differ_beyond_the_root_of_u_of_torchs_scale(dtype, off, expec
     ids=["another size", "absent", "no numbers"],
 )
 def test_what_cannot_be_subtracted_has_no_difference_and_counts_as_one(torch):
-    row, differs = row_of(KEY, "", OUTCOME, ({"Z1": np.zeros((2, 2))}, torch))
+    row, _, differs, *_ = judgement_of(KEY, "", OUTCOME, ({"Z1": np.zeros((2, 2))}, torch))
     assert np.isnan(row.max_abs_diff)
     assert (row.shape, row.index, row.by_hand, row.torch) == ((2, 2), None, None, None)
     assert (row.rho, row.rho_basis, row.verdict, differs) == (2.5, "bound", "WEAK", True)
