@@ -59,3 +59,51 @@ def test_one_precision_that_is_off_is_looked_at_closely():
 
     (finding,) = check_gradients(derivation, *TANH[1:]).findings
     assert (finding.where.name, finding.worst.dtype) == ("dW", "float32")
+
+
+ROW, COLUMN = np.array([[1.0], [1e-8], [1e-16], [1e-24]]), np.array([[1.0], [1e-10], [1e-20]])
+ROWS = TANH._replace(batch=(TANH.batch[0], TANH.batch[1] * ROW))  # gradients of 24 decades, row by row
+BOTH = TANH._replace(batch=(TANH.batch[0] * COLUMN, TANH.batch[1] * ROW))
+LAST = np.arange(12).reshape(4, 3) == 11
+
+
+@pytest.mark.parametrize(
+    ("layer", "name", "wrong"),
+    [
+        (ROWS, "dW", lambda dW: np.where(ROW < 1e-20, -dW, dW)),
+        (ROWS, "dW", lambda dW: np.where(ROW < 1e-20, dW * (1 + 1e-6), dW)),
+        (ROWS, "db", lambda db: np.where(ROW < 1e-20, -db, db)),
+        (BOTH, "dW", lambda dW: np.where(COLUMN.T < 1e-15, dW * (1 + 1e-6), dW)),
+        (BOTH, "dW", lambda dW: np.where(LAST, -dW, dW)),
+        (BOTH, "dW", lambda dW: np.where(LAST, 1.01 * dW, dW)),
+        (TANH, "dZ", lambda dZ: np.where(dZ == dZ.max(), np.nan, dZ)),
+        (TANH, "db", lambda db: db * (1 + 1e-12)),
+    ],
+    ids=["sign of a row", "share of a row", "sign of a bias", "column", "sign", "share", "nan", "all"],
+)
+def test_a_tiny_mistake_beside_large_numbers_does_not_agree(layer, name, wrong):
+    finding = check_gradients(*layer.returning(**{name: lambda records: wrong(records[name])})).findings[0]
+    assert finding.where.name == name
+
+
+def _by_examples(p, X, C):
+    returned = TANH.derivation(p, X, C)
+    return {**returned, "dW": sum(np.outer(*pair) for pair in zip(returned["dZ"].T, X.T, strict=True))}
+
+
+def _by_cosh(p, X, C):
+    dZ = C / np.cosh(p["W"] @ X + p["b"]) ** 2
+    return {"dZ": dZ, "dW": dZ @ X.T, "db": dZ.sum(1, keepdims=True)}
+
+
+def _backwards(p, X, C):
+    returned = TANH.derivation(p, X, C)
+    return {**returned, "dW": returned["dZ"][:, ::-1] @ X[:, ::-1].T}
+
+
+@pytest.mark.parametrize("derivation", [_by_examples, _by_cosh, _backwards])
+def test_what_rounds_otherwise_agrees(derivation, monkeypatch):
+    for layer in (ROWS, BOTH):  # where a replay may be needed
+        assert check_gradients(derivation, *layer[1:]).ok
+    monkeypatch.delattr(evidence, "run_on_records")
+    assert check_gradients(derivation, *TANH[1:]).ok
