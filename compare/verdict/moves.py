@@ -89,7 +89,7 @@ class Moved:
         """Whether by hand, and in torch, half of the entries or more are the same number although the other moves."""
         at = self.flagged.stands_out & self.moves
         by_hand, torch = (
-            2 * np.count_nonzero((there == here) & at) > np.count_nonzero(at)
+            bool(2 * np.count_nonzero((there == here) & at) > np.count_nonzero(at))
             for there, here in zip(self.local, self.flagged.local, strict=True)
         )
         return by_hand, torch
