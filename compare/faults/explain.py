@@ -76,7 +76,7 @@ def listed() -> str:
 
 
 def listed_as_json() -> str:
-    """All causes with stable keys: code, group, line, means, example, neighbours, others."""
+    """All causes with stable keys: code, group, line, means, example, question, neighbours, others."""
     return json.text([_fields(explanation) for explanation in explanations().values()])
 
 

@@ -34,7 +34,7 @@ def test_the_other_mistakes_of_a_cause_are_named_where_there_are_any():
 
 def test_a_cause_as_json_has_stable_keys():
     content = json.loads(explain.as_json(OF_LOOP))
-    assert [*content] == ["code", "group", "line", "means", "example", "neighbours", "others", "lesson"]
+    assert [*content] == ["code", "group", "line", "means", "example", "question", "neighbours", "others", "lesson"]
     assert content["neighbours"] == dict(OF_LOOP.neighbours)
     (finding,) = content["lesson"]["report"]["findings"]
     assert finding["cause"]["code"] == content["code"] == content["lesson"]["cause"]
