@@ -2,12 +2,14 @@
 
 dT        the gradient of J with respect to T
 vT        the velocity of a parameter T
+mT sT     Adam's moments of a parameter T: averages of its gradient and of the square of that
+t         the number of steps that Adam has taken
 T_next    the parameter T after the update
 Z1        layer 1 of Z
 """
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from typing import NamedTuple
 
 PHASES = ("forward", "loss", "backward", "update")
@@ -55,6 +57,21 @@ def velocity(parameter: str) -> str:
 def of_velocity(name: str) -> str:
     """The parameter that a name is the velocity of, if it is one; "" for a name that cannot be one."""
     return name[1:] if name[:1] == "v" else ""
+
+
+COUNT = "t"  # what has no parameter among that which an optimiser remembers
+
+
+def remembered(letters: Iterable[str], parameters: Iterable[str]) -> dict[str, str]:
+    """The names of what an optimiser remembers, letter by letter, each with its parameter; "" for a count."""
+    parameters = tuple(parameters)
+    names = ({COUNT: ""} if letter == COUNT else {f"{letter}{p}": p for p in parameters} for letter in letters)
+    return {name: p for of_letter in names for name, p in of_letter.items()}
+
+
+def of_remembered(name: str) -> tuple[str, str]:
+    """The letter and the parameter of a name that an optimiser remembers something under: ("m", "W1") for mW1."""
+    return name[:1], name[1:]
 
 
 def updated(parameter: str) -> str:

@@ -16,7 +16,7 @@ from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
 
 from handgrad.compare.errors import InputError
-from handgrad.compare.names import gradient, is_updated, layered, updated, velocity
+from handgrad.compare.names import gradient, is_updated, layered, remembered, updated
 
 Modules = Mapping[str, ModuleType]
 """Modules of the hand-written side by short name, such as "losses": what runs in place of the installed ones."""
@@ -30,8 +30,9 @@ class Operation(NamedTuple):
     `reads` is what a loss is a function of in the last layer, or the derivative of an activation in its own: "Z" or
     "A"; `last` is the last activation that a loss needs, `labels` what its labels lie between, and `label_sum` what
     those of an example must add up to, if anything; `slope` is that of an activation: smooth, stepped or constant.
-    `options` are the settings that an optimiser takes, and its units beside m. What is not in the notes has labels of
-    its own: `supplied` has the equation of each.
+    `options` are the settings that an optimiser takes, and its units beside m; `state` is what it remembers, by the
+    first letter of its names, with the label of each. What is not in the notes has labels of its own: `supplied` has
+    the equation of each.
     """
 
     kind: str
@@ -45,6 +46,7 @@ class Operation(NamedTuple):
     label_sum: float | None = None
     slope: str = "smooth"
     options: tuple[str, ...] = ()
+    state: Mapping[str, str] = MappingProxyType({})
     units: Mapping[str, Callable[..., Any]] = MappingProxyType({})
     supplied: Mapping[str, str] = MappingProxyType({})
 
@@ -80,6 +82,19 @@ def _row(kind: str, name: str, *equations: str, start: str = "", **more: Any) ->
         "optimizer": (f"optimizers:{start}", own),
     }
     return Operation(kind, name, pairs.get(kind, (own,)), f"handgrad.torchref.{own}", equations, **more)
+
+
+def _of_average(beta: float, before: Any, new: Any) -> Any:
+    """The units of B V + (1-B) dw, where 1 - B rounds too."""
+    return 4 * beta * before + (4 * (1 - beta) + 2 * beta) * new
+
+
+def _of_moments(m: Callable[[str], Any], *, learning_rate: float, beta: float, beta2: float, epsilon: float) -> Any:
+    """The units of Adam's step: 14 of its size, and what a power of B or B2 may lose as a product of t factors."""
+    t = m("t")
+    kept, kept2 = beta**t, beta2**t
+    size = learning_rate * m("mw") / (1 - kept) / ((m("sw") / (1 - kept2)) ** 0.5 + epsilon)
+    return (14 + (t + 1) * (kept / (1 - kept) + kept2 / (1 - kept2))) * size
 
 
 LINEAR = ("network:linear", "network:backward")
@@ -122,8 +137,16 @@ OPERATIONS = (
     _row("optimizer", "gradient-descent", "U1", start="no_state", options=("learning_rate",),
         units={"w_next": lambda m, learning_rate: 2 * m("w") + 14 * learning_rate * m("dw")}),
     _row("optimizer", "momentum", "O3", "O4", start="zero_velocities", options=("learning_rate", "beta"),
-        units={"vw": lambda m, beta, **_: 4 * beta * m("vw before") + (4 * (1 - beta) + 2 * beta) * m("dw"),
-            "w_next": lambda m, learning_rate, **_: 2 * m("w") + 14 * learning_rate * m("vw")}),  # 1 - beta rounds too
+        state={"v": "O3"},
+        units={"vw": lambda m, beta, **_: _of_average(beta, m("vw before"), m("dw")),
+            "w_next": lambda m, learning_rate, **_: 2 * m("w") + 14 * learning_rate * m("vw")}),
+    _row("optimizer", "adam", "O5", "O6", "O7", start="zero_moments",
+        options=("learning_rate", "beta", "beta2", "epsilon"), state={"m": "O5", "s": "O6", "t": "O7"},
+        supplied={"O5": "M = B M + (1-B) dJ/dw", "O6": "S = B2 S + (1-B2) (dJ/dw)^2",
+            "O7": "w = w - a M' / (sqrt(S') + e), M' = M/(1 - B^t), S' = S/(1 - B2^t)"},
+        units={"mw": lambda m, beta, **_: _of_average(beta, m("mw before"), m("dw")),
+            "sw": lambda m, beta2, **_: 2 * _of_average(beta2, m("sw before"), m("dw") ** 2),
+            "w_next": lambda m, **options: 2 * m("w") + _of_moments(m, **options)}),
     _row("initializer", "lecun", "I1", "I2"),
     _row("initializer", "glorot", "I5"),
     _row("initializer", "he", "I3"),
@@ -160,18 +183,19 @@ Shape = tuple[int, ...]
 
 @cache
 def network_records(
-    layers: tuple[int, ...], n: int, *, loss_reads: str, l2: bool, velocities: bool
+    layers: tuple[int, ...], n: int, *, loss_reads: str, l2: bool, optimizer: str
 ) -> Mapping[str, tuple[str, Shape]]:
     """The phase and shape of each tensor of one training step of the notes' network, in dataflow order.
 
-    `layers` holds the widths, n is the number of examples; `loss_reads` is "Z" or "A".
+    `layers` holds the widths, n is the number of examples; `loss_reads` is "Z" or "A", `optimizer` a registry name.
     """
     L, of_losses = len(layers) - 1, (layers[-1], n)
     values = {f"{stem}{l}": (layers[l], n) for l in range(1, L + 1) for stem in "ZA"}
     of_layer = ({f"W{l}": (layers[l], layers[l - 1]), f"b{l}": (layers[l], 1)} for l in range(1, L + 1))
     parameters = {name: shape for of_one in of_layer for name, shape in of_one.items()}
     backward = [f"{stem}{l}" for l in range(L, 0, -1) for stem in "AZWb" if (stem, l, loss_reads) != ("A", L, "Z")]
-    moving: dict[str, Shape] = {velocity(name): shape for name, shape in parameters.items() if velocities}
+    state = remembered(operation("optimizer", optimizer).state, parameters)
+    moving: dict[str, Shape] = {name: parameters.get(of, ()) for name, of in state.items()}
     phases: dict[str, dict[str, Shape]] = {
         "forward": {"X": (layers[0], n), "Y": of_losses, **values},
         "loss": {"losses": of_losses, **({"penalty": ()} if l2 else {}), "J": ()},
@@ -191,11 +215,12 @@ def equation_of(name: str, *, depth: int, loss: str, optimizer: str) -> str:
 
     `depth` is L; `loss` and `optimizer` are registry names. Unknown names give an empty label.
     """
-    of_loss, of_update = operation("loss", loss), operation("optimizer", optimizer).equations
+    of_loss, of_update = operation("loss", loss), operation("optimizer", optimizer)
     output_gradient = gradient(f"{of_loss.reads}{depth}")
     fixed = {**_FIXED, **dict(zip(("losses", output_gradient), of_loss.equations, strict=True))}
     if name in fixed or is_updated(name):
-        return fixed.get(name, of_update[-1])
+        return fixed.get(name, of_update.equations[-1])
     stem, layer = layered(name)
-    by_stem = {**_LABELS, velocity("W"): of_update[0], velocity("b"): of_update[0]}
-    return "" if layer is None else by_stem.get(stem, "")
+    by_stem = _LABELS if layer is not None else {}
+    label_of_state = {name: label for letter, label in of_update.state.items() for name in remembered(letter, "Wb")}
+    return by_stem.get(stem) or label_of_state.get(stem, "")

@@ -3,16 +3,19 @@
     U1  w = w - a dJ/dw, for every layer, for b as well, all gradients before any update
     O3  V = B V + (1-B) dJ/dw, V = 0 before the first step, the same for b
     O4  w = w - a V
+    O5  M = B M + (1-B) dJ/dw, M = 0 before the first step, the same for b
+    O6  S = B2 S + (1-B2) (dJ/dw)^2, S = 0 before the first step, the same for b
+    O7  w = w - a M' / (sqrt(S') + e), M' = M/(1 - B^t), S' = S/(1 - B2^t), t = 1, 2, ... the number of the step
 
-a is the learning rate, B is beta. An optimiser maps parameters, gradients and its state, what it remembers of the steps
-before, to new parameters and a new state, and changes none of them.
+a is the learning rate, B is beta, e is epsilon. An optimiser maps parameters, gradients and its state, what it
+remembers of the steps before, to new parameters and a new state, and changes none of them.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 
-__all__ = ["gradient_descent", "momentum", "no_state", "zero_velocities"]
+__all__ = ["adam", "gradient_descent", "momentum", "no_state", "zero_moments", "zero_velocities"]
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -55,3 +58,38 @@ def momentum(
         moved[f"v{name}"] = V
         updated[name] = w - learning_rate * V  # (O4)
     return updated, moved
+
+
+def zero_moments(params: Arrays) -> dict[str, np.ndarray]:
+    """The state that Adam starts with: M = 0 and S = 0 for every parameter, as m<w> and s<w>, and t = 0 steps."""
+    means = {f"m{name}": np.zeros_like(w) for name, w in params.items()}
+    squares = {f"s{name}": np.zeros_like(w) for name, w in params.items()}
+    return {**means, **squares, "t": np.array(0)}
+
+
+def adam(
+    params: Arrays,
+    gradients: Arrays,
+    moments: Arrays,
+    *,
+    learning_rate: float,
+    beta: float,
+    beta2: float,
+    epsilon: float,
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Adam: every entry of w moves by the average of its gradient, divided by the root of the average of its square.
+
+    M and S start at 0, so after t steps their weights add up to 1 - B^t and 1 - B2^t, and are divided by that. e keeps
+    an entry without gradients from 0/0. Shapes and dtypes are those of the parameters. Returns (params after the step,
+    moments and t after the step). Supplied. Source: Kingma and Ba, "Adam: a method for stochastic optimization", 2015.
+    """
+    t = int(moments["t"]) + 1
+    updated, means, squares = {}, {}, {}
+    for name, w in params.items():
+        dw = gradients[f"d{name}"]
+        M = beta * moments[f"m{name}"] + (1 - beta) * dw  # (O5)
+        S = beta2 * moments[f"s{name}"] + (1 - beta2) * dw * dw  # (O6)
+        means[f"m{name}"], squares[f"s{name}"] = M, S
+        M_corrected, S_corrected = M / (1 - beta**t), S / (1 - beta2**t)
+        updated[name] = w - learning_rate * M_corrected / (np.sqrt(S_corrected) + epsilon)  # (O7)
+    return updated, {**means, **squares, "t": np.array(t)}

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from handgrad.torchref.exchange import parameters
+from handgrad.torchref.optimizers import state
 from handgrad.torchref.optimizers import step as update
-from handgrad.torchref.optimizers import velocities
 from handgrad.torchref.tap import tapped
 
 __all__ = ["train"]
@@ -21,7 +21,7 @@ LOSS_PHASE = ("losses", "penalty")
 def train(
     model: nn.Sequential,
     cost: Callable[[Tensor, Tensor], Tensor],
-    optimizer: torch.optim.SGD,
+    optimizer: torch.optim.Optimizer,
     X: Tensor,
     Y: Tensor,
     batches: Iterable[Tensor],
@@ -50,7 +50,7 @@ def train(
         J.backward()  # type: ignore[no-untyped-call]  # torch annotates no return type
         yield step, "backward", _gradients(taps, named)
         update(optimizer)
-        moved = {**velocities(optimizer, named), **{f"{name}_next": p for name, p in named.items()}}
+        moved = {**state(optimizer, named), **{f"{name}_next": p for name, p in named.items()}}
         yield step, "update", {name: _as_column(tensor) for name, tensor in moved.items()}
 
 

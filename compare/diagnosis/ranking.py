@@ -18,6 +18,7 @@ from handgrad.compare.diagnosis.edits.hypotheses import MOST_TIER, PASSES
 from handgrad.compare.diagnosis.edits.roles import of_bias
 from handgrad.compare.diagnosis.edits.segment import Segment
 from handgrad.compare.diagnosis.factors import data_part, names_of, scaled, unnamed_scale, zero
+from handgrad.compare.diagnosis.moments import adam_updates, moments
 from handgrad.compare.diagnosis.places import masks, moved, parts
 from handgrad.compare.diagnosis.scene import Family, Scene
 from handgrad.compare.diagnosis.search import Budget, Explanation, Search, explanations
@@ -28,7 +29,7 @@ from handgrad.compare.oracle.graph import FORMS
 from handgrad.torchref.exchange import to_tensor
 
 # another form of one kind of equation; a factor; another tensor or term, or its entries in other places
-KINDS: tuple[Family, ...] = (zero, orders, updates, velocities)
+KINDS: tuple[Family, ...] = (zero, orders, updates, velocities, moments, adam_updates)
 FACTORS: tuple[Family, ...] = (scaled, data_part)
 TENSORS: tuple[Family, ...] = (overwritten, moved, added, examples)
 FAMILIES = (*KINDS, *FACTORS, *TENSORS)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from handgrad.compare.experiment.settings import Settings
-from handgrad.compare.names import gradient, is_updated, layered, of_updated, of_velocity
+from handgrad.compare.names import COUNT, gradient, is_updated, layered, of_remembered, of_updated
 from handgrad.compare.operations import Operation, equation_of, operation
 from handgrad.compare.trace import Arrays
 from handgrad.compare.verdict import bounds
@@ -21,12 +21,12 @@ def label_of(settings: Settings, name: str) -> str:
     return equation_of(name, depth=settings.depth, loss=settings.loss, optimizer=settings.optimizer)
 
 
-def allowances(settings: Settings, params: Arrays, velocities: Arrays, records: Arrays) -> dict[str, Allowance]:
+def allowances(settings: Settings, params: Arrays, state: Arrays, records: Arrays) -> dict[str, Allowance]:
     """What rounding can explain in each record of one step, from the values of what its operation reads.
 
     A record whose operands were not recorded has none; it is judged by the precision ladder alone.
     """
-    read, before = operands(params, records), operands(velocities)
+    read, before = operands(params, records), operands(state)
     found = {}
     for name in records:
         try:
@@ -45,7 +45,7 @@ def operands(*arrays: Arrays) -> dict[str, np.ndarray]:
 def allowance(settings: Settings, name: str, read: Arrays, before: Arrays) -> Allowance:
     """What rounding can explain in one record, by the operation that computes it; KeyError if an operand is not there.
 
-    `read` holds operands by name, `before` the velocities from which the step started.
+    `read` holds operands by name, `before` the state of the optimiser from which the step started.
     """
     L, loss = settings.depth, operation("loss", settings.loss)
     if name in ("X", "Y"):
@@ -59,8 +59,11 @@ def allowance(settings: Settings, name: str, read: Arrays, before: Arrays) -> Al
     if name == gradient(f"{loss.reads}{L}"):
         last = operation("activation", settings.activations[-1])
         return bounds.output_gradient(read[name], _units(last, "A", _of_layer(read, L)) if loss.reads == "Z" else 0.0)
-    if parameter := of_updated(name) if is_updated(name) else of_velocity(name):
-        row = operation("optimizer", settings.optimizer)
+    row = operation("optimizer", settings.optimizer)
+    if name == COUNT and COUNT in row.state:
+        return Allowance(0)
+    letter, of_state = of_remembered(name)
+    if parameter := of_updated(name) if is_updated(name) else of_state if letter in row.state else "":
         of = _of_parameter(parameter, read, before)
         return bounds.elementwise(_units(row, name.replace(parameter, "w"), of, **row.chosen(settings)))
     return _layer_allowance(settings, name, read)
@@ -78,9 +81,14 @@ def _of_layer(read: Arrays, l: int) -> Operands:
 
 
 def _of_parameter(parameter: str, read: Arrays, before: Arrays) -> Operands:
-    """The tensors of a parameter, which is called w, its gradient dw; and what the step started from: vw before."""
+    """The tensors of a parameter, which is called w, its gradient dw, the count; what the step started from: vw before.
+
+    The count, which is 1 at least, is shaped to go with matrices.
+    """
 
     def of(name: str) -> np.ndarray:
+        if name == COUNT:
+            return np.maximum(read[name], 1)[..., np.newaxis, np.newaxis]
         started, name = name.endswith(" before"), name.removesuffix(" before").replace("w", parameter)
         return before[name] if started else read[name]
 

@@ -53,7 +53,7 @@ def _steps(settings: Settings, data: Data, hand: Modules | None) -> Iterator[tup
     N, start = data.X.shape[1], initial_parameters(settings, hand)
     rng = np.random.default_rng([settings.seed, 2])
     starts = (start, *({n: _one_rounding_apart(w, rng) for n, w in start.items()} for _ in range(TWINS)))
-    names = records_due(settings, 1, hand)
+    names = records_due(settings, 1)
     runs = []
     for params in starts:
         phases = by_hand(settings, data, params, epoch_orders(settings, N), hand)
@@ -121,7 +121,7 @@ def free_running(settings: Settings, data: Data, hand: Modules | None = None) ->
         if ended is not None:
             yield JudgedStep(number, [], ended=(ended.finding(Key(number, "forward", "X")),))
             return
-        due = records_due(settings, torch["X"].shape[1], hand)
+        due = records_due(settings, torch["X"].shape[1])
         records = [side.records for side in sides]
         with quietly():
             judgements = [

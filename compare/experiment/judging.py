@@ -19,7 +19,7 @@ from handgrad.compare.experiment.sides import initial_parameters
 from handgrad.compare.experiment.stacked import StackedTwin, stacked
 from handgrad.compare.experiment.witness import StepWitness
 from handgrad.compare.facts.remarks import Float32Only, Float64Inside, Note
-from handgrad.compare.names import Key, gradient, is_updated, updated, velocity
+from handgrad.compare.names import Key, gradient, is_updated, remembered, updated
 from handgrad.compare.operations import Modules, network_reads, operation
 from handgrad.compare.pipeline.evidence import Evidence, directions
 from handgrad.compare.pipeline.judged import JudgedStep
@@ -45,6 +45,7 @@ class NetworkJudge:
         self.settings, self.data, self.hand = settings, data, hand
         self.reference = mlp(settings.layers, settings.activations, settings.loss, l2=settings.l2)
         self.twin = StackedTwin(settings)
+        self.optimizer = operation("optimizer", settings.optimizer)
         reads = network_reads(settings.depth, l2=settings.l2 > 0, loss_reads=operation("loss", settings.loss).reads)
         self.reads = {name: frozenset(read) - {"X", "Y"} for name, read in reads.items()}
         self.before: NetworkStep | None = None
@@ -77,7 +78,8 @@ class NetworkJudge:
         if step.is_whole:
             n, K = step.printed.records["X"].shape[1], step.printed.records["Y"].shape[0]
             results = frozenset(n for name in step.printed.before for n in (gradient(name), updated(name)))
-            for other in conventions_of_the_notes(n, K, self.settings.beta):
+            beta = self.settings.beta if "v" in self.optimizer.state else 0.0
+            for other in conventions_of_the_notes(n, K, beta):
                 again = self.singly(step.read_in(other))
                 if is_fewer(again, best, results) and not any(map(other.is_of, not_ok(again))):
                     best, convention = again, other
@@ -124,12 +126,12 @@ class NetworkJudge:
         with quietly():
             records = stacked([step.sides[dtype].records for dtype in dtypes for step in steps])
             params = stacked([step.sides[dtype].before for dtype in dtypes for step in steps])
-            velocities = stacked([step.velocities[dtype] for dtype in dtypes for step in steps])
+            state = stacked([step.state[dtype] for dtype in dtypes for step in steps])
             batch = stacked([step.batch_in(dtype) for dtype in dtypes for step in steps])
-            local = self.twin.step(params, velocities, records)
-            printed = [{name: array[: len(steps)] for name, array in of.items()} for of in (params, velocities, batch)]
+            local = self.twin.step(params, state, records)
+            printed = [{name: array[: len(steps)] for name, array in of.items()} for of in (params, state, batch)]
             by_torch = self._alone(*printed)
-            read, before = operands(params, records), operands(velocities)
+            read, before = operands(params, records), operands(state)
             parts = {dtype: slice(i * len(steps), (i + 1) * len(steps)) for i, dtype in enumerate(dtypes)}
             in_part = {d: [{n: a[part] for n, a in of.items()} for of in (read, before)] for d, part in parts.items()}
 
@@ -141,11 +143,11 @@ class NetworkJudge:
             numbers = [step.number for step in steps]
             return judge_stack(labelled, numbers, parts, (records, local | batch), allowed, (ours, by_torch))
 
-    def _alone(self, params: Arrays, velocities: Arrays, batch: Arrays) -> dict[str, np.ndarray]:
+    def _alone(self, params: Arrays, state: Arrays, batch: Arrays) -> dict[str, np.ndarray]:
         """What torch makes of stacked steps by itself in the precision that is printed, from where the hand started."""
         dtype = self.settings.dtype
         batch = {name: array.astype(dtype, copy=False) for name, array in batch.items()}
-        return {**batch, **self.twin.step(params, velocities, batch, dtype)}
+        return {**batch, **self.twin.step(params, state, batch, dtype)}
 
     def singly(self, step: NetworkStep, dtypes: Sequence[str] | None = None) -> list[Judgement]:
         """The verdicts on one step, in both precisions or in those given."""
@@ -155,7 +157,7 @@ class NetworkJudge:
             runs = {dtype: self.evaluated(step, dtype) for dtype in sides}
             alone: dict[str, np.ndarray] = {}
             if step.due:
-                started = (step.printed.before, step.velocities[printed], step.batch_in(printed))
+                started = (step.printed.before, step.state[printed], step.batch_in(printed))
                 alone = self._alone(*(stacked([arrays]) for arrays in started))
             by_torch = {name: stack[0] for name, stack in alone.items() if name in step.due}
             labelled = []
@@ -168,21 +170,21 @@ class NetworkJudge:
 
     def evaluated(self, step: NetworkStep, dtype: str) -> StepWitness:
         """Torch on what one side recorded, and what rounding can explain there."""
-        side, velocities, local = step.sides[dtype], step.velocities[dtype], step.batch_in(dtype)
+        side, state, local = step.sides[dtype], step.state[dtype], step.batch_in(dtype)
         values = real(side.records)
         batch = {name: array for name, array in values.items() if name in ("X", "Y")}
         evidence = Evidence(self.reference, side.before, batch, values, dtype, reads=self.reads)
         if len(batch) == 2:
             local = {**local, **evidence.local}
         shapes = {name: array.shape for name, array in local.items()}
-        for name, array in side.before.items():
-            shapes |= {velocity(name): array.shape, updated(name): array.shape}
+        shapes |= {name: array.shape for name, array in state.items()}
+        shapes |= {updated(name): array.shape for name, array in side.before.items()}
         usable = {n: a for n, a in side.records.items() if n in values and shapes.get(n) == a.shape}
         movable = {name: array for name, array in side.before.items() if gradient(name) in usable}
         if movable:
-            before = {velocity(name): velocities[velocity(name)] for name in movable if velocities}
+            before = {name: state[name] for name in remembered(self.optimizer.state, movable)}
             local = {**local, **self.twin.update(movable, before, usable)}
-        allowed = allowances(self.settings, side.before, velocities, usable)
+        allowed = allowances(self.settings, side.before, state, usable)
         elsewhere = cache(partial(self._elsewhere, step.number, dtype, step.convention))  # for all its tensors
         return StepWitness(dtype, side.records, local, evidence, allowed, elsewhere)
 

@@ -15,7 +15,7 @@ from handgrad.compare.experiment.settings import Settings, printed_first
 from handgrad.compare.experiment.sides import by_hand, epoch_orders, initial_parameters, torch_batches, training_by_hand
 from handgrad.compare.facts.failures import NoBatch
 from handgrad.compare.facts.remarks import Note, runs_in_one
-from handgrad.compare.names import Key, velocity
+from handgrad.compare.names import Key, remembered
 from handgrad.compare.operations import Modules, Shape, network_records, operation
 from handgrad.compare.pipeline.recording import Ended, Taken, steps_of
 from handgrad.compare.sandbox import quietly
@@ -32,13 +32,13 @@ AS_IN_THE_NOTES = OfTheNotes()
 class NetworkStep:
     """One step by hand in both precisions, the printed one first.
 
-    `velocities` are what it started from, by precision, `batch` is what torch selects, in float64, and `due` what torch
-    records of that by name: phase and shape; both are empty where there is no batch.
+    `state` is what its optimiser started from, by precision, `batch` is what torch selects, in float64, and `due` what
+    torch records of that by name: phase and shape; both are empty where there is no batch.
     """
 
     number: int
     sides: dict[str, Taken]
-    velocities: dict[str, Arrays]
+    state: dict[str, Arrays]
     batch: Arrays
     due: Due
     notes: tuple[Note, ...] = ()
@@ -49,8 +49,8 @@ class NetworkStep:
         if convention == self.convention:
             return self
         sides = {dtype: replace(side, records=convention.read(side.records)) for dtype, side in self.sides.items()}
-        velocities = {dtype: convention.read(arrays) for dtype, arrays in self.velocities.items()}
-        return replace(self, sides=sides, velocities=velocities, convention=convention)
+        state = {dtype: convention.read(arrays) for dtype, arrays in self.state.items()}
+        return replace(self, sides=sides, state=state, convention=convention)
 
     @cached_property
     def is_whole(self) -> bool:
@@ -81,25 +81,24 @@ def _has(records: Arrays, due: Due) -> bool:
     )
 
 
-def records_due(settings: Settings, n: int, hand: Modules | None = None) -> Due:
+def records_due(settings: Settings, n: int) -> Due:
     """The phase and shape of each tensor of one step on n examples, by name."""
-    start, _ = operation("optimizer", settings.optimizer).hands(hand)
-    keeps = bool(start({"w": np.zeros(1)}))
     reads = operation("loss", settings.loss).reads
-    return network_records(settings.layers, n, loss_reads=reads, l2=settings.l2 > 0, velocities=keeps)
+    return network_records(settings.layers, n, loss_reads=reads, l2=settings.l2 > 0, optimizer=settings.optimizer)
 
 
 def recorded(
     settings: Settings, data: Data, hand: Modules | None = None, start: Arrays | None = None
 ) -> Iterator[NetworkStep]:
     """The steps of the hand-written side in both precisions; `start` stands in for the initial parameters by hand."""
-    due = cache(partial(records_due, settings, hand=hand))
+    due = cache(partial(records_due, settings))
     precisions, names = printed_first(settings.dtype), due(1)
     start = start or initial_parameters(replace(settings, dtype="float64"), hand)
     of_torch, *orders = tee(epoch_orders(settings, data.X.shape[1]), 1 + len(precisions))
     params = {dtype: {name: array.astype(dtype) for name, array in start.items()} for dtype in precisions}
-    velocities = {  # as torch starts, whatever the hand does
-        dtype: {velocity(n): np.zeros_like(w) for n, w in of.items() if velocity(n) in names}
+    kept = remembered(operation("optimizer", settings.optimizer).state, start)
+    state = {  # as torch starts, whatever the hand does
+        dtype: {name: np.zeros_like(of[parameter] if parameter else np.array(0)) for name, parameter in kept.items()}
         for dtype, of in params.items()
     }
     sides: dict[str, Iterator[Taken]] = {}
@@ -120,12 +119,11 @@ def recorded(
         notes = _not_in_float32(taken)
         for _ in notes:  # it goes on in float64 alone
             del sides["float32"], taken["float32"]
-        yield NetworkStep(number, taken, {**velocities}, batch, due(batch["X"].shape[1]) if batch else {}, notes)
+        yield NetworkStep(number, taken, {**state}, batch, due(batch["X"].shape[1]) if batch else {}, notes)
         if any(side.ended is not None or not side.records for side in taken.values()):
             return
         for dtype, side in taken.items():
-            kept = {v: side.records[v] for v in velocities[dtype] if v in side.records}
-            velocities[dtype] = {**velocities[dtype], **kept}
+            state[dtype] = {**state[dtype], **{name: side.records[name] for name in kept if name in side.records}}
             params[dtype] = {**params[dtype], **side.after}
 
 

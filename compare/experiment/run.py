@@ -44,7 +44,7 @@ class Experiment(Settings):
 def run(settings: Settings, source: Any, *, plots: bool = False, hand: Modules | None = None) -> Report:
     """Train both sides on the same weights and batches and judge every step; `plots` adds curves for a page.
 
-    Re-synchronised: torch starts every step from the hand's weights and velocities, so that a step is judged by itself,
+    Re-synchronised: torch starts every step from the hand's weights and state, so that a step is judged by itself,
     in float64 and in float32. Free-running: torch keeps its own, and is measured by how far rounding alone drifts; what
     drifts further is judged step by step after all, which tells a mistake from rounding that grows. `hand` runs in
     place of the installed hand-written side.

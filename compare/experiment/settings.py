@@ -49,9 +49,11 @@ class Settings:
     initializer: str = _described("lecun", "lecun glorot he small zeros; notes-xavier is lecun, notes-he is glorot")
     distribution: str = _described("normal", "what the initial weights are drawn from: normal or uniform")
     bias_scale: float = _described(0.1, "standard deviation of the initial biases; 0 starts them at 0")
-    optimizer: str = _described("momentum", "momentum (the notes' weighted average) or gradient-descent")
+    optimizer: str = _described("momentum", f"{' '.join(names('optimizer'))}; momentum is the notes' weighted average")
     learning_rate: float = _described(0.1, "the rate a of the update, above 0")
-    beta: float = _described(0.9, "momentum's memory B, from 0 to below 1")
+    beta: float = _described(0.9, "memory B of momentum and of Adam's mean gradient, from 0 to below 1")
+    beta2: float = _described(0.999, "memory B2 of Adam's mean square, above 0 and below 1")
+    epsilon: float = _described(1e-8, "what Adam adds to the root of the mean square, above 0")
     l2: float = _described(0.0, "weight decay: (l2/2) ||W||^2 is added to J")
     batch_size: int | None = _described(32, "examples per step, or `full`; the last batch of an epoch may be smaller")
     epochs: int = _described(2, "passes over the data, reshuffled each time")
@@ -137,6 +139,8 @@ _COERCE = {
     "bias_scale": _number,
     "learning_rate": _number,
     "beta": _number,
+    "beta2": _number,
+    "epsilon": _number,
     "l2": _number,
     "batch_size": _optional_integer,
     "epochs": _integer,
@@ -202,6 +206,10 @@ def _check_numbers(settings: Settings) -> None:
         raise InputError(f"learning_rate is {settings.learning_rate}; it must be above 0, so write for example 0.1")
     if not 0 <= settings.beta < 1:
         raise InputError(f"beta is {settings.beta}; it must be from 0 to below 1, so write for example 0.9")
+    if not 0 < settings.beta2 < 1:
+        raise InputError(f"beta2 is {settings.beta2}; it must be above 0 and below 1, so write for example 0.999")
+    if not settings.epsilon > 0:
+        raise InputError(f"epsilon is {settings.epsilon}; it must be above 0, so write for example 1e-8")
     for name, least in (("bias_scale", 0), ("l2", 0), ("batch_size", 1), ("epochs", 1), ("steps", 1), ("seed", 0)):
         value = getattr(settings, name)
         if value is not None and not value >= least:

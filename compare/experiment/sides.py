@@ -180,7 +180,7 @@ def in_torch(settings: Settings, data: Data, params: Arrays, orders: Iterator[np
     handgrad.torchref.exchange.load(model, params)
     named = handgrad.torchref.exchange.parameters(model)
     row = operation("optimizer", settings.optimizer)
-    optimizer = row.twin()(named, **row.chosen(settings))
+    optimizer = row.twin().build(named, **row.chosen(settings))
     X, Y = (handgrad.torchref.exchange.to_tensor(a.astype(settings.dtype)) for a in (data.X, data.Y))
     layers = handgrad.torchref.network.layers_of(model)
     weights = [w for name, w in named.items() if name.startswith("W")]

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from torch import Tensor
-from torch.optim.sgd import sgd
 
 import handgrad.torchref.exchange
 import handgrad.torchref.network
 from handgrad.compare.experiment.settings import Settings
-from handgrad.compare.names import gradient, updated, velocity
+from handgrad.compare.names import gradient, updated
 from handgrad.compare.operations import operation
 from handgrad.compare.oracle.replay import replay_stack
 from handgrad.compare.trace import Arrays
 
 Tensors = dict[str, Tensor]
-PLAIN: dict[str, Any] = {"weight_decay": 0.0, "nesterov": False, "maximize": False, "foreach": False}
 
 
 class StackedTwin:
@@ -28,10 +24,9 @@ class StackedTwin:
         self.settings = settings
         self.activations = [operation("activation", name).twin()() for name in settings.activations]
         self.loss = operation("loss", settings.loss)
+        self.optimizer = operation("optimizer", settings.optimizer)
 
-    def step(
-        self, params: Arrays, velocities: Arrays, records: Arrays, dtype: str = "float64"
-    ) -> dict[str, np.ndarray]:
+    def step(self, params: Arrays, state: Arrays, records: Arrays, dtype: str = "float64") -> dict[str, np.ndarray]:
         """Every tensor of stacked steps by name, those of the update too, evaluated on the records.
 
         Where records other than X and Y are missing, torch goes on with its own tensors.
@@ -40,7 +35,7 @@ class StackedTwin:
         X, Y = _views({name: records[name] for name in ("X", "Y")}, dtype).values()
         run = replay_stack(lambda: self._cost(leaves, X, Y), leaves, records)
         values = {**run.values, **run.gradients}
-        return values | self.update(params, velocities, {**values, **records}, dtype)
+        return values | self.update(params, state, {**values, **records}, dtype)
 
     def _cost(self, leaves: Tensors, X: Tensor, Y: Tensor) -> Tensor:
         """J of every run, with taps."""
@@ -52,33 +47,15 @@ class StackedTwin:
             layers, weights, X, Y, self.loss.twin(), self.loss.reads, self.settings.l2
         )
 
-    def update(
-        self, params: Arrays, velocities: Arrays, records: Arrays, dtype: str = "float64"
-    ) -> dict[str, np.ndarray]:
-        """Velocities from the recorded gradients and those before; updated weights from the recorded velocities."""
-        along = {name: records[gradient(name)] for name in params}
-        results = self._stepped(params, along, velocities, dtype)
-        if velocities and all(velocity(name) in records for name in params):
-            results |= self._stepped(params, {name: records[velocity(name)] for name in params}, {}, dtype)
-        return results
-
-    def _stepped(self, params: Arrays, along: Arrays, velocities: Arrays, dtype: str) -> dict[str, np.ndarray]:
-        """The velocities, if there are any to start from, and updated parameters, by the function of SGD's step.
-
-        With beta = 0, SGD leaves its buffers alone and moves by the gradient; V is that gradient then.
-        """
-        W, g = ([*_views(arrays, dtype).values()] for arrays in (params, along))
-        moved = [w.clone() for w in W]
-        before = _views({name: velocities[velocity(name)] for name in params if velocities}, dtype)
-        buffers = [v.clone() for v in before.values()]
-        momentum = self.settings.beta if buffers else 0.0
-        rate = self.settings.learning_rate
-        sgd(moved, g, [*buffers] or [None] * len(g), lr=rate, momentum=momentum, dampening=momentum, **PLAIN)
-        kept = (buffers if momentum else g) if buffers else []
-        tensors = {
-            **dict(zip(map(velocity, params), kept, strict=False)),
-            **dict(zip(map(updated, params), moved, strict=True)),
-        }
+    def update(self, params: Arrays, state: Arrays, records: Arrays, dtype: str = "float64") -> dict[str, np.ndarray]:
+        """The state from the recorded gradients and that before; updated parameters from the recorded state."""
+        optimizer, options = self.optimizer.twin(), self.optimizer.chosen(self.settings)
+        W, before = _views(params, dtype), _views(state, dtype)
+        along = _views({gradient(name): records[gradient(name)] for name in params}, dtype)
+        after = optimizer.remember(along, before, **options)
+        recorded = _views({name: records[name] for name in after if name in records}, dtype)
+        moved = optimizer.move(W, along, after | recorded, **options)
+        tensors = {**after, **{updated(name): w for name, w in moved.items()}}
         return {name: handgrad.torchref.exchange.view_of_tensor(tensor) for name, tensor in tensors.items()}
 
 

@@ -9,37 +9,42 @@ from handgrad.compare.facts.fact import counted, listed, number
 
 
 class VelocityForm(Cause, code="momentum-form"):
-    """Another rule for the velocity; `twin` are the settings of torch.optim.SGD that are this rule.
+    """Another rule for the velocity or a moment; `twin` are the settings of torch.optim.SGD that are this rule.
 
-    `from_zero`: v is 0 before this step, so that only the part with dw shows.
+    `from_zero`: the state, v as a rule, is 0 before this step, so that only the part with dw shows.
     """
 
     formula: str
     meaning: str
     twin: str = ""
     from_zero: bool = False
+    state: str = "v"
 
     def __str__(self) -> str:
         twin = f". torch.optim.SGD({self.twin}) is that rule" if self.twin else ""
-        zero = " (v is 0 before this step, so only the part with dw shows)" if self.from_zero else ""
+        zero = f" ({self.state} is 0 before this step, so only the part with dw shows)" if self.from_zero else ""
         return f"{self.formula}: {self.meaning}{twin}{zero}"
 
 
 class StartsFrom(Cause, code="momentum-form"):
-    """The velocity before the first step is not 0: it is the weights, by name, or a number that was fitted."""
+    """A state, v as a rule, is not 0 before the first step: it is the weights, by name, or a number that was fitted."""
 
     weights: str = ""
     fitted: float | None = None
+    state: str = "v"
 
     def __str__(self) -> str:
         start = self.weights if self.fitted is None else f"{self.fitted:.6g}"
-        return f"v starts from {start} where it must start from 0"
+        return f"{self.state} starts from {start} where it must start from 0"
 
 
 class VelocityReset(Cause, code="reset"):
-    """The velocity starts anew at a later step."""
+    """The velocity or a moment, an average of `term` by `share`, starts anew at a later step."""
 
-    sentence = "v = (1 - beta) dw: v starts anew, what the steps before left in it is lost"
+    sentence = "{state} = (1 - {share}) {term}: {state} starts anew, what the steps before left in it is lost"
+    state: str = "v"
+    share: str = "beta"
+    term: str = "dw"
 
 
 class OptimizerReset(Cause, code="reset"):

@@ -108,7 +108,7 @@ def _path_in_torch(name: str) -> list[float]:
     """The same by torch's optimiser."""
     w = torch.ones(2, 1, dtype=torch.float64, requires_grad=True)
     row = operation("optimizer", name)
-    optimizer = row.twin()({"w": w}, **row.chosen(OPTIONS))
+    optimizer = row.twin().build({"w": w}, **row.chosen(OPTIONS))
     curvature, path = torch.tensor(CURVATURE), [1.0]
     for _ in range(STEPS):
         (w.grad,) = torch.autograd.grad((curvature * w * w / 2).sum(), w)

@@ -7,7 +7,7 @@ from html import escape
 from itertools import pairwise
 from typing import NamedTuple
 
-from handgrad.compare.names import gradient, is_updated, of_gradient, of_updated, updated, velocity
+from handgrad.compare.names import gradient, is_updated, of_gradient, of_updated, remembered, updated
 from handgrad.compare.results import Results
 from handgrad.compare.source.states import gravest, states
 
@@ -22,7 +22,7 @@ LEGEND = {
 }
 
 WIDTH, HEIGHT, ACROSS, DOWN, EDGE = 84, 26, 26, 12, 24
-HEADINGS = ("given", "forward \u2193", "backward \u2191", "gradients", "velocity", "updated")
+HEADINGS = ("given", "forward \u2193", "backward \u2191", "gradients", "velocity", "mean", "square", "updated")
 SHOWN = 40  # so many values at most, around the first culprit
 LETTERS = 8
 
@@ -109,8 +109,8 @@ def _window(results: Results, values: list[str]) -> list[str]:
 
 
 def _of_parameter(parameter: str, line: int, known: Mapping[str, str]) -> Iterator[_Node]:
-    """The boxes of its gradient, its velocity and its next value."""
-    for column, name in enumerate((gradient(parameter), velocity(parameter), updated(parameter)), start=3):
+    """The boxes of its gradient, of what is remembered of that, and of its next value."""
+    for column, name in enumerate(_path_of(parameter), start=3):
         if name in known:
             yield _Node(name, column, line, known[name])
 
@@ -122,8 +122,12 @@ def _edges(results: Results, nodes: Mapping[str, _Node]) -> Iterator[tuple[str, 
             pairs = ((name, value), (gradient(value), gradient(name)))
             yield from (pair for pair in pairs if nodes.keys() >= {*pair})
     for name in filter(is_updated, nodes):
-        parameter = of_updated(name)
-        yield from pairwise(part for part in (gradient(parameter), velocity(parameter), name) if part in nodes)
+        yield from pairwise(part for part in _path_of(of_updated(name)) if part in nodes)
+
+
+def _path_of(parameter: str) -> tuple[str, ...]:
+    """What an update goes through: the gradient of a parameter, its velocity or its moments, its next value."""
+    return gradient(parameter), *remembered("vms", [parameter]), updated(parameter)
 
 
 def _edge(start: _Node, end: _Node, taken: set[tuple[int, int]]) -> str:

@@ -10,7 +10,7 @@ from handgrad.compare.facts.causes import Cause, Unknown
 from handgrad.compare.facts.fact import Fact
 from handgrad.compare.facts.failures import LosesDigits, NotFinite, Overflow, Unstable
 from handgrad.compare.facts.remarks import AsFloat32, Operands, Reads
-from handgrad.compare.names import Key, gradient, of_gradient, of_updated, of_velocity, velocity
+from handgrad.compare.names import Key, gradient, of_gradient, of_updated, of_velocity, remembered
 from handgrad.compare.results import Finding, Worst
 from handgrad.compare.trace import Arrays, is_real
 from handgrad.compare.verdict.attribution import Excuses, Suspect
@@ -122,7 +122,7 @@ def _inputs_of(name: str, reads: ReadBy) -> tuple[str, ...]:
     if name in reads:
         return tuple(sorted(reads[name]))
     if of_updated(name) != name:
-        return velocity(of_updated(name)), gradient(of_updated(name))
+        return (*remembered("vms", [of_updated(name)]), gradient(of_updated(name)))
     if of_velocity(name):
         return (gradient(of_velocity(name)),)
     readers = [value for value, read in reads.items() if of_gradient(name) in read]

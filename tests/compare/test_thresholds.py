@@ -21,8 +21,9 @@ NAMES = [
     if isinstance(target, ast.Name)
 ]
 ROOMS = ("verdict", "oracle", "pipeline", "checks", "diagnosis", "experiment")
-ELSEWHERE = {  # what is no threshold: the sizes of gradients that are drawn, and the settings of optimisers to try
+ELSEWHERE = {  # what is no threshold: the sizes of gradients that are drawn, and the settings of optimisers
     "compare/checks/updates.py": {"2.0 ** (-20)", "1e-08"},
+    "compare/experiment/settings.py": {"1e-08"},
     "compare/diagnosis/rules.py": {"1e-05", "1e-06", "1e-07", "1e-08", "1e-10", "1e-12"},
 }
 

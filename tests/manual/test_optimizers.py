@@ -19,7 +19,7 @@ def both_sides(steps, beta, dtype="float64", seed=0):
     model = nn.Sequential(nn.Linear(4, 3, dtype=getattr(torch, dtype)))
     load(model, params)
     named = parameters(model)
-    sgd = twins.momentum(named, learning_rate=RATES[0], beta=beta)
+    sgd = twins.momentum.build(named, learning_rate=RATES[0], beta=beta)
     velocities = optimizers.zero_velocities(params)
     for step in range(steps):
         gradients = {f"d{name}": rng.standard_normal(w.shape).astype(dtype) for name, w in params.items()}
@@ -28,7 +28,7 @@ def both_sides(steps, beta, dtype="float64", seed=0):
             parameter.grad = torch.tensor(gradients[f"d{name}"]).reshape(parameter.shape)
         sgd.param_groups[0]["lr"] = RATES[step]
         twins.step(sgd)
-    return params, velocities, named, twins.velocities(sgd, named)
+    return params, velocities, named, twins.state(sgd, named)
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 0.9])

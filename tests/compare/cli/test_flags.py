@@ -34,6 +34,8 @@ def test_every_field_of_an_experiment_has_a_flag_that_is_absent_unless_given():
         "optimizer": ("gradient-descent", "gradient-descent"),
         "learning_rate": ("0.25", 0.25),
         "beta": ("0.5", 0.5),
+        "beta2": ("0.99", 0.99),
+        "epsilon": ("1e-6", 1e-6),
         "l2": ("0.125", 0.125),
         "batch_size": ("full", None),
         "epochs": ("3", 3),

@@ -25,7 +25,7 @@ def step_of(settings):
 def of_step(settings):
     step = step_of(settings)
     side = step.sides["float64"]
-    return allowances(settings, side.before, step.velocities["float64"], side.records), step
+    return allowances(settings, side.before, step.state["float64"], side.records), step
 
 
 @pytest.mark.parametrize("optimizer", ["momentum", "gradient-descent"])
@@ -45,7 +45,7 @@ def test_an_allowance_is_that_of_the_operation():
     settings = experiment(depth=4, l2=0.3)
     found, step = of_step(settings)
     read = operands(step.printed.before, step.printed.records)
-    before = operands(step.velocities["float64"])
+    before = operands(step.state["float64"])
     a, B = settings.learning_rate, settings.beta
     due = {
         "X": bounds.Allowance(0),
@@ -82,7 +82,7 @@ def test_a_record_whose_operands_were_not_recorded_has_none():
     settings = experiment()
     step = step_of(settings)
     records = {name: array for name, array in step.printed.records.items() if name != "A1"}
-    found = allowances(settings, step.printed.before, step.velocities["float64"], records)
+    found = allowances(settings, step.printed.before, step.state["float64"], records)
     assert records.keys() - found.keys() == {"Z2", "dW2"}
     with pytest.raises(KeyError):
         allowance(settings, "A", operands(records), {})

@@ -62,7 +62,9 @@ def scaled(value):
 def test_every_operation_is_right_at_every_scale(row, scale):
     report = with_operation(row).run(data_for(row, scale))
     assert report.ok, str(report)
-    assert all(each.verdict == "OK" and each.rho < 1 for each in report.rows)
+    beyond = [(each.name, each.step, each.verdict, each.rho) for each in report.rows if not each.rho < 1]
+    assert not beyond, "more than the units of the row explain, though another opinion may clear it"
+    assert {each.verdict for each in report.rows} == {"OK"}
 
 
 HALVES = [

@@ -51,20 +51,20 @@ def test_every_step_starts_from_what_the_one_before_left():
     for dtype, side in second.sides.items():
         before = first.sides[dtype].records
         assert all(np.array_equal(w, before[updated(name)]) for name, w in side.before.items())
-        assert all(np.array_equal(v, before[name]) for name, v in second.velocities[dtype].items())
-    assert not any(v.any() for v in first.velocities["float64"].values()), "as torch starts"
+        assert all(np.array_equal(v, before[name]) for name, v in second.state[dtype].items())
+    assert not any(v.any() for v in first.state["float64"].values()), "as torch starts"
 
 
 def test_torch_starts_at_rest_whatever_the_hand_starts_from():
-    hand = planted(OPTIMIZERS, [("np.zeros_like(w)", "np.ones_like(w)")])
+    hand = planted(OPTIMIZERS, [('f"v{name}": np.zeros_like(w)', 'f"v{name}": np.ones_like(w)')])
     (step,) = steps_of(experiment(), 1, hand)
-    assert not any(v.any() for v in step.velocities["float64"].values())
-    assert {*step.velocities["float64"]} == {"vW1", "vb1", "vW2", "vb2"}
+    assert not any(v.any() for v in step.state["float64"].values())
+    assert {*step.state["float64"]} == {"vW1", "vb1", "vW2", "vb2"}
 
 
 def test_without_momentum_there_are_no_velocities():
     (step,) = steps_of(experiment(optimizer="gradient-descent"), 1)
-    assert step.velocities["float64"] == {}
+    assert step.state["float64"] == {}
     assert "vW1" not in records_due(experiment(optimizer="gradient-descent"), 1)
     assert "vW1" in records_due(experiment(), 1)
 

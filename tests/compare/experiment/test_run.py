@@ -139,7 +139,9 @@ def test_a_velocity_reset_at_each_epoch_is_caught_at_the_first_step_of_the_secon
 )
 def test_velocities_that_do_not_start_from_zero_are_found_in_the_first_step(start, cause, free_running):
     """torch starts from zero, whatever the hand-written side starts from."""
-    first = run_with(OPTIMIZERS, ("np.zeros_like(w)", start), free_running=free_running).first
+    first = run_with(
+        OPTIMIZERS, ('f"v{name}": np.zeros_like(w)', f'f"v{{name}}": {start}'), free_running=free_running
+    ).first
     assert (first.where.step, first.where.name, first.verdict, first.cause) == (1, "vW1", "FAULT", cause)
 
 

@@ -29,7 +29,7 @@ class Stack:
         sides = [(step, dtype) for dtype in DTYPES for step in self.steps]
         self.records = stacked_runs([step.sides[dtype].records for step, dtype in sides])
         self.params = stacked_runs([step.sides[dtype].before for step, dtype in sides])
-        self.velocities = stacked_runs([step.velocities[dtype] for step, dtype in sides])
+        self.velocities = stacked_runs([step.state[dtype] for step, dtype in sides])
         batch = stacked_runs([step.batch_in(dtype) for step, dtype in sides])
         twin, n = StackedTwin(self.settings), len(self.steps)
         with quietly():
@@ -69,7 +69,7 @@ def test_at_once_a_tensor_comes_as_close_as_by_itself(optimizer):
         rho = {row.name: row.rho for row, *_ in judged}
         assert [*rho] == [name for _, name, _ in stack.labelled]
         of_dtype = {
-            dtype: allowances(stack.settings, side.before, step.velocities[dtype], side.records)
+            dtype: allowances(stack.settings, side.before, step.state[dtype], side.records)
             for dtype, side in step.sides.items()
         }
         for name, found in rho.items():
