@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: check test lint dist clean
+.PHONY: check test lint site dist clean
 
 check: $(INSTALLED)
 	$(BIN)/handgrad check
@@ -20,6 +20,12 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	.ci/types
 
+site: $(INSTALLED) # the documents as pages in build/html; a link that leads nowhere ends it
+	rm -rf build/docs build/html
+	mkdir -p build/docs
+	cp -R README.md CONTRIBUTING.md CHANGELOG.md LICENSE docs build/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 dist: $(INSTALLED) # of what is committed, in a clean folder: what lies beside it, or was built before, cannot slip in
 	rm -rf dist build/clean
 	mkdir -p build/clean
@@ -28,7 +34,8 @@ dist: $(INSTALLED) # of what is committed, in a clean folder: what lies beside i
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[data,notes,report,test]'
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[data,notes,report,grading]' --group test --group site
 	touch $(INSTALLED)
 
 clean:

@@ -22,6 +22,15 @@ def steps(target):
     [
         ("check", [".venv/bin/handgrad check"]),
         ("test", [".venv/bin/python -m pytest -n auto --dist worksteal"]),
+        (
+            "site",
+            [
+                "rm -rf build/docs build/html",
+                "mkdir -p build/docs",
+                "cp -R README.md CONTRIBUTING.md CHANGELOG.md LICENSE docs build/docs",
+                "NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict",
+            ],
+        ),
         ("lint", [".venv/bin/ruff check .", ".venv/bin/ruff format --check .", ".ci/types"]),
     ],
 )
@@ -37,7 +46,7 @@ def test_what_is_released_is_built_from_what_is_committed():
 
 def test_ci_runs_the_tests_and_lint():
     lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
-    assert {"set -euo pipefail", "make test", "make lint"} <= {*lines}
+    assert {"set -euo pipefail", "make test", "make lint", "make site"} <= {*lines}
     assert all(os.access(ROOT / ".ci" / name, os.X_OK) for name in ("run", "types"))
 
 
