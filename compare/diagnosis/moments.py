@@ -39,8 +39,8 @@ def moments(scene: Scene) -> Iterator[Cause]:
         (f"{share} x + (1 - {share}) dw", "dw is not squared"): b * kept + (1 - b) * dw,
     }
     for (formula, meaning), made in forms.items():
-        said = (text.replace("x ", f"{letter} ") for text in (f"x = {formula}", meaning))
-        yield from scene.explaining([(mistakes.VelocityForm(*said, from_zero=not kept.any(), state=letter), made)])
+        rule, wrong = (text.replace("x ", f"{letter} ") for text in (f"x = {formula}", meaning))
+        yield from scene.explaining([(mistakes.VelocityForm(rule, wrong, "", not kept.any(), letter), made)])
 
 
 def adam_updates(scene: Scene) -> Iterator[Cause]:
