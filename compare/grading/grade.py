@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -81,8 +82,11 @@ def grades(found: Sequence[Submission], key: Key, limits: Limits, jobs: int, pro
 def _in_processes(found: Sequence[Submission], key: Key, limits: Limits, jobs: int) -> Iterator[Grade]:
     """The same in several processes, each of which reads the key once."""
     context = get_context("spawn")  # a process with torch in it is not forked
-    with ProcessPoolExecutor(jobs, context, _prepare, (key.path, limits)) as pool:
-        yield from pool.map(_grade, found)
+    try:
+        with ProcessPoolExecutor(jobs, context, _prepare, (key.path, limits)) as pool:
+            yield from pool.map(_grade, found)
+    except BrokenProcessPool:
+        raise InputError("a process that judges was ended, as where memory runs out; use fewer --jobs") from None
 
 
 def _prepare(path: str, limits: Limits) -> None:

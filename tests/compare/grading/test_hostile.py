@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from handgrad.compare.errors import InputError
+from handgrad.compare.grading.grade import grades
+from handgrad.compare.grading.key import load_key
+from handgrad.compare.grading.submissions import Submission
 from handgrad.compare.grading.worker import Limits
 from tests.compare.grading.course import KEY, RIGHT
 
@@ -173,3 +177,12 @@ def test_the_search_does_find_what_is_there(graded):
     text = SEARCHING + RIGHT.replace("    n = X", "    search()\n    print('found:', sorted({*found}))\n    n = X")
     bait = f"PATHS, PORT = [], 9\nbait = {{'here': {KEY!r}}}\n"
     assert "'frames'" in graded(bait + text).printed
+
+
+def test_a_judging_process_that_is_ended_is_told_in_a_sentence(tmp_path):
+    (tmp_path / "key.py").write_text(KEY)
+    key = load_key(str(tmp_path / "key.py"))
+    (tmp_path / "key.py").write_text("import os\nos._exit(1)\n")  # what the processes then read
+    one = Submission("ada", "ada.py", {"ada.py": RIGHT.encode()}, "ada.py")
+    with pytest.raises(InputError, match="--jobs"):
+        grades([one, one], key, QUICK, 2)
