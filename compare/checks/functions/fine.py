@@ -75,7 +75,10 @@ def report_on(subject: Subject, draw: Draw, precision: str = "float64") -> Repor
     finest = promoted(draw, torch.float64).inputs
     arrays = {name: finest[i].numpy(force=True) for name, i in trained.items()}
     batch = [finest[i].numpy(force=True) for i in others.values()]
-    return check_gradients(derivation, reference, arrays, batch, precisions=(precision,))
+    report = check_gradients(derivation, reference, arrays, batch, precisions=(precision,))
+    upstream = {gradient(name) for name in names}  # which both sides are handed
+    rows = tuple(row for row in report.rows if row.name not in upstream)
+    return replace(report, rows=rows, arrays={k: sides for k, sides in report.arrays.items() if k[1] not in upstream})
 
 
 def with_causes(report: Report, judged: Mapping[int, Verdict], wrong: Sequence[Wrong]) -> Report:
