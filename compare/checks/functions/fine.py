@@ -92,12 +92,14 @@ def with_causes(report: Report, judged: Mapping[int, Verdict], wrong: Sequence[W
 
 
 def named_in(subject: Subject, draw: Draw) -> Iterator[tuple[str, Report]]:
-    """That report on the same function handed float64, if it computes in that, in float32, and as it is."""
+    """That report on the same function handed the finest dtype that it computes in: float64, float32, or as it is."""
     finer = promoted(draw, torch.float64)
     if is_fine(run(subject, finer)):
         yield from _reported("float64", subject, finer)
-    for dtype in dict.fromkeys(("float32", subject.dtype)):
-        yield from _reported(dtype, subject, promoted(draw, getattr(torch, dtype)))
+        return
+    in_float32 = promoted(draw, torch.float32)
+    is_taken = run(subject, in_float32).raised is None
+    yield from _reported(*(("float32", subject, in_float32) if is_taken else (subject.dtype, subject, draw)))
 
 
 def _reported(dtype: str, subject: Subject, draw: Draw) -> Iterator[tuple[str, Report]]:
