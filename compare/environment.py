@@ -29,22 +29,29 @@ def environment(
         "dtype": precisions[0],
         "precisions": [alone] if alone else list(precisions),
         "seed": seed,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "torch": torch.__version__,
-        "blas": _blas(),
+        **_versions(),
         "blas_threads": _blas_threads(),
         "threads": torch.get_num_threads(),
-        "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+        "processor": _processor(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "tf32": _tf32(),
     }
 
 
 @cache
-def _blas() -> str:
+def _versions() -> dict[str, str]:
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    return f"{blas['name']} {blas['version']}"
+    return {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "torch": torch.__version__,
+        "blas": f"{blas['name']} {blas['version']}",
+    }
+
+
+@cache
+def _processor() -> str:
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _blas_threads() -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple, TypeVar, cast
 
 from handgrad.compare.facts.causes import Cause, factor_of
 from handgrad.compare.facts.fact import Fact
@@ -180,16 +180,63 @@ class Details(NamedTuple):
         return {str(i): code for i, code in enumerate(code for code in self.code if code.side == "by hand")}
 
 
+Value = TypeVar("Value")
+
+
+class _Later(NamedTuple):
+    make: Callable[[], Any]
+
+
+def later(make: Callable[[], Value]) -> Value:
+    """What a deferred field is handed in place of its value: it is made when the field is first read."""
+    return cast(Value, _Later(make))
+
+
+class _Deferred:
+    """A field of a dataclass whose value may be made when it is first read."""
+
+    def __init__(self, default: Sequence[Any]) -> None:
+        self.default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, of: object | None, owner: type | None = None) -> Any:
+        if of is None:  # dataclass asks for the default
+            if not self.default:
+                raise AttributeError(self.name)
+            return self.default[0]
+        kept = vars(of)
+        if isinstance(kept[self.name], _Later):
+            kept[self.name] = kept[self.name].make()
+        return kept[self.name]
+
+    def __set__(self, of: object, value: Any) -> None:
+        vars(of)[self.name] = value
+
+
+def deferred(*default: Any) -> Any:
+    """A field of a dataclass that may be handed `later(make)`; with a default, or else due."""
+    return _Deferred(default)
+
+
 @dataclass(frozen=True)
 class Results:
-    """The outcome of a check: every tensor compared, culprits in dataflow order, and what could not be seen."""
+    """The outcome of a check: every tensor compared, culprits in dataflow order, and what could not be seen.
 
-    rows: tuple[Row, ...]
+    What a verdict does without is made when it is first read.
+    """
+
+    rows: tuple[Row, ...] = deferred()
     findings: tuple[Finding, ...] = ()
-    notes: tuple[Note, ...] = ()
-    blind_spots: tuple[BlindSpot, ...] = ()
+    notes: tuple[Note, ...] = deferred(())
+    blind_spots: tuple[BlindSpot, ...] = deferred(())
     environment: Mapping[str, Any] = field(default_factory=dict)
-    details: Details = field(default_factory=Details)
+    details: Details = deferred(Details())  # noqa: RUF009  # what it holds is never changed
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: values."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @property
     def ok(self) -> bool:

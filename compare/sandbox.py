@@ -147,11 +147,11 @@ def as_record(value: Any) -> np.ndarray:
             value = np.array(value)
         elif isinstance(value, torch.Tensor):
             value = _numpy(value)
-        elif isinstance(value, np.ndarray) and type(value) is not np.ndarray and _is_plain_inside(value):
+        elif type(value) is not np.ndarray and isinstance(value, np.ndarray) and _is_plain_inside(value):
             value = np.asarray(value)
     except (ValueError, TypeError, RuntimeError):  # lists of different lengths or of tensors; a tensor without values
         return frozen(_unreadable(value) if isinstance(value, torch.Tensor) else value)
-    if isinstance(value, np.longdouble) or (type(value) is np.ndarray and value.dtype == np.longdouble):
+    if isinstance(value, np.longdouble) or (type(value) is np.ndarray and value.dtype.char == "g"):
         value = value.astype(np.float64)
     elif type(value) is np.ndarray and not value.dtype.isnative:
         value = value.astype(value.dtype.newbyteorder("="))

@@ -19,11 +19,10 @@ def frozen(value: Any) -> np.ndarray:
 
     What is neither an array nor a number, a list for example, is recorded as what is wrong about it.
     """
-    if isinstance(value, NotReal):
-        array = np.array(value, dtype=object)
+    if type(value) is np.ndarray or isinstance(value, (np.generic, float, int)):
+        array = np.array(value)
     else:
-        plain = type(value) is np.ndarray or isinstance(value, (np.generic, float, int))
-        array = np.array(value) if plain else np.array(NotReal(kind_of(value)), dtype=object)
+        array = np.array(value if isinstance(value, NotReal) else NotReal(kind_of(value)), dtype=object)
     array.setflags(write=False)
     return array
 
@@ -40,7 +39,7 @@ def is_real(record: np.ndarray) -> bool:
 
 def is_none(record: np.ndarray) -> bool:
     """Whether a record is None: what the other side calls not computed."""
-    return record.dtype == object and record.shape == () and record.item() == NotReal("None")
+    return record.dtype.kind == "O" and record.shape == () and record.item() == NotReal("None")
 
 
 def not_real(record: np.ndarray) -> NotReal:

@@ -74,8 +74,7 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
     records = calls["float64"].records if "float64" in calls else {}
     doubted = _doubted(judged, findings, end_to_end, problem.params)
     notes = own_loss_notes(derivation, in_precision(problem.params, "float64"), problem.batch, records, doubted)
-    agreed = {judgement.row.name for judgement in judged.judgements}
-    is_told = not findings and _one_answer([made.without(agreed) for made in calls.values()])
+    is_told = not findings and _one_answer([made.without(step.arrays) for made in calls.values()])
     second = calls[problem.printed] if is_told else called(problem.printed)
     misbehaviour, things = _misbehaviour(calls, second, problem), reached(derivation)
     if any(finding.cause.code == "not-repeatable" for finding in misbehaviour):
@@ -84,8 +83,7 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
         misbehaviour = [*ignored_arguments(things, every, again, problem, end_to_end)]
     if not findings and not misbehaviour:
         _check_gradients_are_something(calls[problem.printed], end_to_end, problem)
-    made = calls[problem.printed].records
-    torch = {**end_to_end.values, **end_to_end.gradients}
+    made, own = calls[problem.printed], {**end_to_end.values, **end_to_end.gradients}
     return reported(
         judged,
         (*misbehaviour, *findings),
@@ -94,13 +92,13 @@ def _report(derivation: Derivation, problem: Problem) -> Report:
             problem.precisions,
             notes=[*alone, *judged.notes],
         ),
-        notes=(*alone, *notes, *shortcuts(things, problem.reference)),
-        blind_spots=(
-            *of_gradients(made, end_to_end, problem.params, problem.batch, calls[problem.printed].upstream),
+        notes=lambda: (*alone, *notes, *shortcuts(things, problem.reference)),
+        blind_spots=lambda: (
+            *of_gradients(made.records, end_to_end, problem.params, problem.batch, made.upstream),
             *of_arrays(problem.params, problem.batch),
             *of_precisions(problem.precisions, [*alone, *judged.notes]),
         ),
-        code=_code(derivation, problem, [*torch, *made], judged.reads, traced=bool(findings)),
+        code=partial(_code, derivation, problem, [*own, *made.records], judged.reads, traced=bool(findings)),
     )
 
 

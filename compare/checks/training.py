@@ -104,14 +104,14 @@ def _report(trainer: Trainer, problem: Problem, optimizer: Optimizer, batches: S
             problem.precisions,
             notes=[*alone, *judged.notes],
         ),
-        notes=(*alone, *shortcuts(things, problem.reference, optimizer)),
-        blind_spots=(
+        notes=lambda: (*alone, *shortcuts(things, problem.reference, optimizer)),
+        blind_spots=lambda: (
             *of_training(batches, yielded, still, follower.memory, small),
             *of_graph(judged.absent_signs, run.upstream),
             *of_arrays(run.steps[-1].before if run.steps else problem.params, batches[0]),
             *of_precisions(problem.precisions, [*alone, *judged.notes]),
         ),
-        code=_code(trainer, problem, optimizer, judged, batches, findings),
+        code=partial(_code, trainer, problem, optimizer, judged, batches, findings),
     )
 
 

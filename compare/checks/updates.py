@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -176,12 +177,12 @@ def _report(
             precisions,
             notes=notes,
         ),
-        notes=shortcuts(reached(update), None, optimizer),
-        blind_spots=(
+        notes=lambda: shortcuts(reached(update), None, optimizer),
+        blind_spots=lambda: (
             *of_updates(len(gradients), len(start), still, follower.memory, drawn=drawn),
             *of_precisions(precisions, notes),
         ),
-        code=_code(update, optimizer, start, gradients[0], precisions[0], traced=bool(findings)),
+        code=partial(_code, update, optimizer, start, gradients[0], precisions[0], traced=bool(findings)),
     )
     return replace(report, rows=_closest([*first.judged.judgements, *second.judged.judgements]))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -68,11 +69,11 @@ def run(settings: Settings, source: Any, *, plots: bool = False, hand: Modules |
         replace(judged, judgements=shown.judgements, reads={n: frozenset(read) for n, read in reads.items()}),
         findings,
         _environment(settings, data, judged.notes),
-        blind_spots=(
+        blind_spots=lambda: (
             *blind_spots(settings, data, shown.steps),
             *of_precisions(alone, judged.notes, "run without --free-running"),
         ),
-        code=network_code(settings.activations, settings.loss, settings.optimizer, names),
+        code=partial(network_code, settings.activations, settings.loss, settings.optimizer, names),
         plots=curves,
     )
 

@@ -18,6 +18,8 @@ def untouched() -> Iterator[None]:
     gradients: dict[int, tuple[Tensor, Tensor | None]] = {}
 
     def note(module: nn.Module, _: Any) -> None:
+        if not module._parameters and not module._buffers:  # as of an activation
+            return
         leaves = [parameter for parameter in module.parameters(recurse=False) if parameter.is_leaf]
         for leaf in leaves:
             gradients.setdefault(id(leaf), (leaf, leaf.grad))

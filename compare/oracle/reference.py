@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from types import FunctionType
 
 import numpy as np
 import torch
@@ -28,13 +29,22 @@ Tensors = dict[str, Tensor]
 
 def input_names(reference: Reference, count: int) -> list[str]:
     """The names of the reference's positional parameters after the first, or numbers where it has none."""
+    if isinstance(reference, FunctionType) and not vars(reference):  # as a rule: none that wraps another
+        code = reference.__code__
+        named = code.co_varnames[1 : code.co_argcount]
+    else:
+        named = _positional(reference)[1:]
+    return [named[i] if i < len(named) else f"input{i + 1}" for i in range(count)]
+
+
+def _positional(function: Reference) -> tuple[str, ...]:
+    """The names of the positional parameters of whatever can be called; none where Python cannot tell."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     try:
-        parameters = inspect.signature(reference).parameters.values()
+        parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
-        parameters = {}.values()
-    named = [p.name for p in parameters if p.kind in kinds][1:]
-    return [named[i] if i < len(named) else f"input{i + 1}" for i in range(count)]
+        return ()
+    return tuple(parameter.name for parameter in parameters if parameter.kind in kinds)
 
 
 def own_run(reference: Reference, params: Arrays, batch: Arrays, returned: Arrays, dtype: str) -> Replay:
@@ -51,8 +61,9 @@ def own_run(reference: Reference, params: Arrays, batch: Arrays, returned: Array
         raise InputError(
             "J depends on no parameter in the reference; compute it from params without detach, no_grad or numpy()"
         )
+    handed = {**leaves, **inputs}
     for name, array in in_precision({**params, **batch}, dtype).items():
-        if not same(array, view_of_tensor({**leaves, **inputs}[name])):
+        if not same(array, view_of_tensor(handed[name])):
             raise InputError(f"the reference changes {name} in place; let it compute a new tensor instead")
     return _with_zeros(run, {**leaves, **tracked}, returned, dtype)
 
@@ -108,6 +119,8 @@ def _forward(reference: Reference, leaves: Tensors, inputs: Tensors) -> Callable
 def _with_zeros(run: Replay, leaves: Tensors, records: Arrays, dtype: str) -> Replay:
     """With a gradient of zero for every recorded one of a leaf that J does not depend on."""
     independent = [n for n in leaves if gradient(n) in records and gradient(n) not in run.gradients]
+    if not independent:
+        return run
     zeros = {gradient(name): np.zeros(tuple(leaves[name].shape), dtype) for name in independent}
     return replace(run, gradients=run.gradients | zeros)
 

@@ -121,9 +121,9 @@ def _replayed(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], sit
         _backward(J, leaves, sites)
     if sites.inspect:
         sites.check(differentiated)
-    gradients = sites.gradients(leaves)
     if sites.observer is not None:
         sites.tell(sites.observer, J, leaves)
+    gradients = sites.gradients(leaves)
     order = sites.order if sites.inspect else [*reversed(sites.all), *leaves]
     return Replay(
         values={name: site.value for name, site in sites.all.items()} | {"J": to_array(J)},
@@ -140,8 +140,9 @@ def _forward(reference: Callable[[], Tensor], leaves: Mapping[str, Tensor], site
     """J, with shape () unless runs are stacked; no leaf has a gradient afterwards."""
     with tapped(sites.tap):
         J = reference()
-    for leaf in (*leaves.values(), *sites.ends.values()):
-        leaf.grad = None  # also where the reference has called backward itself
+    watched = (site.came_in for site in sites.all.values() if site.is_watched)
+    for tensor in (*leaves.values(), *sites.ends.values(), *watched):
+        tensor.grad = None  # also where the reference has called backward itself
     if not isinstance(J, Tensor) or J.is_complex() or (J.numel() != 1 and not sites.stacked):
         raise InputError(
             f"the reference returns {_described(J)}; it must return the scalar J, so end it with a sum or a mean"
@@ -178,10 +179,9 @@ class _Site:
         self.recorded_gradient = self._record(records.get(gradient(name)))
         self.gradient: np.ndarray | None = None  # of the tap's result
         self.observer: Observer | None = None
-        self.gradient_of_came_in: Tensor | None = None  # of the tensor handed to tap, over all its uses
         self.retained: Tensor | None = None  # autograd leaves the gradient of the tap's result in it
         self.node: Any = None  # the tap in autograd's graph
-        self.hook: Any = None  # on the tensor handed to tap
+        self.is_watched = False  # whether autograd leaves in what came in the gradient of that over all its uses
 
     def _record(self, array: np.ndarray | None) -> Tensor | None:
         if array is None or array.shape != tuple(self.came_in.shape):
@@ -222,10 +222,6 @@ class _Site:
         result.register_hook(self.keep)  # type: ignore[no-untyped-call]  # torch annotates no return type
         self.node = result.grad_fn
         return result
-
-    def arrive(self, gradient: Tensor) -> None:
-        """Keep the gradient of the tensor handed to tap."""
-        self.gradient_of_came_in = gradient.clone()
 
     def keep(self, arrived: Tensor) -> None:
         """Keep the gradient of the tap's result."""
@@ -311,7 +307,8 @@ class _Sites:
         if self.stacked and site.record is None:
             return site.leave()
         if self.inspect:
-            site.hook = tensor.register_hook(site.arrive)  # type: ignore[no-untyped-call]  # torch annotates no return type
+            tensor.retain_grad()
+            site.is_watched = True
         if site.record is None and site.recorded_gradient is None:
             return site.watch()
         result: Tensor = _Tap.apply(tensor, site)  # type: ignore[no-untyped-call]  # torch annotates no signature
@@ -328,12 +325,13 @@ class _Sites:
                 of = of_gradient(name)
                 raise InputError(f"tap({name!r}, ...): {name!r} is the gradient of tap {of!r}; give it another name")
             remedy = f"go on with its result everywhere, as in {name} = tap({name!r}, ...)"
-            if site.gradient_of_came_in is None:
+            of_came_in = site.came_in.grad if site.is_watched else None
+            if of_came_in is None:
                 continue
             if site.gradient is None:
                 raise InputError(f"the result of tap {name!r} is not used but the tensor handed to it is; {remedy}")
             passed_on = site.gradient if site.recorded_gradient is None else view_of_tensor(site.recorded_gradient)
-            if not same(passed_on, view_of_tensor(site.gradient_of_came_in)):
+            if not same(passed_on, view_of_tensor(of_came_in)):
                 if name in differentiated:
                     raise InputError(
                         f"the reference differentiates through tap {name!r} and goes on with what it finds, which a "
@@ -346,7 +344,11 @@ class _Sites:
         kept = {name: site.gradient for name, site in self.all.items() if site.gradient is not None}
         retained = {name: site.retained for name, site in self.all.items() if site.retained is not None}
         copied = view_of_tensor if self.stacked else to_array
-        return kept | {n: copied(t.grad) for n, t in {**retained, **leaves}.items() if t.grad is not None}
+        kept |= {name: copied(tensor.grad) for name, tensor in retained.items() if tensor.grad is not None}
+        kept |= {name: view_of_tensor(leaf.grad) for name, leaf in leaves.items() if leaf.grad is not None}
+        for leaf in leaves.values():
+            leaf.grad = None  # what was found is ours alone, whoever keeps the leaf
+        return kept
 
     def tell(self, observer: Observer, J: Tensor, leaves: Mapping[str, Tensor]) -> None:
         """Tell of J, and of the gradients that autograd has left at leaves and where the graph was cut."""
@@ -368,9 +370,7 @@ class _Sites:
     def let_go(self) -> None:
         """Break the circle of hook, site and tensor, which Python's collector cannot see and would keep for ever."""
         for site in self.all.values():
-            if site.hook is not None:
-                site.hook.remove()
-            del site.came_in, site.record, site.retained, site.node, site.hook
+            del site.came_in, site.record, site.retained, site.node
 
     def reads(self, name: str, tensor: Tensor, leaves: Mapping[str, Tensor]) -> frozenset[str]:
         """The taps and leaves that a tensor was computed from, walking back through autograd's graph to the nearest.
@@ -387,13 +387,14 @@ class _Sites:
             if node is None or id(node) in seen:
                 continue
             seen[id(node)] = node
-            variable = getattr(node, "variable", None)
             if id(node) in taps:
                 read.add(taps[id(node)])
-            elif id(variable) in names:
+                continue
+            before = node.next_functions
+            variable = None if before else getattr(node, "variable", None)
+            if id(variable) in names:
                 read.add(names[id(variable)])
-            else:
-                pending += [parent for parent, _ in node.next_functions]
-                if sign := absent_sign(node):
-                    self.absent_signs.add((name, sign))
+            pending += [parent for parent, _ in before]
+            if sign := absent_sign(node):
+                self.absent_signs.add((name, sign))
         return frozenset(read)

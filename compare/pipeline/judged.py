@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ from handgrad.compare.facts.remarks import BlindSpot, Note, ThenRaised
 from handgrad.compare.facts.updates import Ascends, LeftOut
 from handgrad.compare.names import is_sibling, is_updated
 from handgrad.compare.report.report import Report
-from handgrad.compare.results import Code, Finding, Plot
+from handgrad.compare.results import Code, Details, Finding, Plot, deferred, later
 from handgrad.compare.source.suspects import located
 from handgrad.compare.source.unrecorded import narrowed
 from handgrad.compare.verdict.attribution import attribution, consequences, culprits, outranks
@@ -51,6 +52,7 @@ class JudgedStep(NamedTuple):
     `scene(name)` gives the material that the cause of a wrong tensor is sought in, `adapt(name, causes)` what else is
     known of it. `ended` holds what ended the run here. `stop`: nothing can be judged after it. `absent_signs` are those
     that the inputs of ReLUs on the way to a tensor never have, `arrays` both sides of what was compared, by name.
+    `agreeing` makes the judgements that come before the others, of tensors about which there is nothing to say.
     """
 
     number: int
@@ -63,13 +65,14 @@ class JudgedStep(NamedTuple):
     stop: bool = False
     absent_signs: frozenset[tuple[str, str]] = frozenset()
     arrays: Mapping[str, Sides] = {}
+    agreeing: Callable[[], Sequence[Judgement]] = tuple
 
 
 @dataclass
 class Judged:
     """A run, judged: every tensor, what ended it, its notes, and where each wrong tensor is so first."""
 
-    judgements: list[Judgement] = field(default_factory=list)
+    judgements: Sequence[Judgement] = deferred(())
     notes: dict[Note, None] = field(default_factory=dict)
     ended: tuple[Finding, ...] = ()
     steps: int = 0
@@ -93,9 +96,10 @@ class Judged:
 
 def collected(steps: Iterable[JudgedStep]) -> Judged:
     """All steps, up to one after which nothing can be judged: the loop over steps."""
-    judged, verdicts = Judged(), dict[str, str]()
+    judged, verdicts, made = Judged(), dict[str, str](), list[Callable[[], Sequence[Judgement]]]()
+    judged.judgements = later(lambda: [*chain.from_iterable(make() for make in made)])
     for step in steps:
-        judged.judgements += step.judgements
+        made += [step.agreeing, partial(tuple, step.judgements)]
         judged.notes |= dict.fromkeys([*step.notes, *(j.note for j in step.judgements if j.note is not None)])
         judged.reads = judged.reads or step.reads
         judged.absent_signs = judged.absent_signs & step.absent_signs if judged.steps else step.absent_signs
@@ -114,6 +118,8 @@ def collected(steps: Iterable[JudgedStep]) -> Judged:
 
 def findings_of(judged: Judged) -> tuple[Finding, ...]:
     """The culprits with their causes."""
+    if not judged.suspects:
+        return ()
     by_key = {j.finding.where: j for j in judged.judgements if j.finding is not None}
 
     def causes(finding: Finding, rank: Rank) -> tuple[Cause, ...]:
@@ -252,19 +258,26 @@ def reported(
     findings: Sequence[Finding],
     environment: Mapping[str, Any],
     *,
-    notes: Iterable[Note] = (),
-    blind_spots: Iterable[BlindSpot] = (),
-    code: Iterable[Code] = (),
+    notes: Callable[[], Iterable[Note]] = tuple,
+    blind_spots: Callable[[], Iterable[BlindSpot]] = tuple,
+    code: Callable[[], Iterable[Code]] = tuple,
     plots: Iterable[Plot] = (),
 ) -> Report:
-    """The report on a run: one finding for a mistake, with the line of the derivation that it leads to."""
+    """The report on a run: one finding for a mistake, with the line of the derivation that it leads to.
+
+    Without a finding nothing else is made before it is read.
+    """
+
+    def details() -> Details:
+        return consequences(judged.judgements, judged.reads)._replace(code=tuple(code()), plots=tuple(plots))
+
     report = Report(
-        rows=tuple(judgement.row for judgement in judged.judgements),
+        rows=later(lambda: tuple(judgement.row for judgement in judged.judgements)),
         findings=as_one(findings, judged.scene),
-        notes=tuple(dict.fromkeys([*judged.notes, *notes])),
-        blind_spots=tuple(blind_spots),
+        notes=later(lambda: tuple(dict.fromkeys([*judged.notes, *notes()]))),
+        blind_spots=later(lambda: tuple(blind_spots())),
         environment=environment,
-        details=consequences(judged.judgements, judged.reads)._replace(code=tuple(code), plots=tuple(plots)),
+        details=later(details),
         arrays=judged.arrays,
     )
-    return narrowed(located(report), judged.scene)
+    return narrowed(located(report), judged.scene) if findings else report

@@ -101,7 +101,7 @@ def checked_arrays(kind: str, values: Any, *, trained: bool) -> Arrays:
             raise InputError(f"{kind}[{name!r}] has shape {array.shape} and no entry; hand over at least one number")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise InputError(f"{kind}[{name!r}] holds nan or infinity; start from finite numbers")
-        arrays[str(name)] = array if trained or array.dtype != np.float32 else _normalised(array)
+        arrays[str(name)] = array if trained or array.dtype.char != "f" else _normalised(array)
     return arrays
 
 
@@ -127,7 +127,7 @@ def _instead(array: np.ndarray) -> str:
 def _check_range(kind: str, arrays: Arrays) -> None:
     """Raise InputError for values that float32 cannot hold."""
     for name, array in arrays.items():
-        if array.dtype.kind == "f" and np.max(np.abs(array)) > FLOAT32_MAX:
+        if array.dtype.char == "d" and np.max(np.abs(array)) > FLOAT32_MAX:
             raise InputError(
                 f"{kind}[{name!r}] holds {np.max(np.abs(array)):g}; float32 holds no more than {FLOAT32_MAX:g}, so "
                 "rescale it, or check with precisions=('float64',)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,10 +25,16 @@ from handgrad.compare.pipeline.scene import scene_of_records
 from handgrad.compare.pipeline.untapped import Names
 from handgrad.compare.results import Finding
 from handgrad.compare.sandbox import Call, call, overflows, quietly
-from handgrad.compare.trace import Arrays, in_precision, is_none, rounds_to_float32, same
-from handgrad.compare.verdict.judgement import Judgement
-from handgrad.compare.verdict.shapes import fitted
+from handgrad.compare.thresholds import SCREEN, SCREEN_FLOAT32, SCREEN_OF_SUMS
+from handgrad.compare.trace import Arrays, in_precision, is_none, is_real, rounds_to_float32, same
+from handgrad.compare.verdict.closeness import Local
+from handgrad.compare.verdict.judgement import EndToEnd, Judgement, row_of
+from handgrad.compare.verdict.rounding import largest_around, screen, screened
+from handgrad.compare.verdict.shapes import Fitted, fitted
 from handgrad.compare.verdict.steps import judge_step
+
+Sides = tuple[np.ndarray, ...]  # of one tensor: torch, and by hand in float64 and in float32
+BLOCK = 2**16  # numbers that are compared at once, so that what is made on the way is small beside large tensors
 
 
 @dataclass(frozen=True)
@@ -52,50 +59,47 @@ class Returned:
 def judge_records(problem: Problem, returned: Returned) -> tuple[JudgedStep, Replay, Read]:
     """The verdicts on what was returned, the reference's own run beside it, and how what was returned was read."""
     number, (printed, made) = returned.number, next(iter(returned.calls.items()))
-    params, notes = returned.params[printed], list[Note]()
+    params = returned.params[printed]
     everything = {n: a for call in returned.calls.values() for n, a in call.records.items() if not is_none(a)}
     end_to_end = own_run(problem.reference, params, problem.batch, everything, printed)
     names = Names(end_to_end, {**params, **problem.batch}, returned.due)
     calls = {dtype: names.judged_of(call.read_for(end_to_end.values)) for dtype, call in returned.calls.items()}
-    returned = replace(returned, calls=calls)
     keys = _keys(number, end_to_end, calls[printed].records, returned.due)
     ended = _ended(number, keys, calls, end_to_end)
     calls = {dtype: call for dtype, call in calls.items() if call.is_usable}
     if printed not in calls:
         return JudgedStep(number, [], ended=ended, stop=True), end_to_end, Read([], {})
-    shapes = {gradient(name): array.shape for name, array in params.items()} | {"J": ()}
-    fits = {dtype: fitted(call.records, shapes) for dtype, call in calls.items()}
-    evidence = {dtype: _evidence(problem, returned, dtype, shapes, end_to_end) for dtype in calls}
-    read = _verdicts(keys, evidence, end_to_end, returned.known)
+    fits = {dtype: _as_due(call.records, params) for dtype, call in calls.items()}
+    records, own = {dtype: fit.records for dtype, fit in fits.items()}, {**end_to_end.values, **end_to_end.gradients}
     misshapen = _misshapen({dtype: fit.misshapen for dtype, fit in fits.items()})
+    agreeing: Callable[[], Sequence[Judgement]] = partial(_judge_agreeing, keys, (records[printed], own))
+    read, notes = Read([], {}), _of_precision(records)
+    if misshapen or "float64" not in records or not _agree([key.name for key in keys], records, own):
+        evidence = {dtype: _evidence(problem, returned, dtype, of, end_to_end) for dtype, of in records.items()}
+        read, agreeing = _verdicts(keys, evidence, end_to_end, returned.known), tuple
+        notes += [*_of_torch(read.judged, evidence), *read.notes]
     judged = [_with_shape(judgement, misshapen) for judgement in read.judged]
-    independent = sorted({*end_to_end.side_outputs, *params, *problem.batch})
-    notes += [*_notes(judged, evidence), *read.notes, *fits[printed].notes]
-    notes += names.not_tapped(fits[printed].records, judged)
-    notes += [NotJudged(n) for n in independent if gradient(n) in everything.keys() - end_to_end.gradients.keys()]
+    independent = {*end_to_end.side_outputs, *params, *problem.batch}
+    lost = independent & {of_gradient(name) for name in everything.keys() - end_to_end.gradients.keys()}
+    notes += [*fits[printed].notes, *names.not_tapped(records[printed], judged), *map(NotJudged, sorted(lost))]
     reads = end_to_end.reads
     scene = partial(scene_of_records, evidence=read.sides, reads=reads, previous=returned.previous, usual=problem.usual)
     aliased = partial(_with_alias, call=calls[printed], end_to_end=end_to_end)
-    step = JudgedStep(number, judged, notes, reads, scene, aliased, ended)
-    torch = {**end_to_end.values, **end_to_end.gradients}
-    arrays = {name: (array, torch[name]) for name, array in made.records.items() if name in torch}
-    return step._replace(absent_signs=end_to_end.absent_signs, arrays=arrays), end_to_end, read
+    arrays = {name: (array, own[name]) for name, array in made.records.items() if name in own}
+    step = JudgedStep(number, judged, notes, reads, scene, aliased, ended, agreeing=agreeing, arrays=arrays)
+    return step._replace(absent_signs=end_to_end.absent_signs), end_to_end, read
 
 
-def _evidence(
-    problem: Problem, returned: Returned, dtype: str, shapes: Mapping[str, tuple[int, ...]], end_to_end: Replay
-) -> Evidence:
+def _evidence(problem: Problem, returned: Returned, dtype: str, records: Arrays, end_to_end: Replay) -> Evidence:
     """What was returned in one precision, beside the reference."""
     derivation = returned.derivation
-    records = fitted(returned.calls[dtype].records, shapes).records
     params, batch = in_precision(returned.params[dtype], dtype), in_precision(problem.batch, dtype)
 
     def again(params: Arrays, batch: Arrays) -> dict[str, np.ndarray]:
         assert derivation is not None
-        due = {gradient(name): array.shape for name, array in params.items()} | {"J": ()}
-        return fitted(call(derivation, params, batch).read_for(end_to_end.values).records, due).records
+        return _as_due(call(derivation, params, batch).read_for(end_to_end.values).records, params).records
 
-    elsewhere = with_records(returned.elsewhere.get(dtype), lambda records: fitted(records, shapes).records)
+    elsewhere = with_records(returned.elsewhere.get(dtype), lambda records: _as_due(records, params).records)
     if derivation is not None:
         elsewhere = partial(situations, again, params, batch, dtype)
     return Evidence(
@@ -113,6 +117,11 @@ def _evidence(
     )
 
 
+def _as_due(records: Arrays, params: Arrays) -> Fitted:
+    """What was returned, gradients in the shapes of their parameters where their sizes are the same, and J a scalar."""
+    return fitted(records, {gradient(name): array.shape for name, array in params.items()} | {"J": ()})
+
+
 def _keys(number: int, end_to_end: Replay, records: Arrays, due: Iterable[str]) -> list[Key]:
     """What was returned and what should have been, in dataflow order."""
     values, gradients = end_to_end.values, end_to_end.gradients
@@ -122,6 +131,64 @@ def _keys(number: int, end_to_end: Replay, records: Arrays, due: Iterable[str]) 
     keys = [Key(number, "loss" if name == "J" else "forward", name) for name in values if name in {*records} - empty]
     owed = {*map(gradient, due)}
     return keys + [Key(number, "backward", name) for name in gradients if name in ({*records} | owed) - empty]
+
+
+# --- what agrees with the reference's own run: a replay on it tells no more, and is not run
+
+
+@np.errstate(all="ignore")
+def _agree(names: Sequence[str], records: Mapping[str, Arrays], torch: Arrays) -> bool:
+    """Whether every tensor passes the screens beside the reference's own run, so that a replay tells nothing more.
+
+    `records` are in float64 and perhaps in float32, `torch` is the reference in float64.
+    """
+    sides = (torch, records["float64"], records.get("float32", records["float64"]))
+    if not all(name in side for side in sides for name in names):
+        return False
+    tensors = [tuple(side[name] for side in sides) for name in names]
+    small = [each for each in tensors if each[0].size <= BLOCK]
+    groups, roundings = (small, *([each] for each in tensors if each[0].size > BLOCK)), _roundings_of(torch)
+    return all(map(_are_alike, tensors)) and all(_are_near(group, roundings) for group in groups if group)
+
+
+def _roundings_of(torch: Arrays) -> float:
+    """What passes end to end: the reference's own sums, of up to as many terms as its longest axis, round as well."""
+    longest = max((n for array in torch.values() for n in array.shape), default=1)
+    return max(SCREEN, SCREEN_OF_SUMS * math.sqrt(longest))
+
+
+def _are_alike(sides: Sides) -> bool:
+    torch, *by_hand = sides
+    is_due = torch.dtype == np.float64 and torch.size > 0
+    return is_due and all(side.shape == torch.shape and is_real(side) for side in by_hand)
+
+
+def _are_near(tensors: Sequence[Sides], roundings: float) -> bool:
+    """Whether float64 is within rounding of torch everywhere, and float32 of that."""
+    around = ((torch, largest_around(torch)) for torch, *_ in tensors)
+    scales = [scale if scale.ndim else np.full(torch.size, scale) for torch, scale in around]
+    columns = ([side.ravel() for side in column] for column in (*zip(*tensors, strict=True), scales))
+    flat = [np.concatenate(column) if len(column) > 1 else column[0] for column in columns]
+    for start in range(0, flat[0].size, BLOCK):
+        torch, fine, coarse, scale = (side[start : start + BLOCK] for side in flat)
+        near = np.abs(fine - torch) <= screen(torch, scale, "float64", roundings)
+        if not (near & (np.abs(coarse - fine) <= screen(fine, scale, "float32", SCREEN_FLOAT32))).all():
+            return False
+    return True
+
+
+def _judge_agreeing(keys: Iterable[Key], end_to_end: EndToEnd) -> list[Judgement]:
+    """The judgements on tensors that agree with the reference's own run: their rows alone."""
+    judgements, roundings = list[Judgement](), _roundings_of(end_to_end[1])
+    for key in keys:
+        local = Local(*(side[key.name] for side in end_to_end))
+        outcome = screened(local, largest_around(local.reference), "float64", roundings)
+        assert outcome is not None
+        judgements.append(Judgement(row_of(key, "", outcome, end_to_end)[0]))
+    return judgements
+
+
+# --- verdicts with a replay, and what is remarked
 
 
 def _verdicts(keys: Sequence[Key], evidence: Mapping[str, Evidence], end_to_end: Replay, known: Read | None) -> Read:
@@ -140,15 +207,19 @@ def _judged(keys: Sequence[Key], evidence: Mapping[str, Evidence], end_to_end: R
         return judge_step([(key, "") for key in keys], evidence, both, end_to_end.reads)
 
 
-def _notes(judged: Sequence[Judgement], evidence: Mapping[str, Evidence]) -> list[Note]:
-    """Which precision either side computes in, where it is another than it was handed, and what the verdicts say."""
-    coarse, fine = evidence.get("float32"), evidence.get("float64")
-    inside = coarse is not None and any(a.dtype == np.float64 and a.ndim for a in coarse.records.values())
-    notes: list[Note] = [Float64Inside()] if inside else []
-    if fine is not None and any(judgement.row.verdict == "WEAK" for judgement in judged):
-        in_torch = rounds_to_float32(fine.local[name] for name in fine.records if name in fine.local)
-        notes += [TorchInFloat32()] if in_torch and not rounds_to_float32(fine.records.values()) else []
-    return notes
+def _of_precision(records: Mapping[str, Arrays]) -> list[Note]:
+    """Whether a derivation computes in float64 where it is handed float32."""
+    inside = any(array.dtype == np.float64 and array.ndim for array in records.get("float32", {}).values())
+    return [Float64Inside()] if inside else []
+
+
+def _of_torch(judged: Sequence[Judgement], evidence: Mapping[str, Evidence]) -> list[Note]:
+    """Whether the reference computes in float32 where it is handed float64, and what was returned is finer."""
+    fine = evidence.get("float64")
+    if fine is None or not any(judgement.row.verdict == "WEAK" for judgement in judged):
+        return []
+    in_torch = rounds_to_float32(fine.local[name] for name in fine.records if name in fine.local)
+    return [TorchInFloat32()] if in_torch and not rounds_to_float32(fine.records.values()) else []
 
 
 def calls_in_one(calls: Mapping[str, Call]) -> tuple[Mapping[str, Call], list[Note]]:

@@ -41,6 +41,8 @@ def scene_of_records(
     Intermediates that were not returned are those of the reference on what was. `previous` are the records and
     parameters of the step before, `usual` the shapes that a batch has where it is not a short one.
     """
+    if not evidence:  # all that was returned agrees: what is wrong is an update
+        return None
     dtype = _shows_it(name, evidence)
     here = evidence[dtype]
     numbers = {**_sizes(here.batch, usual), "ln 2": LN2}

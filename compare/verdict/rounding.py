@@ -195,14 +195,11 @@ def worse(one: Outcome, other: Outcome) -> Outcome:
 
 
 def screened(local: Local, scale: Array, dtype: str, roundings: float) -> Outcome | None:
-    """OK if no entry is off by more than so many roundings of its scale, nor in float64 by a good part of itself."""
+    """OK if no entry is off by more than the screen lets pass."""
     difference = np.abs(np.subtract(local.recorded, local.reference, dtype=np.float64))
-    least = 8 * SMALLEST[dtype]
-    ratio = np.atleast_1d(difference / (roundings * UNIT_ROUNDOFF[dtype] * scale + least))
+    ratio = np.atleast_1d(difference / screen(local.reference, scale, dtype, roundings))
     worst = int(ratio.argmax())
     if not ratio.item(worst) <= 1:
-        return None
-    if dtype == "float64" and (difference > FAR_OFF * np.abs(local.reference) + least).any():
         return None
     return Outcome("OK", ratio.item(worst), "screen", index_of(worst, local.recorded.shape), dtype)
 
@@ -217,14 +214,22 @@ def agrees(records: Arrays, own: Arrays) -> bool:
     return all(b is not None and screened(b, largest_around(b.reference), "float64", SCREEN) is not None for b in both)
 
 
+def screen(reference: Array, scale: Array, dtype: str, roundings: float) -> Array:
+    """What passes, entry by entry: so many roundings of its scale, but in float64 no good part of itself."""
+    limit = roundings * UNIT_ROUNDOFF[dtype] * scale
+    if dtype == "float64":
+        limit = np.minimum(limit, FAR_OFF * np.abs(reference))
+    return np.asarray(limit + 8 * SMALLEST[dtype])
+
+
 def largest_around(reference: Array) -> Array:
     """Entry by entry the smallest of the largest numbers along each axis: of a matrix those of its row and column."""
     size = np.abs(reference.astype(np.float64, copy=False))
     axes = [axis for axis, n in enumerate(size.shape) if n > 1]
     if len(axes) < 2:  # a vector, be it a row or a column
         return np.asarray(size.max(initial=0.0))
-    around = (size.max(axis=tuple(other for other in axes if other != axis), keepdims=True) for axis in axes)
-    return np.asarray(reduce(np.minimum, around))
+    others = (tuple(other for other in axes if other != axis) for axis in axes)
+    return np.asarray(reduce(np.minimum, (np.maximum.reduce(size, of, keepdims=True) for of in others)))
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,13 @@
 """What a check found, as values."""
 
+import copy
+import pickle
+
 import pytest
 
 from handgrad.compare.facts.causes import Scaled, Unknown, WrongSign
 from handgrad.compare.names import Key
-from handgrad.compare.results import FAILING, VERDICTS, Finding, Results
+from handgrad.compare.results import FAILING, VERDICTS, Details, Finding, Results, Row, later
 
 
 def finding(verdict, name="dW"):
@@ -25,3 +28,32 @@ def test_the_first_finding_is_the_first_in_dataflow_order():
 @pytest.mark.parametrize(("cause", "factor"), [(Scaled(2.0, (), None), 2.0), (WrongSign(), -1.0), (Unknown(), None)])
 def test_a_finding_has_the_factor_of_its_cause(cause, factor):
     assert Finding(Key(1, "backward", "dW"), "FAULT", cause).factor == factor
+
+
+ROW = Row(1, "forward", "Z", "", (), 0.0)
+
+
+def test_what_is_made_later_is_made_once_when_it_is_read():
+    made = []
+    results = Results(later(lambda: made.append(None) or (ROW,)), details=later(lambda: Details({"J": ("Z",)})))
+    assert results.ok
+    assert not made
+    assert results.rows is results.rows == (ROW,)
+    assert results.details.reads == {"J": ("Z",)}
+    assert len(made) == 1
+
+
+def test_results_with_values_and_with_what_makes_them_are_equal():
+    assert Results(later(lambda: (ROW,))) == Results((ROW,))
+    assert Results(later(lambda: (ROW,))) != Results(())
+
+
+@pytest.mark.parametrize("copied", [lambda of: pickle.loads(pickle.dumps(of)), copy.copy, copy.deepcopy])
+def test_what_is_copied_are_values(copied):
+    results = Results(later(lambda: (ROW,)), notes=later(tuple))
+    assert copied(results) == results == Results((ROW,))
+
+
+def test_rows_are_due():
+    with pytest.raises(TypeError, match="rows"):
+        Results()

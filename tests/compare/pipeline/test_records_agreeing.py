@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from handgrad import check_gradients
-from handgrad.compare.pipeline import evidence
+from handgrad import check_gradients, tap
+from handgrad.compare.pipeline import evidence, records
 from tests.corpus.layers import LINEAR, SQUARES, TANH
 
 LAYERS = {"tanh": TANH, "linear": LINEAR, "squares": SQUARES}
@@ -45,11 +45,43 @@ def test_the_verdicts_are_those_with_a_replay(name, by, monkeypatch):
     layer = off(TANH, name, by, 0)
     short = check_gradients(*layer)
     monkeypatch.setattr(evidence, "agrees", lambda *_: False)
+
+    monkeypatch.setattr(records, "_agree", lambda *_: False)
     whole = check_gradients(*layer)
     assert [row[:6] for row in short.rows] == [row[:6] for row in whole.rows]
     assert [row.verdict for row in short.rows] == [row.verdict for row in whole.rows]
     assert [(f.where, f.cause) for f in short.findings] == [(f.where, f.cause) for f in whole.findings]
     assert short.ok == (by < 1e-14)
+
+
+def test_a_long_sum_in_another_order_calls_the_reference_once_and_a_mistake_in_it_is_found():
+    n, rng = 3000, np.random.default_rng(5)
+    params = {"W": rng.standard_normal((1, n))}
+
+    def reference(p, X):
+        Z = tap("Z", p["W"] @ X)
+        return (Z * Z).sum()
+
+    def derivation(p, X):
+        Z = np.zeros((1, X.shape[1]), X.dtype)
+        for k in range(n):  # one term after the other: as far from torch's sums as rounding goes
+            Z += p["W"][:, k : k + 1] * X[k : k + 1]
+        return {"Z": Z, "J": np.sum(Z * Z), "dW": 2 * Z @ X.T}
+
+    layer = SQUARES._replace(derivation=derivation, reference=reference, params=params, batch=(rng.random((n, 7)),))
+    counting, calls = counted(layer)
+    assert check_gradients(*counting).ok
+    assert len(calls) == 1
+    (finding,) = check_gradients(*off(layer, "dW", 1e-12, 5)).findings
+    assert (finding.where.name, finding.worst.index) == ("dW", (0, 5))
+
+
+@pytest.mark.parametrize("entry", [0, 7, -1])
+def test_tensors_are_compared_whole_in_whatever_blocks(entry, monkeypatch):
+    monkeypatch.setattr(records, "BLOCK", 4)  # fewer than any tensor has
+    assert check_gradients(*TANH).ok
+    (finding,) = check_gradients(*off(TANH, "dW", 1e-9, entry)).findings
+    assert finding.where.name == "dW"
 
 
 def test_one_precision_that_is_off_is_looked_at_closely():

@@ -62,7 +62,7 @@ def descent(tensors):
 def test_every_step_is_judged_in_its_order():
     steps = [*judged_steps(training_of(trainer(shows=("dW1", "vW1"))))]
     assert [step.number for step in steps] == [1, 2, 3, 4, 5, 6]
-    names = [judgement.row.name for judgement in steps[0].judgements]
+    names = [judgement.row.name for judgement in (*steps[0].agreeing(), *steps[0].judgements)]
     assert names == ["dW1", "vW1", "W1_next", "b1_next", "W2_next", "b2_next"]
     assert not any(judgement.finding for step in steps for judgement in step.judgements)
 
