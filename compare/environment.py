@@ -57,7 +57,12 @@ def _processor() -> str:
 def _blas_threads() -> str:
     """The number of threads that a variable sets for NumPy's BLAS, or else the number of processors that it takes."""
     setting = next((f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if os.environ.get(name)), None)
-    return setting or f"one per processor ({os.cpu_count()})"
+    return setting or f"one per processor ({_processors()})"
+
+
+@cache
+def _processors() -> int | None:
+    return os.cpu_count()
 
 
 def _tf32() -> bool:

@@ -124,6 +124,8 @@ def _aliased(arrays: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     owners: dict[int, list[str]] = {}
     for name, value in kept.items():
         owners.setdefault(id(value if value.base is None else value.base), []).append(name)
+    if len(owners) == len(kept):  # as a rule
+        return ()
     pairs = (pair for names in owners.values() for pair in combinations(names, 2))
     return tuple((a, b) for a, b in pairs if np.shares_memory(kept[a], kept[b]))
 

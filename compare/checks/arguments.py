@@ -97,16 +97,16 @@ def _may_ignore(calls: Mapping[str, Call]) -> bool:
     if fine is None or coarse is None or not (fine.is_usable and coarse.is_usable):
         return False
     arrays = ((fine.records.get(name), array) for name, array in coarse.records.items() if array.ndim)
-    return any(array.dtype == np.float64 or _same(in_fine, array) for in_fine, array in arrays)
+    return any(array.dtype.char == "d" or _same(in_fine, array) for in_fine, array in arrays)
 
 
 def _same(one: np.ndarray | None, other: np.ndarray) -> bool:
     """Whether two floating answers, which are not 0 everywhere, are the same in every bit."""
-    if one is None or one.dtype.kind != "f" or not is_real(other) or one.shape != other.shape or not one.any():
+    if one is None or one.dtype.kind != "f" or not is_real(other) or one.shape != other.shape or not one.size:
         return False
     if one.item(0) != other.item(0):  # as a rule
         return False
-    return bool(np.array_equal(one.astype(np.float64), other.astype(np.float64)))
+    return bool(one.any() and np.array_equal(one.astype(np.float64), other.astype(np.float64)))
 
 
 def _behind(own: Arrays, problem: Problem, again: Again, moved: Mapping[str, np.ndarray]) -> dict[str, float]:

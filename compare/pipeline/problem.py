@@ -127,7 +127,7 @@ def _instead(array: np.ndarray) -> str:
 def _check_range(kind: str, arrays: Arrays) -> None:
     """Raise InputError for values that float32 cannot hold."""
     for name, array in arrays.items():
-        if array.dtype.char == "d" and np.max(np.abs(array)) > FLOAT32_MAX:
+        if array.dtype.char == "d" and max(array.max(), -array.min()) > FLOAT32_MAX:
             raise InputError(
                 f"{kind}[{name!r}] holds {np.max(np.abs(array)):g}; float32 holds no more than {FLOAT32_MAX:g}, so "
                 "rescale it, or check with precisions=('float64',)"

@@ -9,7 +9,7 @@ import linecache
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from handgrad.compare.source.pieces import closure_of, functions_of, piece_aroun
 
 MOST = 1000  # things that are looked at
 ITEMS = 64  # in a container that is looked into
+ENDS = (ModuleType, np.ndarray, torch.Tensor, np.ufunc, BuiltinFunctionType, str, int, float)  # lead nowhere
 ENGINES = ("autograd", "jax")  # libraries that differentiate
 
 
@@ -66,7 +67,8 @@ def reached(function: Any) -> list[Any]:
         thing = waiting.popleft()
         if id(thing) not in seen:
             seen[id(thing)] = thing  # which keeps it, so that no other has its id
-            waiting += _behind(thing)
+            if not isinstance(thing, ENDS):
+                waiting += _behind(thing)
     return [*seen.values()]
 
 
@@ -84,8 +86,6 @@ def _behind(thing: Any) -> Iterator[Any]:
             yield from (value for value in methods.values() if isinstance(value, FunctionType))
         case dict() | list() | tuple() if len(thing) <= ITEMS:
             yield from thing.values() if isinstance(thing, dict) else thing
-        case ModuleType() | np.ndarray() | torch.Tensor():
-            return
         case _ if _is_of_theirs(type(thing)):
             yield from (type(thing), *getattr(thing, "__dict__", {}).values())
     yield from [wrapped] if (wrapped := getattr(thing, "__wrapped__", None)) is not None else []
