@@ -76,12 +76,14 @@ def test_a_long_sum_in_another_order_calls_the_reference_once_and_a_mistake_in_i
     assert (finding.where.name, finding.worst.index) == ("dW", (0, 5))
 
 
-@pytest.mark.parametrize("entry", [0, 7, -1])
-def test_tensors_are_compared_whole_in_whatever_blocks(entry, monkeypatch):
-    monkeypatch.setattr(records, "BLOCK", 4)  # fewer than any tensor has
-    assert check_gradients(*TANH).ok
-    (finding,) = check_gradients(*off(TANH, "dW", 1e-9, entry)).findings
-    assert finding.where.name == "dW"
+@pytest.mark.parametrize("entry", [0, 70_000, -1])
+def test_a_large_tensor_is_compared_whole_in_blocks(entry):
+    rng = np.random.default_rng(6)
+    params = {"W": rng.standard_normal((300, 301)), "b": rng.standard_normal((300, 1))}
+    large = TANH._replace(params=params, batch=(rng.standard_normal((301, 6)), rng.standard_normal((300, 6))))
+    assert check_gradients(*large).ok
+    (finding,) = check_gradients(*off(large, "dW", 1e-9, entry)).findings
+    assert (finding.where.name, finding.worst.index) == ("dW", np.unravel_index(entry % 90_300, (300, 301)))
 
 
 def test_one_precision_that_is_off_is_looked_at_closely():
