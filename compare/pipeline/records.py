@@ -28,7 +28,7 @@ from handgrad.compare.sandbox import Call, call, overflows, quietly
 from handgrad.compare.thresholds import SCREEN, SCREEN_FLOAT32, SCREEN_OF_SUMS
 from handgrad.compare.trace import Arrays, in_precision, is_none, is_real, rounds_to_float32, same
 from handgrad.compare.verdict.closeness import Local
-from handgrad.compare.verdict.judgement import EndToEnd, Judgement, row_of
+from handgrad.compare.verdict.judgement import EndToEnd, Judgement, judgement_of
 from handgrad.compare.verdict.rounding import largest_around, screen, screened
 from handgrad.compare.verdict.shapes import Fitted, fitted
 from handgrad.compare.verdict.steps import judge_step
@@ -184,7 +184,7 @@ def _judge_agreeing(keys: Iterable[Key], end_to_end: EndToEnd) -> list[Judgement
         local = Local(*(side[key.name] for side in end_to_end))
         outcome = screened(local, largest_around(local.reference), "float64", roundings)
         assert outcome is not None
-        judgements.append(Judgement(row_of(key, "", outcome, end_to_end)[0]))
+        judgements.append(judgement_of(key, "", outcome, end_to_end))
     return judgements
 
 
