@@ -59,10 +59,12 @@ def blocks(document: str, language: str) -> list[str]:
 
 
 def masked(text: str) -> str:
-    """The text without what differs between machines: numbers and widths; counts and the entry of a finding stay."""
-    counted, entry = r"\d+ (?:of|entr|step|tensor|compared|later|check)", r"\d+(?:, \d+)*\)?: by hand"
-    number = rf"(?<![\d.])(?!{counted}|{entry})[-+]?\d+(\.\d+)?(e[-+]\d+)?"
-    return re.sub(r"[-\s]+", " ", re.sub(number, "#", text)).strip()
+    """The text without what differs between machines: numbers, widths, the entry that is worst and the tensor nearest."""
+    counted = r"\d+ (?:of|entr|step|tensor|compared|later|check)"
+    number = rf"(?<![\d.])(?!{counted})[-+]?\d+(\.\d+)?(e[-+]\d+)?"
+    text = re.sub(r"(explains(?:: | \())\w+", r"\1TENSOR", re.sub(number, "#", text))
+    text = re.sub(r"at (?:#|\(#(?:, #)*\)): by hand", "at ENTRY: by hand", text)
+    return re.sub(r"\[ ", "[", re.sub(r"[-\s]+", " ", text)).strip()
 
 
 def change_of(diff: str) -> tuple[str, str, str]:
