@@ -112,7 +112,7 @@ def test_the_build_needs_a_setuptools_that_knows_the_licence():
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     needed = pyproject["build-system"]["requires"]
     assert needed == ["setuptools>=77"]
-    assert {*needed} < {*pyproject["project"]["optional-dependencies"]["test"]}
+    assert {*needed} < {*pyproject["dependency-groups"]["test"]}
     (locked,) = re.findall(r"^setuptools==(\d+)", (ROOT / "constraints.txt").read_text(), flags=re.MULTILINE)
     assert int(locked) >= 77
 

@@ -6,9 +6,9 @@ import pytest
 from handgrad.compare.diagnosis.scene import Scene
 from handgrad.compare.facts.causes import PartialBatch, Scaled, Unknown, WrongSign, Zero
 from handgrad.compare.facts.failures import LosesDigits, Raised
-from handgrad.compare.facts.operands import Accumulated, SharesMemory
+from handgrad.compare.facts.operands import SharesMemory
 from handgrad.compare.facts.remarks import BlindSpot, Float32Only, FromZero, OutOfRange, ThenRaised
-from handgrad.compare.facts.updates import Ascends, LeftOut, Reversed
+from handgrad.compare.facts.updates import Ascends, LeftOut, Reversed, Transposed
 from handgrad.compare.names import Key
 from handgrad.compare.pipeline.judged import (
     JudgedStep,
@@ -24,6 +24,7 @@ from handgrad.compare.verdict.closeness import Local
 from handgrad.compare.verdict.judgement import Judgement
 
 DUE = np.random.default_rng(0).standard_normal((3, 4))
+SQUARE = np.random.default_rng(1).standard_normal((3, 3))
 
 
 def judged(name, verdict="OK", *, step=1, phase="backward", sides=None, **more):
@@ -114,14 +115,12 @@ def test_a_tensor_that_is_weak_keeps_its_cause():
 
 
 def test_the_first_finding_has_all_causes_and_the_others_one():
-    """Twice is what adding that of the step before makes of it too."""
+    """The other sign of what is minus its own transpose is that transpose too."""
     judgements = [judged("dZ", "FAULT"), judged("dW", "FAULT")]
-
-    def scene(name):
-        return Scene(name, (2 if name == "dZ" else -1) * DUE, DUE, previous={name: DUE})
-
-    first, second = findings_of(collected([step(*judgements, scene=scene)]))
-    assert (first.cause, first.others) == (Scaled(2.0), (Accumulated("dZ"),))
+    antisymmetric = SQUARE - SQUARE.T
+    sides = {"dZ": (-antisymmetric, antisymmetric), "dW": (antisymmetric, -antisymmetric)}
+    first, second = findings_of(collected([step(*judgements, scene=lambda name: Scene(name, *sides[name]))]))
+    assert (first.cause, first.others) == (WrongSign(), (Transposed(),))
     assert (second.cause, second.others) == (WrongSign(), ())
 
 
