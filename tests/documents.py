@@ -59,7 +59,7 @@ def blocks(document: str, language: str) -> list[str]:
 
 
 def masked(text: str) -> str:
-    """The text without what differs between machines: numbers, widths, the entry that is worst and the tensor nearest."""
+    """The text without what machines differ in: numbers, widths, which entry is worst, which tensor nearest."""
     counted = r"\d+ (?:of|entr|step|tensor|compared|later|check)"
     number = rf"(?<![\d.])(?!{counted})[-+]?\d+(\.\d+)?(e[-+]\d+)?"
     text = re.sub(r"(explains(?:: | \())\w+", r"\1TENSOR", re.sub(number, "#", text))
