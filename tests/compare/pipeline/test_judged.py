@@ -269,9 +269,9 @@ def test_a_report_has_everything_that_was_collected():
         run,
         findings_of(run),
         {"check": "a test"},
-        notes=[OutOfRange(), Float32Only()],
-        blind_spots=[spot],
-        code=[code],
+        notes=lambda: [OutOfRange(), Float32Only()],
+        blind_spots=lambda: [spot],
+        code=lambda: [code],
     )
     assert [row.name for row in report.rows] == ["dW", "dX"]
     assert (report.notes, report.blind_spots) == ((Float32Only(), OutOfRange()), (spot,))
