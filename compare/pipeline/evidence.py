@@ -37,7 +37,7 @@ from handgrad.compare.thresholds import (
 )
 from handgrad.compare.trace import Arrays, in_precision, is_real
 from handgrad.compare.verdict.closeness import Local
-from handgrad.compare.verdict.rounding import Witness, agrees, largest
+from handgrad.compare.verdict.rounding import Witness, largest
 
 Derive = Callable[[Arrays, Arrays], Arrays]
 
@@ -61,7 +61,7 @@ class Evidence(Witness):
 
     `situations` runs the derivation where its parameters and its batch have moved, `derive` on parameters of choice,
     and `raises_overflow` says whether it overflows; None where it cannot be run again. Taps that the reference itself
-    differentiates through are not replaced by records: `differentiated`. `own` is the reference's own run.
+    differentiates through are not replaced by records: `differentiated`.
     """
 
     reference: Reference
@@ -74,7 +74,6 @@ class Evidence(Witness):
     raises_overflow: Callable[[], bool] | None = None
     reads: Mapping[str, frozenset[str]] = field(default_factory=dict)
     differentiated: frozenset[str] = frozenset()
-    own: Arrays = field(default_factory=dict)
     _with_noise: dict[float, list[Arrays]] = field(default_factory=dict, init=False)
     _places: dict[float, tuple[list[tuple[Arrays, Arrays]], Iterator[Situation]]] = field(
         default_factory=dict, init=False
@@ -84,9 +83,8 @@ class Evidence(Witness):
 
     @cached_property
     def local(self) -> Arrays:  # type: ignore[override]  # it is computed where it is first asked for
-        """The reference in float64, evaluated on the records: its own run where they agree with that."""
-        is_own = bool(self.own) and agrees(self.records, self.own)
-        return _in_float64(self.own) if is_own else self._replayed(self.params, self.batch, self.records)
+        """The reference in float64, evaluated on the records."""
+        return self._replayed(self.params, self.batch, self.records)
 
     def beside(self, name: str) -> Local | None:
         """A record and the reference on the records, where both have real numbers in the same shape.

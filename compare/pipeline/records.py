@@ -113,7 +113,6 @@ def _evidence(problem: Problem, returned: Returned, dtype: str, records: Arrays,
         None if derivation is None else partial(overflows, derivation, params, batch),
         end_to_end.reads,
         end_to_end.differentiated,
-        {**end_to_end.values, **end_to_end.gradients} if dtype == "float64" else {},
     )
 
 

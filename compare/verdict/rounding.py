@@ -25,7 +25,6 @@ from handgrad.compare.thresholds import (
     NOISE_RUNS,
     NOISES,
     ROUNDINGS,
-    SCREEN,
     SMALLEST,
     UNIT_ROUNDOFF,
 )
@@ -202,16 +201,6 @@ def screened(local: Local, scale: Array, dtype: str, roundings: float) -> Outcom
     if not ratio.item(worst) <= 1:
         return None
     return Outcome("OK", ratio.item(worst), "screen", index_of(worst, local.recorded.shape), dtype)
-
-
-def agrees(records: Arrays, own: Arrays) -> bool:
-    """Whether all records pass the screen beside the reference's own run: a replay on them says no more than that.
-
-    It must be in float64. What it lacks, and what has no entry, is passed over.
-    """
-    due = [name for name in records if name in own and own[name].size]
-    both = (beside(name, records, own) if own[name].dtype == np.float64 else None for name in due)
-    return all(b is not None and screened(b, largest_around(b.reference), "float64", SCREEN) is not None for b in both)
 
 
 def screen(reference: Array, scale: Array, dtype: str, roundings: float) -> Array:
