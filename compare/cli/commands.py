@@ -321,10 +321,13 @@ def _init(arguments: argparse.Namespace) -> int:
 
 
 def _notes(arguments: argparse.Namespace) -> int:
-    """Every statement of the lecture notes: as written, corrected, the verdict (holds, corrected, convention,
-    supplied) and the evidence, computed by both sides now. With --id the whole story of one.
+    """Every statement of the lecture notes: in their own words, as read, corrected, the verdict (holds, corrected,
+    convention, supplied) and the evidence, computed by both sides now. With --id the whole story of one.
     """
     check_output(arguments.output, "", arguments.format)
+    from handgrad.compare.notes.language import language
+
+    spoken = language(arguments.language)
     from handgrad.compare.notes import show
     from handgrad.compare.notes.statements import STATEMENTS
 
@@ -333,9 +336,10 @@ def _notes(arguments: argparse.Namespace) -> int:
         hint = did_you_mean(arguments.id, [statement.id for statement in STATEMENTS])
         raise InputError(f"--id {arguments.id} is no statement of the notes; {hint}")
     if arguments.format == "text":
-        text = show.as_table(chosen) if arguments.id is None else show.story(chosen[0])
+        text = show.as_table(chosen, spoken) if arguments.id is None else show.story(chosen[0], spoken)
     else:
-        text = {"json": show.as_json, "markdown": show.as_markdown, "html": show.as_page}[arguments.format](chosen)
+        render = {"json": show.as_json, "markdown": show.as_markdown, "html": show.as_page}[arguments.format]
+        text = render(chosen, spoken)
     emit(text, arguments.output)
     return EQUAL
 

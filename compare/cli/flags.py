@@ -103,7 +103,12 @@ FLAGS: dict[str, tuple[Flag, ...]] = {
         Flag("--broken", action="store_true", help="with one mistake, to see what a check says"),
     ),
     "show": (Flag("file", metavar="FILE.json", help="a stored report"), *REPORT),
-    "notes": (Flag("--id", metavar="ID", help="one statement, such as L2"), FORMAT, OUTPUT),
+    "notes": (
+        Flag("--id", metavar="ID", help="one statement, such as L2"),
+        Flag("--language", metavar="CODE", default="en", help="of what is said: en (default) or ko"),
+        FORMAT,
+        OUTPUT,
+    ),
     "faults": (
         Flag("name", nargs="?", metavar="NAME", help="an entry of the catalogue"),
         Flag("--seed", type=_natural, default=0, metavar="N", help="draws the sizes and data (default 0)"),

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from handgrad.compare.notes.evidence import Evidence, Figure, evidence, figure
+from handgrad.compare.notes.language import Sentence
 from handgrad.compare.operations import operation
 from handgrad.compare.results import Curve, Plot
 from handgrad.manual import activations, as_written
@@ -23,8 +24,14 @@ def saturation() -> Evidence:
     curves = (Curve(text, tuple(z.tolist()), tuple(_derivative(name, z).tolist())) for name, text in SLOPES.items())
     text = "What a layer leaves of a gradient; ReLU' is 0 on the left, which this axis cannot show."
     return evidence(
-        f"sigmoid'(10) = {sigmoid.by_hand:.2g}, tanh'(10) = {tanh.by_hand:.2g}, ReLU'(10) = 1; the largest sigmoid' is "
-        f"{largest:g}, and {largest:g}^10 = {largest**10:.2g}: ten layers leave a millionth",
+        Sentence(
+            "sigmoid'(10) = {sigmoid:.2g}, tanh'(10) = {tanh:.2g}, ReLU'(10) = 1; the largest sigmoid' is {largest:g}, "
+            "and {largest:g}^10 = {power:.2g}: ten layers leave a millionth",
+            sigmoid=sigmoid.by_hand,
+            tanh=tanh.by_hand,
+            largest=largest,
+            power=largest**10,
+        ),
         *figures,
         _figure("largest sigmoid'", "sigmoid", 0.0),
         plots=(Plot("Saturation", "z", "derivative", tuple(curves), log=True, text=text),),
@@ -38,8 +45,15 @@ def kink() -> Evidence:
     maximum = _slope(lambda z: torch.maximum(z, torch.zeros_like(z)), 0.0)
     differences = np.diff(activations.relu(np.array([-1e-6, 1e-6]))).item() / 2e-6
     return evidence(
-        f"at exactly 0 torch.relu gives {at_0.torch:g}, clamp(min=0) {clamp:g}, maximum(x, 0) "
-        f"{maximum:g}, central differences {differences:g}; by hand it is {at_0.by_hand:g}",
+        Sentence(
+            "at exactly 0 torch.relu gives {torch:g}, clamp(min=0) {clamp:g}, maximum(x, 0) {maximum:g}, central "
+            "differences {differences:g}; by hand it is {by_hand:g}",
+            torch=at_0.torch,
+            clamp=clamp,
+            maximum=maximum,
+            differences=differences,
+            by_hand=at_0.by_hand,
+        ),
         at_0,
         figure("clamp'(0)", None, clamp),
         figure("maximum'(0)", None, maximum),
@@ -55,8 +69,13 @@ def written_out() -> Evidence:
     near = np.array(1e-5)
     off = abs(as_written.tanh(near) - np.tanh(near)) / np.spacing(np.tanh(near))
     return evidence(
-        f"as code it is nan from z = {single} in float32 and {double} in float64, and {off:.0e} ulp off at 1e-5; "
-        "np.tanh is neither",
+        Sentence(
+            "as code it is nan from z = {single} in float32 and {double} in float64, and {off:.0e} ulp off at 1e-5; "
+            "np.tanh is neither",
+            single=single,
+            double=double,
+            off=float(off),
+        ),
         figure("tanh(710)", activations.tanh(np.array(710.0)), torch.tanh(torch.tensor(710.0))),
         figure("first z that gives nan as written, float32", single),
         figure("first z that gives nan as written, float64", double),

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from handgrad.compare.notes.evidence import Evidence, curves, evidence, figure
+from handgrad.compare.notes.language import Sentence
 from handgrad.compare.results import Plot
 from handgrad.manual import activations, as_written
 from handgrad.manual.network import Activation, linear
@@ -23,8 +24,14 @@ def collapse() -> Evidence:
     W = _through(layers, np.eye(SIZES[0])) - B
     apart = np.max(np.abs(_through(layers, X) - linear(W, X, B)))
     return evidence(
-        f"layers {'-'.join(map(str, SIZES))} and the one map W x + B are {apart:.0e} apart; W has rank "
-        f"{np.linalg.matrix_rank(W)}, at most the narrowest layer, {min(SIZES)}",
+        Sentence(
+            "layers {sizes} and the one map W x + B are {apart:.0e} apart; W has rank {rank}, at most the narrowest "
+            "layer, {narrowest}",
+            sizes="-".join(map(str, SIZES)),
+            apart=apart,
+            rank=np.linalg.matrix_rank(W),
+            narrowest=min(SIZES),
+        ),
         figure("W[0, 0]", W[0, 0], _product(layers)),
         figure("largest deviation", apart),
     )
@@ -38,10 +45,14 @@ def collapsed_bias() -> Evidence:
     theirs = _product(layers[1:], b1) + _product(layers[2:], b2) + b3.item()
     try:
         as_written.collapsed_bias(W2, W1, b1, W2, b2, b3)
-        outcome = "as written it is another number"
+        outcome = Sentence("as written it is another number; correct B = {B:.6g}", B=B)
     except ValueError:
-        outcome = f"as written NumPy raises ValueError for {'-'.join(map(str, SIZES))}: the products do not fit"
-    return evidence(f"{outcome}; correct B = {B:.6g}", figure("B", B, theirs))
+        outcome = Sentence(
+            "as written NumPy raises ValueError for {sizes}: the products do not fit; correct B = {B:.6g}",
+            sizes="-".join(map(str, SIZES)),
+            B=B,
+        )
+    return evidence(outcome, figure("B", B, theirs))
 
 
 def not_linear() -> Evidence:
@@ -49,8 +60,12 @@ def not_linear() -> Evidence:
     bent = Activation(activations.tanh, activations.tanh_derivative, "A")
     straight, curved = map(_additivity, (LINEAR, bent))
     return evidence(
-        f"f(x + y) - f(x) - f(y) + f(0) is {straight:.0e} for identity and {curved:.2g} for tanh: an activation is "
-        "there to escape linearity",
+        Sentence(
+            "f(x + y) - f(x) - f(y) + f(0) is {straight:.0e} for identity and {curved:.2g} for tanh: an activation is "
+            "there to escape linearity",
+            straight=straight,
+            curved=curved,
+        ),
         figure("identity", straight),
         figure("tanh", curved),
     )
@@ -60,11 +75,21 @@ def without_bias() -> Evidence:
     """G1: without biases a deep linear network is the product of its weights."""
     layers, x = [(W, 0 * b) for W, b in _layers()], _inputs()[:, :1]
     y = _through(layers, x).item()
-    return evidence(f"y = {y:.6g} on both sides", figure("y", y, _product(layers, x)))
+    return evidence(Sentence("y = {y:.6g} on both sides", y=y), figure("y", y, _product(layers, x)))
 
 
 DEPTH = 50
 """The depth that the notes ask about."""
+EXPLODES = (
+    "after {depth} layers (1, 1) has become {times:.2g} times itself; float32 is infinite for L > {last}",
+    "depth at which float32 is infinite",
+    "In float32, up to the last layer before it is infinite.",
+)
+VANISHES = (
+    "after {depth} layers (1, 1) has become {times:.2g} times itself; float32 is zero for L > {last}",
+    "depth at which float32 is zero",
+    "In float32, up to the last layer before it is zero.",
+)
 ENDS = (0.0, inf)
 """Where a signal stays for ever."""
 
@@ -72,14 +97,15 @@ ENDS = (0.0, inf)
 def powers(factor: float) -> Evidence:
     """G2 and G3: what W = factor I makes of (1, 1), layer by layer, until nothing is left to see."""
     ours, theirs = _signals(factor)
-    depth, word = len(ours) - 1, "infinite" if ours[-1] else "zero"
+    depth, explodes = len(ours) - 1, bool(ours[-1])
     sides = curves({"by hand": ours[:-1], "torch": theirs[:-1]})
-    text = f"In float32, up to the last layer before it is {word}."
+    said, name, text = EXPLODES if explodes else VANISHES
+    title = Sentence("{factor}^L against depth", factor=factor)
     return evidence(
-        f"after {DEPTH} layers (1, 1) has become {ours[DEPTH]:.2g} times itself; float32 is {word} for L > {depth - 1}",
+        Sentence(said, depth=DEPTH, times=ours[DEPTH], last=depth - 1),
         figure(f"{factor}^{DEPTH}, float32", ours[DEPTH], theirs[DEPTH]),
-        figure(f"depth at which float32 is {word}", depth, depth if theirs[-1] in ENDS else None),
-        plots=(Plot(f"{factor}^L against depth", "layers", "what is left of (1, 1)", sides, log=True, text=text),),
+        figure(name, depth, depth if theirs[-1] in ENDS else None),
+        plots=(Plot(title, "layers", "what is left of (1, 1)", sides, log=True, text=text),),
     )
 
 

@@ -23,7 +23,7 @@ class Evidence(NamedTuple):
 
 
 class Statement(NamedTuple):
-    """One statement of the notes: its label, as written, corrected, the verdict, and what proves it."""
+    """One statement of the notes: its label, as written and corrected in English, the verdict, and what proves it."""
 
     id: str
     as_written: str

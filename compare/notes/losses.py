@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from handgrad.compare.notes.evidence import Evidence, curves, evidence, figure
+from handgrad.compare.notes.language import Sentence
 from handgrad.compare.results import Plot
 from handgrad.manual import as_written, losses
 from handgrad.manual.activations import sigmoid, sigmoid_derivative
@@ -26,15 +27,24 @@ def literal_loss() -> Evidence:
     along_written = _descend(WRITTEN)
     p_end, J_end = (values[-1] for values in along_written)
     return evidence(
-        f"y = 0, p = 0.9: as written {written:.4g}, correct {right:.4g}; dJ/dz as written {float(wrong):.2g}, correct "
-        f"{float(slope):.2g}: the sign is wrong where y = 0; {STEPS} steps of descent drive p(y = 0) to {p_end:.3g} "
-        f"and J to {J_end}",
+        Sentence(
+            "y = 0, p = 0.9: as written {written:.4g}, correct {right:.4g}; dJ/dz as written {wrong:.2g}, correct "
+            "{slope:.2g}: the sign is wrong where y = 0; {steps} steps of descent drive p(y = 0) to {p:.3g} and J to "
+            "{J}",
+            written=float(written),
+            right=float(right),
+            wrong=float(wrong),
+            slope=float(slope),
+            steps=STEPS,
+            p=p_end,
+            J=J_end,
+        ),
         figure("loss as written", written, literal.detach()),
         figure("loss", right, by_torch.detach()),
         figure("dJ/dz", p - y, slope),
         figure("dJ/dz as written", -p, wrong),
-        figure(f"p(y = 0) after {STEPS} steps as written", p_end),
-        figure(f"J after {STEPS} steps as written", J_end),
+        figure(Sentence("p(y = 0) after {steps} steps as written", steps=STEPS), p_end),
+        figure(Sentence("J after {steps} steps as written", steps=STEPS), J_end),
         plots=_plots(along_written, _descend(RIGHT)),
     )
 
@@ -47,7 +57,7 @@ def _plots(written: Descent, right: Descent) -> tuple[Plot, Plot]:
     """p and J along both descents."""
     p, J = (curves({"as written": one, "correct": other}) for one, other in zip(written, right, strict=True))
     first = next((step for step, cost in enumerate(written[1]) if np.isnan(cost)), STEPS + 1)
-    without_end = f"As written it falls without end, until it is nan at step {first}."
+    without_end = Sentence("As written it falls without end, until it is nan at step {first}.", first=first)
     wrong_way = "As written the answer is driven to 1 where it should be 0."
     return (
         Plot("J as written, along its own gradient", "step", "J", J, text=without_end),

@@ -11,12 +11,15 @@ from handgrad.compare.experiment.run import Experiment, run
 from handgrad.compare.experiment.sides import hand_network, initial_parameters
 from handgrad.compare.names import gradient
 from handgrad.compare.notes.evidence import Evidence, evidence, figure
+from handgrad.compare.notes.language import Sentence
 from handgrad.compare.operations import OPERATIONS, Operation
 from handgrad.compare.report.report import Report
 from handgrad.compare.results import Row
 from handgrad.manual.network import backward, cost, forward
 
 SEED = 20
+AGREE = "{count} tensors agree, the largest difference is {rho:.2g} of what rounding explains"
+DIFFER = "{count} tensors differ, the largest difference is {rho:.2g} times what rounding explains"
 
 
 def parity(label: str) -> Callable[[], Evidence]:
@@ -47,8 +50,10 @@ def _agreement(label: str) -> Evidence:
     if label[0] != "B":
         return found
     name, by_hand, numeric = _by_differences(label)
-    text = f"{found.text}; central differences of J give {name} to {abs(by_hand / numeric - 1):.0e}"
-    by_differences = figure(f"{name}, central differences in the torch column", by_hand, numeric)
+    off = abs(by_hand / numeric - 1)
+    text = Sentence("{found}; central differences of J give {name} to {off:.0e}", found=found.text, name=name, off=off)
+    title = Sentence("{name}, central differences in the torch column", name=name)
+    by_differences = figure(title, by_hand, numeric)
     return evidence(text, *found.figures, by_differences)
 
 
@@ -56,9 +61,9 @@ def _closeness(rows: Sequence[Row]) -> Evidence:
     """How many tensors agree, and the one that came closest to being flagged."""
     closest = max(rows, key=lambda row: row.rho or 0.0)
     wrong = sum(row.verdict != "OK" for row in rows)
-    outcome = f"{wrong or len(rows)} tensors {'differ' if wrong else 'agree'}"
-    text = f"{outcome}, the largest difference is {closest.rho:.2g} of what rounding explains"
-    return evidence(text, figure(f"{closest.name} at step {closest.step}", closest.by_hand, closest.torch))
+    text = Sentence(DIFFER if wrong else AGREE, count=wrong or len(rows), rho=closest.rho)
+    name = Sentence("{name} at step {step}", name=closest.name, step=closest.step)
+    return evidence(text, figure(name, closest.by_hand, closest.torch))
 
 
 @cache

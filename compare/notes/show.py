@@ -10,16 +10,18 @@ from handgrad.compare.errors import InputError
 from handgrad.compare.faults.catalogue import catalogue
 from handgrad.compare.faults.lesson import Lesson, as_text, indented, prepared
 from handgrad.compare.notes.evidence import Evidence, Statement
+from handgrad.compare.notes.language import ENGLISH, Language, Sentence, own_words
 from handgrad.compare.notes.literal import LITERAL
 from handgrad.compare.report import html, json, markdown
 from handgrad.compare.report.page import CodeLine, Listing
 from handgrad.compare.report.report import Report
+from handgrad.compare.report.summary import filled, width
 from handgrad.compare.report.text import brief
 from handgrad.compare.source.labels import labelled
 from handgrad.manual import as_written
 
-WIDTH = 44
-HEADINGS = ("id", "as written", "corrected", "verdict", "evidence, computed by this run")
+WIDTH = 36
+HEADINGS = ("id", "in the notes", "as written", "corrected", "verdict", "evidence, computed by this run")
 AS_WRITTEN: dict[str, Callable[..., object]] = {
     "L2": as_written.binary_cross_entropy,
     "A3": as_written.tanh,
@@ -71,57 +73,94 @@ def _lesson(label: str) -> Lesson | None:
         return None
 
 
-def as_table(statements: Sequence[Statement]) -> str:
+def as_table(statements: Sequence[Statement], language: Language = ENGLISH) -> str:
     """One row per statement, with the evidence computed now."""
-    widths = [None, WIDTH, WIDTH, None, 2 * WIDTH]
-    return tabulate(_rows(statements), HEADINGS, "grid", maxcolwidths=widths, disable_numparse=True) + "\n"
+    widths = [None, WIDTH, WIDTH, WIDTH, None, 2 * WIDTH]
+    rows = _rows(statements, language)
+    return tabulate(rows, _headings(language), "grid", maxcolwidths=widths, disable_numparse=True) + "\n"
 
 
-def as_markdown(statements: Sequence[Statement]) -> str:
+def as_markdown(statements: Sequence[Statement], language: Language = ENGLISH) -> str:
     """The same table as Markdown."""
-    return markdown.grid(HEADINGS, _rows(statements)) + "\n"
+    return markdown.grid(_headings(language), _rows(statements, language)) + "\n"
 
 
-def _rows(statements: Sequence[Statement]) -> list[tuple[str, ...]]:
-    return [(s.id, s.as_written, s.corrected, s.verdict, s.prove().text) for s in statements]
+def _headings(language: Language) -> tuple[str, ...]:
+    return tuple(map(language.said, HEADINGS))
 
 
-def as_json(statements: Sequence[Statement]) -> str:
-    """The same facts with stable keys: id, as_written, corrected, verdict, evidence."""
-    return json.text([_fields(statement) for statement in statements])
+def _rows(statements: Sequence[Statement], language: Language) -> list[tuple[str, ...]]:
+    return [
+        (s.id, "\n".join(own_words(s.id)), *map(language.said, (s.as_written, s.corrected, s.verdict, s.prove().text)))
+        for s in statements
+    ]
 
 
-def _fields(statement: Statement) -> dict[str, object]:
-    fields = statement._asdict()
-    evidence = fields.pop("prove")()
-    figures = {name: {"by_hand": by_hand, "torch": torch} for name, by_hand, torch in evidence.figures}
-    return {**fields, "evidence": {"text": evidence.text, "figures": figures}}
+def as_json(statements: Sequence[Statement], language: Language = ENGLISH) -> str:
+    """The same facts with stable keys: id, own_words, as_written, corrected, verdict, evidence."""
+    return json.text([_fields(statement, language) for statement in statements])
 
 
-def as_page(statements: Sequence[Statement]) -> str:
+def _fields(statement: Statement, language: Language) -> dict[str, object]:
+    evidence = _told(statement.prove(), language)
+    return {
+        "id": statement.id,
+        "own_words": own_words(statement.id),
+        "as_written": language.said(statement.as_written),
+        "corrected": language.said(statement.corrected),
+        "verdict": statement.verdict,
+        "evidence": {
+            "text": evidence.text,
+            "figures": {name: {"by_hand": by_hand, "torch": torch} for name, by_hand, torch in evidence.figures},
+        },
+    }
+
+
+def as_page(statements: Sequence[Statement], language: Language = ENGLISH) -> str:
     """A page: a table of the statements and the story of each; of one alone its whole story."""
     tell = short_story if len(statements) > 1 else whole_story
     stories = [tell(statement) for statement in statements]
-    title = "The lecture notes, proved" if len(stories) > 1 else f"{stories[0].statement.id} of the lecture notes"
-    return html.page(title, html.rendered("notes.html", title=title, stories=stories))
+    stories = [replace(story, evidence=_told(story.evidence, language)) for story in stories]
+    several = "The lecture notes, proved"
+    title = language.said(several if len(stories) > 1 else Sentence("{id} of the lecture notes", id=statements[0].id))
+    content = html.rendered(
+        "notes.html", title=title, stories=stories, language=language, headings=HEADINGS, own_words=own_words
+    )
+    return html.page(title, content, language.code)
 
 
-def story(statement: Statement) -> str:
+def _told(evidence: Evidence, language: Language) -> Evidence:
+    """The evidence in a language."""
+    say = language.said
+    figures = tuple(figure._replace(name=say(figure.name)) for figure in evidence.figures)
+    plots = tuple(
+        plot._replace(
+            lines=tuple(line._replace(name=say(line.name)) for line in plot.lines),
+            **{part: say(getattr(plot, part)) for part in ("title", "x", "y", "text")},
+        )
+        for plot in evidence.plots
+    )
+    return Evidence(say(evidence.text), figures, plots)
+
+
+def story(statement: Statement, language: Language = ENGLISH) -> str:
     """One statement as text: as written and corrected, the evidence, the code of both sides, and what goes wrong."""
-    told = whole_story(statement)
-    figures = told.evidence.figures
-    rows = [(name, *("" if side is None else f"{side:.9g}" for side in sides)) for name, *sides in figures]
+    told, say = whole_story(statement), language.said
+    evidence = _told(told.evidence, language)
+    rows = [(name, *("" if side is None else f"{side:.9g}" for side in sides)) for name, *sides in evidence.figures]
+    said = (*own_words(statement.id), say(statement.as_written), say(statement.corrected))
+    heads = [say("in the notes"), *[""] * (len(said) - 3), say("as written"), say("corrected")][-len(said) :]
+    lines = [f"  {filled(head, '<', max(map(width, heads)))}  {line}" for head, line in zip(heads, said, strict=True)]
+    proofs = (say("Exactly, by sympy:"), *(f"  {line}" for line in told.proofs))
     parts = [
-        f"{statement.id}  {statement.verdict}\n"
-        f"  as written  {statement.as_written}\n"
-        f"  corrected   {statement.corrected}",
-        told.evidence.text,
-        tabulate(rows, ("", "by hand", "torch"), disable_numparse=True) if rows else "",
+        "\n".join((f"{statement.id}  {say(statement.verdict)}", *lines)),
+        evidence.text,
+        tabulate(rows, ("", say("by hand"), say("torch")), disable_numparse=True) if rows else "",
         *map(_listed, told.code),
-        "" if told.literal is None else f"as written, {_listed(told.literal)}",
-        "\n".join(("Exactly, by sympy:", *(f"  {line}" for line in told.proofs))) if told.proofs else "",
-        "" if told.check is None else indented("A check of it as written", brief(told.check)),
-        "" if told.mistake is None else indented("A known mistake in it", as_text(told.mistake)),
+        "" if told.literal is None else f"{say('as written')}, {_listed(told.literal)}",
+        "\n".join(proofs) if told.proofs else "",
+        "" if told.check is None else indented(say("A check of it as written"), brief(told.check)),
+        "" if told.mistake is None else indented(say("A known mistake in it"), as_text(told.mistake)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

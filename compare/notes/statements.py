@@ -4,10 +4,12 @@ from functools import partial
 
 from handgrad.compare.notes import activations, depth, losses, steps, weights
 from handgrad.compare.notes.evidence import Statement, evidence
+from handgrad.compare.notes.language import Sentence
 from handgrad.compare.notes.parity import parity, parity_of
 from handgrad.compare.operations import OPERATIONS
 
 S = Statement
+ABSENT = "({name} is not in the notes)"
 OF_THE_NOTES = (
     S("F0", '"cross-entropy is a single-neuron network"', "logistic regression is a single-neuron network; "
       "cross-entropy is its loss", "corrected", partial(evidence, "a name, nothing to compute")),
@@ -16,7 +18,7 @@ OF_THE_NOTES = (
     S("L1", "J = (1/n) sum of the losses", "the same", "holds", parity("L1")),
     S("L2", "loss = -y log p + (1-y) log(1-p)", "loss = -[ y log p + (1-y) log(1-p) ]", "corrected",
       losses.literal_loss),
-    S("L4", "(weight decay is not in the notes)", "J += (l2/2) sum ||W[l]||^2, dW[l] += l2 W[l], never b", "supplied",
+    S("L4", Sentence(ABSENT, name="weight decay"), "J += (l2/2) sum ||W[l]||^2, dW[l] += l2 W[l], never b", "supplied",
       parity("L4")),
     S("B1", '(not written: "much computation, tedious")', "dZ[L] = (A[L] - Y)/n", "supplied", parity("B1")),
     S("B2", "(not written)", "dW[l] = dZ[l] A[l-1]^T", "supplied", parity("B2")),
@@ -55,7 +57,7 @@ OF_THE_NOTES = (
     S("O4", "w = w - a V", "the same", "holds", steps.oscillation),
 )  # fmt: skip
 SUPPLIED = (
-    S(label, f"({row.name.replace('-', ' ')} is not in the notes)", equation, "supplied", parity_of(row, label))
+    S(label, Sentence(ABSENT, name=row.name.replace("-", " ")), equation, "supplied", parity_of(row, label))
     for row in OPERATIONS
     for label, equation in row.supplied.items()
 )

@@ -10,6 +10,7 @@ from handgrad.compare.facts.fact import listed
 from handgrad.compare.faults.catalogue import catalogue
 from handgrad.compare.faults.planting import planted
 from handgrad.compare.notes.evidence import Evidence, curves, evidence, figure
+from handgrad.compare.notes.language import Sentence
 from handgrad.compare.operations import operation
 from handgrad.compare.results import Plot, Row
 from handgrad.manual.batches import split
@@ -30,11 +31,22 @@ def batches() -> Evidence:
     cut = {size: [*split(rng.permutation(N), size)] for size in sizes}
     apart = {size: np.mean([np.linalg.norm(_gradient(X[:, i], Y[:, i]) - whole) for i in cut[size]]) for size in sizes}
     return evidence(
-        f"{N} examples in batches of {listed(sizes)}: {listed(map(len, cut.values()))} updates an epoch, mean relative "
-        f"error of the gradient {listed(f'{e / np.linalg.norm(whole):.2f}' for e in apart.values())}; the last batch "
-        f"of {sizes[-1]} has {N % sizes[-1]}",
+        Sentence(
+            "{N} examples in batches of {sizes}: {updates} updates an epoch, mean relative error of the gradient "
+            "{errors}; the last batch of {size} has {left}",
+            N=N,
+            sizes=listed(sizes),
+            updates=listed(map(len, cut.values())),
+            errors=listed(f"{e / np.linalg.norm(whole):.2f}" for e in apart.values()),
+            size=sizes[-1],
+            left=N % sizes[-1],
+        ),
         *(
-            figure(f"updates an epoch, batches of {size}", len(cut[size]), len(torch.split(torch.arange(N), size)))
+            figure(
+                Sentence("updates an epoch, batches of {size}", size=size),
+                len(cut[size]),
+                len(torch.split(torch.arange(N), size)),
+            )
             for size in sizes
         ),
     )
@@ -51,11 +63,20 @@ def updated_too_early() -> Evidence:
     wrong = {rate: _first_wrong(rate) for rate in ("0.1", "0.001")}
     fast, slow = (row.max_abs_diff / abs(row.torch or 1.0) for row in wrong.values())
     return evidence(
-        f"updating W before it is used in backpropagation is the most reported bug of its kind: {wrong['0.1'].name} is "
-        f"then {fast:.0e} off at a rate of 0.1 and {slow:.0e} at 0.001, {wrong['0.001'].rho:.0e} times what rounding "
-        "explains",
+        Sentence(
+            "updating W before it is used in backpropagation is the most reported bug of its kind: {name} is then "
+            "{fast:.0e} off at a rate of 0.1 and {slow:.0e} at 0.001, {rho:.0e} times what rounding explains",
+            name=wrong["0.1"].name,
+            fast=fast,
+            slow=slow,
+            rho=wrong["0.001"].rho,
+        ),
         *(
-            figure(f"{row.name}{list(row.index or ())} at a rate of {rate}", row.by_hand, row.torch)
+            figure(
+                Sentence("{entry} at a rate of {rate}", entry=f"{row.name}{list(row.index or ())}", rate=rate),
+                row.by_hand,
+                row.torch,
+            )
             for rate, row in wrong.items()
         ),
     )
@@ -79,8 +100,13 @@ def oscillation() -> Evidence:
     begun = curves({name: path[:61] for name, path in zip(names, by_hand, strict=True)})
     text = "Gradient descent jumps from side to side at every step, momentum swings a few times."
     return evidence(
-        f"condition number 50, {STEPS} steps: gradient descent changes sign {descent.by_hand:.0f} times "
-        f"along the steep direction, momentum {momentum.by_hand:.0f}",
+        Sentence(
+            "condition number 50, {steps} steps: gradient descent changes sign {descent:.0f} times along the steep "
+            "direction, momentum {momentum:.0f}",
+            steps=STEPS,
+            descent=descent.by_hand,
+            momentum=momentum.by_hand,
+        ),
         descent,
         momentum,
         plots=(Plot("Along the steep direction", "step", "w", begun, text=text),),

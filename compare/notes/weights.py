@@ -13,6 +13,7 @@ import handgrad.manual.initializers as by_hand
 from handgrad.compare.experiment.run import Experiment
 from handgrad.compare.experiment.sides import hand_network
 from handgrad.compare.notes.evidence import Evidence, curves, evidence, figure
+from handgrad.compare.notes.language import Sentence
 from handgrad.compare.operations import operation
 from handgrad.compare.results import Plot
 from handgrad.manual import as_written
@@ -35,7 +36,12 @@ def variance() -> Evidence:
     weight = normal_(torch.empty(40, n, dtype=torch.float64), std=sqrt(1 / n))
     theirs = torch.nn.functional.linear(torch.tensor(x.T), weight).var()
     return evidence(
-        f"n = {n}, inputs of variance 1: Var z is {right:.4g} with deviation 1/sqrt(n), {written:.2g} with 1/n",
+        Sentence(
+            "n = {n}, inputs of variance 1: Var z is {right:.4g} with deviation 1/sqrt(n), {written:.2g} with 1/n",
+            n=n,
+            right=right,
+            written=written,
+        ),
         figure("Var z, 1/sqrt(n)", right, theirs),
         figure("Var z, 1/n as written", written),
     )
@@ -47,22 +53,28 @@ def draw() -> Evidence:
     torch.manual_seed(13)
     theirs = normal_(torch.empty(200_000, 2), std=sqrt(1 / 2)).std()
     return evidence(
-        f"for n = 2 the weights have standard deviation {deviation:.3f}, 1/sqrt(2) = {sqrt(0.5):.3f}",
+        Sentence(
+            "for n = 2 the weights have standard deviation {deviation:.3f}, 1/sqrt(2) = {expected:.3f}",
+            deviation=deviation,
+            expected=sqrt(0.5),
+        ),
         figure("standard deviation, n = 2", deviation, theirs),
     )
 
 
 def he() -> Evidence:
     """I3: the scale for ReLU."""
-    return _named("sqrt(2/n) is He's: {} for a layer 256-64", "he")
+    return _named("sqrt(2/n) is He's: {deviation:.4g} for a layer 256-64", "he")
 
 
 def lecun_called_xavier() -> Evidence:
     """I4: the notes' "Xavier" is a fan-in form."""
-    words = "sqrt(1/n_in) is LeCun's, kaiming_normal_ with nonlinearity linear: {} for a layer 256-64"
+    words = "sqrt(1/n_in) is LeCun's, kaiming_normal_ with nonlinearity linear: {deviation:.4g} for a layer 256-64"
     lecun = _named(words, "notes-xavier")
-    glorot = _named("torch's xavier_normal_ is Glorot's, {} for the same layer", "glorot", "Glorot")
-    return evidence(f"{lecun.text}; {glorot.text}", *lecun.figures, *glorot.figures)
+    glorot = _named("torch's xavier_normal_ is Glorot's, {deviation:.4g} for the same layer", "glorot", "Glorot")
+    return evidence(
+        Sentence("{lecun}; {glorot}", lecun=lecun.text, glorot=glorot.text), *lecun.figures, *glorot.figures
+    )
 
 
 def glorot_called_he() -> Evidence:
@@ -72,7 +84,11 @@ def glorot_called_he() -> Evidence:
     written, right = (squares[name][-1] for name in ("Glorot, called He in the notes", "He"))
     title, text = "Mean square through 30 layers with ReLU", "Only He's deviation keeps the signal."
     return evidence(
-        f"after 30 layers of 256 units with ReLU the mean square is {written:.1e} as written, {right:.2g} with He's",
+        Sentence(
+            "after 30 layers of 256 units with ReLU the mean square is {written:.1e} as written, {right:.2g} with He's",
+            written=written,
+            right=right,
+        ),
         figure("standard deviation as written", as_written.he(64, 256), _deviation(xavier_normal_)),
         figure("mean square as written", written, _mean_square_in_torch(xavier_normal_, x)),
         figure("mean square with He's", right, _mean_square_in_torch(kaiming_normal_, x)),
@@ -95,8 +111,12 @@ def symmetry() -> Evidence:
     equal, drawn = (values[-1] for values in spreads.values())
     text = "Equal weights never separate."
     return evidence(
-        f"after 200 steps the rows of W1 are {equal:.1g} apart where they began equal, {drawn:.2g} where they were "
-        "drawn",
+        Sentence(
+            "after 200 steps the rows of W1 are {equal:.1g} apart where they began equal, {drawn:.2g} where they were "
+            "drawn",
+            equal=equal,
+            drawn=drawn,
+        ),
         figure("spread, begun equal", equal),
         figure("spread, drawn", drawn),
         plots=(Plot("How far the rows of W1 are apart", "step", "spread", curves(spreads, first=1), text=text),),
@@ -119,8 +139,10 @@ def _named(words: str, initializer: str, name: str = "standard deviation") -> Ev
     """The standard deviation that an initialiser gives a layer 256-64: words with torch's, and ours if it differs."""
     row = operation("initializer", initializer)
     ours, theirs = row.hands()[0](64, 256), _deviation(row.twin())
-    unless_equal = "" if isclose(ours, theirs, rel_tol=1e-9) else f", and by hand {ours:.4g}"
-    return evidence(words.format(f"{theirs:.4g}") + unless_equal, figure(name, ours, theirs))
+    said = Sentence(words, deviation=float(theirs))
+    if not isclose(ours, theirs, rel_tol=1e-9):
+        said = Sentence("{said}, and by hand {ours:.4g}", said=said, ours=float(ours))
+    return evidence(said, figure(name, ours, theirs))
 
 
 def _deviation(initializer: Callable[[torch.Tensor], Any]) -> float:

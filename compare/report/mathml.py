@@ -15,6 +15,7 @@ TOKENS = re.compile(
     r"""(?P<space>\s+)
     |(?P<quoted>"[^"]*")
     |(?P<number>[0-9]+(?:\.[0-9]+)?(?:e[-+]?[0-9]+)?(?![A-Za-z])|\.[0-9]+)
+    |(?P<syllables>[\u3131-\u318e\uac00-\ud7a3]+)
     |(?P<word>[A-Za-z]{2,}(?:(?:[-.][A-Za-z]+)+|'s\b))
     |(?P<name>[A-Za-z]+[0-9]*(?:_[A-Za-z0-9]+)*)
     |(?P<operator><=|>=|->|\|\||\+=|-=|\.\.\.|.)""",
@@ -73,7 +74,7 @@ def _leaf(kind: str, text: str) -> _Node:
     shown = escape(text)
     if kind == "space":
         return _Node(" ", "space", text=" ")
-    if kind in ("quoted", "word"):
+    if kind in ("quoted", "syllables", "word"):
         return _Node(shown, "word", text=text)
     if kind == "number":
         return _Node(f"<mn>{shown}</mn>", "atom", text=text)

@@ -145,11 +145,26 @@ def aligned(columns: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -
 
     It is what tabulate's "simple" prints; importing tabulate takes longer than all that shows a stored report.
     """
-    widths = [max(len(head) + 2, *map(len, cells), 0) for head, *cells in zip(columns, *rows, strict=True)]
+    widths = [max(width(head) + 2, *map(width, cells), 0) for head, *cells in zip(columns, *rows, strict=True)]
     return [
-        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(line, sides, widths, strict=True)).rstrip()
+        "  ".join(map(filled, line, sides, widths)).rstrip()
         for line in (columns, ["-" * width for width in widths], *rows)
     ]
+
+
+def width(text: str) -> int:
+    """How many columns a text takes on a terminal: Hangul takes two a syllable."""
+    if text.isascii():
+        return len(text)
+    from wcwidth import wcswidth
+
+    return int(wcswidth(text))
+
+
+def filled(text: str, side: str, columns: int) -> str:
+    """A text with spaces up to so many columns, aligned to a side, < or >."""
+    spaces = " " * (columns - width(text))
+    return text + spaces if side == "<" else spaces + text
 
 
 def differing(reports: Mapping[str, Results]) -> list[str]:

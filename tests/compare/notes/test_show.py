@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from wcwidth import wcswidth
 
 from handgrad.compare.cli import main
+from handgrad.compare.notes.language import language
 from handgrad.compare.notes.show import as_json, as_markdown, as_table, short_story, story, whole_story
 from handgrad.compare.notes.statements import STATEMENTS
 
@@ -45,7 +47,7 @@ def test_the_line_of_an_equation_is_marked():
 def test_the_story_as_text_has_every_part():
     told = story(BY_ID["L2"])
     for piece in (
-        "as written  loss = -y log p + (1-y) log(1-p)",
+        "as written    loss = -y log p + (1-y) log(1-p)",
         "loss as written                      -2.30258509  -2.30258509",
         "Exactly, by sympy:",
         "A known mistake in it",
@@ -60,7 +62,9 @@ def test_a_story_can_be_told_whatever_it_is_about(label):
 
 def test_json_has_stable_keys():
     statements = json.loads(as_json([BY_ID["L2"], BY_ID["G2"]]))
-    assert [[*statement] for statement in statements] == [["id", "as_written", "corrected", "verdict", "evidence"]] * 2
+    keys = ["id", "own_words", "as_written", "corrected", "verdict", "evidence"]
+    assert [[*statement] for statement in statements] == [keys] * 2
+    assert statements[1]["own_words"][-1] == "Explode 없음."
     figures = statements[0]["evidence"]["figures"]
     assert figures["J after 500 steps as written"] == {"by_hand": "nan", "torch": None}
 
@@ -68,9 +72,21 @@ def test_json_has_stable_keys():
 def test_the_table_has_a_row_for_each():
     chosen = [BY_ID["A1"], BY_ID["O4"]]
     table = as_table(chosen)
-    assert "| A1   | sigmoid, ReLU and tanh are slow" in table
+    assert "| sigmoid, ReLU and tanh are slow" in table
+    assert "단점: 양 끝 포화영역에서" in table
     assert "gradient descent changes sign 200 times" in table
     assert len(as_markdown(chosen).splitlines()) == 4
+
+
+def test_a_table_in_korean_is_aligned_on_a_terminal():
+    table = as_table([BY_ID["A1"], BY_ID["O4"]], language("ko"))
+    assert "백만분의" in table
+    assert len({wcswidth(line) for line in table.splitlines()}) == 1
+    first, *lines = story(BY_ID["A1"], language("ko")).splitlines()[:6]
+    assert first == "A1  맞음"
+    said = ("A) ", "단점", "update", "sigmoid, ReLU", "sigmoid와")
+    starts = [wcswidth(line[: line.index(text)]) for line, text in zip(lines, said, strict=True)]
+    assert starts == [starts[0]] * 5
 
 
 def test_the_command(capsys, tmp_path):
@@ -80,3 +96,19 @@ def test_the_command(capsys, tmp_path):
     assert "did you mean 'G2'?" in capsys.readouterr().err
     assert main(["notes", "--id", "G2", "--format", "json", "--output", str(tmp_path / "g2.json")]) == 0
     assert json.loads((tmp_path / "g2.json").read_text())[0]["id"] == "G2"
+
+
+def test_the_command_in_korean(capsys, tmp_path):
+    assert main(["notes", "--id", "G2", "--language", "ko"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("G2  고침\n  노트의 표현  예를 들어 (i)")
+    assert "50층을 지나면 (1, 1)은 처음의 6.4e+08배가 됩니다." in told
+    assert main(["notes", "--language", "korean", "--format", "json"]) == 2
+    assert "known are en, ko" in capsys.readouterr().err
+    page = tmp_path / "ko.html"
+    assert main(["notes", "--id", "A1", "--language", "ko", "--format", "html", "--output", str(page)]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert '<html lang="ko">' in text
+    assert "<title>강의 노트의 A1 - handgrad</title>" in text
+    assert "한 층을 지나고 남는 기울기의 비율입니다." in text
+    assert '<code lang="ko">단점: 양 끝 포화영역에서</code>' in text

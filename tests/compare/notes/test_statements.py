@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from handgrad.compare.notes.language import Sentence, language
 from handgrad.compare.notes.statements import STATEMENTS
 from handgrad.compare.operations import OPERATIONS
 from tests.repository import ROOT
@@ -82,6 +83,21 @@ def test_every_statement_of_the_notes_has_a_row():
     assert {statement.verdict for statement in STATEMENTS} == {"holds", "corrected", "convention", "supplied"}
 
 
+OF_FORMULAS = {"alpha", "beta", "erf", "float32", "log", "loss", "randn", "relu", "shape", "sigmoid", "softmax", "sqrt"}
+OF_FORMULAS |= {"sum", "tanh", "Phi", "GELU", "LeakyReLU", "ReLU", "clamp", "maximum", "Var", "Glorot", "gelu", "leaky"}
+OF_FORMULAS |= {"torch", "losses", "penalty"}
+"""Words that are the same in every language, as formulas, names and tensors have them."""
+
+
+def untold(text, spoken):
+    """The texts of a text, itself and those in it, that have words and no template in a language."""
+    template = text.template if isinstance(text, Sentence) else text
+    inner = [v for v in text.values.values() if isinstance(v, str)] if isinstance(text, Sentence) else []
+    words = {*re.findall(r"[A-Za-z]{3,}(?:32)?", re.sub(r"\{\w+(:[^}]*)?\}", "", template))} - OF_FORMULAS
+    missing = [template] if words and template not in spoken.templates else []
+    return missing + [each for value in inner for each in untold(value, spoken)]
+
+
 DRAWN_APART = {"Var z, 1/sqrt(n)", "mean square as written", "mean square with He's", "standard deviation, n = 2"}
 """Figures that each side draws for itself, so that they are only alike."""
 
@@ -90,6 +106,11 @@ DRAWN_APART = {"Var z, 1/sqrt(n)", "mean square as written", "mean square with H
 def test_both_sides_give_the_same_figures(statement):
     evidence = statement.prove()
     assert evidence.text
+    said = (statement.as_written, statement.corrected, statement.verdict, evidence.text)
+    of_plots = (text for plot in evidence.plots for text in (plot.title, plot.x, plot.y, plot.text))
+    of_curves = (curve.name for plot in evidence.plots for curve in plot.lines)
+    for text in (*said, *(figure.name for figure in evidence.figures), *of_plots, *of_curves):
+        assert untold(text, language("ko")) == []
     for name, by_hand, torch in evidence.figures:
         if by_hand is None or torch is None:
             continue
