@@ -7,6 +7,7 @@ from typing import NamedTuple
 from handgrad.compare.equations import EQUATIONS
 from handgrad.compare.facts.fact import counted, listed
 from handgrad.compare.facts.remarks import Persists
+from handgrad.compare.ownership import place as at
 from handgrad.compare.results import Finding
 
 LONGEST = 500  # characters of what a cause says; an exception of the user's may go on
@@ -93,8 +94,8 @@ def place(finding: Finding) -> str:
 
 
 def location(finding: Finding) -> str:
-    """The file and the line to look at, my_derivation.py:41, or nothing where they are not known."""
-    return printable(f"{finding.line.file}:{finding.line.number}") if finding.line is not None else ""
+    """The file and the line to look at, my_derivation.py:41 or cell 3, line 5, or nothing where they are not known."""
+    return printable(at(finding.line.file, finding.line.number)) if finding.line is not None else ""
 
 
 def equation(finding: Finding) -> str:
