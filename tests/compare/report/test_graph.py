@@ -59,3 +59,45 @@ def test_a_deep_graph_is_cut_around_the_culprit():
     state = drawn(Results(rows, (finding,), details=Details(reads=reads)))
     assert state["dW80"] == "culprit"
     assert "dW2" not in state
+
+
+def columns(results):
+    """The heading above every box, by name."""
+    svg = graph(results).svg
+    heads = {float(x) - 42: text for x, text in re.findall(r'class="head" x="([\d.]+)" y="12">([^<]+)<', svg)}
+    boxes = re.findall(r'translate\((\d+) (\d+)\)"><title>(\w+):', svg)
+    return {name: heads[float(x)] for x, _, name in boxes}, {name: int(y) for _, y, name in boxes}
+
+
+def recurrent(steps, culprit=""):
+    """Results of a layer whose steps over time share U, W and b, with two values of its own at each."""
+    reads = {}
+    for t in range(steps):
+        reads |= {f"s{t}": ("U", "X", *((f"h{t - 1}", "W") if t else ()), "b"), f"h{t}": (f"s{t}",)}
+    reads |= {"Y": (f"h{steps - 1}", "V"), "J": ("Y",)}
+    names = [f"d{name}" for name in (*reads, "U", "W", "b", "V") if name != "J"]
+    rows = [Row(1, "backward", name, "", (2,), 0.0, verdict="FAULT" if name == culprit else "OK") for name in names]
+    return Results(tuple(rows), details=Details(reads=reads))
+
+
+def test_steps_over_time_that_share_weights_are_columns():
+    head, y = columns(recurrent(3))
+    assert {name: head[name] for name in ("s0", "h0", "ds0", "dh0")} == dict.fromkeys(
+        ("s0", "h0", "ds0", "dh0"), "time 0"
+    )
+    assert {head[name] for name in ("s2", "h2", "Y", "J", "ds2", "dh2", "dY")} == {"time 2"}
+    assert {head[name] for name in ("U", "W", "b", "X", "V")} == {"given"}
+    assert {head[name] for name in ("dU", "dW", "db", "dV")} == {"gradients"}
+    assert y["s0"] == y["s1"] == y["s2"] < y["h0"] == y["h2"] < y["J"] < y["dh0"] == y["dh2"] < y["ds0"] == y["ds1"]
+    places = [*zip(head.values(), y.values(), strict=True)]
+    assert len({*places}) == len(places), "no box lies on another"
+
+
+def test_of_what_steps_share_the_arrows_of_the_step_beside_it_are_drawn():
+    arrows = [graph(recurrent(steps)).svg.count("<path class=") for steps in (3, 4, 5)]
+    assert arrows[1] - arrows[0] == arrows[2] - arrows[1] == 4, "h to s, s to h, and both gradients"
+
+
+def test_layers_are_no_steps_over_time():
+    head, _ = columns(PASSING)
+    assert head["Z1"] == head["Z2"] == "forward \u2193"
