@@ -135,8 +135,11 @@ def _told(evidence: Evidence, language: Language) -> Evidence:
     figures = tuple(figure._replace(name=say(figure.name)) for figure in evidence.figures)
     plots = tuple(
         plot._replace(
+            title=say(plot.title),
+            x=say(plot.x),
+            y=say(plot.y),
             lines=tuple(line._replace(name=say(line.name)) for line in plot.lines),
-            **{part: say(getattr(plot, part)) for part in ("title", "x", "y", "text")},
+            text=say(plot.text),
         )
         for plot in evidence.plots
     )

@@ -85,7 +85,7 @@ def test_every_statement_of_the_notes_has_a_row():
 
 OF_FORMULAS = {"alpha", "beta", "erf", "float32", "log", "loss", "randn", "relu", "shape", "sigmoid", "softmax", "sqrt"}
 OF_FORMULAS |= {"sum", "tanh", "Phi", "GELU", "LeakyReLU", "ReLU", "clamp", "maximum", "Var", "Glorot", "gelu", "leaky"}
-OF_FORMULAS |= {"torch", "losses", "penalty"}
+OF_FORMULAS |= {"adam", "next", "torch", "losses", "penalty"}
 """Words that are the same in every language, as formulas, names and tensors have them."""
 
 

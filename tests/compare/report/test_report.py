@@ -74,5 +74,5 @@ def test_every_form_is_the_renderers():
     report = Report((FINE,))
     assert report.to_json().startswith('{\n "schema": "handgrad.report/2"')
     assert report.to_markdown().startswith("### handgrad: OK")
-    assert "<title>handgrad: OK</title>" in report.to_html()
+    assert "<title>OK, one check - handgrad</title>" in report.to_html()
     assert report._repr_html_().startswith('<div class="handgrad">')
