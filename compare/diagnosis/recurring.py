@@ -16,11 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from handgrad.compare.diagnosis.bits import DISTINCT, ENOUGH_BITS, Observed, price
+from handgrad.compare.diagnosis.bits import DISTINCT, ENOUGH_BITS, MOST_BITS, price
 from handgrad.compare.diagnosis.edits.arithmetic import constants, powers, products, sums
 from handgrad.compare.diagnosis.edits.edit import ODD, Edit, Rank, says
 from handgrad.compare.diagnosis.edits.functions import functions
-from handgrad.compare.diagnosis.edits.hypotheses import as_far_as_possible
 from handgrad.compare.diagnosis.edits.one_use import at_one_use, others_at_one_use
 from handgrad.compare.diagnosis.edits.operands import multiples, named_tensors, operands, other_tensors
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
@@ -81,20 +80,30 @@ class Rollout:
         self.settings = {
             name: torch.tensor(value, dtype=torch.float64) for name, value in self.recurrence.settings.items()
         }
-        self.is_torchs = any(map(self._gives_torchs, self._starts()))
+        self.base: list[dict[Node, Any]] = []
+        self.start: dict[str, Tensor] = {}
+        self.is_torchs = any(self._starts(values) for values in self._candidates())
 
-    def _starts(self) -> Iterator[dict[str, Tensor]]:
-        """What the states may start from, where torch makes them at its first step: 0 each, or one of them 1."""
-        fixed, like_weights = self.recurrence.starts, self.course.steps[0].reference
-        zeros = {name: fixed.get(name, 0.0) for name in self.recurrence.states}
-        for values in (zeros, *(zeros | {name: 1.0} for name in zeros if name not in fixed)):
-            shaped = {name: like_weights if self.graph.outputs[name].value.ndim else torch.zeros(()) for name in values}
-            yield {name: torch.full_like(like, values[name], dtype=torch.float64) for name, like in shaped.items()}
+    def _candidates(self) -> Iterator[dict[str, float]]:
+        """What the states may start from, where torch makes them at its first step."""
+        fixed = self.recurrence.starts
+        open_to = [name for name in self.recurrence.states if name not in fixed]
+        yield {**dict.fromkeys(open_to, 0.0), **fixed}
+        for name in open_to:
+            yield {**dict.fromkeys(open_to, 0.0), **fixed, name: 1.0}
 
-    def _gives_torchs(self, start: dict[str, Tensor]) -> bool:
-        self.start = start
-        courses = ((step, after) for _, step, after in self.rolled(NOTHING))
-        return all(bool(((after - step.reference).abs() <= step.allowed_torch).all()) for step, after in courses)
+    def _starts(self, values: Mapping[str, float]) -> bool:
+        self.base, self.start = [], {}
+        outputs, like_weights = self.graph.outputs, self.course.steps[0].reference
+        for name, value in values.items():
+            scalar = not outputs[name].value.ndim
+            self.start[name] = (
+                torch.tensor(value, dtype=torch.float64) if scalar else torch.full_like(like_weights, value)
+            )
+        for _, step, after in self.rolled(NOTHING):
+            if not bool(((after - step.reference).abs() <= step.allowed_torch).all()):
+                return False
+        return True
 
     def rolled(self, slip: Edit) -> Iterator[tuple[int, At, Tensor]]:
         """Each step with the weights that the edited recurrence makes of it."""
@@ -105,6 +114,8 @@ class Rollout:
             state[name] = torch.as_tensor(value, dtype=torch.float64).expand(self.start[name].shape)
         for index, step in enumerate(self.course.steps):
             values = self._step(index, {before(name): tensor for name, tensor in state.items()}, slip)
+            if len(self.base) == index:
+                self.base.append(values)
             yield index, step, values[self.graph.outputs[AFTER]]
             state = {name: values[self.graph.outputs[name]] for name in state}
             state |= {name: tensor for name, tensor in step.kept.items() if name in state}
@@ -114,7 +125,17 @@ class Rollout:
         self.work += len(self.segment.steps)
         given = {**self.settings, **state, **self.course.steps[index].inputs}
         early = None if slip.uniform else self.recurrence.early.get(index)
-        return _evaluated(self.segment, given, slip.changes) if early is None else self._early(early, given, slip)
+        if early is not None:
+            return self._early(early, given, slip)
+        if index >= len(self.base) or index in self.recurrence.early:
+            return _evaluated(self.segment, given, slip.changes)
+        base = self.base[index]
+        inputs = {node: given[name] for name, node in self.graph.inputs.items()}
+        moved = {
+            node: value for node, value in inputs.items() if value is not base[node] and not _same(value, base[node])
+        }
+        values = base | moved
+        return values | self.segment.changed(slip.changes, values, moved)
 
     def _early(self, graph: Graph, given: Mapping[str, Any], slip: Edit) -> dict[Node, Any]:
         """A step of another form, in which an edit is made where it has the same steps."""
@@ -133,6 +154,10 @@ class Whole(Segment):
     def steps(self) -> tuple[Node, ...]:
         """All steps of the graph."""
         return self.graph.nodes
+
+
+def _same(one: Any, other: Any) -> bool:
+    return isinstance(one, Tensor) and one.shape == other.shape and torch.equal(one, other)
 
 
 def _evaluated(segment: Segment, given: Mapping[str, Any], changes: Mapping[Node, Change]) -> dict[Node, Any]:
@@ -215,9 +240,16 @@ def _found(rollouts: Sequence[Rollout]) -> list[Found]:
 
 def _edits(segment: Whole) -> Iterator[Edit]:
     """Edits of single steps, from the updated weights backwards."""
-    for node in segment.nearest_first:
+    order = {node: i for i, node in enumerate(segment.steps)}
+    far = len(order)
+    for node in sorted(order, key=lambda node: (segment.distance.get(node, far), -order[node])):
         for kind in OF_A_STEP if node.value.ndim else OF_A_NUMBER:
-            yield from (edit for edit in as_far_as_possible(kind(segment, node, {})) if edit.tier < CURIOUS)
+            try:
+                for edit in kind(segment, node, {}):
+                    if edit.tier < CURIOUS:
+                        yield edit
+            except ODD:
+                continue
 
 
 def _left(rollouts: Sequence[Rollout], slip: Edit) -> tuple[float, float]:
@@ -228,11 +260,14 @@ def _left(rollouts: Sequence[Rollout], slip: Edit) -> tuple[float, float]:
             for _, step, after in rollout.rolled(slip):
                 if after.shape != step.recorded.shape:
                     return inf, 0.0
-                ratio = float(((after - step.recorded).abs() / step.allowed).max())
+                left, wrong = (after - step.recorded).abs(), (step.reference - step.recorded).abs()
+                ratio = float((left / step.allowed).max())
                 if not ratio <= 1.0:
                     return inf, 0.0
                 worst = max(worst, ratio)
-                bits += Observed(step.recorded, step.reference, noise=step.allowed).bits(after)
+                off = wrong > DISTINCT * step.allowed
+                told = torch.log2(wrong[off] / torch.maximum(left, step.allowed)[off])
+                bits += float(told.clamp(0.0, MOST_BITS).sum())
     except ODD:
         return inf, 0.0
     return worst, bits

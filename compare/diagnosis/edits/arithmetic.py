@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, combinations, permutations
+from itertools import combinations, permutations
 from math import isclose
 from typing import Any
 
@@ -21,9 +21,9 @@ from handgrad.compare.diagnosis.edits.edit import (
     apply,
     inside,
     is_number,
-    is_square,
     read,
     redo,
+    says,
     text,
 )
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
@@ -59,85 +59,113 @@ class Term:
 
 def sums(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
     """Terms left out, of the wrong sign, counted twice; one alone is kept, as where each overwrites the one before."""
-    terms, where = _terms(segment, node), inside(segment, node)
+    terms = _terms(segment, node)
+    where = inside(segment, node)
+
+    def without(tier: int, *left_out: Term) -> Edit:
+        return Edit(
+            tier,
+            Rank.LEFT_OUT,
+            says(mistakes.MissingTerm, _told(left_out, "{sign} "), where),
+            _more(node, -1.0, *left_out),
+        )
+
+    def turned(tier: int, *turned: Term) -> Edit:
+        return Edit(tier, Rank.SIGN, says(mistakes.TermSign, _told(turned), where), _more(node, -2.0, *turned))
+
     for term in terms:
-        yield _times(node, term, 2.0, "twice", 1, where)
-        yield _times(node, term, 0.5, "half of", 2, where)
-    sizes = (1, *((2,) if len(terms) > 2 else ()), *((len(terms) - 1,) if len(terms) > 3 else ()))
-    for of in chain.from_iterable(combinations(terms, size) for size in sizes):
-        tier = min(len(of), 2)
-        without, turned = _more(node, -1.0, *of), _more(node, -2.0, *of)
-        yield Edit.of(tier, Rank.LEFT_OUT, {node: without}, mistakes.MissingTerm, _told(of, "{sign} "), where)
-        yield Edit.of(tier, Rank.SIGN, {node: turned}, mistakes.TermSign, _told(of), where)
+        yield without(1, term)
+        yield turned(1, term)
+        yield _times(segment, node, term, 2.0, "twice", 1)
+        yield _times(segment, node, term, 0.5, "half of", 2)
+        if len(terms) > 3:
+            yield without(2, *(each for each in terms if each is not term))
     for one, other in permutations(terms, 2):
-        yield from _of_another_term(node, one, other, where)
+        yield from _of_another_term(segment, node, one, other)
+    for pair in combinations(terms, 2) if len(terms) > 2 else ():
+        yield without(2, *pair)
+        yield turned(2, *pair)
     if len(terms) == 2:
         for one, other in permutations(terms):
             yield from _assigned(node, one, other)
             yield from _squared(node, one, other)
         one, other = terms
         product = apply(operator.mul, one.of, other.of)
-        yield Edit.of(4, Rank.CURIOUS, {node: product}, mistakes.FactorForm, text("{}", other.of), "product", where)
+        yield Edit(4, Rank.CURIOUS, says(mistakes.FactorForm, text("{}", other.of), "product", where), {node: product})
 
 
 def _told(terms: Sequence[Term], sign: str = "") -> Callable[[Words], tuple[str, ...]]:
     return lambda words: tuple(sign.format(sign=term.sign) + words(term.of) for term in terms)
 
 
-def _more(node: Node, times: float, *terms: Term) -> Change:
+def _more(node: Node, times: float, *terms: Term) -> dict[Node, Change]:
     """A sum with so many times more of some of its terms."""
-    return lambda v: v(node) + sum(times * term.times * v(term.of) for term in terms)
+    return {node: lambda v: v(node) + sum(times * term.times * v(term.of) for term in terms)}
 
 
-def _of_another_term(node: Node, one: Term, other: Term, where: Node | str) -> Iterator[Edit]:
+def _of_another_term(segment: Segment, node: Node, one: Term, other: Term) -> Iterator[Edit]:
     """a * b + c read as (a + c) * b."""
     product = one.of
     if isinstance(product, Node) and product.kind in ("mul", "div"):
         for factor in product.args[:2] if product.kind == "mul" else product.args[1:2]:
-            yield _scaled_term(node, product.kind, factor, other, where, belongs=False)
+            yield _scaled_term(segment, node, product.kind, factor, other, belongs=False)
 
 
-def _scaled_term(node: Node, kind: str, factor: Any, term: Term, where: Node | str, *, belongs: bool) -> Edit:
+def _scaled_term(segment: Segment, node: Node, kind: str, factor: Any, term: Term, *, belongs: bool) -> Edit:
     """A term multiplied or divided by a factor too much, or not where it should be."""
     scaled = operator.mul if kind == "mul" else operator.truediv
+    more = -1 if belongs else 1
 
     def change(v: Values) -> Any:
         own = term.times * v(term.of)
-        more = scaled(own, v(factor)) - own
-        return v(node) - more if belongs else v(node) + more
+        return v(node) + more * (scaled(own, v(factor)) - own)
 
-    told = text("{}", factor), text("{}", term.of), belongs, kind == "div", where
-    return Edit.of(2, Rank.OTHER, {node: change}, mistakes.FactorOfTerms, *told)
+    cause = says(
+        mistakes.FactorOfTerms, text("{}", factor), text("{}", term.of), belongs, kind == "div", inside(segment, node)
+    )
+    return Edit(2, Rank.OTHER, cause, {node: change})
 
 
 def _squared(node: Node, one: Term, other: Term) -> Iterator[Edit]:
     """a^2 + c read as (a + c)^2."""
-    if not isinstance(one.of, Node) or not is_square(one.of):
+    if not isinstance(one.of, Node) or not _is_square(one.of):
         return
-    base, told = one.of.args[0], text(f"({{}} {one.sign} {{}})^2", other.of, one.of.args[0])
-    squared = apply(lambda x, c: (other.times * c + one.times * x) ** 2, base, other.of)
-    yield Edit.of(2, Rank.OTHER, {node: squared}, mistakes.OtherOperand, told, node)
+    base = one.of.args[0]
+
+    def squared(x: Any, c: Any) -> Any:
+        return (other.times * c + one.times * x) ** 2
+
+    cause = says(mistakes.OtherOperand, text(f"({{}} {one.sign} {{}})^2", other.of, base), node)
+    yield Edit(2, Rank.OTHER, cause, {node: apply(squared, base, other.of)})
+
+
+def _is_square(node: Node) -> bool:
+    return (node.kind == "pow" and node.args[1] == 2) or (node.kind == "mul" and node.args[0] is node.args[1])
 
 
 def _assigned(node: Node, one: Term, other: Term) -> Iterator[Edit]:
     """c where the other term is 0 alone, as if that were assigned after it."""
-    if not isinstance(one.of, Node):
+    product = one.of
+    if not isinstance(product, Node):
         return
-    where_zero = apply(lambda x, c: one.times * x + other.times * c * (x == 0).to(x.dtype), one.of, other.of)
-    told = text("{} where {} is 0", other.of, one.of), text("{}", other.of)
-    yield Edit.of(4, Rank.CURIOUS, {node: where_zero}, mistakes.OtherOperand, *told, node)
+
+    def assigned(first: Any, second: Any) -> Any:
+        return one.times * first + other.times * second * (first == 0).to(first.dtype)
+
+    cause = says(mistakes.OtherOperand, text("{} where {} is 0", other.of, product), text("{}", other.of), node)
+    yield Edit(4, Rank.CURIOUS, cause, {node: apply(assigned, product, other.of)})
 
 
 def multiples_of_terms(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
     """A term so many times what it should be."""
     for term in _terms(segment, node):
         for value, name in numbers.items() if isinstance(term.of, Node) else ():  # a number has edits of its own
-            yield _times(node, term, value, f"{name} times", 3, inside(segment, node))
+            yield _times(segment, node, term, value, f"{name} times", 3)
 
 
-def _times(node: Node, term: Term, times: float, name: str, tier: int, where: Node | str) -> Edit:
-    more = _more(node, times - 1, term)
-    return Edit.of(tier, Rank.SIZE, {node: more}, mistakes.TermTimes, text("{}", term.of), name, times, where)
+def _times(segment: Segment, node: Node, term: Term, times: float, name: str, tier: int) -> Edit:
+    cause = says(mistakes.TermTimes, text("{}", term.of), name, times, inside(segment, node))
+    return Edit(tier, Rank.SIZE, cause, _more(node, times - 1, term))
 
 
 def _terms(segment: Segment, node: Node) -> tuple[Term, ...]:
@@ -193,29 +221,30 @@ def products(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iter
     """Factors and divisors left out, on the other side, entering twice, or by another function of them."""
     if node.kind not in ("mul", "div"):
         return
-    where = inside(segment, node)
     for i, of in enumerate(node.args[:2]):
-        yield from _factor(node, i, where)
+        yield from _factor(segment, node, i)
         is_sum = isinstance(of, Node) and of.kind in SUMS and (i == 0 or node.kind == "mul")
         for term in merged(segment, of) if is_sum else ():
-            yield _scaled_term(node, node.kind, node.args[1 - i], term, where, belongs=True)
-    added = apply(operator.add if node.kind == "mul" else operator.sub, *node.args[:2])
-    yield Edit.of(4, Rank.CURIOUS, {node: added}, mistakes.FactorForm, text("{}", node.args[1]), "added", where)
+            yield _scaled_term(segment, node, node.kind, node.args[1 - i], term, belongs=True)
+    cause = says(mistakes.FactorForm, text("{}", node.args[1]), "added", inside(segment, node))
+    added = operator.add if node.kind == "mul" else operator.sub
+    yield Edit(4, Rank.CURIOUS, cause, {node: apply(added, *node.args[:2])})
 
 
-def _factor(node: Node, i: int, where: Node | str) -> Iterator[Edit]:
+def _factor(segment: Segment, node: Node, i: int) -> Iterator[Edit]:
     """The edits of a product or quotient in one of its two operands."""
     factor, other = node.args[i], node.args[1 - i]
-    told, is_divisor = text("{}", factor), node.kind == "div" and i == 1
+    told, where = text("{}", factor), inside(segment, node)
+    is_divisor = node.kind == "div" and i == 1
     rest = apply(lambda x: 1 / x, other) if node.kind == "div" and i == 0 else read(other)
 
     def form(tier: int, rank: Rank, how: str, function: Callable[[Any], Any]) -> Edit:
         def change(v: Values) -> Any:
             return rest(v) * function(1 / v(factor) if is_divisor else v(factor))
 
-        return Edit.of(tier, rank, {node: change}, mistakes.FactorForm, told, how, where)
+        return Edit(tier, rank, says(mistakes.FactorForm, told, how, where), {node: change})
 
-    yield Edit.of(1, Rank.LEFT_OUT, {node: rest}, mistakes.MissingFactor, told, is_divisor, where)
+    yield Edit(1, Rank.LEFT_OUT, says(mistakes.MissingFactor, told, is_divisor, where), {node: rest})
     yield form(1, Rank.OTHER, "multiplied" if is_divisor else "divided", lambda x: 1 / x)
     yield form(2, Rank.OTHER, "twice", lambda x: x * x)
     value = factor.value if isinstance(factor, Node) else torch.tensor(float(factor))
@@ -232,13 +261,22 @@ def _factor(node: Node, i: int, where: Node | str) -> Iterator[Edit]:
 
 def powers(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
     """Another exponent, a root left out, a sign left out."""
-    where, of = inside(segment, node), node.args[0] if node.args else None
+    where = inside(segment, node)
     if node.kind == "neg":
-        yield Edit.of(1, Rank.SIGN, {node: read(of)}, mistakes.TermSign, _told([Term(1.0, of)]), where)
-    if node.kind == "pow" and isinstance(of, Node) and not isinstance(node.args[1], Node):
-        for power in (each for each in POWERS if each != node.args[1]):
-            told = f"{power:g}", f"{node.args[1]:g}", where or node
-            yield Edit.of(1, Rank.POWER, {node: redo(node, {1: read(power)})}, mistakes.OtherNumber, *told)
+        yield Edit(
+            1, Rank.SIGN, says(mistakes.TermSign, _told([Term(1.0, node.args[0])]), where), {node: read(node.args[0])}
+        )
+    if node.kind == "pow" and isinstance(node.args[0], Node) and not isinstance(node.args[1], Node):
+        base, exponent = node.args
+        for power in POWERS:
+            if power != exponent:
+                other = apply(partial(torch.pow, exponent=power), base)
+                yield Edit(
+                    1,
+                    Rank.POWER,
+                    says(mistakes.OtherNumber, f"{power:g}", f"{exponent:g}", where or node),
+                    {node: other},
+                )
 
 
 def constants(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
@@ -252,8 +290,8 @@ def constants(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Ite
 
 def _other_number(node: Node, place: int | str, value: float, name: str, tier: int) -> Edit:
     number = node.args[place] if isinstance(place, int) else node.kwargs[place]
-    changes, facts = {node: redo(node, {place: read(value)})}, (name, text("{}", number), node)
-    return Edit.of(tier, Rank.CONSTANT, changes, mistakes.OtherNumber, *facts, fitted=tier == FITTED)
+    cause = says(mistakes.OtherNumber, name, text("{}", number), node)
+    return Edit(tier, Rank.CONSTANT, cause, {node: redo(node, {place: read(value)})}, fitted=tier == FITTED)
 
 
 def _numbers_of(node: Node) -> list[tuple[int | str, float]]:
@@ -302,7 +340,7 @@ def shares(segment: Segment) -> Iterator[Edit]:
             changes = {node: redo(node, {place: read(1.0)}) for node, place in ones}
             changes |= {node: redo(node, {place: read(0.0)}) for node, place in zeros}
             belongs = f"{all_of_it:.6g}, and 0 where {1 - all_of_it:.6g}"
-            yield Edit.of(3, Rank.CONSTANT, changes, mistakes.OtherNumber, "1", belongs)
+            yield Edit(3, Rank.CONSTANT, says(mistakes.OtherNumber, "1", belongs), changes)
 
 
 def positions(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
@@ -311,8 +349,8 @@ def positions(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Ite
     if not is_constant or node.value.ndim != 1 or not bool((node.value == torch.arange(len(node.value))).all()):
         return
     for first in (1, -1):
-        changes = {node: apply(partial(torch.add, other=first), node)}
-        yield Edit.of(2, Rank.CONSTANT, changes, mistakes.OtherNumber, f"an index from {first}", "one from 0")
+        cause = says(mistakes.OtherNumber, f"an index from {first}", "one from 0")
+        yield Edit(2, Rank.CONSTANT, cause, {node: apply(partial(torch.add, other=first), node)})
 
 
 def _instead(a: float, numbers: Mapping[float, str]) -> dict[float, tuple[int, str]]:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from handgrad.compare.diagnosis.edits.edit import Edit, Function, Rank, apply, read, redo
+from handgrad.compare.diagnosis.edits.edit import Edit, Function, Rank, apply, read, redo, says
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts.edits import KernelSetting, OtherKernel, RowsOverwritten
 from handgrad.compare.oracle.graph import Node, Values
@@ -36,13 +36,13 @@ def convolutions(segment: Segment, node: Node, numbers: Mapping[float, str]) -> 
     for i, each in enumerate(node.args[:3]):
         if isinstance(each, Node) and each.value.ndim >= 3:
             for how, function in KERNELS.items():
-                yield Edit.of(1, Rank.OTHER, {node: redo(node, {i: apply(function, each)})}, OtherKernel, each, how)
+                yield Edit(1, Rank.OTHER, says(OtherKernel, each, how), {node: redo(node, {i: apply(function, each)})})
     yield from _forward(node) if node.kind == "convolution" else _backward(node)
 
 
 def _other_setting(node: Node, setting: str, value: int | str, due: Sequence[Any], change: Change) -> Edit:
-    told = " and ".join(map(str, dict.fromkeys(due)))
-    return Edit.of(2, Rank.OTHER, {node: change}, KernelSetting, setting, value, told)
+    cause = says(KernelSetting, setting, value, " and ".join(map(str, dict.fromkeys(due))))
+    return Edit(2, Rank.OTHER, cause, {node: change})
 
 
 def _forward(node: Node) -> Iterator[Edit]:
@@ -83,7 +83,7 @@ def _backward(node: Node) -> Iterator[Edit]:
         first = [times * by for by in padding]
         yield _other_setting(node, OF_THE_CUT, max(first), padding, _with_windows(node, first))
     if node.args[10][0]:  # the gradient of the input is asked for
-        yield Edit.of(2, Rank.OTHER, {node: _overwritten(node)}, RowsOverwritten)
+        yield Edit(2, Rank.OTHER, says(RowsOverwritten), {node: _overwritten(node)})
 
 
 def _around(before: Sequence[int], after: Sequence[int]) -> list[int]:

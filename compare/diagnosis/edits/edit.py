@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts.causes import Cause
-from handgrad.compare.oracle.graph import Node, Values
+from handgrad.compare.oracle.graph import Node
 
 Words = Callable[[Any], str]  # a step, or a number, as a formula
 Told = Callable[[Words], Cause]  # the cause that an edit is
-Kind = Callable[..., Cause]  # a cause, of its facts
 Function = Callable[[Tensor], Tensor]
 Start = Callable[[Mapping[str, Tensor]], Any]  # of a state, of what the first step takes
 SMALL = 1e-2  # a number below is one that keeps a divisor from zero
@@ -49,20 +47,10 @@ class Edit:
     starts: Mapping[str, Start] = field(default_factory=dict)
     uniform: bool = False
 
-    @classmethod
-    def of(cls, tier: int, rank: Rank, changes: Mapping[Node, Change], kind: Kind, *facts: Any, **more: Any) -> Edit:
-        """An edit that is a cause of a kind, in whose facts a formula stands for each step; `more` are fields of it."""
-        return cls(tier, rank, says(kind, *facts), changes, **more)
-
 
 def is_number(value: Any) -> bool:
     """Whether it is a plain number, as stands in a formula."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def is_square(node: Node) -> bool:
-    """Whether a step gives the square of what it takes."""
-    return (node.kind == "pow" and node.args[1] == 2) or (node.kind == "mul" and node.args[0] is node.args[1])
 
 
 def is_like(one: Node, other: Node) -> bool:
@@ -76,7 +64,7 @@ def inside(segment: Segment, node: Node) -> Node | str:
     return "" if node is segment.target else node
 
 
-def says(kind: Kind, *facts: Any) -> Told:
+def says(kind: Callable[..., Cause], *facts: Any) -> Told:
     """A cause of some facts, in which a formula stands for each step."""
     return lambda words: kind(*(_said(words, fact) for fact in facts))
 
@@ -106,9 +94,11 @@ def redo(node: Node, instead: Mapping[int | str, Change]) -> Change:
 
 
 def where_taken(instead: Mapping[Node, Change], users: Iterable[Node]) -> dict[Node, Change]:
-    """Those of some steps that take what is replaced, done again with something else in its place."""
-
-    def done(user: Node, v: Values) -> Any:
-        return user.done(lambda of: instead[of](v) if isinstance(of, Node) and of in instead else v(of))
-
-    return {user: partial(done, user) for user in users if not instead.keys().isdisjoint(user.parents)}
+    """Some steps done again with something else in the place of what they take."""
+    changes = {}
+    for user in users:
+        places: dict[int | str, Change] = {}
+        places |= {i: instead[of] for i, of in enumerate(user.args) if isinstance(of, Node) and of in instead}
+        if places:
+            changes[user] = redo(user, places)
+    return changes

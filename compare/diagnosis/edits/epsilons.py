@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from handgrad.compare.diagnosis.edits.edit import SMALL, Edit, Rank, apply, redo, text
+from handgrad.compare.diagnosis.edits.edit import SMALL, Edit, Rank, apply, redo, says, text
 from handgrad.compare.diagnosis.edits.segment import Segment
 from handgrad.compare.facts.edits import Epsilon
 from handgrad.compare.oracle.graph import Node
@@ -24,11 +24,13 @@ def epsilons(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iter
     """One added in a logarithm, a root or a divisor, or clipped to; one that is there on another side of a root."""
     for how, function in FORMS.get(node.kind, {}).items():
         for eps in EPSILONS:
-            yield Edit.of(2, Rank.CONSTANT, {node: apply(function, node.args[0], eps)}, Epsilon, eps, how, node)
+            change = apply(function, node.args[0], eps)
+            yield Edit(2, Rank.CONSTANT, says(Epsilon, eps, how, node), {node: change})
     for eps in EPSILONS if node.kind == "div" and isinstance(node.args[1], Node) else ():
         change = redo(node, {1: apply(partial(torch.add, other=eps), node.args[1])})
-        divisor = text("the divisor {}", node.args[1])
-        yield Edit.of(3, Rank.CONSTANT, {node: change}, Epsilon, eps, "outside", divisor)
+        yield Edit(
+            3, Rank.CONSTANT, says(Epsilon, eps, "outside", text("the divisor {}", node.args[1])), {node: change}
+        )
     small = [each for each in node.args if isinstance(each, float) and 0 < each < SMALL]
     rest = [each for each in node.args if isinstance(each, Node)]
     if node.kind == "add" and len(small) == len(rest) == 1:
@@ -36,6 +38,6 @@ def epsilons(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iter
         for root in segment.users.get(node, ()):
             if root.kind == "sqrt":
                 out = apply(FORMS["sqrt"]["outside"], of, eps)
-                yield Edit.of(1, Rank.LEFT_OUT, {root: out}, Epsilon, eps, "moved-out", root)
+                yield Edit(1, Rank.LEFT_OUT, says(Epsilon, eps, "moved-out", root), {root: out})
         into = apply(lambda x: torch.sqrt(x**2 + eps), of)
-        yield Edit.of(1, Rank.LEFT_OUT, {node: into}, Epsilon, eps, "moved-in", node)
+        yield Edit(1, Rank.LEFT_OUT, says(Epsilon, eps, "moved-in", node), {node: into})

@@ -60,7 +60,7 @@ def _functions(node: Node, kind: str, of: Any, tier_of_rare: int) -> Iterator[Ed
         return
 
     def edit(tier: int, used: str, function: Function, rank: Rank = Rank.OTHER) -> Edit:
-        return Edit.of(tier, rank, {node: apply(function, of)}, OtherFunction, used, kind, of)
+        return Edit(tier, rank, says(OtherFunction, used, kind, of), {node: apply(function, of)})
 
     yield edit(1, "", lambda x: x, Rank.LEFT_OUT)
     if own is None:
@@ -128,8 +128,8 @@ def losses(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterat
         return errors if node.value.ndim else errors.mean()
 
     for name, times in {"the squared error": 1.0, "half the squared error": 0.5}.items():
-        change = partial(squared, times=times)
-        yield Edit.of(2, Rank.OTHER, {node: change}, OtherFunction, name, "the cross-entropy", of)
+        cause = says(OtherFunction, name, "the cross-entropy", of)
+        yield Edit(2, Rank.OTHER, cause, {node: partial(squared, times=times)})
 
 
 def comparisons(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
@@ -139,7 +139,7 @@ def comparisons(segment: Segment, node: Node, numbers: Mapping[float, str]) -> I
     one, other = node.args[:2]
 
     def edit(tier: int, used: str, change: Change, rank: Rank = Rank.OTHER) -> Edit:
-        return Edit.of(tier, rank, {node: change}, OtherMask, text(used, one, other), node)
+        return Edit(tier, rank, says(OtherMask, text(used, one, other), node), {node: change})
 
     for name, (symbol, compare) in COMPARISONS.items():
         if name != node.kind:
@@ -163,8 +163,8 @@ def masks(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterato
     mask, one, other = node.args if node.kind == "where" else (node.args[1], node.args[2], node.args[0])
 
     def edit(tier: int, used: str, function: Callable[..., Any], rank: Rank = Rank.OTHER) -> Edit:
-        told, change = text(used, mask, one, other), apply(function, mask, one, other)
-        return Edit.of(tier, rank, {node: change}, OtherMask, told, mask, inside(segment, node))
+        cause = says(OtherMask, text(used, mask, one, other), mask, inside(segment, node))
+        return Edit(tier, rank, cause, {node: apply(function, mask, one, other)})
 
     yield edit(1, "{1} everywhere", lambda m, x, y: x, Rank.LEFT_OUT)
     yield edit(1, "{2} everywhere", lambda m, x, y: y, Rank.LEFT_OUT)

@@ -20,7 +20,7 @@ from handgrad.compare.diagnosis.edits import (
     times,
     whole,
 )
-from handgrad.compare.diagnosis.edits.edit import ODD, Edit
+from handgrad.compare.diagnosis.edits.edit import ODD, Edit, says
 from handgrad.compare.diagnosis.edits.epsilons import epsilons
 from handgrad.compare.diagnosis.edits.segment import Segment
 from handgrad.compare.facts.compounds import Repeated
@@ -61,21 +61,22 @@ def hypotheses(
         loops.other_variables(segment),
         arithmetic.shares(segment),
     ):
-        yield from as_far_as_possible(of_the_whole)
+        yield from _as_far_as_possible(of_the_whole)
     groups = [(group, kinds) for group in (*segment.repeated, *segment.interleaved)]
     groups += [(group, [kind for kind in OF_ALL if kind in kinds]) for group in _of_one_kind(segment)]
     for group, of_group in groups:
         for kind in of_group if len(group) <= MOST_VISITS else ():
-            yield from as_far_as_possible(_together([kind(segment, node, numbers) for node in group]))
+            yield from _as_far_as_possible(_together([kind(segment, node, numbers) for node in group]))
+    place = {node: i for i, node in enumerate(segment.steps)}
     within = {node for group in segment.repeated for node in group[1:-1]}
-    for node in segment.nearest_first:
+    for node in sorted(segment.steps, key=lambda node: (segment.distance[node], -place[node])):
         if node not in within:
             for kind in OF_A_CONSTANT if node in segment.constants else kinds:
-                yield from as_far_as_possible(kind(segment, node, numbers))
+                yield from _as_far_as_possible(kind(segment, node, numbers))
     if most >= MOST_TIER:
-        yield from as_far_as_possible(times.at_any_rate(segment, observed, parameters))
-        yield from as_far_as_possible(arithmetic.fitted_numbers(segment, observed))
-        yield from as_far_as_possible(whole.fitted(segment, observed))
+        yield from _as_far_as_possible(times.at_any_rate(segment, observed, parameters))
+        yield from _as_far_as_possible(arithmetic.fitted_numbers(segment, observed))
+        yield from _as_far_as_possible(whole.fitted(segment, observed))
 
 
 def _of_one_kind(segment: Segment) -> Iterator[tuple[Node, ...]]:
@@ -98,10 +99,10 @@ def _together(of_steps: Sequence[Iterator[Edit]]) -> Iterator[Edit]:
         first = edits[0]
         if all(edit.tier == first.tier and edit.rank == first.rank for edit in edits):
             changes = {node: change for edit in edits for node, change in edit.changes.items()}
-            yield Edit.of(first.tier, first.rank, changes, Repeated, first.cause, len(edits))
+            yield Edit(first.tier, first.rank, says(Repeated, first.cause, len(edits)), changes)
 
 
-def as_far_as_possible(edits: Iterator[Edit]) -> Iterator[Edit]:
+def _as_far_as_possible(edits: Iterator[Edit]) -> Iterator[Edit]:
     """Edits up to one that cannot be made on such tensors."""
     try:
         yield from edits

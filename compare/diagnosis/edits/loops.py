@@ -61,4 +61,4 @@ def _is_from_elsewhere(node: Node, place: Place) -> bool:
 def _other_variable(group: Sequence[Node], i: int, due: Node, used: Sequence[Node], instead: Sequence[Change]) -> Edit:
     changes = {node: redo(node, {i: change}) for node, change in zip(group, instead, strict=True)}
     cause = says(mistakes.OtherOperand, used[0], due, group[0])
-    return Edit.of(3, Rank.OPERAND, changes, Repeated, cause, len(group))
+    return Edit(3, Rank.OPERAND, says(Repeated, cause, len(group)), changes)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from handgrad.compare.diagnosis.edits.edit import MOST_INDICES, Edit, Rank, apply, inside, read, redo, text
+from handgrad.compare.diagnosis.edits.edit import MOST_INDICES, Edit, Rank, apply, inside, read, redo, says, text
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts import edits as mistakes
 from handgrad.compare.facts.operands import OperandTransposed
@@ -31,23 +31,23 @@ def products_of_matrices(segment: Segment, node: Node, numbers: Mapping[float, s
     for transposed in ((0,), (1,), (0, 1)):
         first, second = (x.mT.shape if i in transposed else x.shape for i, x in enumerate((a, b)))
         if first[-1] == second[-2] and (*first[:-1], second[-1]) == tuple(node.value.shape):
-            turned = redo(node, {i: apply(lambda x: x.mT, node.args[i]) for i in transposed})
+            turned: dict[int | str, Change] = {i: apply(lambda x: x.mT, node.args[i]) for i in transposed}
             told = text(" and ".join("{}" for _ in transposed), *(node.args[i] for i in transposed))
-            yield Edit.of(1, Rank.OTHER, {node: turned}, OperandTransposed, told)
+            yield Edit(1, Rank.OTHER, says(OperandTransposed, told), {node: redo(node, turned)})
     if b.shape[-2:] == a.shape[-2:][::-1] and a.shape[-1] == a.shape[-2]:
         swapped = redo(node, {0: read(other), 1: read(one)})
-        yield Edit.of(1, Rank.OTHER, {node: swapped}, mistakes.OperandOrder, text("{} @ {}", other, one), node)
+        yield Edit(1, Rank.OTHER, says(mistakes.OperandOrder, text("{} @ {}", other, one), node), {node: swapped})
     if a.shape == b.shape == node.value.shape:
         told = text("{} * {}, entry by entry,", one, other)
-        yield Edit.of(1, Rank.OTHER, {node: apply(torch.mul, one, other)}, mistakes.OperandOrder, told, node)
+        yield Edit(1, Rank.OTHER, says(mistakes.OperandOrder, told, node), {node: apply(torch.mul, one, other)})
     size, where = a.shape[-1], inside(segment, node)
-    mean = apply(lambda x: x / size, node)
-    yield Edit.of(2, Rank.OTHER, {node: mean}, mistakes.OtherReduction, "the mean", "the sum", node, where)
+    mean = {node: apply(lambda x: x / size, node)}
+    yield Edit(2, Rank.OTHER, says(mistakes.OtherReduction, "the mean", "the sum", node, where), mean)
     for index in range(size if 1 < size <= MOST_INDICES else 0):
         part = redo(node, {0: _one_of(one, -1, index), 1: _one_of(other, -2, index)})
         if index in (0, size - 1):
-            yield Edit.of(2, Rank.OTHER, {node: part}, mistakes.PartOfSum, other, 0, index, True, where)
-        yield Edit.of(3, Rank.OTHER, {node: _rest(node, part)}, mistakes.PartOfSum, other, 0, index, False, where)
+            yield Edit(2, Rank.OTHER, says(mistakes.PartOfSum, other, 0, index, True, where), {node: part})
+        yield Edit(3, Rank.OTHER, says(mistakes.PartOfSum, other, 0, index, False, where), {node: _rest(node, part)})
 
 
 def _one_of(node: Node, axis: int, index: int) -> Change:
@@ -69,8 +69,9 @@ def factors_inside(segment: Segment, node: Node, numbers: Mapping[float, str]) -
             for i, operand in enumerate(product.args[:2] if product.kind in PRODUCTS else ()):
                 if operand.value.shape == factor.value.shape:
                     inner = redo(product, {i: apply(torch.mul, operand, factor)})
-                    changes = {product: inner, node: read(rest)}
-                    yield Edit.of(2, Rank.OTHER, changes, mistakes.FactorInside, factor, operand)
+                    yield Edit(
+                        2, Rank.OTHER, says(mistakes.FactorInside, factor, operand), {product: inner, node: read(rest)}
+                    )
 
 
 # --- places
@@ -110,7 +111,7 @@ def _shape(node: Node) -> tuple[int, ...]:
 
 
 def _reordered(node: Node, order: tuple[int, ...], changes: Mapping[Node, Change]) -> Edit:
-    return Edit.of(2, Rank.OPERAND, changes, mistakes.PartsReordered, node, order)
+    return Edit(2, Rank.OPERAND, says(mistakes.PartsReordered, node, order), changes)
 
 
 def transposes(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
@@ -119,7 +120,7 @@ def transposes(segment: Segment, node: Node, numbers: Mapping[float, str]) -> It
         return
     of, shape = node.args[0], node.value.shape
     if node.kind != "slice" and of.value.shape == shape:
-        yield Edit.of(1, Rank.LEFT_OUT, {node: read(of)}, OperandTransposed, of)
+        yield Edit(1, Rank.LEFT_OUT, says(OperandTransposed, of), {node: read(of)})
         return
 
     def in_memory(v: Values) -> Any:
@@ -127,7 +128,7 @@ def transposes(segment: Segment, node: Node, numbers: Mapping[float, str]) -> It
         start = node.operation(base, *node.args[1:], **node.kwargs).storage_offset()
         return base.flatten()[start:][: node.value.numel()].reshape(shape)
 
-    yield Edit.of(2, Rank.OPERAND, {node: in_memory}, mistakes.OperandPlaces, node, "in-memory", ())
+    yield Edit(2, Rank.OPERAND, says(mistakes.OperandPlaces, node, "in-memory", ()), {node: in_memory})
 
 
 def layouts(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
@@ -153,15 +154,14 @@ def layouts(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Itera
             def join(x: Tensor, axes: Sequence[int] = axes) -> Tensor:
                 return x.permute(*axes).reshape(node.value.shape)
 
-            whole, change = (node, split) if splits else (of, join)
-            where = whole, "regrouped", tuple(sorted(order))
-            yield Edit.of(2, Rank.OPERAND, {node: apply(change, of)}, mistakes.OperandPlaces, *where)
+            cause = says(mistakes.OperandPlaces, of if not splits else node, "regrouped", tuple(sorted(order)))
+            yield Edit(2, Rank.OPERAND, cause, {node: apply(split if splits else join, of)})
 
 
 def scatters(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
     """Rows overwritten that should be added up."""
     if node.kind == "index_put" and len(node.args) > 3 and node.args[3]:
-        yield Edit.of(1, Rank.OTHER, {node: redo(node, {3: read(False)})}, mistakes.RowsOverwritten)
+        yield Edit(1, Rank.OTHER, says(mistakes.RowsOverwritten), {node: redo(node, {3: read(False)})})
 
 
 # --- settings
@@ -173,5 +173,5 @@ def settings(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iter
         return
     for i, (argument, value) in enumerate(zip(node.operation._schema.arguments, node.args, strict=False)):
         if isinstance(value, bool):
-            other = redo(node, {i: read(not value)})
-            yield Edit.of(2, Rank.OTHER, {node: other}, mistakes.Setting, argument.name, not value, node.kind)
+            changes = {node: redo(node, {i: read(not value)})}
+            yield Edit(2, Rank.OTHER, says(mistakes.Setting, argument.name, not value, node.kind), changes)

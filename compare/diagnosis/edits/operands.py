@@ -38,11 +38,7 @@ FORMULAS: dict[str, Function] = {
     "|{}|": torch.abs,
     "the sign of {}": torch.sign,
 }
-ALONG: dict[str, Callable[..., Tensor]] = {
-    "{} minus its mean along": lambda x, **along: x - x.mean(**along),
-    "the sum of {} over": torch.sum,
-    "the mean of {} over": torch.mean,
-}
+TOTALS: dict[str, Callable[..., Tensor]] = {"the sum": torch.sum, "the mean": torch.mean}
 NEAR = 6  # steps: an unnamed tensor further away is no candidate for a factor
 
 
@@ -52,8 +48,8 @@ def operands(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iter
     if not isinstance(value, Tensor) or not value.is_floating_point():
         return
     if node is not segment.target:
-        yield Edit.of(2, Rank.SIGN, {node: apply(torch.neg, node)}, _negative, node)
-        yield Edit.of(2, Rank.LEFT_OUT, {node: apply(torch.zeros_like, node)}, Unused, node)
+        yield Edit(2, Rank.SIGN, says(_negative, node), {node: apply(torch.neg, node)})
+        yield Edit(2, Rank.LEFT_OUT, says(Unused, node), {node: apply(torch.zeros_like, node)})
     if node.name and value.numel() and bool((value >= 0).all() and (value <= 1).all()):
         is_computed = node.name in segment.graph.outputs
         cause = says(OtherOperand, text("1 - {}", node), node) if is_computed else says(LabelsSwapped, node)
@@ -68,7 +64,7 @@ def _negative(term: str) -> TermSign:
 
 
 def _multiple(node: Node, tier: int, times: float, name: str) -> Edit:
-    return Edit.of(tier, Rank.SIZE, {node: apply(lambda x: times * x, node)}, TermTimes, node, name, times)
+    return Edit(tier, Rank.SIZE, says(TermTimes, node, name, times), {node: apply(lambda x: times * x, node)})
 
 
 def _places(node: Node) -> Iterator[Edit]:
@@ -76,7 +72,7 @@ def _places(node: Node) -> Iterator[Edit]:
     shape = node.value.shape
     last = (len(shape) - 2, len(shape) - 1)
     if len(shape) > 1 and shape[-1] == shape[-2] > 1:
-        yield Edit.of(2, Rank.OPERAND, {node: apply(lambda x: x.mT, node)}, OperandTransposed, node)
+        yield Edit(2, Rank.OPERAND, says(OperandTransposed, node), {node: apply(lambda x: x.mT, node)})
     for axis in range(len(shape)):
         if shape[axis] < 2:
             continue
@@ -91,7 +87,7 @@ def _places(node: Node) -> Iterator[Edit]:
 
 
 def _moved(node: Node, how: str, function: Function, *axes: int) -> Edit:
-    return Edit.of(3, Rank.OPERAND, {node: apply(function, node)}, OperandPlaces, node, how, axes)
+    return Edit(3, Rank.OPERAND, says(OperandPlaces, node, how, axes), {node: apply(function, node)})
 
 
 def _shifted(x: Tensor, axis: int) -> Tensor:
@@ -108,18 +104,24 @@ def multiples(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Ite
     for axis in range(value.ndim):
         if value.shape[axis] > 1:
             first = apply(partial(torch.narrow, dim=axis, start=0, length=1), node)
-            yield Edit.of(4, Rank.OTHER, {node: first}, OneForAll, node, axis)
-            for told, along in ALONG.items():
-                other = apply(partial(along, dim=axis, keepdim=True), node)
-                yield Edit.of(4, Rank.OTHER, {node: other}, OtherOperand, text(f"{told} axis {axis}", node), node)
+            yield Edit(4, Rank.OTHER, says(OneForAll, node, axis), {node: first})
+            told = text(f"{{}} minus its mean along axis {axis}", node)
+            yield Edit(4, Rank.OTHER, says(OtherOperand, told, node), {node: apply(partial(_centred, axis=axis), node)})
+            for name, total in TOTALS.items():
+                told, along = text(f"{name} of {{}} over axis {axis}", node), partial(total, dim=axis, keepdim=True)
+                yield Edit(4, Rank.OTHER, says(OtherOperand, told, node), {node: apply(along, node)})
     for times, name in numbers.items():
         yield _multiple(node, 4, times, f"{name} times")
         if value.numel() == 1:  # as the number of examples for the sum of their weights
             full = apply(partial(torch.full_like, fill_value=times), node)
-            yield Edit.of(4, Rank.CONSTANT, {node: full}, OtherOperand, name, node)
+            yield Edit(4, Rank.CONSTANT, says(OtherOperand, name, node), {node: full})
     yield _other(node, node, 4, Rank.POWER, "{}^2")
     if bool((value >= 0).all()):
         yield _other(node, node, 4, Rank.POWER, "sqrt({})")
+
+
+def _centred(x: Tensor, axis: int) -> Tensor:
+    return x - x.mean(axis, keepdim=True)
 
 
 # --- other tensors
@@ -154,12 +156,14 @@ def formulas(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iter
 def exchanged(segment: Segment) -> Iterator[Edit]:
     """Two inputs or records, each in the place of the other."""
     named = [n for n in segment.steps if n.name and n.value.is_floating_point() and n.value.numel() > 1]
+    behind = [step for step in segment.steps if step.place is not None and step.place.is_backward]
     for one, other in combinations(named, 2):
         if one.value.shape == other.value.shape:
             instead = {one: read(other), other: read(one)}
-            yield Edit.of(3, Rank.OPERAND, instead, OperandsExchanged, one, other)
-            if backward := where_taken(instead, segment.backward):
-                yield Edit.of(3, Rank.OPERAND, backward, OperandsExchanged, one, other, True)
+            yield Edit(3, Rank.OPERAND, says(OperandsExchanged, one, other), instead)
+            backward = where_taken(instead, behind)
+            if backward:
+                yield Edit(3, Rank.OPERAND, says(OperandsExchanged, one, other, True), backward)
 
 
 def _others(node: Node, others: Iterable[Node], tier: int) -> Iterator[Edit]:
@@ -167,7 +171,7 @@ def _others(node: Node, others: Iterable[Node], tier: int) -> Iterator[Edit]:
 
 
 def _other(node: Node, other: Node, tier: int, rank: Rank, told: str = ITSELF) -> Edit:
-    return Edit.of(tier, rank, {node: apply(FORMULAS[told], other)}, OtherOperand, text(told, other), node)
+    return Edit(tier, rank, says(OtherOperand, text(told, other), node), {node: apply(FORMULAS[told], other)})
 
 
 def spreading(segment: Segment, node: Node) -> Iterator[Node]:

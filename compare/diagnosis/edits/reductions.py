@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from handgrad.compare.diagnosis.edits.edit import MOST_INDICES, Edit, Function, Rank, apply, inside, read
+from handgrad.compare.diagnosis.edits.edit import MOST_INDICES, Edit, Function, Rank, apply, inside, read, says
 from handgrad.compare.diagnosis.edits.segment import Change, Segment
 from handgrad.compare.facts.edits import NotReduced, OtherReduction, PartOfSum
 from handgrad.compare.oracle.graph import Node, Values
@@ -34,7 +34,11 @@ def reductions(segment: Segment, node: Node, numbers: Mapping[float, str]) -> It
     kind, due, where = KINDS[node.kind], due_of(node), inside(segment, node)
 
     def edit(tier: int, used: str, function: Function, rank: Rank = Rank.OTHER) -> Edit:
-        return Edit.of(tier, rank, {node: _shaped(node, of, function)}, OtherReduction, used, due, of, where)
+        return Edit(tier, rank, says(OtherReduction, used, due, of, where), {node: _shaped(node, of, function)})
+
+    def times(size: int) -> Iterator[Edit]:
+        yield edit(2, f"{size} times {kind}", lambda x: size * _reduced(node, x))
+        yield edit(2, f"1/{size} of {kind}", lambda x: _reduced(node, x) / size)
 
     if node.kind != "mean":
         yield edit(1, "the mean", lambda x: x.mean(axes, keepdim=True), Rank.LEFT_OUT)
@@ -45,13 +49,11 @@ def reductions(segment: Segment, node: Node, numbers: Mapping[float, str]) -> It
     yield edit(2, f"1/({count} - 1) of the sum", lambda x: x.sum(axes, keepdim=True) / (count - 1))
     yield edit(2, "the maximum", lambda x: x.amax(axes, keepdim=True), Rank.CURIOUS)
     yield edit(2, "the minimum", lambda x: x.amin(axes, keepdim=True), Rank.CURIOUS)
-    for size in (of.value.shape[axis] for axis in axes if len(axes) > 1):
-        for used, factor in {f"{size} times {kind}": size, f"1/{size} of {kind}": 1 / size}.items():
-            changes = {node: apply(partial(torch.mul, other=factor), node)}
-            yield Edit.of(2, Rank.OTHER, changes, OtherReduction, used, due, of, where)
+    for axis in axes if len(axes) > 1 else ():
+        yield from times(of.value.shape[axis])
     if node.kind in ("sum", "mean"):
         yield from _parts(segment, node, axes, scale)
-    yield Edit.of(1, Rank.OTHER, {node: read(of)}, NotReduced, due, of, where)
+    yield Edit(1, Rank.OTHER, says(NotReduced, due, of, where), {node: read(of)})
 
 
 def other_axes(segment: Segment, node: Node, numbers: Mapping[float, str]) -> Iterator[Edit]:
@@ -62,9 +64,11 @@ def other_axes(segment: Segment, node: Node, numbers: Mapping[float, str]) -> It
     shape = of.value.shape
     for axis in range(len(shape)):
         if [axis] != axes and (keeps or len(axes) > 1 or shape[axis] == shape[axes[0]]):
-            along = _shaped(node, of, partial(ALONG[node.kind], dim=axis, keepdim=keeps))
-            used, where = f"{KINDS[node.kind]} {_along([axis])}", inside(segment, node)
-            yield Edit.of(1, Rank.OTHER, {node: along}, OtherReduction, used, due_of(node), of, where)
+            cause = says(
+                OtherReduction, f"{KINDS[node.kind]} {_along([axis])}", due_of(node), of, inside(segment, node)
+            )
+            along = partial(ALONG[node.kind], dim=axis, keepdim=keeps)
+            yield Edit(1, Rank.OTHER, cause, {node: _shaped(node, of, along)})
 
 
 def due_of(node: Node) -> str:
@@ -127,14 +131,14 @@ def _part(segment: Segment, node: Node, axis: int, index: int, scale: int) -> It
 
     if index in (0, of.value.shape[axis] - 1):
         alone = apply(lambda x: only(x).reshape(shape), of)
-        yield Edit.of(1, Rank.OTHER, {node: alone}, PartOfSum, of, axis, index, True, where)
+        yield Edit(1, Rank.OTHER, says(PartOfSum, of, axis, index, True, where), {node: alone})
     rest = apply(lambda x: ((x.sum(axes) - only(x)) / scale).reshape(shape), of)
-    yield Edit.of(2, Rank.OTHER, {node: rest}, PartOfSum, of, axis, index, False, where)
+    yield Edit(2, Rank.OTHER, says(PartOfSum, of, axis, index, False, where), {node: rest})
 
 
 def _cumulative(segment: Segment, node: Node) -> Iterator[Edit]:
     of, axis = node.args[:2]
     due = "the cumulative sum"
-    yield Edit.of(1, Rank.LEFT_OUT, {node: read(of)}, NotReduced, due, of)
-    backward, used = apply(lambda x: x.flip(axis).cumsum(axis).flip(axis), of), "the backward cumulative sum"
-    yield Edit.of(1, Rank.OTHER, {node: backward}, OtherReduction, used, due, of, inside(segment, node))
+    yield Edit(1, Rank.LEFT_OUT, says(NotReduced, due, of), {node: read(of)})
+    cause = says(OtherReduction, "the backward cumulative sum", due, of, inside(segment, node))
+    yield Edit(1, Rank.OTHER, cause, {node: apply(lambda x: x.flip(axis).cumsum(axis).flip(axis), of)})

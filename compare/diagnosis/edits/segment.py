@@ -70,17 +70,6 @@ class Segment:
         return outputs | {node: node.name for node in self.graph.nodes if node.name}
 
     @cached_property
-    def nearest_first(self) -> tuple[Node, ...]:
-        """All steps, from the tensor backwards; last those that do not lead to it."""
-        order = {node: i for i, node in enumerate(self.steps)}
-        return tuple(sorted(order, key=lambda node: (self.distance.get(node, len(order)), -order[node])))
-
-    @cached_property
-    def backward(self) -> tuple[Node, ...]:
-        """The steps of the backward pass."""
-        return tuple(step for step in self.steps if step.place is not None and step.place.is_backward)
-
-    @cached_property
     def repeated(self) -> tuple[tuple[Node, ...], ...]:
         """Steps that one line of the reference does again and again, as in a loop over time."""
         return repeated(self.steps)
@@ -199,8 +188,13 @@ class Segment:
         """The tensor where some steps give something else, `values` being what all steps give otherwise."""
         return self.changed(changes, values).get(self.target, values[self.target])
 
-    def changed(self, changes: Mapping[Node, Change], values: Mapping[Node, Any]) -> dict[Node, Any]:
-        """What steps give then that give something else; what stands in the place of an input is another as it was."""
+    def changed(
+        self, changes: Mapping[Node, Change], values: Mapping[Node, Any], moved: Iterable[Node] = ()
+    ) -> dict[Node, Any]:
+        """What steps give then that give something else, `moved` being inputs that are others than they were.
+
+        What stands in the place of an input is another one as it was.
+        """
         changed: dict[Node, Any] = {}
 
         def before(node: Any) -> Any:
@@ -209,12 +203,12 @@ class Segment:
         def of(node: Any) -> Any:
             return changed[node] if isinstance(node, Node) and node in changed else before(node)
 
-        for node in self.plan(frozenset(changes)):
-            change = changes.get(node)
+        for node in self.plan(frozenset([*changes, *moved])):
+            change, is_given = changes.get(node), node.operation is None
             if change is None or any(parent in changed for parent in node.parents):
-                changed[node] = node.done(of)
+                changed[node] = values[node] if is_given else node.done(of)
             if change is not None:
-                changed[node] = like(change(before if node.operation is None else of), of(node))
+                changed[node] = like(change(before if is_given else of), of(node))
         return changed
 
 

@@ -45,22 +45,11 @@ from handgrad.compare.oracle.recurrence import (
 from handgrad.compare.thresholds import EPSILONS
 
 RATE, BUFFER = "lr", "momentum_buffer"
-WAY = ("sqrt", "div")  # from a moment to the divisor
 VELOCITY = (RATE, "momentum", "dampening")  # settings of SGD without which its velocity is another
+STARTS = (1.0, 0.5, *EPSILONS)
 SHARES = tuple(i / 32 for i in range(1, 32)) + tuple(1 - 0.5**i for i in range(6, 24))
 SIZES = tuple(2.0**i for i in range(-60, 30, 2))
 
-
-def _number(number: float) -> Start:
-    return lambda first: number
-
-
-STARTS: dict[str, Start] = {  # of a state
-    **{f"{number:g}": _number(number) for number in (1.0, 0.5, *EPSILONS)},
-    WEIGHTS: lambda first: first[WEIGHTS],
-    GRADIENT: lambda first: first[GRADIENT],
-    f"{GRADIENT}^2": lambda first: first[GRADIENT] ** 2,
-}
 Open = tuple[Callable[[float], Edit], Sequence[float]]  # an edit with an open number, and where that is sought
 
 
@@ -107,7 +96,7 @@ def _around(due: float) -> tuple[float, ...]:
 
 def _setting(node: Node, due: float, used: float) -> Edit:
     kind = mistakes.DecaySetting if node.name == DECAY else mistakes.OtherSetting
-    return Edit.of(5, Rank.OTHER, {node: _full(node, used)}, kind, node.name, used, due)
+    return Edit(5, Rank.OTHER, says(kind, node.name, used, due), {node: _full(node, used)})
 
 
 def _full(node: Node, number: float) -> Change:
@@ -118,7 +107,7 @@ def _part(name: str, node: Node, part: int, times: float) -> Edit:
     """A term of a state so many times what it should be."""
     term = node.args[part]
     more = apply(partial(torch.add, alpha=times - 1), node, term)
-    return Edit.of(5, Rank.OTHER, {node: more}, TermTimes, term, f"{times:.6g} times", times, name)
+    return Edit(5, Rank.OTHER, says(TermTimes, term, f"{times:.6g} times", times, name), {node: more})
 
 
 def _shares(segment: Segment) -> Iterator[Edit]:
@@ -127,10 +116,10 @@ def _shares(segment: Segment) -> Iterator[Edit]:
     for node in shares:
         swapped = apply(lambda x: 1 - x, node)
         name = node.name
-        yield Edit.of(1, Rank.OTHER, {node: swapped}, OtherNumber, f"1 - {name}", name)
+        yield Edit(1, Rank.OTHER, says(OtherNumber, f"1 - {name}", name), {node: swapped})
         for other in shares:
             if other is not node:
-                yield Edit.of(2, Rank.OTHER, {node: read(other)}, OtherNumber, other.name, node.name)
+                yield Edit(2, Rank.OTHER, says(OtherNumber, other.name, node.name), {node: read(other)})
     for one, other in combinations(shares, 2):
         cause, swap = says(NumbersExchanged, one.name, other.name), {one: read(other), other: read(one)}
         yield Edit(1, Rank.OTHER, cause, swap)
@@ -151,18 +140,22 @@ def _counted(segment: Segment) -> Iterator[Edit]:
     if node is None or segment.graph.outputs[COUNT] not in segment.distance:
         return
     every, total = segment.graph.outputs[COUNT], segment.graph.inputs[TOTAL]
+    start = {COUNT: lambda first: first[POSITION] + 1 - first[TOTAL]}
+    yield Edit(0, Rank.OTHER, says(mistakes.Counted, "stuck"), {node: apply(torch.zeros_like, node)})
+    yield Edit(0, Rank.OTHER, says(mistakes.Counted, "ahead"), {}, starts={COUNT: _number(1.0)})
+    yield Edit(0, Rank.OTHER, says(mistakes.Counted, "behind"), {}, starts={COUNT: _number(-1.0)})
+    yield Edit(
+        0, Rank.OTHER, says(mistakes.Counted, "per-parameter"), {every: apply(torch.add, node, total)}, starts=start
+    )
     powers = {each for each in segment.steps if each.kind == "pow"}
     corrections = [each for each in segment.steps if each.kind == "rsub" and powers.intersection(each.parents)]
-    none: dict[Node, Change] = {}
-    forms: dict[str, tuple[dict[Node, Change], Start]] = {
-        "stuck": ({node: apply(torch.zeros_like, node)}, _number(0.0)),
-        "ahead": (none, _number(1.0)),
-        "behind": (none, _number(-1.0)),
-        "per-parameter": ({every: apply(torch.add, node, total)}, lambda first: first[POSITION] + 1 - first[TOTAL]),
-        "left-out": ({each: apply(torch.ones_like, each) for each in corrections}, _number(0.0)),
-    }
-    for how, (changes, start) in forms.items():
-        yield Edit.of(0, Rank.OTHER, changes, mistakes.Counted, how, starts={COUNT: start})
+    if corrections:
+        yield Edit(
+            0,
+            Rank.OTHER,
+            says(mistakes.Counted, "left-out"),
+            {each: apply(torch.ones_like, each) for each in corrections},
+        )
 
 
 # --- what a state starts from
@@ -170,15 +163,24 @@ def _counted(segment: Segment) -> Iterator[Edit]:
 
 def _starts(segment: Segment) -> Iterator[Edit]:
     """The first steps as all others; every state from another number, the weights, the gradient or its square."""
-    for state, node in segment.graph.outputs.items():
-        if state not in (AFTER, COUNT) and node.value.ndim:
-            yield _from_zero(segment, state)
-            for told, start in STARTS.items():
-                yield _start(0 if told == WEIGHTS else 1, start, state, told)
+    states = [name for name in segment.graph.outputs if name not in (AFTER, COUNT)]
+    for name in states:
+        if not segment.graph.outputs[name].value.ndim:
+            continue
+        yield _from_zero(segment, name)
+        yield from (_start(name, f"{number:g}", _number(number)) for number in STARTS)
+        yield _start(name, WEIGHTS, lambda first: first[WEIGHTS])
+        yield _start(name, GRADIENT, lambda first: first[GRADIENT])
+        yield _start(name, f"{GRADIENT}^2", lambda first: first[GRADIENT] ** 2)
 
 
-def _start(tier: int, start: Start, *facts: str) -> Edit:
-    return Edit.of(tier, Rank.LEFT_OUT, {}, mistakes.StateStart, *facts, starts={facts[0]: start}, uniform=True)
+def _number(number: float) -> Start:
+    return lambda first: number
+
+
+def _start(state: str, told: str, start: Start) -> Edit:
+    tier = 0 if told == WEIGHTS else 1
+    return Edit(tier, Rank.LEFT_OUT, says(mistakes.StateStart, state, told), {}, starts={state: start}, uniform=True)
 
 
 def _from_zero(segment: Segment, state: str) -> Edit:
@@ -187,7 +189,8 @@ def _from_zero(segment: Segment, state: str) -> Edit:
     due = GRADIENT if state == BUFFER else ""
     rate = settings.get(RATE, 1.0) * (1 - settings.get("dampening", 0.0))
     twin = f"lr={rate:.6g}, momentum={settings['momentum']:.6g}" if due and len(settings) == len(VELOCITY) else ""
-    return _start(0, _number(0.0), state, "0", due, twin)
+    cause = says(mistakes.StateStart, state, "0", due, twin)
+    return Edit(0, Rank.LEFT_OUT, cause, {}, starts={state: _number(0.0)}, uniform=True)
 
 
 # --- weight decay
@@ -208,11 +211,11 @@ def _decays(segment: Segment) -> Iterator[Edit]:
         return
     nothing = {user: apply(torch.zeros_like, user) for user in segment.users[decay]}
     number = float(decay.value)
-    yield Edit.of(0, Rank.LEFT_OUT, nothing, mistakes.DecayForm, "left-out", number)
+    yield Edit(0, Rank.LEFT_OUT, says(mistakes.DecayForm, "left-out", number), nothing)
     for how in DECAYS:
-        yield Edit.of(1, Rank.OTHER, nothing | _decaying(segment, how, read(decay)), mistakes.DecayForm, how, number)
+        yield Edit(1, Rank.OTHER, says(mistakes.DecayForm, how, number), nothing | _decaying(segment, how, read(decay)))
         turned = nothing | _decaying(segment, how, apply(torch.neg, decay))
-        yield Edit.of(1, Rank.OTHER, turned, mistakes.DecayForm, how, -number)
+        yield Edit(1, Rank.OTHER, says(mistakes.DecayForm, how, -number), turned)
 
 
 def _decayed(segment: Segment, how: str, number: float) -> Edit:
@@ -238,7 +241,7 @@ def _epsilons(segment: Segment) -> Iterator[Edit]:
     """eps added earlier or later on the way from a moment to the divisor, at one of its places or at all."""
     eps = segment.graph.inputs.get("eps")
     sums = [node for node in segment.steps if node.kind == "add" and eps is not None and node.args[1] is eps]
-    moved = [[*_elsewhere(segment, node)] for node in sums]
+    moved = [[*_earlier(segment, node), *_later(segment, node)] for node in sums]
     for forms in moved:
         yield from forms
     if len(sums) > 1:
@@ -247,30 +250,45 @@ def _epsilons(segment: Segment) -> Iterator[Edit]:
             yield replace(joint[0], changes=changes)
 
 
-def _elsewhere(segment: Segment, node: Node) -> Iterator[Edit]:
-    """eps in a sum added at the other places of the way through roots and quotients that leads to the sum and on."""
+def _earlier(segment: Segment, node: Node) -> Iterator[Edit]:
     total, eps = node.args
-    if total.kind in WAY:
+    if total.kind in ("sqrt", "div"):
         squared = apply(lambda x, small: torch.sqrt(x**2 + small), total, eps)
-        inside_root = text("({})^2 inside the root", total)
-        yield Edit.of(1, Rank.OTHER, {node: squared}, mistakes.EpsilonPlace, "eps", inside_root, total)
-    to, on = [total], [node]
-    while to[0].kind in WAY and isinstance(to[0].args[0], Node) and to[0].args[0].value.ndim:
-        to = [to[0].args[0], *to]
-    while len(users := segment.users.get(on[-1], ())) == 1 and users[0].kind in WAY and users[0].args[0] is on[-1]:
-        on = [*on, users[0]]
-    for of in (*to[:-1], *on[1:]):
-        change = partial(_added, eps, [*to, *on[1:]], of)
-        yield Edit.of(1, Rank.OTHER, {on[-1]: change}, mistakes.EpsilonPlace, "eps", of, total)
+        cause = says(mistakes.EpsilonPlace, "eps", text("({})^2 inside the root", total), total)
+        yield Edit(1, Rank.OTHER, cause, {node: squared})
+    of, chain = total, list[Node]()
+    while isinstance(of, Node) and of.kind in ("sqrt", "div"):
+        chain, of = [of, *chain], of.args[0]
+        if not isinstance(of, Node) or not of.value.ndim:
+            return
+        yield _moved(of, total, node, partial(_along, apply(torch.add, of, eps), chain))
 
 
-def _added(eps: Node, way: Sequence[Node], at: Node, v: Values) -> Any:
-    """What steps, each taking the one before as its first argument, make of the first value with eps added at one."""
-    value = v(way[0])
-    for step in way:
-        value = value if step is way[0] else step.operation(value, *map(v, step.args[1:]))
-        value = value + v(eps) if step is at else value
+def _later(segment: Segment, node: Node) -> Iterator[Edit]:
+    total, eps = node.args
+    chain, last = list[Node](), node
+    while len(users := segment.users.get(last, ())) == 1 and users[0].kind in ("sqrt", "div"):
+        if users[0].args[0] is not last or not users[0].value.ndim:
+            return
+        last = users[0]
+        chain = [*chain, last]
+        yield _moved(last, total, last, _plus(partial(_along, read(total), chain), eps))
+
+
+def _along(first: Change, chain: Sequence[Node], v: Values) -> Any:
+    """What steps, each taking the one before as its first argument, make of a value."""
+    value = first(v)
+    for node in chain:
+        value = node.operation(value, *map(v, node.args[1:]))
     return value
+
+
+def _plus(change: Change, eps: Node) -> Change:
+    return lambda v: change(v) + v(eps)
+
+
+def _moved(of: Node, belongs: Node, node: Node, change: Change) -> Edit:
+    return Edit(1, Rank.OTHER, says(mistakes.EpsilonPlace, "eps", of, belongs), {node: change})
 
 
 def _moved_with(form: Edit, eps: Node, used: float) -> Edit:
@@ -295,9 +313,13 @@ def _corrected(segment: Segment) -> Iterator[Edit]:
             continue
         for user in segment.users.get(state, ()):
             for share in shares:
-                corrected = {state: apply(lambda m, beta, t: m / (1 - beta**t), state, share, count)}
-                changes = where_taken(corrected, [user])
-                yield Edit.of(2, Rank.OTHER, changes, mistakes.StateCorrected, name, share.name)
+                corrected = apply(lambda m, beta, t: m / (1 - beta**t), state, share, count)
+                yield Edit(
+                    2,
+                    Rank.OTHER,
+                    says(mistakes.StateCorrected, name, share.name),
+                    where_taken({state: corrected}, [user]),
+                )
 
 
 def _clipped(segment: Segment, by: str, bound: float) -> Edit:
@@ -305,7 +327,7 @@ def _clipped(segment: Segment, by: str, bound: float) -> Edit:
     change = apply(lambda g: g.clamp(-bound, bound), node)
     if by != "value":
         change = apply(lambda g, norm: g * (bound / norm).clamp(max=1.0), node, segment.graph.inputs[by])
-    return Edit.of(5, Rank.OTHER, {node: change}, mistakes.ClippedGradient, bound, by)
+    return Edit(5, Rank.OTHER, says(mistakes.ClippedGradient, bound, by), {node: change})
 
 
 # --- one state alone
@@ -326,7 +348,7 @@ def _in_one_state(segment: Segment) -> Iterator[Edit]:
         kept, new = state.args[:2]
         if kept.kind == new.kind == "mul" and not new.args[1].value.ndim:
             total = apply(torch.add, segment.graph.inputs[before(name)], new.args[0])
-            yield Edit.of(2, Rank.OTHER, {state: total}, mistakes.StateForm, name)
+            yield Edit(2, Rank.OTHER, says(mistakes.StateForm, name), {state: total})
 
 
 def _states(graph: Graph) -> Iterator[tuple[str, Node]]:
@@ -350,4 +372,4 @@ def _own_steps(graph: Graph, state: Node) -> Sequence[Node]:
 
 def _averaged(name: str, state: Node, share: float) -> Edit:
     mean = apply(lambda kept, new: share * kept + (1 - share) * new, *state.args[:2])
-    return Edit.of(5, Rank.OTHER, {state: mean}, mistakes.StateForm, name, share)
+    return Edit(5, Rank.OTHER, says(mistakes.StateForm, name, share), {state: mean})

@@ -6,7 +6,6 @@ Where the graph has such tensors they are inputs beside it, by the names that sa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from math import isclose
 
 import torch
@@ -34,8 +33,8 @@ def other_times(segment: Segment, parameters: frozenset[str]) -> Iterator[Edit]:
     node, inputs = segment.target, segment.graph.inputs
     earlier = inputs.get(before(segment.name))
     if earlier is not None and earlier.value.shape == node.value.shape:
-        yield Edit.of(1, Rank.LEFT_OUT, {node: apply(torch.add, node, earlier)}, mistakes.Accumulated, segment.name)
-        yield Edit.of(1, Rank.OPERAND, {node: read(earlier)}, mistakes.OfStepBefore)
+        yield Edit(1, Rank.LEFT_OUT, says(mistakes.Accumulated, segment.name), {node: apply(torch.add, node, earlier)})
+        yield Edit(1, Rank.OPERAND, says(mistakes.OfStepBefore), {node: read(earlier)})
     there = {label: of for of, label in segment.labels.items() if of in segment.distance and of is not node}
     for then, one, several in TIMES:
         others = {label: inputs[then(label)] for label in there if then(label) in inputs}
@@ -53,11 +52,16 @@ def _is_another(node: Node, other: Node) -> bool:
 
 def _taken(segment: Segment, changes: Mapping[Node, Change], cause: Told) -> Iterator[Edit]:
     yield Edit(2, Rank.OPERAND, cause, changes)
-    if behind := where_taken(changes, segment.backward):
+    if behind := _in_backward(segment, changes):
         yield Edit(2, Rank.OPERAND, cause, behind)
     for node in changes if len(changes) == 1 else ():
         for user in segment.users.get(node, ()):
             yield Edit(3, Rank.OPERAND, cause, where_taken(changes, [user]))
+
+
+def _in_backward(segment: Segment, instead: Mapping[Node, Change]) -> dict[Node, Change]:
+    """What the steps of the backward pass give where they alone take something else."""
+    return where_taken(instead, (step for step in segment.steps if step.place is not None and step.place.is_backward))
 
 
 def at_any_rate(segment: Segment, observed: Observed, parameters: frozenset[str]) -> Iterator[Edit]:
@@ -78,7 +82,7 @@ def _at_rate(segment: Segment, observed: Observed, parameter: Node, direction: N
     def moved(times: float) -> Change:
         return lambda v: v(parameter) + times * v(direction)
 
-    for at in (dict[Node, Change], partial(where_taken, users=segment.backward)):
+    for at in (dict[Node, Change], lambda changes: _in_backward(segment, changes)):
         changes = at({parameter: moved(1.0)})
         after = segment.predicted(changes, segment.values) - observed.reference
         times = _short(multiple(observed.recorded - observed.reference, after))

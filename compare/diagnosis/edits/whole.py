@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from handgrad.compare.diagnosis.bits import Observed, multiple
-from handgrad.compare.diagnosis.edits.edit import Edit, Function, Rank, apply, inside, read, text
+from handgrad.compare.diagnosis.edits.edit import Edit, Function, Rank, apply, inside, read, says, text
 from handgrad.compare.diagnosis.edits.operands import FORMULAS, NEAR, spreading
 from handgrad.compare.diagnosis.edits.segment import Segment
 from handgrad.compare.facts.causes import DerivativeTooMuch, Scaled, WrongSign, Zero
@@ -31,15 +31,15 @@ def whole(segment: Segment, numbers: Mapping[float, str]) -> Iterator[Edit]:
     """Its sign, zero, its entries in other places, a named factor."""
     node = segment.target
     shape = node.value.shape
-    yield Edit.of(0, Rank.LEFT_OUT, {node: apply(torch.neg, node)}, WrongSign)
-    yield Edit.of(0, Rank.LEFT_OUT, {node: apply(torch.zeros_like, node)}, Zero)
+    yield Edit(0, Rank.LEFT_OUT, says(WrongSign), {node: apply(torch.neg, node)})
+    yield Edit(0, Rank.LEFT_OUT, says(Zero), {node: apply(torch.zeros_like, node)})
     for axes in ((axis - 1, axis) for axis in range(1, len(shape)) if shape[axis] > 1 and shape[axis - 1] > 1):
         turned = apply(partial(torch.flip, dims=axes), node)
-        yield Edit.of(0, Rank.OPERAND, {node: turned}, OperandPlaces, "", "reversed", axes)
+        yield Edit(0, Rank.OPERAND, says(OperandPlaces, "", "reversed", axes), {node: turned})
     for times, name in {2.0: "2", 0.5: "1/2", **numbers}.items():
         for factor in (times, -times):
             scaled = apply(partial(torch.mul, other=factor), node)
-            yield Edit.of(0, Rank.LEFT_OUT, {node: scaled}, Scaled, factor, (name,))
+            yield Edit(0, Rank.LEFT_OUT, says(Scaled, factor, (name,)), {node: scaled})
 
 
 def clipped(segment: Segment, observed: Observed) -> Iterator[Edit]:
@@ -47,10 +47,11 @@ def clipped(segment: Segment, observed: Observed) -> Iterator[Edit]:
     node = segment.target
     bound, length = (_round(float(size)) for size in (observed.recorded.abs().max(), observed.recorded.norm()))
     if bound:
-        yield Edit.of(2, Rank.LEFT_OUT, {node: apply(lambda x: x.clamp(-bound, bound), node)}, Clipped, bound)
+        cut = apply(lambda x: x.clamp(-bound, bound), node)
+        yield Edit(2, Rank.LEFT_OUT, says(Clipped, bound), {node: cut})
     if length:
         short = apply(lambda x: x * (length / x.norm()).clamp(max=1.0), node)
-        yield Edit.of(2, Rank.LEFT_OUT, {node: short}, Clipped, length, True)
+        yield Edit(2, Rank.LEFT_OUT, says(Clipped, length, True), {node: short})
 
 
 def _round(value: float) -> float:
@@ -71,9 +72,9 @@ def inserted(segment: Segment) -> Iterator[Edit]:
     after = {*reached(graph.nodes, record)}  # may be the record again, which says nothing of it
     for name, other in graph.outputs.items():
         if other is not node and other not in after and other.value.shape == node.value.shape:
-            yield Edit.of(2, Rank.OPERAND, {node: read(other)}, Copied, name)
+            yield Edit(2, Rank.OPERAND, says(Copied, name), {node: read(other)})
     for other in segment.alike(node):
-        yield Edit.of(3, Rank.OPERAND, {node: read(other)}, Copied, other)
+        yield Edit(3, Rank.OPERAND, says(Copied, other), {node: read(other)})
     yield from _extra(segment, node)
 
 
@@ -90,26 +91,32 @@ def _extra(segment: Segment, node: Node) -> Iterator[Edit]:
         label = segment.labels.get(other, "")
         is_near = bool(label) and is_target
         tier = 1 if is_near and label == of_gradient(segment.name) else 3 if is_near else 4
-        yield Edit.of(tier, Rank.OTHER, {node: apply(torch.add, node, other)}, ExtraTerm, other, where)
-        yield Edit.of(tier, Rank.OTHER, {node: apply(torch.sub, node, other)}, ExtraTerm, text("-{}", other), where)
+        yield Edit(tier, Rank.OTHER, says(ExtraTerm, other, where), {node: apply(torch.add, node, other)})
+        yield Edit(tier, Rank.OTHER, says(ExtraTerm, text("-{}", other), where), {node: apply(torch.sub, node, other)})
         for told, function in FORMULAS.items():
             for how in EXTRA if told != "1/{}" else ():  # a factor 1/T is a divisor T
                 is_derivative = how == "extra" and told in DERIVATIVES and is_target
-                kind, *more = (DerivativeTooMuch,) if is_derivative else (FactorForm, how, where)
+                times = text(told, other)
+                cause = says(DerivativeTooMuch, times) if is_derivative else says(FactorForm, times, how, where)
                 change = apply(partial(_joined, EXTRA[how], function), node, other)
-                yield Edit.of(2 if is_near else 4, Rank.OTHER, {node: change}, kind, text(told, other), *more)
+                yield Edit(2 if is_near else 4, Rank.OTHER, cause, {node: change})
     for other in filter(partial(_is_at_hand, segment), spreading(segment, node)):
         for how, join in EXTRA.items():
-            yield Edit.of(4, Rank.OTHER, {node: apply(join, node, other)}, FactorForm, other, how, where)
+            cause = says(FactorForm, text("{}", other), how, where)
+            yield Edit(4, Rank.OTHER, cause, {node: apply(join, node, other)})
     for other in segment.scope.get(tuple(node.value.shape[:1]), ()) if node.value.ndim == 2 else ():
         if other in segment.labels and other.value.is_floating_point():
-            of_each_row = apply(lambda x, row: x * row.unsqueeze(1), node, other)
-            yield Edit.of(4, Rank.OTHER, {node: of_each_row}, FactorForm, other, "extra", where)
+            cause = says(FactorForm, text("{}", other), "extra", where)
+            yield Edit(4, Rank.OTHER, cause, {node: apply(_of_each_row, node, other)})
 
 
 def _is_at_hand(segment: Segment, other: Node) -> bool:
     """Whether somebody may have a tensor at hand: it has a name, or is a few steps away."""
     return other in segment.labels or segment.distance.get(other, NEAR + 1) <= NEAR
+
+
+def _of_each_row(x: Tensor, other: Tensor) -> Tensor:
+    return x * other.unsqueeze(1)
 
 
 def _joined(join: Callable[[Tensor, Tensor], Tensor], function: Function, x: Tensor, other: Tensor) -> Tensor:
@@ -127,8 +134,9 @@ def fitted(segment: Segment, observed: Observed) -> Iterator[Edit]:
         times = multiple(difference, other.value)
         if times:
             added = apply(partial(torch.add, alpha=times), node, other)
-            yield Edit.of(6, Rank.CURIOUS, {node: added}, WrongTerm, times, other, fitted=True)
+            yield Edit(6, Rank.CURIOUS, says(WrongTerm, times, other), {node: added}, fitted=True)
     times = multiple(observed.recorded, observed.reference)
     if times:
-        scaled = apply(partial(torch.mul, other=times), node)
-        yield Edit.of(6, Rank.CURIOUS, {node: scaled}, Scaled, times, fitted=True)
+        yield Edit(
+            6, Rank.CURIOUS, says(Scaled, times), {node: apply(partial(torch.mul, other=times), node)}, fitted=True
+        )

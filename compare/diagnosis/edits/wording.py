@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from handgrad.compare.diagnosis.edits.edit import is_square
 from handgrad.compare.diagnosis.edits.segment import Segment
 from handgrad.compare.oracle.graph import Compound, Node
 
@@ -137,7 +136,7 @@ class Formulas:
         if alpha != 1 and kind in ("add", "sub", "rsub"):
             one, other = args[1::-1] if kind == "rsub" else args[:2]
             return f"{text(one)} {'+' if kind == 'add' else '-'} {self.number(alpha)} * {text(other, PRODUCT)}", SUM
-        form = FORMS.get("square" if is_square(node) else kind)
+        form = FORMS.get("square" if kind == "mul" and args[0] is args[1] else kind)
         if form is not None:
             template, tightness, held = form
             return template.format(*map(text, args, tightness)), held
