@@ -23,7 +23,8 @@ from handgrad.compare.diagnosis.places import masks, moved, parts
 from handgrad.compare.diagnosis.scene import Family, Scene
 from handgrad.compare.diagnosis.search import Budget, Explanation, Search, explanations
 from handgrad.compare.diagnosis.steps import orders, updates, velocities
-from handgrad.compare.diagnosis.terms import added, examples, overwritten
+from handgrad.compare.diagnosis.sums import examples
+from handgrad.compare.diagnosis.terms import added, of_another_moment, overwritten
 from handgrad.compare.facts.causes import Cause, Scaled, Unknown, fitted_of
 from handgrad.compare.oracle.graph import FORMS
 from handgrad.torchref.exchange import to_tensor
@@ -31,7 +32,7 @@ from handgrad.torchref.exchange import to_tensor
 # another form of one kind of equation; a factor; another tensor or term, or its entries in other places
 KINDS: tuple[Family, ...] = (zero, orders, updates, velocities, moments, adam_updates)
 FACTORS: tuple[Family, ...] = (scaled, data_part)
-TENSORS: tuple[Family, ...] = (overwritten, moved, added, examples)
+TENSORS: tuple[Family, ...] = (overwritten, moved, added, of_another_moment, examples)
 FAMILIES = (*KINDS, *FACTORS, *TENSORS)
 GENERAL: tuple[Family, ...] = (unnamed_scale, masks, parts)  # asked only where no formula explains the tensor
 BY_THEMSELVES: tuple[Family, ...] = (zero, scaled, moved)  # they need nothing but the two tensors

@@ -10,7 +10,8 @@ from handgrad.compare.diagnosis.ranking import diagnose, explained, first_cause,
 from handgrad.compare.diagnosis.scene import MOST_RECORDED, Scene
 from handgrad.compare.diagnosis.search import Budget
 from handgrad.compare.facts.causes import Scaled, Unknown, factor_of, fitted_of
-from handgrad.compare.facts.updates import Transposed, VelocityForm
+from handgrad.compare.facts.operands import Accumulated, UpdatedOperand
+from handgrad.compare.facts.updates import Transposed
 
 RNG = np.random.default_rng(11)
 R = RNG.standard_normal((4, 4))
@@ -112,19 +113,29 @@ def test_a_hypothesis_that_cannot_be_evaluated_explains_nothing():
     assert [factor_of(cause) for cause in diagnose(scene)] == [pytest.approx(1.7)]
 
 
-def test_of_one_code_a_cause_without_a_fitted_number_goes_before_one_with():
-    """Of a gradient that is one number everywhere, v = dw is v from another start as well; that says less."""
-    dW = np.full((3, 4), 0.7)
+def test_a_cause_without_a_fitted_number_goes_before_one_with():
+    """What is kept from the step before may be a multiple of W as well; that says less."""
+    before = 0.3 * W
+    scene = Scene("dW", R[:3] + before, R[:3], tensors={"W": W}, parameters=frozenset("W"), previous={"dW": before})
+    assert diagnose(scene) == (Accumulated("dW"),)
+    assert first_cause(scene).code == "regularisation"  # it is asked first
+
+
+def test_the_exact_cause_of_one_code_goes_before_the_fitted():
+    """W read after an update at the rate of this step, and after one at any rate: both are `updated-weights`."""
+    dZ, X, dW = RNG.standard_normal((3, 6)), RNG.standard_normal((4, 6)), RNG.standard_normal((3, 4))
+    after = W - 0.1 * dW
     scene = Scene(
-        "vW",
-        dW,
-        0.1 * dW,
-        tensors={"W": W, "dW": dW},
+        "dX",
+        after.T @ dZ,
+        W.T @ dZ,
+        tensors={"W": W, "X": X, "dZ": dZ, "dW": dW, "W_next": after},
         parameters=frozenset("W"),
-        settings={"beta": 0.9, "learning rate": 0.1, "step": 1},
+        reads={"Z": frozenset("WX")},
+        replay=lambda replaced: {"dX": replaced.get("W", W).T @ dZ},
+        updated={"W": after},
     )
-    assert isinstance(diagnose(scene)[0], VelocityForm)
-    assert fitted_of(first_cause(scene)) == pytest.approx(0.7)  # it is asked first
+    assert diagnose(scene) == (UpdatedOperand("W"),)
 
 
 def test_of_large_tensors_no_graph_is_recorded():

@@ -1,12 +1,11 @@
-"""A multiple of the weights added, a tensor that is written over, and examples left out or counted twice."""
+"""A multiple of another tensor added, a tensor that is written over, and an operand of another moment."""
 
 import numpy as np
 import pytest
 
 from handgrad.compare.diagnosis.ranking import diagnose
 from handgrad.compare.diagnosis.scene import Scene
-from handgrad.compare.facts.causes import Examples
-from handgrad.compare.facts.operands import DecayAdded, Overwritten
+from handgrad.compare.facts.operands import Accumulated, DecayAdded, OfStepBefore, Overwritten, Stale, UpdatedOperand
 
 RNG = np.random.default_rng(11)
 R, W = RNG.standard_normal((3, 4)), RNG.standard_normal((3, 4))
@@ -30,10 +29,16 @@ def test_the_decay_of_j_is_plainly_missing_or_twice_there(times, is_plain):
     assert cause == DecayAdded(pytest.approx(times * 0.05), "W", 0.05, plain=is_plain)
 
 
-# --- memory
+def test_gradients_summed_over_two_steps():
+    before = W[::-1]
+    assert causes(R + before, previous={"dW": before}) == (Accumulated("dW"),)
+    assert causes(before, previous={"dW": before}) == (OfStepBefore(),)
+
+
+# --- memory and moments
 
 X, Y = RNG.standard_normal((3, 5)), RNG.uniform(0, 1, (3, 5))
-V, DIRECTION = RNG.standard_normal((2, 3, 3))
+V, OLD_V, NEXT_V, DIRECTION = RNG.standard_normal((4, 3, 3))
 b = RNG.standard_normal((3, 1))
 Z = V @ X + b
 
@@ -53,61 +58,19 @@ def causes_of_z(recorded):
         inputs=frozenset("X"),
         reads={"S": frozenset("X"), "Z": frozenset("VXb"), "A": frozenset("Z")},
         replay=lambda replaced: {**linear(**replaced), "A": np.tanh(replaced.get("Z", Z))},
+        previous={"X": X[::-1] + 1, "V": OLD_V},
+        updated={"V": NEXT_V},
     )
     return diagnose(scene)
 
 
-def test_a_value_that_is_overwritten_by_what_is_computed_from_it():
-    assert causes_of_z(np.tanh(Z)) == (Overwritten("A"),)
-
-
-# --- examples
-
-dZ = RNG.standard_normal((4, 6))
-
-
-def product(counts, dZ, X, inputs=()):
-    """dW = dZ X^T, recorded as if examples counted so often."""
-    return Scene(
-        "dW",
-        (dZ * counts) @ X.T,
-        dZ @ X.T,
-        tensors={"dZ": dZ, "X": X, "W": np.ones((len(dZ), len(X)))},
-        parameters=frozenset("W"),
-        inputs=frozenset(inputs),
-        reads={"Z": frozenset("WX")},
-        replay=lambda replaced: {"dW": replaced.get("dZ", dZ) @ X.T},
-    )
-
-
-COUNTS = {
-    "left out": ((1, 1, 0, 1, 0, 1), Examples((2, 4), ())),
-    "twice": ((1, 1, 1, 1, 1, 2), Examples((), ((5, 2),))),
-    "both": ((0, 1, 1, 3, 1, 2), Examples((0,), ((3, 3), (5, 2)))),
+OPERANDS = {
+    "of the step before": (linear(X=X[::-1] + 1)["Z"], Stale("X")),
+    "updated": (linear(V=NEXT_V)["Z"], UpdatedOperand("V")),
+    "overwritten by what is computed from it": (np.tanh(Z), Overwritten("A")),
 }
 
 
-@pytest.mark.parametrize(("counts", "cause"), COUNTS.values(), ids=COUNTS)
-def test_examples_left_out_or_counted_twice_are_numbered(counts, cause):
-    assert diagnose(product(np.array(counts), dZ[:3], RNG.standard_normal((4, 6))))[0] == cause
-
-
-def test_half_an_example_is_none():
-    counts = np.array((1, 1, 0.5, 1, 1, 1))
-    assert diagnose(product(counts, dZ[:3], RNG.standard_normal((4, 6))))[0].code == "unknown"
-
-
-def test_positions_are_not_examples_where_the_batch_has_another_size():
-    counts, columns = np.array((1, 1, 0, 1, 1, 1)), RNG.standard_normal((4, 6))
-    for inputs, is_position in (("X", False), ("B", True)):
-        scene = product(counts, dZ[:3], columns, inputs)
-        scene = Scene(**{**vars(scene), "tensors": {**scene.tensors, "B": np.ones((4, 2))}})
-        assert diagnose(scene)[0] == Examples((2,), (), positions=is_position)
-
-
-@pytest.mark.parametrize("times", [0, 2])
-def test_one_example_of_more_than_there_are_entries_is_told(times):
-    """Where there are more examples than entries, each is tried alone: left out, or counted twice."""
-    counts = np.where(np.arange(9) == 4, times, 1)
-    scene = product(counts, RNG.standard_normal((2, 9)), RNG.standard_normal((2, 9)))
-    assert diagnose(scene)[0] == (Examples((4,), ()) if times == 0 else Examples((), ((4, 2),)))
+@pytest.mark.parametrize(("recorded", "cause"), OPERANDS.values(), ids=OPERANDS)
+def test_which_operand_a_value_reads_instead(recorded, cause):
+    assert cause in causes_of_z(recorded)
