@@ -90,3 +90,14 @@ def test_three_keys_in_chunks_whose_weights_are_normalised_afterwards(name, arit
     inputs = inputs_of(kernel, torch.Generator().manual_seed(153766255), kernel.shapes["tiny"], torch.float32, 1.0)
     assert told(function_of(kernel, variants(TF32, 153766255)[arithmetic]), kernel.reference, inputs) == (True, [])
     assert told(function_of(kernel, variants(FLOAT32, 3)[arithmetic]), kernel.reference, inputs) == (False, [])
+
+
+@pytest.mark.parametrize("name", ["linear", "conv2d", "SwiGLU MLP"])
+def test_sums_in_another_order_at_every_call_do_not_hide_them(name):
+    """As atomic additions give them: no two passes have the same bits."""
+    kernel = KERNELS[name]
+    inputs = inputs_of(kernel, torch.Generator().manual_seed(8), kernel.shapes["mid"], torch.float32, 1.0)
+    shuffled = next(arithmetic for arithmetic in variants(TF32, 5) if "shuffled" in arithmetic.name)
+    exact = next(arithmetic for arithmetic in variants(FLOAT32, 5) if "shuffled" in arithmetic.name)
+    assert told(function_of(kernel, shuffled), kernel.reference, inputs) == (True, [])
+    assert told(function_of(kernel, exact), kernel.reference, inputs) == (False, [])
