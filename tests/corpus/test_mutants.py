@@ -16,6 +16,7 @@ REACHED_BY = {
     "L3": {"loss": "squared-error"},
     "L5": {"loss": "cross-entropy", "activations": ("tanh", "tanh", "softmax")},
     "U1": {"optimizer": "gradient-descent"},
+    **{label: {"optimizer": "adam"} for label in ("O5", "O6", "O7")},
 }
 LINES = [(module, *line) for module in MODULES for line in labelled_lines(module)]
 

@@ -122,6 +122,7 @@ def test_every_setting_reaches_the_report(capsys, data_file):
     words = (
         "--layers 6,5,4,2 --activations relu,tanh,identity --loss squared-error --initializer notes-he "
         "--distribution uniform --bias-scale 0.3 --optimizer gradient-descent --learning-rate 0.25 --beta 0.5 "
+        "--beta2 0.75 --epsilon 0.001 "
         "--l2 0.125 --batch-size full --epochs 3 --steps 2 --dtype float32 --seed 9 --free-running"
     )
     code, out, _ = run(capsys, "check", "--data", data_file, "--format", "json", *words.split())
@@ -136,6 +137,8 @@ def test_every_setting_reaches_the_report(capsys, data_file):
         "optimizer": "gradient-descent",
         "learning_rate": 0.25,
         "beta": 0.5,
+        "beta2": 0.75,
+        "epsilon": 0.001,
         "l2": 0.125,
         "batch_size": None,
         "epochs": 3,
