@@ -214,9 +214,9 @@ MOVE_OF_DETACHED = 2.0**-30
 # Roundings of float32 that an entry moves at least where an operand of ten bits, which moves by up to 8192, enters it.
 FOLLOWS = 16.0
 
-# Times the largest difference of passes on the same draw, of which the first two differ: two passes are alike within it.
-# Of 78 right kernels in TF32 (seed 20261212) the five that add in another order at every call were taken for float32.
-ALIKE = 4.0
+# Times the largest difference of passes on the same draw: two passes that are no further apart are the same. Of 78
+# right kernels in TF32 (seed 20261212) five, which add in another order at every call, were taken for float32 before.
+AS_REPEATED = 4.0
 
 # --- what follows from another tensor (verdict.attribution)
 

@@ -14,7 +14,7 @@ from handgrad.compare.checks.functions.structure import pairs
 from handgrad.compare.checks.functions.subject import Subject
 from handgrad.compare.oracle.coarse.effects import Effect
 from handgrad.compare.oracle.coarse.evaluation import Draw, evaluate, is_floating
-from handgrad.compare.thresholds import ALIKE, FOLLOWS, UNIT_ROUNDOFF
+from handgrad.compare.thresholds import AS_REPEATED, FOLLOWS, UNIT_ROUNDOFF
 
 HALF, LAST = 2**12, 2**13  # of the bits of a float32 number of which TF32 reads ten: half of the last, and the last
 REPEATS = 3  # passes on the same draw, where the first two differ
@@ -82,7 +82,7 @@ def _spreads(subject: Subject, base: Pass, draw: Draw) -> dict[int, float]:
 def _same(subject: Subject, base: Pass, made: Pass, spreads: Mapping[int, float]) -> set[int]:
     """The outputs and gradients, by position, that two passes give alike."""
     both = ((i, a, b) for _, i, a, b in pairs(subject, base, made) if a is not None and b is not None)
-    return {i for i, a, b in both if _apart(a, b) <= ALIKE * spreads.get(i, 0.0)}
+    return {i for i, a, b in both if _apart(a, b) <= AS_REPEATED * spreads.get(i, 0.0)}
 
 
 def _apart(a: Tensor, b: Tensor) -> float:
