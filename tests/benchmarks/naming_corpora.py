@@ -28,6 +28,7 @@ WRITTEN = {
     "fresh four": "fresh_four",
     "fresh five": "fresh_five",
     "fresh six": "fresh_six",
+    "fresh seven": "fresh_seven",
 }
 EDITS = "edits of "
 CHANGED = 1e-9  # share by which an edit must change some tensor to be a mistake
